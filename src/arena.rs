@@ -1,0 +1,279 @@
+//! All chunks of a writer: one mapping of headers and bytes, touched page by page as it is used.
+//!
+//! Guarantees: a chunk's bytes and header stay where they are as long as the arena lives; two
+//! chunks share no cache line. Refuses: sizes that overflow the address space. Never blocks.
+
+#[cfg(not(loom))]
+use std::io;
+
+use crate::sync::{AtomicU32, AtomicU64, Relaxed};
+
+/// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
+pub(crate) type ChunkId = u32;
+
+/// One cache line per header, so that the live word of one producer is not the neighbour's too.
+const LINE: usize = 64;
+const PAGE: usize = 4096;
+
+/// Bytes of a mapping for so many chunks of so many bytes; `None` beyond the address space.
+pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
+    let headers = chunks.checked_mul(size_of::<Header>())?.checked_next_multiple_of(PAGE)?;
+    let bytes = chunks.checked_mul(size.checked_next_multiple_of(LINE)?)?;
+    let all = headers.checked_add(bytes)?.checked_next_multiple_of(PAGE)?;
+    // Half of what 48-bit addresses give to user space; more is never a sensible request.
+    (all <= 1 << 46).then_some(all)
+}
+
+/// Length and number of records of a chunk's prefix, in one word that is stored at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent(pub(crate) u64);
+
+impl Extent {
+    /// `len` is at most 2^30 and no record is empty, so both halves have room.
+    #[inline]
+    pub(crate) fn new(len: usize, records: u32) -> Self {
+        Extent((len as u64) << 32 | u64::from(records))
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    #[inline]
+    pub(crate) fn records(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// One more record of `len` bytes.
+    #[inline]
+    pub(crate) fn plus(self, len: usize) -> Self {
+        Extent(self.0 + ((len as u64) << 32 | 1))
+    }
+}
+
+/// What is known of a chunk, beside its bytes. All zero is the state of a free chunk, so that a
+/// fresh mapping needs no initialisation.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Header {
+    /// [`Extent`] of the committed prefix. Stored by the leaseholder, Release after the bytes;
+    /// loaded Acquire by the home worker; zero when free.
+    commit: AtomicU64,
+    /// [`Extent`] that the home worker has queued for its file already. The home worker's alone;
+    /// at most `commit`; zero when free.
+    taken: AtomicU64,
+    /// The following chunk in a free list, an inbox or a chain, as the distance from the
+    /// neighbour: zero means "the next higher number", which makes an untouched arena one list.
+    link: AtomicU32,
+    /// Second chunk of a record that is larger than one chunk, plus one; zero = the chunk stands
+    /// alone. Stored before the push to an inbox, read after the take.
+    chain: AtomicU32,
+}
+
+/// The chunks.
+pub(crate) struct Arena {
+    chunks: u32,
+    size: usize,
+    #[cfg(not(loom))]
+    map: std::ptr::NonNull<u8>,
+    #[cfg(loom)]
+    headers: Box<[Header]>,
+    #[cfg(loom)]
+    bytes: Box<[loom::cell::UnsafeCell<u8>]>,
+}
+
+impl Arena {
+    /// Maps the arena; not a page of it is touched.
+    #[cfg(not(loom))]
+    pub(crate) fn new(chunks: u32, size: usize) -> io::Result<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let len = bytes(chunks as usize, size).ok_or(io::ErrorKind::OutOfMemory)?;
+        let (prot, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: a new private mapping at an address of the kernel's choice.
+        let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
+        let map = std::ptr::NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Arena { chunks, size, map })
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new(chunks: u32, size: usize) -> std::io::Result<Self> {
+        let header = |_| Header {
+            commit: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            link: AtomicU32::new(0),
+            chain: AtomicU32::new(0),
+        };
+        let bytes = (0..chunks as usize * size).map(|_| loom::cell::UnsafeCell::new(0)).collect();
+        Ok(Arena { chunks, size, headers: (0..chunks).map(header).collect(), bytes })
+    }
+
+    /// Number of chunks, and the mark for "none".
+    #[inline]
+    pub(crate) fn none(&self) -> ChunkId {
+        self.chunks
+    }
+
+    /// Bytes of one chunk.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn header(&self, chunk: ChunkId) -> &Header {
+        debug_assert!(chunk < self.chunks);
+        // SAFETY: the mapping begins with one header per chunk, page-aligned; zeroed memory is a
+        // valid header; headers are only ever shared, their fields are atomics.
+        unsafe { &*self.map.cast::<Header>().as_ptr().add(chunk as usize) }
+    }
+
+    #[cfg(loom)]
+    fn header(&self, chunk: ChunkId) -> &Header {
+        &self.headers[chunk as usize]
+    }
+
+    /// The chunk's committed prefix, as stored by its leaseholder.
+    #[inline]
+    pub(crate) fn commit_word(&self, chunk: ChunkId) -> &AtomicU64 {
+        &self.header(chunk).commit
+    }
+
+    /// What the home worker has queued of the chunk. Only the home worker calls this.
+    pub(crate) fn taken(&self, chunk: ChunkId) -> Extent {
+        Extent(self.header(chunk).taken.load(Relaxed))
+    }
+
+    /// Only the home worker calls this.
+    pub(crate) fn set_taken(&self, chunk: ChunkId, extent: Extent) {
+        self.header(chunk).taken.store(extent.0, Relaxed);
+    }
+
+    /// Makes a chunk as good as new. Only the home worker calls this, before it frees the chunk;
+    /// the push to the free list publishes it.
+    pub(crate) fn reset(&self, chunk: ChunkId) {
+        let header = self.header(chunk);
+        header.commit.store(0, Relaxed);
+        header.taken.store(0, Relaxed);
+        header.chain.store(0, Relaxed);
+    }
+
+    /// The chunk after this one in the list that it is in.
+    #[inline]
+    pub(crate) fn next(&self, chunk: ChunkId) -> ChunkId {
+        self.header(chunk).link.load(Relaxed).wrapping_add(chunk + 1)
+    }
+
+    #[inline]
+    pub(crate) fn set_next(&self, chunk: ChunkId, next: ChunkId) {
+        self.header(chunk).link.store(next.wrapping_sub(chunk + 1), Relaxed);
+    }
+
+    /// The second chunk of a chain that begins here.
+    pub(crate) fn chained(&self, head: ChunkId) -> Option<ChunkId> {
+        self.header(head).chain.load(Relaxed).checked_sub(1)
+    }
+
+    pub(crate) fn set_chained(&self, head: ChunkId, second: ChunkId) {
+        self.header(head).chain.store(second + 1, Relaxed);
+    }
+
+    /// Address of a byte of a chunk; `offset` is at most the size.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
+        debug_assert!(chunk < self.chunks && offset <= self.size);
+        let headers = (self.chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
+        let begin = headers + chunk as usize * self.size.next_multiple_of(LINE) + offset;
+        // SAFETY: within the mapping, whose length `bytes` computed from the same terms.
+        BytePtr(unsafe { self.map.as_ptr().add(begin) })
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
+        assert!(chunk < self.chunks && offset <= self.size);
+        // SAFETY: within the slice, or one past its end.
+        BytePtr(unsafe { self.bytes.as_ptr().add(chunk as usize * self.size + offset) })
+    }
+}
+
+#[cfg(not(loom))]
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Some(len) = bytes(self.chunks as usize, self.size) {
+            // SAFETY: exactly the mapping that `new` made; nobody has a reference into it any
+            // more, since all of them are bound to a handle or a worker, which own the arena.
+            let unmapped = unsafe { rustix::mm::munmap(self.map.as_ptr().cast(), len) };
+            debug_assert!(unmapped.is_ok());
+        }
+    }
+}
+
+// SAFETY: headers are atomics. Bytes are written by a chunk's leaseholder only, beyond what it
+// has committed, and read by its home worker only, up to what was committed.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+/// Address of a byte in the arena.
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BytePtr(*mut u8);
+
+#[cfg(not(loom))]
+impl BytePtr {
+    pub(crate) const NONE: BytePtr = BytePtr(std::ptr::null_mut());
+
+    /// Copies a record's bytes here and returns the address after them.
+    ///
+    /// # Safety
+    /// The caller has the lease of the chunk, and `bytes` fits between here and its end.
+    #[inline(always)]
+    pub(crate) unsafe fn put(self, bytes: &[u8]) -> BytePtr {
+        // SAFETY: room is the caller's promise; a record never lies in the arena itself, since
+        // no reference to uncommitted bytes is ever handed out.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0, bytes.len());
+            BytePtr(self.0.add(bytes.len()))
+        }
+    }
+
+    /// The committed bytes from here.
+    ///
+    /// # Safety
+    /// `len` bytes from here on are committed, and the chunk is not freed during `'a`.
+    pub(crate) unsafe fn get<'a>(self, len: usize) -> &'a [u8] {
+        // SAFETY: committed bytes are initialised and never written again before the free.
+        unsafe { std::slice::from_raw_parts(self.0, len) }
+    }
+}
+
+/// A cell per byte: one for the whole chunk would report the disjoint halves as a race.
+#[cfg(loom)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BytePtr(*const loom::cell::UnsafeCell<u8>);
+
+#[cfg(loom)]
+impl BytePtr {
+    pub(crate) const NONE: BytePtr = BytePtr(std::ptr::null());
+
+    /// # Safety
+    /// As the real one.
+    pub(crate) unsafe fn put(self, bytes: &[u8]) -> BytePtr {
+        for (i, &byte) in bytes.iter().enumerate() {
+            // SAFETY: loom checks that nobody else has the cell.
+            unsafe { (*self.0.add(i)).with_mut(|cell| *cell = byte) };
+        }
+        // SAFETY: at most one past the end of the chunk.
+        BytePtr(unsafe { self.0.add(bytes.len()) })
+    }
+
+    /// # Safety
+    /// As the real one.
+    pub(crate) unsafe fn get(self, len: usize) -> Vec<u8> {
+        // SAFETY: loom checks that nobody writes the cell.
+        (0..len).map(|i| unsafe { (*self.0.add(i)).with(|cell| *cell) }).collect()
+    }
+}

@@ -1,0 +1,58 @@
+//! A worker's sleep, and how others end it.
+//!
+//! Guarantees: a chunk that was pushed, or a chunk that was leased, before a worker sleeps is seen
+//! by it, or its producer rings. A ring at a worker that is awake costs a fence and a load.
+
+use crossbeam_utils::CachePadded;
+use std::sync::OnceLock;
+
+use crate::sync::{AtomicU32, Relaxed, Release, SeqCst, Thread, fence};
+
+/// The bell of one worker.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    /// One while the worker sleeps or is about to. Stored by the worker alone.
+    asleep: CachePadded<AtomicU32>,
+    thread: OnceLock<Thread>,
+}
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Bell { asleep: CachePadded::new(AtomicU32::new(0)), thread: OnceLock::new() }
+    }
+
+    /// Names the worker, before the first producer can ring.
+    pub(crate) fn hang(&self, worker: Thread) {
+        // A second call would be a second worker for one inbox, which the writer never starts.
+        let first = self.thread.set(worker);
+        debug_assert!(first.is_ok());
+    }
+
+    /// Wakes the worker if it sleeps. What the caller stored before is seen by the worker then.
+    pub(crate) fn ring(&self) {
+        // Pairs with the fence of `lie_down`.
+        fence(SeqCst);
+        if self.asleep.load(Relaxed) != 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes the worker, also from a nap.
+    pub(crate) fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Worker: from here on, who stores something rings; what was stored before is seen by the
+    /// loads after this. It sleeps only if those find nothing.
+    pub(crate) fn lie_down(&self) {
+        self.asleep.store(1, Release);
+        fence(SeqCst);
+    }
+
+    /// Worker: awake again, no need to ring.
+    pub(crate) fn get_up(&self) {
+        self.asleep.store(0, Relaxed);
+    }
+}

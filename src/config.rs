@@ -1,0 +1,282 @@
+//! Every option of a writer, its default and its range.
+//!
+//! Guarantees: whatever passes [`Config::check`] can be built without an arithmetic overflow.
+//! Refuses: options out of range, by name, value and range. Touches no file.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::arena;
+use crate::error::Error;
+use crate::fs::{Fs, RealFs};
+use crate::intake::Piece;
+
+/// When data is forced to the disk, not only to the operating system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sync {
+    /// Never: the operating system writes back when it likes. A visible file survives the death of
+    /// the process, not the loss of power; errors of the writeback are invisible to the writer.
+    #[default]
+    None,
+    /// Before a file becomes visible it is synced, and its directory afterwards. Memory is reused
+    /// only when a sync covers what it held.
+    File,
+}
+
+/// The options of a [`BufferedWriter`](crate::BufferedWriter), chained.
+///
+/// ```
+/// use std::time::Duration;
+/// let config = bufferedwriter::Config::default()
+///     .path("/var/log/app")
+///     .prefix("access_")
+///     .size(64 << 10)
+///     .forced(Duration::from_secs(1));
+/// assert!(config.memory_bound() >= 64 << 10);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+#[non_exhaustive]
+pub struct Config {
+    pub(crate) size: usize,
+    pub(crate) queue_size: usize,
+    pub(crate) workers: usize,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    pub(crate) prefix: OsString,
+    pub(crate) forced: Duration,
+    pub(crate) file_size: u64,
+    pub(crate) file_age: Duration,
+    pub(crate) sync: Sync,
+    pub(crate) mode: u32,
+    pub(crate) extension: OsString,
+    pub(crate) create_dirs: bool,
+    pub(crate) drop_timeout: Duration,
+    pub(crate) fs: FsHandle,
+}
+
+/// The file system behind a writer; a test may put its own there.
+#[derive(Clone)]
+pub(crate) struct FsHandle(pub(crate) Arc<dyn Fs>);
+
+impl std::fmt::Debug for FsHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fs")
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            size: 8192,
+            queue_size: 1024,
+            workers: 8,
+            path: std::env::temp_dir(),
+            temp: std::env::temp_dir(),
+            prefix: OsString::new(),
+            forced: Duration::ZERO,
+            file_size: 64 << 20,
+            file_age: Duration::from_secs(10),
+            sync: Sync::None,
+            mode: 0o600,
+            extension: OsString::from("log"),
+            create_dirs: false,
+            drop_timeout: Duration::from_secs(5),
+            fs: FsHandle(Arc::new(RealFs)),
+        }
+    }
+}
+
+impl Config {
+    const SIZE_MAX: usize = 1 << 30;
+    const QUEUE_SIZE_MAX: usize = 1 << 20;
+    const WORKERS_MAX: usize = 256;
+    /// Leaves room in a name of 255 bytes for the stamp, the identity and the affixes of temp files.
+    const AFFIX_BYTES_MAX: usize = 160;
+    /// A worker's list of what it holds: two pieces of a chunk (a scraped prefix and the rest),
+    /// twice for the growth of the list.
+    const QUEUE_BYTES_PER_CHUNK: usize = 4 * size_of::<Piece>();
+    /// Stack and tables of a worker, as far as it touches them.
+    const WORKER_BYTES: usize = 64 << 10;
+
+    /// Bytes of one buffer (chunk): what a thread gathers before it goes to a worker.
+    /// Default 8192; 1 B to 1 GiB. A larger record is kept in several chunks.
+    pub fn size(mut self, bytes: usize) -> Self {
+        self.size = bytes;
+        self
+    }
+
+    /// Chunks that may wait when all workers are busy. Default 1024; 0 to 2^20.
+    /// The writer has `queue_size + workers` chunks in all, shared by all threads.
+    pub fn queue_size(mut self, chunks: usize) -> Self {
+        self.queue_size = chunks;
+        self
+    }
+
+    /// Independent workers, each with its own file. Default 8; 1 to 256.
+    /// A worker without traffic sleeps and has no file.
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = count;
+        self
+    }
+
+    /// Directory in which complete files appear. Default: the temp directory of the system.
+    pub fn path(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.path = dir.into();
+        self
+    }
+
+    /// Directory in which files are written before they are renamed into [`path`](Self::path).
+    /// Default: the temp directory of the system. Best a directory of its own on the same file
+    /// system; where it is on another one, files are written under hidden names in `path`
+    /// instead (see [`Stats::temp_dir`](crate::Stats::temp_dir)), since nothing is ever copied.
+    pub fn temp(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.temp = dir.into();
+        self
+    }
+
+    /// First part of every file name. Default ""; no `/`, no NUL; together with the
+    /// extension at most 160 bytes.
+    pub fn prefix(mut self, prefix: impl Into<OsString>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// No accepted record stays out of a visible file for longer than this, counted from the
+    /// oldest unpublished record, with or without traffic, while the disk answers.
+    /// Default 0 = never because of this option; but see [`file_age`](Self::file_age).
+    pub fn forced(mut self, interval: Duration) -> Self {
+        self.forced = interval;
+        self
+    }
+
+    /// A file is published when it has this size in bytes; it may exceed it by what was flushed
+    /// at once. Default 64 MiB. 0 = a file for every flushed buffer.
+    pub fn file_size(mut self, bytes: u64) -> Self {
+        self.file_size = bytes;
+        self
+    }
+
+    /// A file is published when its oldest record is this old; records that are still in memory
+    /// are fetched in time. Default 10 s; 0 = never because of its age. Where
+    /// [`forced`](Self::forced) is set too, the shorter of the two holds.
+    pub fn file_age(mut self, age: Duration) -> Self {
+        self.file_age = age;
+        self
+    }
+
+    /// Whether files are forced to the disk. Default [`Sync::None`].
+    pub fn sync(mut self, sync: Sync) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// Permissions of the files, whatever the umask. Default 0o600; 0 to 0o777.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Last part of every file name, without the dot. Default "log"; no `/`, no NUL;
+    /// together with the prefix at most 160 bytes; empty = no dot either.
+    pub fn extension(mut self, extension: impl Into<OsString>) -> Self {
+        self.extension = extension.into();
+        self
+    }
+
+    /// Whether missing directories are created, for the owner alone (0o700). Default false:
+    /// a missing directory is an error of [`BufferedWriter::new`](crate::BufferedWriter::new).
+    pub fn create_dirs(mut self, create: bool) -> Self {
+        self.create_dirs = create;
+        self
+    }
+
+    /// How long the drop of the last handle waits for the disk. Default 5 s; 0 = not at all.
+    pub fn drop_timeout(mut self, timeout: Duration) -> Self {
+        self.drop_timeout = timeout;
+        self
+    }
+
+    /// Replaces the file system, for tests that make calls fail. Not a stable interface.
+    #[doc(hidden)]
+    pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
+        self.fs = FsHandle(fs);
+        self
+    }
+
+    /// Worst case of the writer's memory in bytes, whatever the number of records: all chunks and
+    /// their headers, and what each worker needs besides. Apart: thread stacks, of which a worker
+    /// touches a few KiB, and about 300 bytes for each thread that is writing at the same time.
+    pub fn memory_bound(&self) -> usize {
+        let chunks = self.chunks();
+        arena::bytes(chunks, self.size)
+            .unwrap_or(usize::MAX)
+            .saturating_add(chunks.saturating_mul(Self::QUEUE_BYTES_PER_CHUNK))
+            .saturating_add(self.workers.saturating_mul(Self::WORKER_BYTES))
+    }
+
+    /// All chunks of the writer.
+    pub(crate) fn chunks(&self) -> usize {
+        self.queue_size.saturating_add(self.workers)
+    }
+
+    /// The shorter of `forced` and `file_age`: the age at which a record must be visible.
+    pub(crate) fn age_max(&self) -> Option<Duration> {
+        [self.forced, self.file_age].into_iter().filter(|age| !age.is_zero()).min()
+    }
+
+    /// Checks every option once; the first one out of its range is the error.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        range("size", self.size, 1, Self::SIZE_MAX)?;
+        range("queue_size", self.queue_size, 0, Self::QUEUE_SIZE_MAX)?;
+        range("workers", self.workers, 1, Self::WORKERS_MAX)?;
+        affix("prefix", &self.prefix, Self::AFFIX_BYTES_MAX)?;
+        affix("extension", &self.extension, Self::AFFIX_BYTES_MAX - self.prefix.len())?;
+        directory("path", &self.path)?;
+        directory("temp", &self.temp)?;
+        if self.mode > 0o777 {
+            return Err(Error::option("mode", format!("{:#o}", self.mode), "0 to 0o777"));
+        }
+        if arena::bytes(self.chunks(), self.size).is_none() {
+            return Err(Error::option(
+                "size",
+                self.size,
+                format!("such that {} chunks of it fit the address space", self.chunks()),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn range(option: &'static str, value: usize, min: usize, max: usize) -> Result<(), Error> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::option(option, value, format!("{min} to {max}")))
+}
+
+/// Prefix and extension become part of a file name, so they must not leave the directory.
+fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Error> {
+    let bytes = value.as_bytes();
+    if bytes.len() > bytes_max {
+        let max = Config::AFFIX_BYTES_MAX;
+        let permitted = format!("prefix and extension together at most {max} bytes");
+        return Err(Error::option(option, format!("{} bytes long", bytes.len()), permitted));
+    }
+    if bytes.iter().any(|&b| b == b'/' || b == 0) {
+        return Err(Error::option(option, format!("{value:?}"), "without path separator and NUL"));
+    }
+    Ok(())
+}
+
+fn directory(option: &'static str, value: &Path) -> Result<(), Error> {
+    let bytes = value.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(Error::option(option, format!("{value:?}"), "a directory, without NUL"));
+    }
+    Ok(())
+}

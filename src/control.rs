@@ -1,0 +1,148 @@
+//! What callers ask of all workers: to flush, to finish, to give up; and the answers.
+//!
+//! Guarantees: a request is seen by each worker at its next round; who waits for an answer is
+//! woken by it. Off the hot path: locks are fine here, but never held during I/O.
+
+use std::time::Instant;
+
+use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Condvar, Mutex, lock};
+
+/// How far the writer's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Records are accepted.
+    Open = 0,
+    /// No producer writes any more: what is there is written and published, then the worker ends.
+    Draining = 1,
+    /// Somebody's deadline has passed: the worker publishes nothing and ends.
+    Abandoned = 2,
+}
+
+/// What a worker is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// Flushes asked for so far.
+    pub(crate) flushes: u64,
+    pub(crate) phase: Phase,
+}
+
+/// Requests and answers of one writer.
+#[derive(Debug)]
+pub(crate) struct Control {
+    flushes: AtomicU64,
+    phase: AtomicU32,
+    board: Mutex<Vec<Answer>>,
+    answered: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Answer {
+    /// The worker has published all that was accepted before this flush was asked for.
+    flushed: u64,
+    /// It has published everything and ended.
+    finished: bool,
+}
+
+impl Control {
+    pub(crate) fn new(workers: usize) -> Self {
+        Control {
+            flushes: AtomicU64::new(0),
+            phase: AtomicU32::new(Phase::Open as u32),
+            board: Mutex::new(vec![Answer::default(); workers]),
+            answered: Condvar::new(),
+        }
+    }
+
+    /// Worker: the requests so far. Acquire: pairs with the Release of `ask_flush` and
+    /// `advance`, so that a look at the producers after this sees what their callers saw.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { phase: self.phase(), flushes: self.flushes.load(Acquire) }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Acquire) {
+            0 => Phase::Open,
+            1 => Phase::Draining,
+            _ => Phase::Abandoned,
+        }
+    }
+
+    /// Asks for a flush and returns its number. The workers must be woken after this.
+    pub(crate) fn ask_flush(&self) -> u64 {
+        self.flushes.fetch_add(1, AcqRel) + 1
+    }
+
+    /// Goes on to a later phase; an earlier one is ignored. The workers must be woken after this.
+    pub(crate) fn advance(&self, to: Phase) {
+        self.phase.fetch_max(to as u32, AcqRel);
+        self.notify();
+    }
+
+    /// Worker: has published all that was accepted before the first `flushes` requests.
+    pub(crate) fn answer_flush(&self, worker: usize, flushes: u64) {
+        lock(&self.board)[worker].flushed = flushes;
+        self.notify();
+    }
+
+    /// Worker: has published everything and ends.
+    pub(crate) fn answer_finished(&self, worker: usize) {
+        lock(&self.board)[worker].finished = true;
+        self.notify();
+    }
+
+    fn notify(&self) {
+        // Under the lock, so that nobody stands between a look at the board and the wait.
+        let _board = lock(&self.board);
+        self.answered.notify_all();
+    }
+
+    /// Waits for a flush, which the end of all workers includes; `false` at the deadline, or
+    /// when the workers were told to give up.
+    pub(crate) fn wait_flushed(&self, flush: u64, deadline: Option<Instant>) -> bool {
+        self.wait(deadline, |answer| answer.finished || answer.flushed >= flush)
+    }
+
+    /// Waits for the end of all workers; `false` as above.
+    pub(crate) fn wait_finished(&self, deadline: Option<Instant>) -> bool {
+        self.wait(deadline, |answer| answer.finished)
+    }
+
+    /// Whether all workers have ended with everything published.
+    pub(crate) fn is_finished(&self) -> bool {
+        lock(&self.board).iter().all(|answer| answer.finished)
+    }
+
+    fn wait(&self, deadline: Option<Instant>, done: impl Fn(&Answer) -> bool) -> bool {
+        let mut board = lock(&self.board);
+        loop {
+            if board.iter().all(&done) {
+                return true;
+            }
+            if self.phase() == Phase::Abandoned {
+                return false;
+            }
+            board = match wait_on(&self.answered, board, deadline) {
+                Some(board) => board,
+                None => return false,
+            };
+        }
+    }
+}
+
+/// Waits on a condition variable until it is notified; `None` once the deadline has passed.
+/// Without a deadline: for ever.
+pub(crate) fn wait_on<'a, T>(
+    condition: &Condvar,
+    guard: crate::sync::MutexGuard<'a, T>,
+    deadline: Option<Instant>,
+) -> Option<crate::sync::MutexGuard<'a, T>> {
+    let Some(deadline) = deadline else {
+        return Some(condition.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner));
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return None;
+    }
+    let waited = condition.wait_timeout(guard, left);
+    Some(waited.unwrap_or_else(std::sync::PoisonError::into_inner).0)
+}

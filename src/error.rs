@@ -1,0 +1,151 @@
+//! What can go wrong, as values: nothing here prints, panics or allocates on the hot path.
+//!
+//! Guarantees: every I/O error names the operation and the path. A leaf.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a writer could not be made, or what a worker met last: an operation on a path, or an
+/// option out of its range. Cheap to clone.
+#[derive(Clone)]
+pub struct Error(Arc<Kind>);
+
+enum Kind {
+    Option { option: &'static str, value: String, permitted: String },
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+}
+
+impl Error {
+    pub(crate) fn option(
+        option: &'static str,
+        value: impl fmt::Display,
+        permitted: impl fmt::Display,
+    ) -> Self {
+        let (value, permitted) = (value.to_string(), permitted.to_string());
+        Error(Arc::new(Kind::Option { option, value, permitted }))
+    }
+
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Error(Arc::new(Kind::Io { operation, path: path.to_owned(), source }))
+    }
+
+    /// The option that was refused, or the operation that failed: `"size"`, `"rename"`, ...
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        match &*self.0 {
+            Kind::Option { option, .. } => option,
+            Kind::Io { operation, .. } => operation,
+        }
+    }
+
+    /// The path of the failed operation; none for an option.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &*self.0 {
+            Kind::Option { .. } => None,
+            Kind::Io { path, .. } => Some(path),
+        }
+    }
+
+    /// The kind of the I/O error; [`io::ErrorKind::InvalidInput`] for an option.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        match &*self.0 {
+            Kind::Option { .. } => io::ErrorKind::InvalidInput,
+            Kind::Io { source, .. } => source.kind(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Option { option, value, permitted } => {
+                write!(f, "option {option} is {value}; permitted: {permitted}")
+            }
+            Kind::Io { operation, path, source } => {
+                write!(f, "{operation} {}: {source}", path.display())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self})")
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Kind::Option { .. } => None,
+            Kind::Io { source, .. } => Some(source),
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::new(error.kind(), error)
+    }
+}
+
+/// Why a record was refused. It is then the caller's: nothing of it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// No memory is free: the workers are behind. Later it may be.
+    #[doc(alias = "TimeoutErr")]
+    Full,
+    /// The record is larger than all chunks together; it never fits.
+    TooLarge,
+    /// The writer is closed.
+    Closed,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteError::Full => "no memory is free for the record, the workers are behind",
+            WriteError::TooLarge => "the record is larger than the writer's memory",
+            WriteError::Closed => "the writer is closed",
+        })
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// Why [`flush`](crate::BufferedWriter::flush) gave up. The records stay accepted, and the workers
+/// keep trying.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The time was over first; no worker reports an error, the disk is slow.
+    TimedOut,
+    /// The time was over, and a worker is held up by this error, which it keeps retrying.
+    Io(Error),
+    /// The writer is closed.
+    Closed,
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlushError::TimedOut => f.write_str("flush: the disk did not answer in time"),
+            FlushError::Io(error) => write!(f, "flush: {error}"),
+            FlushError::Closed => f.write_str("flush: the writer is closed"),
+        }
+    }
+}
+
+impl std::error::Error for FlushError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FlushError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}

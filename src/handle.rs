@@ -1,0 +1,246 @@
+//! What all handles of one writer share: its memory, its workers, and the end of both.
+//!
+//! Guarantees: the drop of the last handle closes the writer. Nothing here is on the hot path.
+
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Sync};
+use crate::control::{Control, Phase};
+use crate::error::{Error, FlushError};
+use crate::ledger::{Ledger, Totals};
+use crate::name::Names;
+use crate::output::{Output, Target};
+use crate::publish;
+use crate::report::{CloseError, Report};
+use crate::shared::Shared;
+use crate::slot::Slot;
+use crate::state::StateFile;
+use crate::stats::{Count, Refused, Stats};
+use crate::sync::{Arc, AtomicU64, Barrier, Mutex, Relaxed, lock};
+use crate::worker::Worker;
+
+/// Numbers of writers, never used twice, so that nothing cached by a thread fits a later writer.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A writer, as its handles see it.
+pub(crate) struct Handle {
+    pub(crate) id: u64,
+    pub(crate) shared: Arc<Shared>,
+    control: Arc<Control>,
+    ledgers: Vec<Arc<Ledger>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    target: Arc<Target>,
+    state: Mutex<StateFile>,
+    drop_timeout: Duration,
+    memory_bound: usize,
+}
+
+impl Handle {
+    /// Checks the options, finds the directories, maps the memory and starts the workers.
+    pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let memory_bound = config.memory_bound();
+        let (chunks, age_max) = (config.chunks() as u32, config.age_max());
+        let names = Names::new(&config.prefix, &config.extension)?;
+        let fs = config.fs.0;
+        let places = publish::places(&*fs, &config.path, &config.temp, config.create_dirs, &names)?;
+        if config.sync == Sync::File {
+            // Noticed now rather than at the first file.
+            publish::sync_dir(&*fs, &places.path)?;
+        }
+        let shared = Shared::new(chunks, config.size, config.workers, Barrier::detect())
+            .map_err(|e| Error::io("map memory for", &places.path, e))?;
+        let state = StateFile::create(&*fs, &places.temp, &places.path, &names, config.workers)?;
+        let target = Target {
+            fs,
+            path: places.path,
+            temp: places.temp,
+            names,
+            mode: config.mode,
+            file_size: config.file_size,
+            sync: config.sync,
+        };
+        let handle = Handle {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            shared: Arc::new(shared),
+            control: Arc::new(Control::new(config.workers)),
+            ledgers: (0..config.workers).map(|_| Arc::default()).collect(),
+            threads: Mutex::new(Vec::with_capacity(config.workers)),
+            target: Arc::new(target),
+            state: Mutex::new(state),
+            drop_timeout: config.drop_timeout,
+            memory_bound,
+        };
+        // An error from here on drops the handle, which ends the workers that run already.
+        handle.start(age_max)?;
+        Ok(handle)
+    }
+
+    fn start(&self, age_max: Option<Duration>) -> Result<(), Error> {
+        let mut threads = lock(&self.threads);
+        for (me, (ledger, state)) in self.ledgers.iter().zip(lock(&self.state).slots()?).enumerate()
+        {
+            let (shared, target) = (self.shared.clone(), self.target.clone());
+            let output = Output::new(me, shared.clone(), target, ledger.clone(), state);
+            let (control, ledger) = (self.control.clone(), ledger.clone());
+            let worker = Worker::new(me, shared, control, ledger, output, age_max);
+            let thread = thread::Builder::new()
+                .name(format!("bw-{me}"))
+                .spawn(|| worker.run())
+                .map_err(|e| Error::io("start a worker for", &self.target.path, e))?;
+            self.shared.desks[me].bell.hang(thread.thread().clone());
+            threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// Where files are written.
+    pub(crate) fn temp_dir(&self) -> PathBuf {
+        self.target.temp.clone()
+    }
+
+    /// Publishes what was accepted before.
+    pub(crate) fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        if self.shared.slots.is_closed() {
+            return Err(FlushError::Closed);
+        }
+        let deadline = Instant::now().checked_add(timeout);
+        let flush = self.control.ask_flush();
+        self.wake_all();
+        if self.control.wait_flushed(flush, deadline) {
+            return Ok(());
+        }
+        if self.control.phase() == Phase::Abandoned {
+            return Err(FlushError::Closed);
+        }
+        Err(self.last_error().map_or(FlushError::TimedOut, FlushError::Io))
+    }
+
+    /// Ends the writer. Each caller waits until its own deadline; the first deadline that passes
+    /// ends the wait of all, since nobody wants the writer any more.
+    pub(crate) fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.shared.slots.close();
+        self.shared.slots.heavy_barrier();
+        // Who waits for memory shall see the closed gate.
+        self.shared.pool.notify();
+        if self.wait_quiet(deadline) {
+            self.control.advance(Phase::Draining);
+            self.wake_all();
+        }
+        if !self.control.wait_finished(deadline) {
+            self.abandon();
+        }
+        self.finish()
+    }
+
+    /// Waits until no producer is in a write: that takes a copy's time, unless one is preempted.
+    fn wait_quiet(&self, deadline: Option<Instant>) -> bool {
+        while self.shared.slots.iter().any(Slot::is_busy) {
+            if deadline.is_some_and(|at| at <= Instant::now()) {
+                return false;
+            }
+            thread::yield_now();
+        }
+        true
+    }
+
+    fn abandon(&self) {
+        self.control.advance(Phase::Abandoned);
+        self.ledgers.iter().for_each(|ledger| ledger.give_up());
+        self.wake_all();
+    }
+
+    fn finish(&self) -> Result<Report, CloseError> {
+        let finished = self.control.is_finished();
+        if finished {
+            // They have ended, or are about to, with nothing in between that could hang.
+            for thread in std::mem::take(&mut *lock(&self.threads)) {
+                // A worker never panics; if it did, the accounts tell what it left.
+                let _ = thread.join();
+            }
+            // A state file that stays says that there is nothing to recover.
+            let _ = lock(&self.state).remove(&*self.target.fs);
+        }
+        let report = self.report();
+        if finished { Ok(report) } else { Err(CloseError { report, cause: self.last_error() }) }
+    }
+
+    fn last_error(&self) -> Option<Error> {
+        self.ledgers.iter().find_map(|ledger| ledger.last_error())
+    }
+
+    fn wake_all(&self) {
+        self.shared.desks.iter().for_each(|desk| desk.bell.wake());
+    }
+
+    fn report(&self) -> Report {
+        let stats = self.stats();
+        Report {
+            accepted: stats.accepted,
+            written: stats.written,
+            lost: stats.lost,
+            unresolved: stats.pending,
+            refused: stats.refused,
+            files: stats.files,
+        }
+    }
+
+    /// The accounts. What was written is read first, what was accepted after it, so that nothing
+    /// seems to be written before it was accepted.
+    pub(crate) fn stats(&self) -> Stats {
+        // If nobody will write what is pending, it is lost, but for what is being renamed.
+        let abandoned = self.control.phase() == Phase::Abandoned && !self.control.is_finished();
+        let mut totals = Totals::default();
+        self.ledgers.iter().for_each(|ledger| ledger.add_to(&mut totals));
+        let workers = self.ledgers.iter().zip(&self.shared.desks);
+        let workers =
+            workers.map(|(ledger, desk)| ledger.worker_stats(desk.held() as usize)).collect();
+        let free_before = self.chunks_freed();
+        let accepted: Count = self.shared.slots.iter().map(|slot| self.accepted(slot)).sum();
+        let mut pending = accepted.saturating_sub(totals.written + totals.lost.total());
+        if abandoned {
+            totals.lost.shutdown = pending.saturating_sub(totals.in_flight);
+            pending = totals.in_flight;
+        }
+        let mut refused = Refused::default();
+        self.shared.slots.iter().for_each(|slot| refused += slot.refused());
+        let leased: u64 = self.shared.slots.iter().map(Slot::leased).sum();
+        let chunks_in_use = leased.saturating_sub(free_before).min(self.shared.arena.none().into());
+        Stats {
+            accepted,
+            written: totals.written,
+            pending,
+            lost: totals.lost,
+            refused,
+            files: totals.files,
+            memory_bytes: chunks_in_use as usize * self.shared.arena.size(),
+            memory_bound_bytes: self.memory_bound,
+            temp_dir: self.temp_dir(),
+            workers,
+        }
+    }
+
+    fn chunks_freed(&self) -> u64 {
+        self.shared.desks.iter().map(crate::shared::Desk::freed).sum()
+    }
+
+    /// A swap takes no time, unless the producer is preempted in it.
+    fn accepted(&self, slot: &Slot) -> Count {
+        loop {
+            if let Some(count) = slot.accepted(&self.shared.arena) {
+                return count;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The report has no reader; who wants it calls `close`.
+        let _ = self.close(self.drop_timeout);
+    }
+}

@@ -1,0 +1,191 @@
+//! The worker's side of the memory: what its producers have committed, as pieces in the order in
+//! which they go to the file; and the way of chunks back to the pool.
+//!
+//! Guarantees: each committed byte becomes part of exactly one piece; pieces of one producer come
+//! in the order of its writes; nothing here waits for a producer. Touches no file.
+
+use crate::arena::{Arena, ChunkId, Extent};
+use crate::shared::Shared;
+use crate::slot::{Phase, Slot};
+use crate::stats::Count;
+use crate::sync::Acquire;
+
+/// A run of committed bytes within one chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) chunk: ChunkId,
+    pub(crate) from: u32,
+    pub(crate) len: u32,
+    pub(crate) records: u32,
+    /// Nothing of the chunk comes after this: once the piece is done, the chunk is free.
+    pub(crate) last: bool,
+    /// The piece ends within a record, which goes on in the next piece.
+    pub(crate) split: bool,
+}
+
+impl Piece {
+    pub(crate) fn count(&self) -> Count {
+        Count::new(u64::from(self.records), u64::from(self.len))
+    }
+}
+
+/// The intake of one worker.
+pub(crate) struct Intake {
+    /// Number of the worker: of the chunks in flight it touches only those whose home it is.
+    me: usize,
+    /// Live chunks and their lengths, of the scrape under way.
+    live: Vec<(ChunkId, Extent)>,
+}
+
+impl Intake {
+    pub(crate) fn new(me: usize) -> Self {
+        Intake { me, live: Vec::new() }
+    }
+
+    /// Takes the sealed chunks.
+    pub(crate) fn take(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) {
+        let Shared { arena, desks, .. } = shared;
+        desks[self.me].inbox.take(arena, |chunk| sealed(arena, chunk, &mut each));
+    }
+
+    /// Takes the sealed chunks and, after them, the committed prefixes of the live ones.
+    /// `false` if a producer was in the middle of a swap: then a chunk may be on its way, and only
+    /// a later scrape covers all that was accepted before this one.
+    pub(crate) fn scrape(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) -> bool {
+        let complete = self.look(shared);
+        self.take(shared, &mut each);
+        self.prefixes(&shared.arena, each);
+        complete
+    }
+
+    /// As `scrape`, for the last time: the inbox takes nothing any more.
+    pub(crate) fn close(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) -> bool {
+        let complete = self.look(shared);
+        let Shared { arena, desks, .. } = shared;
+        desks[self.me].inbox.close(arena, |chunk| sealed(arena, chunk, &mut each));
+        self.prefixes(arena, each);
+        complete
+    }
+
+    /// Notes the live lengths. They must be read before the inbox is taken: in the other order a
+    /// producer could seal one chunk and fill the next in between, and the later records would be
+    /// written first.
+    fn look(&mut self, shared: &Shared) -> bool {
+        let mut complete = true;
+        self.live.clear();
+        for slot in shared.slots.iter() {
+            let current = slot.current();
+            match current.phase() {
+                Phase::Live if current.home() == self.me => {
+                    // Ours: nobody else frees the chunk, so it is what the slot says it is.
+                    // Acquire: pairs with the commit in `lease`, the bytes are there.
+                    let word = shared.arena.commit_word(current.chunk()).load(Acquire);
+                    self.live.push((current.chunk(), Extent(word)));
+                }
+                Phase::Swapping => complete = false,
+                _ => {}
+            }
+        }
+        complete
+    }
+
+    fn prefixes(&mut self, arena: &Arena, mut each: impl FnMut(Piece)) {
+        for &(chunk, extent) in &self.live {
+            // A chunk that was sealed meanwhile is taken further already, or even reset and, for
+            // all we know, leased again by nobody: only we free it, and not in here.
+            let taken = arena.taken(chunk);
+            if extent.len() > taken.len() {
+                each(piece(chunk, taken, extent, false));
+                arena.set_taken(chunk, extent);
+            }
+        }
+    }
+
+    /// Whether nothing is inside the inbox, and all that was committed to live chunks is taken.
+    pub(crate) fn is_drained(&self, shared: &Shared) -> bool {
+        let Shared { arena, desks, slots, .. } = shared;
+        desks[self.me].inbox.is_empty(arena)
+            && slots.iter().all(|slot| {
+                let current = slot.current();
+                match current.phase() {
+                    Phase::Live if current.home() == self.me => {
+                        let word = arena.commit_word(current.chunk()).load(Acquire);
+                        Extent(word) == arena.taken(current.chunk())
+                    }
+                    Phase::Swapping => false,
+                    _ => true,
+                }
+            })
+    }
+
+    /// Lies down so that a producer's next record, swap or large record rings; `false` if there is
+    /// something to do already. After `true` the worker may sleep without a time limit.
+    pub(crate) fn lie_down(&self, shared: &Shared) -> bool {
+        shared.desks[self.me].bell.lie_down();
+        let ours = |slot: &&Slot| {
+            let current = slot.current();
+            current.phase() == Phase::Live && current.home() == self.me
+        };
+        let mut any = false;
+        for slot in shared.slots.iter().filter(ours) {
+            slot.shut();
+            any = true;
+        }
+        if any {
+            shared.slots.heavy_barrier();
+        }
+        // A slot that is busy may have passed its gate before it was shut. Busy is read first:
+        // once it is seen as zero, the lengths show all that the owner wrote.
+        !shared.slots.iter().any(|slot| slot.is_busy() && ours(&slot)) && self.is_drained(shared)
+    }
+
+    /// Gives back chunks whose last piece is done, all at once.
+    pub(crate) fn free(&mut self, shared: &Shared, chunks: impl Iterator<Item = ChunkId>) {
+        let arena = &shared.arena;
+        let mut ends: Option<(ChunkId, ChunkId)> = None;
+        let mut freed = 0;
+        for chunk in chunks {
+            arena.reset(chunk);
+            ends = match ends {
+                None => Some((chunk, chunk)),
+                Some((first, last)) => {
+                    arena.set_next(chunk, first);
+                    Some((chunk, last))
+                }
+            };
+            freed += 1;
+        }
+        if let Some((first, last)) = ends {
+            shared.pool.push_chain(arena, first, last);
+            shared.desks[self.me].add_freed(freed);
+        }
+    }
+}
+
+/// The rest of a sealed chunk, or all chunks of a chain.
+fn sealed(arena: &Arena, head: ChunkId, each: &mut impl FnMut(Piece)) {
+    let mut chunk = head;
+    let mut next = arena.chained(head);
+    loop {
+        // The push to the inbox came after the commit, the take after the push.
+        let extent = Extent(arena.commit_word(chunk).load(Acquire));
+        let mut rest = piece(chunk, arena.taken(chunk), extent, true);
+        rest.split = next.is_some();
+        arena.set_taken(chunk, extent);
+        each(rest);
+        let Some(following) = next else { return };
+        chunk = following;
+        next = Some(arena.next(chunk)).filter(|&after| after != arena.none());
+    }
+}
+
+fn piece(chunk: ChunkId, from: Extent, to: Extent, last: bool) -> Piece {
+    Piece {
+        chunk,
+        from: from.len() as u32,
+        len: (to.len() - from.len()) as u32,
+        records: to.records() - from.records(),
+        last,
+        split: false,
+    }
+}

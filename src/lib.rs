@@ -1,0 +1,69 @@
+//! Get records off the hot path and into complete files.
+
+#![deny(missing_docs)]
+// Under loom only the memory side is compiled; parts of it serve the workers alone.
+#![cfg_attr(loom, allow(dead_code))]
+
+mod arena;
+mod bell;
+#[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
+mod control;
+mod error;
+#[cfg(all(test, not(loom)))]
+mod faulty;
+#[cfg(not(loom))]
+mod file;
+#[cfg(not(loom))]
+mod fs;
+#[cfg(not(loom))]
+mod handle;
+mod inbox;
+mod intake;
+mod lease;
+#[cfg(not(loom))]
+mod ledger;
+#[cfg(not(loom))]
+mod name;
+#[cfg(not(loom))]
+mod output;
+mod pool;
+#[cfg(not(loom))]
+mod producer;
+#[cfg(not(loom))]
+mod publish;
+#[cfg(not(loom))]
+mod registry;
+#[cfg(not(loom))]
+mod report;
+mod shared;
+mod slot;
+#[cfg(not(loom))]
+mod state;
+mod stats;
+#[cfg(not(loom))]
+mod submit;
+mod sync;
+#[cfg(not(loom))]
+mod worker;
+#[cfg(not(loom))]
+mod writer;
+
+#[cfg(not(loom))]
+pub use config::{Config, Sync};
+pub use error::{Error, FlushError, WriteError};
+#[cfg(not(loom))]
+pub use producer::Producer;
+#[cfg(not(loom))]
+pub use report::{CloseError, Report};
+pub use stats::{Count, Lost, Refused, Stats, WorkerStats};
+#[cfg(not(loom))]
+pub use writer::BufferedWriter;
+
+/// For tests that put a file system of their own under a writer. Not a stable interface.
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::fs::{Fs, FsFile, RealFs};
+}

@@ -1,0 +1,284 @@
+//! From pieces of memory to visible files: the disk half of a worker.
+//!
+//! Guarantees: pieces go to the file in their order, whole records only become part of it; a piece
+//! leaves the queue, and its memory, once the file has it, with [`Sync::File`] once a sync covers
+//! it. Each step can be tried again after an error. Refuses to publish once the worker is given up.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::path::PathBuf;
+
+use crate::config::Sync;
+use crate::error::Error;
+use crate::file::TempFile;
+use crate::fs::Fs;
+use crate::intake::{Intake, Piece};
+use crate::ledger::{Ledger, Outcome};
+use crate::name::Names;
+use crate::publish::{self, Refusal};
+use crate::shared::Shared;
+use crate::state::WorkerState;
+use crate::stats::Count;
+use crate::sync::Arc;
+
+/// Bytes of one write: beyond this a larger one is not faster.
+const BATCH_BYTES: usize = 1 << 20;
+/// Pieces of one write: what writev(2) takes at once.
+const BATCH_PIECES: usize = 1024;
+
+/// Where and how a writer's files are made; the same for all its workers.
+pub(crate) struct Target {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    pub(crate) names: Names,
+    pub(crate) mode: u32,
+    pub(crate) file_size: u64,
+    pub(crate) sync: Sync,
+}
+
+/// The output of one worker.
+pub(crate) struct Output {
+    worker: usize,
+    shared: Arc<Shared>,
+    target: Arc<Target>,
+    ledger: Arc<Ledger>,
+    /// What a recovery would have to know.
+    state: WorkerState,
+    queue: VecDeque<Piece>,
+    /// The first so many pieces of the queue are in the file, whole records, but not synced.
+    done: usize,
+    /// Chunks that are freed when the queue is.
+    chunks: usize,
+    file: Option<TempFile>,
+    /// Number of the next file.
+    seq: u64,
+    /// Files were renamed and the directory was not synced since.
+    directory_is_dirty: bool,
+}
+
+impl Output {
+    pub(crate) fn new(
+        worker: usize,
+        shared: Arc<Shared>,
+        target: Arc<Target>,
+        ledger: Arc<Ledger>,
+        state: WorkerState,
+    ) -> Self {
+        Output {
+            worker,
+            shared,
+            target,
+            ledger,
+            state,
+            queue: VecDeque::new(),
+            done: 0,
+            chunks: 0,
+            file: None,
+            seq: 0,
+            directory_is_dirty: false,
+        }
+    }
+
+    pub(crate) fn push(&mut self, piece: Piece) {
+        self.chunks += usize::from(piece.last);
+        self.queue.push_back(piece);
+    }
+
+    /// All that was pushed is in the file.
+    pub(crate) fn is_written(&self) -> bool {
+        self.done == self.queue.len()
+    }
+
+    /// Nothing that was pushed is unpublished.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.queue.is_empty() && self.file.is_none() && !self.directory_is_dirty
+    }
+
+    /// Chunks held.
+    pub(crate) fn chunks(&self) -> usize {
+        self.chunks
+    }
+
+    /// Writes all that was pushed, and publishes each file that has its size.
+    pub(crate) fn write(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        self.discard_failed_file(intake)?;
+        while !self.is_written() {
+            self.open()?;
+            self.write_batch(intake)?;
+            let good = self.file.as_ref().map_or(0, TempFile::good);
+            if good >= self.target.file_size {
+                self.publish(intake)?;
+            } else if self.chunks >= self.shared.share as usize {
+                // Memory is reused only when a sync covers it; producers must not wait for that.
+                self.sync(intake)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), Error> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let Target { fs, temp, names, mode, .. } = &*self.target;
+        let file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
+        self.seq += 1;
+        self.ledger.set_temp_file(Some(file.path().to_owned()));
+        self.file = Some(file);
+        self.note();
+        Ok(())
+    }
+
+    /// Writes some pieces that end with a whole record, as many as are wise at once.
+    fn write_batch(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let room = self.target.file_size.saturating_sub(file.good());
+        let mut slices = Vec::with_capacity(BATCH_PIECES.min(self.queue.len() - self.done));
+        let mut bytes = 0;
+        for piece in self.queue.range(self.done..) {
+            let at = self.shared.arena.at(piece.chunk, piece.from as usize);
+            // SAFETY: a piece is committed, and its chunk is freed by `release` only, after the
+            // slices are gone.
+            slices.push(IoSlice::new(unsafe { at.get(piece.len as usize) }));
+            bytes += piece.len as usize;
+            let enough = bytes >= BATCH_BYTES || slices.len() >= BATCH_PIECES;
+            if !piece.split && (enough || bytes as u64 >= room) {
+                break;
+            }
+        }
+        let (written, result) = file.append(&mut slices);
+        self.settle(written);
+        if self.target.sync == Sync::None {
+            self.release(intake);
+        }
+        self.note();
+        result
+    }
+
+    /// The file has `written` bytes more of the pieces that are not done; only whole records count.
+    fn settle(&mut self, written: u64) {
+        let Some(file) = &mut self.file else { return };
+        let (mut whole, mut pieces) = (Count::ZERO, 0);
+        let mut sum = Count::ZERO;
+        for (i, piece) in self.queue.range(self.done..).enumerate() {
+            sum += piece.count();
+            if sum.bytes > written {
+                break;
+            }
+            if !piece.split {
+                (whole, pieces) = (sum, i + 1);
+            }
+        }
+        file.commit(whole);
+        self.done += pieces;
+        self.ledger.set_temp_file_bytes(file.good());
+    }
+
+    /// Drops the pieces that are done, and frees their chunks.
+    fn release(&mut self, intake: &mut Intake) {
+        let done = self.queue.drain(..std::mem::take(&mut self.done));
+        let chunks = &mut self.chunks;
+        let freed = done.filter(|piece| piece.last).map(|piece| {
+            *chunks -= 1;
+            piece.chunk
+        });
+        intake.free(&self.shared, freed);
+        self.shared.desks[self.worker].set_backlog(self.chunks);
+    }
+
+    /// With `Sync::File`, forces what is in the file to the disk.
+    pub(crate) fn sync(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.target.sync == Sync::None || self.done == 0 || file.is_failed() {
+            return Ok(());
+        }
+        let synced = file.sync();
+        if file.is_failed() {
+            // Nobody knows what became of it: all of it goes to another file.
+            self.done = 0;
+        }
+        synced?;
+        self.release(intake);
+        self.note();
+        Ok(())
+    }
+
+    /// Makes what is in the file visible.
+    pub(crate) fn publish(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        self.sync(intake)?;
+        self.rename()?;
+        if self.directory_is_dirty {
+            publish::sync_dir(&*self.target.fs, &self.target.path)?;
+            self.directory_is_dirty = false;
+        }
+        Ok(())
+    }
+
+    /// After a failed fsync nothing is added to a file: what was synced of it before becomes
+    /// visible.
+    fn discard_failed_file(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        match &self.file {
+            Some(file) if file.is_failed() => self.publish(intake),
+            _ => Ok(()),
+        }
+    }
+
+    fn rename(&mut self) -> Result<(), Error> {
+        let written = self.is_written();
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if file.is_failed() {
+            file.roll_back_to_synced()?;
+        }
+        if file.good() == 0 {
+            // Nothing empty is published; but what is still to be written may go into it.
+            return if written || file.is_failed() { self.remove() } else { Ok(()) };
+        }
+        file.seal()?;
+        let Target { fs, path, names, .. } = &*self.target;
+        if !self.ledger.claim(file.count()) {
+            return Ok(());
+        }
+        let renamed = publish::rename(&**fs, file.path(), path, names, self.worker, file.id().seq);
+        let (outcome, result) = match renamed {
+            Ok(_) => (Outcome::Written, Ok(())),
+            Err(Refusal::Gone(error)) => (Outcome::Lost, Err(error)),
+            Err(Refusal::Retry(error)) => (Outcome::Unchanged, Err(error)),
+        };
+        self.ledger.settle(outcome);
+        if !matches!(outcome, Outcome::Unchanged) {
+            self.directory_is_dirty |= self.target.sync == Sync::File;
+            self.forget();
+        }
+        result
+    }
+
+    /// Gives up: nothing becomes visible, and no temp file is left if the disk allows it.
+    pub(crate) fn abandon(&mut self) {
+        // The error would have nobody left to hear it.
+        let _ = self.remove();
+    }
+
+    fn remove(&mut self) -> Result<(), Error> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        self.forget();
+        file.remove(&*self.target.fs)
+    }
+
+    fn forget(&mut self) {
+        self.file = None;
+        self.ledger.set_temp_file(None);
+        self.note();
+    }
+
+    /// Keeps the state file up to date.
+    fn note(&mut self) {
+        let (id, good, synced) = match &self.file {
+            Some(file) => (Some(file.id()), file.good(), file.synced_count().bytes),
+            None => (None, 0, 0),
+        };
+        // A recovery with an older note publishes less, never anything wrong; and the next note
+        // comes soon.
+        let _ = self.state.set(id, good, synced);
+    }
+}

@@ -1,0 +1,75 @@
+//! A producer of its own: no look-up of the thread's slot.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::WriteError;
+use crate::handle::Handle;
+use crate::slot::Slot;
+use crate::submit;
+use crate::sync::Arc;
+
+/// A way into a [`BufferedWriter`](crate::BufferedWriter) for one hot thread: the same as writing
+/// through the writer, without looking up the thread's buffer each time.
+///
+/// It may be sent to another thread, but is used by one at a time. It counts as a handle: the
+/// writer is closed when the last of its handles is dropped.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("bw-doc-producer-{}", std::process::id()));
+/// # let config = bufferedwriter::Config::default().path(&dir).temp(&dir).create_dirs(true);
+/// let writer = bufferedwriter::BufferedWriter::new(config)?;
+/// let mut producer = writer.producer();
+/// std::thread::spawn(move || producer.write(b"from a hot loop\n")).join().unwrap()?;
+/// let report = writer.close(std::time::Duration::from_secs(5))?;
+/// assert_eq!(report.written.records, 1);
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Producer {
+    /// Before `handle`, whose drop may end the life of the list that the slot is of.
+    slot: *const Slot,
+    handle: Arc<Handle>,
+}
+
+// SAFETY: the slot is this producer's alone, and not bound to a thread; the rest is Send.
+unsafe impl Send for Producer {}
+
+impl Producer {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        Producer { slot: handle.shared.slots.acquire(), handle }
+    }
+
+    /// Accepts a record, whole, as [`BufferedWriter::write`](crate::BufferedWriter::write).
+    ///
+    /// # Errors
+    /// The same.
+    #[inline]
+    pub fn write(&mut self, record: &[u8]) -> Result<(), WriteError> {
+        // SAFETY: the slot lives as long as the handle; it is this producer's alone, and `&mut`
+        // keeps a second call away.
+        unsafe { submit::write(&self.handle.shared, &*self.slot, record) }
+    }
+
+    /// Accepts a record, waiting for memory if need be, as
+    /// [`BufferedWriter::write_timeout`](crate::BufferedWriter::write_timeout).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn write_timeout(&mut self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
+        // SAFETY: as above.
+        unsafe { submit::write_timeout(&self.handle.shared, &*self.slot, record, timeout) }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.handle.shared.slots.release(self.slot);
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("writer", &self.handle.id).finish_non_exhaustive()
+    }
+}

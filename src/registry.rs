@@ -1,0 +1,84 @@
+//! From a thread to its slot: a cached answer in front of a list of all writers of the thread.
+//!
+//! Guarantees: a look-up of the writer used last costs two loads and a comparison; a slot outlives
+//! its thread and goes to the next one, with what it leases; nothing here keeps a writer alive.
+
+use std::cell::{Cell, RefCell};
+
+use crate::handle::Handle;
+use crate::slot::{Slot, Slots};
+use crate::sync::Arc;
+
+thread_local! {
+    /// Writer and slot of the last look-up. Const and without a destructor: no lazy
+    /// initialisation, and still there when other destructors of the thread write.
+    static CACHE: Cell<Cached> = const { Cell::new(Cached { id: 0, slot: std::ptr::null() }) };
+    /// Our destructor has run: slots are taken and given back at each call from here on.
+    static DYING: Cell<bool> = const { Cell::new(false) };
+    /// All writers that this thread has written to.
+    static SLOTS: RefCell<Entries> = const { RefCell::new(Entries(Vec::new())) };
+}
+
+#[derive(Clone, Copy)]
+struct Cached {
+    /// Number of the writer; numbers are never used again, zero is none.
+    id: u64,
+    /// Alive as long as the writer is, and as long as its entry is.
+    slot: *const Slot,
+}
+
+struct Entry {
+    id: u64,
+    slots: Arc<Slots>,
+    slot: *const Slot,
+}
+
+struct Entries(Vec<Entry>);
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        DYING.set(true);
+        CACHE.set(Cached { id: 0, slot: std::ptr::null() });
+        self.0.iter().for_each(|entry| entry.slots.release(entry.slot));
+    }
+}
+
+/// Calls `with` with this thread's slot of the writer. `with` must not come back here.
+#[inline(always)]
+pub(crate) fn with_slot<T>(id: u64, handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
+    let cached = CACHE.get();
+    if cached.id == id {
+        // SAFETY: the number is this writer's, so the slot is of its list, which `handle` keeps.
+        return with(unsafe { &*cached.slot });
+    }
+    with_slot_slow(handle, with)
+}
+
+#[cold]
+#[inline(never)]
+fn with_slot_slow<T>(handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
+    if DYING.get() {
+        let slots = &handle.shared.slots;
+        let slot = slots.acquire();
+        // SAFETY: as in `find`. Nothing in `with` unwinds.
+        let result = with(unsafe { &*slot });
+        slots.release(slot);
+        return result;
+    }
+    let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, handle));
+    CACHE.set(Cached { id: handle.id, slot });
+    // SAFETY: the slot lives as long as the list that it is of, which `handle` keeps.
+    with(unsafe { &*slot })
+}
+
+fn find(entries: &mut Vec<Entry>, handle: &Handle) -> *const Slot {
+    if let Some(entry) = entries.iter().find(|entry| entry.id == handle.id) {
+        return entry.slot;
+    }
+    // What is left of closed writers goes when a new one comes.
+    entries.retain(|entry| !entry.slots.is_closed());
+    let slots = handle.shared.slots.clone();
+    let slot = slots.acquire();
+    entries.push(Entry { id: handle.id, slots, slot });
+    slot
+}

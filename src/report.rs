@@ -1,0 +1,58 @@
+//! What `close` answers: the final accounts, with or without an error.
+
+use std::fmt;
+
+use crate::error::Error;
+use crate::stats::{Count, Lost, Refused};
+
+/// What became of everything when a writer was closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Records that were accepted in all.
+    pub accepted: Count,
+    /// Records in visible files.
+    pub written: Count,
+    /// Accepted and gone, by cause.
+    pub lost: Lost,
+    /// In files whose rename had not returned when the deadline passed: visible or lost,
+    /// [`stats`](crate::BufferedWriter::stats) tells once the disk answers.
+    pub unresolved: Count,
+    /// Not accepted, by cause.
+    pub refused: Refused,
+    /// Files published.
+    pub files: u64,
+}
+
+/// [`close`](crate::BufferedWriter::close) gave up at its deadline. What was not in a visible file
+/// by then is counted as lost and never becomes visible.
+#[derive(Clone, Debug)]
+pub struct CloseError {
+    pub(crate) report: Report,
+    pub(crate) cause: Option<Error>,
+}
+
+impl CloseError {
+    /// What was written and what was not.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lost = self.report.lost.total();
+        write!(f, "close: gave up at the deadline, {} records lost", lost.records)?;
+        match &self.cause {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for CloseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}

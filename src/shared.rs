@@ -1,0 +1,95 @@
+//! What producers and workers of one writer share: the memory, and nothing of files.
+//!
+//! Guarantees: lives as long as anybody uses it, so that a worker that hangs in a system call
+//! never finds its memory gone.
+
+use std::io;
+
+use crossbeam_utils::CachePadded;
+
+use crate::arena::Arena;
+use crate::bell::Bell;
+use crate::inbox::Inbox;
+use crate::pool::Pool;
+use crate::slot::Slots;
+use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed};
+
+/// The memory of a writer.
+pub(crate) struct Shared {
+    pub(crate) arena: Arena,
+    pub(crate) pool: Pool,
+    pub(crate) desks: Box<[Desk]>,
+    pub(crate) slots: Arc<Slots>,
+    /// Chunks that a worker without progress may hold before its producers move to another.
+    pub(crate) share: u32,
+}
+
+/// Where producers and one worker meet.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) inbox: Inbox,
+    pub(crate) bell: Bell,
+    gauges: CachePadded<Gauges>,
+}
+
+#[derive(Debug)]
+struct Gauges {
+    /// Chunks that the worker has taken and not yet freed. Stored by the worker alone.
+    backlog: AtomicU32,
+    /// Chunks that the worker has freed in all. Stored by the worker alone.
+    freed: AtomicU64,
+}
+
+impl Shared {
+    /// `chunks` and `size` are in the ranges of [`Config`](crate::Config).
+    pub(crate) fn new(
+        chunks: u32,
+        size: usize,
+        workers: usize,
+        barrier: Barrier,
+    ) -> io::Result<Self> {
+        let arena = Arena::new(chunks, size)?;
+        let desk = |_| Desk {
+            inbox: Inbox::new(&arena),
+            bell: Bell::new(),
+            gauges: CachePadded::new(Gauges {
+                backlog: AtomicU32::new(0),
+                freed: AtomicU64::new(0),
+            }),
+        };
+        Ok(Shared {
+            desks: (0..workers).map(desk).collect(),
+            pool: Pool::new(),
+            slots: Arc::new(Slots::new(barrier)),
+            share: (chunks / workers as u32).max(1),
+            arena,
+        })
+    }
+
+    /// Wakes the workers that hold chunks, also from a nap or while they wait for a later sync.
+    pub(crate) fn wake_busy(&self) {
+        self.desks.iter().filter(|desk| desk.held() > 0).for_each(|desk| desk.bell.wake());
+    }
+}
+
+impl Desk {
+    /// Chunks that wait for the worker or are held by it.
+    pub(crate) fn held(&self) -> u32 {
+        self.inbox.depth() + self.gauges.backlog.load(Relaxed)
+    }
+
+    /// Chunks that the worker has freed in all: it makes progress as long as this grows.
+    pub(crate) fn freed(&self) -> u64 {
+        self.gauges.freed.load(Relaxed)
+    }
+
+    /// Worker only: how many chunks it holds now.
+    pub(crate) fn set_backlog(&self, chunks: usize) {
+        self.gauges.backlog.store(chunks as u32, Relaxed);
+    }
+
+    /// Worker only: it has freed so many chunks more.
+    pub(crate) fn add_freed(&self, chunks: u64) {
+        self.gauges.freed.store(self.freed() + chunks, Relaxed);
+    }
+}

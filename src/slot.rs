@@ -1,0 +1,403 @@
+//! One producer's place in a writer: what it leases, and the words through which it and the
+//! workers talk about that.
+//!
+//! Guarantees: one owner at a time; a gate that is not OPEN keeps the owner off its chunk, once
+//! the barrier has passed and `busy` was seen as zero. Never blocks, never touches files.
+//!
+//! The words live here and not in the chunk: a producer that is late would otherwise write into
+//! a header that is another's by now.
+
+use std::cell::UnsafeCell;
+
+use crate::arena::{Arena, BytePtr, ChunkId, Extent};
+use crate::error::WriteError;
+use crate::stats::{Count, Refused};
+#[cfg(loom)]
+use crate::sync::BarrierWord;
+use crate::sync::{
+    AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, fence, lock,
+};
+
+/// States of a gate, in its two low bits; above them a generation that each SHUT increments.
+/// CLOSED is zero, so that a page of slots that is wiped reads as closed.
+pub(crate) mod gate {
+    /// No write ever again.
+    pub(crate) const CLOSED: u64 = 0;
+    /// The owner writes without asking.
+    pub(crate) const OPEN: u64 = 1;
+    /// The owner opens the gate itself and wakes its home worker.
+    pub(crate) const SHUT: u64 = 2;
+    pub(crate) const STATE: u64 = 3;
+    pub(crate) const GENERATION: u64 = 4;
+}
+
+/// What a slot leases, in one word, so that no reader sees half of a swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Current(pub(crate) u64);
+
+/// The states of [`Current`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No chunk.
+    Idle = 0,
+    /// The chunk is leased; its home worker may scrape it.
+    Live = 1,
+    /// The owner is between two states: what it had may be in an inbox already, or not yet, and
+    /// the totals move. Readers leave the chunk alone and come again.
+    Swapping = 2,
+}
+
+impl Current {
+    const CHUNK_BITS: u32 = 24;
+    const HOME_BITS: u32 = 8;
+    const PHASE_SHIFT: u32 = Self::CHUNK_BITS + Self::HOME_BITS;
+    /// Counts the swaps, so that a word that was seen twice means that nothing happened between.
+    const COUNT: u64 = 1 << (Self::PHASE_SHIFT + 2);
+
+    pub(crate) fn phase(self) -> Phase {
+        match self.0 >> Self::PHASE_SHIFT & 3 {
+            0 => Phase::Idle,
+            1 => Phase::Live,
+            _ => Phase::Swapping,
+        }
+    }
+
+    pub(crate) fn chunk(self) -> ChunkId {
+        self.0 as u32 & ((1 << Self::CHUNK_BITS) - 1)
+    }
+
+    pub(crate) fn home(self) -> usize {
+        (self.0 >> Self::CHUNK_BITS) as usize & ((1 << Self::HOME_BITS) - 1)
+    }
+
+    pub(crate) fn swapping(self) -> Self {
+        Current(self.0 & !(3 << Self::PHASE_SHIFT) | (Phase::Swapping as u64) << Self::PHASE_SHIFT)
+    }
+
+    pub(crate) fn idle(self) -> Self {
+        Current((self.0 & !(Self::COUNT - 1)).wrapping_add(Self::COUNT))
+    }
+
+    pub(crate) fn live(self, chunk: ChunkId, home: usize) -> Self {
+        let lease = u64::from(chunk)
+            | (home as u64) << Self::CHUNK_BITS
+            | (Phase::Live as u64) << Self::PHASE_SHIFT;
+        Current(self.idle().0 | lease)
+    }
+
+    /// Live again, with the same chunk, after a swap that was about something else.
+    pub(crate) fn resumed(self) -> Self {
+        self.live(self.chunk(), self.home())
+    }
+}
+
+/// What only the owner knows and writes: where the next record goes.
+pub(crate) struct Lease {
+    /// Address of the next record.
+    pub(crate) at: BytePtr,
+    /// Bytes left in the chunk; zero without one.
+    pub(crate) room: usize,
+    /// What the chunk's commit word is.
+    pub(crate) extent: Extent,
+    /// The chunk's commit word; dangling without a chunk.
+    pub(crate) commit: *const AtomicU64,
+    /// Worker of the last lease.
+    pub(crate) home: usize,
+    /// What that worker had freed by then.
+    pub(crate) freed: u64,
+}
+
+/// Padded to two lines: the processors of some makers fetch lines in pairs.
+#[repr(C, align(128))]
+pub(crate) struct Slot {
+    /// One while the owner is in a write. Stored by the owner alone.
+    busy: AtomicU32,
+    /// Whether the light side of the barrier is a full fence.
+    fenced: bool,
+    /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT), the owner (SHUT to OPEN) and
+    /// the closer (anything to CLOSED).
+    gate: AtomicU64,
+    pub(crate) lease: UnsafeCell<Lease>,
+
+    /// See [`Current`]. Stored by the owner alone.
+    current: AtomicU64,
+    /// Records and bytes of chunks sealed before. Stored by the owner alone, in phase Swapping.
+    sealed_records: AtomicU64,
+    sealed_bytes: AtomicU64,
+    /// Chunks leased in all. Stored by the owner alone.
+    leased_chunks: AtomicU64,
+    /// Records and bytes refused, by cause. Stored by the owner alone.
+    refused: [[AtomicU64; 2]; 3],
+    /// The slot registered before this one.
+    next: *const Slot,
+    #[cfg(loom)]
+    barrier: BarrierWord,
+}
+
+// SAFETY: `lease` is the owner's alone, which `Slots` hands out to one thread at a time; `next` is
+// fixed before the slot is shared; the rest are atomics.
+unsafe impl Sync for Slot {}
+// SAFETY: nothing in it is bound to a thread.
+unsafe impl Send for Slot {}
+
+impl Slot {
+    fn new(barrier: Barrier, next: *const Slot) -> Self {
+        #[cfg(loom)]
+        let _ = barrier;
+        Slot {
+            busy: AtomicU32::new(0),
+            #[cfg(not(loom))]
+            fenced: barrier.is_fence(),
+            #[cfg(loom)]
+            fenced: false,
+            gate: AtomicU64::new(gate::OPEN),
+            lease: UnsafeCell::new(Lease {
+                at: BytePtr::NONE,
+                room: 0,
+                extent: Extent::default(),
+                commit: std::ptr::null(),
+                home: 0,
+                freed: 0,
+            }),
+            current: AtomicU64::new(0),
+            sealed_records: AtomicU64::new(0),
+            sealed_bytes: AtomicU64::new(0),
+            leased_chunks: AtomicU64::new(0),
+            refused: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            next,
+            #[cfg(loom)]
+            barrier: BarrierWord::new(),
+        }
+    }
+
+    /// Owner: begins a write. The gate is loaded after this.
+    #[inline(always)]
+    pub(crate) fn enter(&self) {
+        self.busy.store(1, Relaxed);
+        #[cfg(not(loom))]
+        if self.fenced {
+            fence(crate::sync::SeqCst);
+        } else {
+            // The light side: the store must not sink below the load of the gate; the processor's
+            // own reordering is undone by the membarrier of the other side.
+            std::sync::atomic::compiler_fence(crate::sync::SeqCst);
+        }
+        #[cfg(loom)]
+        self.barrier.pass();
+    }
+
+    /// Owner: ends a write. Release, so that who sees zero sees the whole write.
+    #[inline(always)]
+    pub(crate) fn leave(&self) {
+        self.busy.store(0, Release);
+    }
+
+    /// The gate, seen by the owner. Acquire: SHUT shows that the worker's flag is set.
+    #[inline(always)]
+    pub(crate) fn gate(&self) -> u64 {
+        self.gate.load(Acquire)
+    }
+
+    /// Owner: opens the gate that was seen as SHUT.
+    pub(crate) fn reopen(&self, seen: u64) {
+        let open = seen & !gate::STATE | gate::OPEN;
+        // A failure means that somebody closed or shut it again: the owner looks once more.
+        let _ = self.gate.compare_exchange(seen, open, AcqRel, Relaxed);
+    }
+
+    /// Home worker: shuts the gate, if it is open.
+    pub(crate) fn shut(&self) {
+        let seen = self.gate.load(Relaxed);
+        if seen & gate::STATE == gate::OPEN {
+            let shut = (seen & !gate::STATE).wrapping_add(gate::GENERATION) | gate::SHUT;
+            // A failure means that it was closed meanwhile.
+            let _ = self.gate.compare_exchange(seen, shut, AcqRel, Relaxed);
+        }
+    }
+
+    /// Closer: closes the gate for ever.
+    pub(crate) fn close(&self) {
+        self.gate.store(gate::CLOSED, Release);
+    }
+
+    /// Worker or closer, after the barrier: whether the owner is in a write. Acquire, so that
+    /// zero shows the whole last write.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Acquire) != 0
+    }
+
+    /// What the slot leases. Acquire: what was pushed to an inbox before is there.
+    pub(crate) fn current(&self) -> Current {
+        Current(self.current.load(Acquire))
+    }
+
+    /// Owner only. Release: pairs with `current`.
+    pub(crate) fn set_current(&self, current: Current) {
+        self.current.store(current.0, Release);
+    }
+
+    /// Owner only, in phase Swapping.
+    pub(crate) fn add_sealed(&self, count: Count) {
+        add(&self.sealed_records, count.records);
+        add(&self.sealed_bytes, count.bytes);
+    }
+
+    /// Owner only.
+    pub(crate) fn add_leased(&self, chunks: u32) {
+        add(&self.leased_chunks, u64::from(chunks));
+    }
+
+    /// Owner only: counts a record that it refused.
+    #[cold]
+    pub(crate) fn add_refused(&self, cause: WriteError, bytes: usize) {
+        let [records, sum] = self.counters(cause);
+        add(records, 1);
+        add(sum, bytes as u64);
+    }
+
+    /// All that the owners of this slot ever refused, by cause.
+    pub(crate) fn refused(&self) -> Refused {
+        let count = |cause| {
+            let [records, bytes] = self.counters(cause);
+            Count::new(records.load(Relaxed), bytes.load(Relaxed))
+        };
+        Refused {
+            full: count(WriteError::Full),
+            too_large: count(WriteError::TooLarge),
+            closed: count(WriteError::Closed),
+        }
+    }
+
+    fn counters(&self, cause: WriteError) -> &[AtomicU64; 2] {
+        &self.refused[match cause {
+            WriteError::Full => 0,
+            WriteError::TooLarge => 1,
+            WriteError::Closed => 2,
+        }]
+    }
+
+    /// Chunks that the owners of this slot ever leased.
+    pub(crate) fn leased(&self) -> u64 {
+        self.leased_chunks.load(Relaxed)
+    }
+
+    /// All that the owners of this slot ever committed: the sealed totals and the live word, read
+    /// until no swap came between. `None` while a swap is under way.
+    pub(crate) fn accepted(&self, arena: &Arena) -> Option<Count> {
+        let before = self.current();
+        // Acquire each, so that the second look at `current` comes after them.
+        let sealed = Count::new(self.sealed_records.load(Acquire), self.sealed_bytes.load(Acquire));
+        let live = match before.phase() {
+            Phase::Swapping => return None,
+            Phase::Idle => Count::ZERO,
+            Phase::Live => {
+                let extent = Extent(arena.commit_word(before.chunk()).load(Acquire));
+                Count::new(u64::from(extent.records()), extent.len() as u64)
+            }
+        };
+        (self.current() == before).then(|| sealed + live)
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn pass_barrier(&self) {
+        self.barrier.pass();
+    }
+}
+
+/// Counters with one writer need no read-modify-write. Release: see `Slot::accepted`.
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Relaxed) + amount, Release);
+}
+
+/// All slots of a writer. Never shrinks while it lives: slots are given from thread to thread.
+/// Keeps no writer alive: a thread may hold it long after the writer is gone.
+pub(crate) struct Slots {
+    /// The slot registered last; they are linked.
+    head: AtomicPtr<Slot>,
+    barrier: Barrier,
+    idle: Mutex<Idle>,
+}
+
+struct Idle {
+    /// Registered, without an owner.
+    slots: Vec<*const Slot>,
+    /// Set once, before the closer walks the list: later slots are born closed.
+    closed: bool,
+}
+
+// SAFETY: the pointers are to slots of the list, which are Sync and live as long as it.
+unsafe impl Send for Slots {}
+// SAFETY: as above; `idle` is locked.
+unsafe impl Sync for Slots {}
+
+impl Slots {
+    pub(crate) fn new(barrier: Barrier) -> Self {
+        Slots {
+            head: AtomicPtr::new(std::ptr::null_mut()),
+            barrier,
+            idle: Mutex::new(Idle { slots: Vec::new(), closed: false }),
+        }
+    }
+
+    /// A slot for the caller alone, until it gives it back: one that another owner left, with
+    /// whatever it leases, or a new one. It lives as long as `self`.
+    pub(crate) fn acquire(&self) -> *const Slot {
+        let mut idle = lock(&self.idle);
+        if let Some(slot) = idle.slots.pop() {
+            return slot;
+        }
+        let slot = Box::new(Slot::new(self.barrier, self.head.load(Relaxed)));
+        if idle.closed {
+            slot.close();
+        }
+        let slot = Box::into_raw(slot);
+        // Pairs with the load of `iter`; the lock orders registrations.
+        self.head.store(slot, Release);
+        slot
+    }
+
+    /// Takes a slot back for the next one.
+    pub(crate) fn release(&self, slot: *const Slot) {
+        lock(&self.idle).slots.push(slot);
+    }
+
+    /// Closes all gates, those of slots to come too.
+    pub(crate) fn close(&self) {
+        lock(&self.idle).closed = true;
+        self.iter().for_each(Slot::close);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.idle).closed
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        let mut at = self.head.load(Acquire).cast_const();
+        std::iter::from_fn(move || {
+            // SAFETY: slots are freed in `drop` only, and `&self` keeps that away.
+            let slot = unsafe { at.as_ref() }?;
+            at = slot.next;
+            Some(slot)
+        })
+    }
+
+    /// The heavy side of the barrier, towards all owners.
+    pub(crate) fn heavy_barrier(&self) {
+        #[cfg(not(loom))]
+        self.barrier.heavy();
+        #[cfg(loom)]
+        self.iter().for_each(Slot::pass_barrier);
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        let mut at = self.head.load(Acquire);
+        while !at.is_null() {
+            // SAFETY: made by `Box::into_raw`, each once in the list; nobody has a slot of a list
+            // that nobody holds.
+            let slot = unsafe { Box::from_raw(at) };
+            at = slot.next.cast_mut();
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The state file of one instance: the proof that it lives, and what a recovery must know if not.
+//!
+//! The process holds the file's lock (flock) while it lives; a process id proves nothing. All
+//! numbers are little-endian; what is not named is zero; checksums are 64-bit FNV-1a.
+//!
+//! ```text
+//! header, once    0  magic "BUFWRST\0"        8  version u32 = 1      12  workers u32
+//!                16  boot id [16], 0 = unknown                        32  instance u64
+//!                40  pid u32    44  path length u32    48  prefix length u16
+//!                50  extension length u16    56  canonical path, prefix, extension
+//!              8184  checksum of all before
+//! worker w at 8192 + 64 w
+//!                 0  generation u64, goes up by one at every change; 0 = never used, all zero
+//!                 8  stamp of the temp file u64, 0 = none    16  its seq u64
+//!                24  good length u64    32  synced length u64    56  checksum of all before
+//! ```
+//!
+//! Guarantees: the file has its final length from the start, so that no change needs room on the
+//! disk; a worker changes only its own record, through a file of its own, so one that hangs there
+//! holds up no other; a record lies within one sector. Refuses: a header that does not fit.
+//! The file is not synced: after a loss of power its records may be older than the temp files.
+
+use std::io::{self, IoSlice};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::fs::{self, Fs, FsFile, write_all};
+use crate::name::{Names, TempId};
+
+const MAGIC: [u8; 8] = *b"BUFWRST\0";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 8192;
+const RECORD_BYTES: usize = 64;
+const CHECKSUM_BYTES: usize = 8;
+const TEXTS_AT: usize = 56;
+const MODE: u32 = 0o600;
+
+/// How often a recovery of another process may take our unfinished state file for a leftover.
+const ATTEMPTS_MAX: usize = 8;
+
+/// The state file of a living instance. The lock is held until this and all workers' states are
+/// dropped: a worker that hangs is alive.
+pub(crate) struct StateFile {
+    file: Box<dyn FsFile>,
+    path: PathBuf,
+    workers: usize,
+}
+
+impl StateFile {
+    /// Creates the state file in `dir` and locks it. `path` is where files become visible.
+    pub(crate) fn create(
+        fs: &dyn Fs,
+        dir: &Path,
+        path: &Path,
+        names: &Names,
+        workers: usize,
+    ) -> Result<Self, Error> {
+        let state = dir.join(names.state());
+        let mut bytes = header(fs::boot_id().unwrap_or_default(), path, names, workers)
+            .ok_or_else(|| Error::io("describe", path, io::ErrorKind::InvalidFilename.into()))?;
+        bytes.resize(HEADER_BYTES + workers * RECORD_BYTES, 0);
+
+        let mut file = create_locked(fs, &state)?;
+        if let (_, Err(error)) = write_all(&mut *file, &mut [IoSlice::new(&bytes)], 0) {
+            let _ = fs.remove(&state);
+            return Err(Error::io("write", &state, error));
+        }
+        Ok(StateFile { file, path: state, workers })
+    }
+
+    /// One way in for each worker, in order.
+    pub(crate) fn slots(&self) -> Result<Vec<WorkerState>, Error> {
+        let slot = |worker| {
+            let file = self.file.try_clone().map_err(|e| Error::io("open", &self.path, e))?;
+            let offset = (HEADER_BYTES + worker * RECORD_BYTES) as u64;
+            Ok(WorkerState { file, path: self.path.clone(), offset, generation: 0 })
+        };
+        (0..self.workers).map(slot).collect()
+    }
+
+    /// Removes the file, when the instance leaves nothing to recover. It may be gone already.
+    pub(crate) fn remove(&self, fs: &dyn Fs) -> Result<(), Error> {
+        match fs.remove(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("unlink", &self.path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Then
+/// another one is made. Once the lock is ours and the name is still there, it stays so.
+fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
+    let mut attempt = 1;
+    loop {
+        let mut file = fs.create(state, MODE).map_err(|e| Error::io("create", state, e))?;
+        let error = match file.try_lock().and_then(|()| fs.exists(state)) {
+            Ok(true) => return Ok(file),
+            Ok(false) => io::ErrorKind::NotFound.into(),
+            Err(error) => error,
+        };
+        // The name is this instance's alone, so whatever stands there is ours.
+        let _ = fs.remove(state);
+        let taken = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock);
+        if !taken || attempt == ATTEMPTS_MAX {
+            return Err(Error::io("lock", state, error));
+        }
+        attempt += 1;
+    }
+}
+
+/// One worker's record in the state file.
+pub(crate) struct WorkerState {
+    file: Box<dyn FsFile>,
+    path: PathBuf,
+    offset: u64,
+    generation: u64,
+}
+
+impl WorkerState {
+    /// Says which temp file the worker has, and how many bytes of it are whole records and are
+    /// synced. One write.
+    pub(crate) fn set(
+        &mut self,
+        temp: Option<TempId>,
+        good: u64,
+        synced: u64,
+    ) -> Result<(), Error> {
+        self.generation += 1;
+        let record = record(self.generation, temp, good, synced);
+        write_all(&mut *self.file, &mut [IoSlice::new(&record)], self.offset)
+            .1
+            .map_err(|e| Error::io("write", &self.path, e))
+    }
+}
+
+/// None if it does not fit: a path of more than 4096 bytes together with long affixes.
+fn header(boot_id: [u8; 16], path: &Path, names: &Names, workers: usize) -> Option<Vec<u8>> {
+    let [path, prefix, extension] =
+        [path.as_os_str(), &names.prefix, &names.extension].map(OsStrExt::as_bytes);
+    let fields: [&[u8]; 13] = [
+        &MAGIC,
+        &VERSION.to_le_bytes(),
+        &u32::try_from(workers).ok()?.to_le_bytes(),
+        &boot_id,
+        &names.instance.to_le_bytes(),
+        &names.pid.to_le_bytes(),
+        &u32::try_from(path.len()).ok()?.to_le_bytes(),
+        &u16::try_from(prefix.len()).ok()?.to_le_bytes(),
+        &u16::try_from(extension.len()).ok()?.to_le_bytes(),
+        &[0; 4],
+        path,
+        prefix,
+        extension,
+    ];
+    let mut bytes = fields.concat();
+    debug_assert_eq!(bytes.len(), TEXTS_AT + path.len() + prefix.len() + extension.len());
+    if bytes.len() > HEADER_BYTES - CHECKSUM_BYTES {
+        return None;
+    }
+    bytes.resize(HEADER_BYTES - CHECKSUM_BYTES, 0);
+    bytes.extend(fnv1a(&bytes).to_le_bytes());
+    Some(bytes)
+}
+
+fn record(generation: u64, temp: Option<TempId>, good: u64, synced: u64) -> [u8; RECORD_BYTES] {
+    let (stamp, seq) = temp.map_or((0, 0), |temp| (temp.stamp.0, temp.seq));
+    let mut bytes = [0; RECORD_BYTES];
+    for (at, number) in [generation, stamp, seq, good, synced].into_iter().enumerate() {
+        bytes[8 * at..][..8].copy_from_slice(&number.to_le_bytes());
+    }
+    let (body, checksum) = bytes.split_at_mut(RECORD_BYTES - CHECKSUM_BYTES);
+    checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
+    bytes
+}
+
+/// Against torn writes, not against malice. Fowler, Noll, Vo: draft-eastlake-fnv, 64 bits, variant 1a.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::name::Stamp;
+    use rustix::io::Errno;
+    use std::ffi::OsString;
+    use std::fs::{File, TryLockError, read};
+    use std::os::unix::fs::PermissionsExt;
+
+    const TEMP: Option<TempId> = Some(TempId { stamp: Stamp(0x0102_0304_0506_0708), seq: 9 });
+
+    fn names() -> Names {
+        let (prefix, extension) = (OsString::from("pre"), OsString::from("log"));
+        Names { prefix, extension, instance: 0x1122_3344_5566_7788, pid: 0xaabb }
+    }
+
+    fn create(fs: &Faulty, dir: &TestDir) -> Result<StateFile, Error> {
+        StateFile::create(fs, dir.path(), Path::new("/var/log"), &names(), 3)
+    }
+
+    #[test]
+    fn the_checksum_is_fnv_1a() {
+        // Test vectors of the draft.
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn the_layout_is_this_byte_for_byte() {
+        let boot: [u8; 16] = std::array::from_fn(|i| i as u8 + 0x80);
+        let header = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
+        let expected: [&[u8]; 8] = [
+            b"BUFWRST\0\x01\0\0\0\x03\0\0\0",
+            &boot,
+            b"\x88\x77\x66\x55\x44\x33\x22\x11\xbb\xaa\0\0\x08\0\0\0\x03\0\x03\0\0\0\0\0",
+            b"/var/log",
+            b"pre",
+            b"log",
+            &[0; 8184 - 70],
+            &0x8bca_497e_aa3e_4c81_u64.to_le_bytes(),
+        ];
+        // Checksums computed by another program. Not `assert_eq`: that would print 16 KiB.
+        assert!(header == expected.concat());
+
+        let expected: [&[u8]; 7] = [
+            b"\x02\0\0\0\0\0\0\0",
+            b"\x08\x07\x06\x05\x04\x03\x02\x01",
+            b"\x09\0\0\0\0\0\0\0",
+            b"\x00\x10\0\0\0\0\0\0",
+            b"\xff\x0f\0\0\0\0\0\0",
+            &[0; 16],
+            &0x9156_d034_5d67_f63c_u64.to_le_bytes(),
+        ];
+        assert_eq!(record(2, TEMP, 4096, 4095).as_slice(), expected.concat());
+    }
+
+    #[test]
+    fn workers_change_their_own_record_only_and_never_the_length() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = create(&fs, &dir).unwrap();
+        let path = dir.join(names().state());
+        assert_eq!(dir.list(), [names().state()]);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+        let before = read(&path).unwrap();
+        let boot = fs::boot_id().unwrap_or_default();
+        let mut expected = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
+        expected.resize(8192 + 3 * 64, 0);
+        assert!(before == expected);
+
+        let mut slots = state.slots().unwrap();
+        fs.plan(Op::Write, 1, Fault::Short(10));
+        slots[1].set(TEMP, 20, 10).unwrap();
+        slots[2].set(None, 0, 0).unwrap();
+        slots[2].set(TEMP, 30, 0).unwrap();
+        expected[8256..8320].copy_from_slice(&record(1, TEMP, 20, 10));
+        expected[8320..].copy_from_slice(&record(2, TEMP, 30, 0));
+        assert!(read(&path).unwrap() == expected);
+
+        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        let error = slots[0].set(TEMP, 1, 1).unwrap_err();
+        assert_eq!((error.operation(), error.path()), ("write", Some(&*path)));
+    }
+
+    #[test]
+    fn the_lock_lasts_as_long_as_any_worker() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = create(&fs, &dir).unwrap();
+        let other = File::open(dir.join(names().state())).unwrap();
+        let slots = state.slots().unwrap();
+        drop(state);
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(slots);
+        other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_recovery_that_was_quicker_gets_an_empty_file_and_we_another() {
+        for (op, fault) in
+            [(Op::Lock, Fault::Error(Errno::WOULDBLOCK)), (Op::Exists, Fault::Absent)]
+        {
+            let (fs, dir) = (Faulty::default(), TestDir::new());
+            fs.plan(op, 1, fault);
+            fs.plan(op, 2, fault);
+            let state = create(&fs, &dir).unwrap();
+            assert_eq!((fs.calls(Op::Create), dir.list().len()), (3, 1));
+            state.remove(&fs).unwrap();
+            state.remove(&fs).unwrap();
+            assert!(dir.list().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_fails_leaves_nothing_behind() {
+        for (op, nth, fault, operation) in [
+            (Op::Create, 1, Fault::Error(Errno::ROFS), "create"),
+            (Op::Lock, 1, Fault::Error(Errno::NOLCK), "lock"),
+            (Op::Exists, 1, Fault::Error(Errno::IO), "lock"),
+            (Op::Write, 1, Fault::Error(Errno::NOSPC), "write"),
+        ] {
+            let (fs, dir) = (Faulty::default(), TestDir::new());
+            fs.plan(op, nth, fault);
+            let error = create(&fs, &dir).err().unwrap();
+            assert_eq!(error.operation(), operation);
+            assert_eq!(error.path(), Some(&*dir.join(names().state())));
+            assert!(dir.list().is_empty());
+        }
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let long = PathBuf::from("/".repeat(HEADER_BYTES));
+        assert!(StateFile::create(&fs, dir.path(), &long, &names(), 1).is_err());
+        create(&fs, &dir).unwrap();
+        assert_eq!(create(&fs, &dir).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+    }
+}

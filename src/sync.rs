@@ -1,0 +1,95 @@
+//! The one door to atomics, threads and barriers: std's, or loom's when models run.
+//!
+//! Guarantees: no other module names `std::sync::atomic` or `loom`.
+
+#[cfg(not(loom))]
+pub(crate) use std::{
+    sync::atomic::{
+        AtomicPtr, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+        fence,
+    },
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::Thread,
+};
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    sync::atomic::{
+        AtomicPtr, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+        fence,
+    },
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::Thread,
+};
+
+/// Locks, whatever became of the thread that held the lock before: all data behind the locks of
+/// this crate are valid between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// How a producer's store to `busy` is ordered before its load of `gate`, seen from a worker that
+/// stores `gate` and then loads `busy`. Fixed when a writer is made.
+///
+/// An asymmetric fence as in Linux' membarrier(2) and folly's `asymmetricThreadFence`: the side
+/// that runs at each write pays nothing, the rare side makes all threads pass a fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Barrier {
+    /// Light side: the compiler only. Heavy side: membarrier(PRIVATE_EXPEDITED).
+    #[cfg(not(loom))]
+    Membarrier,
+    /// A full fence on both sides, where the kernel refuses membarrier.
+    #[cfg(not(loom))]
+    Fence,
+    /// loom knows no compiler fences; see [`BarrierWord`].
+    #[cfg(loom)]
+    Model,
+}
+
+#[cfg(not(loom))]
+impl Barrier {
+    /// Registers the process for membarrier; the plain fence where that is refused.
+    pub(crate) fn detect() -> Self {
+        use rustix::thread::{MembarrierCommand, membarrier};
+        match membarrier(MembarrierCommand::RegisterPrivateExpedited) {
+            Ok(()) => Barrier::Membarrier,
+            Err(_) => Barrier::Fence,
+        }
+    }
+
+    /// Whether the light side must be a full fence.
+    pub(crate) fn is_fence(self) -> bool {
+        self == Barrier::Fence
+    }
+
+    /// The heavy side: after it, each producer either has seen the gates stored before, or its
+    /// `busy` is seen by the loads after.
+    pub(crate) fn heavy(self) {
+        use rustix::thread::{MembarrierCommand, membarrier};
+        fence(SeqCst);
+        if self == Barrier::Membarrier {
+            // Once registered it can't fail (membarrier(2)).
+            let done = membarrier(MembarrierCommand::PrivateExpedited);
+            debug_assert!(done.is_ok());
+        }
+    }
+}
+
+/// Stands in for the barrier under loom: a read-modify-write on a word per slot orders just the
+/// two sides. A sequentially consistent fence in its place would be too strong and hide bugs.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct BarrierWord(AtomicU32);
+
+#[cfg(loom)]
+impl BarrierWord {
+    pub(crate) fn new() -> Self {
+        BarrierWord(AtomicU32::new(0))
+    }
+
+    pub(crate) fn pass(&self) {
+        self.0.fetch_add(1, AcqRel);
+    }
+}

@@ -1,0 +1,225 @@
+//! The only loop: take what producers sealed, write it, publish what is due, rest.
+//!
+//! Guarantees: no record stays unpublished beyond the age that was configured, while the disk
+//! answers; after an error everything is kept and tried again, later and later; an idle worker
+//! does not wake up. Never panics on I/O, prints nothing, calls no user code.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::control::{Asked, Control, Phase};
+use crate::error::Error;
+use crate::intake::Intake;
+use crate::ledger::Ledger;
+use crate::output::Output;
+use crate::shared::{Desk, Shared};
+use crate::sync::Arc;
+
+/// Between two looks at the inbox while chunks come in. The kernel adds about 50 us of its own.
+const NAP: Duration = Duration::from_micros(500);
+/// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
+const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
+/// First and longest pause before another try after an error.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// One worker, until its thread ends.
+pub(crate) struct Worker {
+    me: usize,
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    ledger: Arc<Ledger>,
+    intake: Intake,
+    output: Output,
+    age_max: Option<Duration>,
+    /// No unpublished record of this worker's was accepted before.
+    oldest: Instant,
+    /// When the inbox last had something.
+    pushed: Option<Instant>,
+    /// Flushes answered.
+    flushed: u64,
+    fault: Option<Fault>,
+}
+
+/// An error that has not gone away yet.
+struct Fault {
+    pause: Duration,
+    retry_at: Instant,
+    /// What was asked for by then: a new request is worth a try at once.
+    asked: Asked,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        me: usize,
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        ledger: Arc<Ledger>,
+        output: Output,
+        age_max: Option<Duration>,
+    ) -> Self {
+        Worker {
+            me,
+            shared,
+            control,
+            ledger,
+            intake: Intake::new(me),
+            output,
+            age_max,
+            oldest: Instant::now(),
+            pushed: None,
+            flushed: 0,
+            fault: None,
+        }
+    }
+
+    /// Runs until the writer is closed and everything is published, or until it is given up.
+    pub(crate) fn run(mut self) {
+        loop {
+            let asked = self.control.asked();
+            if asked.phase == Phase::Abandoned {
+                self.output.abandon();
+                return;
+            }
+            let published = self.round(asked);
+            // The second look: once it was given up, what it did last may have been in vain.
+            if published && asked.phase == Phase::Draining && asked.phase == self.control.phase() {
+                self.control.answer_finished(self.me);
+                return;
+            }
+            self.rest(asked);
+        }
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.shared.desks[self.me]
+    }
+
+    /// One round of work. Whether all that was accepted before it began is published.
+    fn round(&mut self, asked: Asked) -> bool {
+        let began = Instant::now();
+        let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
+        let due = forced || self.due_at().is_some_and(|at| at <= began);
+        let complete = self.collect(due, asked.phase);
+        if !self.may_try(began, asked) {
+            return false;
+        }
+        let written = self.write(began);
+        // Even if not all could be written: what is whole need not wait for the rest.
+        let published = if due { self.output.publish(&mut self.intake) } else { Ok(()) };
+        match written.and(published) {
+            Ok(()) => self.recover(),
+            Err(error) => {
+                self.fail(error, asked);
+                return false;
+            }
+        }
+        if due && complete {
+            self.oldest = began;
+            if asked.flushes > self.flushed {
+                self.flushed = asked.flushes;
+                self.control.answer_flush(self.me, asked.flushes);
+            }
+        }
+        due && complete
+    }
+
+    /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
+    /// it, and when nothing more comes.
+    fn write(&mut self, now: Instant) -> Result<(), Error> {
+        self.output.write(&mut self.intake)?;
+        if self.shared.pool.is_empty(&self.shared.arena) || !self.is_pushed(now) {
+            self.output.sync(&mut self.intake)?;
+        }
+        Ok(())
+    }
+
+    /// Whether chunks came in lately.
+    fn is_pushed(&self, now: Instant) -> bool {
+        self.pushed.is_some_and(|at| now.saturating_duration_since(at) < NAPS_AFTER_PUSH)
+    }
+
+    /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
+    fn collect(&mut self, all: bool, phase: Phase) -> bool {
+        let Worker { intake, output, shared, .. } = self;
+        let before = output.chunks();
+        let complete = if phase == Phase::Draining {
+            intake.close(shared, |piece| output.push(piece))
+        } else if all && output.is_written() {
+            intake.scrape(shared, |piece| output.push(piece))
+        } else {
+            // While the disk fails, prefixes stay where they are: more pieces would help nobody.
+            intake.take(shared, |piece| output.push(piece));
+            false
+        };
+        if self.output.chunks() != before {
+            self.pushed = Some(Instant::now());
+            self.desk().set_backlog(self.output.chunks());
+        }
+        complete
+    }
+
+    /// When the oldest record must be visible, with some time left for making it so.
+    fn due_at(&self) -> Option<Instant> {
+        let age = self.age_max?;
+        let lead = (age / 16).min(Duration::from_millis(50));
+        self.oldest.checked_add(age - lead)
+    }
+
+    fn may_try(&self, now: Instant, asked: Asked) -> bool {
+        self.fault.as_ref().is_none_or(|fault| {
+            fault.retry_at <= now
+                || asked.flushes > fault.asked.flushes
+                || asked.phase > fault.asked.phase
+        })
+    }
+
+    fn recover(&mut self) {
+        if self.fault.take().is_some() {
+            self.ledger.set_error(None);
+        }
+    }
+
+    fn fail(&mut self, error: Error, asked: Asked) {
+        let pause = match &self.fault {
+            Some(fault) => (fault.pause * 2).min(RETRY_MAX),
+            None => RETRY_MIN,
+        };
+        self.fault = Some(Fault { pause, retry_at: Instant::now() + pause, asked });
+        self.ledger.set_error(Some(error));
+    }
+
+    fn rest(&mut self, asked: Asked) {
+        let now = Instant::now();
+        if let Some(fault) = &self.fault {
+            // Pushes need not wake it: there is nothing that it could do with them.
+            thread::park_timeout(fault.retry_at.saturating_duration_since(now));
+        } else if asked.flushes > self.flushed || asked.phase != Phase::Open {
+            // A producer was in the middle of a swap, which takes no time unless it is preempted.
+            thread::park_timeout(NAP / 10);
+        } else if self.is_pushed(now) {
+            thread::park_timeout(NAP);
+        } else {
+            self.sleep(now);
+        }
+    }
+
+    /// Sleeps until somebody rings, or until the oldest record is due.
+    fn sleep(&mut self, now: Instant) {
+        let clean = self.output.is_clean();
+        if self.age_max.is_some() && clean && self.intake.lie_down(&self.shared) {
+            thread::park();
+            // Who wakes it rings before the record is committed, or at once after.
+            self.oldest = Instant::now();
+        } else {
+            self.desk().bell.lie_down();
+            if self.desk().inbox.is_empty(&self.shared.arena) {
+                match self.due_at() {
+                    Some(at) => thread::park_timeout(at.saturating_duration_since(now)),
+                    None => thread::park(),
+                }
+            }
+        }
+        self.desk().bell.get_up();
+    }
+}
