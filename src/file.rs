@@ -194,7 +194,7 @@ mod tests {
     fn appends_commits_and_is_known_by_its_name() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let mut file = new(&fs, &dir);
-        assert!(file.is_empty());
+        assert_eq!(file.good(), 0);
         let id = file.id();
         assert_eq!(dir.list(), [names().temp(id.stamp, 3, id.seq)]);
         assert_eq!(append(&mut file, &["one ", "", "two "]).0, 8);
