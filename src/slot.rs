@@ -15,7 +15,7 @@ use crate::stats::{Count, Refused};
 #[cfg(loom)]
 use crate::sync::BarrierWord;
 use crate::sync::{
-    AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, fence, lock,
+    AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, lock,
 };
 
 /// States of a gate, in its two low bits; above them a generation that each SHUT increments.
@@ -176,7 +176,7 @@ impl Slot {
         self.busy.store(1, Relaxed);
         #[cfg(not(loom))]
         if self.fenced {
-            fence(crate::sync::SeqCst);
+            crate::sync::fence(crate::sync::SeqCst);
         } else {
             // The light side: the store must not sink below the load of the gate; the processor's
             // own reordering is undone by the membarrier of the other side.
