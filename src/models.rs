@@ -111,6 +111,23 @@ impl Worker {
     }
 }
 
+/// The wrapper in `sync` does what it is for: a store that its thread's own load precedes is tried
+/// before and after another thread's load.
+#[test]
+fn loads_are_explored() {
+    let seen: &'static [Tally; 2] = Box::leak(Box::default());
+    explore("loads_are_explored", move || {
+        let word = Arc::new(AtomicU32::new(0));
+        let other = word.clone();
+        let thread = thread::spawn(move || {
+            other.store(other.load(Relaxed) + 1, Relaxed);
+        });
+        seen[word.load(Relaxed) as usize].fetch_add(1, Plain);
+        thread.join().unwrap();
+    });
+    assert!(seen.iter().all(|count| count.load(Plain) > 0), "{seen:?}");
+}
+
 /// Lease, commit and scrape: each committed byte is taken once, in order, while the producer goes
 /// on and swaps its chunk.
 #[test]
@@ -166,11 +183,11 @@ fn chunks_go_round() {
 #[test]
 fn seal_and_inbox() {
     explore("seal_and_inbox", || {
-        let shared = shared(6, 1, 1);
-        let producers = [*b"abc", *b"xyz"].map(|records| {
+        let shared = shared(4, 1, 1);
+        let producers = [*b"ab", *b"xy"].map(|records| {
             let (owner, shared) = (Owner::new(&shared), shared.clone());
             thread::spawn(move || {
-                // The first two are sealed by their successors.
+                // The first one is sealed by its successor.
                 records.iter().for_each(|&record| owner.write(&shared, &[record]).unwrap());
             })
         });
@@ -180,10 +197,10 @@ fn seal_and_inbox() {
             producer.join().unwrap();
         }
         worker.take(&shared);
-        assert_eq!(worker.out.len(), 4);
+        assert_eq!(worker.out.len(), 2);
         worker.scrape(&shared);
         let (first, second): (Vec<u8>, Vec<u8>) = worker.out.iter().partition(|&&b| b < b'm');
-        assert_eq!((first.as_slice(), second.as_slice()), (b"abc".as_slice(), b"xyz".as_slice()));
+        assert_eq!((first.as_slice(), second.as_slice()), (b"ab".as_slice(), b"xy".as_slice()));
     });
 }
 
@@ -323,6 +340,37 @@ fn freed_chunk_is_reset() {
         worker.take(&shared);
         assert_eq!(worker.out, b"ab");
         producer.join().unwrap();
+    });
+}
+
+/// A chunk that comes back to another worker: the new one sees nothing of what the old one had.
+#[test]
+fn chunk_changes_home() {
+    explore("chunk_changes_home", || {
+        let shared = shared(1, 2, 2);
+        let (old, new) = (Owner::new(&shared), Owner::new(&shared));
+        // SAFETY: nobody else has the slot yet.
+        unsafe { (*(*new.0).lease.get()).home = 1 };
+        old.write(&shared, b"ab").unwrap();
+        assert_eq!(old.write(&shared, b"c"), Err(WriteError::Full));
+        let first = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let mut worker = Worker::new(0);
+                worker.take(&shared);
+                worker.out
+            })
+        };
+        let producer = {
+            let shared = shared.clone();
+            thread::spawn(move || new.write(&shared, b"x").is_ok())
+        };
+        let mut worker = Worker::new(1);
+        worker.scrape(&shared);
+        assert_eq!(first.join().unwrap(), b"ab");
+        let accepted = producer.join().unwrap();
+        worker.scrape(&shared);
+        assert_eq!(worker.out, b"x"[..usize::from(accepted)]);
     });
 }
 
