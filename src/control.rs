@@ -41,6 +41,8 @@ struct Answer {
     flushed: u64,
     /// It has published everything and ended.
     finished: bool,
+    /// It has ended, one way or the other, and touches no file any more.
+    ended: bool,
 }
 
 impl Control {
@@ -75,50 +77,54 @@ impl Control {
     /// Goes on to a later phase; an earlier one is ignored. The workers must be woken after this.
     pub(crate) fn advance(&self, to: Phase) {
         self.phase.fetch_max(to as u32, AcqRel);
-        self.notify();
+        // Under the lock, so that nobody stands between a look at the phase and the wait.
+        let _board = lock(&self.board);
+        self.answered.notify_all();
     }
 
     /// Worker: has published all that was accepted before the first `flushes` requests.
     pub(crate) fn answer_flush(&self, worker: usize, flushes: u64) {
         lock(&self.board)[worker].flushed = flushes;
-        self.notify();
-    }
-
-    /// Worker: has published everything and ends.
-    pub(crate) fn answer_finished(&self, worker: usize) {
-        lock(&self.board)[worker].finished = true;
-        self.notify();
-    }
-
-    fn notify(&self) {
-        // Under the lock, so that nobody stands between a look at the board and the wait.
-        let _board = lock(&self.board);
         self.answered.notify_all();
     }
 
-    /// Waits for a flush, which the end of all workers includes; `false` at the deadline, or
-    /// when the workers were told to give up.
+    /// Worker: has ended, with everything published or because it was given up.
+    pub(crate) fn answer_ended(&self, worker: usize, finished: bool) {
+        let answer = &mut lock(&self.board)[worker];
+        (answer.finished, answer.ended) = (finished, true);
+        self.answered.notify_all();
+    }
+
+    /// Waits for a flush, which the end of all workers includes; `false` at the deadline, or when
+    /// the workers were told to give up.
     pub(crate) fn wait_flushed(&self, flush: u64, deadline: Option<Instant>) -> bool {
-        self.wait(deadline, |answer| answer.finished || answer.flushed >= flush)
+        let done = |answer: &Answer| answer.finished || answer.flushed >= flush;
+        self.wait(deadline, Phase::Draining, done)
     }
 
-    /// Waits for the end of all workers; `false` as above.
+    /// Waits until all workers have published everything; `false` as above.
     pub(crate) fn wait_finished(&self, deadline: Option<Instant>) -> bool {
-        self.wait(deadline, |answer| answer.finished)
+        self.wait(deadline, Phase::Draining, |answer| answer.finished)
     }
 
-    /// Whether all workers have ended with everything published.
+    /// Waits until all workers have ended, one way or the other; `false` at the deadline.
+    pub(crate) fn wait_ended(&self, deadline: Option<Instant>) -> bool {
+        self.wait(deadline, Phase::Abandoned, |answer| answer.ended)
+    }
+
+    /// Whether all workers have published everything and ended.
     pub(crate) fn is_finished(&self) -> bool {
         lock(&self.board).iter().all(|answer| answer.finished)
     }
 
-    fn wait(&self, deadline: Option<Instant>, done: impl Fn(&Answer) -> bool) -> bool {
+    /// Waits until all answers are so, as long as the phase is not beyond `last`.
+    fn wait(&self, deadline: Option<Instant>, last: Phase, done: impl Fn(&Answer) -> bool) -> bool {
         let mut board = lock(&self.board);
         loop {
             if board.iter().all(&done) {
                 return true;
             }
-            if self.phase() == Phase::Abandoned {
+            if self.phase() > last {
                 return false;
             }
             board = match wait_on(&self.answered, board, deadline) {

@@ -24,6 +24,9 @@ use crate::worker::Worker;
 /// Numbers of writers, never used twice, so that nothing cached by a thread fits a later writer.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// How much longer than its deadline a close may take, for workers that were given up to clean up.
+const GRACE: Duration = Duration::from_millis(10);
+
 /// A writer, as its handles see it.
 pub(crate) struct Handle {
     pub(crate) id: u64,
@@ -151,11 +154,14 @@ impl Handle {
         self.control.advance(Phase::Abandoned);
         self.ledgers.iter().for_each(|ledger| ledger.give_up());
         self.wake_all();
+        // Who does not hang in a call removes its temp file at once: what is reported as lost
+        // should not lie about.
+        self.control.wait_ended(Instant::now().checked_add(GRACE));
     }
 
     fn finish(&self) -> Result<Report, CloseError> {
         let finished = self.control.is_finished();
-        if finished {
+        if self.control.wait_ended(Some(Instant::now())) {
             // They have ended, or are about to, with nothing in between that could hang.
             for thread in std::mem::take(&mut *lock(&self.threads)) {
                 // A worker never panics; if it did, the accounts tell what it left.

@@ -79,13 +79,12 @@ impl Worker {
             let asked = self.control.asked();
             if asked.phase == Phase::Abandoned {
                 self.output.abandon();
-                return;
+                return self.control.answer_ended(self.me, false);
             }
             let published = self.round(asked);
             // The second look: once it was given up, what it did last may have been in vain.
             if published && asked.phase == Phase::Draining && asked.phase == self.control.phase() {
-                self.control.answer_finished(self.me);
-                return;
+                return self.control.answer_ended(self.me, true);
             }
             self.rest(asked);
         }

@@ -64,11 +64,11 @@ pub(crate) struct Write {
     #[arg(long, value_name = "DIR")]
     temp: Option<PathBuf>,
 
-    /// First part of every file name; at most 120 bytes, no `/` [default: none]
+    /// First part of every file name; with the extension at most 160 bytes, no `/` [default: none]
     #[arg(long, value_name = "TEXT")]
     prefix: Option<OsString>,
 
-    /// Last part of every file name, after a dot; at most 120 bytes, no `/`; empty = no dot either
+    /// Last part of every file name, after a dot; with the extension at most 160 bytes, no `/`; empty = no dot either
     #[arg(long, value_name = "TEXT", default_value = "log")]
     extension: OsString,
 
