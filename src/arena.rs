@@ -21,7 +21,7 @@ pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
     let bytes = chunks.checked_mul(size.checked_next_multiple_of(LINE)?)?;
     let all = headers.checked_add(bytes)?.checked_next_multiple_of(PAGE)?;
     // Half of what 48-bit addresses give to user space; more is never a sensible request.
-    (all <= 1 << 46).then_some(all)
+    (all as u64 <= 1 << 46).then_some(all)
 }
 
 /// Length and number of records of a chunk's prefix, in one word that is stored at once.
