@@ -141,7 +141,6 @@ impl TempFile {
         self.synced
     }
 
-
     fn cut(&mut self) -> Result<(), Error> {
         if self.end_max > self.count.bytes {
             self.set_len(self.count.bytes)?;
