@@ -74,7 +74,7 @@ impl Handle {
             memory_bound,
         };
         // An error from here on drops the handle, which ends the workers that run already.
-        handle.start(age_max)?;
+        handle.start(age_max).inspect_err(|_| handle.excuse_missing())?;
         Ok(handle)
     }
 
@@ -94,6 +94,12 @@ impl Handle {
             threads.push(thread);
         }
         Ok(())
+    }
+
+    /// Workers that could not be started have nothing to finish: the close does not wait for them.
+    fn excuse_missing(&self) {
+        let started = lock(&self.threads).len();
+        (started..self.ledgers.len()).for_each(|me| self.control.answer_finished(me));
     }
 
     /// Where files are written.
