@@ -6,7 +6,7 @@
 use crossbeam_utils::CachePadded;
 use std::sync::OnceLock;
 
-use crate::sync::{AtomicU32, Relaxed, Release, SeqCst, Thread, fence};
+use crate::sync::{AtomicU32, Relaxed, SeqCst, Thread, fence};
 
 /// The bell of one worker.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Bell {
     /// Worker: from here on, who stores something rings; what was stored before is seen by the
     /// loads after this. It sleeps only if those find nothing.
     pub(crate) fn lie_down(&self) {
-        self.asleep.store(1, Release);
+        self.asleep.store(1, Relaxed);
         fence(SeqCst);
     }
 

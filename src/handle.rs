@@ -177,7 +177,11 @@ impl Handle {
             let _ = lock(&self.state).remove(&*self.target.fs);
         }
         let report = self.report();
-        if finished { Ok(report) } else { Err(CloseError { report, cause: self.last_error() }) }
+        if finished {
+            Ok(report)
+        } else {
+            Err(CloseError { report: Box::new(report), cause: self.last_error() })
+        }
     }
 
     fn last_error(&self) -> Option<Error> {

@@ -10,7 +10,7 @@ use crate::error::WriteError;
 use crate::shared::Shared;
 use crate::slot::{Lease, Phase, Slot, gate};
 use crate::stats::Count;
-use crate::sync::Release;
+use crate::sync::{Relaxed, Release};
 
 /// Accepts a record, or says why not. A refusal is not counted here.
 ///
@@ -206,7 +206,7 @@ fn write_chain(
         unsafe { arena.at(chunk, 0).put(part) };
         // The record counts where it begins. The push publishes all of it.
         let extent = Extent::new(part.len(), u32::from(i == 0));
-        arena.commit_word(chunk).store(extent.0, Release);
+        arena.commit_word(chunk).store(extent.0, Relaxed);
         chunk = arena.next(chunk);
     }
     arena.set_chained(head, arena.next(head));

@@ -24,6 +24,8 @@ mod intake;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(not(loom))]
 mod name;
 #[cfg(not(loom))]

@@ -28,7 +28,8 @@ pub struct Report {
 /// by then is counted as lost and never becomes visible.
 #[derive(Clone, Debug)]
 pub struct CloseError {
-    pub(crate) report: Report,
+    /// Boxed, so that a close that goes well is not the larger for it.
+    pub(crate) report: Box<Report>,
     pub(crate) cause: Option<Error>,
 }
 

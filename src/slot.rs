@@ -15,7 +15,7 @@ use crate::stats::{Count, Refused};
 #[cfg(loom)]
 use crate::sync::BarrierWord;
 use crate::sync::{
-    AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, fence, lock,
+    Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, lock,
 };
 
 /// States of a gate, in its two low bits; above them a generation that each SHUT increments.
@@ -176,7 +176,7 @@ impl Slot {
         self.busy.store(1, Relaxed);
         #[cfg(not(loom))]
         if self.fenced {
-            fence(crate::sync::SeqCst);
+            crate::sync::fence(crate::sync::SeqCst);
         } else {
             // The light side: the store must not sink below the load of the gate; the processor's
             // own reordering is undone by the membarrier of the other side.
@@ -192,17 +192,18 @@ impl Slot {
         self.busy.store(0, Release);
     }
 
-    /// The gate, seen by the owner. Acquire: SHUT shows that the worker's flag is set.
+    /// The gate, seen by the owner. Relaxed: it guards nothing but the right to go on, and that is
+    /// what the barrier orders; who finds it SHUT passes the fence of `Bell::ring`.
     #[inline(always)]
     pub(crate) fn gate(&self) -> u64 {
-        self.gate.load(Acquire)
+        self.gate.load(Relaxed)
     }
 
     /// Owner: opens the gate that was seen as SHUT.
     pub(crate) fn reopen(&self, seen: u64) {
         let open = seen & !gate::STATE | gate::OPEN;
         // A failure means that somebody closed or shut it again: the owner looks once more.
-        let _ = self.gate.compare_exchange(seen, open, AcqRel, Relaxed);
+        let _ = self.gate.compare_exchange(seen, open, Relaxed, Relaxed);
     }
 
     /// Home worker: shuts the gate, if it is open.
@@ -211,13 +212,13 @@ impl Slot {
         if seen & gate::STATE == gate::OPEN {
             let shut = (seen & !gate::STATE).wrapping_add(gate::GENERATION) | gate::SHUT;
             // A failure means that it was closed meanwhile.
-            let _ = self.gate.compare_exchange(seen, shut, AcqRel, Relaxed);
+            let _ = self.gate.compare_exchange(seen, shut, Relaxed, Relaxed);
         }
     }
 
     /// Closer: closes the gate for ever.
     pub(crate) fn close(&self) {
-        self.gate.store(gate::CLOSED, Release);
+        self.gate.store(gate::CLOSED, Relaxed);
     }
 
     /// Worker or closer, after the barrier: whether the owner is in a write. Acquire, so that

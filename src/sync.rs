@@ -16,13 +16,14 @@ pub(crate) use std::{
 #[cfg(loom)]
 pub(crate) use loom::{
     sync::atomic::{
-        AtomicPtr, AtomicU32, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         fence,
     },
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::Thread,
 };
+#[cfg(loom)]
+pub(crate) use seen::{AtomicPtr, AtomicU32, AtomicU64};
 
 /// Locks, whatever became of the thread that held the lock before: all data behind the locks of
 /// this crate are valid between any two statements.
@@ -91,5 +92,85 @@ impl BarrierWord {
 
     pub(crate) fn pass(&self) {
         self.0.fetch_add(1, AcqRel);
+    }
+}
+
+/// loom's atomics, such that no interleaving is missed.
+///
+/// loom 0.7 reorders two accesses of one atomic only if they conflict, and of the accesses before
+/// it compares the last one alone. So a thread that loads a word and then stores it hides its store
+/// from another thread's earlier load, and orders in which the store comes first are never tried
+/// (`loads_are_explored` in the models shows it). Here each access also increments a word beside
+/// the atomic, Relaxed, so that it orders no memory: accesses by two threads always conflict.
+#[cfg(loom)]
+mod seen {
+    use loom::sync::atomic::{self, Ordering};
+
+    macro_rules! seen {
+        ($name:ident $(<$param:ident>)?, $value:ty, $inner:ty) => {
+            #[derive(Debug)]
+            pub(crate) struct $name $(<$param>)? {
+                value: $inner,
+                accesses: atomic::AtomicU32,
+            }
+
+            #[allow(dead_code, reason = "not each type uses each operation")]
+            impl $(<$param>)? $name $(<$param>)? {
+                pub(crate) fn new(value: $value) -> Self {
+                    $name { value: <$inner>::new(value), accesses: atomic::AtomicU32::new(0) }
+                }
+
+                fn see(&self) -> &$inner {
+                    self.accesses.fetch_add(1, Ordering::Relaxed);
+                    &self.value
+                }
+
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    self.see().load(order)
+                }
+
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    self.see().store(value, order);
+                }
+
+                pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                    self.see().swap(value, order)
+                }
+
+                pub(crate) fn compare_exchange(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.see().compare_exchange(current, new, success, failure)
+                }
+
+                pub(crate) fn compare_exchange_weak(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.compare_exchange(current, new, success, failure)
+                }
+            }
+        };
+    }
+
+    seen!(AtomicU32, u32, atomic::AtomicU32);
+    seen!(AtomicU64, u64, atomic::AtomicU64);
+    seen!(AtomicPtr<T>, *mut T, atomic::AtomicPtr<T>);
+
+    impl AtomicU32 {
+        pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
+            self.see().fetch_add(value, order)
+        }
+
+        pub(crate) fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
+            self.see().fetch_sub(value, order)
+        }
     }
 }

@@ -1,2 +1,24 @@
-//! The program.
-fn main() {}
+//! The program: lines of standard input or of files, as records, into complete files.
+//!
+//! Guarantees: every exit code is one of [`exit`]. Refuses: everything else; each module has one
+//! purpose. Arguments -> `run` (inputs -> lines -> producer) -> summary, with `monitor` beside it.
+
+mod args;
+mod console;
+mod exit;
+mod input;
+mod lines;
+mod monitor;
+mod run;
+mod signals;
+mod summary;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args::Command::Write(write) = args::Cli::parse().command;
+    ExitCode::from(run::run(&write))
+}

@@ -1,0 +1,242 @@
+//! Blocks of bytes in, lines out: each with its newline, straight out of the block.
+//!
+//! Guarantees: bytes are never changed (CRLF stays); only a line that straddles blocks is copied;
+//! memory is one block and at most one line of the permitted length, whatever the input.
+//! Refuses: lines longer than permitted, which are counted and skipped, and never kept in memory.
+
+use std::borrow::Cow;
+
+/// A line that ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line<'a> {
+    /// From 1, within its input.
+    pub(crate) number: u64,
+    /// Length, newline included.
+    pub(crate) bytes: u64,
+    /// With its newline; owned only if it did not fit a block. `None`: longer than permitted.
+    pub(crate) text: Option<Cow<'a, [u8]>>,
+}
+
+/// Splits one input.
+pub(crate) struct Lines {
+    block: Box<[u8]>,
+    /// In 0..=end. The bytes before were handed out.
+    start: usize,
+    /// In start..=end. No newline stands before.
+    searched: usize,
+    /// In 0..=block.len(). The bytes from here on are free.
+    end: usize,
+    /// The beginning of a line that did not fit the block. At most `line_bytes_max`.
+    long: Vec<u8>,
+    /// Bytes of a line that is too long, so far; 0 = the line is not.
+    skipped: u64,
+    line_bytes_max: usize,
+    /// Lines handed out, those too long included: the number of the last one.
+    number: u64,
+}
+
+impl Lines {
+    /// Blocks of `block_bytes` (at least 1), lines of at most `line_bytes_max` with newline.
+    pub(crate) fn new(block_bytes: usize, line_bytes_max: usize) -> Self {
+        Lines {
+            block: vec![0; block_bytes].into_boxed_slice(),
+            start: 0,
+            searched: 0,
+            end: 0,
+            long: Vec::new(),
+            skipped: 0,
+            line_bytes_max,
+            number: 0,
+        }
+    }
+
+    /// Where the next bytes go; never empty. Call [`filled`](Self::filled) afterwards.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        self.block.copy_within(self.start..self.end, 0);
+        self.searched -= self.start;
+        self.end -= self.start;
+        self.start = 0;
+        if self.end == self.block.len() {
+            self.set_aside();
+        }
+        &mut self.block[self.end..]
+    }
+
+    /// This many bytes were put at the beginning of [`space`](Self::space).
+    pub(crate) fn filled(&mut self, bytes: usize) {
+        self.end += bytes;
+        debug_assert!(self.end <= self.block.len());
+    }
+
+    /// The next line that has its newline.
+    pub(crate) fn next(&mut self) -> Option<Line<'_>> {
+        let Some(at) = memchr::memchr(b'\n', &self.block[self.searched..self.end]) else {
+            self.searched = self.end;
+            return None;
+        };
+        let from = self.start;
+        let to = self.searched + at + 1;
+        self.start = to;
+        self.searched = to;
+        self.number += 1;
+        let number = self.number;
+        if self.skipped > 0 || !self.long.is_empty() {
+            let (bytes, text) = self.end_of_long(from, to);
+            return Some(Line { number, bytes, text: text.map(Cow::Owned) });
+        }
+        let line = &self.block[from..to];
+        let text = (line.len() <= self.line_bytes_max).then_some(Cow::Borrowed(line));
+        Some(Line { number, bytes: line.len() as u64, text })
+    }
+
+    /// At the end of the input: the last line where it has no newline, with one.
+    pub(crate) fn finish(&mut self) -> Option<Line<'_>> {
+        if self.start == self.end && self.long.is_empty() && self.skipped == 0 {
+            return None;
+        }
+        self.space()[0] = b'\n';
+        self.filled(1);
+        self.next()
+    }
+
+    /// Makes room in a block that is full of one line without an end.
+    fn set_aside(&mut self) {
+        if self.skipped > 0 || self.long.len() + self.end > self.line_bytes_max {
+            self.skipped += (self.long.len() + self.end) as u64;
+            self.long = Vec::new();
+        } else {
+            self.reserve(self.end);
+            self.long.extend_from_slice(&self.block[..self.end]);
+        }
+        self.searched = 0;
+        self.end = 0;
+    }
+
+    /// Length and text of a line whose beginning is no longer in the block.
+    #[cold]
+    fn end_of_long(&mut self, from: usize, to: usize) -> (u64, Option<Vec<u8>>) {
+        let mut long = std::mem::take(&mut self.long);
+        let bytes = std::mem::take(&mut self.skipped) + (long.len() + to - from) as u64;
+        if bytes > self.line_bytes_max as u64 {
+            return (bytes, None);
+        }
+        long.reserve_exact(to - from);
+        long.extend_from_slice(&self.block[from..to]);
+        (bytes, Some(long))
+    }
+
+    /// Doubles, but never beyond the longest permitted line.
+    fn reserve(&mut self, bytes: usize) {
+        let needed = self.long.len() + bytes;
+        if needed > self.long.capacity() {
+            let capacity = needed.max(self.long.capacity() * 2).min(self.line_bytes_max);
+            self.long.reserve_exact(capacity - self.long.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line's text, or number and length of one that is too long.
+    type Got = Result<Vec<u8>, (u64, u64)>;
+
+    /// Splits `input` with this block size, where a read gives at most `read_bytes`.
+    fn split(input: &[u8], block: usize, read_bytes: usize, max: usize) -> Vec<Got> {
+        let mut lines = Lines::new(block, max);
+        let mut got = Vec::new();
+        let mut rest = input;
+        while !rest.is_empty() {
+            let space = lines.space();
+            let bytes = rest.len().min(space.len()).min(read_bytes);
+            space[..bytes].copy_from_slice(&rest[..bytes]);
+            rest = &rest[bytes..];
+            lines.filled(bytes);
+            while let Some(line) = lines.next() {
+                note(line, &mut got);
+            }
+        }
+        if let Some(line) = lines.finish() {
+            note(line, &mut got);
+        }
+        assert_eq!(lines.finish(), None);
+        got
+    }
+
+    fn note(line: Line<'_>, got: &mut Vec<Got>) {
+        let text = line.text.map(Cow::into_owned);
+        assert_eq!(line.number, got.len() as u64 + 1);
+        assert!(text.as_ref().is_none_or(|text| text.len() as u64 == line.bytes));
+        got.push(text.ok_or((line.number, line.bytes)));
+    }
+
+    fn whole(lines: &[&[u8]]) -> Vec<Got> {
+        lines.iter().map(|line| Ok(line.to_vec())).collect()
+    }
+
+    #[test]
+    fn every_block_and_read_size_gives_the_same_lines() {
+        let input =
+            b"one\n\n\r\ntwo two\r\na much longer line than the others\n\n\x00\xff\xfe\nlast";
+        let mut expected: Vec<&[u8]> = input.split_inclusive(|&b| b == b'\n').collect();
+        *expected.last_mut().unwrap() = b"last\n";
+        for block in 1..=input.len() + 1 {
+            for read in 1..=block {
+                assert_eq!(split(input, block, read, 1000), whole(&expected), "{block} {read}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_lines_are_records_and_empty_input_is_none() {
+        assert_eq!(split(b"\n\n", 16, 16, 100), whole(&[b"\n", b"\n"]));
+        assert_eq!(split(b"", 16, 16, 100), []);
+    }
+
+    #[test]
+    fn crlf_and_lone_cr_are_kept() {
+        assert_eq!(split(b"a\r\nb\rc\r", 4, 4, 100), whole(&[b"a\r\n", b"b\rc\r\n"]));
+    }
+
+    #[test]
+    fn a_missing_newline_is_added_to_the_last_line_only() {
+        assert_eq!(split(b"a\nb", 16, 16, 100), whole(&[b"a\n", b"b\n"]));
+        assert_eq!(split(b"a\nb\n", 16, 16, 100), whole(&[b"a\n", b"b\n"]));
+    }
+
+    #[test]
+    fn lines_up_to_the_limit_pass_and_longer_ones_are_counted() {
+        // With newline: 5 = the limit, 6 = above, wherever the blocks end.
+        for block in 1..=20 {
+            let lines = split(b"four\nfive5\nok\nlonglonglong\nend", block, block, 5);
+            let expected =
+                [Ok(b"four\n".to_vec()), Err((2, 6)), Ok(b"ok\n".to_vec()), Err((4, 13))];
+            assert_eq!(lines[..4], expected, "block {block}");
+            assert_eq!(lines[4..], whole(&[b"end\n"]), "block {block}");
+        }
+    }
+
+    #[test]
+    fn a_last_line_that_only_its_added_newline_makes_too_long_is_counted() {
+        for block in 1..=8 {
+            assert_eq!(split(b"12345", block, block, 5), [Err((1, 6))], "block {block}");
+            assert_eq!(split(b"1234", block, block, 5), whole(&[b"1234\n"]), "block {block}");
+        }
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_a_line() {
+        let (block, max) = (64, 1000);
+        let mut lines = Lines::new(block, max);
+        for _ in 0..10_000 {
+            let bytes = lines.space().len();
+            lines.filled(bytes);
+            assert_eq!(lines.next(), None);
+            assert!(lines.long.capacity() <= max);
+        }
+        let line = lines.finish();
+        assert_eq!(line, Some(Line { number: 1, bytes: 10_000 * 64 + 1, text: None }));
+        assert_eq!(lines.long.capacity(), 0);
+    }
+}

@@ -1,0 +1,124 @@
+//! A thread beside the run for what is slow or regular: publishing on SIGHUP, the state of the disk,
+//! progress. So the lines never wait for a flush, and no line pays for a look at the counters.
+//!
+//! Guarantees: looks once a second; requests to publish that come while one is carried out become
+//! one more. Never joined: it may be waiting for a disk that no longer answers.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bufferedwriter::{BufferedWriter, FlushError, Stats};
+use bytesize::ByteSize;
+
+use crate::console;
+use crate::watch::{Trouble, Watch};
+
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the thread is to do besides watching the disk.
+pub(crate) struct Options {
+    /// How long a publication on SIGHUP may take.
+    pub(crate) deadline: Duration,
+    /// A full memory means dropped lines, of which the operator is told.
+    pub(crate) drops: bool,
+    /// Draw progress.
+    pub(crate) progress: bool,
+}
+
+/// The thread, as the run sees it. It ends when this is dropped.
+pub(crate) struct Monitor {
+    publish: SyncSender<()>,
+}
+
+impl Monitor {
+    /// Starts the thread.
+    pub(crate) fn start(writer: BufferedWriter, options: Options) -> io::Result<Self> {
+        let (publish, requests) = sync_channel(1);
+        let mut state = State {
+            writer,
+            options,
+            watch: Watch::default(),
+            drawn_at: Instant::now(),
+            drawn_bytes: 0,
+        };
+        thread::Builder::new().name("monitor".to_owned()).spawn(move || state.run(&requests))?;
+        Ok(Monitor { publish })
+    }
+
+    /// Asks for everything accepted so far to become visible; returns at once.
+    pub(crate) fn publish(&self) {
+        // A full channel holds a request that has not begun: it covers this one.
+        let _ = self.publish.try_send(());
+    }
+}
+
+struct State {
+    writer: BufferedWriter,
+    options: Options,
+    watch: Watch,
+    drawn_at: Instant,
+    drawn_bytes: u64,
+}
+
+impl State {
+    fn run(&mut self, requests: &Receiver<()>) {
+        loop {
+            match requests.recv_timeout(TICK) {
+                Ok(()) => self.publish(),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Flushes in ticks, so that the looks go on meanwhile.
+    fn publish(&mut self) {
+        let begun = Instant::now();
+        loop {
+            let left = self.options.deadline.saturating_sub(begun.elapsed());
+            match self.writer.flush(left.min(TICK)) {
+                // Closed: the end of the run publishes, and reports.
+                Ok(()) | Err(FlushError::Closed) => return,
+                Err(error) if left <= TICK => {
+                    return console::report(format_args!("SIGHUP: not all published yet: {error}"));
+                }
+                Err(_) => self.look(),
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let stats = self.writer.stats();
+        let now = Instant::now();
+        let disk = self.watch.disk(now, &troubles(&stats));
+        let dropped = if self.options.drops { stats.refused.full.records } else { 0 };
+        let drops = self.watch.drops(now, dropped);
+        for message in [disk, drops].into_iter().flatten() {
+            console::report(message);
+        }
+        if self.options.progress {
+            self.draw(&stats, now);
+        }
+    }
+
+    fn draw(&mut self, stats: &Stats, now: Instant) {
+        let seconds = now.duration_since(self.drawn_at).as_secs_f64().max(f64::EPSILON);
+        let rate = (stats.accepted.bytes.saturating_sub(self.drawn_bytes)) as f64 / seconds;
+        (self.drawn_at, self.drawn_bytes) = (now, stats.accepted.bytes);
+        console::progress(&format!(
+            "{} records, {} written, {:.1} MB/s",
+            stats.written.records,
+            ByteSize(stats.written.bytes).display().si(),
+            rate / 1e6,
+        ));
+    }
+}
+
+fn troubles(stats: &Stats) -> Vec<Trouble> {
+    let errors = stats.workers.iter().filter_map(|worker| worker.last_error.as_ref());
+    errors
+        .map(|error| Trouble { kind: (error.operation(), error.kind()), text: error.to_string() })
+        .collect()
+}

@@ -1,0 +1,321 @@
+//! The run: inputs -> lines -> producer, until the end or a signal, then the drain.
+//!
+//! Guarantees: every line that was read is written, refused or lost, and counted as such; a signal
+//! is answered within a slice of waiting, whatever the input and the disk do.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use bufferedwriter::{BufferedWriter, Config, Count, FlushError, Producer, WriteError};
+
+use crate::args::{self, WhenFull};
+use crate::console;
+use crate::exit;
+use crate::input::{Input, STDIN};
+use crate::lines::{Line, Lines};
+use crate::monitor::{self, Monitor};
+use crate::signals::Signals;
+use crate::summary::Summary;
+
+/// Large enough that system calls do not count, small enough for the processor's cache.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// How long a wait for memory or for the disk may be deaf to signals.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// The whole program; the exit code.
+pub(crate) fn run(args: &args::Write) -> u8 {
+    let started = Instant::now();
+    let run = match Run::start(args) {
+        Ok(run) => run,
+        Err((message, code)) => {
+            console::report(message);
+            return code;
+        }
+    };
+    let mut summary = run.copy_all();
+    summary.elapsed = started.elapsed();
+    console::end_progress();
+    if args.json {
+        // Nowhere is left to report to when standard output is closed.
+        let _ = writeln!(io::stdout(), "{}", summary.json());
+    } else if !args.quiet {
+        console::report(&summary);
+    }
+    summary.exit_code()
+}
+
+struct Run<'a> {
+    args: &'a args::Write,
+    writer: BufferedWriter,
+    producer: Producer,
+    signals: Signals,
+    monitor: Monitor,
+    drain: Drain,
+    summary: Summary,
+}
+
+/// Whether to read on, and how long to go on trying.
+#[derive(Debug, Default)]
+struct Drain {
+    /// SIGTERM and SIGINT so far: the first ends the reading, the second everything.
+    stops: usize,
+    /// When the drain began, and what it may take.
+    began: Option<(Instant, Duration)>,
+}
+
+impl Drain {
+    fn begin(&mut self, deadline: Duration) {
+        self.began.get_or_insert_with(|| (Instant::now(), deadline));
+    }
+
+    fn give_up(&mut self) {
+        self.stops = self.stops.max(2);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stops > 0
+    }
+
+    /// Time to go on trying; none is left after a second signal, all before the drain.
+    fn left(&self) -> Duration {
+        match self.began {
+            _ if self.stops > 1 => Duration::ZERO,
+            Some((at, deadline)) => deadline.saturating_sub(at.elapsed()),
+            None => Duration::MAX,
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Everything that can fail before the first line, with its exit code.
+    fn start(args: &'a args::Write) -> Result<Self, (String, u8)> {
+        // First, so that from here on a signal drains.
+        let signals =
+            Signals::catch().map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
+        let writer = open_writer(args.config())?;
+        let options = monitor::Options {
+            deadline: args.deadline,
+            drops: args.when_full == WhenFull::Drop,
+            progress: shows_progress(args),
+        };
+        let monitor = Monitor::start(writer.clone(), options)
+            .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
+        let producer = writer.producer();
+        let (drain, summary) = (Drain::default(), Summary::default());
+        Ok(Run { args, writer, producer, signals, monitor, drain, summary })
+    }
+
+    /// All inputs, or those up to a signal, and the drain.
+    fn copy_all(mut self) -> Summary {
+        for path in self.args.inputs() {
+            if self.drain.is_stopping() {
+                break;
+            }
+            match Input::open(&path) {
+                Ok(input) => self.copy(&input),
+                Err(message) => self.io_error(message),
+            }
+        }
+        self.close()
+    }
+
+    /// All lines of one input, or those up to a signal.
+    fn copy(&mut self, input: &Input) {
+        let mut lines = Lines::new(BLOCK_BYTES, self.args.line_bytes_max());
+        if let Err(error) = self.copy_blocks(input, &mut lines) {
+            self.io_error(format_args!("read {}: {error}", input.name()));
+        }
+        // Also after a signal or an error: what was read would vanish otherwise.
+        if let Some(line) = lines.finish() {
+            self.hand_over(input.name(), &line);
+        }
+    }
+
+    fn copy_blocks(&mut self, input: &Input, lines: &mut Lines) -> io::Result<()> {
+        while !self.drain.is_stopping() {
+            if self.wait(Some(input), None)?
+                && self.copy_block(input, lines, usize::MAX)? == Some(0)
+            {
+                return Ok(());
+            }
+        }
+        // A pipe's contents vanish with its last reader, and they may be the last words of a
+        // program that is gone. No more than it holds now, or a busy writer would keep us for ever.
+        let mut left = input.bytes_in_flight();
+        while left > 0
+            && !self.drain.left().is_zero()
+            && self.wait(Some(input), Some(Duration::ZERO))?
+        {
+            match self.copy_block(input, lines, left)? {
+                Some(0) | None => break,
+                Some(bytes) => left -= bytes,
+            }
+        }
+        Ok(())
+    }
+
+    /// One read and the lines that it completed; the answer is that of [`Input::read`].
+    fn copy_block(
+        &mut self,
+        input: &Input,
+        lines: &mut Lines,
+        bytes_max: usize,
+    ) -> io::Result<Option<usize>> {
+        let space = lines.space();
+        let bytes_max = bytes_max.min(space.len());
+        let bytes = input.read(&mut space[..bytes_max])?;
+        lines.filled(bytes.unwrap_or(0));
+        while let Some(line) = lines.next() {
+            self.hand_over(input.name(), &line);
+        }
+        Ok(bytes)
+    }
+
+    fn hand_over(&mut self, input_name: &str, line: &Line<'_>) {
+        self.summary.read += Count { records: 1, bytes: line.bytes };
+        let result = match &line.text {
+            Some(text) => self.write(text),
+            None => Err(WriteError::TooLarge),
+        };
+        if let Err(error) = result {
+            self.refuse(input_name, line, error);
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), WriteError> {
+        match self.producer.write(line) {
+            Err(WriteError::Full) if self.args.when_full == WhenFull::Wait => {
+                self.write_waiting(line)
+            }
+            result => result,
+        }
+    }
+
+    /// Until there is memory or no time is left.
+    #[cold]
+    fn write_waiting(&mut self, line: &[u8]) -> Result<(), WriteError> {
+        loop {
+            let left = self.drain.left();
+            match self.producer.write_timeout(line, left.min(SLICE)) {
+                Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(),
+                result => return result,
+            }
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, input_name: &str, line: &Line<'_>, error: WriteError) {
+        self.summary.refused += Count { records: 1, bytes: line.bytes };
+        match error {
+            // Dropped as asked for, or time was over: the summary tells, and the monitor meanwhile.
+            WriteError::Full => {}
+            WriteError::TooLarge => console::report(format_args!(
+                "{input_name}, line {}: {} bytes are more than the writer's memory holds ({}); refused",
+                line.number,
+                line.bytes,
+                self.args.line_bytes_max(),
+            )),
+            // For good, so that it makes no sense to read on.
+            _ => {
+                if !self.drain.left().is_zero() {
+                    self.io_error(format_args!("{input_name}, line {}: {error}", line.number));
+                    self.drain.give_up();
+                }
+            }
+        }
+    }
+
+    /// Whether the input can be read now. Answers signals.
+    fn wait(&mut self, input: Option<&Input>, timeout: Option<Duration>) -> io::Result<bool> {
+        let arrived = self.signals.wait(input.map(Input::fd), timeout)?;
+        let is_reading = self.drain.began.is_none();
+        if arrived.stops > 0 {
+            if is_reading {
+                self.summary.stopped_by = arrived.stop_name;
+            }
+            self.drain.begin(self.args.deadline);
+            self.drain.stops += arrived.stops;
+        }
+        // The drain publishes anyway.
+        if arrived.publish && is_reading {
+            self.monitor.publish();
+        }
+        Ok(arrived.input)
+    }
+
+    fn look_for_signals(&mut self) {
+        // Should the system refuse, the next slice tries again.
+        let _ = self.wait(None, Some(Duration::ZERO));
+    }
+
+    /// Publishes everything while time is left, and closes the accounts.
+    fn close(mut self) -> Summary {
+        self.drain.begin(self.args.deadline);
+        // In slices, since `close` itself can't be told that a second signal came.
+        while !self.drain.left().is_zero() {
+            match self.writer.flush(self.drain.left().min(SLICE)) {
+                Ok(()) | Err(FlushError::Closed) => break,
+                Err(_) => self.look_for_signals(),
+            }
+        }
+        match self.writer.close(self.drain.left()) {
+            Ok(report) => self.summary.settle(&report),
+            Err(error) => {
+                self.summary.settle(error.report());
+                self.io_error(error);
+            }
+        }
+        self.summary
+    }
+
+    fn io_error(&mut self, message: impl Display) {
+        self.summary.io_errors += 1;
+        console::report(message);
+    }
+}
+
+fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
+    BufferedWriter::new(config).map_err(|error| {
+        // An error without a path is one of an option.
+        let code = if error.path().is_none() { exit::USAGE } else { exit::IO };
+        (error.to_string(), code)
+    })
+}
+
+/// Only where somebody looks at it, and does not type in between.
+fn shows_progress(args: &args::Write) -> bool {
+    let typed =
+        args.inputs().iter().any(|path| path.as_os_str() == STDIN) && io::stdin().is_terminal();
+    io::stderr().is_terminal() && !typed && !args.quiet && !args.json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(1000);
+
+    #[test]
+    fn the_first_stop_ends_the_reading_and_the_second_everything() {
+        let mut drain = Drain::default();
+        assert_eq!((drain.is_stopping(), drain.left()), (false, Duration::MAX));
+        drain.begin(DEADLINE);
+        drain.stops += 1;
+        assert!(drain.is_stopping() && drain.left() > Duration::ZERO && drain.left() <= DEADLINE);
+        drain.stops += 1;
+        assert_eq!(drain.left(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_first_stop_after_the_end_of_the_input_leaves_the_drain_its_time() {
+        let mut drain = Drain::default();
+        drain.begin(DEADLINE);
+        drain.stops += 1;
+        drain.begin(Duration::ZERO);
+        assert!(drain.left() > Duration::ZERO, "the first deadline holds");
+        drain.give_up();
+        assert_eq!(drain.left(), Duration::ZERO);
+    }
+}

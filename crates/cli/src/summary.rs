@@ -1,0 +1,147 @@
+//! What became of everything, for people and for machines.
+//!
+//! Guarantees: `read == written + refused + lost + unresolved`, in records and in bytes (the
+//! newlines that were added included).
+
+use std::fmt;
+use std::time::Duration;
+
+use bufferedwriter::{Count, Report};
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use crate::exit;
+
+/// The accounts of one run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Summary {
+    /// Lines that were read to their end.
+    pub(crate) read: Count,
+    /// In visible files.
+    pub(crate) written: Count,
+    /// Too long, dropped while memory was full, or read but not taken when time was over.
+    pub(crate) refused: Count,
+    /// Taken into memory, but not in a visible file when time was over.
+    pub(crate) lost: Count,
+    /// In files of which the disk had not said by then whether they are visible.
+    pub(crate) unresolved: Count,
+    /// Files published.
+    pub(crate) files: u64,
+    /// Failures on inputs and on closing, all of which were reported.
+    pub(crate) io_errors: u64,
+    /// The signal that ended the reading.
+    pub(crate) stopped_by: Option<&'static str>,
+    /// From the start to the last file.
+    pub(crate) elapsed: Duration,
+}
+
+impl Summary {
+    /// Takes over what the writer says of itself. What it refused is not taken over: lines that
+    /// waited for memory are refused many times before they are accepted.
+    pub(crate) fn settle(&mut self, report: &Report) {
+        self.written = report.written;
+        self.lost = report.lost.total();
+        self.unresolved = report.unresolved;
+        self.files = report.files;
+    }
+
+    /// The exit code: missing records are worse than an input that could not be read.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if [self.refused, self.lost, self.unresolved].iter().any(|count| count.records > 0) {
+            exit::RECORDS_MISSING
+        } else if self.io_errors > 0 {
+            exit::IO
+        } else {
+            exit::WRITTEN
+        }
+    }
+
+    /// For machines.
+    pub(crate) fn json(&self) -> Value {
+        let count = |count: Count| json!({ "records": count.records, "bytes": count.bytes });
+        json!({
+            "read": count(self.read),
+            "written": count(self.written),
+            "refused": count(self.refused),
+            "lost": count(self.lost),
+            "unresolved": count(self.unresolved),
+            "files": self.files,
+            "io_errors": self.io_errors,
+            "stopped_by": self.stopped_by,
+            "seconds": self.elapsed.as_secs_f64(),
+            "mb_per_second": self.mb_per_second(),
+            "exit_code": self.exit_code(),
+        })
+    }
+
+    /// 10^6 bytes written per second.
+    fn mb_per_second(&self) -> f64 {
+        self.written.bytes as f64 / 1e6 / self.elapsed.as_secs_f64().max(f64::EPSILON)
+    }
+}
+
+/// For people.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = if self.files == 1 { "file" } else { "files" };
+        write!(
+            f,
+            "{} records, {} in {} {files}; refused {}, lost {}; {:.3} s, {:.1} MB/s",
+            self.written.records,
+            ByteSize(self.written.bytes).display().si(),
+            self.files,
+            self.refused.records,
+            self.lost.records,
+            self.elapsed.as_secs_f64(),
+            self.mb_per_second(),
+        )?;
+        if self.unresolved.records > 0 {
+            write!(f, "; unresolved {}", self.unresolved.records)?;
+        }
+        match self.stopped_by {
+            Some(signal) => write!(f, "; stopped by {signal}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Count = Count { records: 1, bytes: 10 };
+
+    fn written() -> Summary {
+        Summary { read: ONE, written: ONE, files: 1, ..Summary::default() }
+    }
+
+    #[test]
+    fn missing_records_outrank_io_errors() {
+        assert_eq!(written().exit_code(), exit::WRITTEN);
+        let stopped = Summary { stopped_by: Some("SIGTERM"), ..written() };
+        assert_eq!(stopped.exit_code(), exit::WRITTEN);
+        let failed = Summary { io_errors: 1, ..written() };
+        assert_eq!(failed.exit_code(), exit::IO);
+        for missing in [
+            Summary { refused: ONE, ..failed.clone() },
+            Summary { lost: ONE, ..failed.clone() },
+            Summary { unresolved: ONE, ..failed.clone() },
+        ] {
+            assert_eq!(missing.exit_code(), exit::RECORDS_MISSING, "{missing:?}");
+        }
+    }
+
+    #[test]
+    fn people_read_one_line() {
+        let text = Summary { elapsed: Duration::from_millis(500), ..written() }.to_string();
+        assert_eq!(text, "1 records, 10 B in 1 file; refused 0, lost 0; 0.500 s, 0.0 MB/s");
+    }
+
+    #[test]
+    fn machines_read_every_count() {
+        let json = written().json();
+        assert_eq!(json["read"], json!({ "records": 1, "bytes": 10 }));
+        assert_eq!(json["stopped_by"], Value::Null);
+        assert_eq!(json["exit_code"], 0);
+    }
+}

@@ -1,0 +1,112 @@
+//! What an operator is told while the program runs: the disk fails, it answers again, records are
+//! dropped.
+//!
+//! Guarantees: an error of a new kind at once, the same kind at most every ten seconds, its end at
+//! once. A leaf: no clock, no I/O, plain values in and messages out.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+/// At most one line about the same matter in this time.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A worker that is held up.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// What makes it the same matter as another: what was tried, and how it failed.
+    pub(crate) kind: (&'static str, ErrorKind),
+    /// The whole error, path included.
+    pub(crate) text: String,
+}
+
+/// What was told so far.
+#[derive(Default)]
+pub(crate) struct Watch {
+    outage: Option<Outage>,
+    dropped: u64,
+    dropped_told_at: Option<Instant>,
+}
+
+struct Outage {
+    since: Instant,
+    told: Vec<(&'static str, ErrorKind)>,
+    told_at: Instant,
+}
+
+impl Watch {
+    /// The state of the disk; at most one message.
+    pub(crate) fn disk(&mut self, now: Instant, troubles: &[Trouble]) -> Option<String> {
+        let Some(first) = troubles.first() else {
+            let outage = self.outage.take()?;
+            let seconds = now.duration_since(outage.since).as_secs();
+            return Some(format!("the disk answers again, after {seconds} s"));
+        };
+        let outage = self.outage.get_or_insert_with(|| Outage {
+            since: now,
+            told: Vec::new(),
+            told_at: now,
+        });
+        let fresh = troubles.iter().find(|trouble| !outage.told.contains(&trouble.kind));
+        if fresh.is_none() && now.duration_since(outage.told_at) < INTERVAL {
+            return None;
+        }
+        outage.told_at = now;
+        outage.told.extend(fresh.map(|trouble| trouble.kind));
+        let text = &fresh.unwrap_or(first).text;
+        Some(format!("{text} (retrying; workers held up: {})", troubles.len()))
+    }
+
+    /// The records dropped so far, because memory was full.
+    pub(crate) fn drops(&mut self, now: Instant, dropped: u64) -> Option<String> {
+        let more = dropped.saturating_sub(self.dropped);
+        let early = self.dropped_told_at.is_some_and(|at| now.duration_since(at) < INTERVAL);
+        if more == 0 || early {
+            return None;
+        }
+        self.dropped = dropped;
+        self.dropped_told_at = Some(now);
+        Some(format!("memory was full: {more} more lines dropped, {dropped} in all"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(operation: &'static str, kind: ErrorKind) -> Trouble {
+        Trouble { kind: (operation, kind), text: format!("{operation} /d: {kind}") }
+    }
+
+    #[test]
+    fn a_failing_disk_is_told_once_per_kind_and_interval_and_when_it_is_over() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let full = [trouble("write", ErrorKind::StorageFull)];
+        let both = [full[0].clone(), trouble("rename", ErrorKind::NotFound)];
+
+        assert_eq!(watch.disk(at(0), &[]), None);
+        let first = watch.disk(at(1), &full).unwrap();
+        assert!(first.starts_with("write /d: no storage space (retrying"), "{first}");
+        assert_eq!(watch.disk(at(2), &full), None);
+        assert!(watch.disk(at(3), &both).unwrap().starts_with("rename /d"));
+        assert_eq!(watch.disk(at(4), &both), None);
+        assert_eq!(watch.disk(at(12), &both), None);
+        assert!(watch.disk(at(13), &both).unwrap().starts_with("write /d"));
+        assert_eq!(watch.disk(at(15), &[]).unwrap(), "the disk answers again, after 14 s");
+        assert_eq!(watch.disk(at(16), &[]), None);
+        assert!(watch.disk(at(17), &full).is_some(), "a new outage is told at once");
+    }
+
+    #[test]
+    fn drops_are_told_at_once_and_then_summed_up() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(watch.drops(at(0), 0), None);
+        assert!(watch.drops(at(1), 3).unwrap().contains("3 more lines dropped, 3 in all"));
+        assert_eq!(watch.drops(at(5), 9), None);
+        assert!(watch.drops(at(11), 10).unwrap().contains("7 more lines dropped, 10 in all"));
+        assert_eq!(watch.drops(at(30), 10), None);
+    }
+}

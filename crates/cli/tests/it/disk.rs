@@ -1,0 +1,66 @@
+//! What does the operator learn, and what becomes of lines, while the disk fails? It fails here by
+//! the loss of both directories.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::help::{Place, Program, wait_until};
+
+/// Started and one line written; then the directories go, a line more is read, and the operator
+/// knows.
+fn failing<'a>(place: &'a Place, args: &[&str]) -> Program<'a> {
+    let mut program = place.start(args.iter().chain(&["--forced=100ms"]));
+    program.feed("before\n");
+    wait_until("the line is visible", || place.written() == b"before\n");
+    move_away(place);
+    program.feed("meanwhile\n");
+    wait_until("the operator is told", || program.stderr().contains("retrying"));
+    program
+}
+
+fn move_away(place: &Place) {
+    for dir in [place.out(), place.tmp()] {
+        fs::rename(&dir, dir.with_extension("away")).unwrap();
+    }
+}
+
+fn move_back(place: &Place) {
+    for dir in [place.out(), place.tmp()] {
+        fs::rename(dir.with_extension("away"), &dir).unwrap();
+    }
+}
+
+#[test]
+fn it_is_told_that_it_fails_and_that_it_recovered_and_nothing_is_lost() {
+    let place = Place::new();
+    let program = failing(&place, &[]);
+    move_back(&place);
+    wait_until("the operator is told", || program.stderr().contains("answers again"));
+    let ended = program.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(place.written(), b"before\nmeanwhile\n");
+}
+
+#[test]
+fn the_end_waits_for_it_until_the_deadline_only() {
+    let place = Place::new();
+    let program = failing(&place, &["--deadline=200ms"]);
+    let ended = program.end();
+    assert_eq!((ended.code, ended.records("lost")), (3, 1), "{ended:?}");
+    move_back(&place);
+}
+
+#[test]
+fn a_second_signal_gives_up_at_once() {
+    let place = Place::new();
+    let mut program = failing(&place, &["--deadline=1h"]);
+    // More than twice, since the system may deliver two as one.
+    wait_until("the program ends", || {
+        program.signal(Signal::TERM);
+        program.has_ended()
+    });
+    let ended = program.wait();
+    assert_eq!((ended.code, ended.records("lost")), (3, 1), "{ended:?}");
+    move_back(&place);
+}

@@ -1,0 +1,253 @@
+//! Help for the tests: a place of its own for each, the program in it, waiting with a bound.
+//!
+//! Guarantees: every run's accounts are checked when it ends; nothing is left behind.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::ioctl_fionread;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The longest that any wait takes before its test fails.
+pub const BOUND: Duration = Duration::from_secs(10);
+
+/// A directory that is removed in the end; `out` and `tmp` in it are the program's.
+pub struct Place(PathBuf);
+
+impl Place {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "bufferedwriter-cli-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let place = Place(std::env::temp_dir().join(name));
+        for dir in [&place.0, &place.out(), &place.tmp()] {
+            fs::create_dir(dir).unwrap();
+        }
+        place
+    }
+
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn out(&self) -> PathBuf {
+        self.join("out")
+    }
+
+    pub fn tmp(&self) -> PathBuf {
+        self.join("tmp")
+    }
+
+    /// A file with this content.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Visible files, in the order of their names.
+    pub fn visible(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<_> =
+            fs::read_dir(self.out()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// The bytes of all visible files.
+    pub fn written(&self) -> Vec<u8> {
+        self.visible().iter().flat_map(|path| fs::read(path).unwrap()).collect()
+    }
+
+    /// `bufferedwriter write` with these arguments, nothing on standard input.
+    pub fn write_command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
+        command.arg("write").arg("--path").arg(self.out()).arg("--temp").arg(self.tmp());
+        command.args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it with `--json` and an open standard input.
+    pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Program<'_> {
+        let mut command = self.write_command(args);
+        let (stdout, stderr) = (self.join("stdout"), self.join("stderr"));
+        command
+            .arg("--json")
+            .stdin(Stdio::piped())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        Program { place: self, child, stdin }
+    }
+
+    /// Runs it to its end with this standard input.
+    pub fn run<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: impl AsRef<[u8]>,
+    ) -> Ended {
+        let mut program = self.start(args);
+        program.feed(input);
+        program.end()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running program; killed if its test fails.
+pub struct Program<'a> {
+    place: &'a Place,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+/// A program that ended by itself.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    /// Its summary; null where it ended before it read.
+    pub json: Value,
+    pub stderr: String,
+}
+
+impl Program<'_> {
+    pub fn feed(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stdin.as_mut().unwrap().write_all(bytes.as_ref()).unwrap();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it has read all that it was fed.
+    pub fn wait_until_read(&self) {
+        let stdin = self.stdin.as_ref().unwrap();
+        wait_until("the pipe is empty", || ioctl_fionread(stdin).unwrap() == 0);
+    }
+
+    /// Waits until it answers signals instead of dying of them.
+    pub fn wait_until_caught(&self) {
+        let bits = [Signal::HUP, Signal::INT, Signal::TERM].map(|s| 1 << (s.as_raw() - 1));
+        let wanted = bits.into_iter().sum::<u64>();
+        wait_until("signals are caught", || {
+            let caught = u64::from_str_radix(&self.status("SigCgt:"), 16).unwrap();
+            caught & wanted == wanted
+        });
+    }
+
+    /// Standard input, for another thread to feed.
+    pub fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().unwrap()
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.place.join("stderr")).unwrap()
+    }
+
+    /// Highest resident memory so far, in KiB.
+    pub fn memory_kib_max(&self) -> u64 {
+        self.status("VmHWM:").trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// A field of `/proc/PID/status`.
+    fn status(&self, field: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        value.unwrap_or_else(|| panic!("{field} in {status}")).trim().to_owned()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for the end, with standard input still open.
+    pub fn wait(&mut self) -> Ended {
+        wait_until("the program ends", || self.has_ended());
+        let code = exit_code(self.child.wait().unwrap());
+        let stdout = fs::read_to_string(self.place.join("stdout")).unwrap();
+        let ended = Ended {
+            code,
+            json: serde_json::from_str(&stdout).unwrap_or_default(),
+            stderr: self.stderr(),
+        };
+        ended.check_accounts();
+        ended
+    }
+
+    /// Closes standard input and waits for the end.
+    pub fn end(mut self) -> Ended {
+        self.stdin = None;
+        self.wait()
+    }
+}
+
+impl Drop for Program<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// Records of this kind.
+    pub fn records(&self, kind: &str) -> u64 {
+        self.json[kind]["records"].as_u64().unwrap_or_else(|| panic!("{kind}: {self:?}"))
+    }
+
+    fn check_accounts(&self) {
+        if self.json.is_null() {
+            return;
+        }
+        assert_eq!(self.json["exit_code"], self.code, "{self:?}");
+        for unit in ["records", "bytes"] {
+            let of = |kind: &str| self.json[kind][unit].as_u64().unwrap();
+            let gone = of("refused") + of("lost") + of("unresolved");
+            assert_eq!(of("read"), of("written") + gone, "{unit}: {self:?}");
+        }
+    }
+}
+
+/// Panics where a signal ended the process.
+pub fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| panic!("ended by signal {:?}", status.signal()))
+}
+
+/// Polls until it is so.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < BOUND, "not within {BOUND:?}: {what}");
+        // Between two looks only; no test relies on how long it is.
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// No options.
+pub const PLAIN: [&str; 0] = [];
+
+/// The lines, sorted.
+pub fn sorted(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut lines: Vec<_> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// This many different lines.
+pub fn numbered(count: usize) -> String {
+    (0..count).map(|number| format!("line {number} of a log\n")).collect()
+}

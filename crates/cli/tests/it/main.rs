@@ -1,0 +1,12 @@
+//! What users rely on, asked of the built program; a file per question.
+
+mod disk;
+mod help;
+mod input;
+mod long_line;
+mod memory;
+mod names;
+mod outputs;
+mod round_trip;
+mod signals;
+mod usage;

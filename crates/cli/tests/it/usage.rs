@@ -1,0 +1,70 @@
+//! Do errors of the command line and of the environment have their exit code, and name the cause?
+
+use std::process::{Command, Output};
+
+use crate::help::{Place, exit_code};
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_bufferedwriter")).args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (exit_code(status), text(stdout), text(stderr))
+}
+
+#[test]
+fn wrong_command_lines_are_2() {
+    for args in [
+        &["write"][..],
+        &["write", "--path"],
+        &["write", "--path=/tmp", "--no-such-flag"],
+        &["write", "--path=/tmp", "--size=-1"],
+        &["write", "--path=/tmp", "--size=1.5KiB"],
+        &["write", "--path=/tmp", "--forced=5"],
+        &["write", "--path=/tmp", "--mode=9"],
+        &["write", "--path=/tmp", "--sync=always"],
+        &["no-such-command"],
+        &[],
+    ] {
+        let (code, stdout, stderr) = run(args);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{args:?}");
+        assert!(stderr.contains("Usage") || stderr.contains("--help"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn options_out_of_range_are_2_and_named() {
+    for (arg, option) in [
+        ("--size=0", "size"),
+        ("--size=2GiB", "size"),
+        ("--queue-size=2000000", "queue_size"),
+        ("--workers=0", "workers"),
+        ("--workers=257", "workers"),
+        ("--mode=1777", "mode"),
+        ("--prefix=a/b", "prefix"),
+        ("--extension=a/b", "extension"),
+    ] {
+        let (code, _, stderr) = run(&["write", "--path=/tmp", arg, "/dev/null"]);
+        assert_eq!(code, 2, "{arg}: {stderr}");
+        assert!(stderr.contains(&format!("option {option} is")), "{arg}: {stderr}");
+    }
+}
+
+#[test]
+fn a_bad_directory_is_1_and_named() {
+    let place = Place::new();
+    let missing = place.join("missing");
+    let (code, _, stderr) = run(&["write", "--path", missing.to_str().unwrap(), "/dev/null"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains(missing.to_str().unwrap()), "{stderr}");
+}
+
+#[test]
+fn help_and_version_are_0_and_tell_the_exit_codes() {
+    let (code, stdout, _) = run(&["--version"]);
+    assert_eq!((code, stdout), (0, format!("bufferedwriter {}\n", env!("CARGO_PKG_VERSION"))));
+    let (code, stdout, stderr) = run(&["write", "--help"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for said in ["Exit codes", "SIGHUP", "[default: 8192]", "--when-full", "newline"] {
+        assert!(stdout.contains(said), "{said}");
+    }
+}
