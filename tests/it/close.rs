@@ -196,6 +196,46 @@ fn overtakes_a_flush() {
     }
 }
 
+/// The worker comes back from the disk just when it was given up, while many wait for their flush:
+/// none of them may hear that it is done.
+#[test]
+fn no_flush_succeeds_once_it_was_given_up() {
+    for _ in 0..20 {
+        let dir = TestDir::new();
+        let (gate, pass) = Gate::open();
+        let fs = TestFs::new(move |call| {
+            if call.op == Op::Sync && call.is_temp() {
+                pass.through();
+            }
+            Answer::Go
+        });
+        let config = dir.config().workers(1).sync(bufferedwriter::Sync::File).fs(fs);
+        let writer = BufferedWriter::new(config).unwrap();
+        gate.set_shut(true);
+        writer.write(b"lost\n").unwrap();
+        let asking = AtomicU32::new(0);
+        thread::scope(|scope| {
+            let flush = || {
+                asking.fetch_add(1, Ordering::Relaxed);
+                writer.flush(BOUND)
+            };
+            let flushers: Vec<_> = (0..48).map(|_| scope.spawn(flush)).collect();
+            until("all ask, and the worker hangs", || {
+                asking.load(Ordering::Relaxed) == 48 && gate.waiting() == 1
+            });
+            assert!(writer.close(Duration::ZERO).is_err());
+            gate.set_shut(false);
+            for flusher in flushers {
+                let flushed = flusher.join().unwrap();
+                assert!(matches!(flushed, Err(FlushError::Closed)), "{flushed:?}");
+            }
+        });
+        until("the worker has cleaned up", || dir.temps().is_empty());
+        assert!(dir.files().is_empty());
+        assert_eq!(stats(&writer).lost.shutdown.records, 1);
+    }
+}
+
 #[test]
 fn gives_up_on_a_disk_that_hangs() {
     for op in [Op::Create, Op::Write, Op::Rename] {

@@ -53,7 +53,7 @@ pub fn record(buffer: &mut Vec<u8>, producer: u32, seq: u32, len: usize) {
 }
 
 /// Takes the first record off; an explanation if it is none.
-fn take<'a>(bytes: &'a [u8]) -> Result<(u32, u32, &'a [u8]), String> {
+fn take(bytes: &[u8]) -> Result<(u32, u32, &[u8]), String> {
     let shown = || String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
     let mut rest = bytes;
     let mut number = || {
