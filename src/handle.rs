@@ -77,7 +77,7 @@ impl Handle {
             memory_bound,
         };
         // An error from here on drops the handle, which ends the workers that run already.
-        handle.start(age_max)?;
+        handle.start(age_max).inspect_err(|_| handle.excuse_missing())?;
         Ok(handle)
     }
 
@@ -97,6 +97,12 @@ impl Handle {
             threads.push(thread);
         }
         Ok(())
+    }
+
+    /// Workers that could not be started have nothing to finish: the close does not wait for them.
+    fn excuse_missing(&self) {
+        let started = lock(&self.threads).len();
+        (started..self.ledgers.len()).for_each(|me| self.control.answer_finished(me));
     }
 
     /// Where files are written.
@@ -139,15 +145,21 @@ impl Handle {
         self.finish()
     }
 
-    /// Waits until no producer is in a write: that takes a copy's time, unless one is preempted.
+    /// Waits until no producer is in a write that began before the gates were closed: that takes a
+    /// copy's time, unless one is preempted. Each slot on its own: once seen at rest it can only be
+    /// busy with refusals, and callers that go on trying must not hold up the close.
     fn wait_quiet(&self, deadline: Option<Instant>) -> bool {
-        while self.shared.slots.iter().any(Slot::is_busy) {
+        let mut busy: Vec<&Slot> = self.shared.slots.iter().collect();
+        loop {
+            busy.retain(|slot| slot.is_busy());
+            if busy.is_empty() {
+                return true;
+            }
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return false;
             }
             thread::yield_now();
         }
-        true
     }
 
     fn abandon(&self) {

@@ -113,6 +113,10 @@ impl Worker {
                 return false;
             }
         }
+        if self.control.phase() == Phase::Abandoned {
+            // Given up meanwhile: what should have been published was not, and no flush is done.
+            return false;
+        }
         if due && complete {
             self.oldest = began;
             if asked.flushes > self.flushed {

@@ -1,0 +1,281 @@
+//! Promise: the arrows between the modules run one way, as the table says; only `fs.rs` names
+//! `std::fs`, only `sync.rs` the atomics and loom; nothing prints; no file is too long to read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Each module and those that it names, from the callers' side down to the disk. Modules under
+/// `cfg(test)` are not part of it.
+const ARROWS: &[(&str, &[&str])] = &[
+    // What users see.
+    ("lib", &["config", "error", "fs", "producer", "report", "stats", "writer"]),
+    (
+        "writer",
+        &["config", "error", "handle", "producer", "registry", "report", "stats", "submit", "sync"],
+    ),
+    ("producer", &["error", "handle", "slot", "submit", "sync"]),
+    ("registry", &["handle", "slot", "sync"]),
+    // The life of a writer.
+    (
+        "handle",
+        &[
+            "config", "control", "error", "ledger", "name", "output", "publish", "report",
+            "shared", "slot", "state", "stats", "sync", "worker",
+        ],
+    ),
+    // The memory: a record on its way to a worker.
+    ("submit", &["control", "error", "lease", "shared", "slot"]),
+    ("lease", &["arena", "error", "shared", "slot", "stats", "sync"]),
+    ("shared", &["arena", "bell", "inbox", "pool", "slot", "sync"]),
+    ("slot", &["arena", "error", "stats", "sync"]),
+    ("pool", &["arena", "sync"]),
+    ("inbox", &["arena", "sync"]),
+    ("bell", &["sync"]),
+    ("arena", &["sync"]),
+    // The workers: from memory to a file.
+    ("worker", &["control", "error", "intake", "ledger", "output", "shared", "sync"]),
+    ("intake", &["arena", "shared", "slot", "stats", "sync"]),
+    (
+        "output",
+        &[
+            "config", "error", "file", "fs", "intake", "ledger", "name", "publish", "shared",
+            "state", "stats", "sync",
+        ],
+    ),
+    ("control", &["sync"]),
+    ("ledger", &["error", "stats", "sync"]),
+    // The files.
+    ("file", &["error", "fs", "name", "stats"]),
+    ("publish", &["error", "fs", "name"]),
+    ("state", &["error", "fs", "name"]),
+    ("name", &["error"]),
+    ("fs", &[]),
+    // What is known everywhere.
+    ("config", &["arena", "error", "fs", "intake"]),
+    ("report", &["error", "stats"]),
+    ("stats", &["error"]),
+    ("error", &[]),
+    ("sync", &[]),
+];
+
+/// Lines that name what only one module may name, with the reason.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    // Stamps are unique in the process, and no part of what loom explores.
+    ("name", "use std::sync::atomic::{AtomicU64, Ordering};"),
+    // The light side of the barrier: loom knows no compiler fences.
+    ("slot", "std::sync::atomic::compiler_fence(crate::sync::SeqCst);"),
+    // A cell per byte, in place of the mapping.
+    ("arena", "loom::cell::UnsafeCell"),
+];
+
+const LINES_MAX: usize = 500;
+
+struct Source {
+    module: String,
+    lines: usize,
+    /// Without comments and tests.
+    code: Vec<String>,
+}
+
+/// All of `src`, but for what only tests use.
+fn sources() -> Vec<Source> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read = |name: &str| fs::read_to_string(src.join(name)).unwrap();
+    let tests = modules_under_cfg_test(&code(&read("lib.rs")));
+    let mut names: Vec<_> = fs::read_dir(&src)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let module = |name: &String| {
+        let module = name.strip_suffix(".rs").expect("src is flat, and Rust only").to_owned();
+        let text = read(name);
+        Source { module, lines: text.lines().count(), code: code(&text) }
+    };
+    names.iter().map(module).filter(|source| !tests.contains(&source.module)).collect()
+}
+
+/// The lines of a file without its comments and its `mod tests`, which stands at the end.
+fn code(text: &str) -> Vec<String> {
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let lines = text[..end].lines().map(|line| line.split("//").next().unwrap_or("").trim());
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Modules of `lib.rs` behind a `cfg` that names `test`.
+fn modules_under_cfg_test(lib: &[String]) -> BTreeSet<String> {
+    let pairs = lib.windows(2).filter(|pair| {
+        pair[0].starts_with("#[cfg(") && pair[0].contains("test") && !pair[0].contains("not(test")
+    });
+    let module = |line: &str| line.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned);
+    pairs.filter_map(|pair| module(&pair[1])).collect()
+}
+
+/// The modules after `crate::`, in a `use` or in the middle of an expression.
+fn named(code: &[String]) -> BTreeSet<String> {
+    let text = code.join("\n");
+    let mut named = BTreeSet::new();
+    for (at, path) in text.match_indices("crate::") {
+        // `$crate::` and names that end in crate are other things.
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &text[at + path.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            // `use crate::{a, b::{c, d}}`: the names at the first level.
+            let mut depth = 1;
+            let mut item = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                if depth == 0 || depth == 1 && c == ',' {
+                    named.extend(identifier(item.trim()));
+                    item.clear();
+                } else {
+                    item.push(c);
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else {
+            named.extend(identifier(rest));
+        }
+    }
+    named
+}
+
+fn identifier(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    // What is not a module is a re-export: the root names it.
+    let name = &text[..end];
+    (!name.is_empty()).then(|| {
+        if name.starts_with(char::is_uppercase) { "lib".to_owned() } else { name.to_owned() }
+    })
+}
+
+#[test]
+fn each_arrow_is_in_the_table() {
+    let table: BTreeMap<&str, BTreeSet<String>> = ARROWS
+        .iter()
+        .map(|(module, named)| (*module, named.iter().map(|&name| name.to_owned()).collect()))
+        .collect();
+    assert_eq!(table.len(), ARROWS.len(), "a module is listed twice");
+    let mut wrong = Vec::new();
+    let sources = sources();
+    for source in &sources {
+        let Some(allowed) = table.get(&*source.module) else {
+            wrong.push(format!("{} is not in the table", source.module));
+            continue;
+        };
+        let mut found = named(&source.code);
+        if source.module == "lib" {
+            // The root names its modules without `crate::`.
+            let uses = source.code.iter().filter_map(|line| line.strip_prefix("pub use "));
+            found.extend(uses.filter_map(identifier).filter(|name| name != "crate"));
+        }
+        found.remove(&source.module);
+        for name in found.difference(allowed) {
+            wrong.push(format!("{} -> {name} is not in the table", source.module));
+        }
+        for name in allowed.difference(&found) {
+            wrong.push(format!("{} -> {name} is in the table, not in src", source.module));
+        }
+    }
+    for module in table.keys() {
+        if !sources.iter().any(|source| source.module == **module) {
+            wrong.push(format!("{module} is in the table, not in src"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_arrows_run_one_way() {
+    let mut left: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    // Kahn's topological sort, from the leaves up.
+    loop {
+        let leaves: Vec<&str> = left
+            .iter()
+            .filter(|(_, named)| !named.iter().any(|name| left.contains_key(name)))
+            .map(|(module, _)| *module)
+            .collect();
+        if leaves.is_empty() {
+            break;
+        }
+        left.retain(|module, _| !leaves.contains(module));
+    }
+    assert!(left.is_empty(), "in a circle, or above one: {:?}", left.keys());
+}
+
+#[test]
+fn each_door_is_the_only_one() {
+    let mut wrong = Vec::new();
+    let mut used = BTreeSet::new();
+    for source in sources() {
+        for line in &source.code {
+            let mut exception = EXCEPTIONS.iter().enumerate();
+            let exception =
+                exception.find(|(_, (m, part))| *m == source.module && line.contains(part));
+            for (name, door) in [
+                ("std::fs", "fs"),
+                ("rustix::fs", "fs"),
+                ("sync::atomic", "sync"),
+                ("loom::", "sync"),
+            ] {
+                if !line.contains(name) || source.module == door {
+                    continue;
+                }
+                match exception {
+                    Some((i, _)) => used.extend([i]),
+                    None => wrong.push(format!("{}: {line}", source.module)),
+                }
+            }
+            for print in
+                ["println!", "eprintln!", "print!", "eprint!", "dbg!", "log::", "tracing::"]
+            {
+                if line.contains(print) {
+                    wrong.push(format!("{}: {line}", source.module));
+                }
+            }
+        }
+    }
+    for (i, exception) in EXCEPTIONS.iter().enumerate() {
+        if !used.contains(&i) {
+            wrong.push(format!("an exception that nobody needs: {exception:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_can_be_read() {
+    for source in sources() {
+        let Source { module, lines, .. } = source;
+        assert!(lines <= LINES_MAX, "{module}.rs has {lines} lines");
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in fs::read_dir(src).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{}: what is it for?", path.display());
+    }
+}
+
+/// The checks above would pass if they saw nothing.
+#[test]
+fn the_checks_see_what_they_look_for() {
+    let text = "use crate::a::B;\nuse crate::{c, d::{e, f}};\n// crate::no\nlet x = crate::g::h();\n\
+                pub use crate::Root;\nlet y = $crate::no;\n#[cfg(test)]\nmod tests {\nuse crate::no;\n}\n";
+    let expected = ["a", "c", "d", "g", "lib"];
+    assert!(named(&code(text)).iter().eq(expected.iter()));
+    let lib = ["#[cfg(all(test, not(loom)))]", "mod a;", "#[cfg(not(loom))]", "mod b;"];
+    let lib = lib.map(str::to_owned);
+    assert!(modules_under_cfg_test(&lib).iter().eq(["a"].iter()));
+    assert!(sources().len() >= ARROWS.len() && !sources().iter().any(|s| s.module == "faulty"));
+}

@@ -1,0 +1,32 @@
+//! What the library promises, seen from outside: one binary, a file per question.
+//!
+//! No test waits by sleeping: each waits for a condition, with a bound that only a fault reaches.
+//! `BUFFEREDWRITER_RECORDS` makes the large test larger (default 300000, five million for a
+//! thorough run); `BUFFEREDWRITER_TEST_LOGS` names the directory of the real logs.
+
+mod support;
+
+mod accounts;
+mod architecture;
+mod close;
+mod config;
+mod disk_full;
+mod dropped;
+mod every_call;
+mod file_age;
+mod file_size;
+mod flush;
+mod forced;
+mod full;
+mod large;
+mod memory;
+mod names;
+mod order;
+mod original;
+mod real_logs;
+mod rename;
+mod sync;
+mod temp;
+mod threads;
+mod two_writers;
+mod whole;

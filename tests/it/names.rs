@@ -1,0 +1,74 @@
+//! Promise: visible names have the documented form and sort by their moments, strictly ascending
+//! per worker; no two files have the same stamp; the mode is exact.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+
+use bufferedwriter::BufferedWriter;
+
+use crate::support::{BOUND, Name, Random, TestDir, close, record};
+
+#[test]
+fn parse_sort_and_are_unique() {
+    let dir = TestDir::new();
+    let config = dir.config().size(64).queue_size(60).workers(8).file_size(0);
+    let writer = BufferedWriter::new(config).unwrap();
+    thread::scope(|scope| {
+        for producer in 0..6_u32 {
+            let writer = &writer;
+            scope.spawn(move || {
+                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                for seq in 0..100 {
+                    record(&mut buffer, producer, seq, random.within(12, 100));
+                    writer.write_timeout(&buffer, BOUND).unwrap();
+                }
+            });
+        }
+    });
+    let report = close(&writer);
+    // In the order of their names, which is that of their stamps.
+    let names: Vec<Name> = dir.files().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len() as u64, report.files);
+    assert!(names.is_sorted_by(|a, b| a.stamp < b.stamp), "equal or unsorted stamps");
+    let instances: BTreeSet<_> = names.iter().map(|name| &name.instance).collect();
+    assert_eq!(instances.len(), 1);
+    for worker in 0..8 {
+        let seqs: Vec<u64> = names.iter().filter(|n| n.worker == worker).map(|n| n.seq).collect();
+        assert!(seqs.is_sorted_by(|a, b| a < b), "worker {worker}: {seqs:?}");
+    }
+    for name in &names {
+        assert!(name.worker < 8 && name.pid == std::process::id());
+        assert!(name.stamp.as_str() > "20200101T000000.000000000Z");
+    }
+    dir.assert_clean();
+}
+
+#[test]
+fn affixes_and_modes_are_as_asked_for() {
+    let odd = OsString::from_vec(b"\xff odd-w1-.\n".to_vec());
+    let long = OsString::from("p".repeat(150));
+    for (prefix, extension, mode) in [
+        (OsString::from("access_"), OsString::from("log"), 0o600),
+        (OsString::new(), OsString::new(), 0o666),
+        (odd.clone(), OsString::from("tar.gz"), 0o640),
+        (long, OsString::from("0123456789"), 0o777),
+        (OsString::from("."), odd, 0o444),
+        (OsString::from("-"), OsString::from("tmp"), 0),
+    ] {
+        let dir = TestDir::new();
+        let config = dir.config().prefix(&prefix).extension(&extension).mode(mode);
+        let writer = BufferedWriter::new(config).unwrap();
+        writer.write(b"a\n").unwrap();
+        close(&writer);
+        let entries: Vec<_> = fs::read_dir(&dir.path).unwrap().map(Result::unwrap).collect();
+        assert_eq!(entries.len(), 1);
+        let name = entries[0].file_name();
+        assert!(Name::parse(&name, prefix.as_bytes(), extension.as_bytes()).is_some(), "{name:?}");
+        assert_eq!(entries[0].metadata().unwrap().permissions().mode() & 0o7777, mode);
+        assert_eq!(fs::read_dir(&dir.temp).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,81 @@
+//! Promise: a rename that fails is tried again until it succeeds, and nothing is visible meanwhile;
+//! a temp file that somebody removed is counted as lost, and the rest goes on.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bufferedwriter::{BufferedWriter, FlushError};
+use rustix::io::Errno;
+
+use crate::support::{Answer, BOUND, Op, Tally, TestDir, TestFs, close, record, stats, until};
+
+#[test]
+fn fails_for_a_while() {
+    for errno in [Errno::IO, Errno::ACCESS, Errno::NOSPC, Errno::EXIST, Errno::NOENT] {
+        let dir = TestDir::new();
+        let broken = Arc::new(AtomicBool::new(true));
+        let is_broken = broken.clone();
+        let fs = TestFs::new(move |call| {
+            let refused = call.op == Op::Rename && call.is_temp();
+            let refused = refused && is_broken.load(Ordering::SeqCst);
+            if refused { Answer::Error(errno) } else { Answer::Go }
+        });
+        let config = dir.config().size(128).queue_size(60).workers(2).file_size(1000);
+        let writer = BufferedWriter::new(config.fs(fs)).unwrap();
+        let mut buffer = Vec::new();
+        for seq in 0..50 {
+            record(&mut buffer, 1, seq, 100);
+            writer.write(&buffer).unwrap();
+        }
+        match writer.flush(Duration::from_millis(60)) {
+            Err(FlushError::Io(error)) => assert_eq!(error.operation(), "rename"),
+            other => panic!("{errno}: flushed without a rename: {other:?}"),
+        }
+        let now = stats(&writer);
+        assert_eq!((now.pending.records, now.files), (50, 0));
+        assert!(now.workers.iter().any(|worker| worker.last_error.is_some()));
+        assert!(dir.files().is_empty());
+        broken.store(false, Ordering::SeqCst);
+        writer.flush(BOUND).unwrap();
+        assert!(stats(&writer).workers.iter().all(|worker| worker.last_error.is_none()));
+        close(&writer);
+        Tally::of(&dir).assert_ranges(&[(1, 50)]);
+        dir.assert_clean();
+    }
+}
+
+#[test]
+fn a_temp_file_that_somebody_removed() {
+    let dir = TestDir::new();
+    let config = dir.config().size(128).queue_size(60).workers(1);
+    let writer = BufferedWriter::new(config).unwrap();
+    let (mut buffer, mut bytes) = (Vec::new(), 0);
+    for seq in 0..20 {
+        record(&mut buffer, 1, seq, 100);
+        writer.write(&buffer).unwrap();
+        bytes += buffer.len() as u64;
+    }
+    until("the sealed ones are in the temp file", || {
+        stats(&writer).workers[0].temp_file_bytes == 1900
+    });
+    for temp in dir.temps() {
+        fs::remove_file(temp).unwrap();
+    }
+    // The worker notices when it publishes: the rest of memory went into the same file.
+    let _ = writer.flush(BOUND);
+    until("the loss is counted", || stats(&writer).lost.temp_file_removed.records == 20);
+    let now = stats(&writer);
+    assert_eq!(now.lost.total().bytes, bytes);
+    assert!(now.pending.is_zero() && now.written.is_zero() && now.files == 0);
+    // It goes on with another file.
+    record(&mut buffer, 2, 0, 100);
+    writer.write_timeout(&buffer, BOUND).unwrap();
+    writer.flush(BOUND).unwrap();
+    let report = writer.close(BOUND).unwrap();
+    assert_eq!((report.lost.total().records, report.written.records, report.files), (20, 1, 1));
+    stats(&writer);
+    Tally::of(&dir).assert_ranges(&[(2, 1)]);
+    dir.assert_clean();
+}

@@ -1,0 +1,153 @@
+//! Promise: with `Sync::File` no file is visible before a sync covers all of it, and its directory
+//! is synced before a flush returns. A failed fsync is final for its file: what was synced before is
+//! published, everything else goes to another file, exactly once.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bufferedwriter::{BufferedWriter, FlushError, Sync};
+use rustix::io::Errno;
+
+use crate::support::{
+    Answer, BOUND, Call, Op, Tally, TestDir, TestFs, close, record, stats, until,
+};
+
+/// What a sync covers, by temp file; and what went wrong.
+#[derive(Default)]
+struct Disk {
+    synced: HashMap<PathBuf, u64>,
+    directory_is_dirty: bool,
+    wrong: Vec<String>,
+    /// Lengths with which files whose fsync failed were published.
+    cut: Vec<(PathBuf, u64)>,
+    failed: Vec<PathBuf>,
+}
+
+impl Disk {
+    fn see(&mut self, call: &Call<'_>, fails: bool) {
+        let len = || fs::metadata(call.path).map_or(0, |metadata| metadata.len());
+        match call.op {
+            Op::Sync if fails => self.failed.push(call.path.to_owned()),
+            Op::Sync => {
+                self.synced.insert(call.path.to_owned(), len());
+            }
+            Op::Rename if call.is_temp() => {
+                let (len, synced) = (len(), self.synced.get(call.path).copied());
+                if synced != Some(len) {
+                    let file = call.path.display();
+                    self.wrong.push(format!("{file}: {len} bytes appear, synced: {synced:?}"));
+                }
+                if self.failed.iter().any(|failed| failed == call.path) {
+                    self.cut.push((call.path.to_owned(), len));
+                }
+                self.directory_is_dirty = true;
+            }
+            Op::SyncDir => self.directory_is_dirty = false,
+            _ => {}
+        }
+    }
+}
+
+/// A disk whose fsync of a temp file fails where `fails` says so, by its number.
+fn disk(
+    fails: impl Fn(u64) -> bool + Send + std::marker::Sync + 'static,
+) -> (Arc<TestFs>, Arc<Mutex<Disk>>) {
+    let disk = Arc::new(Mutex::new(Disk::default()));
+    let (seen, syncs) = (disk.clone(), AtomicU64::new(0));
+    let fs = TestFs::new(move |call| {
+        let sync = call.op == Op::Sync && call.is_temp();
+        let fails = sync && fails(syncs.fetch_add(1, Ordering::SeqCst) + 1);
+        seen.lock().unwrap().see(call, fails);
+        if fails { Answer::Error(Errno::IO) } else { Answer::Go }
+    });
+    (fs, disk)
+}
+
+#[test]
+fn nothing_is_visible_before_it_is_synced() {
+    let dir = TestDir::new();
+    let (fs, disk) = disk(|_| false);
+    let config = dir.config().size(128).queue_size(20).workers(2).file_size(2000);
+    let writer = BufferedWriter::new(config.sync(Sync::File).fs(fs.clone())).unwrap();
+    let mut buffer = Vec::new();
+    for seq in 0..1000 {
+        record(&mut buffer, 1, seq, 20 + seq as usize % 200);
+        writer.write_timeout(&buffer, BOUND).unwrap();
+        if seq % 100 == 0 {
+            writer.flush(BOUND).unwrap();
+            assert!(!disk.lock().unwrap().directory_is_dirty);
+            stats(&writer);
+        }
+    }
+    close(&writer);
+    let disk = disk.lock().unwrap();
+    assert!(disk.wrong.is_empty() && !disk.directory_is_dirty, "{:?}", disk.wrong);
+    Tally::of(&dir).assert_ranges(&[(1, 1000)]);
+    fs.assert_sound();
+    dir.assert_clean();
+}
+
+#[test]
+fn an_fsync_that_fails_once() {
+    let mut cuts = 0;
+    for k in 1..=12 {
+        let dir = TestDir::new();
+        let (fs, disk) = disk(move |nth| nth == k);
+        // Memory for a few records only: it is reused as syncs cover it, several times in a file.
+        let config = dir.config().size(128).queue_size(3).workers(1).file_size(4000);
+        let writer = BufferedWriter::new(config.sync(Sync::File).fs(fs.clone())).unwrap();
+        let mut own = writer.producer();
+        let mut buffer = Vec::new();
+        for seq in 0..200 {
+            record(&mut buffer, 1, seq, 100);
+            own.write_timeout(&buffer, BOUND).unwrap();
+        }
+        stats(&writer);
+        drop(own);
+        close(&writer);
+        let disk = disk.lock().unwrap();
+        assert_eq!(disk.failed.len(), 1, "the fault was met");
+        assert!(disk.wrong.is_empty(), "{:?}", disk.wrong);
+        for (path, len) in &disk.cut {
+            assert_eq!(disk.synced[path], *len);
+        }
+        cuts += disk.cut.len();
+        Tally::of(&dir).assert_ranges(&[(1, 200)]);
+        fs.assert_sound();
+        dir.assert_clean();
+    }
+    assert!(cuts > 0, "no file was ever cut to what was synced");
+}
+
+#[test]
+fn an_fsync_that_fails_for_a_while() {
+    let dir = TestDir::new();
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = broken.clone();
+    let (fs, disk) = disk(move |_| is_broken.load(Ordering::SeqCst));
+    let config = dir.config().size(128).queue_size(20).workers(2).sync(Sync::File);
+    let writer = BufferedWriter::new(config.fs(fs.clone())).unwrap();
+    let mut buffer = Vec::new();
+    for seq in 0..10 {
+        record(&mut buffer, 1, seq, 100);
+        writer.write(&buffer).unwrap();
+    }
+    match writer.flush(Duration::from_millis(100)) {
+        Err(FlushError::Io(error)) => assert_eq!(error.operation(), "fsync"),
+        other => panic!("flushed without a sync: {other:?}"),
+    }
+    assert!(dir.files().is_empty());
+    until("it was tried several times", || disk.lock().unwrap().failed.len() >= 3);
+    assert_eq!(stats(&writer).pending.records, 10);
+    broken.store(false, Ordering::SeqCst);
+    writer.flush(BOUND).unwrap();
+    close(&writer);
+    assert!(disk.lock().unwrap().wrong.is_empty());
+    Tally::of(&dir).assert_ranges(&[(1, 10)]);
+    fs.assert_sound();
+    dir.assert_clean();
+}

@@ -1,0 +1,72 @@
+//! Promise: where `temp` is on another file system, files are written under hidden names in `path`,
+//! and `stats().temp_dir` shows it; nothing is copied.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use bufferedwriter::BufferedWriter;
+use rustix::io::Errno;
+
+use crate::support::{Answer, BOUND, Op, Tally, TestDir, TestFs, close, record, stats, until};
+
+/// Writes some, and checks where they are before and after.
+fn written_in_path(dir: &TestDir, writer: &BufferedWriter) {
+    let mut buffer = Vec::new();
+    for seq in 0..100 {
+        record(&mut buffer, 1, seq, 100);
+        writer.write_timeout(&buffer, BOUND).unwrap();
+    }
+    until("the worker has a temp file", || stats(writer).workers[0].temp_file.is_some());
+    let now = stats(writer);
+    assert_eq!(now.temp_dir, dir.path);
+    let temp = now.workers[0].temp_file.clone().unwrap();
+    assert_eq!(temp.parent(), Some(&*dir.path));
+    assert!(dir.files().is_empty(), "only hidden names");
+    close(writer);
+    Tally::of(dir).assert_ranges(&[(1, 100)]);
+    dir.assert_clean();
+}
+
+#[test]
+fn on_another_file_system() {
+    let dir = TestDir::new();
+    let shm = Path::new("/dev/shm");
+    let device = |dir: &Path| fs::metadata(dir).map(|metadata| metadata.dev()).ok();
+    if device(shm).is_none() || device(shm) == device(&dir.path) {
+        eprintln!("skipped: /dev/shm is no file system apart from {}", dir.path.display());
+        return;
+    }
+    let apart = TestDir::within(shm);
+    let config = dir.config().temp(&apart.temp).workers(1).size(512);
+    let writer = BufferedWriter::new(config).unwrap();
+    written_in_path(&dir, &writer);
+    apart.assert_clean();
+}
+
+/// The same on any machine.
+#[test]
+fn on_what_says_it_is_another_file_system() {
+    let dir = TestDir::new();
+    let temp = dir.temp.clone();
+    let fs = TestFs::new(move |call| {
+        let crosses = call.op == Op::Rename && call.path.starts_with(&temp);
+        if crosses { Answer::Error(Errno::XDEV) } else { Answer::Go }
+    });
+    let writer = BufferedWriter::new(dir.config().workers(1).size(512).fs(fs)).unwrap();
+    written_in_path(&dir, &writer);
+}
+
+#[test]
+fn links_are_followed_once() {
+    let dir = TestDir::new();
+    let link = dir.root().join("link");
+    std::os::unix::fs::symlink(&dir.path, &link).unwrap();
+    let writer = BufferedWriter::new(dir.config().path(&link)).unwrap();
+    // The link may go: the writer knows where it led.
+    fs::remove_file(&link).unwrap();
+    writer.write(b"a\n").unwrap();
+    close(&writer);
+    assert_eq!(dir.contents(), [b"a\n"]);
+    dir.assert_clean();
+}
