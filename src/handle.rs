@@ -102,7 +102,7 @@ impl Handle {
     /// Workers that could not be started have nothing to finish: the close does not wait for them.
     fn excuse_missing(&self) {
         let started = lock(&self.threads).len();
-        (started..self.ledgers.len()).for_each(|me| self.control.answer_finished(me));
+        (started..self.ledgers.len()).for_each(|me| self.control.answer_ended(me, true));
     }
 
     /// Where files are written.

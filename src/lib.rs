@@ -1,8 +1,10 @@
-//! Get records off the hot path and into complete files.
-
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 // Under loom only the memory side is compiled; parts of it serve the workers alone.
 #![cfg_attr(loom, allow(dead_code))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("bufferedwriter supports Linux only, so far");
 
 mod arena;
 mod bell;
