@@ -1,3 +1,5 @@
+//! A write costs about a copy; files become visible complete; nothing vanishes unnoticed.
+
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 // Under loom only the memory side is compiled; parts of it serve the workers alone.
