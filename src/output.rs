@@ -100,16 +100,16 @@ impl Output {
         self.chunks
     }
 
-    /// Writes all that was pushed, and publishes each file that has its size.
+    /// Writes all that was pushed, and publishes each file that has its size; also one for which
+    /// that failed before, without waiting for more to write.
     pub(crate) fn write(&mut self, intake: &mut Intake) -> Result<(), Error> {
         self.discard_failed_file(intake)?;
+        self.publish_full(intake)?;
         while !self.is_written() {
             self.open()?;
             self.write_batch(intake)?;
-            let good = self.file.as_ref().map_or(0, TempFile::good);
-            if good >= self.target.file_size {
-                self.publish(intake)?;
-            } else if self.chunks >= self.shared.share as usize {
+            self.publish_full(intake)?;
+            if self.chunks >= self.shared.share as usize {
                 // Memory is reused only when a sync covers it; producers must not wait for that.
                 self.sync(intake)?;
             }
@@ -208,6 +208,18 @@ impl Output {
     pub(crate) fn publish(&mut self, intake: &mut Intake) -> Result<(), Error> {
         self.sync(intake)?;
         self.rename()?;
+        self.sync_directory()
+    }
+
+    fn publish_full(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        let full = |file: &TempFile| file.good() >= self.target.file_size.max(1);
+        if self.file.as_ref().is_some_and(full) {
+            return self.publish(intake);
+        }
+        self.sync_directory()
+    }
+
+    fn sync_directory(&mut self) -> Result<(), Error> {
         if self.directory_is_dirty {
             publish::sync_dir(&*self.target.fs, &self.target.path)?;
             self.directory_is_dirty = false;

@@ -4,13 +4,12 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use bufferedwriter::{BufferedWriter, FlushError, Sync, WriteError};
+use bufferedwriter::{BufferedWriter, Sync, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Random, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Op, Random, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
 };
 
 #[test]
@@ -24,8 +23,10 @@ fn no_space_for_a_while() {
                 return Answer::Go;
             }
             // A torn write comes first, as on a real disk.
-            match writes.fetch_add(1, Ordering::Relaxed) % 3 {
-                0 => Answer::Short(77),
+            let nth = writes.fetch_add(1, Ordering::Relaxed);
+            match nth % 3 {
+                // Within a record, within one that is larger than a chunk, at the end of a chunk.
+                0 => Answer::Short([77, 200, 333, 128, 256][(nth / 3) as usize % 5]),
                 1 => Answer::Error(Errno::NOSPC),
                 _ => Answer::Short(0),
             }
@@ -50,10 +51,7 @@ fn no_space_for_a_while() {
             write(100);
             full.store(true, Ordering::SeqCst);
             write(100);
-            let error = match writer.flush(Duration::from_millis(100)) {
-                Err(FlushError::Io(error)) => error,
-                other => panic!("flushed on a full disk: {other:?}"),
-            };
+            let error = flush_error(&writer);
             let now = stats(&writer);
             let errors: Vec<_> = now.workers.iter().filter_map(|w| w.last_error.clone()).collect();
             assert!(!errors.is_empty(), "{now:?}");

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bufferedwriter::{BufferedWriter, FlushError};
+use bufferedwriter::{BufferedWriter, Sync};
 use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Op, Tally, TestDir, TestFs, close, record, stats, until};
+use crate::support::{
+    Answer, BOUND, Op, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
+};
 
 #[test]
 fn fails_for_a_while() {
@@ -29,10 +30,7 @@ fn fails_for_a_while() {
             record(&mut buffer, 1, seq, 100);
             writer.write(&buffer).unwrap();
         }
-        match writer.flush(Duration::from_millis(60)) {
-            Err(FlushError::Io(error)) => assert_eq!(error.operation(), "rename"),
-            other => panic!("{errno}: flushed without a rename: {other:?}"),
-        }
+        assert_eq!(flush_error(&writer).operation(), "rename", "{errno}");
         let now = stats(&writer);
         assert_eq!((now.pending.records, now.files), (50, 0));
         assert!(now.workers.iter().any(|worker| worker.last_error.is_some()));
@@ -42,6 +40,54 @@ fn fails_for_a_while() {
         assert!(stats(&writer).workers.iter().all(|worker| worker.last_error.is_none()));
         close(&writer);
         Tally::of(&dir).assert_ranges(&[(1, 50)]);
+        dir.assert_clean();
+    }
+}
+
+/// A file that has its size, and a disk that refuses once: it appears without any further call, and
+/// the error is told until then.
+#[test]
+fn is_tried_again_without_traffic() {
+    for (op, sync) in
+        [(Op::Rename, Sync::None), (Op::Rename, Sync::File), (Op::SyncDir, Sync::File)]
+    {
+        let dir = TestDir::new();
+        let broken = Arc::new(AtomicBool::new(false));
+        let (is_broken, refusals) = (broken.clone(), Arc::new(AtomicU64::new(0)));
+        let (counter, renamed) = (refusals.clone(), AtomicBool::new(false));
+        let directory_synced = Arc::new(AtomicBool::new(false));
+        let synced = directory_synced.clone();
+        let fs = TestFs::new(move |call| {
+            renamed.fetch_or(call.op == Op::Rename && call.is_temp(), Ordering::SeqCst);
+            if call.op == op && renamed.load(Ordering::SeqCst) && is_broken.load(Ordering::SeqCst) {
+                counter.fetch_add(1, Ordering::SeqCst);
+                return Answer::Error(Errno::IO);
+            }
+            synced.store(call.op == Op::SyncDir, Ordering::SeqCst);
+            Answer::Go
+        });
+        let config = dir.config().size(128).queue_size(60).workers(1).file_size(500).sync(sync);
+        let writer = BufferedWriter::new(config.fs(fs)).unwrap();
+        broken.store(true, Ordering::SeqCst);
+        let mut buffer = Vec::new();
+        // The last one seals the fifth chunk: more than the size of a file.
+        for seq in 0..6 {
+            record(&mut buffer, 1, seq, 100);
+            writer.write(&buffer).unwrap();
+        }
+        until("it was tried several times", || refusals.load(Ordering::SeqCst) >= 3);
+        let error = stats(&writer).workers[0].last_error.clone().expect("the error is told");
+        assert!(error.operation() == "rename" || error.operation() == "fsync directory");
+        broken.store(false, Ordering::SeqCst);
+        until("the file is visible", || {
+            stats(&writer).files == 1 && stats(&writer).workers[0].last_error.is_none()
+        });
+        if op == Op::SyncDir {
+            assert!(directory_synced.load(Ordering::SeqCst));
+        }
+        assert_eq!(stats(&writer).written.records, 5);
+        close(&writer);
+        Tally::of(&dir).assert_ranges(&[(1, 6)]);
         dir.assert_clean();
     }
 }

@@ -7,13 +7,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use bufferedwriter::{BufferedWriter, FlushError, Sync};
+use bufferedwriter::{BufferedWriter, Sync};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Call, Op, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Call, Op, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
 };
 
 /// What a sync covers, by temp file; and what went wrong.
@@ -136,10 +135,7 @@ fn an_fsync_that_fails_for_a_while() {
         record(&mut buffer, 1, seq, 100);
         writer.write(&buffer).unwrap();
     }
-    match writer.flush(Duration::from_millis(100)) {
-        Err(FlushError::Io(error)) => assert_eq!(error.operation(), "fsync"),
-        other => panic!("flushed without a sync: {other:?}"),
-    }
+    assert_eq!(flush_error(&writer).operation(), "fsync");
     assert!(dir.files().is_empty());
     until("it was tried several times", || disk.lock().unwrap().failed.len() >= 3);
     assert_eq!(stats(&writer).pending.records, 10);

@@ -13,7 +13,7 @@ pub use oracle::{Tally, record};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Report, Stats};
+use bufferedwriter::{BufferedWriter, Error, FlushError, Report, Stats};
 
 /// Far more than anything takes here, also on a machine that is busy with other things.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -41,6 +41,18 @@ pub fn stats(writer: &BufferedWriter) -> Stats {
     assert_eq!(stats.accepted, sum, "accepted == written + pending + lost: {stats:?}");
     assert!(stats.memory_bytes <= stats.memory_bound_bytes, "{stats:?}");
     stats
+}
+
+/// Flushes on a disk that fails, until a worker tells of the error; the flush must not succeed.
+pub fn flush_error(writer: &BufferedWriter) -> Error {
+    let mut found = None;
+    until("the flush tells the error", || match writer.flush(Duration::from_millis(50)) {
+        Err(FlushError::Io(error)) => found.replace(error).is_none(),
+        // The worker has not come so far, on a machine that is busy with other things.
+        Err(FlushError::TimedOut) => false,
+        other => panic!("flushed on a disk that fails: {other:?}"),
+    });
+    found.unwrap()
 }
 
 /// Closes a writer that has nothing to complain about: everything that it accepted is visible.
