@@ -6,7 +6,8 @@
 #[cfg(not(loom))]
 use std::io;
 
-use crate::sync::{AtomicU32, AtomicU64, Relaxed};
+use crate::stats::Count;
+use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
@@ -43,6 +44,10 @@ impl Extent {
     #[inline]
     pub(crate) fn records(self) -> u32 {
         self.0 as u32
+    }
+
+    pub(crate) fn count(self) -> Count {
+        Count::new(u64::from(self.records()), self.len() as u64)
     }
 
     /// One more record of `len` bytes.
@@ -155,7 +160,8 @@ impl Arena {
     /// the push to the free list publishes it.
     pub(crate) fn reset(&self, chunk: ChunkId) {
         let header = self.header(chunk);
-        header.commit.store(0, Relaxed);
+        // Release: who reads the accounts and finds this, finds the gate TAKEN; `Slot::accepted`.
+        header.commit.store(0, Release);
         header.taken.store(0, Relaxed);
         header.chain.store(0, Relaxed);
     }

@@ -6,7 +6,7 @@
 
 use crate::arena::{Arena, ChunkId, Extent};
 use crate::shared::Shared;
-use crate::slot::{Phase, Slot};
+use crate::slot::{Slot, View};
 use crate::stats::Count;
 use crate::sync::Acquire;
 
@@ -35,11 +35,13 @@ pub(crate) struct Intake {
     me: usize,
     /// Live chunks and their lengths, of the scrape under way.
     live: Vec<(ChunkId, Extent)>,
+    /// Live chunks and their lengths at the last look for idle producers, by chunk.
+    seen: Vec<(ChunkId, Extent)>,
 }
 
 impl Intake {
     pub(crate) fn new(me: usize) -> Self {
-        Intake { me, live: Vec::new() }
+        Intake { me, live: Vec::new(), seen: Vec::new() }
     }
 
     /// Takes the sealed chunks.
@@ -74,16 +76,11 @@ impl Intake {
         let mut complete = true;
         self.live.clear();
         for slot in shared.slots.iter() {
-            let current = slot.current();
-            match current.phase() {
-                Phase::Live if current.home() == self.me => {
-                    // Ours: nobody else frees the chunk, so it is what the slot says it is.
-                    // Acquire: pairs with the commit in `lease`, the bytes are there.
-                    let word = shared.arena.commit_word(current.chunk()).load(Acquire);
-                    self.live.push((current.chunk(), Extent(word)));
-                }
-                Phase::Swapping => complete = false,
-                _ => {}
+            match slot.view(self.me) {
+                // Ours: nobody else frees the chunk, so it is what the slot says it is.
+                View::Live(chunk) => self.live.push((chunk, committed(&shared.arena, chunk))),
+                View::Swapping => complete = false,
+                View::Elsewhere => {}
             }
         }
         complete
@@ -105,16 +102,10 @@ impl Intake {
     pub(crate) fn is_drained(&self, shared: &Shared) -> bool {
         let Shared { arena, desks, slots, .. } = shared;
         desks[self.me].inbox.is_empty(arena)
-            && slots.iter().all(|slot| {
-                let current = slot.current();
-                match current.phase() {
-                    Phase::Live if current.home() == self.me => {
-                        let word = arena.commit_word(current.chunk()).load(Acquire);
-                        Extent(word) == arena.taken(current.chunk())
-                    }
-                    Phase::Swapping => false,
-                    _ => true,
-                }
+            && slots.iter().all(|slot| match slot.view(self.me) {
+                View::Live(chunk) => committed(arena, chunk) == arena.taken(chunk),
+                View::Swapping => false,
+                View::Elsewhere => true,
             })
     }
 
@@ -122,10 +113,7 @@ impl Intake {
     /// something to do already. After `true` the worker may sleep without a time limit.
     pub(crate) fn lie_down(&self, shared: &Shared) -> bool {
         shared.desks[self.me].bell.lie_down();
-        let ours = |slot: &&Slot| {
-            let current = slot.current();
-            current.phase() == Phase::Live && current.home() == self.me
-        };
+        let ours = |slot: &&Slot| matches!(slot.view(self.me), View::Live(_));
         let mut any = false;
         for slot in shared.slots.iter().filter(ours) {
             slot.shut();
@@ -137,6 +125,51 @@ impl Intake {
         // A slot that is busy may have passed its gate before it was shut. Busy is read first:
         // once it is seen as zero, the lengths show all that the owner wrote.
         !shared.slots.iter().any(|slot| slot.is_busy() && ours(&slot)) && self.is_drained(shared)
+    }
+
+    /// Takes the chunks of producers that committed nothing since the last call: somebody else needs
+    /// the memory. A producer that writes on just then keeps its chunk, or leases another.
+    pub(crate) fn revoke(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) {
+        let arena = &shared.arena;
+        // Sealed chunks first: a producer's older records come before those of its live chunk.
+        let idle = self.idle(shared);
+        self.take(shared, &mut each);
+        let shut: Vec<_> =
+            idle.iter().filter_map(|&(slot, chunk)| Some((slot, chunk, slot.shut()?))).collect();
+        if shut.is_empty() {
+            return;
+        }
+        shared.slots.heavy_barrier();
+        for (slot, chunk, gate) in shut {
+            // Busy first: zero shows all that was committed, and the swap that was under way.
+            if slot.is_busy() || slot.view(self.me) != View::Live(chunk) {
+                continue;
+            }
+            let extent = committed(arena, chunk);
+            if slot.take(gate, extent) {
+                each(piece(chunk, arena.taken(chunk), extent, true));
+                arena.set_taken(chunk, extent);
+            }
+        }
+    }
+
+    /// Slots whose chunk and its length are as they were at the last call.
+    fn idle<'a>(&mut self, shared: &'a Shared) -> Vec<(&'a Slot, ChunkId)> {
+        let before = std::mem::take(&mut self.seen);
+        let mut idle = Vec::new();
+        for slot in shared.slots.iter() {
+            let View::Live(chunk) = slot.view(self.me) else { continue };
+            let seen = (chunk, committed(&shared.arena, chunk));
+            if before
+                .binary_search_by_key(&chunk, |&(chunk, _)| chunk)
+                .is_ok_and(|i| before[i] == seen)
+            {
+                idle.push((slot, chunk));
+            }
+            self.seen.push(seen);
+        }
+        self.seen.sort_unstable_by_key(|&(chunk, _)| chunk);
+        idle
     }
 
     /// Gives back chunks whose last piece is done, all at once.
@@ -168,7 +201,7 @@ fn sealed(arena: &Arena, head: ChunkId, each: &mut impl FnMut(Piece)) {
     let mut next = arena.chained(head);
     loop {
         // The push to the inbox came after the commit, the take after the push.
-        let extent = Extent(arena.commit_word(chunk).load(Acquire));
+        let extent = committed(arena, chunk);
         let mut rest = piece(chunk, arena.taken(chunk), extent, true);
         rest.split = next.is_some();
         arena.set_taken(chunk, extent);
@@ -177,6 +210,11 @@ fn sealed(arena: &Arena, head: ChunkId, each: &mut impl FnMut(Piece)) {
         chunk = following;
         next = Some(arena.next(chunk)).filter(|&after| after != arena.none());
     }
+}
+
+/// Acquire: pairs with the commit in `lease`, the bytes are there.
+fn committed(arena: &Arena, chunk: ChunkId) -> Extent {
+    Extent(arena.commit_word(chunk).load(Acquire))
 }
 
 fn piece(chunk: ChunkId, from: Extent, to: Extent, last: bool) -> Piece {

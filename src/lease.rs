@@ -72,7 +72,7 @@ unsafe fn accept(
     lease: &mut Lease,
     record: &[u8],
 ) -> Result<(), WriteError> {
-    if !pass_gate(shared, slot) {
+    if !pass_gate(shared, slot, lease) {
         return Err(WriteError::Closed);
     }
     if record.is_empty() {
@@ -95,12 +95,16 @@ unsafe fn accept(
 }
 
 /// Sees to an open gate while busy; `false` once it is closed.
-fn pass_gate(shared: &Shared, slot: &Slot) -> bool {
+fn pass_gate(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
     loop {
         let seen = slot.gate();
         match seen & gate::STATE {
             gate::OPEN => return true,
-            gate::CLOSED => return false,
+            gate::CLOSED | gate::CLOSED_TAKEN => return false,
+            gate::TAKEN => {
+                forget(slot, lease);
+                slot.reopen(seen);
+            }
             _ => {
                 // The home worker sleeps, or is about to, and would not look for this record.
                 slot.leave();
@@ -116,8 +120,9 @@ fn pass_gate(shared: &Shared, slot: &Slot) -> bool {
 /// same: else all chunks could be full in the hands of producers that each wait for another.
 fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<(), WriteError> {
     let before = slot.current();
-    // While the pool is empty a producer without a chunk pays one load.
+    // While the pool is empty a producer without a chunk pays two loads.
     if before.phase() == Phase::Idle && shared.pool.is_empty(&shared.arena) {
+        shared.starve(1);
         return Err(WriteError::Full);
     }
     let new = shared.pool.pop(&shared.arena);
@@ -125,6 +130,7 @@ fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<(), WriteErro
     let Some(chunk) = new else {
         // Out of memory for the first time: worth some calls, so that no worker naps on.
         shared.wake_busy();
+        shared.starve(1);
         return Err(WriteError::Full);
     };
     slot.add_leased(1);
@@ -147,13 +153,26 @@ fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
     }
     // Before the push: a worker that has taken the chunk never sees it as live again.
     slot.set_current(before.swapping());
-    slot.add_sealed(Count::new(u64::from(lease.extent.records()), lease.extent.len() as u64));
+    end(slot, lease);
+    deliver(shared, before.home(), before.chunk(), 1);
+    // After the push: a worker that sees the slot without the chunk finds it in its inbox.
+    slot.set_current(before.idle());
+}
+
+/// Adds what was leased to the totals. In phase Swapping.
+fn end(slot: &Slot, lease: &mut Lease) {
+    slot.add_sealed(lease.extent.count());
     lease.room = 0;
     lease.at = BytePtr::NONE;
     lease.extent = Extent::default();
     lease.commit = std::ptr::null();
-    deliver(shared, before.home(), before.chunk(), 1);
-    // After the push: a worker that sees the slot without the chunk finds it in its inbox.
+}
+
+/// Ends a lease that was revoked: the chunk is its worker's already, or somebody else's by now.
+fn forget(slot: &Slot, lease: &mut Lease) {
+    let before = slot.current();
+    slot.set_current(before.swapping());
+    end(slot, lease);
     slot.set_current(before.idle());
 }
 
@@ -193,6 +212,7 @@ fn write_chain(
     let Some(head) = shared.pool.pop_chain(arena, chunks) else {
         // What the chunk holds may be what is missing.
         seal(shared, slot, lease);
+        shared.starve(chunks);
         return Err(WriteError::Full);
     };
     slot.add_leased(chunks);

@@ -105,7 +105,7 @@ impl Output {
     pub(crate) fn write(&mut self, intake: &mut Intake) -> Result<(), Error> {
         self.discard_failed_file(intake)?;
         self.publish_full(intake)?;
-        while !self.is_written() {
+        while !self.skip_empty(intake) {
             self.open()?;
             self.write_batch(intake)?;
             self.publish_full(intake)?;
@@ -115,6 +115,17 @@ impl Output {
             }
         }
         Ok(())
+    }
+
+    /// Passes pieces of no bytes, which end a lease and need no file. Whether all is written then.
+    fn skip_empty(&mut self, intake: &mut Intake) -> bool {
+        while self.queue.get(self.done).is_some_and(|piece| piece.len == 0) {
+            self.done += 1;
+        }
+        if self.file.is_none() || self.target.sync == Sync::None {
+            self.release(intake);
+        }
+        self.is_written()
     }
 
     fn open(&mut self) -> Result<(), Error> {
@@ -177,6 +188,9 @@ impl Output {
 
     /// Drops the pieces that are done, and frees their chunks.
     fn release(&mut self, intake: &mut Intake) {
+        if self.done == 0 {
+            return;
+        }
         let done = self.queue.drain(..std::mem::take(&mut self.done));
         let chunks = &mut self.chunks;
         let freed = done.filter(|piece| piece.last).map(|piece| {

@@ -79,6 +79,19 @@ impl Pool {
         }
     }
 
+    /// Whether at least `count` chunks are free.
+    pub(crate) fn holds(&self, arena: &Arena, count: u32) -> bool {
+        let mut head = self.head.load(Acquire);
+        loop {
+            let found = self.walk(arena, (head & ID_MASK) as ChunkId, count - 1).is_some();
+            let now = self.head.load(Acquire);
+            if now == head {
+                return found;
+            }
+            head = now;
+        }
+    }
+
     /// The chunk `steps` links after `from`. Stale links lead anywhere in the arena, but never out
     /// of it, and the exchange that follows fails.
     fn walk(&self, arena: &Arena, from: ChunkId, steps: u32) -> Option<ChunkId> {

@@ -12,7 +12,7 @@ use crate::bell::Bell;
 use crate::inbox::Inbox;
 use crate::pool::Pool;
 use crate::slot::Slots;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence};
 
 /// The memory of a writer.
 pub(crate) struct Shared {
@@ -20,6 +20,9 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) desks: Box<[Desk]>,
     pub(crate) slots: Arc<Slots>,
+    /// Chunks that somebody needed and did not find free, or zero: then workers revoke the leases of
+    /// idle producers.
+    starving: CachePadded<AtomicU32>,
     /// Chunks that a worker without progress may hold before its producers move to another.
     pub(crate) share: u32,
 }
@@ -61,9 +64,38 @@ impl Shared {
             desks: (0..workers).map(desk).collect(),
             pool: Pool::new(),
             slots: Arc::new(Slots::new(barrier)),
+            starving: CachePadded::new(AtomicU32::new(0)),
             share: (chunks / workers as u32).max(1),
             arena,
         })
+    }
+
+    /// Producer: found fewer than `wanted` free chunks. Costs a fence and a load if somebody else
+    /// did too.
+    pub(crate) fn starve(&self, wanted: u32) {
+        // Pairs with the fence of `is_starving`.
+        fence(SeqCst);
+        if self.starving.load(Relaxed) < wanted {
+            self.starving.store(wanted, Relaxed);
+            // All of them: idle producers' workers sleep.
+            self.desks.iter().for_each(|desk| desk.bell.wake());
+        }
+    }
+
+    /// Worker: whether somebody still finds too few chunks. Who does so after this, says it again.
+    pub(crate) fn is_starving(&self) -> bool {
+        let wanted = self.starving.load(Relaxed);
+        if wanted == 0 {
+            return false;
+        }
+        // In this order: a producer that finds too few after our look finds the flag down.
+        self.starving.store(0, Relaxed);
+        fence(SeqCst);
+        let starving = !self.pool.holds(&self.arena, wanted);
+        if starving {
+            self.starving.store(wanted, Relaxed);
+        }
+        starving
     }
 
     /// Wakes the workers that hold chunks, also from a nap or while they wait for a later sync.

@@ -15,11 +15,12 @@ use crate::stats::{Count, Refused};
 #[cfg(loom)]
 use crate::sync::BarrierWord;
 use crate::sync::{
-    Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, lock,
+    AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, lock,
 };
 
-/// States of a gate, in its two low bits; above them a generation that each SHUT increments.
-/// CLOSED is zero, so that a page of slots that is wiped reads as closed.
+/// States of a gate, in its three low bits; above them a generation that each SHUT increments, so
+/// that a gate that was reopened in between is never taken. CLOSED is zero, so that a page of slots
+/// that is wiped reads as closed.
 pub(crate) mod gate {
     /// No write ever again.
     pub(crate) const CLOSED: u64 = 0;
@@ -27,8 +28,17 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u64 = 1;
     /// The owner opens the gate itself and wakes its home worker.
     pub(crate) const SHUT: u64 = 2;
-    pub(crate) const STATE: u64 = 3;
-    pub(crate) const GENERATION: u64 = 4;
+    /// The chunk is not the owner's any more: its home worker has revoked the lease.
+    pub(crate) const TAKEN: u64 = 3;
+    /// Closed after it was taken: what `current` says is not the owner's.
+    pub(crate) const CLOSED_TAKEN: u64 = 4;
+    pub(crate) const STATE: u64 = 7;
+    pub(crate) const GENERATION: u64 = 8;
+
+    /// Whether the lease that `current` tells of was revoked.
+    pub(super) fn is_taken(gate: u64) -> bool {
+        matches!(gate & STATE, TAKEN | CLOSED_TAKEN)
+    }
 }
 
 /// What a slot leases, in one word, so that no reader sees half of a swap.
@@ -107,6 +117,17 @@ pub(crate) struct Lease {
     pub(crate) freed: u64,
 }
 
+/// What a worker sees of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// A live chunk whose home the worker is.
+    Live(ChunkId),
+    /// Nobody knows before the swap is over.
+    Swapping,
+    /// No chunk, or none of the worker's.
+    Elsewhere,
+}
+
 /// Padded to two lines: the processors of some makers fetch lines in pairs.
 #[repr(C, align(128))]
 pub(crate) struct Slot {
@@ -114,13 +135,16 @@ pub(crate) struct Slot {
     busy: AtomicU32,
     /// Whether the light side of the barrier is a full fence.
     fenced: bool,
-    /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT), the owner (SHUT to OPEN) and
-    /// the closer (anything to CLOSED).
+    /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT to TAKEN), the owner (SHUT or TAKEN
+    /// to OPEN) and the closer (anything to CLOSED).
     gate: AtomicU64,
     pub(crate) lease: UnsafeCell<Lease>,
 
     /// See [`Current`]. Stored by the owner alone.
     current: AtomicU64,
+    /// What the chunk held when its lease was revoked: an [`Extent`], valid while the gate is TAKEN.
+    /// Stored by the home worker.
+    revoked: AtomicU64,
     /// Records and bytes of chunks sealed before. Stored by the owner alone, in phase Swapping.
     sealed_records: AtomicU64,
     sealed_bytes: AtomicU64,
@@ -160,6 +184,7 @@ impl Slot {
                 freed: 0,
             }),
             current: AtomicU64::new(0),
+            revoked: AtomicU64::new(0),
             sealed_records: AtomicU64::new(0),
             sealed_bytes: AtomicU64::new(0),
             leased_chunks: AtomicU64::new(0),
@@ -199,26 +224,48 @@ impl Slot {
         self.gate.load(Relaxed)
     }
 
-    /// Owner: opens the gate that was seen as SHUT.
+    /// Owner: opens the gate that was seen as SHUT or TAKEN. Release: who sees it open sees that the
+    /// lease that was taken is gone.
     pub(crate) fn reopen(&self, seen: u64) {
         let open = seen & !gate::STATE | gate::OPEN;
-        // A failure means that somebody closed or shut it again: the owner looks once more.
-        let _ = self.gate.compare_exchange(seen, open, Relaxed, Relaxed);
+        // A failure means that somebody closed, shut or took it: the owner looks once more.
+        let _ = self.gate.compare_exchange(seen, open, Release, Relaxed);
     }
 
-    /// Home worker: shuts the gate, if it is open.
-    pub(crate) fn shut(&self) {
+    /// Home worker: shuts the gate, if it is open. The gate, if it is shut now.
+    pub(crate) fn shut(&self) -> Option<u64> {
         let seen = self.gate.load(Relaxed);
-        if seen & gate::STATE == gate::OPEN {
-            let shut = (seen & !gate::STATE).wrapping_add(gate::GENERATION) | gate::SHUT;
-            // A failure means that it was closed meanwhile.
-            let _ = self.gate.compare_exchange(seen, shut, Relaxed, Relaxed);
+        match seen & gate::STATE {
+            gate::SHUT => Some(seen),
+            gate::OPEN => {
+                let shut = (seen & !gate::STATE).wrapping_add(gate::GENERATION) | gate::SHUT;
+                // A failure means that it was closed meanwhile.
+                self.gate.compare_exchange(seen, shut, Relaxed, Relaxed).ok().map(|_| shut)
+            }
+            _ => None,
         }
+    }
+
+    /// Home worker, after the barrier, with an owner that is not busy: takes the chunk, of which
+    /// `extent` is committed. `false` if the owner has opened the gate again, or it was closed.
+    pub(crate) fn take(&self, shut: u64, extent: Extent) -> bool {
+        self.revoked.store(extent.0, Relaxed);
+        let taken = shut & !gate::STATE | gate::TAKEN;
+        // Release: pairs with the loads of `accepted`.
+        self.gate.compare_exchange(shut, taken, Release, Relaxed).is_ok()
     }
 
     /// Closer: closes the gate for ever.
     pub(crate) fn close(&self) {
-        self.gate.store(gate::CLOSED, Relaxed);
+        let mut seen = self.gate.load(Relaxed);
+        loop {
+            let closed = if gate::is_taken(seen) { gate::CLOSED_TAKEN } else { gate::CLOSED };
+            // Release: as `take`, which this may stand for from now on.
+            match self.gate.compare_exchange(seen, closed, AcqRel, Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// Worker or closer, after the barrier: whether the owner is in a write. Acquire, so that
@@ -230,6 +277,20 @@ impl Slot {
     /// What the slot leases. Acquire: what was pushed to an inbox before is there.
     pub(crate) fn current(&self) -> Current {
         Current(self.current.load(Acquire))
+    }
+
+    /// What a worker may do with the slot's chunk. The gate is read first: once it is seen open
+    /// after it was taken, the new lease is seen too.
+    pub(crate) fn view(&self, worker: usize) -> View {
+        if gate::is_taken(self.gate.load(Acquire)) {
+            return View::Elsewhere;
+        }
+        let current = self.current();
+        match current.phase() {
+            Phase::Live if current.home() == worker => View::Live(current.chunk()),
+            Phase::Swapping => View::Swapping,
+            _ => View::Elsewhere,
+        }
     }
 
     /// Owner only. Release: pairs with `current`.
@@ -286,17 +347,17 @@ impl Slot {
     /// until no swap came between. `None` while a swap is under way.
     pub(crate) fn accepted(&self, arena: &Arena) -> Option<Count> {
         let before = self.current();
-        // Acquire each, so that the second look at `current` comes after them.
+        let gate = self.gate.load(Acquire);
+        // Acquire each, so that the second look at `current` and `gate` comes after them.
         let sealed = Count::new(self.sealed_records.load(Acquire), self.sealed_bytes.load(Acquire));
         let live = match before.phase() {
             Phase::Swapping => return None,
             Phase::Idle => Count::ZERO,
-            Phase::Live => {
-                let extent = Extent(arena.commit_word(before.chunk()).load(Acquire));
-                Count::new(u64::from(extent.records()), extent.len() as u64)
-            }
+            Phase::Live if gate::is_taken(gate) => Extent(self.revoked.load(Acquire)).count(),
+            Phase::Live => Extent(arena.commit_word(before.chunk()).load(Acquire)).count(),
         };
-        (self.current() == before).then(|| sealed + live)
+        let unchanged = self.current() == before && self.gate.load(Relaxed) == gate;
+        unchanged.then(|| sealed + live)
     }
 
     #[cfg(loom)]

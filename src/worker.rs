@@ -19,6 +19,9 @@ use crate::sync::Arc;
 const NAP: Duration = Duration::from_micros(500);
 /// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
 const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
+/// Between two looks for idle producers while somebody lacks memory. Each may cost a membarrier,
+/// which pauses running threads for about 3 us: 0.03 % of their time.
+const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
 /// First and longest pause before another try after an error.
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ pub(crate) struct Worker {
     oldest: Instant,
     /// When the inbox last had something.
     pushed: Option<Instant>,
+    /// When idle producers were last looked for.
+    revoked: Instant,
     /// Flushes answered.
     flushed: u64,
     fault: Option<Fault>,
@@ -68,6 +73,7 @@ impl Worker {
             age_max,
             oldest: Instant::now(),
             pushed: None,
+            revoked: Instant::now(),
             flushed: 0,
             fault: None,
         }
@@ -100,6 +106,7 @@ impl Worker {
         let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
         let due = forced || self.due_at().is_some_and(|at| at <= began);
         let complete = self.collect(due, asked.phase);
+        self.revoke(began);
         if !self.may_try(began, asked) {
             return false;
         }
@@ -131,7 +138,8 @@ impl Worker {
     /// it, and when nothing more comes.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
         self.output.write(&mut self.intake)?;
-        if self.shared.pool.is_empty(&self.shared.arena) || !self.is_pushed(now) {
+        let Shared { pool, arena, .. } = &*self.shared;
+        if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
             self.output.sync(&mut self.intake)?;
         }
         Ok(())
@@ -160,6 +168,17 @@ impl Worker {
             self.desk().set_backlog(self.output.chunks());
         }
         complete
+    }
+
+    /// Takes the chunks of idle producers while somebody lacks memory. Not while the disk fails:
+    /// they would come no nearer to the pool.
+    fn revoke(&mut self, now: Instant) {
+        let Worker { intake, output, shared, .. } = self;
+        let rested = now.saturating_duration_since(self.revoked) >= REVOKE_INTERVAL;
+        if rested && self.fault.is_none() && shared.is_starving() {
+            intake.revoke(shared, |piece| output.push(piece));
+            self.revoked = now;
+        }
     }
 
     /// When the oldest record must be visible, with some time left for making it so.
@@ -202,6 +221,8 @@ impl Worker {
             thread::park_timeout(NAP / 10);
         } else if self.is_pushed(now) {
             thread::park_timeout(NAP);
+        } else if self.shared.is_starving() {
+            thread::park_timeout(REVOKE_INTERVAL);
         } else {
             self.sleep(now);
         }
