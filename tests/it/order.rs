@@ -1,12 +1,13 @@
 //! Promise: records of one producer are strictly ascending within each file, and a worker without
 //! progress holds its share of the memory only: availability before order between files.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bufferedwriter::BufferedWriter;
 
 use crate::support::{
-    Answer, BOUND, Gate, Op, Random, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Gate, Op, Random, SetAtEnd, Tally, TestDir, TestFs, close, record, stats, until,
 };
 
 #[test]
@@ -41,6 +42,50 @@ fn tiny_chunks_and_many_workers() {
         Tally::of(&dir).assert_ranges(&(0..6).map(|p| (p, 1500)).collect::<Vec<_>>());
         dir.assert_clean();
     }
+}
+
+/// Live chunks are scraped as often as can be, by one worker for all, while their owners go from
+/// one chunk to the next as fast as they can. Nobody changes its home, so the order holds from file
+/// to file too.
+#[test]
+fn scraped_all_the_time() {
+    let dir = TestDir::new();
+    let config = dir.config().size(32).queue_size(500).workers(1).file_size(64 << 20);
+    let writer = BufferedWriter::new(config).unwrap();
+    let mut tally = Tally::across_files();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..3_u32)
+            .map(|producer| {
+                let writer = &writer;
+                scope.spawn(move || {
+                    let (mut own, mut buffer) = (writer.producer(), Vec::new());
+                    for seq in 0..30_000 {
+                        record(&mut buffer, producer, seq, 14);
+                        own.write_timeout(&buffer, BOUND).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let end = SetAtEnd(&done);
+        let flusher = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let accepted = stats(&writer).accepted.records;
+                writer.flush(BOUND).unwrap();
+                assert!(stats(&writer).written.records >= accepted);
+            }
+        });
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            tally.consume(&dir);
+            thread::yield_now();
+        }
+        drop(end);
+        flusher.join().unwrap();
+    });
+    close(&writer);
+    tally.consume(&dir);
+    tally.assert_ranges(&[(0, 30_000), (1, 30_000), (2, 30_000)]);
+    dir.assert_clean();
 }
 
 #[test]
