@@ -114,9 +114,10 @@ fn a_worker_that_hangs_holds_its_share_only() {
             seq += 1;
             seq - before >= 100 && stats(&writer).files > files + 2
         });
-        // Its share is 3 of 12; one more, since the producer saw it make progress before.
+        // Its share is 3 of 12; one more, since the producer saw it make progress before; and the
+        // share once more, since what it has taken is not counted until it has taken all.
         let backlog = stats(&writer).workers[0].backlog_chunks;
-        assert!(backlog <= 4, "round {round}: the hanging worker holds {backlog} of 12 chunks");
+        assert!(backlog <= 7, "round {round}: the hanging worker holds {backlog} of 12 chunks");
         gate.set_shut(false);
         writer.flush(BOUND).unwrap();
         tally.look(&dir);
