@@ -6,7 +6,7 @@ use std::thread;
 
 use bufferedwriter::{Count, WriteError};
 
-use crate::support::{BOUND, Random, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Random, SetAtEnd, Tally, TestDir, close, record, stats};
 
 #[test]
 fn snapshots_balance_while_others_write() {
@@ -15,6 +15,7 @@ fn snapshots_balance_while_others_write() {
     let writer = bufferedwriter::BufferedWriter::new(config).unwrap();
     let done = AtomicBool::new(false);
     let (accepted, full, snapshots) = thread::scope(|scope| {
+        let end = SetAtEnd(&done);
         let watch = scope.spawn(|| {
             let (mut snapshots, mut before) = (0_u64, stats(&writer));
             while !done.load(Ordering::Relaxed) {
@@ -70,7 +71,7 @@ fn snapshots_balance_while_others_write() {
             .collect();
         let sums = threads.into_iter().map(|thread| thread.join().unwrap());
         let sums = sums.reduce(|a, b| (a.0 + b.0, a.1 + b.1)).unwrap();
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         (sums.0, sums.1, watch.join().unwrap())
     });
     assert!(snapshots > 0);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
 
 use crate::support::{
-    Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Gate, Op, SetAtEnd, Tally, TestDir, TestFs, close, record, stats, until,
 };
 
 #[test]
@@ -60,9 +60,10 @@ fn while_others_write_and_go_on_trying() {
                     })
                 })
                 .collect();
+            let end = SetAtEnd(&done);
             until("everybody writes", || started.load(Ordering::Relaxed) == 16);
             let report = writer.close(BOUND);
-            done.store(true, Ordering::Relaxed);
+            drop(end);
             let threads = threads.into_iter().map(|thread| thread.join().unwrap());
             (threads.collect::<Vec<_>>(), report.unwrap())
         });
@@ -97,9 +98,10 @@ fn is_not_held_up_by_refusals() {
                 }
             });
         }
+        let end = SetAtEnd(&done);
         until("everybody writes", || started.load(Ordering::Relaxed) == threads);
         let report = writer.close(BOUND);
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         let report = report.unwrap();
         assert_eq!(report.accepted, report.written);
     });

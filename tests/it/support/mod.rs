@@ -10,6 +10,7 @@ pub use fs::{Answer, Call, Gate, Op, TestFs};
 pub use name::Name;
 pub use oracle::{Tally, record};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,16 @@ pub fn close(writer: &BufferedWriter) -> Report {
     assert_eq!((stats.accepted, stats.written), (report.accepted, report.written));
     assert_eq!((stats.files, stats.refused), (report.files, report.refused));
     report
+}
+
+/// Ends a loop of another thread at the end of a scope, also when that is left by a panic: a test
+/// that fails must not hang.
+pub struct SetAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Random numbers that are the same in each run: splitmix64 (Steele, Lea, Flood: OOPSLA 2014).

@@ -90,6 +90,8 @@ pub struct Tally {
     /// Files that were looked at and left where they are.
     seen: BTreeSet<PathBuf>,
     pub files: u64,
+    /// By producer: the last one found, where the order holds from file to file too.
+    last: Option<BTreeMap<u32, u32>>,
     /// Which workers wrote records of which producers.
     pub homes: BTreeMap<u32, BTreeSet<usize>>,
 }
@@ -100,6 +102,11 @@ impl Tally {
         let mut tally = Tally::default();
         tally.look(dir);
         tally
+    }
+
+    /// Expects records in order from file to file, as one worker writes them.
+    pub fn across_files() -> Tally {
+        Tally { last: Some(BTreeMap::new()), ..Tally::default() }
     }
 
     /// Adds the files that were not looked at before.
@@ -124,7 +131,9 @@ impl Tally {
         assert!(!bytes.is_empty(), "an empty file is visible: {}", file.display());
         self.files += 1;
         self.bytes += bytes.len() as u64;
-        let mut last = BTreeMap::new();
+        let mut last = self.last.take();
+        let within_file = &mut BTreeMap::new();
+        let order = last.as_mut().unwrap_or(within_file);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (producer, seq, after) =
@@ -132,7 +141,7 @@ impl Tally {
             rest = after;
             self.records += 1;
             // Whole records, in ascending order per producer within each file.
-            if let Some(before) = last.insert(producer, seq) {
+            if let Some(before) = order.insert(producer, seq) {
                 assert!(before < seq, "{}: {producer:x}: {before} then {seq}", file.display());
             }
             let found = self.found.entry(producer).or_default();
@@ -143,6 +152,7 @@ impl Tally {
             assert_eq!(found[seq as usize], 1, "found again: {producer:x}.{seq:x}");
             self.homes.entry(producer).or_default().insert(name.worker);
         }
+        self.last = last;
     }
 
     pub fn has(&self, producer: u32, seq: u32) -> bool {
