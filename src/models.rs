@@ -682,6 +682,36 @@ fn revoked_chunk_is_another_s() {
     });
 }
 
+/// Revocation against a producer that has moved to another worker, which shuts its gate too: the
+/// first worker, late, takes nothing.
+#[test]
+fn revocation_against_a_move() {
+    explore("revocation_against_a_move", || {
+        let shared = shared(3, 1, 2);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        let other = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                // SAFETY: this thread owns the slot.
+                unsafe { (*(*owner.0).lease.get()).home = 1 };
+                owner.write(&shared, b"b").unwrap();
+                Intake::new(1).lie_down(&shared);
+            })
+        };
+        worker.revoke(&shared);
+        other.join().unwrap();
+        worker.scrape(&shared);
+        assert_eq!(worker.out, b"a");
+        assert_eq!(owner.accepted(&shared), Some(Count::new(2, 2)));
+        let mut second = Worker::new(1);
+        second.scrape(&shared);
+        assert_eq!(second.out, b"b");
+    });
+}
+
 /// Accounts while a lease is revoked, its chunk reset and leased again: no snapshot counts a
 /// record twice, or not at all.
 #[test]
@@ -760,6 +790,8 @@ fn close_against_revocation() {
 fn starvation_is_noticed() {
     explore("starvation_is_noticed", || {
         let shared = shared(1, 1, 1);
+        // Somebody starved before.
+        shared.starve(1);
         let owners = [Owner::new(&shared), Owner::new(&shared)];
         let producers = owners.map(|owner| {
             let shared = shared.clone();

@@ -122,7 +122,6 @@ fn who_waits_is_woken_when_the_disk_goes_on_and_when_the_writer_closes() {
 
 /// Chunks that producers hold without writing go to those that need them.
 #[test]
-#[ignore = "revocation (design: idle producers under memory pressure) is not built yet"]
 fn idle_producers_give_way() {
     let dir = TestDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).queue_size(1).workers(1)).unwrap();

@@ -10,6 +10,7 @@ mod accounts;
 mod architecture;
 mod close;
 mod config;
+mod crowd;
 mod disk_full;
 mod dropped;
 mod every_call;
