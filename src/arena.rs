@@ -6,7 +6,7 @@
 #[cfg(not(loom))]
 use std::io;
 
-use crate::sync::{AtomicU32, AtomicU64, Relaxed};
+use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
@@ -155,7 +155,9 @@ impl Arena {
     /// the push to the free list publishes it.
     pub(crate) fn reset(&self, chunk: ChunkId) {
         let header = self.header(chunk);
-        header.commit.store(0, Relaxed);
+        // Release: pairs with `Slot::accepted`, which may look at a chunk that its slot has no more,
+        // and must not take the zero for the slot's.
+        header.commit.store(0, Release);
         header.taken.store(0, Relaxed);
         header.chain.store(0, Relaxed);
     }
