@@ -103,11 +103,15 @@ impl Output {
     /// Writes all that was pushed, and publishes each file that has its size.
     pub(crate) fn write(&mut self, intake: &mut Intake) -> Result<(), Error> {
         self.discard_failed_file(intake)?;
+        // What could not be done the last time: nothing more need come for it.
+        if self.is_full() {
+            self.publish(intake)?;
+        }
+        self.sync_directory()?;
         while !self.is_written() {
             self.open()?;
             self.write_batch(intake)?;
-            let good = self.file.as_ref().map_or(0, TempFile::good);
-            if good >= self.target.file_size {
+            if self.is_full() {
                 self.publish(intake)?;
             } else if self.chunks >= self.shared.share as usize {
                 // Memory is reused only when a sync covers it; producers must not wait for that.
@@ -115,6 +119,11 @@ impl Output {
             }
         }
         Ok(())
+    }
+
+    /// Whether the file has its size.
+    fn is_full(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.good() >= self.target.file_size)
     }
 
     fn open(&mut self) -> Result<(), Error> {
@@ -208,6 +217,10 @@ impl Output {
     pub(crate) fn publish(&mut self, intake: &mut Intake) -> Result<(), Error> {
         self.sync(intake)?;
         self.rename()?;
+        self.sync_directory()
+    }
+
+    fn sync_directory(&mut self) -> Result<(), Error> {
         if self.directory_is_dirty {
             publish::sync_dir(&*self.target.fs, &self.target.path)?;
             self.directory_is_dirty = false;
