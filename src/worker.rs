@@ -209,7 +209,8 @@ impl Worker {
 
     /// Sleeps until somebody rings, or until the oldest record is due.
     fn sleep(&mut self, now: Instant) {
-        let clean = self.output.is_clean();
+        // With a record in memory already, each further one would ring at a gate that is shut.
+        let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
         if self.age_max.is_some() && clean && self.intake.lie_down(&self.shared) {
             thread::park();
             // Who wakes it rings before the record is committed, or at once after.
