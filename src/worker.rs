@@ -200,7 +200,8 @@ impl Worker {
         } else if asked.flushes > self.flushed || asked.phase != Phase::Open {
             // A producer was in the middle of a swap, which takes no time unless it is preempted.
             thread::park_timeout(NAP / 10);
-        } else if self.is_pushed(now) {
+        } else if self.is_pushed(now) || self.output.chunks() > 0 {
+            // The next round syncs what still waits for it, since the time has passed meanwhile.
             thread::park_timeout(NAP);
         } else {
             self.sleep(now);
