@@ -160,7 +160,8 @@ impl Arena {
     /// the push to the free list publishes it.
     pub(crate) fn reset(&self, chunk: ChunkId) {
         let header = self.header(chunk);
-        // Release: who reads the accounts and finds this, finds the gate TAKEN; `Slot::accepted`.
+        // Release: pairs with `Slot::accepted`, which may look at a chunk that its slot has no
+        // more, and must not take the zero for the slot's.
         header.commit.store(0, Release);
         header.taken.store(0, Relaxed);
         header.chain.store(0, Relaxed);

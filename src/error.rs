@@ -118,14 +118,15 @@ impl fmt::Display for WriteError {
 
 impl std::error::Error for WriteError {}
 
-/// Why [`flush`](crate::BufferedWriter::flush) gave up. The records stay accepted, and the workers
-/// keep trying.
+/// Why [`flush`](crate::BufferedWriter::flush) can't say that everything is visible. What is not
+/// counted as lost stays accepted, and the workers keep trying.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FlushError {
     /// The time was over first; no worker reports an error, the disk is slow.
     TimedOut,
-    /// The time was over, and a worker is held up by this error, which it keeps retrying.
+    /// The time was over, and a worker is held up by this error, which it keeps retrying; or a
+    /// temp file was removed by somebody meanwhile, and its records are counted as lost.
     Io(Error),
     /// The writer is closed.
     Closed,

@@ -116,10 +116,15 @@ impl Handle {
             return Err(FlushError::Closed);
         }
         let deadline = Instant::now().checked_add(timeout);
+        let lost_before: Vec<Count> = self.ledgers.iter().map(|ledger| ledger.lost()).collect();
         let flush = self.control.ask_flush();
         self.wake_all();
         if self.control.wait_flushed(flush, deadline) {
-            return Ok(());
+            // Everything is dealt with, but what was lost meanwhile is in no file.
+            let mut workers = self.ledgers.iter().zip(lost_before);
+            let loss = workers.find(|(ledger, before)| ledger.lost() != *before);
+            let error = loss.and_then(|(ledger, _)| ledger.last_loss());
+            return error.map_or(Ok(()), |error| Err(FlushError::Io(error)));
         }
         if self.control.phase() == Phase::Abandoned {
             return Err(FlushError::Closed);

@@ -10,7 +10,7 @@ use crate::error::WriteError;
 use crate::shared::Shared;
 use crate::slot::{Lease, Phase, Slot, gate};
 use crate::stats::Count;
-use crate::sync::{Relaxed, Release};
+use crate::sync::Release;
 
 /// Accepts a record, or says why not. A refusal is not counted here.
 ///
@@ -224,9 +224,9 @@ fn write_chain(
     for (i, part) in record.chunks(arena.size()).enumerate() {
         // SAFETY: the chain is ours alone, each part fits one chunk.
         unsafe { arena.at(chunk, 0).put(part) };
-        // The record counts where it begins. The push publishes all of it.
+        // The record counts where it begins. The push publishes all of it. Release: as in `reset`.
         let extent = Extent::new(part.len(), u32::from(i == 0));
-        arena.commit_word(chunk).store(extent.0, Relaxed);
+        arena.commit_word(chunk).store(extent.0, Release);
         chunk = arena.next(chunk);
     }
     arena.set_chained(head, arena.next(head));

@@ -17,6 +17,8 @@ pub(crate) struct Ledger(Mutex<Entries>);
 struct Entries {
     written: Count,
     lost: Lost,
+    /// What made the last loss.
+    last_loss: Option<Error>,
     files: u64,
     /// In a file that is being renamed just now: nobody can say yet.
     in_flight: Count,
@@ -28,14 +30,14 @@ struct Entries {
 }
 
 /// What became of a claimed file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// It is visible.
     Written,
     /// It is still a temp file.
     Unchanged,
     /// It is gone.
-    Lost,
+    Lost(Error),
 }
 
 /// Sums over the workers.
@@ -67,7 +69,10 @@ impl Ledger {
                 entries.written += count;
                 entries.files += 1;
             }
-            Outcome::Lost => entries.lost.temp_file_removed += count,
+            Outcome::Lost(error) => {
+                entries.lost.temp_file_removed += count;
+                entries.last_loss = Some(error);
+            }
             Outcome::Unchanged => {}
         }
     }
@@ -93,6 +98,15 @@ impl Ledger {
 
     pub(crate) fn last_error(&self) -> Option<Error> {
         lock(&self.0).last_error.clone()
+    }
+
+    pub(crate) fn last_loss(&self) -> Option<Error> {
+        lock(&self.0).last_loss.clone()
+    }
+
+    /// What the worker has lost so far.
+    pub(crate) fn lost(&self) -> Count {
+        lock(&self.0).lost.total()
     }
 
     pub(crate) fn worker_stats(&self, backlog_chunks: usize) -> WorkerStats {

@@ -803,3 +803,28 @@ fn starvation_is_noticed() {
         assert!(shared.is_starving(), "one was refused and nobody knows");
     });
 }
+
+/// Accounts against the whole way round of a chunk: whoever sees the length of a chunk as reset, or
+/// as another's, sees that its slot has another by now.
+#[test]
+fn accepted_against_reset() {
+    explore("accepted_against_reset", || {
+        let shared = shared(2, 2, 1);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"ab").unwrap();
+        let producer = {
+            let shared = shared.clone();
+            thread::spawn(move || owner.write(&shared, b"c").unwrap())
+        };
+        let worker = {
+            let shared = shared.clone();
+            thread::spawn(move || Worker::new(0).take(&shared))
+        };
+        if let Some(seen) = owner.accepted(&shared) {
+            assert!(seen.records == 1 || seen.records == 2, "{seen:?}");
+            assert_eq!(seen.bytes, seen.records + 1, "{seen:?}");
+        }
+        producer.join().unwrap();
+        worker.join().unwrap();
+    });
+}

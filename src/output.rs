@@ -268,11 +268,12 @@ impl Output {
         let renamed = publish::rename(&**fs, file.path(), path, names, self.worker, file.id().seq);
         let (outcome, result) = match renamed {
             Ok(_) => (Outcome::Written, Ok(())),
-            Err(Refusal::Gone(error)) => (Outcome::Lost, Err(error)),
+            Err(Refusal::Gone(error)) => (Outcome::Lost(error.clone()), Err(error)),
             Err(Refusal::Retry(error)) => (Outcome::Unchanged, Err(error)),
         };
+        let over = !matches!(outcome, Outcome::Unchanged);
         self.ledger.settle(outcome);
-        if !matches!(outcome, Outcome::Unchanged) {
+        if over {
             self.directory_is_dirty |= self.target.sync == Sync::File;
             self.forget();
         }

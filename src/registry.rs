@@ -75,10 +75,46 @@ fn find(entries: &mut Vec<Entry>, handle: &Handle) -> *const Slot {
     if let Some(entry) = entries.iter().find(|entry| entry.id == handle.id) {
         return entry.slot;
     }
-    // What is left of closed writers goes when a new one comes.
-    entries.retain(|entry| !entry.slots.is_closed());
+    // What is left of closed writers goes when a new one comes. Their slots are given back: who
+    // still writes to a closed writer gets the same one again. The cache is set after this.
+    for entry in entries.extract_if(.., |entry| entry.slots.is_closed()) {
+        entry.slots.release(entry.slot);
+    }
     let slots = handle.shared.slots.clone();
     let slot = slots.acquire();
     entries.push(Entry { id: handle.id, slots, slot });
     slot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::error::WriteError;
+    use crate::faulty::TestDir;
+    use crate::submit;
+    use std::time::Duration;
+
+    #[test]
+    fn a_closed_writer_does_not_grow_with_the_writers_that_come_later() {
+        let dir = TestDir::new();
+        let handle = || {
+            let config = Config::default().path(dir.path()).temp(dir.path()).workers(1);
+            Handle::new(config).unwrap()
+        };
+        let write = |handle: &Handle| {
+            with_slot(handle.id, handle, |slot| {
+                // SAFETY: the slot is this thread's.
+                unsafe { submit::write(&handle.shared, slot, b"record") }
+            })
+        };
+        let closed = handle();
+        write(&closed).unwrap();
+        closed.close(Duration::from_secs(60)).unwrap();
+        for _ in 0..10 {
+            write(&handle()).unwrap();
+            assert_eq!(write(&closed), Err(WriteError::Closed));
+        }
+        assert_eq!(closed.shared.slots.iter().count(), 1);
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Worker {
     oldest: Instant,
     /// When the inbox last had something.
     pushed: Option<Instant>,
+    /// When somebody last ended a sleep without a limit.
+    woken: Option<Instant>,
     /// When idle producers were last looked for.
     revoked: Instant,
     /// Flushes answered.
@@ -73,6 +75,7 @@ impl Worker {
             age_max,
             oldest: Instant::now(),
             pushed: None,
+            woken: None,
             revoked: Instant::now(),
             flushed: 0,
             fault: None,
@@ -150,6 +153,12 @@ impl Worker {
         self.pushed.is_some_and(|at| now.saturating_duration_since(at) < NAPS_AFTER_PUSH)
     }
 
+    /// Whether it was woken just now. Who rang has yet to commit the record: a worker that lay down
+    /// again at once would shut the gate that was just opened, and have it rung at once more.
+    fn is_woken(&self, now: Instant) -> bool {
+        self.woken.is_some_and(|at| now.saturating_duration_since(at) < NAP * 2)
+    }
+
     /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
     fn collect(&mut self, all: bool, phase: Phase) -> bool {
         let Worker { intake, output, shared, .. } = self;
@@ -219,7 +228,8 @@ impl Worker {
         } else if asked.flushes > self.flushed || asked.phase != Phase::Open {
             // A producer was in the middle of a swap, which takes no time unless it is preempted.
             thread::park_timeout(NAP / 10);
-        } else if self.is_pushed(now) {
+        } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
+            // The next round syncs what still waits for it, since the time has passed meanwhile.
             thread::park_timeout(NAP);
         } else if self.shared.is_starving() {
             thread::park_timeout(REVOKE_INTERVAL);
@@ -230,16 +240,22 @@ impl Worker {
 
     /// Sleeps until somebody rings, or until the oldest record is due.
     fn sleep(&mut self, now: Instant) {
-        let clean = self.output.is_clean();
+        // With a record in memory already, each further one would ring at a gate that is shut.
+        let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
         if self.age_max.is_some() && clean && self.intake.lie_down(&self.shared) {
             thread::park();
             // Who wakes it rings before the record is committed, or at once after.
             self.oldest = Instant::now();
+            self.woken = Some(self.oldest);
         } else {
             self.desk().bell.lie_down();
             if self.desk().inbox.is_empty(&self.shared.arena) {
                 match self.due_at() {
-                    Some(at) => thread::park_timeout(at.saturating_duration_since(now)),
+                    // Due, but a producer is in a swap: it must get the processor.
+                    Some(at) => {
+                        let left = at.saturating_duration_since(now);
+                        thread::park_timeout(left.max(NAP / 10));
+                    }
                     None => thread::park(),
                 }
             }

@@ -55,8 +55,8 @@ impl BufferedWriter {
     /// together in one file. Nothing is added to it, no newline either. An empty record is
     /// accepted and counted nowhere.
     ///
-    /// Records of one thread are in ascending order within each file; between threads there is no
-    /// order. A record is in memory until its buffer is full or due (see [`Config::forced`] and
+    /// Records of one thread are in ascending order within each file, but for those that destructors
+    /// of its thread-locals write; between threads there is no order. A record is in memory until its buffer is full or due (see [`Config::forced`] and
     /// [`Config::file_age`]), or until [`flush`](Self::flush).
     ///
     /// Not to be called from a signal handler.
@@ -95,7 +95,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// [`FlushError::TimedOut`] or [`FlushError::Io`] when `timeout` is over: the records are still
-    /// accepted, and the workers keep trying. [`FlushError::Closed`] after `close`.
+    /// accepted, and the workers keep trying. [`FlushError::Io`] also if somebody removed a temp
+    /// file meanwhile: its records are counted as lost. [`FlushError::Closed`] after `close`.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         self.handle.flush(timeout)
     }

@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pool", &["arena", "sync"]),
     ("inbox", &["arena", "sync"]),
     ("bell", &["sync"]),
-    ("arena", &["sync"]),
+    ("arena", &["stats", "sync"]),
     // The workers: from memory to a file.
     ("worker", &["control", "error", "intake", "ledger", "output", "shared", "sync"]),
     ("intake", &["arena", "shared", "slot", "stats", "sync"]),

@@ -58,3 +58,37 @@ fn less_than_the_size_stays_hidden() {
     Tally::of(&dir).assert_ranges(&[(1, 17)]);
     dir.assert_clean();
 }
+
+/// A full file whose rename fails, or whose directory's sync, is tried again by itself, without a
+/// further record and without an age.
+#[test]
+fn a_full_file_is_tried_again_by_itself() {
+    use crate::support::{Answer, Op, TestFs};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    for fails in [Op::Rename, Op::SyncDir] {
+        let dir = TestDir::new();
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = calls.clone();
+        // Each is called once at the start already.
+        let fs = TestFs::new(move |call| match call.op == fails {
+            true if counted.fetch_add(1, SeqCst) == 1 => Answer::Error(rustix::io::Errno::IO),
+            _ => Answer::Go,
+        });
+        let config = dir.config().size(64).workers(1).file_size(100).fs(fs);
+        let config = config.sync(bufferedwriter::Sync::File);
+        let writer = BufferedWriter::new(config).unwrap();
+        let mut buffer = Vec::new();
+        // The third one stays in its chunk, the two before fill a file.
+        for seq in 0..3 {
+            record(&mut buffer, 0, seq, 60);
+            writer.write(&buffer).unwrap();
+        }
+        until("it was tried again", || calls.load(SeqCst) >= 3);
+        until("it is visible", || dir.files().len() == 1);
+        until("no error is left", || stats(&writer).workers[0].last_error.is_none());
+        close(&writer);
+        Tally::of(&dir).assert_ranges(&[(0, 3)]);
+        dir.assert_clean();
+    }
+}

@@ -107,3 +107,45 @@ fn many_producers_that_rarely_write() {
     close(&writer);
     dir.assert_clean();
 }
+
+/// The records that follow the one that woke a worker neither ring nor wake it, until they are due.
+#[test]
+fn records_before_the_oldest_is_due_wake_nobody() {
+    let dir = TestDir::new();
+    let worker = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let noted = worker.clone();
+    let fs = crate::support::TestFs::new(move |call| {
+        if call.op == crate::support::Op::Create && call.is_temp() {
+            *noted.lock().unwrap() = Some(rustix::thread::gettid().as_raw_nonzero());
+        }
+        crate::support::Answer::Go
+    });
+    let config = dir.config().forced(Duration::from_secs(30)).workers(1).fs(fs);
+    let writer = BufferedWriter::new(config).unwrap();
+    let mut buffer = Vec::new();
+    record(&mut buffer, 0, 0, 20);
+    writer.write(&buffer).unwrap();
+    writer.flush(BOUND).unwrap();
+    let tid = worker.lock().unwrap().unwrap();
+    let wakes = || {
+        let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    // Woken, it runs at once; so between two records it is seen asleep, or about to wake.
+    let asleep = || {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('S')
+    };
+    let before = wakes();
+    for seq in 1..=100 {
+        record(&mut buffer, 0, seq, 20);
+        writer.write(&buffer).unwrap();
+        until("the worker sleeps", asleep);
+    }
+    let woken = wakes() - before;
+    close(&writer);
+    assert!(woken < 20, "the worker woke {woken} times for 100 records");
+    Tally::of(&dir).assert_ranges(&[(0, 101)]);
+    dir.assert_clean();
+}

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bufferedwriter::{BufferedWriter, Sync};
+use bufferedwriter::{BufferedWriter, FlushError, Sync};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -110,9 +110,10 @@ fn a_temp_file_that_somebody_removed() {
         fs::remove_file(temp).unwrap();
     }
     // The worker notices when it publishes: the rest of memory went into the same file.
-    let _ = writer.flush(BOUND);
-    until("the loss is counted", || stats(&writer).lost.temp_file_removed.records == 20);
+    let flushed = writer.flush(BOUND);
+    assert!(matches!(&flushed, Err(FlushError::Io(e)) if e.operation() == "rename"), "{flushed:?}");
     let now = stats(&writer);
+    assert_eq!(now.lost.temp_file_removed.records, 20);
     assert_eq!(now.lost.total().bytes, bytes);
     assert!(now.pending.is_zero() && now.written.is_zero() && now.files == 0);
     // It goes on with another file.

@@ -147,3 +147,29 @@ fn an_fsync_that_fails_for_a_while() {
     fs.assert_sound();
     dir.assert_clean();
 }
+
+/// Memory that only waits for a sync comes back when nothing more comes, though nobody asks for it:
+/// a worker must not go to sleep with it.
+#[test]
+fn no_worker_sleeps_on_memory() {
+    for _ in 0..4 {
+        let dir = TestDir::new();
+        let writers: Vec<_> = (0..150)
+            .map(|_| {
+                let config = dir.config().size(64).workers(1).queue_size(8).sync(Sync::File);
+                BufferedWriter::new(config).unwrap()
+            })
+            .collect();
+        for writer in &writers {
+            let mut own = writer.producer();
+            own.write(&[b'x'; 60]).unwrap();
+            own.write(&[b'y'; 60]).unwrap();
+        }
+        for writer in &writers {
+            until("the memory is free", || stats(writer).workers[0].backlog_chunks == 0);
+        }
+        for writer in &writers {
+            close(writer);
+        }
+    }
+}
