@@ -38,8 +38,11 @@ pub(crate) fn run(args: &args::Write) -> u8 {
     summary.elapsed = started.elapsed();
     console::end_progress();
     if args.json {
-        // Nowhere is left to report to when standard output is closed.
-        let _ = writeln!(io::stdout(), "{}", summary.json());
+        if let Err(error) = writeln!(io::stdout(), "{}", summary.json()) {
+            // Who waits for the accounts must not take their absence for success.
+            console::report(format_args!("write the summary to standard output: {error}"));
+            summary.io_errors += 1;
+        }
     } else if !args.quiet {
         console::report(&summary);
     }
