@@ -263,12 +263,24 @@ impl<'a> Run<'a> {
                 Err(_) => self.look_for_signals(),
             }
         }
-        match self.writer.close(self.drain.left()) {
-            Ok(report) => self.summary.settle(&report),
+        let removed = match self.writer.close(self.drain.left()) {
+            Ok(report) => {
+                self.summary.settle(&report);
+                report.lost.temp_file_removed.records
+            }
             Err(error) => {
                 self.summary.settle(error.report());
+                let removed = error.report().lost.temp_file_removed.records;
                 self.io_error(error);
+                removed
             }
+        };
+        if removed > 0 {
+            // The last word, since the monitor may not have told of the latest ones.
+            let temp_dir = self.writer.stats().temp_dir.display().to_string();
+            self.io_error(format_args!(
+                "temp files in {temp_dir} were removed: {removed} lines lost"
+            ));
         }
         self.summary
     }

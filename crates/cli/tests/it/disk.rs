@@ -64,3 +64,26 @@ fn a_second_signal_gives_up_at_once() {
     assert_eq!((ended.code, ended.records("lost")), (3, 1), "{ended:?}");
     move_back(&place);
 }
+
+/// Somebody cleans up the directory of temp files.
+#[test]
+fn lines_whose_temp_file_was_removed_are_told_of_meanwhile_and_in_the_end() {
+    let place = Place::new();
+    let mut program = place.start(["--forced=100ms"]);
+    program.feed("before\n");
+    wait_until("the line is visible", || place.written() == b"before\n");
+    let temp_files = || {
+        let names = fs::read_dir(place.tmp()).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|end| end == "tmp")).collect::<Vec<_>>()
+    };
+    let expected = format!("temp files in {} were removed: ", place.tmp().display());
+    wait_until("the operator is told", || {
+        program.feed("removed\n");
+        temp_files().iter().for_each(|path| _ = fs::remove_file(path));
+        program.stderr().contains(&expected)
+    });
+    let ended = program.end();
+    let lost = ended.records("lost");
+    assert!(ended.code == 3 && lost > 0, "{ended:?}");
+    assert!(ended.stderr.ends_with(&format!("{expected}{lost} lines lost\n")), "{ended:?}");
+}
