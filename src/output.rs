@@ -5,7 +5,7 @@
 //! it. Each step can be tried again after an error. Refuses to publish once the worker is given up.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::path::PathBuf;
 
 use crate::config::Sync;
@@ -105,7 +105,14 @@ impl Output {
         self.discard_failed_file(intake)?;
         while !self.is_written() {
             self.open()?;
-            self.write_batch(intake)?;
+            match self.write_batch(intake) {
+                // No file may be larger (RLIMIT_FSIZE, or the file system): another one may take it.
+                Err(error) if error.kind() == ErrorKind::FileTooLarge && self.has_good() => {
+                    self.publish(intake)?;
+                    continue;
+                }
+                written => written?,
+            }
             let good = self.file.as_ref().map_or(0, TempFile::good);
             if good >= self.target.file_size {
                 self.publish(intake)?;
@@ -115,6 +122,11 @@ impl Output {
             }
         }
         Ok(())
+    }
+
+    /// There are whole records in the file.
+    fn has_good(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.good() > 0)
     }
 
     fn open(&mut self) -> Result<(), Error> {
