@@ -53,6 +53,8 @@ pub(crate) struct Output {
     file: Option<TempFile>,
     /// Number of the next file.
     seq: u64,
+    /// Files that became visible.
+    published: u64,
     /// Files were renamed and the directory was not synced since.
     directory_is_dirty: bool,
 }
@@ -76,6 +78,7 @@ impl Output {
             chunks: 0,
             file: None,
             seq: 0,
+            published: 0,
             directory_is_dirty: false,
         }
     }
@@ -93,6 +96,11 @@ impl Output {
     /// Nothing that was pushed is unpublished.
     pub(crate) fn is_clean(&self) -> bool {
         self.queue.is_empty() && self.file.is_none() && !self.directory_is_dirty
+    }
+
+    /// Files that became visible so far.
+    pub(crate) fn published(&self) -> u64 {
+        self.published
     }
 
     /// Chunks held.
@@ -258,6 +266,7 @@ impl Output {
             Err(Refusal::Retry(error)) => (Outcome::Unchanged, Err(error)),
         };
         self.ledger.settle(outcome);
+        self.published += u64::from(matches!(outcome, Outcome::Written));
         if !matches!(outcome, Outcome::Unchanged) {
             self.directory_is_dirty |= self.target.sync == Sync::File;
             self.forget();
