@@ -191,12 +191,21 @@ impl Handle {
         if finished {
             Ok(report)
         } else {
-            Err(CloseError { report: Box::new(report), cause: self.last_error() })
+            Err(CloseError {
+                report: Box::new(report),
+                cause: self.last_error().or_else(|| self.hung()),
+            })
         }
     }
 
     fn last_error(&self) -> Option<Error> {
         self.ledgers.iter().find_map(|ledger| ledger.last_error())
+    }
+
+    /// Without an error it is a call that does not return: the file that it is for says where.
+    fn hung(&self) -> Option<Error> {
+        let path = self.ledgers.iter().find_map(|ledger| ledger.worker_stats(0).temp_file)?;
+        Some(Error::io("finish", &path, std::io::ErrorKind::TimedOut.into()))
     }
 
     fn wake_all(&self) {

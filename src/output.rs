@@ -5,7 +5,7 @@
 //! it. Each step can be tried again after an error. Refuses to publish once the worker is given up.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::path::PathBuf;
 
 use crate::config::Sync;
@@ -53,6 +53,8 @@ pub(crate) struct Output {
     file: Option<TempFile>,
     /// Number of the next file.
     seq: u64,
+    /// Files that became visible.
+    published: u64,
     /// Files were renamed and the directory was not synced since.
     directory_is_dirty: bool,
 }
@@ -76,6 +78,7 @@ impl Output {
             chunks: 0,
             file: None,
             seq: 0,
+            published: 0,
             directory_is_dirty: false,
         }
     }
@@ -95,6 +98,11 @@ impl Output {
         self.queue.is_empty() && self.file.is_none() && !self.directory_is_dirty
     }
 
+    /// Files that became visible so far.
+    pub(crate) fn published(&self) -> u64 {
+        self.published
+    }
+
     /// Chunks held.
     pub(crate) fn chunks(&self) -> usize {
         self.chunks
@@ -107,7 +115,14 @@ impl Output {
         self.publish_full(intake)?;
         while !self.skip_empty(intake) {
             self.open()?;
-            self.write_batch(intake)?;
+            match self.write_batch(intake) {
+                // No file may be larger (RLIMIT_FSIZE, or the file system): another one may take it.
+                Err(error) if error.kind() == ErrorKind::FileTooLarge && self.has_good() => {
+                    self.publish(intake)?;
+                    continue;
+                }
+                written => written?,
+            }
             self.publish_full(intake)?;
             if self.chunks >= self.shared.share as usize {
                 // Memory is reused only when a sync covers it; producers must not wait for that.
@@ -126,6 +141,11 @@ impl Output {
             self.release(intake);
         }
         self.is_written()
+    }
+
+    /// There are whole records in the file.
+    fn has_good(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.good() > 0)
     }
 
     fn open(&mut self) -> Result<(), Error> {
@@ -271,6 +291,7 @@ impl Output {
             Err(Refusal::Gone(error)) => (Outcome::Lost(error.clone()), Err(error)),
             Err(Refusal::Retry(error)) => (Outcome::Unchanged, Err(error)),
         };
+        self.published += u64::from(matches!(outcome, Outcome::Written));
         let over = !matches!(outcome, Outcome::Unchanged);
         self.ledger.settle(outcome);
         if over {

@@ -124,8 +124,12 @@ fn probe(fs: &dyn Fs, from: &Path, to: &Path, names: &Names) -> Result<Option<io
     let refused = fs.rename(&before, &after).err();
     // Both, whatever the rename said: it may have been done although its answer was lost, or have
     // left the old name (see `RealFs::rename`).
-    let removed = [remove(&before, from), remove(&after, to)];
-    removed.into_iter().collect::<Result<(), Error>>()?;
+    remove(&before, from)?;
+    let removed = remove(&after, to);
+    // Whoever refuses the rename is likely to refuse this as well; the first refusal tells more.
+    if refused.is_none() {
+        removed?;
+    }
     Ok(refused)
 }
 
@@ -276,6 +280,17 @@ mod tests {
             assert_eq!(error.path(), Some(&**expected), "{faults:?}: {error}");
             assert_eq!(list(&path).len() + list(&temp).len(), left, "{faults:?}");
         }
+    }
+
+    /// As where `path` must not be entered: it refuses the rename and the removal.
+    #[test]
+    fn a_directory_that_refuses_everything_is_told_by_what_was_wanted_of_it() {
+        let (fs, _dir, path, temp, _file) = set_up();
+        for (op, nth) in [(Op::Rename, 1), (Op::Remove, 2), (Op::Create, 2)] {
+            fs.plan(op, nth, Fault::Error(Errno::ACCESS));
+        }
+        let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
+        assert_eq!((error.operation(), error.path()), ("create a file in", Some(&*path)));
     }
 
     #[test]

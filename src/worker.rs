@@ -54,6 +54,8 @@ struct Fault {
     retry_at: Instant,
     /// What was asked for by then: a new request is worth a try at once.
     asked: Asked,
+    /// Files published by then: the pause grows only while nothing succeeds.
+    published: u64,
 }
 
 impl Worker {
@@ -212,11 +214,12 @@ impl Worker {
     }
 
     fn fail(&mut self, error: Error, asked: Asked) {
+        let published = self.output.published();
         let pause = match &self.fault {
-            Some(fault) => (fault.pause * 2).min(RETRY_MAX),
-            None => RETRY_MIN,
+            Some(fault) if fault.published == published => (fault.pause * 2).min(RETRY_MAX),
+            _ => RETRY_MIN,
         };
-        self.fault = Some(Fault { pause, retry_at: Instant::now() + pause, asked });
+        self.fault = Some(Fault { pause, retry_at: Instant::now() + pause, asked, published });
         self.ledger.set_error(Some(error));
     }
 

@@ -138,3 +138,27 @@ fn short_writes_are_continued() {
         dir.assert_clean();
     }
 }
+
+/// Each retry gets a file further: the pauses must not add up, as they do while nothing works.
+#[test]
+fn a_disk_that_fails_now_and_then_is_tried_again_soon() {
+    let dir = TestDir::new();
+    let renames = AtomicU64::new(0);
+    let fs = TestFs::new(move |call| {
+        let fails = call.op == Op::Rename
+            && call.is_temp()
+            && renames.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        if fails { Answer::Error(Errno::IO) } else { Answer::Go }
+    });
+    let config = dir.config().size(64).queue_size(300).workers(1).file_size(64).fs(fs);
+    let writer = BufferedWriter::new(config).unwrap();
+    let mut buffer = Vec::new();
+    for seq in 0..200 {
+        record(&mut buffer, 1, seq, 64);
+        writer.write_timeout(&buffer, BOUND).unwrap();
+    }
+    writer.flush(BOUND).unwrap();
+    close(&writer);
+    Tally::of(&dir).assert_ranges(&[(1, 200)]);
+    dir.assert_clean();
+}

@@ -43,7 +43,8 @@ error; with --json the summary on standard output.
 
 Exit codes:
   0  everything that was read is in visible files, also after a signal
-  1  an input, a file or a directory failed; what was read is in visible files
+  1  an input, a file or a directory failed, or standard output took no --json summary; what was
+     read is in visible files
   2  a wrong option or value; nothing was read
   3  records were refused or lost (stands above 1)";
 

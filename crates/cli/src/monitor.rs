@@ -95,7 +95,9 @@ impl State {
         let disk = self.watch.disk(now, &troubles(&stats));
         let dropped = if self.options.drops { stats.refused.full.records } else { 0 };
         let drops = self.watch.drops(now, dropped);
-        for message in [disk, drops].into_iter().flatten() {
+        let lost = stats.lost.temp_file_removed.records;
+        let losses = self.watch.losses(now, lost, &stats.temp_dir);
+        for message in [disk, drops, losses].into_iter().flatten() {
             console::report(message);
         }
         if self.options.progress {

@@ -38,8 +38,11 @@ pub(crate) fn run(args: &args::Write) -> u8 {
     summary.elapsed = started.elapsed();
     console::end_progress();
     if args.json {
-        // Nowhere is left to report to when standard output is closed.
-        let _ = writeln!(io::stdout(), "{}", summary.json());
+        if let Err(error) = writeln!(io::stdout(), "{}", summary.json()) {
+            // Who waits for the accounts must not take their absence for success.
+            console::report(format_args!("write the summary to standard output: {error}"));
+            summary.io_errors += 1;
+        }
     } else if !args.quiet {
         console::report(&summary);
     }
@@ -260,12 +263,24 @@ impl<'a> Run<'a> {
                 Err(_) => self.look_for_signals(),
             }
         }
-        match self.writer.close(self.drain.left()) {
-            Ok(report) => self.summary.settle(&report),
+        let removed = match self.writer.close(self.drain.left()) {
+            Ok(report) => {
+                self.summary.settle(&report);
+                report.lost.temp_file_removed.records
+            }
             Err(error) => {
                 self.summary.settle(error.report());
+                let removed = error.report().lost.temp_file_removed.records;
                 self.io_error(error);
+                removed
             }
+        };
+        if removed > 0 {
+            // The last word, since the monitor may not have told of the latest ones.
+            let temp_dir = self.writer.stats().temp_dir.display().to_string();
+            self.io_error(format_args!(
+                "temp files in {temp_dir} were removed: {removed} lines lost"
+            ));
         }
         self.summary
     }

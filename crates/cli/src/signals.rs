@@ -6,10 +6,11 @@
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// The signals that the program answers, each with a pipe of its own so that none hides another.
 pub(crate) struct Signals {
@@ -34,6 +35,8 @@ pub(crate) struct Arrived {
 impl Signals {
     /// From now on these signals no longer end the process.
     pub(crate) fn catch() -> io::Result<Self> {
+        // A file that meets the limit of `ulimit -f` is an error like others, not the end.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         Ok(Signals { term: pipe(SIGTERM)?, int: pipe(SIGINT)?, hup: pipe(SIGHUP)? })
     }
 

@@ -1,10 +1,11 @@
 //! What an operator is told while the program runs: the disk fails, it answers again, records are
-//! dropped.
+//! dropped or lost.
 //!
 //! Guarantees: an error of a new kind at once, the same kind at most every ten seconds, its end at
 //! once. A leaf: no clock, no I/O, plain values in and messages out.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// At most one line about the same matter in this time.
@@ -23,8 +24,28 @@ pub(crate) struct Trouble {
 #[derive(Default)]
 pub(crate) struct Watch {
     outage: Option<Outage>,
-    dropped: u64,
-    dropped_told_at: Option<Instant>,
+    dropped: Sum,
+    lost: Sum,
+}
+
+/// A count that goes up.
+#[derive(Default)]
+struct Sum {
+    told: u64,
+    told_at: Option<Instant>,
+}
+
+impl Sum {
+    /// How much there is more than was told, if it is time to tell it.
+    fn more(&mut self, now: Instant, sum: u64) -> Option<u64> {
+        let more = sum.saturating_sub(self.told);
+        let early = self.told_at.is_some_and(|at| now.duration_since(at) < INTERVAL);
+        if more == 0 || early {
+            return None;
+        }
+        *self = Sum { told: sum, told_at: Some(now) };
+        Some(more)
+    }
 }
 
 struct Outage {
@@ -58,14 +79,15 @@ impl Watch {
 
     /// The records dropped so far, because memory was full.
     pub(crate) fn drops(&mut self, now: Instant, dropped: u64) -> Option<String> {
-        let more = dropped.saturating_sub(self.dropped);
-        let early = self.dropped_told_at.is_some_and(|at| now.duration_since(at) < INTERVAL);
-        if more == 0 || early {
-            return None;
-        }
-        self.dropped = dropped;
-        self.dropped_told_at = Some(now);
+        let more = self.dropped.more(now, dropped)?;
         Some(format!("memory was full: {more} more lines dropped, {dropped} in all"))
+    }
+
+    /// The records lost so far, because somebody removed files in `temp_dir`.
+    pub(crate) fn losses(&mut self, now: Instant, lost: u64, temp_dir: &Path) -> Option<String> {
+        let more = self.lost.more(now, lost)?;
+        let dir = temp_dir.display();
+        Some(format!("temp files in {dir} were removed: {more} more lines lost, {lost} in all"))
     }
 }
 
@@ -108,5 +130,19 @@ mod tests {
         assert_eq!(watch.drops(at(5), 9), None);
         assert!(watch.drops(at(11), 10).unwrap().contains("7 more lines dropped, 10 in all"));
         assert_eq!(watch.drops(at(30), 10), None);
+    }
+
+    #[test]
+    fn losses_are_told_as_drops_are_with_the_directory() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        let mut losses = |seconds, lost| {
+            watch.losses(start + Duration::from_secs(seconds), lost, Path::new("/t"))
+        };
+        assert_eq!(losses(0, 0), None);
+        let expected = "temp files in /t were removed: 3 more lines lost, 3 in all";
+        assert_eq!(losses(1, 3).unwrap(), expected);
+        assert_eq!(losses(2, 5), None);
+        assert!(losses(12, 5).unwrap().contains("2 more lines lost, 5 in all"));
     }
 }

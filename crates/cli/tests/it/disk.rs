@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::help::{Place, Program, wait_until};
+use crate::help::{Place, Program, exit_code, numbered, wait_until};
 
 /// Started and one line written; then the directories go, a line more is read, and the operator
 /// knows.
@@ -63,4 +63,46 @@ fn a_second_signal_gives_up_at_once() {
     let ended = program.wait();
     assert_eq!((ended.code, ended.records("lost")), (3, 1), "{ended:?}");
     move_back(&place);
+}
+
+/// Somebody cleans up the directory of temp files.
+#[test]
+fn lines_whose_temp_file_was_removed_are_told_of_meanwhile_and_in_the_end() {
+    let place = Place::new();
+    let mut program = place.start(["--forced=100ms"]);
+    program.feed("before\n");
+    wait_until("the line is visible", || place.written() == b"before\n");
+    let temp_files = || {
+        let names = fs::read_dir(place.tmp()).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|end| end == "tmp")).collect::<Vec<_>>()
+    };
+    let expected = format!("temp files in {} were removed: ", place.tmp().display());
+    wait_until("the operator is told", || {
+        program.feed("removed\n");
+        temp_files().iter().for_each(|path| _ = fs::remove_file(path));
+        program.stderr().contains(&expected)
+    });
+    let ended = program.end();
+    let lost = ended.records("lost");
+    assert!(ended.code == 3 && lost > 0, "{ended:?}");
+    assert!(ended.stderr.ends_with(&format!("{expected}{lost} lines lost\n")), "{ended:?}");
+}
+
+#[test]
+fn a_limit_of_the_file_size_makes_more_files_instead_of_ending_the_program() {
+    let place = Place::new();
+    let log = place.file("log", numbered(20_000));
+    // In units of 512 bytes or 1 KiB, as the shell likes: a fraction of the input either way.
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -f 60 && exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_bufferedwriter"),
+    ]);
+    command.args(["write", "--workers=1", "--path"]).arg(place.out()).arg("--temp");
+    let status = command.arg(place.tmp()).arg(&log).status().unwrap();
+    assert_eq!(exit_code(status), 0);
+    assert_eq!(place.written(), fs::read(log).unwrap());
+    let sizes: Vec<_> = place.visible().iter().map(|p| fs::metadata(p).unwrap().len()).collect();
+    assert!(sizes.iter().all(|&size| size <= 60 << 10), "{sizes:?}");
 }

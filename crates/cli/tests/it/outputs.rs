@@ -43,7 +43,22 @@ fn quiet_is_silent_but_for_errors() {
 }
 
 #[test]
-fn closed_outputs_do_not_matter() {
+fn accounts_that_nobody_can_read_are_no_success() {
+    let place = Place::new();
+    let log = place.file("log", "a\n");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let unread = pipe().unwrap().1;
+    for stdout in [Stdio::from(full), Stdio::from(unread)] {
+        let output = place.write_command(["--json"]).arg(&log).stdout(stdout).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("write the summary to standard output: "), "{stderr}");
+        assert_eq!(exit_code(output.status), 1);
+    }
+    assert_eq!(place.written(), b"a\n".repeat(2));
+}
+
+#[test]
+fn closed_outputs_do_not_matter_to_the_lines() {
     let place = Place::new();
     let (missing, log) = (place.join("missing"), place.file("log", "a\n"));
     for args in [&["--json"][..], &[]] {
