@@ -76,26 +76,31 @@ impl Shared {
         // Pairs with the fence of `is_starving`.
         fence(SeqCst);
         if self.starving.load(Relaxed) < wanted {
-            self.starving.store(wanted, Relaxed);
+            self.starving.fetch_max(wanted, Relaxed);
             // All of them: idle producers' workers sleep.
             self.desks.iter().for_each(|desk| desk.bell.wake());
         }
     }
 
-    /// Worker: whether somebody still finds too few chunks. Who does so after this, says it again.
+    /// Worker: whether somebody still finds too few chunks.
     pub(crate) fn is_starving(&self) -> bool {
         let wanted = self.starving.load(Relaxed);
         if wanted == 0 {
             return false;
         }
-        // In this order: a producer that finds too few after our look finds the flag down.
-        self.starving.store(0, Relaxed);
-        fence(SeqCst);
-        let starving = !self.pool.holds(&self.arena, wanted);
-        if starving {
-            self.starving.store(wanted, Relaxed);
+        let enough = || self.pool.holds(&self.arena, wanted);
+        // While it is up it stays up, for the other workers to see.
+        if !enough() || self.starving.compare_exchange(wanted, 0, Relaxed, Relaxed).is_err() {
+            return true;
         }
-        starving
+        // Who finds too few from here on, finds the flag down and raises it; who did so before, and
+        // found it up, is seen by this look.
+        fence(SeqCst);
+        if enough() {
+            return false;
+        }
+        self.starve(wanted);
+        true
     }
 
     /// Wakes the workers that hold chunks, also from a nap or while they wait for a later sync.

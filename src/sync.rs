@@ -172,6 +172,10 @@ mod seen {
             self.see().fetch_add(value, order)
         }
 
+        pub(crate) fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
+            self.see().fetch_max(value, order)
+        }
+
         pub(crate) fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
             self.see().fetch_sub(value, order)
         }
