@@ -15,7 +15,7 @@ use crate::stats::{Count, Refused};
 #[cfg(loom)]
 use crate::sync::BarrierWord;
 use crate::sync::{
-    AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, lock,
+    Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, lock,
 };
 
 /// States of a gate, in its three low bits; above them a generation that each SHUT increments, so
@@ -260,8 +260,8 @@ impl Slot {
         let mut seen = self.gate.load(Relaxed);
         loop {
             let closed = if gate::is_taken(seen) { gate::CLOSED_TAKEN } else { gate::CLOSED };
-            // Release: as `take`, which this may stand for from now on.
-            match self.gate.compare_exchange(seen, closed, AcqRel, Relaxed) {
+            // Relaxed: an exchange carries on the Release of the `take` or `reopen` that it replaces.
+            match self.gate.compare_exchange(seen, closed, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }

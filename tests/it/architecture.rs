@@ -86,6 +86,8 @@ fn sources() -> Vec<Source> {
     let mut names: Vec<_> = fs::read_dir(&src)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        // The folder of a module that is for tests only.
+        .filter(|name| !tests.contains(name))
         .collect();
     names.sort();
     let module = |name: &String| {

@@ -1,0 +1,147 @@
+//! Revocation: an idle producer's chunk is taken once, and what it writes next is in another.
+
+use super::sleep::sleeper;
+use super::*;
+
+/// Revocation against a producer in every phase of its writes: what it committed is taken once, in
+/// order, and what it writes afterwards is in another lease.
+#[test]
+fn revocation_against_writes() {
+    explore("revocation_against_writes", || {
+        let shared = shared(2, 3, 1);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        let producer = {
+            let shared = shared.clone();
+            thread::spawn(move || [b"b", b"c"].map(|record| owner.write(&shared, record).is_ok()))
+        };
+        // The second call takes what was idle between the two.
+        worker.revoke(&shared);
+        let accepted = producer.join().unwrap();
+        assert_eq!(accepted, [true, true], "a chunk is free, or comes back before the second");
+        assert!(worker.scrape(&shared));
+        assert_eq!((worker.out.as_slice(), worker.records), (b"abc".as_slice(), 3));
+        assert_eq!(owner.accepted(&shared), Some(Count::new(3, 3)));
+    });
+}
+
+/// A revoked chunk goes to another producer at once, while the old one writes on.
+#[test]
+fn revoked_chunk_is_another_s() {
+    explore("revoked_chunk_is_another_s", || {
+        let shared = shared(1, 2, 1);
+        let (old, new) = (Owner::new(&shared), Owner::new(&shared));
+        old.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        let producer = {
+            let shared = shared.clone();
+            thread::spawn(move || old.write(&shared, b"b").is_ok())
+        };
+        worker.revoke(&shared);
+        let second = new.write(&shared, b"x").is_ok();
+        let first = producer.join().unwrap();
+        worker.scrape(&shared);
+        let of_old: Vec<u8> = worker.out.iter().copied().filter(|b| *b != b'x').collect();
+        assert_eq!(of_old, b"ab"[..1 + usize::from(first)]);
+        assert_eq!(worker.out.len() - of_old.len(), usize::from(second));
+        for (owner, records) in [(old, of_old.len()), (new, usize::from(second))] {
+            assert_eq!(owner.accepted(&shared).unwrap().records, records as u64);
+        }
+    });
+}
+
+/// Revocation against a producer that has moved to another worker, which shuts its gate too: the
+/// first worker, late, takes nothing.
+#[test]
+fn revocation_against_a_move() {
+    explore("revocation_against_a_move", || {
+        let shared = shared(3, 1, 2);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        let other = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                // SAFETY: this thread owns the slot.
+                unsafe { (*(*owner.0).lease.get()).home = 1 };
+                owner.write(&shared, b"b").unwrap();
+                Intake::new(1).lie_down(&shared);
+            })
+        };
+        worker.revoke(&shared);
+        other.join().unwrap();
+        worker.scrape(&shared);
+        assert_eq!(worker.out, b"a");
+        assert_eq!(owner.accepted(&shared), Some(Count::new(2, 2)));
+        let mut second = Worker::new(1);
+        second.scrape(&shared);
+        assert_eq!(second.out, b"b");
+    });
+}
+
+/// Revocation against the sleep: the next record of a producer whose lease was revoked wakes the
+/// worker.
+#[test]
+fn sleep_after_revocation() {
+    explore("sleep_after_revocation", || {
+        let shared = shared(2, 2, 1);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        worker.revoke(&shared);
+        assert_eq!(worker.out, b"a");
+        let sleeper = sleeper(&shared, 1, true);
+        owner.write(&shared, b"b").unwrap();
+        assert_eq!(sleeper.join().unwrap(), b"b");
+    });
+}
+
+/// Close against revocation: the chunk is taken once, by the one or the other.
+#[test]
+fn close_against_revocation() {
+    explore("close_against_revocation", || {
+        let shared = shared(1, 2, 1);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        let closer = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                shared.slots.close();
+                shared.slots.heavy_barrier();
+            })
+        };
+        worker.revoke(&shared);
+        closer.join().unwrap();
+        assert!(worker.close(&shared));
+        assert_eq!(worker.out, b"a");
+        assert_eq!(owner.accepted(&shared), Some(Count::new(1, 1)));
+        assert_eq!(owner.write(&shared, b"b"), Err(WriteError::Closed));
+    });
+}
+
+/// Starvation: who finds no chunk raises the flag, or finds it raised, as long as the worker that
+/// looks at it does not find one either.
+#[test]
+fn starvation_is_noticed() {
+    explore("starvation_is_noticed", || {
+        let shared = shared(1, 1, 1);
+        // Somebody starved before.
+        shared.starve(1);
+        let owners = [Owner::new(&shared), Owner::new(&shared)];
+        let producers = owners.map(|owner| {
+            let shared = shared.clone();
+            thread::spawn(move || owner.write(&shared, b"a").is_ok())
+        });
+        shared.is_starving();
+        let accepted = producers.map(|producer| producer.join().unwrap());
+        assert_eq!(accepted.iter().filter(|ok| **ok).count(), 1);
+        assert!(shared.is_starving(), "one was refused and nobody knows");
+    });
+}

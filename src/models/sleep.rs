@@ -1,0 +1,109 @@
+//! Sleep: no wake-up is missed. A missed one is a deadlock.
+
+use super::*;
+
+/// Runs a worker until it has seen `records`, sleeping without a limit in between. A missed
+/// wake-up is a deadlock.
+pub(super) fn sleeper(
+    shared: &Arc<Shared>,
+    records: u32,
+    deep: bool,
+) -> thread::JoinHandle<Vec<u8>> {
+    let worker = {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            let mut worker = Worker::new(0);
+            loop {
+                if deep {
+                    worker.scrape(&shared);
+                } else {
+                    worker.take(&shared);
+                }
+                if worker.records >= records {
+                    return worker.out;
+                }
+                let desk = &shared.desks[0];
+                let calm = if deep {
+                    worker.intake.lie_down(&shared)
+                } else {
+                    desk.bell.lie_down();
+                    desk.inbox.is_empty(&shared.arena)
+                };
+                if calm {
+                    thread::park();
+                } else {
+                    thread::yield_now();
+                }
+                desk.bell.get_up();
+            }
+        })
+    };
+    shared.desks[0].bell.hang(worker.thread().clone());
+    worker
+}
+
+/// Deep sleep: the first record into a chunk that was leased before wakes the worker, though it
+/// pushes nothing.
+#[test]
+fn sleep_and_a_record_into_the_leased_chunk() {
+    explore("sleep_and_a_record_into_the_leased_chunk", || {
+        let shared = shared(2, 4, 1);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let worker = sleeper(&shared, 2, true);
+        owner.write(&shared, b"b").unwrap();
+        assert_eq!(worker.join().unwrap(), b"ab");
+    });
+}
+
+/// Deep sleep: a producer that had no chunk yet wakes the worker by its lease.
+#[test]
+fn sleep_and_the_first_record_of_a_producer() {
+    explore("sleep_and_the_first_record_of_a_producer", || {
+        let shared = shared(2, 4, 1);
+        let owner = Owner::new(&shared);
+        let worker = sleeper(&shared, 1, true);
+        owner.write(&shared, b"a").unwrap();
+        assert_eq!(worker.join().unwrap(), b"a");
+    });
+}
+
+/// Deep sleep: a swap, and then a record, against two sleeps.
+#[test]
+fn sleep_and_a_swap() {
+    explore("sleep_and_a_swap", || {
+        let shared = shared(3, 1, 1);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let worker = sleeper(&shared, 2, true);
+        owner.write(&shared, b"b").unwrap();
+        assert_eq!(worker.join().unwrap(), b"ab");
+    });
+}
+
+/// Deep sleep: a large record wakes the worker, though its producer has no lease.
+#[test]
+fn sleep_and_a_large_record() {
+    explore("sleep_and_a_large_record", || {
+        let shared = shared(2, 1, 1);
+        let owner = Owner::new(&shared);
+        let worker = sleeper(&shared, 1, true);
+        owner.write(&shared, b"ab").unwrap();
+        assert_eq!(worker.join().unwrap(), b"ab");
+    });
+}
+
+/// Sleep until something is due: pushes wake the worker.
+#[test]
+fn sleep_and_a_push() {
+    explore("sleep_and_a_push", || {
+        let shared = shared(4, 1, 1);
+        let owner = Owner::new(&shared);
+        owner.write(&shared, b"a").unwrap();
+        let worker = sleeper(&shared, 2, false);
+        // Each seals the one before.
+        owner.write(&shared, b"b").unwrap();
+        owner.write(&shared, b"c").unwrap();
+        assert_eq!(worker.join().unwrap(), b"ab");
+    });
+}
