@@ -84,3 +84,28 @@ fn accepted_against_reset() {
         worker.join().unwrap();
     });
 }
+
+/// Accounts while a revoked chunk becomes part of another producer's large record.
+#[test]
+fn accepted_against_a_chain() {
+    explore("accepted_against_a_chain", || {
+        let shared = shared(2, 2, 1);
+        let (old, new) = (Owner::new(&shared), Owner::new(&shared));
+        old.write(&shared, b"a").unwrap();
+        let watcher = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                if let Some(seen) = old.accepted(&shared) {
+                    assert_eq!(seen, Count::new(1, 1));
+                }
+            })
+        };
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        worker.revoke(&shared);
+        new.write(&shared, b"xyz").unwrap();
+        watcher.join().unwrap();
+        worker.take(&shared);
+        assert_eq!(worker.out, b"axyz");
+    });
+}

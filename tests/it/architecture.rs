@@ -262,8 +262,12 @@ fn files_can_be_read() {
         assert!(lines <= LINES_MAX, "{module}.rs has {lines} lines");
     }
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for entry in fs::read_dir(src).unwrap() {
+    let folders = [src.clone(), src.join("models")];
+    for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()) {
         let path = entry.unwrap().path();
+        if folders.contains(&path) {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         // The crate as a whole: the README tells.
         let told = ["//! ", "#![doc = include_str!"].iter().any(|start| text.starts_with(start));
