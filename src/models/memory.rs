@@ -206,6 +206,25 @@ fn free_list() {
     });
 }
 
+/// Free list: a head that is the same chunk again is not the same list.
+#[test]
+fn free_list_head_comes_back() {
+    explore("free_list_head_comes_back", || {
+        let shared = shared(3, 1, 1);
+        let other = {
+            let shared = shared.clone();
+            thread::spawn(move || shared.pool.pop(&shared.arena).unwrap())
+        };
+        let first = shared.pool.pop(&shared.arena).unwrap();
+        let held = shared.pool.pop(&shared.arena).unwrap();
+        shared.pool.push_chain(&shared.arena, first, first);
+        let other = other.join().unwrap();
+        let next = shared.pool.pop(&shared.arena).unwrap();
+        assert!(other != held && next != held && next != other, "{other} {held} {next}");
+        assert!(shared.pool.is_empty(&shared.arena));
+    });
+}
+
 /// A chunk that comes back is as good as new: its next leaseholder's first commit is all there is.
 #[test]
 fn freed_chunk_is_reset() {
