@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena;
+use crate::arena::{self, ChunkId, Extent};
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
 use crate::intake::Piece;
@@ -100,6 +100,9 @@ impl Config {
     /// A worker's list of what it holds: two pieces of a chunk (a scraped prefix and the rest),
     /// twice for the growth of the list.
     const QUEUE_BYTES_PER_CHUNK: usize = 4 * size_of::<Piece>();
+    /// A worker's lists of live chunks and their lengths: of a scrape, and of two looks for idle
+    /// producers, twice for the growth of the lists.
+    const LOOK_BYTES_PER_CHUNK: usize = 6 * size_of::<(ChunkId, Extent)>();
     /// Stack and tables of a worker, as far as it touches them.
     const WORKER_BYTES: usize = 64 << 10;
 
@@ -215,7 +218,9 @@ impl Config {
         let chunks = self.chunks();
         arena::bytes(chunks, self.size)
             .unwrap_or(usize::MAX)
-            .saturating_add(chunks.saturating_mul(Self::QUEUE_BYTES_PER_CHUNK))
+            .saturating_add(
+                chunks.saturating_mul(Self::QUEUE_BYTES_PER_CHUNK + Self::LOOK_BYTES_PER_CHUNK),
+            )
             .saturating_add(self.workers.saturating_mul(Self::WORKER_BYTES))
     }
 
