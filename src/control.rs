@@ -121,11 +121,12 @@ impl Control {
     fn wait(&self, deadline: Option<Instant>, last: Phase, done: impl Fn(&Answer) -> bool) -> bool {
         let mut board = lock(&self.board);
         loop {
-            if board.iter().all(&done) {
-                return true;
-            }
+            // First: a worker that was given up may answer all the same.
             if self.phase() > last {
                 return false;
+            }
+            if board.iter().all(&done) {
+                return true;
             }
             board = match wait_on(&self.answered, board, deadline) {
                 Some(board) => board,

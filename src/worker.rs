@@ -125,10 +125,6 @@ impl Worker {
                 return false;
             }
         }
-        if self.control.phase() == Phase::Abandoned {
-            // Given up meanwhile: what should have been published was not, and no flush is done.
-            return false;
-        }
         if due && complete {
             self.oldest = began;
             if asked.flushes > self.flushed {
