@@ -204,7 +204,7 @@ impl Handle {
 
     /// Without an error it is a call that does not return: the file that it is for says where.
     fn hung(&self) -> Option<Error> {
-        let path = self.ledgers.iter().find_map(|ledger| ledger.worker_stats(0).temp_file)?;
+        let path = self.ledgers.iter().find_map(|ledger| ledger.temp_file())?;
         Some(Error::io("finish", &path, std::io::ErrorKind::TimedOut.into()))
     }
 

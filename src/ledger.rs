@@ -109,6 +109,11 @@ impl Ledger {
         lock(&self.0).lost.total()
     }
 
+    /// The file that the worker is writing.
+    pub(crate) fn temp_file(&self) -> Option<PathBuf> {
+        lock(&self.0).temp_file.clone()
+    }
+
     pub(crate) fn worker_stats(&self, backlog_chunks: usize) -> WorkerStats {
         let entries = lock(&self.0).clone();
         WorkerStats {

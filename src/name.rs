@@ -14,7 +14,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -22,6 +21,7 @@ use rustix::io::retry_on_intr;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::error::Error;
+use crate::sync::{AtomicU64, Relaxed};
 
 /// Always 26 bytes: a u64 of nanoseconds ends in the year 2554.
 const STAMP_FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
@@ -43,10 +43,10 @@ impl Stamp {
     /// Relaxed: only the order of changes to this one word matters.
     fn after(last: &AtomicU64, now: u64) -> Self {
         let later = |last: u64| now.max(last.saturating_add(1));
-        let mut seen = last.load(Ordering::Relaxed);
+        let mut seen = last.load(Relaxed);
         loop {
             let next = later(seen);
-            match last.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+            match last.compare_exchange_weak(seen, next, Relaxed, Relaxed) {
                 Ok(_) => return Stamp(next),
                 Err(current) => seen = current,
             }

@@ -205,7 +205,7 @@ impl Slot {
         } else {
             // The light side: the store must not sink below the load of the gate; the processor's
             // own reordering is undone by the membarrier of the other side.
-            std::sync::atomic::compiler_fence(crate::sync::SeqCst);
+            crate::sync::compiler_fence(crate::sync::SeqCst);
         }
         #[cfg(loom)]
         self.barrier.pass();

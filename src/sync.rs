@@ -7,7 +7,7 @@ pub(crate) use std::{
     sync::atomic::{
         AtomicPtr, AtomicU32, AtomicU64,
         Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-        fence,
+        compiler_fence, fence,
     },
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::Thread,

@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// What `Handle::close` does before it sets the workers to drain.
+fn close_gates(shared: &Shared) {
+    shared.slots.close();
+    shared.slots.heavy_barrier();
+    while shared.slots.iter().any(Slot::is_busy) {
+        thread::yield_now();
+    }
+}
+
 /// Close: after the gates are shut and nobody is in a write, the last scrape has every record
 /// whose write said Ok; and no write says Ok after it.
 #[test]
@@ -14,11 +23,7 @@ fn close_takes_all() {
             let shared = shared.clone();
             thread::spawn(move || [b"b", b"c"].map(|record| owner.write(&shared, record).is_ok()))
         };
-        shared.slots.close();
-        shared.slots.heavy_barrier();
-        while shared.slots.iter().any(Slot::is_busy) {
-            thread::yield_now();
-        }
+        close_gates(&shared);
         let mut worker = Worker::new(0);
         assert!(worker.close(&shared));
         let accepted = producer.join().unwrap();
@@ -38,11 +43,7 @@ fn close_against_registration() {
             let shared = shared.clone();
             thread::spawn(move || Owner::new(&shared).write(&shared, b"a").is_ok())
         };
-        shared.slots.close();
-        shared.slots.heavy_barrier();
-        while shared.slots.iter().any(Slot::is_busy) {
-            thread::yield_now();
-        }
+        close_gates(&shared);
         let mut worker = Worker::new(0);
         assert!(worker.close(&shared));
         let accepted = producer.join().unwrap();

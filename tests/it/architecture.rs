@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("file", &["error", "fs", "name", "stats"]),
     ("publish", &["error", "fs", "name"]),
     ("state", &["error", "fs", "name"]),
-    ("name", &["error"]),
+    ("name", &["error", "sync"]),
     ("fs", &[]),
     // What is known everywhere.
     ("config", &["arena", "error", "fs", "intake"]),
@@ -62,9 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Lines that name what only one module may name, with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     // Stamps are unique in the process, and no part of what loom explores.
-    ("name", "use std::sync::atomic::{AtomicU64, Ordering};"),
     // The light side of the barrier: loom knows no compiler fences.
-    ("slot", "std::sync::atomic::compiler_fence(crate::sync::SeqCst);"),
     // A cell per byte, in place of the mapping.
     ("arena", "loom::cell::UnsafeCell"),
 ];
