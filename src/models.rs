@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicU64 as Tally, Ordering::Relaxed as Plain};
 
 use loom::thread;
 
+use crate::append;
 use crate::arena::Extent;
 use crate::error::WriteError;
 use crate::intake::{Intake, Piece};
-use crate::lease;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::stats::Count;
@@ -56,7 +56,7 @@ impl Owner {
 
     fn write(self, shared: &Shared, record: &[u8]) -> Result<(), WriteError> {
         // SAFETY: the slot lives as long as `shared`, and this thread owns it.
-        unsafe { lease::write(shared, &*self.0, record) }
+        unsafe { append::write(shared, &*self.0, record) }
     }
 
     /// Writes when the pool has a chunk for it.

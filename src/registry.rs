@@ -6,7 +6,8 @@
 use std::cell::{Cell, RefCell};
 
 use crate::handle::Handle;
-use crate::slot::{Slot, Slots};
+use crate::slot::Slot;
+use crate::slots::Slots;
 use crate::sync::Arc;
 
 thread_local! {
@@ -43,7 +44,8 @@ impl Drop for Entries {
     }
 }
 
-/// Calls `with` with this thread's slot of the writer. `with` must not come back here.
+/// Calls `with` with this thread's slot of the writer. `with` may come back here only while the slot
+/// says that it is recording: then it is not given back either, whatever becomes of the writer.
 #[inline(always)]
 pub(crate) fn with_slot<T>(id: u64, handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
     let cached = CACHE.get();
@@ -58,12 +60,7 @@ pub(crate) fn with_slot<T>(id: u64, handle: &Handle, with: impl FnOnce(&Slot) ->
 #[inline(never)]
 fn with_slot_slow<T>(handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
     if DYING.get() {
-        let slots = &handle.shared.slots;
-        let slot = slots.acquire();
-        // SAFETY: as in `find`. Nothing in `with` unwinds.
-        let result = with(unsafe { &*slot });
-        slots.release(slot);
-        return result;
+        return with(&handle.shared.slots.borrow());
     }
     let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, handle));
     CACHE.set(Cached { id: handle.id, slot });
@@ -77,7 +74,9 @@ fn find(entries: &mut Vec<Entry>, handle: &Handle) -> *const Slot {
     }
     // What is left of closed writers goes when a new one comes. Their slots are given back: who
     // still writes to a closed writer gets the same one again. The cache is set after this.
-    for entry in entries.extract_if(.., |entry| entry.slots.is_closed()) {
+    // SAFETY: the slots of the entries are this thread's.
+    let in_use = |entry: &Entry| unsafe { (*entry.slot).is_recording() };
+    for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
         entry.slots.release(entry.slot);
     }
     let slots = handle.shared.slots.clone();
