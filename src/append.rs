@@ -143,3 +143,42 @@ unsafe fn accept(
     unsafe { append(lease, record) };
     Ok(())
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::intake::Intake;
+    use crate::sync::Barrier;
+
+    /// What the worker would write is where the message has it, and the chunk is not touched.
+    #[test]
+    fn a_large_message_is_not_copied() {
+        let shared = Shared::new(8, 100, 1, Barrier::detect()).unwrap();
+        let slot = shared.slots.acquire();
+        let (mut lent, mut expected) = (Vec::new(), Vec::new());
+        for len in [24, 25, 70, 30, 100, 350, 20] {
+            let bytes = vec![len as u8; len];
+            if len >= 25 {
+                lent.push(bytes.as_ptr());
+            }
+            expected.extend_from_slice(&bytes);
+            // SAFETY: the slot is ours.
+            let sent = unsafe { send(&shared, &*slot, Message::new(bytes)) };
+            assert_eq!(sent.unwrap().is_some(), len < 25, "small ones are copied and come back");
+        }
+        let (mut intake, mut runs, mut pieces) = (Intake::new(0), Vec::new(), Vec::new());
+        assert!(intake.scrape(&shared, |piece| pieces.push(piece)));
+        for piece in &pieces {
+            // SAFETY: all of it is committed, nothing is freed yet.
+            unsafe { shared.arena.each_run(piece.chunk, piece.range(), |run| runs.push(run)) };
+        }
+        assert_eq!(runs.concat(), expected);
+        let found: Vec<_> = runs.iter().map(|run| run.as_ptr()).collect();
+        assert!(lent.iter().all(|message| found.contains(message)), "{found:?} {lent:?}");
+        let of_lent = runs.iter().filter(|run| lent.contains(&run.as_ptr()));
+        assert_eq!(of_lent.map(|run| run.len()).sum::<usize>(), 25 + 70 + 30 + 100 + 350);
+        for piece in &pieces {
+            shared.arena.drop_messages(piece.chunk, piece.range());
+        }
+    }
+}

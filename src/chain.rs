@@ -19,6 +19,8 @@ pub(crate) struct Chain {
     /// The last one.
     tail: ChunkId,
     chunks: u32,
+    /// Of them, those that are counted as leased.
+    counted: u32,
     /// The one that is being filled, where, and how many bytes it has left.
     chunk: ChunkId,
     at: BytePtr,
@@ -42,7 +44,16 @@ impl Chain {
             return Err(WriteError::Full);
         };
         let (at, room) = (arena.at(head, 0), arena.size());
-        Ok(Chain { head, tail, chunks, chunk: head, at, room, len: 0 })
+        Ok(Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 })
+    }
+
+    /// Makes a chain of the leased chunk, to which nothing is committed: its first `len` bytes are the
+    /// chain's.
+    pub(crate) fn adopt(shared: &Shared, slot: &Slot, lease: &mut Lease, len: usize) -> Self {
+        let (arena, chunk) = (&shared.arena, slot.current().chunk());
+        lease::forget(slot, lease);
+        let (at, room) = (arena.at(chunk, len), arena.size() - len);
+        Chain { head: chunk, tail: chunk, chunks: 1, counted: 1, chunk, at, room, len }
     }
 
     /// Makes room for so many bytes more.
@@ -109,7 +120,7 @@ impl Chain {
     /// Gives the chunks to a worker, after the records before.
     fn seal(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
         let arena = &shared.arena;
-        slot.add_leased(self.chunks);
+        slot.add_leased(self.chunks - self.counted);
         if lease.extent.len() > 0 {
             // The records before this one go before it. An empty chunk may stay.
             lease::seal(shared, slot, lease);
@@ -128,9 +139,17 @@ impl Chain {
         });
     }
 
-    /// Gives the chunks back to the pool, untouched as far as others can tell.
-    pub(crate) fn give_up(self, shared: &Shared) {
-        shared.pool.push_chain(&shared.arena, self.head, self.tail);
+    /// Gives the chunks back to the pool, as good as new; one that was adopted is leased again.
+    pub(crate) fn give_up(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+        let arena = &shared.arena;
+        if self.counted == 0 {
+            shared.pool.push_chain(arena, self.head, self.tail);
+            return;
+        }
+        if self.head != self.tail {
+            shared.pool.push_chain(arena, arena.next(self.head), self.tail);
+        }
+        lease::begin(shared, slot, lease, self.head);
     }
 }
 

@@ -49,5 +49,5 @@ io_write!(BufferedWriter, &BufferedWriter);
 io_write!(Producer, Producer);
 
 fn join(record: &mut Record<'_>, parts: &[IoSlice<'_>]) -> fmt::Result {
-    parts.iter().try_for_each(|part| record.put(part)).map_err(|_| fmt::Error)
+    parts.iter().try_for_each(|part| record.write_bytes(part))
 }

@@ -71,18 +71,19 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
 
 /// Takes a free chunk from the pool, or seals the leased one.
 pub(crate) fn pop(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<ChunkId, WriteError> {
-    shared.pool.pop(&shared.arena).ok_or_else(|| {
+    let Some(chunk) = shared.pool.pop(&shared.arena) else {
         seal(shared, slot, lease);
         // Out of memory for the first time: worth some calls, so that no worker naps on.
         shared.wake_busy();
         shared.starve(1);
-        WriteError::Full
-    })
+        return Err(WriteError::Full);
+    };
+    slot.add_leased(1);
+    Ok(chunk)
 }
 
-/// Makes a chunk from the pool the leased one, in place of none.
+/// Makes a chunk the leased one, in place of none.
 pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: ChunkId) {
-    slot.add_leased(1);
     lease.home = home(shared, lease);
     lease.at = shared.arena.at(chunk, 0);
     lease.room = shared.arena.size();
@@ -117,8 +118,9 @@ fn end(slot: &Slot, lease: &mut Lease) {
     lease.commit = std::ptr::null();
 }
 
-/// Ends a lease that was revoked: the chunk is its worker's already, or somebody else's by now.
-fn forget(slot: &Slot, lease: &mut Lease) {
+/// Ends a lease without sealing the chunk: it was revoked, and is its worker's already, or somebody
+/// else's by now; or nothing is committed to it, and the owner has other plans.
+pub(crate) fn forget(slot: &Slot, lease: &mut Lease) {
     let before = slot.current();
     slot.set_current(before.swapping());
     end(slot, lease);

@@ -20,7 +20,7 @@ use crate::sync::Release;
 
 /// A record that is being formatted; see [`BufferedWriter::record`](crate::BufferedWriter::record).
 ///
-/// `write!` works on it without an import, and whatever takes a [`fmt::Write`] or an
+/// `write!` works on it without an import; so does whatever takes a [`fmt::Write`] or an
 /// [`io::Write`], such as a serialiser. Once something was refused, all the rest is too, and the
 /// record is as if it had never been.
 pub struct Record<'a> {
@@ -118,22 +118,22 @@ impl<'a> Record<'a> {
         if chunks > arena.none() as usize {
             return Err(WriteError::TooLarge);
         }
-        if let Some(chain) = &mut self.chain {
-            chain.grow(shared, bytes.len())?;
-            chain.put(arena, bytes);
-        } else if chunks > 1 {
-            let leased = Chain::lease(shared, self.slot, lease, chunks as u32);
-            // Without one, the leased chunk was sealed.
-            let chain = leased.inspect_err(|_| self.room_before = 0)?;
-            let chain = self.chain.insert(chain);
-            // SAFETY: the record's bytes, which we wrote; they are less than a chunk.
-            unsafe { chain.copy(lease.at, self.len) };
-            chain.put(arena, bytes);
-            self.room = 0;
+        if chunks > 1 {
+            let mut chain = match self.chain.take() {
+                Some(chain) => chain,
+                None => self.begin_chain(lease, chunks as u32)?,
+            };
+            let grown = chain.grow(shared, bytes.len());
+            if grown.is_ok() {
+                chain.put(arena, bytes);
+            }
+            self.chain = Some(chain);
+            grown?;
         } else {
             let popped = lease::pop(shared, self.slot, lease);
             let chunk = popped.inspect_err(|_| self.room_before = 0)?;
-            // SAFETY: as above. Before the old chunk is sealed: it is another's then.
+            // SAFETY: the record's bytes, which we wrote. Before the old chunk is sealed: it may be
+            // another's then.
             let at = unsafe { arena.at(chunk, 0).copy(lease.at, self.len) };
             lease::seal(shared, self.slot, lease);
             lease::begin(shared, self.slot, lease, chunk);
@@ -144,6 +144,22 @@ impl<'a> Record<'a> {
         }
         self.len += bytes.len();
         Ok(())
+    }
+
+    /// A chain with what is there already.
+    fn begin_chain(&mut self, lease: &mut Lease, chunks: u32) -> Result<Chain, WriteError> {
+        let (shared, slot) = (self.shared, self.slot);
+        self.room = 0;
+        if lease.extent.len() == 0 {
+            self.room_before = 0;
+            return Ok(Chain::adopt(shared, slot, lease, self.len));
+        }
+        let leased = Chain::lease(shared, slot, lease, chunks);
+        // Without one, the leased chunk was sealed.
+        let mut chain = leased.inspect_err(|_| self.room_before = 0)?;
+        // SAFETY: the record's bytes, which we wrote; they are less than a chunk.
+        unsafe { chain.copy(lease.at, self.len) };
+        Ok(chain)
     }
 
     /// Ends the record: accepted as a whole, or not at all.
@@ -173,7 +189,7 @@ impl<'a> Record<'a> {
         lease.room = self.room_before;
         match self.chain.take() {
             Some(chain) if commit => chain.commit(self.shared, self.slot, lease),
-            Some(chain) => chain.give_up(self.shared),
+            Some(chain) => chain.give_up(self.shared, self.slot, lease),
             None if commit && self.len > 0 => {
                 (lease.at, lease.room) = (self.at, self.room);
                 lease.extent = lease.extent.plus(self.len);
@@ -192,9 +208,27 @@ impl<'a> Record<'a> {
     /// If there is no memory, the writer is closed, or a `Display` returned an error.
     pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> fmt::Result {
         match args.as_str() {
-            Some(text) => fmt::Write::write_str(self, text),
+            Some(text) => self.write_str(text),
             None => fmt::Write::write_fmt(self, args),
         }
+    }
+
+    /// Appends text.
+    ///
+    /// # Errors
+    /// If there is no memory, or the writer is closed.
+    #[inline]
+    pub fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes())
+    }
+
+    /// Appends bytes, which need not be text.
+    ///
+    /// # Errors
+    /// If there is no memory, or the writer is closed.
+    #[inline]
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.put(bytes).map_err(|_| fmt::Error)
     }
 }
 
@@ -215,7 +249,7 @@ impl Drop for Record<'_> {
 impl fmt::Write for Record<'_> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.put(text.as_bytes()).map_err(|_| fmt::Error)
+        self.write_bytes(text.as_bytes())
     }
 }
 
