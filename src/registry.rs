@@ -94,13 +94,14 @@ mod tests {
     use crate::submit;
     use std::time::Duration;
 
+    fn handle(dir: &TestDir) -> Handle {
+        Handle::new(Config::default().path(dir.path()).temp(dir.path()).workers(1)).unwrap()
+    }
+
     #[test]
     fn a_closed_writer_does_not_grow_with_the_writers_that_come_later() {
         let dir = TestDir::new();
-        let handle = || {
-            let config = Config::default().path(dir.path()).temp(dir.path()).workers(1);
-            Handle::new(config).unwrap()
-        };
+        let handle = || handle(&dir);
         let write = |handle: &Handle| {
             with_slot(handle.id, handle, |slot| {
                 // SAFETY: the slot is this thread's.
@@ -115,5 +116,28 @@ mod tests {
             assert_eq!(write(&closed), Err(WriteError::Closed));
         }
         assert_eq!(closed.shared.slots.iter().count(), 1);
+    }
+
+    /// The formatter of a record closes the writer and makes a new one, for which the list of the
+    /// thread's writers is tidied up.
+    #[test]
+    fn a_slot_in_use_is_not_given_back() {
+        let dir = TestDir::new();
+        let handle = || handle(&dir);
+        let (outer, inner) = (handle(), handle());
+        let result = with_slot(outer.id, &outer, |slot| {
+            let format = |_: &mut crate::record::Record<'_>| {
+                outer.close(Duration::from_secs(60)).unwrap();
+                // SAFETY: the slot is this thread's.
+                with_slot(inner.id, &inner, |slot| unsafe {
+                    submit::write(&inner.shared, slot, b"record").unwrap();
+                });
+                assert!(!std::ptr::eq(slot, outer.shared.slots.acquire()));
+                Ok(())
+            };
+            // SAFETY: the slot is this thread's.
+            unsafe { submit::record(&outer.shared, slot, format) }
+        });
+        assert_eq!(result, Err(WriteError::Closed));
     }
 }
