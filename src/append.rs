@@ -14,14 +14,19 @@ use crate::lease::make_room;
 use crate::message::Message;
 use crate::shared::Shared;
 use crate::slot::{Lease, Slot, gate};
-use crate::sync::Release;
+use crate::sync::{Arc, Release};
 
 /// Accepts a record, or says why not. A refusal is not counted here.
 ///
 /// # Safety
-/// The caller is the owner of `slot`, which belongs to `shared`.
+/// The caller is the owner of `slot`, which belongs to `shared` (by its `Arc`, which the common case
+/// does not look into).
 #[inline(always)]
-pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
+pub(crate) unsafe fn write(
+    shared: &Arc<Shared>,
+    slot: &Slot,
+    record: &[u8],
+) -> Result<(), WriteError> {
     slot.enter();
     // SAFETY: the lease is the owner's, and no other reference to it is alive: this function and
     // those that it calls are the only ones that make one.
@@ -62,7 +67,7 @@ fn is_handed_over(shared: &Shared, len: usize) -> bool {
 /// # Safety
 /// As `write`.
 pub(crate) unsafe fn send(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     slot: &Slot,
     message: Message,
 ) -> Result<Option<Message>, (WriteError, Message)> {
@@ -153,7 +158,7 @@ mod tests {
     /// What the worker would write is where the message has it, and the chunk is not touched.
     #[test]
     fn a_large_message_is_not_copied() {
-        let shared = Shared::new(8, 100, 1, Barrier::detect()).unwrap();
+        let shared = Arc::new(Shared::new(8, 100, 1, Barrier::detect()).unwrap());
         let slot = shared.slots.acquire();
         let (mut lent, mut expected) = (Vec::new(), Vec::new());
         for len in [24, 25, 70, 30, 100, 350, 20] {

@@ -8,6 +8,7 @@ use crate::arena::{BytePtr, ChunkId, Extent};
 use crate::error::WriteError;
 use crate::shared::Shared;
 use crate::slot::{Lease, Phase, Slot, gate};
+use crate::sync::{SeqCst, fence};
 
 /// Sees to an open gate and, for what fits one chunk, to room in the leased one. Busy.
 pub(crate) fn make_room(
@@ -38,6 +39,13 @@ pub(crate) fn pass_gate(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool
         let seen = slot.gate();
         match seen & gate::STATE {
             gate::OPEN => return true,
+            gate::FENCED => {
+                // In place of the light side of the barrier: busy first, then the gate.
+                fence(SeqCst);
+                if slot.gate() == seen {
+                    return true;
+                }
+            }
             gate::CLOSED | gate::CLOSED_TAKEN => return false,
             gate::TAKEN => {
                 forget(slot, lease);

@@ -56,13 +56,13 @@ impl Owner {
         Owner(shared.slots.acquire())
     }
 
-    fn write(self, shared: &Shared, record: &[u8]) -> Result<(), WriteError> {
+    fn write(self, shared: &Arc<Shared>, record: &[u8]) -> Result<(), WriteError> {
         // SAFETY: the slot lives as long as `shared`, and this thread owns it.
         unsafe { append::write(shared, &*self.0, record) }
     }
 
     /// Writes when the pool has a chunk for it.
-    fn write_soon(self, shared: &Shared, record: &[u8]) {
+    fn write_soon(self, shared: &Arc<Shared>, record: &[u8]) {
         while let Err(error) = self.write(shared, record) {
             assert_eq!(error, WriteError::Full);
             thread::yield_now();

@@ -16,7 +16,7 @@ use crate::stats::{Count, Refused};
 use crate::sync::BarrierWord;
 use crate::sync::{Acquire, AtomicU32, AtomicU64, Barrier, Relaxed, Release};
 
-/// States of a gate, in its three low bits; above them a generation that each SHUT increments, so
+/// States of a gate, in its low byte; above it a generation that each SHUT increments, so
 /// that a gate that was reopened in between is never taken. CLOSED is zero, so that a page of slots
 /// that is wiped reads as closed.
 pub(crate) mod gate {
@@ -30,8 +30,10 @@ pub(crate) mod gate {
     pub(crate) const TAKEN: u64 = 3;
     /// Closed after it was taken: what `current` says is not the owner's.
     pub(crate) const CLOSED_TAKEN: u64 = 4;
-    pub(crate) const STATE: u64 = 7;
-    pub(crate) const GENERATION: u64 = 8;
+    /// As OPEN, where the kernel refuses membarrier: the owner passes a fence and asks once more.
+    pub(crate) const FENCED: u64 = 5;
+    pub(crate) const STATE: u64 = 0xff;
+    pub(crate) const GENERATION: u64 = 0x100;
 
     /// Whether the lease that `current` tells of was revoked.
     pub(super) fn is_taken(gate: u64) -> bool {
@@ -156,8 +158,8 @@ pub(crate) enum View {
 pub(crate) struct Slot {
     /// See [`busy`]. Stored by the owner alone.
     busy: AtomicU32,
-    /// Whether the light side of the barrier is a full fence.
-    fenced: bool,
+    /// The state of an open gate: OPEN or FENCED, as the barrier wants it.
+    open: u64,
     /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT to TAKEN), the owner (SHUT or TAKEN
     /// to OPEN) and the closer (anything to CLOSED).
     gate: AtomicU64,
@@ -189,15 +191,11 @@ unsafe impl Send for Slot {}
 
 impl Slot {
     pub(crate) fn new(barrier: Barrier, next: *const Slot) -> Self {
-        #[cfg(loom)]
-        let _ = barrier;
+        let open = if barrier.is_fence() { gate::FENCED } else { gate::OPEN };
         Slot {
             busy: AtomicU32::new(busy::REST),
-            #[cfg(not(loom))]
-            fenced: barrier.is_fence(),
-            #[cfg(loom)]
-            fenced: false,
-            gate: AtomicU64::new(gate::OPEN),
+            open,
+            gate: AtomicU64::new(open),
             lease: UnsafeCell::new(Lease {
                 at: BytePtr::NONE,
                 room: 0,
@@ -224,14 +222,10 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn enter(&self) {
         self.busy.store(busy::WRITE, Relaxed);
+        // The light side: the store must not sink below the load of the gate; the processor's own
+        // reordering is undone by the membarrier of the other side.
         #[cfg(not(loom))]
-        if self.fenced {
-            crate::sync::fence(crate::sync::SeqCst);
-        } else {
-            // The light side: the store must not sink below the load of the gate; the processor's
-            // own reordering is undone by the membarrier of the other side.
-            crate::sync::compiler_fence(crate::sync::SeqCst);
-        }
+        crate::sync::compiler_fence(crate::sync::SeqCst);
         #[cfg(loom)]
         self.barrier.pass();
     }
@@ -253,7 +247,7 @@ impl Slot {
     /// Owner: opens the gate that was seen as SHUT or TAKEN. Release: who sees it open sees that the
     /// lease that was taken is gone.
     pub(crate) fn reopen(&self, seen: u64) {
-        let open = seen & !gate::STATE | gate::OPEN;
+        let open = seen & !gate::STATE | self.open;
         // A failure means that somebody closed, shut or took it: the owner looks once more.
         let _ = self.gate.compare_exchange(seen, open, Release, Relaxed);
     }
@@ -263,7 +257,7 @@ impl Slot {
         let seen = self.gate.load(Relaxed);
         match seen & gate::STATE {
             gate::SHUT => Some(seen),
-            gate::OPEN => {
+            gate::OPEN | gate::FENCED => {
                 let shut = (seen & !gate::STATE).wrapping_add(gate::GENERATION) | gate::SHUT;
                 // A failure means that it was closed meanwhile.
                 self.gate.compare_exchange(seen, shut, Relaxed, Relaxed).ok().map(|_| shut)

@@ -14,13 +14,18 @@ use crate::message::Message;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::slot::Slot;
+use crate::sync::Arc;
 
 /// Accepts a record or counts the refusal.
 ///
 /// # Safety
 /// The caller is the owner of `slot`, which belongs to `shared`.
 #[inline(always)]
-pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
+pub(crate) unsafe fn write(
+    shared: &Arc<Shared>,
+    slot: &Slot,
+    record: &[u8],
+) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
     let result = unsafe { append::write(shared, slot, record) };
     match result {
@@ -33,7 +38,7 @@ pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Resul
 #[cold]
 #[inline(never)]
 unsafe fn refused(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     slot: &Slot,
     record: &[u8],
     cause: WriteError,
@@ -52,7 +57,7 @@ unsafe fn refused(
 /// # Safety
 /// As `write`.
 pub(crate) unsafe fn write_timeout(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     slot: &Slot,
     record: &[u8],
     timeout: Duration,
@@ -107,7 +112,7 @@ pub(crate) unsafe fn sent<M>(
 /// # Safety
 /// As `write`.
 pub(crate) unsafe fn send(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     slot: &Slot,
     message: Message,
 ) -> Result<Option<Message>, (WriteError, Message)> {
@@ -126,7 +131,7 @@ pub(crate) unsafe fn send(
 /// # Safety
 /// As `write`, also while `format` runs.
 pub(crate) unsafe fn record(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     slot: &Slot,
     format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
@@ -148,7 +153,7 @@ pub(crate) unsafe fn record(
 
 /// Tries again whenever chunks came back. Too long a time for the clock is for ever.
 fn wait(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     attempt: impl Fn() -> Result<(), WriteError>,
     timeout: Duration,
 ) -> Result<(), WriteError> {
