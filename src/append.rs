@@ -7,14 +7,14 @@
 //! A message that is handed over takes the place of its bytes in the chunk, which are not touched:
 //! order, memory bound and accounts are those of a copy.
 
-use crate::arena::MESSAGES_MAX;
+use crate::arena::{Extent, MESSAGES_MAX};
 use crate::chain::{self, Chain};
 use crate::error::WriteError;
 use crate::lease::make_room;
 use crate::message::Message;
 use crate::shared::Shared;
-use crate::slot::{Lease, Slot, gate};
-use crate::sync::{Arc, Release};
+use crate::slot::{Chunk, Lease, Slot, gate};
+use crate::sync::Arc;
 
 /// Accepts a record, or says why not. A refusal is not counted here.
 ///
@@ -31,10 +31,13 @@ pub(crate) unsafe fn write(
     // SAFETY: the lease is the owner's, and no other reference to it is alive: this function and
     // those that it calls are the only ones that make one.
     let lease = unsafe { &mut *slot.lease.get() };
+    let (chunk, extent) = (lease.chunk, lease.chunk.extent());
     // An empty record turns into a huge number, so that one comparison keeps it out too.
-    if slot.gate() & gate::STATE == gate::OPEN && record.len().wrapping_sub(1) < lease.room {
+    if slot.gate() & gate::STATE == gate::OPEN
+        && record.len().wrapping_sub(1) < chunk.end - extent.len()
+    {
         // SAFETY: the gate is open while we are busy, so the chunk is ours, and there is room.
-        unsafe { append(lease, record) };
+        unsafe { append(chunk, extent, record) };
         slot.leave();
         return Ok(());
     }
@@ -43,16 +46,13 @@ pub(crate) unsafe fn write(
 }
 
 /// # Safety
-/// The lease is live, its owner is busy behind an open gate, and `record` fits its room.
+/// The chunk is the caller's, who is busy behind an open gate; `extent` is what it holds, and `record`
+/// fits the rest.
 #[inline(always)]
-unsafe fn append(lease: &mut Lease, record: &[u8]) {
+unsafe fn append(chunk: Chunk, extent: Extent, record: &[u8]) {
     // SAFETY: the caller's promise.
-    lease.at = unsafe { lease.at.put(record) };
-    lease.room -= record.len();
-    lease.extent = lease.extent.plus(record.len());
-    // SAFETY: the word is in the arena, which the caller's `shared` keeps. Release: the bytes come
-    // before it. Pairs with the loads of `Intake` and `Slot::accepted`.
-    unsafe { &*lease.commit }.store(lease.extent.0, Release);
+    unsafe { chunk.base.add(extent.len()).put(record) };
+    chunk.commit(extent, record.len());
 }
 
 /// Whether a message of so many bytes is handed over rather than copied. Four of them fill a chunk;
@@ -97,14 +97,10 @@ pub(crate) unsafe fn send(
 
 /// The message stands for `len` bytes of the chunk, which has room for them. Busy.
 fn hand_over(shared: &Shared, slot: &Slot, lease: &mut Lease, message: Message, len: usize) {
-    let (arena, chunk) = (&shared.arena, slot.current().chunk());
-    arena.place(chunk, lease.messages, message, lease.extent.len());
+    let extent = lease.chunk.extent();
+    shared.arena.place(slot.current().chunk(), lease.messages, message, extent.len());
     lease.messages += 1;
-    lease.room -= len;
-    lease.extent = lease.extent.plus(len);
-    lease.at = arena.at(chunk, lease.extent.len());
-    // SAFETY: as in `append`.
-    unsafe { &*lease.commit }.store(lease.extent.0, Release);
+    lease.chunk.commit(extent, len);
 }
 
 /// All that is not the common case. The owner is busy on entry, and not on return.
@@ -145,7 +141,7 @@ unsafe fn accept(
         return Ok(());
     }
     // SAFETY: the gate was open while we are busy, so the chunk is ours, and there is room.
-    unsafe { append(lease, record) };
+    unsafe { append(lease.chunk, lease.chunk.extent(), record) };
     Ok(())
 }
 

@@ -329,6 +329,16 @@ pub(crate) struct BytePtr(*mut u8);
 impl BytePtr {
     pub(crate) const NONE: BytePtr = BytePtr(std::ptr::null_mut());
 
+    /// The address so many bytes on.
+    ///
+    /// # Safety
+    /// Within the chunk, or at its end.
+    #[inline(always)]
+    pub(crate) unsafe fn add(self, bytes: usize) -> BytePtr {
+        // SAFETY: the caller's promise.
+        BytePtr(unsafe { self.0.add(bytes) })
+    }
+
     /// Copies a record's bytes here and returns the address after them.
     ///
     /// # Safety
@@ -374,6 +384,13 @@ pub(crate) struct BytePtr(*const loom::cell::UnsafeCell<u8>);
 #[cfg(loom)]
 impl BytePtr {
     pub(crate) const NONE: BytePtr = BytePtr(std::ptr::null());
+
+    /// # Safety
+    /// As the real one.
+    pub(crate) unsafe fn add(self, bytes: usize) -> BytePtr {
+        // SAFETY: as the real one.
+        BytePtr(unsafe { self.0.add(bytes) })
+    }
 
     /// # Safety
     /// As the real one.

@@ -51,7 +51,7 @@ impl Chain {
     /// chain's.
     pub(crate) fn adopt(shared: &Shared, slot: &Slot, lease: &mut Lease, len: usize) -> Self {
         let (arena, chunk) = (&shared.arena, slot.current().chunk());
-        lease::forget(slot, lease);
+        lease::forget(slot, lease, Extent::default());
         let (at, room) = (arena.at(chunk, len), arena.size() - len);
         Chain { head: chunk, tail: chunk, chunks: 1, counted: 1, chunk, at, room, len }
     }
@@ -121,7 +121,7 @@ impl Chain {
     fn seal(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
         let arena = &shared.arena;
         slot.add_leased(self.chunks - self.counted);
-        if lease.extent.len() > 0 {
+        if lease.chunk.extent().len() > 0 {
             // The records before this one go before it. An empty chunk may stay.
             lease::seal(shared, slot, lease);
         }

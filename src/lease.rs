@@ -4,10 +4,10 @@
 //! worker is awake. Nothing here waits. Everything here is the owner's, while busy.
 //! Refuses: a chunk when none is free, everything after `close`.
 
-use crate::arena::{BytePtr, ChunkId, Extent};
+use crate::arena::{ChunkId, Extent};
 use crate::error::WriteError;
 use crate::shared::Shared;
-use crate::slot::{Lease, Phase, Slot, gate};
+use crate::slot::{Chunk, Lease, Phase, Slot, gate};
 use crate::sync::{SeqCst, fence};
 
 /// Sees to an open gate and, for what fits one chunk, to room in the leased one. Busy.
@@ -30,7 +30,7 @@ pub(crate) fn make_room(
         return Err(WriteError::TooLarge);
     }
     // The gate may have been the only hindrance.
-    if len > lease.room && len <= size { swap(shared, slot, lease) } else { Ok(()) }
+    if len > lease.chunk.room() && len <= size { swap(shared, slot, lease) } else { Ok(()) }
 }
 
 /// Sees to an open gate while busy; `false` once it is closed.
@@ -48,7 +48,7 @@ pub(crate) fn pass_gate(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool
             }
             gate::CLOSED | gate::CLOSED_TAKEN => return false,
             gate::TAKEN => {
-                forget(slot, lease);
+                forget(slot, lease, slot.revoked());
                 slot.reopen(seen);
             }
             _ => {
@@ -93,10 +93,8 @@ pub(crate) fn pop(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<Chu
 /// Makes a chunk the leased one, in place of none.
 pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: ChunkId) {
     lease.home = home(shared, lease);
-    lease.at = shared.arena.at(chunk, 0);
-    lease.room = shared.arena.size();
-    lease.extent = Extent::default();
-    lease.commit = shared.arena.commit_word(chunk);
+    let arena = &shared.arena;
+    lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
     slot.set_current(slot.current().live(chunk, lease.home));
     // A worker that sleeps must know that it has a producer now; see `Bell::lie_down`.
     shared.desks[lease.home].bell.ring();
@@ -110,28 +108,25 @@ pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
     }
     // Before the push: a worker that has taken the chunk never sees it as live again.
     slot.set_current(before.swapping());
-    end(slot, lease);
+    end(slot, lease, lease.chunk.extent());
     deliver(shared, before.home(), before.chunk(), 1);
     // After the push: a worker that sees the slot without the chunk finds it in its inbox.
     slot.set_current(before.idle());
 }
 
 /// Adds what was leased to the totals. In phase Swapping.
-fn end(slot: &Slot, lease: &mut Lease) {
-    slot.add_sealed(lease.extent.count());
-    lease.room = 0;
+fn end(slot: &Slot, lease: &mut Lease, extent: Extent) {
+    slot.add_sealed(extent.count());
     lease.messages = 0;
-    lease.at = BytePtr::NONE;
-    lease.extent = Extent::default();
-    lease.commit = std::ptr::null();
+    lease.chunk = slot.no_chunk();
 }
 
-/// Ends a lease without sealing the chunk: it was revoked, and is its worker's already, or somebody
-/// else's by now; or nothing is committed to it, and the owner has other plans.
-pub(crate) fn forget(slot: &Slot, lease: &mut Lease) {
+/// Ends a lease without sealing the chunk, of which `extent` is committed: it was revoked, and is its
+/// worker's already, or somebody else's by now; or it is empty, and the owner has other plans.
+pub(crate) fn forget(slot: &Slot, lease: &mut Lease, extent: Extent) {
     let before = slot.current();
     slot.set_current(before.swapping());
-    end(slot, lease);
+    end(slot, lease, extent);
     slot.set_current(before.idle());
 }
 

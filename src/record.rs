@@ -15,8 +15,7 @@ use crate::chain::Chain;
 use crate::error::WriteError;
 use crate::lease;
 use crate::shared::Shared;
-use crate::slot::{Lease, Slot};
-use crate::sync::Release;
+use crate::slot::{Chunk, Lease, Slot};
 
 /// A record that is being formatted; see [`BufferedWriter::record`](crate::BufferedWriter::record).
 ///
@@ -33,8 +32,8 @@ pub struct Record<'a> {
     room: usize,
     /// Bytes formatted.
     len: usize,
-    /// The lease's room without this record.
-    room_before: usize,
+    /// The leased chunk, which the lease does not show meanwhile.
+    chunk: Chunk,
     chain: Option<Chain>,
     refused: Option<WriteError>,
     is_over: bool,
@@ -52,23 +51,31 @@ impl<'a> Record<'a> {
         // `append` and this file make end before any foreign code runs.
         let lease = unsafe { &mut *slot.lease.get() };
         let result = lease::make_room(shared, slot, lease, 1);
-        lease.is_recording = result.is_ok();
-        let (at, room) = (lease.at, lease.room);
-        if result.is_ok() {
-            lease.room = 0;
-        }
-        lease.end_write(slot);
-        result.map(|()| Record {
+        let mut record = Record {
             shared,
             slot,
-            at,
-            room,
+            at: BytePtr::NONE,
+            room: 0,
             len: 0,
-            room_before: room,
+            chunk: slot.no_chunk(),
             chain: None,
-            refused: None,
-            is_over: false,
-        })
+            refused: result.err(),
+            is_over: result.is_err(),
+        };
+        if result.is_ok() {
+            record.hide_chunk(lease);
+            record.room = record.chunk.room();
+            // SAFETY: within the chunk.
+            record.at = unsafe { record.chunk.base.add(record.chunk.end - record.room) };
+        }
+        lease.end_write(slot);
+        result.map(|()| record)
+    }
+
+    /// Begins, or goes on, with foreign code.
+    fn hide_chunk(&mut self, lease: &mut Lease) {
+        self.chunk = std::mem::replace(&mut lease.chunk, self.slot.no_chunk());
+        lease.is_recording = true;
     }
 
     /// Bytes formatted so far.
@@ -97,11 +104,13 @@ impl<'a> Record<'a> {
         self.slot.enter();
         // SAFETY: as in `begin`.
         let lease = unsafe { &mut *self.slot.lease.get() };
+        lease.chunk = self.chunk;
         let result = if lease::pass_gate(self.shared, self.slot, lease) {
             self.put_elsewhere(lease, bytes)
         } else {
             Err(WriteError::Closed)
         };
+        self.hide_chunk(lease);
         lease.end_write(self.slot);
         if let Err(cause) = result {
             self.refused = Some(cause);
@@ -130,14 +139,12 @@ impl<'a> Record<'a> {
             self.chain = Some(chain);
             grown?;
         } else {
-            let popped = lease::pop(shared, self.slot, lease);
-            let chunk = popped.inspect_err(|_| self.room_before = 0)?;
+            let chunk = lease::pop(shared, self.slot, lease)?;
             // SAFETY: the record's bytes, which we wrote. Before the old chunk is sealed: it may be
             // another's then.
-            let at = unsafe { arena.at(chunk, 0).copy(lease.at, self.len) };
+            let at = unsafe { arena.at(chunk, 0).copy(self.begin_at(), self.len) };
             lease::seal(shared, self.slot, lease);
             lease::begin(shared, self.slot, lease, chunk);
-            self.room_before = std::mem::take(&mut lease.room);
             // SAFETY: all of the record fits one chunk.
             self.at = unsafe { at.put(bytes) };
             self.room = size - self.len - bytes.len();
@@ -150,16 +157,19 @@ impl<'a> Record<'a> {
     fn begin_chain(&mut self, lease: &mut Lease, chunks: u32) -> Result<Chain, WriteError> {
         let (shared, slot) = (self.shared, self.slot);
         self.room = 0;
-        if lease.extent.len() == 0 {
-            self.room_before = 0;
+        if lease.chunk.extent().len() == 0 {
             return Ok(Chain::adopt(shared, slot, lease, self.len));
         }
-        let leased = Chain::lease(shared, slot, lease, chunks);
-        // Without one, the leased chunk was sealed.
-        let mut chain = leased.inspect_err(|_| self.room_before = 0)?;
-        // SAFETY: the record's bytes, which we wrote; they are less than a chunk.
-        unsafe { chain.copy(lease.at, self.len) };
+        let mut chain = Chain::lease(shared, slot, lease, chunks)?;
+        // SAFETY: the record's bytes, which we wrote; they are at most a chunk.
+        unsafe { chain.copy(self.begin_at(), self.len) };
         Ok(chain)
+    }
+
+    /// Where the record begins, while it is in the leased chunk.
+    fn begin_at(&self) -> BytePtr {
+        // SAFETY: it begins where nothing is committed yet.
+        unsafe { self.chunk.base.add(self.chunk.extent().len()) }
     }
 
     /// Ends the record: accepted as a whole, or not at all.
@@ -173,6 +183,7 @@ impl<'a> Record<'a> {
         self.slot.enter();
         // SAFETY: as in `begin`.
         let lease = unsafe { &mut *self.slot.lease.get() };
+        lease.chunk = self.chunk;
         let result = complete.and_then(|()| {
             let open = lease::pass_gate(self.shared, self.slot, lease);
             if open { Ok(()) } else { Err(WriteError::Closed) }
@@ -186,16 +197,11 @@ impl<'a> Record<'a> {
     fn leave(&mut self, lease: &mut Lease, commit: bool) {
         self.is_over = true;
         lease.is_recording = false;
-        lease.room = self.room_before;
         match self.chain.take() {
             Some(chain) if commit => chain.commit(self.shared, self.slot, lease),
             Some(chain) => chain.give_up(self.shared, self.slot, lease),
             None if commit && self.len > 0 => {
-                (lease.at, lease.room) = (self.at, self.room);
-                lease.extent = lease.extent.plus(self.len);
-                // SAFETY: the word is in the arena, which `shared` keeps. Release: the bytes come
-                // before it. Pairs with the loads of `Intake` and `Slot::accepted`.
-                unsafe { &*lease.commit }.store(lease.extent.0, Release);
+                lease.chunk.commit(lease.chunk.extent(), self.len);
             }
             None => {}
         }
@@ -241,6 +247,7 @@ impl Drop for Record<'_> {
         self.slot.enter();
         // SAFETY: as in `begin`.
         let lease = unsafe { &mut *self.slot.lease.get() };
+        lease.chunk = self.chunk;
         self.leave(lease, false);
         self.slot.add_refused(WriteError::Format, self.len);
     }

@@ -112,24 +112,56 @@ impl Current {
     }
 }
 
-/// What only the owner knows and writes: where the next record goes.
+/// What only the owner knows and writes: where records go.
 pub(crate) struct Lease {
-    /// Address of the next record.
-    pub(crate) at: BytePtr,
-    /// Bytes left in the chunk; zero without one.
-    pub(crate) room: usize,
-    /// What the chunk's commit word is.
-    pub(crate) extent: Extent,
-    /// The chunk's commit word; dangling without a chunk.
-    pub(crate) commit: *const AtomicU64,
+    /// The leased chunk; [`Slot::no_chunk`] without one, and while a record is being formatted.
+    pub(crate) chunk: Chunk,
     /// Worker of the last lease.
     pub(crate) home: usize,
     /// What that worker had freed by then.
     pub(crate) freed: u64,
     /// Messages that stand in the chunk.
     pub(crate) messages: usize,
-    /// A record is being formatted beyond what is committed; `room` is zero meanwhile.
+    /// A record is being formatted beyond what is committed.
     pub(crate) is_recording: bool,
+}
+
+/// A chunk as its leaseholder sees it. How much of it is in use, only the commit word says: each store
+/// that is saved shows in what a write costs.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk {
+    /// Its first byte.
+    pub(crate) base: BytePtr,
+    /// Its length; zero for no chunk.
+    pub(crate) end: usize,
+    /// Its commit word; never dangling, but a word that stays zero for no chunk.
+    commit: *const AtomicU64,
+}
+
+impl Chunk {
+    pub(crate) fn new(base: BytePtr, end: usize, commit: &AtomicU64) -> Self {
+        Chunk { base, end, commit }
+    }
+
+    /// What is committed.
+    #[inline(always)]
+    pub(crate) fn extent(&self) -> Extent {
+        // SAFETY: the word is in the arena or in the slot; who has the chunk, has both.
+        Extent(unsafe { &*self.commit }.load(Relaxed))
+    }
+
+    /// Bytes left.
+    pub(crate) fn room(&self) -> usize {
+        self.end - self.extent().len()
+    }
+
+    /// Commits one record more, of `len` bytes, which are there.
+    #[inline(always)]
+    pub(crate) fn commit(&self, before: Extent, len: usize) {
+        // SAFETY: as above. Release: the bytes come before it. Pairs with the loads of `Intake` and
+        // `Slot::accepted`.
+        unsafe { &*self.commit }.store(before.plus(len).0, Release);
+    }
 }
 
 impl Lease {
@@ -164,6 +196,8 @@ pub(crate) struct Slot {
     /// to OPEN) and the closer (anything to CLOSED).
     gate: AtomicU64,
     pub(crate) lease: UnsafeCell<Lease>,
+    /// Commit word of no chunk: nothing is ever committed to it.
+    zero: AtomicU64,
 
     /// See [`Current`]. Stored by the owner alone.
     current: AtomicU64,
@@ -190,22 +224,22 @@ unsafe impl Sync for Slot {}
 unsafe impl Send for Slot {}
 
 impl Slot {
-    pub(crate) fn new(barrier: Barrier, next: *const Slot) -> Self {
+    /// A slot of its own, to be freed by `Box::from_raw`.
+    pub(crate) fn leak(barrier: Barrier, next: *const Slot) -> *mut Self {
         let open = if barrier.is_fence() { gate::FENCED } else { gate::OPEN };
-        Slot {
+        let slot = Box::into_raw(Box::new(Slot {
             busy: AtomicU32::new(busy::REST),
             open,
             gate: AtomicU64::new(open),
             lease: UnsafeCell::new(Lease {
-                at: BytePtr::NONE,
-                room: 0,
-                extent: Extent::default(),
-                commit: std::ptr::null(),
+                // Not for long: see below.
+                chunk: Chunk { base: BytePtr::NONE, end: 0, commit: std::ptr::null() },
                 home: 0,
                 freed: 0,
                 messages: 0,
                 is_recording: false,
             }),
+            zero: AtomicU64::new(0),
             current: AtomicU64::new(0),
             revoked: AtomicU64::new(0),
             sealed_records: AtomicU64::new(0),
@@ -215,7 +249,15 @@ impl Slot {
             next,
             #[cfg(loom)]
             barrier: BarrierWord::new(),
-        }
+        }));
+        // SAFETY: just made, nobody else has it.
+        unsafe { (*(*slot).lease.get()).chunk = (*slot).no_chunk() };
+        slot
+    }
+
+    /// What a lease without a chunk has.
+    pub(crate) fn no_chunk(&self) -> Chunk {
+        Chunk::new(BytePtr::NONE, 0, &self.zero)
     }
 
     /// Owner: begins a write. The gate is loaded after this.
@@ -273,6 +315,13 @@ impl Slot {
         let taken = shut & !gate::STATE | gate::TAKEN;
         // Release: pairs with the loads of `accepted`.
         self.gate.compare_exchange(shut, taken, Release, Relaxed).is_ok()
+    }
+
+    /// Owner, who has seen the gate as TAKEN: what its chunk held by then.
+    pub(crate) fn revoked(&self) -> Extent {
+        // Acquire: pairs with the Release of `take`, also where the gate was closed since.
+        self.gate.load(Acquire);
+        Extent(self.revoked.load(Relaxed))
     }
 
     /// Closer: closes the gate for ever.

@@ -44,11 +44,11 @@ impl Slots {
         if let Some(slot) = idle.slots.pop() {
             return slot;
         }
-        let slot = Box::new(Slot::new(self.barrier, self.head.load(Relaxed)));
+        let slot = Slot::leak(self.barrier, self.head.load(Relaxed));
         if idle.closed {
-            slot.close();
+            // SAFETY: just made.
+            unsafe { &*slot }.close();
         }
-        let slot = Box::into_raw(slot);
         // Pairs with the load of `iter`; the lock orders registrations.
         self.head.store(slot, Release);
         slot
@@ -117,7 +117,7 @@ impl Drop for Slots {
     fn drop(&mut self) {
         let mut at = self.head.load(Acquire);
         while !at.is_null() {
-            // SAFETY: made by `Box::into_raw`, each once in the list; nobody has a slot of a list
+            // SAFETY: made by `Slot::leak`, each once in the list; nobody has a slot of a list
             // that nobody holds.
             let slot = unsafe { Box::from_raw(at) };
             at = slot.next.cast_mut();
