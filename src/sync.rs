@@ -39,9 +39,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// Light side: the compiler only. Heavy side: membarrier(PRIVATE_EXPEDITED).
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, bufferedwriter_portable)))]
     Membarrier,
-    /// A full fence on both sides, where the kernel refuses membarrier.
+    /// A full fence on both sides, where the kernel refuses membarrier or must not be asked.
     #[cfg(not(loom))]
     Fence,
     /// loom knows no compiler fences; see [`BarrierWord`].
@@ -51,7 +51,14 @@ pub(crate) enum Barrier {
 
 #[cfg(not(loom))]
 impl Barrier {
+    /// The plain fence: membarrier is never called.
+    #[cfg(bufferedwriter_portable)]
+    pub(crate) fn detect() -> Self {
+        Barrier::Fence
+    }
+
     /// Registers the process for membarrier; the plain fence where that is refused.
+    #[cfg(not(bufferedwriter_portable))]
     pub(crate) fn detect() -> Self {
         use rustix::thread::{MembarrierCommand, membarrier};
         match membarrier(MembarrierCommand::RegisterPrivateExpedited) {
@@ -68,9 +75,10 @@ impl Barrier {
     /// The heavy side: after it, each producer either has seen the gates stored before, or its
     /// `busy` is seen by the loads after.
     pub(crate) fn heavy(self) {
-        use rustix::thread::{MembarrierCommand, membarrier};
         fence(SeqCst);
+        #[cfg(not(bufferedwriter_portable))]
         if self == Barrier::Membarrier {
+            use rustix::thread::{MembarrierCommand, membarrier};
             // Registered, it fails only if somebody forbids it later (seccomp), or for a moment
             // without memory. Then time stands in for it: what a processor has stored is visible
             // to all others within microseconds, and an interrupt comes in between too.
