@@ -1,13 +1,16 @@
 //! All chunks of a writer: one mapping of headers and bytes, touched page by page as it is used.
 //!
 //! Guarantees: a chunk's bytes and header stay where they are as long as the arena lives; two
-//! chunks share no cache line. Refuses: sizes that overflow the address space. Never blocks.
+//! chunks share no cache line; messages that nobody took out are dropped with the arena.
+//! Refuses: sizes that overflow the address space. Never blocks.
 
 #[cfg(not(loom))]
 use std::io;
+use std::ops::Range;
 
+use crate::message::{Head, Message};
 use crate::stats::Count;
-use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release};
+use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
@@ -15,6 +18,8 @@ pub(crate) type ChunkId = u32;
 /// One cache line per header, so that the live word of one producer is not the neighbour's too.
 const LINE: usize = 64;
 const PAGE: usize = 4096;
+/// Messages of one chunk at most: each has at least a quarter of its bytes.
+pub(crate) const MESSAGES_MAX: usize = 4;
 
 /// Bytes of a mapping for so many chunks of so many bytes; `None` beyond the address space.
 pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
@@ -74,12 +79,19 @@ pub(crate) struct Header {
     /// Second chunk of a record that is larger than one chunk, plus one; zero = the chunk stands
     /// alone. Stored before the push to an inbox, read after the take.
     chain: AtomicU32,
+    /// Messages that stand in the chunk in place of bytes of their length, in ascending order.
+    /// Stored by the leaseholder before it commits them; taken out by the home worker once a file
+    /// has them; all null when the chunk is free.
+    messages: [AtomicPtr<Head>; MESSAGES_MAX],
 }
 
 /// The chunks.
 pub(crate) struct Arena {
     chunks: u32,
     size: usize,
+    /// One once a message was handed over: only then the headers are searched for some at the end.
+    /// Stored once, so that callers share a line that does not change.
+    has_messages: AtomicU32,
     #[cfg(not(loom))]
     map: std::ptr::NonNull<u8>,
     #[cfg(loom)]
@@ -99,7 +111,7 @@ impl Arena {
         // SAFETY: a new private mapping at an address of the kernel's choice.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = std::ptr::NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Arena { chunks, size, map })
+        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map })
     }
 
     #[cfg(loom)]
@@ -109,9 +121,11 @@ impl Arena {
             taken: AtomicU64::new(0),
             link: AtomicU32::new(0),
             chain: AtomicU32::new(0),
+            messages: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
         };
         let bytes = (0..chunks as usize * size).map(|_| loom::cell::UnsafeCell::new(0)).collect();
-        Ok(Arena { chunks, size, headers: (0..chunks).map(header).collect(), bytes })
+        let headers = (0..chunks).map(header).collect();
+        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), headers, bytes })
     }
 
     /// Number of chunks, and the mark for "none".
@@ -187,6 +201,61 @@ impl Arena {
         self.header(head).chain.store(second + 1, Relaxed);
     }
 
+    /// Leaseholder: puts a message in the place of the chunk's bytes from `offset` on, before it
+    /// commits them; `index` counts the messages of the lease.
+    pub(crate) fn place(&self, chunk: ChunkId, index: usize, message: Message, offset: usize) {
+        if self.has_messages.load(Relaxed) == 0 {
+            self.has_messages.store(1, Relaxed);
+        }
+        // Pairs with the loads of `each_run` and `drop_messages`: a worker may look at the message
+        // before it is committed, to find that it is not its turn.
+        self.header(chunk).messages[index].store(message.into_raw(offset), Release);
+    }
+
+    /// Committed bytes of a chunk in their order: its own, and those of messages.
+    ///
+    /// # Safety
+    /// The bytes are committed; the chunk is not freed and its messages stay during `'a`.
+    #[allow(clippy::useless_conversion, reason = "loom has another type of bytes")]
+    pub(crate) unsafe fn each_run<'a>(
+        &self,
+        chunk: ChunkId,
+        range: Range<usize>,
+        mut each: impl FnMut(Bytes<'a>),
+    ) {
+        let mut from = range.start;
+        let own = |from: usize, to: usize, each: &mut dyn FnMut(Bytes<'a>)| {
+            if from < to {
+                // SAFETY: the caller's promise.
+                each(unsafe { self.at(chunk, from).get(to - from) }.into());
+            }
+        };
+        for message in &self.header(chunk).messages {
+            // SAFETY: a message that is there is alive, the caller's promise.
+            let Some(message) = (unsafe { message.load(Acquire).as_ref() }) else { continue };
+            if range.contains(&message.offset()) {
+                own(from, message.offset(), &mut each);
+                // SAFETY: as above.
+                each(unsafe { message.bytes() }.into());
+                from = message.offset() + message.len();
+            }
+        }
+        own(from, range.end, &mut each);
+    }
+
+    /// Home worker: drops the messages that stand in this part of a chunk, which a file has.
+    pub(crate) fn drop_messages(&self, chunk: ChunkId, range: Range<usize>) {
+        for message in &self.header(chunk).messages {
+            let head = message.load(Acquire);
+            // SAFETY: only this takes messages out, so one that is there is alive.
+            if unsafe { head.as_ref() }.is_some_and(|head| range.contains(&head.offset())) {
+                message.store(std::ptr::null_mut(), Relaxed);
+                // SAFETY: it was there, so nobody has taken it out before.
+                drop(unsafe { Message::from_raw(head) });
+            }
+        }
+    }
+
     /// Address of a byte of a chunk; `offset` is at most the size.
     #[cfg(not(loom))]
     #[inline]
@@ -206,9 +275,29 @@ impl Arena {
     }
 }
 
+impl Arena {
+    /// Messages that no worker took: of chunks that were given up with the writer.
+    fn drop_all_messages(&self) {
+        if self.has_messages.load(Relaxed) == 0 {
+            return;
+        }
+        for chunk in 0..self.chunks {
+            self.drop_messages(chunk, 0..usize::MAX);
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.drop_all_messages();
+    }
+}
+
 #[cfg(not(loom))]
 impl Drop for Arena {
     fn drop(&mut self) {
+        self.drop_all_messages();
         if let Some(len) = bytes(self.chunks as usize, self.size) {
             // SAFETY: exactly the mapping that `new` made; nobody has a reference into it any
             // more, since all of them are bound to a handle or a worker, which own the arena.
@@ -223,6 +312,13 @@ impl Drop for Arena {
 unsafe impl Send for Arena {}
 // SAFETY: as above.
 unsafe impl Sync for Arena {}
+
+/// Committed bytes.
+#[cfg(not(loom))]
+pub(crate) type Bytes<'a> = &'a [u8];
+/// loom's cells have no slice.
+#[cfg(loom)]
+pub(crate) type Bytes<'a> = std::borrow::Cow<'a, [u8]>;
 
 /// Address of a byte in the arena.
 #[cfg(not(loom))]
@@ -244,6 +340,19 @@ impl BytePtr {
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0, bytes.len());
             BytePtr(self.0.add(bytes.len()))
+        }
+    }
+
+    /// Copies bytes from another chunk here and returns the address after them.
+    ///
+    /// # Safety
+    /// The caller has the lease of both chunks and wrote the bytes; they fit between here and the
+    /// end.
+    pub(crate) unsafe fn copy(self, from: BytePtr, len: usize) -> BytePtr {
+        // SAFETY: the caller's promise; two chunks do not overlap.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from.0, self.0, len);
+            BytePtr(self.0.add(len))
         }
     }
 
@@ -275,6 +384,13 @@ impl BytePtr {
         }
         // SAFETY: at most one past the end of the chunk.
         BytePtr(unsafe { self.0.add(bytes.len()) })
+    }
+
+    /// # Safety
+    /// As the real one.
+    pub(crate) unsafe fn copy(self, from: BytePtr, len: usize) -> BytePtr {
+        // SAFETY: as the real one.
+        unsafe { self.put(&from.get(len)) }
     }
 
     /// # Safety

@@ -104,6 +104,8 @@ pub enum WriteError {
     TooLarge,
     /// The writer is closed.
     Closed,
+    /// The formatter that was given to [`record`](crate::BufferedWriter::record) returned an error.
+    Format,
 }
 
 impl fmt::Display for WriteError {
@@ -112,11 +114,58 @@ impl fmt::Display for WriteError {
             WriteError::Full => "no memory is free for the record, the workers are behind",
             WriteError::TooLarge => "the record is larger than the writer's memory",
             WriteError::Closed => "the writer is closed",
+            WriteError::Format => "the record's formatter returned an error",
         })
     }
 }
 
 impl std::error::Error for WriteError {}
+
+/// `Full` becomes `WouldBlock`, `TooLarge` `InvalidInput`, `Closed` `BrokenPipe`, `Format` `Other`.
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        let kind = match error {
+            WriteError::Full => io::ErrorKind::WouldBlock,
+            WriteError::TooLarge => io::ErrorKind::InvalidInput,
+            WriteError::Closed => io::ErrorKind::BrokenPipe,
+            WriteError::Format => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A message that was refused, and why. It was not dropped: it is in here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<M> {
+    pub(crate) kind: WriteError,
+    pub(crate) message: M,
+}
+
+impl<M> SendError<M> {
+    /// Why it was refused.
+    pub fn kind(&self) -> WriteError {
+        self.kind
+    }
+
+    /// The message, as it was.
+    pub fn into_inner(self) -> M {
+        self.message
+    }
+}
+
+impl<M> fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl<M> fmt::Display for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl<M> std::error::Error for SendError<M> {}
 
 /// Why [`flush`](crate::BufferedWriter::flush) can't say that everything is visible. What is not
 /// counted as lost stays accepted, and the workers keep trying.
@@ -130,6 +179,8 @@ pub enum FlushError {
     Io(Error),
     /// The writer is closed.
     Closed,
+    /// Called on a thread of the writer's own, by the `Drop` of a message: it would wait for itself.
+    OnWorker,
 }
 
 impl fmt::Display for FlushError {
@@ -138,6 +189,7 @@ impl fmt::Display for FlushError {
             FlushError::TimedOut => f.write_str("flush: the disk did not answer in time"),
             FlushError::Io(error) => write!(f, "flush: {error}"),
             FlushError::Closed => f.write_str("flush: the writer is closed"),
+            FlushError::OnWorker => f.write_str("flush: called on a worker of the writer"),
         }
     }
 }

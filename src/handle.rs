@@ -2,6 +2,7 @@
 //!
 //! Guarantees: the drop of the last handle closes the writer. Nothing here is on the hot path.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
 use crate::output::{Output, Target};
 use crate::publish;
-use crate::report::{CloseError, Report};
+use crate::report::{CloseError, Reason, Report};
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::state::StateFile;
@@ -27,6 +28,11 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// How much longer than its deadline a close may take, for workers that were given up to clean up.
 const GRACE: Duration = Duration::from_millis(10);
 
+thread_local! {
+    /// The writer whose worker this thread is; zero for all others.
+    static WORKS_FOR: Cell<u64> = const { Cell::new(0) };
+}
+
 /// A writer, as its handles see it.
 pub(crate) struct Handle {
     pub(crate) id: u64,
@@ -35,9 +41,11 @@ pub(crate) struct Handle {
     ledgers: Vec<Arc<Ledger>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     target: Arc<Target>,
-    state: Mutex<StateFile>,
+    state: Arc<Mutex<StateFile>>,
     drop_timeout: Duration,
     memory_bound: usize,
+    /// Another thread closes, or nobody.
+    is_handed_on: bool,
 }
 
 impl Handle {
@@ -72,9 +80,10 @@ impl Handle {
             ledgers: (0..config.workers).map(|_| Arc::default()).collect(),
             threads: Mutex::new(Vec::with_capacity(config.workers)),
             target: Arc::new(target),
-            state: Mutex::new(state),
+            state: Arc::new(Mutex::new(state)),
             drop_timeout: config.drop_timeout,
             memory_bound,
+            is_handed_on: false,
         };
         // An error from here on drops the handle, which ends the workers that run already.
         handle.start(age_max).inspect_err(|_| handle.excuse_missing())?;
@@ -82,7 +91,7 @@ impl Handle {
     }
 
     fn start(&self, age_max: Option<Duration>) -> Result<(), Error> {
-        let mut threads = lock(&self.threads);
+        let (id, mut threads) = (self.id, lock(&self.threads));
         for (me, (ledger, state)) in self.ledgers.iter().zip(lock(&self.state).slots()?).enumerate()
         {
             let (shared, target) = (self.shared.clone(), self.target.clone());
@@ -91,7 +100,10 @@ impl Handle {
             let worker = Worker::new(me, shared, control, ledger, output, age_max);
             let thread = thread::Builder::new()
                 .name(format!("bw-{me}"))
-                .spawn(|| worker.run())
+                .spawn(move || {
+                    WORKS_FOR.set(id);
+                    worker.run();
+                })
                 .map_err(|e| Error::io("start a worker for", &self.target.path, e))?;
             self.shared.desks[me].bell.hang(thread.thread().clone());
             threads.push(thread);
@@ -110,8 +122,21 @@ impl Handle {
         self.target.temp.clone()
     }
 
+    /// Whether this is a thread of the writer's own, which must not wait for the workers.
+    fn is_own_worker(&self) -> bool {
+        WORKS_FOR.get() == self.id
+    }
+
+    /// How long a caller on this thread may wait for memory.
+    pub(crate) fn patience(&self, timeout: Duration) -> Duration {
+        if self.is_own_worker() { Duration::ZERO } else { timeout }
+    }
+
     /// Publishes what was accepted before.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        if self.is_own_worker() {
+            return Err(FlushError::OnWorker);
+        }
         if self.shared.slots.is_closed() {
             return Err(FlushError::Closed);
         }
@@ -135,6 +160,9 @@ impl Handle {
     /// Ends the writer. Each caller waits until its own deadline; the first deadline that passes
     /// ends the wait of all, since nobody wants the writer any more.
     pub(crate) fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
+        if self.is_own_worker() {
+            return Err(CloseError { report: Box::new(self.report()), reason: Reason::OnWorker });
+        }
         let deadline = Instant::now().checked_add(timeout);
         self.shared.slots.close();
         self.shared.slots.heavy_barrier();
@@ -167,6 +195,33 @@ impl Handle {
         }
     }
 
+    /// The last handle went with a message that a worker dropped, and a worker can't wait for itself:
+    /// another thread does. If there is none to be had, the workers end when all is written.
+    fn close_elsewhere(&mut self) {
+        self.shared.slots.close();
+        self.shared.slots.heavy_barrier();
+        // No handle is left, so nobody is in a write.
+        self.control.advance(Phase::Draining);
+        self.wake_all();
+        if std::mem::replace(&mut self.is_handed_on, true) {
+            return;
+        }
+        let successor = Handle {
+            id: self.id,
+            shared: self.shared.clone(),
+            control: self.control.clone(),
+            ledgers: std::mem::take(&mut self.ledgers),
+            threads: Mutex::new(std::mem::take(&mut *lock(&self.threads))),
+            target: self.target.clone(),
+            state: self.state.clone(),
+            drop_timeout: self.drop_timeout,
+            memory_bound: self.memory_bound,
+            is_handed_on: true,
+        };
+        // On an error the successor is dropped here.
+        let _ = thread::Builder::new().name("bw-close".into()).spawn(move || drop(successor));
+    }
+
     fn abandon(&self) {
         self.control.advance(Phase::Abandoned);
         self.ledgers.iter().for_each(|ledger| ledger.give_up());
@@ -191,10 +246,8 @@ impl Handle {
         if finished {
             Ok(report)
         } else {
-            Err(CloseError {
-                report: Box::new(report),
-                cause: self.last_error().or_else(|| self.hung()),
-            })
+            let reason = Reason::Deadline(self.last_error().or_else(|| self.hung()));
+            Err(CloseError { report: Box::new(report), reason })
         }
     }
 
@@ -276,7 +329,11 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // The report has no reader; who wants it calls `close`.
-        let _ = self.close(self.drop_timeout);
+        if self.is_own_worker() {
+            self.close_elsewhere();
+        } else {
+            // The report has no reader; who wants it calls `close`.
+            let _ = self.close(self.drop_timeout);
+        }
     }
 }

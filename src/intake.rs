@@ -4,6 +4,8 @@
 //! Guarantees: each committed byte becomes part of exactly one piece; pieces of one producer come
 //! in the order of its writes; nothing here waits for a producer. Touches no file.
 
+use std::ops::Range;
+
 use crate::arena::{Arena, ChunkId, Extent};
 use crate::shared::Shared;
 use crate::slot::{Slot, View};
@@ -24,6 +26,12 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// The bytes of the chunk that it is about. A message that is larger than the chunk makes it
+    /// longer than that.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.from as usize..self.from as usize + self.len as usize
+    }
+
     pub(crate) fn count(&self) -> Count {
         Count::new(u64::from(self.records), u64::from(self.len))
     }
@@ -141,8 +149,8 @@ impl Intake {
         }
         shared.slots.heavy_barrier();
         for (slot, chunk, gate) in shut {
-            // Busy first: zero shows all that was committed, and the swap that was under way.
-            if slot.is_busy() || slot.view(self.me) != View::Live(chunk) {
+            // Rest first: it shows all that was committed, and the swap that was under way.
+            if !slot.is_at_rest() || slot.view(self.me) != View::Live(chunk) {
                 continue;
             }
             let extent = committed(arena, chunk);

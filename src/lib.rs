@@ -8,8 +8,10 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("bufferedwriter supports Linux only, so far");
 
+mod append;
 mod arena;
 mod bell;
+mod chain;
 #[cfg(not(loom))]
 mod config;
 #[cfg(not(loom))]
@@ -25,9 +27,12 @@ mod fs;
 mod handle;
 mod inbox;
 mod intake;
+#[cfg(not(loom))]
+mod io;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
+mod message;
 #[cfg(all(test, loom))]
 mod models;
 #[cfg(not(loom))]
@@ -39,12 +44,14 @@ mod pool;
 mod producer;
 #[cfg(not(loom))]
 mod publish;
+mod record;
 #[cfg(not(loom))]
 mod registry;
 #[cfg(not(loom))]
 mod report;
 mod shared;
 mod slot;
+mod slots;
 #[cfg(not(loom))]
 mod state;
 mod stats;
@@ -58,9 +65,11 @@ mod writer;
 
 #[cfg(not(loom))]
 pub use config::{Config, Sync};
-pub use error::{Error, FlushError, WriteError};
+pub use error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use producer::Producer;
+#[cfg(not(loom))]
+pub use record::Record;
 #[cfg(not(loom))]
 pub use report::{CloseError, Report};
 pub use stats::{Count, Lost, Refused, Stats, WorkerStats};

@@ -8,6 +8,8 @@
 mod accounts;
 mod close;
 mod memory;
+mod messages;
+mod recording;
 mod revocation;
 mod sleep;
 
@@ -15,10 +17,10 @@ use std::sync::atomic::{AtomicU64 as Tally, Ordering::Relaxed as Plain};
 
 use loom::thread;
 
-use crate::arena::Extent;
+use crate::append;
+use crate::arena::{Bytes, Extent};
 use crate::error::WriteError;
 use crate::intake::{Intake, Piece};
-use crate::lease;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::stats::Count;
@@ -56,7 +58,7 @@ impl Owner {
 
     fn write(self, shared: &Shared, record: &[u8]) -> Result<(), WriteError> {
         // SAFETY: the slot lives as long as `shared`, and this thread owns it.
-        unsafe { lease::write(shared, &*self.0, record) }
+        unsafe { append::write(shared, &*self.0, record) }
     }
 
     /// Writes when the pool has a chunk for it.
@@ -113,9 +115,10 @@ impl Worker {
 
     fn put(&mut self, shared: &Shared, pieces: Vec<Piece>) {
         for piece in &pieces {
-            let at = shared.arena.at(piece.chunk, piece.from as usize);
+            let out = |run: Bytes<'_>| self.out.extend_from_slice(&run);
             // SAFETY: a piece is committed and its chunk not freed yet; loom checks it.
-            self.out.extend(unsafe { at.get(piece.len as usize) });
+            unsafe { shared.arena.each_run(piece.chunk, piece.range(), out) };
+            shared.arena.drop_messages(piece.chunk, piece.range());
             self.records += piece.records;
         }
         let last = pieces.iter().filter(|piece| piece.last).map(|piece| piece.chunk);

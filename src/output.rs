@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::path::PathBuf;
 
+use crate::arena::MESSAGES_MAX;
 use crate::config::Sync;
 use crate::error::Error;
 use crate::file::TempFile;
@@ -23,8 +24,10 @@ use crate::sync::Arc;
 
 /// Bytes of one write: beyond this a larger one is not faster.
 const BATCH_BYTES: usize = 1 << 20;
-/// Pieces of one write: what writev(2) takes at once.
-const BATCH_PIECES: usize = 1024;
+/// Slices of one write: what writev(2) takes at once.
+const BATCH_SLICES: usize = 1024;
+/// Slices of one piece at most: its messages, and bytes before, between and after them.
+const RUNS_MAX: usize = 2 * MESSAGES_MAX + 1;
 
 /// Where and how a writer's files are made; the same for all its workers.
 pub(crate) struct Target {
@@ -166,15 +169,15 @@ impl Output {
     fn write_batch(&mut self, intake: &mut Intake) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let room = self.target.file_size.saturating_sub(file.good());
-        let mut slices = Vec::with_capacity(BATCH_PIECES.min(self.queue.len() - self.done));
+        let mut slices = Vec::with_capacity(BATCH_SLICES.min(self.queue.len() - self.done));
         let mut bytes = 0;
         for piece in self.queue.range(self.done..) {
-            let at = self.shared.arena.at(piece.chunk, piece.from as usize);
-            // SAFETY: a piece is committed, and its chunk is freed by `release` only, after the
-            // slices are gone.
-            slices.push(IoSlice::new(unsafe { at.get(piece.len as usize) }));
+            let slice = |bytes| slices.push(IoSlice::new(bytes));
+            // SAFETY: a piece is committed, and its chunk and messages go in `release` only, after
+            // the slices are gone.
+            unsafe { self.shared.arena.each_run(piece.chunk, piece.range(), slice) };
             bytes += piece.len as usize;
-            let enough = bytes >= BATCH_BYTES || slices.len() >= BATCH_PIECES;
+            let enough = bytes >= BATCH_BYTES || slices.len() + RUNS_MAX > BATCH_SLICES;
             if !piece.split && (enough || bytes as u64 >= room) {
                 break;
             }
@@ -207,11 +210,12 @@ impl Output {
         self.ledger.set_temp_file_bytes(file.good());
     }
 
-    /// Drops the pieces that are done, and frees their chunks.
+    /// Drops the pieces that are done with their messages, and frees their chunks.
     fn release(&mut self, intake: &mut Intake) {
         if self.done == 0 {
             return;
         }
+        self.drop_messages(self.done);
         let done = self.queue.drain(..std::mem::take(&mut self.done));
         let chunks = &mut self.chunks;
         let freed = done.filter(|piece| piece.last).map(|piece| {
@@ -220,6 +224,13 @@ impl Output {
         });
         intake.free(&self.shared, freed);
         self.shared.desks[self.worker].set_backlog(self.chunks);
+    }
+
+    /// Drops the messages of the first pieces. This is foreign code: it may even write to this writer.
+    fn drop_messages(&self, pieces: usize) {
+        for piece in self.queue.range(..pieces) {
+            self.shared.arena.drop_messages(piece.chunk, piece.range());
+        }
     }
 
     /// With `Sync::File`, forces what is in the file to the disk.
@@ -302,10 +313,14 @@ impl Output {
         result
     }
 
-    /// Gives up: nothing becomes visible, and no temp file is left if the disk allows it.
-    pub(crate) fn abandon(&mut self) {
+    /// Gives up: nothing becomes visible, and no temp file is left if the disk allows it. Messages
+    /// are dropped, but for those that a producer is handing over just now: they go with the arena.
+    pub(crate) fn abandon(&mut self, intake: &mut Intake) {
         // The error would have nobody left to hear it.
         let _ = self.remove();
+        let shared = self.shared.clone();
+        intake.close(&shared, |piece| self.push(piece));
+        self.drop_messages(self.queue.len());
     }
 
     fn remove(&mut self) -> Result<(), Error> {

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::WriteError;
+use crate::error::{SendError, WriteError};
 use crate::handle::Handle;
+use crate::record::Record;
 use crate::slot::Slot;
 use crate::submit;
 use crate::sync::Arc;
@@ -57,8 +58,38 @@ impl Producer {
     /// # Errors
     /// The same.
     pub fn write_timeout(&mut self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
+        let timeout = self.handle.patience(timeout);
         // SAFETY: as above.
         unsafe { submit::write_timeout(&self.handle.shared, &*self.slot, record, timeout) }
+    }
+
+    /// Accepts a message that the caller gives away, as
+    /// [`BufferedWriter::send`](crate::BufferedWriter::send).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn send<M>(&mut self, message: M) -> Result<(), SendError<M>>
+    where
+        M: AsRef<[u8]> + Send + 'static,
+    {
+        // SAFETY: as above.
+        let slot = unsafe { &*self.slot };
+        let message = submit::message(message, || slot.add_refused(WriteError::Format, 0));
+        // SAFETY: as above; the message was made of an `M`.
+        unsafe { submit::sent(submit::send(&self.handle.shared, slot, message)) }
+    }
+
+    /// Accepts what `format` writes as one record, as
+    /// [`BufferedWriter::record`](crate::BufferedWriter::record).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn record(
+        &mut self,
+        format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
+    ) -> Result<(), WriteError> {
+        // SAFETY: as above, also while `format` runs.
+        unsafe { submit::record(&self.handle.shared, &*self.slot, format) }
     }
 }
 

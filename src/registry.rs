@@ -6,7 +6,8 @@
 use std::cell::{Cell, RefCell};
 
 use crate::handle::Handle;
-use crate::slot::{Slot, Slots};
+use crate::slot::Slot;
+use crate::slots::Slots;
 use crate::sync::Arc;
 
 thread_local! {
@@ -43,7 +44,8 @@ impl Drop for Entries {
     }
 }
 
-/// Calls `with` with this thread's slot of the writer. `with` must not come back here.
+/// Calls `with` with this thread's slot of the writer. `with` may come back here only while the slot
+/// says that it is recording: then it is not given back either, whatever becomes of the writer.
 #[inline(always)]
 pub(crate) fn with_slot<T>(id: u64, handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
     let cached = CACHE.get();
@@ -58,12 +60,7 @@ pub(crate) fn with_slot<T>(id: u64, handle: &Handle, with: impl FnOnce(&Slot) ->
 #[inline(never)]
 fn with_slot_slow<T>(handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
     if DYING.get() {
-        let slots = &handle.shared.slots;
-        let slot = slots.acquire();
-        // SAFETY: as in `find`. Nothing in `with` unwinds.
-        let result = with(unsafe { &*slot });
-        slots.release(slot);
-        return result;
+        return with(&handle.shared.slots.borrow());
     }
     let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, handle));
     CACHE.set(Cached { id: handle.id, slot });
@@ -77,7 +74,9 @@ fn find(entries: &mut Vec<Entry>, handle: &Handle) -> *const Slot {
     }
     // What is left of closed writers goes when a new one comes. Their slots are given back: who
     // still writes to a closed writer gets the same one again. The cache is set after this.
-    for entry in entries.extract_if(.., |entry| entry.slots.is_closed()) {
+    // SAFETY: the slots of the entries are this thread's.
+    let in_use = |entry: &Entry| unsafe { (*entry.slot).is_recording() };
+    for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
         entry.slots.release(entry.slot);
     }
     let slots = handle.shared.slots.clone();
@@ -95,13 +94,14 @@ mod tests {
     use crate::submit;
     use std::time::Duration;
 
+    fn handle(dir: &TestDir) -> Handle {
+        Handle::new(Config::default().path(dir.path()).temp(dir.path()).workers(1)).unwrap()
+    }
+
     #[test]
     fn a_closed_writer_does_not_grow_with_the_writers_that_come_later() {
         let dir = TestDir::new();
-        let handle = || {
-            let config = Config::default().path(dir.path()).temp(dir.path()).workers(1);
-            Handle::new(config).unwrap()
-        };
+        let handle = || handle(&dir);
         let write = |handle: &Handle| {
             with_slot(handle.id, handle, |slot| {
                 // SAFETY: the slot is this thread's.
@@ -116,5 +116,28 @@ mod tests {
             assert_eq!(write(&closed), Err(WriteError::Closed));
         }
         assert_eq!(closed.shared.slots.iter().count(), 1);
+    }
+
+    /// The formatter of a record closes the writer and makes a new one, for which the list of the
+    /// thread's writers is tidied up.
+    #[test]
+    fn a_slot_in_use_is_not_given_back() {
+        let dir = TestDir::new();
+        let handle = || handle(&dir);
+        let (outer, inner) = (handle(), handle());
+        let result = with_slot(outer.id, &outer, |slot| {
+            let format = |_: &mut crate::record::Record<'_>| {
+                outer.close(Duration::from_secs(60)).unwrap();
+                // SAFETY: the slot is this thread's.
+                with_slot(inner.id, &inner, |slot| unsafe {
+                    submit::write(&inner.shared, slot, b"record").unwrap();
+                });
+                assert!(!std::ptr::eq(slot, outer.shared.slots.acquire()));
+                Ok(())
+            };
+            // SAFETY: the slot is this thread's.
+            unsafe { submit::record(&outer.shared, slot, format) }
+        });
+        assert_eq!(result, Err(WriteError::Closed));
     }
 }

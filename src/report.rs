@@ -24,13 +24,22 @@ pub struct Report {
     pub files: u64,
 }
 
-/// [`close`](crate::BufferedWriter::close) gave up at its deadline. What was not in a visible file
+/// [`close`](crate::BufferedWriter::close) gave up at its deadline: what was not in a visible file
 /// by then is counted as lost and never becomes visible.
 #[derive(Clone, Debug)]
 pub struct CloseError {
     /// Boxed, so that a close that goes well is not the larger for it.
     pub(crate) report: Box<Report>,
-    pub(crate) cause: Option<Error>,
+    pub(crate) reason: Reason,
+}
+
+/// Why a close could not do its work.
+#[derive(Clone, Debug)]
+pub(crate) enum Reason {
+    /// The deadline passed; what held it up, if it is known.
+    Deadline(Option<Error>),
+    /// It was called on a worker's thread. Nothing is closed.
+    OnWorker,
 }
 
 impl CloseError {
@@ -43,9 +52,12 @@ impl CloseError {
 
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reason::Deadline(cause) = &self.reason else {
+            return f.write_str("close: called on a worker of the writer");
+        };
         let lost = self.report.lost.total();
         write!(f, "close: gave up at the deadline, {} records lost", lost.records)?;
-        match &self.cause {
+        match cause {
             Some(cause) => write!(f, ": {cause}"),
             None => Ok(()),
         }
@@ -54,6 +66,9 @@ impl fmt::Display for CloseError {
 
 impl std::error::Error for CloseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+        match &self.reason {
+            Reason::Deadline(Some(cause)) => Some(cause),
+            _ => None,
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::arena::Arena;
 use crate::bell::Bell;
 use crate::inbox::Inbox;
 use crate::pool::Pool;
-use crate::slot::Slots;
+use crate::slots::Slots;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence};
 
 /// The memory of a writer.

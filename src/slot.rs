@@ -14,9 +14,7 @@ use crate::error::WriteError;
 use crate::stats::{Count, Refused};
 #[cfg(loom)]
 use crate::sync::BarrierWord;
-use crate::sync::{
-    Acquire, AtomicPtr, AtomicU32, AtomicU64, Barrier, Mutex, Relaxed, Release, lock,
-};
+use crate::sync::{Acquire, AtomicU32, AtomicU64, Barrier, Relaxed, Release};
 
 /// States of a gate, in its three low bits; above them a generation that each SHUT increments, so
 /// that a gate that was reopened in between is never taken. CLOSED is zero, so that a page of slots
@@ -39,6 +37,17 @@ pub(crate) mod gate {
     pub(super) fn is_taken(gate: u64) -> bool {
         matches!(gate & STATE, TAKEN | CLOSED_TAKEN)
     }
+}
+
+/// What an owner is doing.
+mod busy {
+    /// Nothing.
+    pub(super) const REST: u32 = 0;
+    /// It is in a write, which takes no time: who waits for its end may.
+    pub(super) const WRITE: u32 = 1;
+    /// It formats a record into its chunk: foreign code is running, which may take for ever. Nobody
+    /// waits for it, but the chunk can't be taken.
+    pub(super) const RECORDING: u32 = 2;
 }
 
 /// What a slot leases, in one word, so that no reader sees half of a swap.
@@ -115,6 +124,20 @@ pub(crate) struct Lease {
     pub(crate) home: usize,
     /// What that worker had freed by then.
     pub(crate) freed: u64,
+    /// Messages that stand in the chunk.
+    pub(crate) messages: usize,
+    /// A record is being formatted beyond what is committed; `room` is zero meanwhile.
+    pub(crate) is_recording: bool,
+}
+
+impl Lease {
+    /// Ends a write, or a step of a record that is being formatted.
+    #[inline(always)]
+    pub(crate) fn end_write(&self, slot: &Slot) {
+        let busy = if self.is_recording { busy::RECORDING } else { busy::REST };
+        // Release, so that who sees it sees the whole write.
+        slot.busy.store(busy, Release);
+    }
 }
 
 /// What a worker sees of a slot.
@@ -131,7 +154,7 @@ pub(crate) enum View {
 /// Padded to two lines: the processors of some makers fetch lines in pairs.
 #[repr(C, align(128))]
 pub(crate) struct Slot {
-    /// One while the owner is in a write. Stored by the owner alone.
+    /// See [`busy`]. Stored by the owner alone.
     busy: AtomicU32,
     /// Whether the light side of the barrier is a full fence.
     fenced: bool,
@@ -151,9 +174,9 @@ pub(crate) struct Slot {
     /// Chunks leased in all. Stored by the owner alone.
     leased_chunks: AtomicU64,
     /// Records and bytes refused, by cause. Stored by the owner alone.
-    refused: [[AtomicU64; 2]; 3],
+    refused: [[AtomicU64; 2]; 4],
     /// The slot registered before this one.
-    next: *const Slot,
+    pub(crate) next: *const Slot,
     #[cfg(loom)]
     barrier: BarrierWord,
 }
@@ -165,11 +188,11 @@ unsafe impl Sync for Slot {}
 unsafe impl Send for Slot {}
 
 impl Slot {
-    fn new(barrier: Barrier, next: *const Slot) -> Self {
+    pub(crate) fn new(barrier: Barrier, next: *const Slot) -> Self {
         #[cfg(loom)]
         let _ = barrier;
         Slot {
-            busy: AtomicU32::new(0),
+            busy: AtomicU32::new(busy::REST),
             #[cfg(not(loom))]
             fenced: barrier.is_fence(),
             #[cfg(loom)]
@@ -182,6 +205,8 @@ impl Slot {
                 commit: std::ptr::null(),
                 home: 0,
                 freed: 0,
+                messages: 0,
+                is_recording: false,
             }),
             current: AtomicU64::new(0),
             revoked: AtomicU64::new(0),
@@ -198,7 +223,7 @@ impl Slot {
     /// Owner: begins a write. The gate is loaded after this.
     #[inline(always)]
     pub(crate) fn enter(&self) {
-        self.busy.store(1, Relaxed);
+        self.busy.store(busy::WRITE, Relaxed);
         #[cfg(not(loom))]
         if self.fenced {
             crate::sync::fence(crate::sync::SeqCst);
@@ -211,10 +236,11 @@ impl Slot {
         self.barrier.pass();
     }
 
-    /// Owner: ends a write. Release, so that who sees zero sees the whole write.
+    /// Owner: ends a write, while no record is being formatted. Release, so that who sees zero sees
+    /// the whole write.
     #[inline(always)]
     pub(crate) fn leave(&self) {
-        self.busy.store(0, Release);
+        self.busy.store(busy::REST, Release);
     }
 
     /// The gate, seen by the owner. Relaxed: it guards nothing but the right to go on, and that is
@@ -271,7 +297,21 @@ impl Slot {
     /// Worker or closer, after the barrier: whether the owner is in a write. Acquire, so that
     /// zero shows the whole last write.
     pub(crate) fn is_busy(&self) -> bool {
-        self.busy.load(Acquire) != 0
+        self.busy.load(Acquire) == busy::WRITE
+    }
+
+    /// Home worker, after the barrier: whether the owner makes no use of its chunk. Acquire, as above.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.busy.load(Acquire) == busy::REST
+    }
+
+    /// Whether the owner formats a record just now.
+    ///
+    /// # Safety
+    /// The caller is the owner.
+    pub(crate) unsafe fn is_recording(&self) -> bool {
+        // SAFETY: the lease is the owner's; the reference ends here.
+        unsafe { (*self.lease.get()).is_recording }
     }
 
     /// What the slot leases. Acquire: what was pushed to an inbox before is there.
@@ -327,6 +367,7 @@ impl Slot {
             full: count(WriteError::Full),
             too_large: count(WriteError::TooLarge),
             closed: count(WriteError::Closed),
+            format: count(WriteError::Format),
         }
     }
 
@@ -335,6 +376,7 @@ impl Slot {
             WriteError::Full => 0,
             WriteError::TooLarge => 1,
             WriteError::Closed => 2,
+            WriteError::Format => 3,
         }]
     }
 
@@ -369,97 +411,4 @@ impl Slot {
 /// Counters with one writer need no read-modify-write. Release: see `Slot::accepted`.
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Relaxed) + amount, Release);
-}
-
-/// All slots of a writer. Never shrinks while it lives: slots are given from thread to thread.
-/// Keeps no writer alive: a thread may hold it long after the writer is gone.
-pub(crate) struct Slots {
-    /// The slot registered last; they are linked.
-    head: AtomicPtr<Slot>,
-    barrier: Barrier,
-    idle: Mutex<Idle>,
-}
-
-struct Idle {
-    /// Registered, without an owner.
-    slots: Vec<*const Slot>,
-    /// Set once, before the closer walks the list: later slots are born closed.
-    closed: bool,
-}
-
-// SAFETY: the pointers are to slots of the list, which are Sync and live as long as it.
-unsafe impl Send for Slots {}
-// SAFETY: as above; `idle` is locked.
-unsafe impl Sync for Slots {}
-
-impl Slots {
-    pub(crate) fn new(barrier: Barrier) -> Self {
-        Slots {
-            head: AtomicPtr::new(std::ptr::null_mut()),
-            barrier,
-            idle: Mutex::new(Idle { slots: Vec::new(), closed: false }),
-        }
-    }
-
-    /// A slot for the caller alone, until it gives it back: one that another owner left, with
-    /// whatever it leases, or a new one. It lives as long as `self`.
-    pub(crate) fn acquire(&self) -> *const Slot {
-        let mut idle = lock(&self.idle);
-        if let Some(slot) = idle.slots.pop() {
-            return slot;
-        }
-        let slot = Box::new(Slot::new(self.barrier, self.head.load(Relaxed)));
-        if idle.closed {
-            slot.close();
-        }
-        let slot = Box::into_raw(slot);
-        // Pairs with the load of `iter`; the lock orders registrations.
-        self.head.store(slot, Release);
-        slot
-    }
-
-    /// Takes a slot back for the next one.
-    pub(crate) fn release(&self, slot: *const Slot) {
-        lock(&self.idle).slots.push(slot);
-    }
-
-    /// Closes all gates, those of slots to come too.
-    pub(crate) fn close(&self) {
-        lock(&self.idle).closed = true;
-        self.iter().for_each(Slot::close);
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.idle).closed
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        let mut at = self.head.load(Acquire).cast_const();
-        std::iter::from_fn(move || {
-            // SAFETY: slots are freed in `drop` only, and `&self` keeps that away.
-            let slot = unsafe { at.as_ref() }?;
-            at = slot.next;
-            Some(slot)
-        })
-    }
-
-    /// The heavy side of the barrier, towards all owners.
-    pub(crate) fn heavy_barrier(&self) {
-        #[cfg(not(loom))]
-        self.barrier.heavy();
-        #[cfg(loom)]
-        self.iter().for_each(Slot::pass_barrier);
-    }
-}
-
-impl Drop for Slots {
-    fn drop(&mut self) {
-        let mut at = self.head.load(Acquire);
-        while !at.is_null() {
-            // SAFETY: made by `Box::into_raw`, each once in the list; nobody has a slot of a list
-            // that nobody holds.
-            let slot = unsafe { Box::from_raw(at) };
-            at = slot.next.cast_mut();
-        }
-    }
 }

@@ -68,13 +68,16 @@ pub struct Refused {
     pub too_large: Count,
     /// [`WriteError::Closed`](crate::WriteError::Closed).
     pub closed: Count,
+    /// [`WriteError::Format`](crate::WriteError::Format), also where the formatter, or the `as_ref` of
+    /// a message, panicked; the bytes are those that had been formatted.
+    pub format: Count,
 }
 
 impl Refused {
     /// All causes together.
     #[must_use]
     pub fn total(&self) -> Count {
-        self.full + self.too_large + self.closed
+        self.full + self.too_large + self.closed + self.format
     }
 }
 
@@ -83,6 +86,7 @@ impl AddAssign for Refused {
         self.full += other.full;
         self.too_large += other.too_large;
         self.closed += other.closed;
+        self.format += other.format;
     }
 }
 

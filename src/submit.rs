@@ -1,10 +1,17 @@
 //! A record on its way to the lease: refusals are counted, and who wants to wait, waits here.
+//!
+//! A formatter of `record` that writes to the same writer finds the slot in use by its own record,
+//! and is served through another one. Guarantees: a refusal is counted once, where it is returned.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
+use crate::append;
 use crate::control::wait_on;
-use crate::error::WriteError;
-use crate::lease;
+use crate::error::{SendError, WriteError};
+use crate::message::Message;
+use crate::record::Record;
 use crate::shared::Shared;
 use crate::slot::Slot;
 
@@ -15,11 +22,29 @@ use crate::slot::Slot;
 #[inline(always)]
 pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
-    let result = unsafe { lease::write(shared, slot, record) };
-    if let Err(cause) = result {
-        slot.add_refused(cause, record.len());
+    let result = unsafe { append::write(shared, slot, record) };
+    match result {
+        Ok(()) => Ok(()),
+        // SAFETY: the caller's promise.
+        Err(cause) => unsafe { refused(shared, slot, record, cause) },
     }
-    result
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn refused(
+    shared: &Shared,
+    slot: &Slot,
+    record: &[u8],
+    cause: WriteError,
+) -> Result<(), WriteError> {
+    // SAFETY: the caller's promise.
+    if unsafe { slot.is_recording() } {
+        // SAFETY: the guard's slot is ours, and not recording.
+        return unsafe { write(shared, &shared.slots.borrow(), record) };
+    }
+    slot.add_refused(cause, record.len());
+    Err(cause)
 }
 
 /// Accepts a record, at the latest after `timeout`, or counts the refusal, once.
@@ -33,15 +58,92 @@ pub(crate) unsafe fn write_timeout(
     timeout: Duration,
 ) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
-    let attempt = || unsafe { lease::write(shared, slot, record) };
+    let attempt = || unsafe { append::write(shared, slot, record) };
+    // SAFETY: the caller's promise.
+    if unsafe { slot.is_recording() } {
+        // SAFETY: the guard's slot is ours, and not recording.
+        return unsafe { write_timeout(shared, &shared.slots.borrow(), record, timeout) };
+    }
     let result = match attempt() {
         Err(WriteError::Full) => wait(shared, attempt, timeout),
         result => result,
     };
-    if let Err(cause) = result {
-        slot.add_refused(cause, record.len());
+    result.inspect_err(|&cause| slot.add_refused(cause, record.len()))
+}
+
+/// Takes a message from the caller. If its `as_ref` panics, that is counted and goes on.
+pub(crate) fn message<M>(message: M, count: impl FnOnce()) -> Message
+where
+    M: AsRef<[u8]> + Send + 'static,
+{
+    let caught = catch_unwind(AssertUnwindSafe(|| Message::new(message)));
+    caught.unwrap_or_else(|panic| {
+        count();
+        resume_unwind(panic)
+    })
+}
+
+/// What the caller of `send` hears of it. A message that was copied is dropped here.
+///
+/// # Safety
+/// The message was made of an `M`.
+pub(crate) unsafe fn sent<M>(
+    result: Result<Option<Message>, (WriteError, Message)>,
+) -> Result<(), SendError<M>> {
+    match result {
+        Ok(copied) => {
+            drop(copied);
+            Ok(())
+        }
+        Err((kind, message)) => {
+            // SAFETY: the caller's promise.
+            Err(SendError { kind, message: unsafe { message.into_inner() } })
+        }
     }
-    result
+}
+
+/// Accepts a message or counts the refusal. What was copied comes back, and what was refused.
+///
+/// # Safety
+/// As `write`.
+pub(crate) unsafe fn send(
+    shared: &Shared,
+    slot: &Slot,
+    message: Message,
+) -> Result<Option<Message>, (WriteError, Message)> {
+    // SAFETY: the caller's promise.
+    if unsafe { slot.is_recording() } {
+        // SAFETY: the guard's slot is ours, and not recording.
+        return unsafe { send(shared, &shared.slots.borrow(), message) };
+    }
+    // SAFETY: the caller's promise.
+    let result = unsafe { append::send(shared, slot, message) };
+    result.inspect_err(|(cause, message)| slot.add_refused(*cause, message.bytes().len()))
+}
+
+/// Accepts what `format` writes, as one record, or counts the refusal.
+///
+/// # Safety
+/// As `write`, also while `format` runs.
+pub(crate) unsafe fn record(
+    shared: &Shared,
+    slot: &Slot,
+    format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
+) -> Result<(), WriteError> {
+    // SAFETY: the caller's promise.
+    if unsafe { slot.is_recording() } {
+        // SAFETY: the guard's slot is ours, and not recording.
+        return unsafe { record(shared, &shared.slots.borrow(), format) };
+    }
+    // SAFETY: the caller's promise, and it is not recording.
+    let (bytes, result) = match unsafe { Record::begin(shared, slot) } {
+        Ok(mut record) => {
+            let formatted = format(&mut record);
+            (record.len(), record.end(formatted))
+        }
+        Err(cause) => (0, Err(cause)),
+    };
+    result.inspect_err(|&cause| slot.add_refused(cause, bytes))
 }
 
 /// Tries again whenever chunks came back. Too long a time for the clock is for ever.

@@ -89,7 +89,7 @@ impl Worker {
         loop {
             let asked = self.control.asked();
             if asked.phase == Phase::Abandoned {
-                self.output.abandon();
+                self.output.abandon(&mut self.intake);
                 return self.control.answer_ended(self.me, false);
             }
             let published = self.round(asked);

@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::error::{Error, FlushError, WriteError};
+use crate::error::{Error, FlushError, SendError, WriteError};
 use crate::handle::Handle;
 use crate::producer::Producer;
+use crate::record::Record;
 use crate::registry::with_slot;
 use crate::report::{CloseError, Report};
 use crate::stats::Stats;
@@ -56,8 +57,9 @@ impl BufferedWriter {
     /// accepted and counted nowhere.
     ///
     /// Records of one thread are in ascending order within each file, but for those that destructors
-    /// of its thread-locals write; between threads there is no order. A record is in memory until its buffer is full or due (see [`Config::forced`] and
-    /// [`Config::file_age`]), or until [`flush`](Self::flush).
+    /// of its thread-locals write; between threads there is no order. A record is in memory until its
+    /// buffer is full or due (see [`Config::forced`] and [`Config::file_age`]), or until
+    /// [`flush`](Self::flush).
     ///
     /// Not to be called from a signal handler.
     ///
@@ -74,14 +76,93 @@ impl BufferedWriter {
     }
 
     /// Accepts a record as [`write`](Self::write), but waits up to `timeout` for free memory.
-    /// [`Duration::MAX`] = for ever.
+    /// [`Duration::MAX`] = for ever. On a thread of the writer's own, in the `Drop` of a message, it
+    /// does not wait: it would wait for itself.
     ///
     /// # Errors
     /// As `write`; [`WriteError::Full`] when the time is over.
     pub fn write_timeout(&self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
+        let timeout = self.handle.patience(timeout);
         with_slot(self.id, &self.handle, |slot| {
             // SAFETY: as in `write`.
             unsafe { submit::write_timeout(&self.handle.shared, slot, record, timeout) }
+        })
+    }
+
+    /// Accepts a message that the caller gives away: its bytes are one record, as of
+    /// [`write`](Self::write). From a quarter of [`Config::size`] on (and up to 4 GiB) it is handed
+    /// over without a copy, takes as much of the writer's memory as it has bytes, and is dropped by a
+    /// worker once a file has it (with [`Sync::File`](crate::Sync::File), once an fsync covers it). A
+    /// smaller one is copied, and dropped before this returns.
+    ///
+    /// `as_ref` is called once, here; if it panics, the panic goes on, and the record is counted in
+    /// [`Refused::format`](crate::Refused::format). `Drop` is called once, while the writer holds
+    /// nothing: it may write, too. It holds up its worker, though; a panic in it is caught. What the
+    /// message owns beyond its bytes (spare capacity, itself) is the caller's to bound.
+    ///
+    /// ```
+    /// # use bufferedwriter::{BufferedWriter, Config};
+    /// # let dir = std::env::temp_dir().join(format!("bw-doc-send-{}", std::process::id()));
+    /// # let config = Config::default().path(&dir).temp(&dir).create_dirs(true);
+    /// let writer = BufferedWriter::new(config)?;
+    /// let body = vec![b'x'; 100_000];
+    /// if let Err(refused) = writer.send(body) {
+    ///     // The memory is full: the message is still there.
+    ///     let body: Vec<u8> = refused.into_inner();
+    ///     assert_eq!(body.len(), 100_000);
+    /// }
+    /// # writer.close(std::time::Duration::from_secs(5))?;
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `write`, with the message in it.
+    pub fn send<M>(&self, message: M) -> Result<(), SendError<M>>
+    where
+        M: AsRef<[u8]> + Send + 'static,
+    {
+        // Foreign code runs before and after the slot is in use, not meanwhile.
+        let message = submit::message(message, || {
+            with_slot(self.id, &self.handle, |slot| slot.add_refused(WriteError::Format, 0));
+        });
+        let result = with_slot(self.id, &self.handle, |slot| {
+            // SAFETY: as in `write`.
+            unsafe { submit::send(&self.handle.shared, slot, message) }
+        });
+        // SAFETY: it was made of an `M`.
+        unsafe { submit::sent(result) }
+    }
+
+    /// Accepts what `format` writes as one record, without a `String` in between: it is formatted
+    /// where it will lie. If `format` returns an error or panics, nothing of it is kept.
+    ///
+    /// `format` may take its time: nobody waits for it, but this thread's buffer stays in use. It may
+    /// write to the same writer: such records are accepted on their own, before or after this one,
+    /// whatever becomes of it.
+    ///
+    /// ```
+    /// # use bufferedwriter::{BufferedWriter, Config};
+    /// # let dir = std::env::temp_dir().join(format!("bw-doc-record-{}", std::process::id()));
+    /// # let config = Config::default().path(&dir).temp(&dir).create_dirs(true);
+    /// let writer = BufferedWriter::new(config)?;
+    /// let (path, status) = ("/index.html", 200);
+    /// writer.record(|w| writeln!(w, "GET {path} {status}"))?;
+    /// # writer.close(std::time::Duration::from_secs(5))?;
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `write`; [`WriteError::Format`] if `format` returns an error of its own. With no memory
+    /// free, or after `close`, `format` is not called.
+    pub fn record(
+        &self,
+        format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
+    ) -> Result<(), WriteError> {
+        with_slot(self.id, &self.handle, |slot| {
+            // SAFETY: as in `write`; while `format` runs, the slot is recording, so it stays ours.
+            unsafe { submit::record(&self.handle.shared, slot, format) }
         })
     }
 
@@ -97,6 +178,7 @@ impl BufferedWriter {
     /// [`FlushError::TimedOut`] or [`FlushError::Io`] when `timeout` is over: the records are still
     /// accepted, and the workers keep trying. [`FlushError::Io`] also if somebody removed a temp
     /// file meanwhile: its records are counted as lost. [`FlushError::Closed`] after `close`.
+    /// [`FlushError::OnWorker`] in the `Drop` of a message that runs on a thread of the writer's own.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         self.handle.flush(timeout)
     }
@@ -112,7 +194,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// When `timeout` is over before everything is in visible files: the rest is lost and counted
-    /// as such, the workers publish nothing any more. The error carries the report.
+    /// as such, the workers publish nothing any more. The error carries the report. In the `Drop` of a
+    /// message that runs on a thread of the writer's own, nothing is closed.
     pub fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
         self.handle.close(timeout)
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What `Handle::close` does before it sets the workers to drain.
-fn close_gates(shared: &Shared) {
+pub(super) fn close_gates(shared: &Shared) {
     shared.slots.close();
     shared.slots.heavy_barrier();
     while shared.slots.iter().any(Slot::is_busy) {

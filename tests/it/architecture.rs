@@ -9,13 +9,17 @@ use std::path::Path;
 /// `cfg(test)` are not part of it.
 const ARROWS: &[(&str, &[&str])] = &[
     // What users see.
-    ("lib", &["config", "error", "fs", "producer", "report", "stats", "writer"]),
+    ("lib", &["config", "error", "fs", "producer", "record", "report", "stats", "writer"]),
+    ("io", &["producer", "record", "writer"]),
     (
         "writer",
-        &["config", "error", "handle", "producer", "registry", "report", "stats", "submit", "sync"],
+        &[
+            "config", "error", "handle", "producer", "record", "registry", "report", "stats",
+            "submit", "sync",
+        ],
     ),
-    ("producer", &["error", "handle", "slot", "submit", "sync"]),
-    ("registry", &["handle", "slot", "sync"]),
+    ("producer", &["error", "handle", "record", "slot", "submit", "sync"]),
+    ("registry", &["handle", "slot", "slots", "sync"]),
     // The life of a writer.
     (
         "handle",
@@ -25,22 +29,27 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // The memory: a record on its way to a worker.
-    ("submit", &["control", "error", "lease", "shared", "slot"]),
-    ("lease", &["arena", "error", "shared", "slot", "stats", "sync"]),
-    ("shared", &["arena", "bell", "inbox", "pool", "slot", "sync"]),
+    ("submit", &["append", "control", "error", "message", "record", "shared", "slot"]),
+    ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot", "sync"]),
+    ("record", &["arena", "chain", "error", "lease", "shared", "slot", "sync"]),
+    ("chain", &["arena", "error", "lease", "message", "shared", "slot", "stats", "sync"]),
+    ("lease", &["arena", "error", "shared", "slot"]),
+    ("shared", &["arena", "bell", "inbox", "pool", "slots", "sync"]),
+    ("slots", &["slot", "sync"]),
     ("slot", &["arena", "error", "stats", "sync"]),
     ("pool", &["arena", "sync"]),
     ("inbox", &["arena", "sync"]),
     ("bell", &["sync"]),
-    ("arena", &["stats", "sync"]),
+    ("arena", &["message", "stats", "sync"]),
+    ("message", &["sync"]),
     // The workers: from memory to a file.
     ("worker", &["control", "error", "intake", "ledger", "output", "shared", "sync"]),
     ("intake", &["arena", "shared", "slot", "stats", "sync"]),
     (
         "output",
         &[
-            "config", "error", "file", "fs", "intake", "ledger", "name", "publish", "shared",
-            "state", "stats", "sync",
+            "arena", "config", "error", "file", "fs", "intake", "ledger", "name", "publish",
+            "shared", "state", "stats", "sync",
         ],
     ),
     ("control", &["sync"]),

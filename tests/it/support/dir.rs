@@ -73,6 +73,11 @@ impl TestDir {
         self.assert_nothing_hidden();
     }
 
+    /// Whether nothing is left in temp: a writer that closes itself elsewhere has come to its end.
+    pub fn is_clean(&self) -> bool {
+        list(&self.temp).is_empty()
+    }
+
     /// Where files appear, nothing else ever does.
     pub fn assert_nothing_hidden(&self) {
         let hidden: Vec<_> = list(&self.path).into_iter().filter(is_hidden).collect();

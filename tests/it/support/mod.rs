@@ -2,11 +2,13 @@
 
 mod dir;
 mod fs;
+mod message;
 mod name;
 mod oracle;
 
 pub use dir::TestDir;
 pub use fs::{Answer, Call, Gate, Op, TestFs};
+pub use message::{Drops, Message};
 pub use name::Name;
 pub use oracle::{Tally, record};
 

@@ -1,0 +1,186 @@
+//! Records and messages that are larger than a chunk: chains of chunks, sealed together.
+//!
+//! Guarantees: nobody sees a chain before it is whole; one that is given up goes back to the pool.
+//! A message's chain stands for its memory: the chunks' own bytes are not touched. Never waits.
+
+use crate::arena::{Arena, BytePtr, ChunkId, Extent};
+use crate::error::WriteError;
+use crate::lease;
+use crate::message::Message;
+use crate::shared::Shared;
+use crate::slot::{Lease, Phase, Slot};
+use crate::stats::Count;
+use crate::sync::Release;
+
+/// Linked chunks that are the caller's alone.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    head: ChunkId,
+    /// The last one.
+    tail: ChunkId,
+    chunks: u32,
+    /// Of them, those that are counted as leased.
+    counted: u32,
+    /// The one that is being filled, where, and how many bytes it has left.
+    chunk: ChunkId,
+    at: BytePtr,
+    room: usize,
+    /// Bytes in it.
+    len: usize,
+}
+
+impl Chain {
+    /// Takes so many chunks from the pool, or none.
+    pub(crate) fn lease(
+        shared: &Shared,
+        slot: &Slot,
+        lease: &mut Lease,
+        chunks: u32,
+    ) -> Result<Self, WriteError> {
+        let arena = &shared.arena;
+        let Some((head, tail)) = pop(shared, chunks) else {
+            // What the leased chunk holds may be what is missing.
+            lease::seal(shared, slot, lease);
+            return Err(WriteError::Full);
+        };
+        let (at, room) = (arena.at(head, 0), arena.size());
+        Ok(Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 })
+    }
+
+    /// Makes a chain of the leased chunk, to which nothing is committed: its first `len` bytes are the
+    /// chain's.
+    pub(crate) fn adopt(shared: &Shared, slot: &Slot, lease: &mut Lease, len: usize) -> Self {
+        let (arena, chunk) = (&shared.arena, slot.current().chunk());
+        lease::forget(slot, lease);
+        let (at, room) = (arena.at(chunk, len), arena.size() - len);
+        Chain { head: chunk, tail: chunk, chunks: 1, counted: 1, chunk, at, room, len }
+    }
+
+    /// Makes room for so many bytes more.
+    pub(crate) fn grow(&mut self, shared: &Shared, bytes: usize) -> Result<(), WriteError> {
+        let (arena, size) = (&shared.arena, shared.arena.size());
+        let chunks = (self.len + bytes).div_ceil(size) as u32;
+        if chunks > self.chunks {
+            let (head, tail) = pop(shared, chunks - self.chunks).ok_or(WriteError::Full)?;
+            arena.set_next(self.tail, head);
+            (self.tail, self.chunks) = (tail, chunks);
+        }
+        Ok(())
+    }
+
+    /// Appends bytes for which there is room.
+    pub(crate) fn put(&mut self, arena: &Arena, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.advance(arena);
+            let (part, rest) = bytes.split_at(bytes.len().min(self.room));
+            // SAFETY: the chain is ours alone, and the part fits the chunk.
+            self.at = unsafe { self.at.put(part) };
+            self.add(part.len());
+            bytes = rest;
+        }
+    }
+
+    /// Appends bytes of a chunk that the caller leases, at most a chunk full, at the beginning.
+    ///
+    /// # Safety
+    /// As `BytePtr::copy`; nothing was put here before.
+    pub(crate) unsafe fn copy(&mut self, from: BytePtr, len: usize) {
+        // SAFETY: the caller's promise; a whole chunk is free here.
+        self.at = unsafe { self.at.copy(from, len) };
+        self.add(len);
+    }
+
+    fn advance(&mut self, arena: &Arena) {
+        if self.room == 0 {
+            self.chunk = arena.next(self.chunk);
+            (self.at, self.room) = (arena.at(self.chunk, 0), arena.size());
+        }
+    }
+
+    fn add(&mut self, len: usize) {
+        self.room -= len;
+        self.len += len;
+    }
+
+    /// Seals it as one record. Busy, behind an open gate.
+    pub(crate) fn commit(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+        let (arena, size) = (&shared.arena, shared.arena.size());
+        let (mut chunk, mut left) = (self.head, self.len);
+        while left > 0 {
+            // The record counts where it begins. The push publishes all of it. Release: as in
+            // `Arena::reset`.
+            let extent = Extent::new(left.min(size), u32::from(left == self.len));
+            arena.commit_word(chunk).store(extent.0, Release);
+            left -= extent.len();
+            chunk = arena.next(chunk);
+        }
+        self.seal(shared, slot, lease);
+    }
+
+    /// Gives the chunks to a worker, after the records before.
+    fn seal(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+        let arena = &shared.arena;
+        slot.add_leased(self.chunks - self.counted);
+        if lease.extent.len() > 0 {
+            // The records before this one go before it. An empty chunk may stay.
+            lease::seal(shared, slot, lease);
+        }
+        if self.head != self.tail {
+            arena.set_chained(self.head, arena.next(self.head));
+        }
+        lease.home = lease::home(shared, lease);
+        let before = slot.current();
+        slot.set_current(before.swapping());
+        slot.add_sealed(Count::new(1, self.len as u64));
+        lease::deliver(shared, lease.home, self.head, self.chunks);
+        slot.set_current(match before.phase() {
+            Phase::Idle => before.idle(),
+            _ => before.resumed(),
+        });
+    }
+
+    /// Gives the chunks back to the pool, as good as new; one that was adopted is leased again.
+    pub(crate) fn give_up(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+        let arena = &shared.arena;
+        if self.counted == 0 {
+            shared.pool.push_chain(arena, self.head, self.tail);
+            return;
+        }
+        if self.head != self.tail {
+            shared.pool.push_chain(arena, arena.next(self.head), self.tail);
+        }
+        lease::begin(shared, slot, lease, self.head);
+    }
+}
+
+/// Chunks from the pool, the first and the last.
+fn pop(shared: &Shared, chunks: u32) -> Option<(ChunkId, ChunkId)> {
+    let arena = &shared.arena;
+    let Some(head) = shared.pool.pop_chain(arena, chunks) else {
+        shared.starve(chunks);
+        return None;
+    };
+    let tail = (1..chunks).fold(head, |chunk, _| arena.next(chunk));
+    Some((head, tail))
+}
+
+/// A message that is larger than a chunk stands in a chain of its length.
+pub(crate) fn hand_over(
+    shared: &Shared,
+    slot: &Slot,
+    lease: &mut Lease,
+    message: Message,
+    chunks: u32,
+) -> Result<(), (WriteError, Message)> {
+    let mut chain = match Chain::lease(shared, slot, lease, chunks) {
+        Ok(chain) => chain,
+        Err(cause) => return Err((cause, message)),
+    };
+    // All of it stands in the head; the other chunks are empty, and free when it is.
+    chain.len = message.bytes().len();
+    let extent = Extent::new(chain.len, 1);
+    shared.arena.place(chain.head, 0, message, 0);
+    shared.arena.commit_word(chain.head).store(extent.0, Release);
+    chain.seal(shared, slot, lease);
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Promise: the `Drop` of a message may use the writer that it was sent to. It runs on a worker, which
+//! must not wait for itself: `flush` and `close` say so, `write_timeout` does not wait; when the
+//! last handle goes there, the writer is closed all the same.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bufferedwriter::{BufferedWriter, FlushError, WriteError};
+
+use crate::support::{Answer, BOUND, Gate, Op, TestDir, TestFs, close, until};
+
+/// Calls a function when it is dropped.
+struct AtDrop<F: FnOnce() + Send>(Option<F>);
+
+fn at_drop<F: FnOnce() + Send>(f: F) -> AtDrop<F> {
+    AtDrop(Some(f))
+}
+
+impl<F: FnOnce() + Send> AsRef<[u8]> for AtDrop<F> {
+    fn as_ref(&self) -> &[u8] {
+        b"a message, large enough to be handed over\n"
+    }
+}
+
+impl<F: FnOnce() + Send> Drop for AtDrop<F> {
+    fn drop(&mut self) {
+        self.0.take().unwrap()();
+    }
+}
+
+#[test]
+fn it_may_write_and_must_not_wait() {
+    let dir = TestDir::new();
+    let writer = BufferedWriter::new(dir.config().size(100).queue_size(9).workers(1)).unwrap();
+    let done = Arc::new(Mutex::new(false));
+    let (inner, is_done) = (writer.clone(), done.clone());
+    let message = at_drop(move || {
+        inner.write(b"from a drop\n").unwrap();
+        inner.record(|w| write!(w, "{}\n", "a record from a drop")).unwrap();
+        inner.write_timeout(b"and this\n", Duration::MAX).unwrap();
+        let flushed = inner.flush(Duration::MAX).unwrap_err();
+        assert!(matches!(flushed, FlushError::OnWorker), "{flushed}");
+        let closed = inner.close(Duration::MAX).unwrap_err();
+        assert_eq!(closed.to_string(), "close: called on a worker of the writer");
+        assert!(closed.report().lost.total().is_zero());
+        // A record larger than all that is free now: waiting for it would be for ever.
+        while inner.write(&[b'x'; 99]).is_ok() {}
+        assert_eq!(inner.write_timeout(&[b'y'; 99], Duration::MAX), Err(WriteError::Full));
+        *is_done.lock().unwrap() = true;
+    });
+    assert!(writer.send(message).is_ok());
+    until("it is dropped", || {
+        let flushed = writer.flush(BOUND);
+        assert!(flushed.is_ok(), "{flushed:?}");
+        *done.lock().unwrap()
+    });
+    writer.write_timeout(b"still open\n", BOUND).unwrap();
+    let report = close(&writer);
+    assert!(report.accepted.records > 4 && report.refused.full.records >= 2, "{report:?}");
+}
+
+/// A file system on which one operation hangs while the gate is shut.
+fn hangs_at(op: Op) -> (Gate, Arc<TestFs>) {
+    let (gate, pass) = Gate::open();
+    let fs = TestFs::new(move |call| {
+        if call.op == op && call.is_temp() {
+            pass.through();
+        }
+        Answer::Go
+    });
+    (gate, fs)
+}
+
+#[test]
+fn the_last_handle_may_go_there() {
+    for workers in 1..4 {
+        let dir = TestDir::new();
+        let (gate, fs) = hangs_at(Op::Write);
+        let config = dir.config().size(100).workers(workers).fs(fs);
+        let writer = BufferedWriter::new(config).unwrap();
+        writer.write(b"before\n").unwrap();
+        let inner = writer.clone();
+        let message = at_drop(move || inner.write(b"the last record\n").unwrap());
+        assert!(writer.send(message).is_ok());
+        gate.set_shut(true);
+        assert!(writer.flush(Duration::ZERO).is_err());
+        until("the write hangs", || gate.waiting() == 1);
+        // The message has the last one now.
+        drop(writer);
+        gate.set_shut(false);
+        until("it is closed", || dir.is_clean());
+        let all = String::from_utf8(dir.contents().concat()).unwrap();
+        let mut lines: Vec<_> = all.lines().collect();
+        lines.sort_unstable();
+        let message = "a message, large enough to be handed over";
+        assert_eq!(lines, [message, "before", "the last record"]);
+    }
+}
+
+#[test]
+fn the_last_handle_may_go_there_though_the_disk_hangs() {
+    let dir = TestDir::new();
+    let (gate, fs) = hangs_at(Op::Rename);
+    let config = dir.config().size(100).workers(1).drop_timeout(Duration::from_millis(1)).fs(fs);
+    let writer = BufferedWriter::new(config).unwrap();
+    let inner = writer.clone();
+    assert!(writer.send(at_drop(move || drop(inner))).is_ok());
+    gate.set_shut(true);
+    assert!(writer.flush(Duration::ZERO).is_err());
+    drop(writer);
+    until("the rename hangs", || gate.waiting() == 1);
+    gate.set_shut(false);
+    // It had begun, so the file is in the one place or the other, whole.
+    until("it is closed", || dir.is_clean());
+    assert!(dir.files().len() <= 1);
+}
