@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::{self, ChunkId, Extent};
+use crate::arena::{self, ChunkId, Extent, MESSAGES_MAX};
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
 use crate::intake::Piece;
+use crate::message::Head;
 
 /// When data is forced to the disk, not only to the operating system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +104,8 @@ impl Config {
     /// A worker's lists of live chunks and their lengths: of a scrape, and of two looks for idle
     /// producers, twice for the growth of the lists.
     const LOOK_BYTES_PER_CHUNK: usize = 6 * size_of::<(ChunkId, Extent)>();
+    /// What the writer keeps beside each message that was handed over.
+    const MESSAGE_BYTES_PER_CHUNK: usize = MESSAGES_MAX * size_of::<Head>();
     /// Stack and tables of a worker, as far as it touches them.
     const WORKER_BYTES: usize = 64 << 10;
 
@@ -212,15 +215,19 @@ impl Config {
     }
 
     /// Worst case of the writer's memory in bytes, whatever the number of records: all chunks and
-    /// their headers, and what each worker needs besides. Apart: thread stacks, of which a worker
-    /// touches a few KiB, and about 300 bytes for each thread that is writing at the same time.
+    /// their headers, and what each worker needs besides. A message that was handed over counts by its
+    /// length, in place of a chunk's bytes. Apart: thread stacks, of which a worker touches a few KiB;
+    /// about 300 bytes for each thread that is writing at the same time; what a message owns beyond
+    /// its bytes.
     pub fn memory_bound(&self) -> usize {
         let chunks = self.chunks();
         arena::bytes(chunks, self.size)
             .unwrap_or(usize::MAX)
-            .saturating_add(
-                chunks.saturating_mul(Self::QUEUE_BYTES_PER_CHUNK + Self::LOOK_BYTES_PER_CHUNK),
-            )
+            .saturating_add(chunks.saturating_mul(
+                Self::QUEUE_BYTES_PER_CHUNK
+                    + Self::LOOK_BYTES_PER_CHUNK
+                    + Self::MESSAGE_BYTES_PER_CHUNK,
+            ))
             .saturating_add(self.workers.saturating_mul(Self::WORKER_BYTES))
     }
 

@@ -1,6 +1,7 @@
 //! A producer of its own: no look-up of the thread's slot.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::error::{SendError, WriteError};
@@ -98,6 +99,10 @@ impl Drop for Producer {
         self.handle.shared.slots.release(self.slot);
     }
 }
+
+// Foreign code runs while nothing is half done; a panic in it leaves everything whole.
+impl UnwindSafe for Producer {}
+impl RefUnwindSafe for Producer {}
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! The writer that users hold: clones share one.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::config::Config;
@@ -200,6 +201,10 @@ impl BufferedWriter {
         self.handle.close(timeout)
     }
 }
+
+// Foreign code runs while nothing is half done; a panic in it leaves everything whole.
+impl UnwindSafe for BufferedWriter {}
+impl RefUnwindSafe for BufferedWriter {}
 
 impl fmt::Debug for BufferedWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -83,6 +83,35 @@ fn revocation_against_a_move() {
     });
 }
 
+/// Adoption: a thread ends, the next one writes through its slot, and the lease that it finds there
+/// is revoked or not.
+#[test]
+fn adoption_against_revocation() {
+    explore("adoption_against_revocation", || {
+        let shared = shared(3, 3, 1);
+        let old = Owner::new(&shared);
+        old.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(0);
+        worker.revoke(&shared);
+        let producer = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                old.write(&shared, b"b").unwrap();
+                shared.slots.release(old.0);
+            })
+        };
+        worker.revoke(&shared);
+        // Adopts the slot if it was left by now.
+        Owner::new(&shared).write(&shared, b"x").unwrap();
+        producer.join().unwrap();
+        assert!(worker.scrape(&shared));
+        let of_old: Vec<u8> = worker.out.iter().copied().filter(|b| *b != b'x').collect();
+        assert_eq!((of_old.as_slice(), worker.out.len()), (&b"ab"[..], 3));
+        let accepted: Count = shared.slots.iter().filter_map(|s| s.accepted(&shared.arena)).sum();
+        assert_eq!(accepted, Count::new(3, 3));
+    });
+}
+
 /// Revocation against the sleep: the next record of a producer whose lease was revoked wakes the
 /// worker.
 #[test]

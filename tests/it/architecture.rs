@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("name", &["error", "sync"]),
     ("fs", &[]),
     // What is known everywhere.
-    ("config", &["arena", "error", "fs", "intake"]),
+    ("config", &["arena", "error", "fs", "intake", "message"]),
     ("report", &["error", "stats"]),
     ("stats", &["error"]),
     ("error", &[]),
@@ -107,7 +107,8 @@ fn sources() -> Vec<Source> {
 
 /// The lines of a file without its comments and its `mod tests`, which stands at the end.
 fn code(text: &str) -> Vec<String> {
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let tests = text.find("\nmod tests {").unwrap_or(text.len());
+    let end = text[..tests].rfind("\n#[cfg(").filter(|_| tests < text.len()).unwrap_or(tests);
     let lines = text[..end].lines().map(|line| line.split("//").next().unwrap_or("").trim());
     lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
@@ -286,7 +287,7 @@ fn files_can_be_read() {
 #[test]
 fn the_checks_see_what_they_look_for() {
     let text = "use crate::a::B;\nuse crate::{c, d::{e, f}};\n// crate::no\nlet x = crate::g::h();\n\
-                pub use crate::Root;\nlet y = $crate::no;\n#[cfg(test)]\nmod tests {\nuse crate::no;\n}\n";
+                pub use crate::Root;\nlet y = $crate::no;\n#[cfg(all(test, not(loom)))]\nmod tests {\nuse crate::no;\n}\n";
     let expected = ["a", "c", "d", "g", "lib"];
     assert!(named(&code(text)).iter().eq(expected.iter()));
     let lib = ["#[cfg(all(test, not(loom)))]", "mod a;", "#[cfg(not(loom))]", "mod b;"];

@@ -66,3 +66,11 @@ fn one_after_the_other_on_the_same_thread() {
     Tally::of(&dir).assert_ranges(&[(0, 50)]);
     dir.assert_clean();
 }
+
+/// Of use to servers that catch the panics of their handlers.
+#[test]
+fn a_panic_beside_a_writer_does_it_no_harm() {
+    fn is_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    is_safe::<BufferedWriter>();
+    is_safe::<bufferedwriter::Producer>();
+}
