@@ -8,8 +8,12 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::OFlags;
+#[cfg(not(bufferedwriter_portable))]
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+#[cfg(not(bufferedwriter_portable))]
+use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 
 /// What a writer asks of a file system. Each method is one operation that may fail on its own.
 pub trait Fs: Send + Sync + 'static {
@@ -97,6 +101,12 @@ impl Fs for RealFs {
         Ok(Box::new(RealFile(file)))
     }
 
+    #[cfg(bufferedwriter_portable)]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        link_and_unlink(from, to)
+    }
+
+    #[cfg(not(bufferedwriter_portable))]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
             // NFS, 9p and some FUSE file systems do not know the flag; old kernels not the call.
@@ -138,8 +148,9 @@ impl Fs for RealFs {
     }
 }
 
-/// A rename without replacing for file systems that have none. Not one step: a process that is
-/// killed in between leaves the file under both names.
+/// A rename without replacing for file systems that have none, and for sandboxes that forbid the
+/// call (`bufferedwriter_portable`). Not one step: a process that is killed in between leaves the
+/// file under both names.
 fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
     if let Err(error) = fs::hard_link(from, to) {
         // NFS sends a call again when the answer is lost, and then meets its own link.
@@ -228,6 +239,16 @@ mod tests {
             let error = rename(&dir.join("a"), &dir.join("d")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound);
         }
+    }
+
+    /// A directory tells the two ways apart: it has no hard links.
+    #[test]
+    fn a_portable_rename_is_a_link() {
+        let dir = TestDir::new();
+        fs::create_dir(dir.join("a")).unwrap();
+        let renamed = RealFs.rename(&dir.join("a"), &dir.join("b")).is_ok();
+        assert_eq!(renamed, !cfg!(bufferedwriter_portable));
+        assert_eq!(dir.list(), [if renamed { "b" } else { "a" }]);
     }
 
     #[test]

@@ -82,3 +82,8 @@ pub use writer::BufferedWriter;
 pub mod testing {
     pub use crate::fs::{Fs, FsFile, RealFs};
 }
+
+/// Examples of the guide, so that they compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-go.md")]
+mod from_go {}

@@ -31,7 +31,8 @@ const RUNS_MAX: usize = 2 * MESSAGES_MAX + 1;
 
 /// Where and how a writer's files are made; the same for all its workers.
 pub(crate) struct Target {
-    pub(crate) fs: Arc<dyn Fs>,
+    /// Of the options, so std's, whatever `sync` may put in its place.
+    pub(crate) fs: std::sync::Arc<dyn Fs>,
     pub(crate) path: PathBuf,
     pub(crate) temp: PathBuf,
     pub(crate) names: Names,

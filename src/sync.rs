@@ -2,6 +2,8 @@
 //!
 //! Guarantees: no other module names `std::sync::atomic` or `loom`.
 
+#[cfg(not(any(loom, bufferedwriter_tsan)))]
+pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub(crate) use std::{
     sync::atomic::{
@@ -9,9 +11,10 @@ pub(crate) use std::{
         Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         compiler_fence, fence,
     },
-    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::Thread,
 };
+#[cfg(bufferedwriter_tsan)]
+pub(crate) use told::{Arc, Condvar, Mutex, MutexGuard};
 
 #[cfg(loom)]
 pub(crate) use loom::{
@@ -39,9 +42,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// Light side: the compiler only. Heavy side: membarrier(PRIVATE_EXPEDITED).
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, bufferedwriter_portable)))]
     Membarrier,
-    /// A full fence on both sides, where the kernel refuses membarrier.
+    /// A full fence on both sides, where the kernel refuses membarrier or must not be asked.
     #[cfg(not(loom))]
     Fence,
     /// loom knows no compiler fences; see [`BarrierWord`].
@@ -58,7 +61,14 @@ impl Barrier {
 
 #[cfg(not(loom))]
 impl Barrier {
+    /// The plain fence: membarrier is never called.
+    #[cfg(bufferedwriter_portable)]
+    pub(crate) fn detect() -> Self {
+        Barrier::Fence
+    }
+
     /// Registers the process for membarrier; the plain fence where that is refused.
+    #[cfg(not(bufferedwriter_portable))]
     pub(crate) fn detect() -> Self {
         use rustix::thread::{MembarrierCommand, membarrier};
         // valgrind knows no membarrier, and runs one thread at a time: to count the instructions of
@@ -80,9 +90,10 @@ impl Barrier {
     /// The heavy side: after it, each producer either has seen the gates stored before, or its
     /// `busy` is seen by the loads after.
     pub(crate) fn heavy(self) {
-        use rustix::thread::{MembarrierCommand, membarrier};
         fence(SeqCst);
+        #[cfg(not(bufferedwriter_portable))]
         if self == Barrier::Membarrier {
+            use rustix::thread::{MembarrierCommand, membarrier};
             // Registered, it fails only if somebody forbids it later (seccomp), or for a moment
             // without memory. Then time stands in for it: what a processor has stored is visible
             // to all others within microseconds, and an interrupt comes in between too.
@@ -107,6 +118,168 @@ impl BarrierWord {
 
     pub(crate) fn pass(&self) {
         self.0.fetch_add(1, AcqRel);
+    }
+}
+
+/// std's locks and shared pointers, such that ThreadSanitizer sees how they order memory.
+///
+/// It does not see into std, which comes compiled without it: not how a lock is waited for. And it
+/// knows no fences, with which the last `Arc` waits for what the others did. So each unlock stores a
+/// word as well, Release, which the next lock loads, Acquire; and an `Arc` does without the fence. That
+/// is no more order than std gives, so races between other things are reported as ever.
+#[cfg(bufferedwriter_tsan)]
+mod told {
+    use std::ops::{Deref, DerefMut};
+    use std::ptr::NonNull;
+    use std::sync::{self, LockResult, PoisonError, WaitTimeoutResult};
+    use std::time::Duration;
+
+    use super::{AcqRel, Acquire, AtomicU32, Relaxed, Release};
+
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T> {
+        unlocked: AtomicU32,
+        inner: sync::Mutex<T>,
+    }
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Mutex { unlocked: AtomicU32::new(0), inner: sync::Mutex::new(value) }
+        }
+
+        pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+            let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(MutexGuard::new(&self.unlocked, inner))
+        }
+    }
+
+    impl<T: Default> Default for Mutex<T> {
+        fn default() -> Self {
+            Mutex::new(T::default())
+        }
+    }
+
+    pub(crate) struct MutexGuard<'a, T> {
+        unlocked: &'a AtomicU32,
+        /// None only while it is handed to a condition variable.
+        inner: Option<sync::MutexGuard<'a, T>>,
+    }
+
+    impl<'a, T> MutexGuard<'a, T> {
+        fn new(unlocked: &'a AtomicU32, inner: sync::MutexGuard<'a, T>) -> Self {
+            unlocked.load(Acquire);
+            MutexGuard { unlocked, inner: Some(inner) }
+        }
+
+        fn unlock(mut self) -> (&'a AtomicU32, Option<sync::MutexGuard<'a, T>>) {
+            (self.unlocked, self.inner.take())
+        }
+    }
+
+    impl<T> Drop for MutexGuard<'_, T> {
+        fn drop(&mut self) {
+            self.unlocked.store(0, Release);
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            self.inner.as_ref().expect("locked")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.inner.as_mut().expect("locked")
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Condvar(sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Condvar(sync::Condvar::new())
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+
+        pub(crate) fn wait<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+        ) -> LockResult<MutexGuard<'a, T>> {
+            let (unlocked, inner) = guard.unlock();
+            let waited = self.0.wait(inner.expect("locked"));
+            Ok(MutexGuard::new(unlocked, waited.unwrap_or_else(PoisonError::into_inner)))
+        }
+
+        pub(crate) fn wait_timeout<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            timeout: Duration,
+        ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+            let (unlocked, inner) = guard.unlock();
+            let waited = self.0.wait_timeout(inner.expect("locked"), timeout);
+            let (inner, result) = waited.unwrap_or_else(PoisonError::into_inner);
+            Ok((MutexGuard::new(unlocked, inner), result))
+        }
+    }
+
+    /// As std's, but that each drop acquires too, where std's last one passes a fence.
+    pub(crate) struct Arc<T>(NonNull<Counted<T>>);
+
+    struct Counted<T> {
+        handles: AtomicU32,
+        value: T,
+    }
+
+    // SAFETY: as std's: handles give shared access, and whichever is the last one drops the value.
+    unsafe impl<T: Send + Sync> Send for Arc<T> {}
+    // SAFETY: as above.
+    unsafe impl<T: Send + Sync> Sync for Arc<T> {}
+
+    impl<T> Arc<T> {
+        pub(crate) fn new(value: T) -> Self {
+            let counted = Box::new(Counted { handles: AtomicU32::new(1), value });
+            Arc(NonNull::from(Box::leak(counted)))
+        }
+
+        fn counted(&self) -> &Counted<T> {
+            // SAFETY: dropped with the last handle, and this is one.
+            unsafe { self.0.as_ref() }
+        }
+    }
+
+    impl<T: Default> Default for Arc<T> {
+        fn default() -> Self {
+            Arc::new(T::default())
+        }
+    }
+
+    impl<T> Clone for Arc<T> {
+        fn clone(&self) -> Self {
+            self.counted().handles.fetch_add(1, Relaxed);
+            Arc(self.0)
+        }
+    }
+
+    impl<T> Deref for Arc<T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            &self.counted().value
+        }
+    }
+
+    impl<T> Drop for Arc<T> {
+        fn drop(&mut self) {
+            if self.counted().handles.fetch_sub(1, AcqRel) == 1 {
+                // SAFETY: made by `new` from a box; this was the last handle.
+                drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+            }
+        }
     }
 }
 
