@@ -256,9 +256,9 @@ impl Worker {
             Rest::Nap(NAP / 10)
         } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
             // The next round syncs what still waits for it, since the time has passed meanwhile.
-            Rest::Nap(NAP)
+            Rest::Nap(NAP.min(self.left(now)))
         } else if self.shared.is_starving() {
-            Rest::Nap(REVOKE_INTERVAL)
+            Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
         } else {
             self.lie_down(now)
         }
@@ -276,9 +276,13 @@ impl Worker {
             self.desk().bell.get_up();
             return Rest::Again;
         }
-        // Due, but a producer is in a swap: it must get the processor.
-        let left = |at: Instant| at.saturating_duration_since(now).max(NAP / 10);
-        Rest::Doze(self.due_at().map(left))
+        Rest::Doze(Some(self.left(now)).filter(|&left| left < Duration::MAX))
+    }
+
+    /// Until the oldest record is due. If it is, a producer is in a swap: it must get the processor.
+    fn left(&self, now: Instant) -> Duration {
+        let due = self.due_at();
+        due.map_or(Duration::MAX, |at| at.saturating_duration_since(now).max(NAP / 10))
     }
 
     /// After the rest, whatever ended it.
@@ -290,6 +294,51 @@ impl Worker {
         }
         if matches!(rest, Rest::Sleep | Rest::Doze(_)) {
             self.desk().bell.get_up();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::faulty::TestDir;
+    use crate::handle::Handle;
+    use crate::submit;
+
+    /// A writer with one worker, which is stepped by hand.
+    fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Handle, Worker) {
+        let config = config.path(dir.path()).temp(dir.path()).workers(1);
+        let config = config.drop_timeout(Duration::ZERO);
+        let (handle, mut workers) = Handle::assemble(config, now).unwrap();
+        (handle, workers.remove(0))
+    }
+
+    fn write(handle: &Handle, record: &[u8]) {
+        let slot = handle.shared.slots.acquire();
+        // SAFETY: the slot is ours until it is released, and of this writer.
+        unsafe { submit::write(&handle.shared, &*slot, record) }.unwrap();
+        handle.shared.slots.release(slot);
+    }
+
+    #[test]
+    fn no_nap_goes_on_beyond_the_age() {
+        for (age, wanted) in [(1_100, 0), (8_000, 4)] {
+            let (dir, began) = (TestDir::new(), Instant::now());
+            let age = Duration::from_micros(age);
+            let config = Config::default().size(2).queue_size(3).forced(age);
+            let (handle, mut worker) = assemble(config, &dir, began);
+            // A large one is pushed at once.
+            write(&handle, if wanted == 0 { b"pushed" } else { b"-" });
+            handle.shared.starve(wanted);
+            let mut now = began;
+            while handle.stats().files == 0 {
+                let rest = worker.step(|| now).unwrap();
+                worker.rise(rest, || now);
+                let (Rest::Nap(time) | Rest::Doze(Some(time))) = rest else { panic!("{rest:?}") };
+                assert!(now <= began + age, "{:?} of {age:?}", now - began);
+                now += time;
+            }
         }
     }
 }
