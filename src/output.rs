@@ -119,6 +119,10 @@ impl Output {
                 // No file may be larger (RLIMIT_FSIZE, or the file system): another one may take it.
                 Err(error) if error.kind() == ErrorKind::FileTooLarge && self.has_good() => {
                     self.publish(intake)?;
+                    if self.file.is_some() {
+                        // It was given up: nothing is published any more.
+                        return Err(error);
+                    }
                     continue;
                 }
                 written => written?,

@@ -302,9 +302,10 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::faulty::TestDir;
+    use crate::faulty::{Fault, Faulty, Op, TestDir};
     use crate::handle::Handle;
     use crate::submit;
+    use rustix::io::Errno;
 
     /// A writer with one worker, which is stepped by hand.
     fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Handle, Worker) {
@@ -340,5 +341,22 @@ mod tests {
                 now += time;
             }
         }
+    }
+    #[test]
+    fn who_is_given_up_at_a_file_that_may_not_grow_ends() {
+        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+        let config = Config::default().size(1).fs(Arc::new(fs.clone()));
+        let (handle, mut worker) = assemble(config, &dir, now);
+        write(&handle, b"first");
+        worker.step(|| now).unwrap();
+        write(&handle, b"second");
+        (1..100).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::FBIG)));
+        let before = fs.calls(Op::Write);
+        // Just after it has looked what is asked for.
+        worker.ledger.give_up();
+        worker.step(|| now).unwrap();
+        assert!(fs.calls(Op::Write) < before + 10);
+        handle.give_up();
+        assert!(worker.step(|| now).is_none());
     }
 }
