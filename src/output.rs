@@ -314,7 +314,11 @@ impl Output {
     fn remove(&mut self) -> Result<(), Error> {
         let Some(file) = self.file.take() else { return Ok(()) };
         self.forget();
-        file.remove(&*self.target.fs)
+        match file.remove(&*self.target.fs) {
+            // Somebody was quicker.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn forget(&mut self) {

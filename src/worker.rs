@@ -301,7 +301,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Sync};
     use crate::faulty::{Fault, Faulty, Op, TestDir};
     use crate::handle::Handle;
     use crate::submit;
@@ -358,5 +358,23 @@ mod tests {
         assert!(fs.calls(Op::Write) < before + 10);
         handle.give_up();
         assert!(worker.step(|| now).is_none());
+    }
+    #[test]
+    fn a_file_without_records_that_is_gone_is_no_error() {
+        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+        let config = Config::default().size(1).sync(Sync::File).fs(Arc::new(fs.clone()));
+        let (handle, mut worker) = assemble(config, &dir, now);
+        fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+        write(&handle, b"record");
+        let flush = handle.ask_flush().unwrap();
+        worker.step(|| now).unwrap();
+        let failed = handle.stats().workers.remove(0);
+        assert_eq!(failed.last_error.unwrap().operation(), "fsync");
+        std::fs::remove_file(failed.temp_file.unwrap()).unwrap();
+        let later = now + RETRY_MIN;
+        worker.step(|| later).unwrap();
+        assert!(handle.stats().workers[0].last_error.is_none());
+        worker.step(|| later).unwrap();
+        handle.wait_flushed(&flush, Some(now)).unwrap();
     }
 }
