@@ -216,8 +216,13 @@ impl Handle {
         self.wake_all();
     }
 
+    /// Whether all workers have published everything and ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.control.is_finished()
+    }
+
     fn finish(&self) -> Result<Report, CloseError> {
-        let finished = self.control.is_finished();
+        let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             // They have ended, or are about to, with nothing in between that could hang.
             for thread in std::mem::take(&mut *lock(&self.threads)) {

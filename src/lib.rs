@@ -10,6 +10,8 @@ compile_error!("bufferedwriter supports Linux only, so far");
 
 mod arena;
 mod bell;
+#[cfg(all(test, not(loom)))]
+mod cases;
 #[cfg(not(loom))]
 mod config;
 #[cfg(not(loom))]
@@ -28,6 +30,8 @@ mod intake;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
+#[cfg(all(test, not(loom)))]
+mod memory_fs;
 #[cfg(all(test, loom))]
 mod models;
 #[cfg(not(loom))]
