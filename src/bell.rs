@@ -14,11 +14,19 @@ pub(crate) struct Bell {
     /// One while the worker sleeps or is about to. Stored by the worker alone.
     asleep: CachePadded<AtomicU32>,
     thread: OnceLock<Thread>,
+    /// Stands in for the thread where a test drives the worker by hand.
+    #[cfg(all(test, not(loom)))]
+    rung: AtomicU32,
 }
 
 impl Bell {
     pub(crate) fn new() -> Self {
-        Bell { asleep: CachePadded::new(AtomicU32::new(0)), thread: OnceLock::new() }
+        Bell {
+            asleep: CachePadded::new(AtomicU32::new(0)),
+            thread: OnceLock::new(),
+            #[cfg(all(test, not(loom)))]
+            rung: AtomicU32::new(0),
+        }
     }
 
     /// Names the worker, before the first producer can ring.
@@ -39,6 +47,8 @@ impl Bell {
 
     /// Wakes the worker, also from a nap.
     pub(crate) fn wake(&self) {
+        #[cfg(all(test, not(loom)))]
+        self.rung.store(1, Relaxed);
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
@@ -54,5 +64,17 @@ impl Bell {
     /// Worker: awake again, no need to ring.
     pub(crate) fn get_up(&self) {
         self.asleep.store(0, Relaxed);
+    }
+
+    /// Whether a park would return at once.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Relaxed) != 0
+    }
+
+    /// As a park does when it returns.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn take_ring(&self) {
+        self.rung.store(0, Relaxed);
     }
 }

@@ -17,7 +17,7 @@ use crate::publish;
 use crate::report::{CloseError, Reason, Report};
 use crate::shared::Shared;
 use crate::slot::Slot;
-use crate::state::StateFile;
+use crate::state::{StateFile, WorkerState};
 use crate::stats::{Count, Refused, Stats};
 use crate::sync::{Arc, AtomicU64, Barrier, Mutex, Relaxed, lock};
 use crate::worker::Worker;
@@ -31,6 +31,12 @@ const GRACE: Duration = Duration::from_millis(10);
 thread_local! {
     /// The writer whose worker this thread is; zero for all others.
     static WORKS_FOR: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A flush that was asked for.
+pub(crate) struct Flush {
+    number: u64,
+    lost_before: Vec<Count>,
 }
 
 /// A writer, as its handles see it.
@@ -51,6 +57,14 @@ pub(crate) struct Handle {
 impl Handle {
     /// Checks the options, finds the directories, maps the memory and starts the workers.
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        let (handle, workers) = Self::assemble(config, Instant::now())?;
+        // An error from here on drops the handle, which ends the workers that run already.
+        handle.start(workers).inspect_err(|_| handle.excuse_missing())?;
+        Ok(handle)
+    }
+
+    /// All of a writer, and its workers, which do not run yet.
+    pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Self, Vec<Worker>), Error> {
         config.check()?;
         let memory_bound = config.memory_bound();
         let (chunks, age_max) = (config.chunks() as u32, config.age_max());
@@ -85,19 +99,24 @@ impl Handle {
             memory_bound,
             is_handed_on: false,
         };
-        // An error from here on drops the handle, which ends the workers that run already.
-        handle.start(age_max).inspect_err(|_| handle.excuse_missing())?;
-        Ok(handle)
+        let workers = handle.workers(age_max, now).inspect_err(|_| handle.excuse_missing())?;
+        Ok((handle, workers))
     }
 
-    fn start(&self, age_max: Option<Duration>) -> Result<(), Error> {
-        let (id, mut threads) = (self.id, lock(&self.threads));
-        for (me, (ledger, state)) in self.ledgers.iter().zip(lock(&self.state).slots()?).enumerate()
-        {
+    fn workers(&self, age_max: Option<Duration>, now: Instant) -> Result<Vec<Worker>, Error> {
+        let states = lock(&self.state).slots()?;
+        let worker = |(me, (ledger, state)): (usize, (&Arc<Ledger>, WorkerState))| {
             let (shared, target) = (self.shared.clone(), self.target.clone());
             let output = Output::new(me, shared.clone(), target, ledger.clone(), state);
             let (control, ledger) = (self.control.clone(), ledger.clone());
-            let worker = Worker::new(me, shared, control, ledger, output, age_max);
+            Worker::new(me, shared, control, ledger, output, age_max, now)
+        };
+        Ok(self.ledgers.iter().zip(states).enumerate().map(worker).collect())
+    }
+
+    fn start(&self, workers: Vec<Worker>) -> Result<(), Error> {
+        let (id, mut threads) = (self.id, lock(&self.threads));
+        for (me, worker) in workers.into_iter().enumerate() {
             let thread = thread::Builder::new()
                 .name(format!("bw-{me}"))
                 .spawn(move || {
@@ -137,17 +156,32 @@ impl Handle {
         if self.is_own_worker() {
             return Err(FlushError::OnWorker);
         }
+        let deadline = Instant::now().checked_add(timeout);
+        let flush = self.ask_flush()?;
+        self.wait_flushed(&flush, deadline)
+    }
+
+    /// Asks the workers to publish what was accepted before.
+    pub(crate) fn ask_flush(&self) -> Result<Flush, FlushError> {
         if self.shared.slots.is_closed() {
             return Err(FlushError::Closed);
         }
-        let deadline = Instant::now().checked_add(timeout);
-        let lost_before: Vec<Count> = self.ledgers.iter().map(|ledger| ledger.lost()).collect();
-        let flush = self.control.ask_flush();
+        let lost_before = self.ledgers.iter().map(|ledger| ledger.lost()).collect();
+        let number = self.control.ask_flush();
         self.wake_all();
-        if self.control.wait_flushed(flush, deadline) {
+        Ok(Flush { number, lost_before })
+    }
+
+    /// Waits until the workers have answered; without a deadline: for ever.
+    pub(crate) fn wait_flushed(
+        &self,
+        flush: &Flush,
+        deadline: Option<Instant>,
+    ) -> Result<(), FlushError> {
+        if self.control.wait_flushed(flush.number, deadline) {
             // Everything is dealt with, but what was lost meanwhile is in no file.
-            let mut workers = self.ledgers.iter().zip(lost_before);
-            let loss = workers.find(|(ledger, before)| ledger.lost() != *before);
+            let mut workers = self.ledgers.iter().zip(&flush.lost_before);
+            let loss = workers.find(|(ledger, before)| ledger.lost() != **before);
             let error = loss.and_then(|(ledger, _)| ledger.last_loss());
             return error.map_or(Ok(()), |error| Err(FlushError::Io(error)));
         }
@@ -164,6 +198,18 @@ impl Handle {
             return Err(CloseError { report: Box::new(self.report()), reason: Reason::OnWorker });
         }
         let deadline = Instant::now().checked_add(timeout);
+        self.begin_close(deadline);
+        if !self.control.wait_finished(deadline) {
+            self.give_up();
+            // Who does not hang in a call removes its temp file at once: what is reported as lost
+            // should not lie about.
+            self.control.wait_ended(Instant::now().checked_add(GRACE));
+        }
+        self.finish()
+    }
+
+    /// Refuses further records and tells the workers to finish, unless the deadline passes first.
+    pub(crate) fn begin_close(&self, deadline: Option<Instant>) {
         self.shared.slots.close();
         self.shared.slots.heavy_barrier();
         // Who waits for memory shall see the closed gate.
@@ -172,10 +218,6 @@ impl Handle {
             self.control.advance(Phase::Draining);
             self.wake_all();
         }
-        if !self.control.wait_finished(deadline) {
-            self.abandon();
-        }
-        self.finish()
     }
 
     /// Waits until no producer is in a write that began before the gates were closed: that takes a
@@ -222,17 +264,20 @@ impl Handle {
         let _ = thread::Builder::new().name("bw-close".into()).spawn(move || drop(successor));
     }
 
-    fn abandon(&self) {
+    /// Tells the workers to publish nothing that they have not claimed, and to end.
+    pub(crate) fn give_up(&self) {
         self.control.advance(Phase::Abandoned);
         self.ledgers.iter().for_each(|ledger| ledger.give_up());
         self.wake_all();
-        // Who does not hang in a call removes its temp file at once: what is reported as lost
-        // should not lie about.
-        self.control.wait_ended(Instant::now().checked_add(GRACE));
+    }
+
+    /// Whether all workers have published everything and ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.control.is_finished()
     }
 
     fn finish(&self) -> Result<Report, CloseError> {
-        let finished = self.control.is_finished();
+        let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             // They have ended, or are about to, with nothing in between that could hang.
             for thread in std::mem::take(&mut *lock(&self.threads)) {

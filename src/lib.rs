@@ -11,6 +11,8 @@ compile_error!("bufferedwriter supports Linux only, so far");
 mod append;
 mod arena;
 mod bell;
+#[cfg(all(test, not(loom)))]
+mod cases;
 mod chain;
 #[cfg(not(loom))]
 mod config;
@@ -32,6 +34,8 @@ mod io;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
+#[cfg(all(test, not(loom)))]
+mod memory_fs;
 mod message;
 #[cfg(all(test, loom))]
 mod models;

@@ -123,6 +123,10 @@ impl Output {
                 // No file may be larger (RLIMIT_FSIZE, or the file system): another one may take it.
                 Err(error) if error.kind() == ErrorKind::FileTooLarge && self.has_good() => {
                     self.publish(intake)?;
+                    if self.file.is_some() {
+                        // It was given up: nothing is published any more.
+                        return Err(error);
+                    }
                     continue;
                 }
                 written => written?,
@@ -326,7 +330,11 @@ impl Output {
     fn remove(&mut self) -> Result<(), Error> {
         let Some(file) = self.file.take() else { return Ok(()) };
         self.forget();
-        file.remove(&*self.target.fs)
+        match file.remove(&*self.target.fs) {
+            // Somebody was quicker.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn forget(&mut self) {

@@ -3,6 +3,9 @@
 //! Guarantees: no record stays unpublished beyond the age that was configured, while the disk
 //! answers; after an error everything is kept and tried again, later and later; an idle worker
 //! does not wake up. Never panics on I/O, prints nothing, calls no user code.
+//!
+//! Time is passed in, and how to rest is decided apart from resting, so that a test can drive workers
+//! by hand, by a clock of its own (`cases.rs`).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +28,19 @@ const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
 /// First and longest pause before another try after an error.
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// How a worker rests between two rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Not at all: something came while it lay down.
+    Again,
+    /// So long. A push does not wake it.
+    Nap(Duration),
+    /// Lying down, so that a push wakes it, so long or without a limit.
+    Doze(Option<Duration>),
+    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit.
+    Sleep,
+}
 
 /// One worker, until its thread ends.
 pub(crate) struct Worker {
@@ -66,6 +82,7 @@ impl Worker {
         ledger: Arc<Ledger>,
         output: Output,
         age_max: Option<Duration>,
+        now: Instant,
     ) -> Self {
         Worker {
             me,
@@ -75,10 +92,10 @@ impl Worker {
             intake: Intake::new(me),
             output,
             age_max,
-            oldest: Instant::now(),
+            oldest: now,
             pushed: None,
             woken: None,
-            revoked: Instant::now(),
+            revoked: now,
             flushed: 0,
             fault: None,
         }
@@ -86,19 +103,35 @@ impl Worker {
 
     /// Runs until the writer is closed and everything is published, or until it is given up.
     pub(crate) fn run(mut self) {
-        loop {
-            let asked = self.control.asked();
-            if asked.phase == Phase::Abandoned {
-                self.output.abandon(&mut self.intake);
-                return self.control.answer_ended(self.me, false);
+        while let Some(rest) = self.step(Instant::now) {
+            match rest {
+                Rest::Again => {}
+                Rest::Nap(time) | Rest::Doze(Some(time)) => thread::park_timeout(time),
+                Rest::Doze(None) | Rest::Sleep => thread::park(),
             }
-            let published = self.round(asked);
-            // The second look: once it was given up, what it did last may have been in vain.
-            if published && asked.phase == Phase::Draining && asked.phase == self.control.phase() {
-                return self.control.answer_ended(self.me, true);
-            }
-            self.rest(asked);
+            self.rise(rest, Instant::now);
         }
+    }
+
+    /// Does what is to be done now and says how to rest before the next step; none if this was the
+    /// last one. The clock is read again after the round, in which the disk may have taken its time.
+    pub(crate) fn step(&mut self, clock: impl Fn() -> Instant) -> Option<Rest> {
+        let asked = self.control.asked();
+        if asked.phase == Phase::Abandoned {
+            self.output.abandon(&mut self.intake);
+            self.control.answer_ended(self.me, false);
+            return None;
+        }
+        let published = self.round(clock(), asked).unwrap_or_else(|error| {
+            self.fail(error, clock(), asked);
+            false
+        });
+        // The second look: once it was given up, what it did last may have been in vain.
+        if published && asked.phase == Phase::Draining && asked.phase == self.control.phase() {
+            self.control.answer_ended(self.me, true);
+            return None;
+        }
+        Some(self.rest(clock(), asked))
     }
 
     fn desk(&self) -> &Desk {
@@ -106,33 +139,27 @@ impl Worker {
     }
 
     /// One round of work. Whether all that was accepted before it began is published.
-    fn round(&mut self, asked: Asked) -> bool {
-        let began = Instant::now();
+    fn round(&mut self, now: Instant, asked: Asked) -> Result<bool, Error> {
         let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
-        let due = forced || self.due_at().is_some_and(|at| at <= began);
-        let complete = self.collect(due, asked.phase);
-        self.revoke(began);
-        if !self.may_try(began, asked) {
-            return false;
+        let due = forced || self.due_at().is_some_and(|at| at <= now);
+        let complete = self.collect(due, now, asked.phase);
+        self.revoke(now);
+        if !self.may_try(now, asked) {
+            return Ok(false);
         }
-        let written = self.write(began);
+        let written = self.write(now);
         // Even if not all could be written: what is whole need not wait for the rest.
         let published = if due { self.output.publish(&mut self.intake) } else { Ok(()) };
-        match written.and(published) {
-            Ok(()) => self.recover(),
-            Err(error) => {
-                self.fail(error, asked);
-                return false;
-            }
-        }
+        written.and(published)?;
+        self.recover();
         if due && complete {
-            self.oldest = began;
+            self.oldest = now;
             if asked.flushes > self.flushed {
                 self.flushed = asked.flushes;
                 self.control.answer_flush(self.me, asked.flushes);
             }
         }
-        due && complete
+        Ok(due && complete)
     }
 
     /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
@@ -158,7 +185,7 @@ impl Worker {
     }
 
     /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
-    fn collect(&mut self, all: bool, phase: Phase) -> bool {
+    fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
         let Worker { intake, output, shared, .. } = self;
         let before = output.chunks();
         let complete = if phase == Phase::Draining {
@@ -171,7 +198,7 @@ impl Worker {
             false
         };
         if self.output.chunks() != before {
-            self.pushed = Some(Instant::now());
+            self.pushed = Some(now);
             self.desk().set_backlog(self.output.chunks());
         }
         complete
@@ -209,56 +236,145 @@ impl Worker {
         }
     }
 
-    fn fail(&mut self, error: Error, asked: Asked) {
+    fn fail(&mut self, error: Error, now: Instant, asked: Asked) {
         let published = self.output.published();
         let pause = match &self.fault {
             Some(fault) if fault.published == published => (fault.pause * 2).min(RETRY_MAX),
             _ => RETRY_MIN,
         };
-        self.fault = Some(Fault { pause, retry_at: Instant::now() + pause, asked, published });
+        self.fault = Some(Fault { pause, retry_at: now + pause, asked, published });
         self.ledger.set_error(Some(error));
     }
 
-    fn rest(&mut self, asked: Asked) {
-        let now = Instant::now();
+    /// Decides how to rest, and lies down if it is for longer.
+    fn rest(&mut self, now: Instant, asked: Asked) -> Rest {
         if let Some(fault) = &self.fault {
             // Pushes need not wake it: there is nothing that it could do with them.
-            thread::park_timeout(fault.retry_at.saturating_duration_since(now));
+            Rest::Nap(fault.retry_at.saturating_duration_since(now))
         } else if asked.flushes > self.flushed || asked.phase != Phase::Open {
             // A producer was in the middle of a swap, which takes no time unless it is preempted.
-            thread::park_timeout(NAP / 10);
+            Rest::Nap(NAP / 10)
         } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
             // The next round syncs what still waits for it, since the time has passed meanwhile.
-            thread::park_timeout(NAP);
+            Rest::Nap(NAP.min(self.left(now)))
         } else if self.shared.is_starving() {
-            thread::park_timeout(REVOKE_INTERVAL);
+            Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
         } else {
-            self.sleep(now);
+            self.lie_down(now)
         }
     }
 
-    /// Sleeps until somebody rings, or until the oldest record is due.
-    fn sleep(&mut self, now: Instant) {
+    /// Until somebody rings, or until the oldest record is due.
+    fn lie_down(&mut self, now: Instant) -> Rest {
         // With a record in memory already, each further one would ring at a gate that is shut.
         let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
         if self.age_max.is_some() && clean && self.intake.lie_down(&self.shared) {
-            thread::park();
+            return Rest::Sleep;
+        }
+        self.desk().bell.lie_down();
+        if !self.desk().inbox.is_empty(&self.shared.arena) {
+            self.desk().bell.get_up();
+            return Rest::Again;
+        }
+        Rest::Doze(Some(self.left(now)).filter(|&left| left < Duration::MAX))
+    }
+
+    /// Until the oldest record is due. If it is, a producer is in a swap: it must get the processor.
+    fn left(&self, now: Instant) -> Duration {
+        let due = self.due_at();
+        due.map_or(Duration::MAX, |at| at.saturating_duration_since(now).max(NAP / 10))
+    }
+
+    /// After the rest, whatever ended it.
+    pub(crate) fn rise(&mut self, rest: Rest, clock: impl Fn() -> Instant) {
+        if rest == Rest::Sleep {
             // Who wakes it rings before the record is committed, or at once after.
-            self.oldest = Instant::now();
+            self.oldest = clock();
             self.woken = Some(self.oldest);
-        } else {
-            self.desk().bell.lie_down();
-            if self.desk().inbox.is_empty(&self.shared.arena) {
-                match self.due_at() {
-                    // Due, but a producer is in a swap: it must get the processor.
-                    Some(at) => {
-                        let left = at.saturating_duration_since(now);
-                        thread::park_timeout(left.max(NAP / 10));
-                    }
-                    None => thread::park(),
-                }
+        }
+        if matches!(rest, Rest::Sleep | Rest::Doze(_)) {
+            self.desk().bell.get_up();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Sync};
+    use crate::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::handle::Handle;
+    use crate::submit;
+    use rustix::io::Errno;
+
+    /// A writer with one worker, which is stepped by hand.
+    fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Handle, Worker) {
+        let config = config.path(dir.path()).temp(dir.path()).workers(1);
+        let config = config.drop_timeout(Duration::ZERO);
+        let (handle, mut workers) = Handle::assemble(config, now).unwrap();
+        (handle, workers.remove(0))
+    }
+
+    fn write(handle: &Handle, record: &[u8]) {
+        let slot = handle.shared.slots.acquire();
+        // SAFETY: the slot is ours until it is released, and of this writer.
+        unsafe { submit::write(&handle.shared, &*slot, record) }.unwrap();
+        handle.shared.slots.release(slot);
+    }
+
+    #[test]
+    fn no_nap_goes_on_beyond_the_age() {
+        for (age, wanted) in [(1_100, 0), (8_000, 4)] {
+            let (dir, began) = (TestDir::new(), Instant::now());
+            let age = Duration::from_micros(age);
+            let config = Config::default().size(2).queue_size(3).forced(age);
+            let (handle, mut worker) = assemble(config, &dir, began);
+            // A large one is pushed at once.
+            write(&handle, if wanted == 0 { b"pushed" } else { b"-" });
+            handle.shared.starve(wanted);
+            let mut now = began;
+            while handle.stats().files == 0 {
+                let rest = worker.step(|| now).unwrap();
+                worker.rise(rest, || now);
+                let (Rest::Nap(time) | Rest::Doze(Some(time))) = rest else { panic!("{rest:?}") };
+                assert!(now <= began + age, "{:?} of {age:?}", now - began);
+                now += time;
             }
         }
-        self.desk().bell.get_up();
+    }
+    #[test]
+    fn who_is_given_up_at_a_file_that_may_not_grow_ends() {
+        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+        let config = Config::default().size(1).fs(Arc::new(fs.clone()));
+        let (handle, mut worker) = assemble(config, &dir, now);
+        write(&handle, b"first");
+        worker.step(|| now).unwrap();
+        write(&handle, b"second");
+        (1..100).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::FBIG)));
+        let before = fs.calls(Op::Write);
+        // Just after it has looked what is asked for.
+        worker.ledger.give_up();
+        worker.step(|| now).unwrap();
+        assert!(fs.calls(Op::Write) < before + 10);
+        handle.give_up();
+        assert!(worker.step(|| now).is_none());
+    }
+    #[test]
+    fn a_file_without_records_that_is_gone_is_no_error() {
+        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+        let config = Config::default().size(1).sync(Sync::File).fs(Arc::new(fs.clone()));
+        let (handle, mut worker) = assemble(config, &dir, now);
+        fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+        write(&handle, b"record");
+        let flush = handle.ask_flush().unwrap();
+        worker.step(|| now).unwrap();
+        let failed = handle.stats().workers.remove(0);
+        assert_eq!(failed.last_error.unwrap().operation(), "fsync");
+        std::fs::remove_file(failed.temp_file.unwrap()).unwrap();
+        let later = now + RETRY_MIN;
+        worker.step(|| later).unwrap();
+        assert!(handle.stats().workers[0].last_error.is_none());
+        worker.step(|| later).unwrap();
+        handle.wait_flushed(&flush, Some(now)).unwrap();
     }
 }

@@ -1,0 +1,52 @@
+//! The property test: random cases against a naive model, over the shipped types, in one thread.
+//!
+//! Each case is a writer with random options on a file system in memory, and random steps: records
+//! of all sizes, threads that end, ticks of a clock, rounds of workers, faults of the disk, calls in
+//! the middle of other calls; at its end a close that drains or one that gives up. The real workers
+//! run, stepped by hand, and sleep as long as they ask to. Promises, checked at each step: what is
+//! visible are whole records, each once, in the order of their slot; the accounts are the model's; a
+//! flush that succeeds covers what came before; nothing is older than it may be; memory comes back.
+//!
+//! Interleavings within an operation of the memory are loom's (`models.rs`). The cases are the same in
+//! each run; `PROPTEST_RNG_SEED` makes others, `PROPTEST_CASES` more.
+
+mod callers;
+mod model;
+mod plan;
+mod run;
+mod tally;
+
+use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestRunner};
+
+use tally::Tally;
+
+const CASES: u32 = 10_000;
+
+#[test]
+fn random_cases_are_as_the_model_says() {
+    let mut config = Config {
+        failure_persistence: None,
+        // Then the case is printed as small as it is by then.
+        max_shrink_time: 20_000,
+        // The usual one takes most of the time of an unoptimised test.
+        rng_algorithm: RngAlgorithm::XorShift,
+        ..Config::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = CASES;
+    }
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(0);
+    }
+    let tally = Tally::default();
+    let result = TestRunner::new(config.clone()).run(&plan::plans(), |plan| {
+        tally.add(&run::run(&plan).map_err(TestCaseError::fail)?);
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}\nof the cases of seed {:?}", config.rng_seed);
+    }
+    println!("{tally}");
+    assert_eq!(tally.cases(), u64::from(config.cases));
+    assert!(tally.missing().is_empty(), "no case met: {:?}", tally.missing());
+}

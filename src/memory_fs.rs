@@ -1,0 +1,438 @@
+//! For tests: a file system in memory that fails as the test wants, with a clock of the test's.
+//!
+//! Guarantees: creation is exclusive, a rename replaces nothing, a failed fsync takes with it what it
+//! did not force to the disk. Notes each breach of what no writer may do: to touch a visible file
+//! again, to publish an empty one or, if told to sync, one that is not synced.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::faulty::Op;
+use crate::fs::{Fs, FsFile};
+use crate::sync::lock;
+
+/// More than a test makes, unless somebody calls in a circle.
+const CALLS_MAX: u64 = 20_000;
+
+/// A clock that goes when it is told to.
+#[derive(Clone)]
+pub(crate) struct Clock {
+    began: Instant,
+    passed: Arc<AtomicU64>,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Clock { began: Instant::now(), passed: Arc::default() }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.began + self.passed()
+    }
+
+    /// Since the clock was made.
+    pub(crate) fn passed(&self) -> Duration {
+        Duration::from_nanos(self.passed.load(SeqCst))
+    }
+
+    pub(crate) fn advance(&self, time: Duration) {
+        self.passed.fetch_add(time.as_nanos() as u64, SeqCst);
+    }
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// This error; a write has written so many bytes before it.
+    Error(Errno, usize),
+    /// At most so many bytes are written.
+    Short(usize),
+    /// There is room for so many bytes; then writes fail with this error.
+    Full(Errno, usize),
+    /// It is done, and then this error is returned, as when an answer is lost.
+    DoneBut(Errno),
+    /// It takes so long.
+    Slow(Duration),
+}
+
+/// Which calls meet a fault.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// Only calls of this operation, on temp files; none = all calls.
+    pub(crate) op: Option<Op>,
+    pub(crate) fault: Fault,
+    /// So many calls go well before.
+    pub(crate) after: u32,
+    /// So many calls meet it; none = all, until somebody heals the disk.
+    pub(crate) times: Option<u32>,
+}
+
+/// What is done in the middle of a call.
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// The file system. Clones share it.
+#[derive(Clone)]
+pub(crate) struct MemoryFs(Arc<Shared>);
+
+struct Shared {
+    disk: Mutex<Disk>,
+    hook: Mutex<Option<(bool, Hook)>>,
+    clock: Clock,
+    /// Directory in which files are visible.
+    path: PathBuf,
+    /// Each directory is a file system of its own.
+    crossing: bool,
+    /// What is visible must be synced.
+    durable: bool,
+}
+
+#[derive(Default)]
+struct Disk {
+    names: BTreeMap<PathBuf, usize>,
+    nodes: Vec<Node>,
+    /// Names of files that somebody removed while they were written.
+    stolen: BTreeMap<PathBuf, usize>,
+    trouble: Option<Trouble>,
+    /// Files that ever became visible, and how many of them by the last sync of the directory.
+    visible: u64,
+    settled: u64,
+    calls: u64,
+    fired: u64,
+    /// What became visible since somebody asked.
+    appeared: Vec<Vec<u8>>,
+    /// What was in stolen files that their writer could not publish, since somebody asked.
+    vanished: Vec<Vec<u8>>,
+    breaches: Vec<String>,
+}
+
+#[derive(Default)]
+struct Node {
+    bytes: Vec<u8>,
+    /// So many bytes survive a failed fsync.
+    synced: usize,
+    visible: bool,
+    /// Its writer was told that it is not there.
+    missed: bool,
+}
+
+impl MemoryFs {
+    pub(crate) fn new(clock: Clock, path: &str, crossing: bool, durable: bool) -> Self {
+        let path = PathBuf::from(path);
+        let (disk, hook) = (Mutex::default(), Mutex::default());
+        MemoryFs(Arc::new(Shared { disk, hook, clock, path, crossing, durable }))
+    }
+
+    /// From now on calls fail like this, and no more in another way.
+    pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
+        lock(&self.0.disk).trouble = trouble;
+    }
+
+    pub(crate) fn is_healthy(&self) -> bool {
+        lock(&self.0.disk).trouble.is_none()
+    }
+
+    /// Does this in the middle of the next call: before it has its effect, or after.
+    pub(crate) fn amid(&self, after: bool, hook: Hook) {
+        *lock(&self.0.hook) = Some((after, hook));
+    }
+
+    /// What is still to be done in the middle of a call.
+    pub(crate) fn take_hook(&self) -> Option<Hook> {
+        lock(&self.0.hook).take().map(|(_, hook)| hook)
+    }
+
+    /// Removes a temp file, as somebody might who tidies up.
+    pub(crate) fn steal(&self, temp: &Path) {
+        let mut disk = lock(&self.0.disk);
+        if let Some(node) = disk.names.remove(temp) {
+            disk.stolen.insert(temp.to_owned(), node);
+        }
+    }
+
+    /// Number of calls, and of those that met a fault.
+    pub(crate) fn calls(&self) -> (u64, u64) {
+        let disk = lock(&self.0.disk);
+        (disk.calls, disk.fired)
+    }
+
+    /// Contents of the files that became visible since the last call.
+    pub(crate) fn appeared(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut lock(&self.0.disk).appeared)
+    }
+
+    /// Contents of stolen files that their writer gave up since the last call.
+    pub(crate) fn vanished(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut lock(&self.0.disk).vanished)
+    }
+
+    /// What was done and must not be.
+    pub(crate) fn breaches(&self) -> Vec<String> {
+        lock(&self.0.disk).breaches.clone()
+    }
+
+    /// How many of the visible files, in the order of their appearance, nobody need sync the directory
+    /// for any more.
+    pub(crate) fn settled(&self) -> u64 {
+        let disk = lock(&self.0.disk);
+        if self.0.durable { disk.settled } else { disk.visible }
+    }
+
+    /// Files that are not visible.
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
+        let disk = lock(&self.0.disk);
+        let hidden = disk.names.iter().filter(|&(_, &node)| !disk.nodes[node].visible);
+        hidden.map(|(path, _)| path.clone()).collect()
+    }
+
+    fn call<T>(
+        &self,
+        op: Op,
+        temp: bool,
+        bytes: usize,
+        act: impl FnOnce(&mut Disk, Option<Fault>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let after = match lock(&self.0.hook).take() {
+            Some((true, hook)) => Some(hook),
+            Some((false, hook)) => {
+                hook();
+                None
+            }
+            None => None,
+        };
+        let mut disk = lock(&self.0.disk);
+        let fault = disk.fault(op, temp, bytes);
+        if let Some(Fault::Slow(time)) = fault {
+            self.0.clock.advance(time);
+        }
+        let result = match fault {
+            Some(Fault::Error(errno, _)) if op != Op::Write && op != Op::Sync => Err(errno.into()),
+            Some(Fault::DoneBut(errno)) => act(&mut disk, None).and(Err(errno.into())),
+            _ => act(&mut disk, fault),
+        };
+        drop(disk);
+        if let Some(hook) = after {
+            hook();
+        }
+        result
+    }
+}
+
+impl Disk {
+    fn fault(&mut self, op: Op, temp: bool, bytes: usize) -> Option<Fault> {
+        self.calls += 1;
+        assert!(self.calls < CALLS_MAX, "{op:?} again and again, without end");
+        let trouble = self.trouble.as_mut()?;
+        if trouble.op.is_some_and(|wanted| wanted != op || !temp) {
+            return None;
+        }
+        if trouble.after > 0 {
+            trouble.after -= 1;
+            return None;
+        }
+        let mut fault = trouble.fault;
+        if let Fault::Full(errno, room) = &mut trouble.fault {
+            let written = bytes.min(*room);
+            let full = *room == 0 || op != Op::Write;
+            fault = if full { Fault::Error(*errno, 0) } else { Fault::Short(written) };
+            *room -= written;
+        }
+        self.fired += 1;
+        if let Some(times) = &mut trouble.times {
+            *times -= 1;
+            if *times == 0 {
+                self.trouble = None;
+            }
+        }
+        Some(fault)
+    }
+
+    fn breach(&mut self, what: &str, path: &Path) {
+        self.breaches.push(format!("{what}: {}", path.display()));
+    }
+
+    fn rename(&mut self, shared: &Shared, from: &Path, to: &Path) -> io::Result<()> {
+        let Some(&node) = self.names.get(from) else {
+            return Err(ErrorKind::NotFound.into());
+        };
+        if shared.crossing && from.parent() != to.parent() {
+            return Err(ErrorKind::CrossesDevices.into());
+        }
+        if self.names.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        if self.nodes[node].visible {
+            self.breach("a visible file was renamed", from);
+        }
+        self.names.remove(from);
+        self.names.insert(to.to_owned(), node);
+        if to.parent() != Some(&shared.path) || is_hidden(to) {
+            return Ok(());
+        }
+        let Node { bytes, synced, visible, .. } = &mut self.nodes[node];
+        *visible = true;
+        self.visible += 1;
+        let (empty, unsynced) = (bytes.is_empty(), *synced < bytes.len());
+        self.appeared.push(bytes.clone());
+        if empty {
+            self.breach("published empty", to);
+        }
+        if shared.durable && unsynced {
+            self.breach("published before it was synced", to);
+        }
+        Ok(())
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn is_temp(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
+}
+
+impl Fs for MemoryFs {
+    fn create(&self, path: &Path, _mode: u32) -> io::Result<Box<dyn FsFile>> {
+        let node = self.call(Op::Create, is_temp(path), 0, |disk, _| {
+            if disk.names.contains_key(path) {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            if !is_hidden(path) {
+                disk.breach("created in sight", path);
+            }
+            disk.nodes.push(Node::default());
+            disk.names.insert(path.to_owned(), disk.nodes.len() - 1);
+            Ok(disk.nodes.len() - 1)
+        })?;
+        Ok(Box::new(MemoryFile { fs: self.clone(), path: path.to_owned(), node }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(Op::Rename, is_temp(from), 0, |disk, _| disk.rename(&self.0, from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call(Op::Remove, is_temp(path), 0, |disk, _| {
+            let node = disk.names.remove(path).ok_or(ErrorKind::NotFound)?;
+            if disk.nodes[node].visible {
+                disk.breach("a visible file was removed", path);
+            }
+            Ok(())
+        })
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.call(Op::Exists, true, 0, |disk, _| {
+            if let Some(&node) = disk.stolen.get(path) {
+                disk.nodes[node].missed = true;
+            }
+            Ok(disk.names.contains_key(path))
+        })
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        self.call(Op::SyncDir, true, 0, |disk, _| {
+            disk.settled = disk.visible;
+            Ok(())
+        })
+    }
+
+    fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
+        Ok(dir.to_owned())
+    }
+}
+
+/// An open file. Nobody else ever opens it, so its lock is always free.
+struct MemoryFile {
+    fs: MemoryFs,
+    path: PathBuf,
+    node: usize,
+}
+
+impl MemoryFile {
+    fn call<T>(
+        &self,
+        op: Op,
+        bytes: usize,
+        act: impl FnOnce(&mut Node, Option<Fault>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.fs.call(op, is_temp(&self.path), bytes, |disk, fault| {
+            if disk.nodes[self.node].visible {
+                disk.breach(&format!("{op:?} of a visible file"), &self.path);
+            }
+            act(&mut disk.nodes[self.node], fault)
+        })
+    }
+}
+
+impl FsFile for MemoryFile {
+    fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let asked = slices.iter().map(|slice| slice.len()).sum();
+        self.call(Op::Write, asked, |node, fault| {
+            let (len, error) = match fault {
+                Some(Fault::Error(errno, torn)) => (torn.min(asked), Some(errno)),
+                Some(Fault::Short(len)) => (len.min(asked), None),
+                _ => (asked, None),
+            };
+            let (from, to) = (offset as usize, offset as usize + len);
+            node.bytes.resize(node.bytes.len().max(to), 0);
+            let mut room = &mut node.bytes[from..to];
+            for slice in slices {
+                let (part, rest) = room.split_at_mut(slice.len().min(room.len()));
+                part.copy_from_slice(&slice[..part.len()]);
+                room = rest;
+            }
+            node.synced = node.synced.min(from);
+            error.map_or(Ok(len), |errno| Err(errno.into()))
+        })
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.call(Op::SetLen, 0, |node, _| {
+            node.bytes.resize(len as usize, 0);
+            node.synced = node.synced.min(node.bytes.len());
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.call(Op::Sync, 0, |node, fault| {
+            if let Some(Fault::Error(errno, _)) = fault {
+                // The system drops what it could not write, and says so only once.
+                node.bytes[node.synced..].fill(0);
+                return Err(errno.into());
+            }
+            node.synced = node.bytes.len();
+            Ok(())
+        })
+    }
+
+    fn try_lock(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
+        let MemoryFile { fs, path, node } = self;
+        Ok(Box::new(MemoryFile { fs: fs.clone(), path: path.clone(), node: *node }))
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        let mut disk = lock(&self.fs.0.disk);
+        if disk.nodes[self.node].missed {
+            let bytes = std::mem::take(&mut disk.nodes[self.node].bytes);
+            disk.vanished.push(bytes);
+        }
+    }
+}
