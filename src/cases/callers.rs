@@ -92,6 +92,8 @@ impl Callers {
         way: Way,
         len: usize,
     ) -> Result<Option<WriteError>, String> {
+        let (size, all) = (self.handle.shared.arena.size(), self.handle.shared.arena.none());
+        let len = if let Way::Send { quarter: true } = way { size.div_ceil(4) } else { len };
         // A nested record comes first in the list.
         let nested = matches!(way, Way::Record { nested: true, .. });
         let Some(record) = self.model.next(usize::from(nested), len) else { return Ok(None) };
@@ -103,7 +105,6 @@ impl Callers {
         let number = self.handle.shared.slots.iter().count() - order.unwrap_or(0);
         self.model.note(number, len, self.clock.now(), said);
         let said = said.map_err(|(cause, _)| cause);
-        let (size, all) = (self.handle.shared.arena.size(), self.handle.shared.arena.none());
         let (chunks, all) = (len.div_ceil(size), all as usize);
         self.seen.chain |= said.is_ok() && chunks > 1;
         self.seen.full |= said == Err(WriteError::Full);
@@ -150,7 +151,7 @@ impl Callers {
         match way {
             // SAFETY: the slot is its hand's alone, and of this writer.
             Way::Write => unsafe { submit::write(&self.handle.shared, slot, record) }.map_err(all),
-            Way::Send => {
+            Way::Send { .. } => {
                 let message = self.messages.make(record);
                 // SAFETY: as above; what comes back is of that type.
                 unsafe {

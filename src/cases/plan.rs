@@ -89,7 +89,10 @@ pub(super) enum Call {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Way {
     Write,
-    Send,
+    /// A quarter is the smallest that is handed over: four fill a chunk.
+    Send {
+        quarter: bool,
+    },
     /// Formatted in parts of so many bytes. A nested one writes a record of `NESTED_BYTES` through
     /// the same slot, in the middle of it.
     Record {
@@ -170,7 +173,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        20 => (0..HANDS, way(), len()).prop_map(|(hand, way, len)| Call::Write { hand, way, len }),
+        20 => (hand(), way(), len()).prop_map(|(hand, way, len)| Call::Write { hand, way, len }),
         2 => (0..HANDS).prop_map(|hand| Call::Exit { hand }),
         1 => (1..6_u32).prop_map(Call::Starve),
         1 => Just(Call::Flush),
@@ -178,12 +181,17 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+/// One of them does most of the work.
+fn hand() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 0..HANDS]
+}
+
 fn way() -> impl Strategy<Value = Way> {
     let format =
         prop_oneof![6 => Just(Format::Whole), 1 => Just(Format::Error), 1 => Just(Format::Panic)];
     prop_oneof![
         4 => Just(Way::Write),
-        3 => Just(Way::Send),
+        4 => any::<bool>().prop_map(|quarter| Way::Send { quarter }),
         3 => (1..40_usize, prop::bool::weighted(0.2), format)
             .prop_map(|(part, nested, end)| Way::Record { part, nested, end }),
     ]

@@ -15,7 +15,7 @@ fn three_records(mut w: impl Write) {
     let parts = ["a ", "", "vectored ", "record\n"].map(|part| IoSlice::new(part.as_bytes()));
     assert_eq!(w.write_vectored(&parts).unwrap(), 18);
     writeln!(w, "{}+{}={:>3}", 1, 2, 3).unwrap();
-    write!(w, "literal\n").unwrap();
+    writeln!(w, "literal").unwrap();
     w.flush().unwrap();
 }
 

@@ -36,7 +36,7 @@ fn it_may_write_and_must_not_wait() {
     let (inner, is_done) = (writer.clone(), done.clone());
     let message = at_drop(move || {
         inner.write(b"from a drop\n").unwrap();
-        inner.record(|w| write!(w, "{}\n", "a record from a drop")).unwrap();
+        inner.record(|w| writeln!(w, "a record from a {}", 5)).unwrap();
         inner.write_timeout(b"and this\n", Duration::MAX).unwrap();
         let flushed = inner.flush(Duration::MAX).unwrap_err();
         assert!(matches!(flushed, FlushError::OnWorker), "{flushed}");
@@ -110,7 +110,7 @@ fn the_last_handle_may_go_there_though_the_disk_hangs() {
     drop(writer);
     until("the rename hangs", || gate.waiting() == 1);
     gate.set_shut(false);
-    // It had begun, so the file is in the one place or the other, whole.
-    until("it is closed", || dir.is_clean());
-    assert!(dir.files().len() <= 1);
+    // It had begun, so it ends; a writer that gave up does not wait for that to tidy up.
+    until("the rename is over", || dir.temps().is_empty());
+    assert_eq!(dir.files().len(), 1);
 }
