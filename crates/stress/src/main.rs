@@ -10,6 +10,7 @@ mod args;
 mod failure;
 mod held;
 mod mailbox;
+mod message;
 mod random;
 mod record;
 mod round;
@@ -55,10 +56,12 @@ fn main() {
     if told != written {
         failure::fail(&format!("{told} records were accepted, {written} written"));
     }
+    // Writers that nobody fetched hold no message: each was closed, and all it had is written.
+    let messages = message::expect_all_dropped();
     directory.remove();
     println!(
-        "{} writers, {} threads ({} in all): {told} records accepted, {written} written, refused {} Full, \
-         {} Closed, {} TooLarge; {:.1} s",
+        "{} writers, {} threads ({} in all): {told} records accepted, {written} written, \
+         {messages} messages sent, refused {} Full, {} Closed, {} TooLarge; {:.1} s",
         args.writers,
         args.threads,
         counts.threads,
