@@ -19,7 +19,8 @@ use crate::sync::Arc;
 ///
 /// Clones share one writer. When the last handle is dropped (clones and [`Producer`]s), the writer
 /// is closed, and the drop waits up to [`Config::drop_timeout`]. A `static` is never dropped: close
-/// it by hand at the end of `main`.
+/// it by hand at the end of `main` (`examples/global.rs`). If not, what is in memory then is gone, no
+/// report tells of it, and temp files stay behind.
 ///
 /// ```
 /// use std::time::Duration;
