@@ -141,7 +141,7 @@ impl BufferedWriter {
     ///
     /// `format` may take its time: nobody waits for it, but this thread's buffer stays in use. It may
     /// write to the same writer: such records are accepted on their own, before or after this one,
-    /// whatever becomes of it.
+    /// whatever becomes of it. It should not wait for memory, which may be that buffer.
     ///
     /// ```
     /// # use bufferedwriter::{BufferedWriter, Config};
