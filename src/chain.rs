@@ -107,10 +107,9 @@ impl Chain {
         let (arena, size) = (&shared.arena, shared.arena.size());
         let (mut chunk, mut left) = (self.head, self.len);
         while left > 0 {
-            // The record counts where it begins. The push publishes all of it. Release: as in
-            // `Arena::reset`.
+            // The record counts where it begins.
             let extent = Extent::new(left.min(size), u32::from(left == self.len));
-            arena.commit_word(chunk).store(extent.0, Release);
+            fill(arena, chunk, extent);
             left -= extent.len();
             chunk = arena.next(chunk);
         }
@@ -164,6 +163,11 @@ fn pop(shared: &Shared, chunks: u32) -> Option<(ChunkId, ChunkId)> {
     Some((head, tail))
 }
 
+/// Says what a chunk of a chain holds. The push publishes it. Release: as in `Arena::reset`.
+fn fill(arena: &Arena, chunk: ChunkId, extent: Extent) {
+    arena.commit_word(chunk).store(extent.0, Release);
+}
+
 /// A message that is larger than a chunk stands in a chain of its length.
 pub(crate) fn hand_over(
     shared: &Shared,
@@ -178,9 +182,8 @@ pub(crate) fn hand_over(
     };
     // All of it stands in the head; the other chunks are empty, and free when it is.
     chain.len = message.bytes().len();
-    let extent = Extent::new(chain.len, 1);
     shared.arena.place(chain.head, 0, message, 0);
-    shared.arena.commit_word(chain.head).store(extent.0, Release);
+    fill(&shared.arena, chain.head, Extent::new(chain.len, 1));
     chain.seal(shared, slot, lease);
     Ok(())
 }
