@@ -34,7 +34,14 @@ pub(crate) fn make_room(
 }
 
 /// Sees to an open gate while busy; `false` once it is closed.
+#[inline(always)]
 pub(crate) fn pass_gate(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
+    slot.gate() & gate::STATE == gate::OPEN || pass_gate_slow(shared, slot, lease)
+}
+
+#[cold]
+#[inline(never)]
+fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
     loop {
         let seen = slot.gate();
         match seen & gate::STATE {

@@ -15,7 +15,7 @@ use crate::chain::Chain;
 use crate::error::WriteError;
 use crate::lease;
 use crate::shared::Shared;
-use crate::slot::{Chunk, Lease, Slot};
+use crate::slot::{Chunk, Lease, Slot, gate};
 
 /// A record that is being formatted; see [`BufferedWriter::record`](crate::BufferedWriter::record).
 ///
@@ -45,12 +45,14 @@ impl<'a> Record<'a> {
     /// # Safety
     /// The caller is the owner of `slot`, which belongs to `shared`, and stays it during `'a`. No
     /// other record is being formatted through it.
+    #[inline]
     pub(crate) unsafe fn begin(shared: &'a Shared, slot: &'a Slot) -> Result<Self, WriteError> {
         slot.enter();
         // SAFETY: the lease is the owner's, and no other reference to it is alive: those that
         // `append` and this file make end before any foreign code runs.
         let lease = unsafe { &mut *slot.lease.get() };
-        let result = lease::make_room(shared, slot, lease, 1);
+        let ready = slot.gate() & gate::STATE == gate::OPEN && lease.chunk.room() > 0;
+        let result = if ready { Ok(()) } else { lease::make_room(shared, slot, lease, 1) };
         let mut record = Record {
             shared,
             slot,
@@ -172,8 +174,9 @@ impl<'a> Record<'a> {
         unsafe { self.chunk.base.add(self.chunk.extent().len()) }
     }
 
-    /// Ends the record: accepted as a whole, or not at all.
-    pub(crate) fn end(mut self, formatted: fmt::Result) -> Result<(), WriteError> {
+    /// Ends the record: accepted as a whole, or not at all. Once.
+    #[inline]
+    pub(crate) fn end(&mut self, formatted: fmt::Result) -> Result<(), WriteError> {
         let complete = match (self.refused, formatted) {
             // Even if the formatter thinks otherwise.
             (Some(cause), _) => Err(cause),
@@ -194,18 +197,25 @@ impl<'a> Record<'a> {
 
     /// The last step: commits or forgets the record, and the lease is as any other. Busy; to commit,
     /// behind an open gate.
+    #[inline]
     fn leave(&mut self, lease: &mut Lease, commit: bool) {
         self.is_over = true;
         lease.is_recording = false;
+        if self.chain.is_some() {
+            self.leave_chain(lease, commit);
+        } else if commit && self.len > 0 {
+            lease.chunk.commit(lease.chunk.extent(), self.len);
+        }
+        lease.end_write(self.slot);
+    }
+
+    #[cold]
+    fn leave_chain(&mut self, lease: &mut Lease, commit: bool) {
         match self.chain.take() {
             Some(chain) if commit => chain.commit(self.shared, self.slot, lease),
             Some(chain) => chain.give_up(self.shared, self.slot, lease),
-            None if commit && self.len > 0 => {
-                lease.chunk.commit(lease.chunk.extent(), self.len);
-            }
             None => {}
         }
-        lease.end_write(self.slot);
     }
 
     /// Appends formatted text: what `write!` calls.

@@ -1,0 +1,84 @@
+//! A given number of writes in one of the ways that there are, for callgrind to count: see
+//! `scripts/instructions`, which takes the difference of two runs.
+//!
+//! Guarantees: nothing but the writes depends on their number: they fit one chunk, and the program
+//! ends without a close.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::process::exit;
+
+use bufferedwriter::{BufferedWriter, Config};
+
+const RING_BYTES: usize = 64 << 10;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, way, writes, bytes] = &args[..] else { usage() };
+    let (Ok(writes), Ok(bytes)) = (writes.parse::<usize>(), bytes.parse::<usize>()) else { usage() };
+    let directory = std::env::temp_dir().join(format!("bufferedwriter-count-{}", std::process::id()));
+    let config = Config::default().path(&directory).temp(&directory).create_dirs(true);
+    // One chunk that takes all; memory is touched as it is used.
+    let writer = BufferedWriter::new(config.size(1 << 30).queue_size(0).workers(1));
+    let writer = writer.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        exit(1)
+    });
+    count(way, &writer, writes, &vec![b'a'; bytes]);
+    let accepted = writer.stats().accepted.records;
+    if way != "memcpy" && accepted != writes as u64 {
+        eprintln!("{accepted} of {writes} records were accepted");
+        exit(1)
+    }
+    // The workers would count too.
+    let _ = std::fs::remove_dir_all(&directory);
+    exit(0)
+}
+
+fn count(way: &str, writer: &BufferedWriter, writes: usize, record: &[u8]) {
+    let text = std::str::from_utf8(record).unwrap_or_default();
+    let mut producer = writer.producer();
+    match way {
+        "memcpy" => copy(writes, record),
+        "producer" => repeat(writes, || producer.write(black_box(record))),
+        "writer" => repeat(writes, || writer.write(black_box(record))),
+        "record" => repeat(writes, || producer.record(|w| w.write_str(black_box(text)))),
+        "string" => repeat(writes, || {
+            let mut line = String::new();
+            let _ = line.write_str(black_box(text));
+            producer.write(black_box(line.as_bytes()))
+        }),
+        _ => usage(),
+    }
+}
+
+/// What was refused shows in the accounts at the end.
+fn repeat<T>(writes: usize, mut write: impl FnMut() -> T) {
+    for _ in 0..writes {
+        black_box(write());
+    }
+}
+
+/// The limit: the same bytes, of a length that is known at run time only, into a ring.
+fn copy(writes: usize, record: &[u8]) {
+    let mut ring = vec![0_u8; RING_BYTES];
+    let mut at = 0;
+    for _ in 0..writes {
+        let record = black_box(record);
+        if at + record.len() > ring.len() {
+            at = 0;
+        }
+        // As in the library: the room was checked.
+        // SAFETY: `record` fits between `at` and the end of the ring.
+        unsafe {
+            std::ptr::copy_nonoverlapping(record.as_ptr(), ring.as_mut_ptr().add(at), record.len());
+        }
+        black_box(&mut ring);
+        at += record.len();
+    }
+}
+
+fn usage() -> ! {
+    eprintln!("usage: instructions memcpy|producer|writer|record|string WRITES BYTES");
+    exit(2)
+}
