@@ -5,20 +5,12 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, WriteError};
 
-use crate::support::{
-    Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, stats, until,
-};
+use crate::support::{BOUND, Op, Tally, TestDir, close, hangs_at, record, stats, until};
 
 #[test]
 fn one_chunk_and_a_disk_that_hangs() {
     let dir = TestDir::new();
-    let (gate, pass) = Gate::open();
-    let fs = TestFs::new(move |call| {
-        if call.op == Op::Write && call.is_temp() {
-            pass.through();
-        }
-        Answer::Go
-    });
+    let (gate, fs) = hangs_at(Op::Write);
     let config = dir.config().size(64).queue_size(0).workers(1).file_size(0).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     let mut own = writer.producer();
@@ -67,13 +59,7 @@ fn one_chunk_and_a_disk_that_hangs() {
 fn who_waits_is_woken_when_the_disk_goes_on_and_when_the_writer_closes() {
     for closes in [false, true] {
         let dir = TestDir::new();
-        let (gate, pass) = Gate::open();
-        let fs = TestFs::new(move |call| {
-            if call.op == Op::Write && call.is_temp() {
-                pass.through();
-            }
-            Answer::Go
-        });
+        let (gate, fs) = hangs_at(Op::Write);
         let config = dir.config().size(64).queue_size(1).workers(1).fs(fs);
         let writer = BufferedWriter::new(config).unwrap();
         gate.set_shut(true);

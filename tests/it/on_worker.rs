@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
 
-use crate::support::{Answer, BOUND, Gate, Op, TestDir, TestFs, close, until};
+use crate::support::{Answer, BOUND, Gate, Op, TestDir, TestFs, close, hangs_at, until};
 
 /// Calls a function when it is dropped.
 struct AtDrop<F: FnOnce() + Send>(Option<F>);
@@ -57,18 +57,6 @@ fn it_may_write_and_must_not_wait() {
     writer.write_timeout(b"still open\n", BOUND).unwrap();
     let report = close(&writer);
     assert!(report.accepted.records > 4 && report.refused.full.records >= 2, "{report:?}");
-}
-
-/// A file system on which one operation hangs while the gate is shut.
-fn hangs_at(op: Op) -> (Gate, Arc<TestFs>) {
-    let (gate, pass) = Gate::open();
-    let fs = TestFs::new(move |call| {
-        if call.op == op && call.is_temp() {
-            pass.through();
-        }
-        Answer::Go
-    });
-    (gate, fs)
 }
 
 #[test]

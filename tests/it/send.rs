@@ -12,7 +12,7 @@ use bufferedwriter::{BufferedWriter, Sync, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Drops, Gate, Op, Random, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Drops, Op, Random, Tally, TestDir, TestFs, close, hangs_at, record, stats, until,
 };
 
 /// Sends, and when memory is full, waits for the workers.
@@ -76,13 +76,7 @@ fn all_types_that_hold_bytes() {
 #[test]
 fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
     let dir = TestDir::new();
-    let (gate, pass) = Gate::open();
-    let fs = TestFs::new(move |call| {
-        if call.op == Op::Write && call.is_temp() {
-            pass.through();
-        }
-        Answer::Go
-    });
+    let (gate, fs) = hangs_at(Op::Write);
     // 4000 bytes in all.
     let config = dir.config().size(1000).queue_size(3).workers(1).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
@@ -127,13 +121,7 @@ fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
 #[test]
 fn small_ones_are_dropped_at_once_large_ones_when_a_sync_covers_them() {
     let dir = TestDir::new();
-    let (gate, pass) = Gate::open();
-    let fs = TestFs::new(move |call| {
-        if call.op == Op::Sync && call.is_temp() {
-            pass.through();
-        }
-        Answer::Go
-    });
+    let (gate, fs) = hangs_at(Op::Sync);
     let config = dir.config().size(1000).workers(1).sync(Sync::File).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     let drops = Drops::default();
@@ -180,13 +168,7 @@ fn a_disk_that_fails_gets_them_again() {
 #[test]
 fn a_close_that_gives_up_drops_all_once() {
     let dir = TestDir::new();
-    let (gate, pass) = Gate::open();
-    let fs = TestFs::new(move |call| {
-        if call.op == Op::Write && call.is_temp() {
-            pass.through();
-        }
-        Answer::Go
-    });
+    let (gate, fs) = hangs_at(Op::Write);
     let config = dir.config().size(100).queue_size(60).workers(2).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     let drops = Drops::default();

@@ -186,6 +186,18 @@ struct Bar {
     waiting: AtomicUsize,
 }
 
+/// A file system on which one operation on temp files hangs while the gate is shut.
+pub fn hangs_at(op: Op) -> (Gate, Arc<TestFs>) {
+    let (gate, pass) = Gate::open();
+    let fs = TestFs::new(move |call| {
+        if call.op == op && call.is_temp() {
+            pass.through();
+        }
+        Answer::Go
+    });
+    (gate, fs)
+}
+
 /// The side of the gate that goes into a hook.
 #[derive(Clone)]
 pub struct Pass(Arc<Bar>);

@@ -7,7 +7,7 @@ mod name;
 mod oracle;
 
 pub use dir::TestDir;
-pub use fs::{Answer, Call, Gate, Op, TestFs};
+pub use fs::{Answer, Call, Gate, Op, TestFs, hangs_at};
 pub use message::{Drops, Message};
 pub use name::Name;
 pub use oracle::{Tally, record};
