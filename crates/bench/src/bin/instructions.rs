@@ -15,8 +15,11 @@ const RING_BYTES: usize = 64 << 10;
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let [_, way, writes, bytes] = &args[..] else { usage() };
-    let (Ok(writes), Ok(bytes)) = (writes.parse::<usize>(), bytes.parse::<usize>()) else { usage() };
-    let directory = std::env::temp_dir().join(format!("bufferedwriter-count-{}", std::process::id()));
+    let (Ok(writes), Ok(bytes)) = (writes.parse::<usize>(), bytes.parse::<usize>()) else {
+        usage()
+    };
+    let directory =
+        std::env::temp_dir().join(format!("bufferedwriter-count-{}", std::process::id()));
     let config = Config::default().path(&directory).temp(&directory).create_dirs(true);
     // One chunk that takes all; memory is touched as it is used.
     let writer = BufferedWriter::new(config.size(1 << 30).queue_size(0).workers(1));

@@ -1,0 +1,5 @@
+//! What a write costs its caller, beside the alternatives, and what becomes of the records.
+
+pub mod clock;
+pub mod subject;
+pub mod subjects;

@@ -1,0 +1,205 @@
+//! This library, in each of the ways in.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bufferedwriter::testing::{Fs, FsFile, RealFs};
+use bufferedwriter::{BufferedWriter, Config, Producer};
+
+use crate::subject::{Running, Setup, Sink, Subject, Unavailable, Writer};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Producer,
+    Writer,
+    Record,
+    Send,
+}
+
+pub struct Ours {
+    pub way: Way,
+}
+
+impl Subject for Ours {
+    fn name(&self) -> &'static str {
+        match self.way {
+            Way::Producer => "Producer::write",
+            Way::Writer => "BufferedWriter::write",
+            Way::Record => "record",
+            Way::Send => "send",
+        }
+    }
+
+    fn when_outrun(&self) -> &'static str {
+        "refused, counted"
+    }
+
+    fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
+        let workers = 8;
+        let chunks = (setup.memory_bytes / setup.buffer_bytes).max(workers + 1);
+        let temp = setup.dir.join(".temp");
+        let mut config = Config::default()
+            .path(&setup.dir)
+            .temp(temp)
+            .create_dirs(true)
+            .size(setup.buffer_bytes)
+            .workers(workers)
+            .queue_size(chunks - workers);
+        if setup.sink == Sink::Null {
+            config = config.fs(Arc::new(NullFs));
+        }
+        let writer = BufferedWriter::new(config).map_err(|error| Unavailable(error.to_string()))?;
+        Ok(Box::new(AtWork { writer, way: self.way, buffer_bytes: setup.buffer_bytes }))
+    }
+}
+
+struct AtWork {
+    writer: BufferedWriter,
+    way: Way,
+    buffer_bytes: usize,
+}
+
+impl Running for AtWork {
+    fn writer(&self) -> Box<dyn Writer + '_> {
+        let (writer, buffer_bytes) = (&self.writer, self.buffer_bytes);
+        match self.way {
+            Way::Producer => Box::new(ByProducer { producer: writer.producer(), buffer_bytes }),
+            Way::Writer => Box::new(ByWriter { writer, buffer_bytes }),
+            Way::Record => Box::new(ByRecord { writer }),
+            Way::Send => Box::new(BySend { writer }),
+        }
+    }
+
+    /// All but the chunks that are leased just now.
+    fn settle(&self, timeout: Duration) -> bool {
+        let began = Instant::now();
+        loop {
+            let waiting: usize = self.writer.stats().workers.iter().map(|w| w.backlog_chunks).sum();
+            if waiting == 0 {
+                return true;
+            }
+            if began.elapsed() > timeout {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn finish(self: Box<Self>, timeout: Duration) {
+        // What was given up shows in the files.
+        let _ = self.writer.close(timeout);
+    }
+}
+
+struct ByProducer {
+    producer: Producer,
+    buffer_bytes: usize,
+}
+
+impl Writer for ByProducer {
+    #[inline]
+    fn write(&mut self, record: &[u8]) -> bool {
+        self.producer.write(record).is_ok()
+    }
+
+    fn swaps_every(&self, record_bytes: usize) -> Option<u64> {
+        Some((self.buffer_bytes / record_bytes) as u64)
+    }
+}
+
+struct ByWriter<'a> {
+    writer: &'a BufferedWriter,
+    buffer_bytes: usize,
+}
+
+impl Writer for ByWriter<'_> {
+    #[inline]
+    fn write(&mut self, record: &[u8]) -> bool {
+        self.writer.write(record).is_ok()
+    }
+
+    fn swaps_every(&self, record_bytes: usize) -> Option<u64> {
+        Some((self.buffer_bytes / record_bytes) as u64)
+    }
+}
+
+struct ByRecord<'a> {
+    writer: &'a BufferedWriter,
+}
+
+impl Writer for ByRecord<'_> {
+    #[inline]
+    fn write(&mut self, record: &[u8]) -> bool {
+        self.writer.record(|w| io::Write::write_all(w, record).map_err(|_| std::fmt::Error)).is_ok()
+    }
+}
+
+struct BySend<'a> {
+    writer: &'a BufferedWriter,
+}
+
+impl Writer for BySend<'_> {
+    #[inline]
+    fn write(&mut self, record: &[u8]) -> bool {
+        self.writer.send(record.to_vec()).is_ok()
+    }
+}
+
+/// The machine's file system, but that what is written to its files goes nowhere.
+struct NullFs;
+
+impl Fs for NullFs {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(NullFile(RealFs.create(path, mode)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFs.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFs.remove(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealFs.exists(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFs.sync_dir(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealFs.create_dir_all(dir)
+    }
+
+    fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
+        RealFs.canonicalize(dir)
+    }
+}
+
+struct NullFile(Box<dyn FsFile>);
+
+impl FsFile for NullFile {
+    fn write_at(&mut self, slices: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn set_len(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_lock(&mut self) -> io::Result<()> {
+        self.0.try_lock()
+    }
+
+    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(NullFile(self.0.try_clone()?)))
+    }
+}
