@@ -79,6 +79,13 @@ impl Bench {
         large.chain(ours.map(|subject| Entry { subject: &**subject, buffers: DEFAULTS })).collect()
     }
 
+    /// Those of [`entries`](Self::entries) that make files.
+    pub fn landing_entries(&self) -> Vec<Entry<'_>> {
+        let mut entries = self.entries();
+        entries.retain(|entry| entry.subject.lands());
+        entries
+    }
+
     /// The first value in full runs, the second in quick ones.
     pub fn full_or_quick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }

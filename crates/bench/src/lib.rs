@@ -2,8 +2,12 @@
 
 pub mod bench;
 pub mod clock;
+pub mod disk;
+pub mod lines;
 pub mod machine;
 pub mod measure;
+pub mod pages;
+pub mod process;
 pub mod report;
 pub mod stats;
 pub mod subject;

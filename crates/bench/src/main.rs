@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bufferedwriter_bench::bench::Bench;
+use bufferedwriter_bench::measure::{child, http, landed, sustained};
 use bufferedwriter_bench::report::{Described, Report};
 use bufferedwriter_bench::{machine, measure};
 use clap::{Parser, Subcommand};
@@ -50,8 +51,17 @@ struct Cli {
 enum Command {
     /// Cost of an accepted write in a loop where nothing is refused; two threads against one
     Tight,
+    /// The same load for all, at fractions of the disk's own speed
+    Sustained(sustained::Options),
+    /// As fast as it goes, until it is in files; then the files are checked
+    Landed(landed::Options),
+    /// An HTTP server that logs a line a request, against one that does not
+    Http(http::Options),
     /// All measures
     All,
+    /// What this program runs itself for
+    #[command(name = child::SUBCOMMAND, hide = true)]
+    Child { job: String },
 }
 
 type Measure = fn(&Bench, &mut Report);
@@ -62,6 +72,22 @@ fn measures(command: &Command) -> Vec<Measure> {
     match command {
         Command::Tight => tight.to_vec(),
         Command::All => [&tight[..]].concat(),
+        _ => Vec::new(),
+    }
+}
+
+/// Measures with options of their own, after the others.
+fn put_under_load(command: &Command, bench: &Bench, report: &mut Report) {
+    match command {
+        Command::Sustained(options) => sustained::run(bench, report, options),
+        Command::Landed(options) => landed::run(bench, report, options),
+        Command::Http(options) => http::run(bench, report, options),
+        Command::All => {
+            sustained::run(bench, report, &sustained::Options::default());
+            landed::run(bench, report, &landed::Options::default());
+            http::run(bench, report, &http::Options::default());
+        }
+        _ => {}
     }
 }
 
@@ -77,6 +103,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> std::io::Result<()> {
+    if let Command::Child { job } = &cli.command {
+        return child::run_job(job);
+    }
     let mut bench = Bench::new(&cli.dir, &cli.subjects, cli.quick)?;
     bench.round_bytes = (cli.round as usize) << 10;
     let mut report = Report {
@@ -91,6 +120,7 @@ fn run(cli: &Cli) -> std::io::Result<()> {
     for measure in measures(&cli.command) {
         measure(&bench, &mut report);
     }
+    put_under_load(&cli.command, &bench, &mut report);
     println!("{}", serde_json::to_string(&report).unwrap());
     Ok(())
 }

@@ -4,11 +4,14 @@
 //! Units are last in each name. Numbers that could not be had are `None`, with the reason in
 //! [`Report::skipped`]; none is made up.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::load::*;
 use crate::subject::Subject;
 
 /// The subjects that targets speak of, by the names that they give themselves.
@@ -267,81 +270,6 @@ pub struct Crowd {
     pub peak_memory_mib: f64,
 }
 
-/// Measure 3: the same load for all, at fractions of the disk's own speed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sustained {
-    pub record_bytes: u64,
-    pub seconds: f64,
-    pub disk_mb_per_s: f64,
-    pub rows: Vec<SustainedRow>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SustainedRow {
-    pub subject: String,
-    pub offered_mb_per_s: f64,
-    pub fraction_of_disk: f64,
-    pub accepted_records: u64,
-    pub refused_records: u64,
-    /// Bytes in the files, as records.
-    pub landed_records: u64,
-    /// Accepted, but not landed.
-    pub lost_records: u64,
-    pub p99_ns: f64,
-    pub p999_ns: f64,
-    pub max_ns: f64,
-    /// Of all threads, per 10^9 bytes landed; `None` if nothing landed.
-    pub cpu_s_per_gb: Option<f64>,
-    pub peak_memory_mib: f64,
-    /// Added by the run.
-    pub page_cache_mib: f64,
-}
-
-impl SustainedRow {
-    /// Refused or lost, of what was offered.
-    pub fn missing_share(&self) -> f64 {
-        let offered = self.accepted_records + self.refused_records;
-        (self.refused_records + self.lost_records) as f64 / (offered.max(1)) as f64
-    }
-}
-
-/// Measure 4: as fast as it goes, and what the files hold afterwards.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Landed {
-    pub rows: Vec<LandedRow>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LandedRow {
-    pub subject: String,
-    pub mb_per_s: f64,
-    pub fraction_of_disk: f64,
-    /// Whole records only, as many as were accepted.
-    pub complete: bool,
-    pub files: u64,
-    pub seconds: f64,
-}
-
-/// A server that logs a line a request, against the same one without logging.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Http {
-    pub rows: Vec<HttpRow>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HttpRow {
-    pub subject: String,
-    pub requests_per_s: f64,
-    pub p50_us: f64,
-    pub p99_us: f64,
-    pub p999_us: f64,
-    /// To the same server without logging.
-    pub relative_requests: f64,
-    pub relative_p999: f64,
-    pub landed_lines: u64,
-    pub requests: u64,
-}
-
 impl Report {
     pub fn write_json(&self, path: &Path) -> std::io::Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
@@ -376,7 +304,10 @@ mod tests {
     fn json_brings_back_what_was_written() {
         let row = SustainedRow {
             subject: PRODUCER.into(),
+            buffer_bytes: 64 << 10,
+            memory_bytes: 64 << 20,
             offered_mb_per_s: 400.0,
+            reached_mb_per_s: 390.0,
             fraction_of_disk: 0.8,
             accepted_records: 90,
             refused_records: 10,
@@ -386,8 +317,10 @@ mod tests {
             p999_ns: 300.0,
             max_ns: 1e6,
             cpu_s_per_gb: None,
+            sync_s: 0.5,
             peak_memory_mib: 70.0,
             page_cache_mib: 3.0,
+            page_cache_dirty_mib: None,
         };
         assert_eq!(row.missing_share(), 0.2);
         let mut report = Report { date: "2026-11-24T08:00:00Z".into(), ..Report::default() };

@@ -15,3 +15,9 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         Box::new(ours::Ours { way: ours::Way::Send }),
     ]
 }
+
+/// By the name that it gives itself.
+pub fn named(name: &str) -> std::io::Result<Box<dyn Subject>> {
+    let unknown = || std::io::Error::other(format!("no such subject: {name}"));
+    all().into_iter().find(|subject| subject.name() == name).ok_or_else(unknown)
+}

@@ -1,0 +1,254 @@
+//! A real caller: an HTTP server that logs a line a request, with each subject in turn and with none.
+//!
+//! Each round of a row has a server in a process of its own; the clients are in this one. First as many
+//! requests as the server takes: their number. Then a rate that all servers can keep up with, the same
+//! for all: latencies. Subjects take turns, and each round compares with its own server without logging.
+//! What does not land, a bare memcpy, shows what the formatting of a line costs alone.
+
+mod access;
+mod load;
+mod server;
+
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use self::load::{Load, Outcome};
+use self::server::Log;
+use super::child::{self, Start};
+use super::sustained::seconds;
+use crate::bench::{Bench, Entry};
+use crate::report::{Http, HttpRow, Report};
+use crate::stats::median;
+use crate::{lines, process};
+
+const MEASURE: &str = "http";
+/// The row to compare with.
+pub const NONE: &str = "none";
+/// For what is in memory at the end to be written.
+const FINISH: Duration = Duration::from_secs(60);
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Of what a server without logging takes.
+const PACED_SHARE: f64 = 0.4;
+/// About what a line has: for subjects that count records.
+const LINE_BYTES: usize = 256;
+
+/// What can be chosen.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Duration of each of the two phases of a round [default: 5]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<f64>,
+
+    /// Each row is the median of so many rounds [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+
+    /// Connections, each with one request under way at most [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    connections: Option<u16>,
+
+    /// Requests per second at which latencies are measured [default: 40 % of what a server without logging
+    /// takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+}
+
+/// What was chosen.
+#[derive(Clone, Copy)]
+struct Plan {
+    time: Duration,
+    rounds: usize,
+    connections: usize,
+}
+
+/// One server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// None: no logging.
+    start: Option<Start>,
+}
+
+/// What a server says when it has ended. First it says its port.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Served {
+    requests: u64,
+    refused: u64,
+    landed_lines: u64,
+}
+
+/// One round of a row.
+struct Round {
+    requests_per_s: f64,
+    /// p50, p99, p99.9.
+    latency_us: [f64; 3],
+    served: Served,
+}
+
+pub fn run(bench: &Bench, report: &mut Report, options: &Options) {
+    match measure(bench, report, options) {
+        Ok(http) => report.measures.http = Some(http),
+        Err(error) => report.skip(MEASURE, "all", &error.to_string()),
+    }
+}
+
+fn measure(bench: &Bench, report: &mut Report, options: &Options) -> io::Result<Http> {
+    let plan = Plan {
+        time: Duration::from_secs_f64(options.seconds.unwrap_or(bench.full_or_quick(5.0, 0.5))),
+        rounds: options.rounds.unwrap_or(bench.full_or_quick(5, 1)).into(),
+        connections: options.connections.unwrap_or(64).into(),
+    };
+    let per_s = match options.rate {
+        Some(per_s) => f64::from(per_s),
+        None => PACED_SHARE * round(bench, None, None, plan)?.requests_per_s,
+    };
+    eprintln!("{MEASURE}: latencies at {per_s:.0} requests/s");
+    let mut entries = vec![None];
+    entries.extend(bench.entries().into_iter().map(Some));
+    // By round, then by entry.
+    let mut rounds: Vec<Vec<Option<Round>>> = Vec::new();
+    for number in 0..plan.rounds {
+        let mut row: Vec<Option<Round>> = entries.iter().map(|_| None).collect();
+        for turn in 0..entries.len() {
+            let at = (turn + number) % entries.len();
+            let name = name(entries[at]);
+            eprintln!("{MEASURE}: {name}, round {} of {}", number + 1, plan.rounds);
+            match round(bench, entries[at], Some(per_s), plan) {
+                Ok(measured) => row[at] = Some(measured),
+                Err(error) => report.skip(MEASURE, name, &error.to_string()),
+            }
+        }
+        rounds.push(row);
+    }
+    let rows = entries.iter().enumerate().filter_map(|(at, entry)| reported(*entry, at, &rounds));
+    Ok(Http {
+        connections: plan.connections as u64,
+        seconds: plan.time.as_secs_f64(),
+        rounds: plan.rounds as u64,
+        paced_requests_per_s: per_s,
+        rows: rows.collect(),
+    })
+}
+
+fn name(entry: Option<Entry>) -> &'static str {
+    entry.map_or(NONE, |entry| entry.name())
+}
+
+/// A server with a subject, or with none: as many requests as it takes, then so many per second if that is
+/// said.
+fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) -> io::Result<Round> {
+    process::sync_file_system(bench.dir())?;
+    let scratch = bench.scratch();
+    let job = Job { start: entry.map(|entry| Start::new(entry, &scratch, LINE_BYTES)) };
+    let mut server = child::Running::start(&child::Job::HttpServer(job))?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.next(FINISH)?));
+    let Plan { time, connections, .. } = plan;
+    let load = |time, per_s| load::run(Load { address, connections, time, per_s });
+    load(WARM_UP, None)?;
+    let flat_out = load(time, None)?;
+    let latency_us = match per_s {
+        Some(_) => latency_us(&load(time, per_s)?),
+        None => latency_us(&flat_out),
+    };
+    server.hang_up();
+    let requests_per_s = flat_out.requests as f64 / time.as_secs_f64();
+    Ok(Round { requests_per_s, latency_us, served: server.next(2 * FINISH)? })
+}
+
+fn latency_us(outcome: &Outcome) -> [f64; 3] {
+    [0.5, 0.99, 0.999].map(|q| outcome.latency.value_at_quantile(q) as f64 / 1e3)
+}
+
+/// The row in place `at`, against the one in place 0.
+fn reported(entry: Option<Entry>, at: usize, rounds: &[Vec<Option<Round>>]) -> Option<HttpRow> {
+    let mine = || rounds.iter().filter_map(|round| round[at].as_ref());
+    let pairs = || rounds.iter().filter_map(|round| round[at].as_ref().zip(round[0].as_ref()));
+    let over = |value: &dyn Fn(&Round) -> f64| median(mine().map(value).collect());
+    let relative = |value: &dyn Fn(&Round) -> f64| {
+        median(pairs().map(|(mine, none)| value(mine) / value(none)).collect())
+    };
+    let sum = |value: &dyn Fn(&Served) -> u64| mine().map(|round| value(&round.served)).sum();
+    let bytes = |value: fn(Entry) -> usize| entry.map_or(0, value) as u64;
+    Some(HttpRow {
+        subject: name(entry).into(),
+        buffer_bytes: bytes(|entry| entry.buffers.buffer_bytes),
+        memory_bytes: bytes(|entry| entry.buffers.memory_bytes),
+        requests_per_s: over(&|round| round.requests_per_s)?,
+        p50_us: over(&|round| round.latency_us[0])?,
+        p99_us: over(&|round| round.latency_us[1])?,
+        p999_us: over(&|round| round.latency_us[2])?,
+        relative_requests: relative(&|round| round.requests_per_s)?,
+        relative_p999: relative(&|round| round.latency_us[2])?,
+        landed_lines: sum(&|served| served.landed_lines),
+        refused_lines: sum(&|served| served.refused),
+        requests: sum(&|served| served.requests),
+    })
+}
+
+/// The child's side: serves until its standard input ends.
+pub fn serve(job: &Job, ready: &mut dyn FnMut(u16) -> io::Result<()>) -> io::Result<Served> {
+    let (stop, stopped) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Whatever ends it, there is nobody left to serve.
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        let _ = stop.send(());
+    });
+    serve_until(job, stopped, ready)
+}
+
+fn serve_until(
+    job: &Job,
+    stopped: oneshot::Receiver<()>,
+    ready: &mut dyn FnMut(u16) -> io::Result<()>,
+) -> io::Result<Served> {
+    let running = job.start.as_ref().map(Start::run).transpose()?;
+    let log = Log::new(running.as_ref().map(|running| running.writer()));
+    let log = server::serve(log, stopped, ready)?;
+    let (requests, refused) = (log.requests, log.refused);
+    drop(log);
+    if let Some(running) = running {
+        running.finish(FINISH);
+    }
+    let landed_lines = job.start.as_ref().map_or(Ok(0), |start| lines::count(&start.dir))?;
+    Ok(Served { requests, refused, landed_lines })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::bench::{LARGE, Scratch};
+    use crate::report::WRITER;
+    use crate::subjects;
+
+    /// A server in this process, some requests, and a line for each.
+    #[test]
+    fn each_request_is_a_line() {
+        let subject = subjects::named(WRITER).unwrap();
+        let scratch = Scratch::new(&std::env::temp_dir()).unwrap();
+        let start = Start::new(Entry { subject: &*subject, buffers: LARGE }, &scratch, LINE_BYTES);
+        for job in [Job { start: None }, Job { start: Some(start) }] {
+            let logged = job.start.is_some();
+            let (stop, stopped) = oneshot::channel();
+            let (ready, port) = mpsc::channel();
+            let server = std::thread::spawn(move || {
+                serve_until(&job, stopped, &mut |port| ready.send(port).map_err(io::Error::other))
+            });
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.recv().unwrap()));
+            let time = Duration::from_millis(30);
+            let load = Load { address, connections: 3, time, per_s: Some(1000.0) };
+            let paced = load::run(load).unwrap();
+            let flat_out = load::run(Load { per_s: None, ..load }).unwrap();
+            stop.send(()).unwrap();
+            let served = server.join().unwrap().unwrap();
+            // Each connection begins with a request that nobody counts.
+            assert_eq!(served.requests, paced.requests + flat_out.requests + 2 * 3);
+            assert_eq!(served.landed_lines, if logged { served.requests } else { 0 });
+            assert_eq!(served.refused, 0);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! A thread that offers records at a given rate, and sleeps in between.
+//!
+//! Guarantees: it never spins, for the processor time of the whole process is part of the measurement.
+//! A subject that makes its callers wait puts it behind; it makes up for that as soon as it can, as
+//! requests that have queued up would.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::clock::{self, Calibration};
+use crate::stats::{Random, histogram};
+use crate::subject::Writer;
+
+/// So often it looks what is due.
+const TICK: Duration = Duration::from_millis(1);
+/// One write in so many is timed on its own, so that the clock does not outweigh what it measures.
+const SAMPLE_EVERY: u64 = 64;
+
+/// What came of it.
+pub struct Paced {
+    pub accepted: u64,
+    pub refused: u64,
+    /// Until the last record was offered.
+    pub elapsed: Duration,
+    /// Of the timed writes, in ticks.
+    pub latency: Histogram<u64>,
+    /// The longest timed write, or stretch of writes between two of them, in ticks: no stall hides
+    /// between the samples.
+    pub longest_ticks: u64,
+}
+
+impl Paced {
+    fn new() -> Self {
+        Paced {
+            accepted: 0,
+            refused: 0,
+            elapsed: Duration::ZERO,
+            latency: histogram(),
+            longest_ticks: 0,
+        }
+    }
+
+    /// What two threads did at the same time.
+    pub fn and(mut self, other: Paced) -> Paced {
+        self.accepted += other.accepted;
+        self.refused += other.refused;
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.latency += other.latency;
+        self.longest_ticks = self.longest_ticks.max(other.longest_ticks);
+        self
+    }
+}
+
+/// Offers `record` at `per_s` for so long.
+pub fn run(
+    writer: &mut dyn Writer,
+    record: &[u8],
+    per_s: f64,
+    time: Duration,
+    clock: &Calibration,
+) -> Paced {
+    let mut paced = Paced::new();
+    let mut gaps = Gaps::new();
+    let (began, first_tick) = (Instant::now(), clock::ticks());
+    let last_tick = first_tick + (time.as_nanos() as f64 / clock.ns_per_tick) as u64;
+    let mut offered = 0;
+    loop {
+        let due = (began.elapsed().min(time).as_secs_f64() * per_s) as u64;
+        while offered < due && clock::ticks() < last_tick {
+            let count = gaps.next().min(due - offered);
+            offer(writer, record, count, &mut paced);
+            offered += count;
+        }
+        paced.elapsed = began.elapsed();
+        if paced.elapsed >= time {
+            return paced;
+        }
+        let into_tick = paced.elapsed.as_nanos() % TICK.as_nanos();
+        std::thread::sleep(TICK - Duration::from_nanos(into_tick as u64));
+    }
+}
+
+/// So many records, of which the last one is timed alone.
+fn offer(writer: &mut dyn Writer, record: &[u8], count: u64, paced: &mut Paced) {
+    let before = clock::ticks();
+    let mut taken = writer.repeat(record, count - 1);
+    let stretch = clock::ticks() - before;
+    let mut ticks = [0];
+    taken += writer.timed(record, &mut ticks);
+    paced.latency.saturating_record(ticks[0]);
+    paced.longest_ticks = paced.longest_ticks.max(ticks[0]).max(stretch);
+    paced.accepted += taken;
+    paced.refused += count - taken;
+}
+
+/// Distances from one timed write to the next: from 1 up, on average [`SAMPLE_EVERY`], but never regular: a
+/// buffer that is swapped every 512 records would have all of its swaps timed, or none.
+struct Gaps(Random);
+
+impl Gaps {
+    fn new() -> Self {
+        Gaps(Random(64))
+    }
+
+    fn next(&mut self) -> u64 {
+        1 + self.0.below(2 * SAMPLE_EVERY - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Every(u64);
+
+    impl Writer for Every {
+        fn write(&mut self, _: &[u8]) -> bool {
+            self.0 += 1;
+            !self.0.is_multiple_of(3)
+        }
+    }
+
+    #[test]
+    fn gaps_are_irregular_around_their_mean() {
+        let mut gaps = Gaps::new();
+        let drawn: Vec<u64> = (0..100_000).map(|_| gaps.next()).collect();
+        let mean = drawn.iter().sum::<u64>() as f64 / drawn.len() as f64;
+        assert!((mean - SAMPLE_EVERY as f64).abs() < 1.0, "{mean}");
+        assert!((1..2 * SAMPLE_EVERY).all(|gap| drawn.contains(&gap)));
+    }
+
+    #[test]
+    fn all_that_is_offered_is_accepted_or_refused() {
+        let (mut writer, mut paced) = (Every(0), Paced::new());
+        offer(&mut writer, b"x", 1, &mut paced);
+        offer(&mut writer, b"x", 64, &mut paced);
+        offer(&mut writer, b"x", 127, &mut paced);
+        assert_eq!((writer.0, paced.accepted, paced.refused), (192, 128, 64));
+        assert_eq!(paced.latency.len(), 3);
+    }
+
+    #[test]
+    fn no_more_than_the_rate() {
+        let (clock, mut writer) = (Calibration::measure(), Every(0));
+        let time = Duration::from_millis(20);
+        let paced = run(&mut writer, b"x", 10_000.0, time, &clock);
+        assert!(paced.elapsed >= time);
+        assert!((1..=200).contains(&writer.0), "{}", writer.0);
+        assert_eq!(paced.accepted + paced.refused, writer.0);
+    }
+}

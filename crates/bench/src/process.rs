@@ -1,0 +1,86 @@
+//! What this process has used, and what the file system below it has.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Processor time of all threads so far, also of those that are gone, in seconds: their own and what the
+/// system spent on their calls. What the kernel's own threads do for them later is not in it.
+pub fn cpu_seconds() -> f64 {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the call fills in what it is given; with these arguments it can't fail.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// The most memory that this process has had resident so far.
+pub fn peak_memory_bytes() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let kib = status.lines().find_map(|line| {
+        line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    Ok(kib.ok_or(io::ErrorKind::InvalidData)? << 10)
+}
+
+/// What an unprivileged user can still write below `dir`.
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let path = CString::new(dir.as_os_str().as_bytes())?;
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: a string that ends in NUL, and room for the answer.
+    let result = unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it filled it in.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_bavail * stat.f_frsize)
+}
+
+/// Waits until the whole file system of `dir` has nothing left to write.
+pub fn sync_file_system(dir: &Path) -> io::Result<()> {
+    let dir = std::fs::File::open(dir)?;
+    // SAFETY: `dir` is open.
+    match unsafe { libc::syncfs(dir.as_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Waits until all files in `dir`, not those below further directories, are on the disk.
+pub fn sync_files(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::File::open(entry.path())?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_uses_something() {
+        while cpu_seconds() == 0.0 {
+            std::hint::spin_loop();
+        }
+        assert!(peak_memory_bytes().unwrap() > 1 << 16);
+    }
+
+    #[test]
+    fn a_file_system_has_room_and_can_be_synced() {
+        let dir = std::env::temp_dir();
+        assert!(free_bytes(&dir).unwrap() > 0);
+        sync_file_system(&dir).unwrap();
+        assert!(free_bytes(Path::new("/nowhere/at/all")).is_err());
+    }
+}
