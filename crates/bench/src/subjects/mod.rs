@@ -9,6 +9,7 @@ mod ours;
 mod ring;
 mod sink;
 mod slog_async;
+mod spdlog;
 mod tracing_appender;
 
 use crate::subject::Subject;
@@ -27,5 +28,6 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         Box::new(tracing_appender::TracingAppender),
         Box::new(slog_async::SlogAsync),
         Box::new(flexi::Flexi),
+        Box::new(spdlog::Spdlog),
     ]
 }
