@@ -1,6 +1,7 @@
 //! What a write costs its caller, beside the alternatives, and what becomes of the records.
 
 pub mod bench;
+pub mod calls;
 pub mod clock;
 pub mod disk;
 pub mod lines;
@@ -9,7 +10,9 @@ pub mod measure;
 pub mod pages;
 pub mod process;
 pub mod report;
+pub mod show;
 pub mod stats;
 pub mod subject;
 pub mod subjects;
 pub mod table;
+pub mod targets;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use bufferedwriter_bench::bench::Bench;
 use bufferedwriter_bench::measure::{child, http, landed, sustained};
 use bufferedwriter_bench::report::{Described, Report};
-use bufferedwriter_bench::{machine, measure};
+use bufferedwriter_bench::{machine, measure, show};
 use clap::{Parser, Subcommand};
 
 /// What a write costs its caller, beside the alternatives, and what becomes of the records.
@@ -51,6 +51,12 @@ struct Cli {
 enum Command {
     /// Cost of an accepted write in a loop where nothing is refused; two threads against one
     Tight,
+    /// Latency of single calls in paced bursts, with 1, 2 and 64 threads; fast path and swap apart
+    Latency,
+    /// System calls and page faults of the writing thread in steady state
+    Quiet,
+    /// Start and end, an idle writer, thousands of threads with a record each
+    Startup,
     /// The same load for all, at fractions of the disk's own speed
     Sustained(sustained::Options),
     /// As fast as it goes, until it is in files; then the files are checked
@@ -59,35 +65,34 @@ enum Command {
     Http(http::Options),
     /// All measures
     All,
+    /// Tables and plots again, from results that --json wrote
+    Plot { file: PathBuf },
     /// What this program runs itself for
     #[command(name = child::SUBCOMMAND, hide = true)]
     Child { job: String },
 }
 
-type Measure = fn(&Bench, &mut Report);
-
 /// What a subcommand measures, in order.
-fn measures(command: &Command) -> Vec<Measure> {
-    let tight = [measure::tight::run as Measure, measure::two_threads::run];
+fn measure(command: &Command, bench: &Bench, report: &mut Report) {
     match command {
-        Command::Tight => tight.to_vec(),
-        Command::All => [&tight[..]].concat(),
-        _ => Vec::new(),
-    }
-}
-
-/// Measures with options of their own, after the others.
-fn put_under_load(command: &Command, bench: &Bench, report: &mut Report) {
-    match command {
+        Command::Tight => {
+            measure::tight::run(bench, report);
+            measure::two_threads::run(bench, report);
+        }
+        Command::Latency => measure::latency::run(bench, report),
+        Command::Quiet => measure::quiet::run(bench, report),
+        Command::Startup => measure::startup::run(bench, report),
         Command::Sustained(options) => sustained::run(bench, report, options),
         Command::Landed(options) => landed::run(bench, report, options),
         Command::Http(options) => http::run(bench, report, options),
         Command::All => {
+            let small = [Command::Tight, Command::Latency, Command::Quiet, Command::Startup];
+            small.iter().for_each(|command| measure(command, bench, report));
             sustained::run(bench, report, &sustained::Options::default());
             landed::run(bench, report, &landed::Options::default());
             http::run(bench, report, &http::Options::default());
         }
-        _ => {}
+        Command::Plot { .. } | Command::Child { .. } => {}
     }
 }
 
@@ -106,6 +111,9 @@ fn run(cli: &Cli) -> std::io::Result<()> {
     if let Command::Child { job } = &cli.command {
         return child::run_job(job);
     }
+    if let Command::Plot { file } = &cli.command {
+        return output(cli, &Report::read_json(file)?);
+    }
     let mut bench = Bench::new(&cli.dir, &cli.subjects, cli.quick)?;
     bench.round_bytes = (cli.round as usize) << 10;
     let mut report = Report {
@@ -117,10 +125,16 @@ fn run(cli: &Cli) -> std::io::Result<()> {
         subjects: bench.subjects.iter().map(|subject| Described::of(&**subject)).collect(),
         ..Report::default()
     };
-    for measure in measures(&cli.command) {
-        measure(&bench, &mut report);
+    measure(&cli.command, &bench, &mut report);
+    output(cli, &report)
+}
+
+fn output(cli: &Cli, report: &Report) -> std::io::Result<()> {
+    for table in show::tables(report) {
+        print!("{table}");
     }
-    put_under_load(&cli.command, &bench, &mut report);
-    println!("{}", serde_json::to_string(&report).unwrap());
+    if let Some(path) = &cli.json {
+        report.write_json(path)?;
+    }
     Ok(())
 }

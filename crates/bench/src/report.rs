@@ -154,6 +154,8 @@ pub struct Latency {
     pub pause_us_max: u64,
     /// Already taken off.
     pub timer_overhead_ns: f64,
+    /// The clock's resolution: what is shorter shows as nothing or as one step.
+    pub timer_step_ns: f64,
     pub rows: Vec<LatencyRow>,
 }
 
@@ -213,6 +215,8 @@ pub struct QuietRow {
     pub switches_involuntary: u64,
     /// By name; `None` if they could not be counted here.
     pub calls: Option<BTreeMap<String, u64>>,
+    /// There were so many calls that they were counted over a part of the writes.
+    pub is_extrapolated: bool,
 }
 
 impl QuietRow {

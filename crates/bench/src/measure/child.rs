@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{http, landed, sustained};
+use super::{http, landed, quiet, startup, sustained};
 use crate::bench::{Buffers, Entry, Scratch, setup};
 use crate::subject::{self, Sink};
 use crate::subjects;
@@ -28,6 +28,9 @@ pub enum Job {
     Sustained(sustained::Job),
     Landed(landed::Job),
     HttpServer(http::Job),
+    Quiet(quiet::Job),
+    Idle(startup::idle::Job),
+    Crowd(startup::crowd::Job),
 }
 
 /// A subject to be started, with files.
@@ -64,6 +67,9 @@ pub fn run_job(json: &str) -> io::Result<()> {
         Job::Sustained(job) => say(sustained::row(&job)),
         Job::Landed(job) => say(landed::row(&job)),
         Job::HttpServer(job) => say(http::serve(&job, &mut |port| say(Ok(port)))),
+        Job::Quiet(job) => say(quiet::row(&job)),
+        Job::Idle(job) => say(startup::idle::look(&job)),
+        Job::Crowd(job) => say(startup::crowd::row(&job)),
     }
 }
 

@@ -3,7 +3,10 @@
 pub mod child;
 pub mod http;
 pub mod landed;
+pub mod latency;
 mod pacer;
+pub mod quiet;
+pub mod startup;
 pub mod sustained;
 pub mod tight;
 pub mod two_threads;

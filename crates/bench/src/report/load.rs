@@ -13,7 +13,7 @@ pub struct Sustained {
     pub rows: Vec<SustainedRow>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SustainedRow {
     pub subject: String,
     pub buffer_bytes: u64,
