@@ -8,6 +8,7 @@ pub mod lines;
 pub mod machine;
 pub mod measure;
 pub mod pages;
+pub mod plot;
 pub mod process;
 pub mod report;
 pub mod show;

@@ -2,13 +2,14 @@
 //!
 //! Tables go to standard output, progress to standard error.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bufferedwriter_bench::bench::Bench;
 use bufferedwriter_bench::measure::{child, http, landed, sustained};
 use bufferedwriter_bench::report::{Described, Report};
-use bufferedwriter_bench::{machine, measure, show};
+use bufferedwriter_bench::{machine, measure, plot, show};
 use clap::{Parser, Subcommand};
 
 /// What a write costs its caller, beside the alternatives, and what becomes of the records.
@@ -100,6 +101,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // `head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bufferedwriter-bench: {error}");
             ExitCode::FAILURE
@@ -107,7 +110,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> std::io::Result<()> {
+fn run(cli: &Cli) -> io::Result<()> {
     if let Command::Child { job } = &cli.command {
         return child::run_job(job);
     }
@@ -129,12 +132,15 @@ fn run(cli: &Cli) -> std::io::Result<()> {
     output(cli, &report)
 }
 
-fn output(cli: &Cli, report: &Report) -> std::io::Result<()> {
-    for table in show::tables(report) {
-        print!("{table}");
-    }
+/// Files first: whoever reads the tables may stop.
+fn output(cli: &Cli, report: &Report) -> io::Result<()> {
     if let Some(path) = &cli.json {
         report.write_json(path)?;
     }
-    Ok(())
+    if let Some(dir) = &cli.plots {
+        plot::write(report, dir)?;
+    }
+    let mut out = io::stdout().lock();
+    show::tables(report).iter().try_for_each(|table| write!(out, "{table}"))?;
+    out.flush()
 }

@@ -295,6 +295,12 @@ impl Report {
         }
     }
 
+    /// Of a subject in the tables.
+    pub fn place(&self, subject: &str) -> usize {
+        let place = self.subjects.iter().position(|known| known.name == subject);
+        place.unwrap_or(self.subjects.len())
+    }
+
     pub fn is_ours(&self, subject: &str) -> bool {
         self.subjects.iter().any(|known| known.name == subject && known.ours)
     }

@@ -1,8 +1,10 @@
 //! The report as tables, one for each measure and one for the targets.
 
+use std::cmp::Reverse;
+
 use crate::report::{
-    Http, Landed, Latency, LatencyRow, Quiet, Report, Spread, Startup, Sustained, Tight,
-    TwoThreads, Which,
+    Http, Landed, Latency, LatencyRow, Quiet, Report, Spread, Startup, Sustained, SustainedRow,
+    Tight, TwoThreads, Which,
 };
 use crate::table::{Table, bytes, count, known, number, ratio};
 use crate::targets;
@@ -16,7 +18,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
     tables.extend(measures.latency.iter().flat_map(latency));
     tables.extend(measures.quiet.as_ref().map(quiet));
     tables.extend(measures.startup.iter().flat_map(startup));
-    tables.extend(measures.sustained.as_ref().map(sustained));
+    tables.extend(measures.sustained.as_ref().map(|found| sustained(report, found)));
     tables.extend(measures.landed.as_ref().map(landed));
     tables.extend(measures.http.as_ref().map(http));
     tables.extend(skipped(report));
@@ -26,7 +28,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
 
 fn run(report: &Report) -> Table {
     let machine = &report.machine;
-    let mut table = Table::new("Run", &["", ""]).left(2);
+    let mut table = Table::new("Run", " | ").left(2);
     let mut line = |name: &str, value: String| table.row([name.into(), value]);
     line(
         "machine",
@@ -49,10 +51,10 @@ fn run(report: &Report) -> Table {
 fn tight(tight: &Tight) -> Vec<Table> {
     let mut sizes: Vec<u64> = tight.rows.iter().map(|row| row.record_bytes).collect();
     sizes.dedup();
-    let header = ["subject", "buffers", "ns", "x memcpy", "quartiles", "rounds", "thrown away"];
+    let header = "subject | buffers | ns | x memcpy | quartiles | rounds | thrown away";
     let of_size = |size: u64| {
         let title = format!("Cost of an accepted write in a tight loop, records of {size} bytes");
-        let mut table = Table::new(title, &header);
+        let mut table = Table::new(title, header);
         for row in tight.rows.iter().filter(|row| row.record_bytes == size) {
             table.row([
                 row.subject.clone(),
@@ -79,9 +81,9 @@ fn quartiles(spread: Option<Spread>) -> String {
 }
 
 fn two_threads(two: &TwoThreads) -> Table {
-    let header = ["subject", "buffers", "one, ns", "two, ns", "ratio", "quartiles", "rounds"];
+    let header = "subject | buffers | one, ns | two, ns | ratio | quartiles | rounds";
     let title = format!("Two threads against one, records of {} bytes", two.record_bytes);
-    let mut table = Table::new(title, &header);
+    let mut table = Table::new(title, header);
     for row in &two.rows {
         table.row([
             row.subject.clone(),
@@ -103,8 +105,9 @@ fn latency(latency: &Latency) -> Vec<Table> {
     let around = |row: &LatencyRow| matches!(row.which, Which::FastAroundSwap | Which::SwapAlone);
     let mut tables: Vec<Table> = Vec::new();
     for threads in threads {
+        let plural = if threads == 1 { "" } else { "s" };
         let title = format!(
-            "Latency of a write in bursts of {}, {threads} threads, ns",
+            "Latency of a write in bursts of {}, {threads} thread{plural}, ns",
             latency.burst_records
         );
         let of_threads = latency.rows.iter().filter(|row| row.threads == threads && !around(row));
@@ -128,22 +131,9 @@ fn latency(latency: &Latency) -> Vec<Table> {
 }
 
 fn percentiles<'a>(title: String, rows: impl Iterator<Item = &'a LatencyRow>) -> Table {
-    let header = [
-        "subject",
-        "buffers",
-        "writes",
-        "p50",
-        "p90",
-        "p99",
-        "p99.9",
-        "p99.99",
-        "max",
-        "p99 x memcpy",
-        "p99.9 x memcpy",
-        "count",
-        "refused",
-    ];
-    let mut table = Table::new(title, &header).left(3);
+    let header = "subject | buffers | writes | p50 | p90 | p99 | p99.9 | p99.99 | max | \
+        p99 x memcpy | p99.9 x memcpy | count | refused";
+    let mut table = Table::new(title, header).left(3);
     for row in rows {
         let which = match row.which {
             Which::All => "all",
@@ -166,19 +156,9 @@ fn quiet(quiet: &Quiet) -> Table {
         count(quiet.records_per_s),
         quiet.record_bytes
     );
-    let header = [
-        "subject",
-        "buffers",
-        "writes",
-        "system calls",
-        "faults",
-        "major",
-        "gave up CPU",
-        "lost CPU",
-        "refused",
-        "calls",
-    ];
-    let mut table = Table::new(title, &header);
+    let header = "subject | buffers | writes | system calls | faults | major | gave up CPU | \
+        lost CPU | refused | calls";
+    let mut table = Table::new(title, header);
     for row in &quiet.rows {
         let named = row.calls.iter().flatten().map(|(name, count)| format!("{name} {count}"));
         let about = if row.is_extrapolated { "about " } else { "" };
@@ -200,16 +180,15 @@ fn quiet(quiet: &Quiet) -> Table {
 }
 
 fn startup(startup: &Startup) -> Vec<Table> {
-    let mut start =
-        Table::new("Start and end", &["subject", "median, ms", "p90, ms", "max, ms", "runs"]);
+    let mut start = Table::new("Start and end", "subject | median, ms | p90, ms | max, ms | runs");
     for row in &startup.new_close {
         let ms = [row.median_ms, row.p90_ms, row.max_ms].map(number);
         start.row([row.subject.clone()].into_iter().chain(ms).chain([count(row.runs)]));
     }
     let mut tables = vec![start];
     if let Some(idle) = &startup.idle {
-        let header = ["", "with", "without", "difference"];
-        let mut table = Table::new("An idle writer with the defaults, KiB", &header);
+        let header = " | with | without | difference";
+        let mut table = Table::new("An idle writer with the defaults, KiB", header);
         let pairs = [
             ("resident", idle.with_kib, idle.without_kib),
             ("private", idle.private_with_kib, idle.private_without_kib),
@@ -231,9 +210,8 @@ fn startup(startup: &Startup) -> Vec<Table> {
         ));
         tables.push(table);
     }
-    let header =
-        ["subject", "threads", "at once", "seconds", "landed", "offered again", "peak, MiB"];
-    let mut crowd = Table::new("Threads that each write one record", &header);
+    let header = "subject | threads | at once | seconds | landed | offered again | peak, MiB";
+    let mut crowd = Table::new("Threads that each write one record", header);
     for row in &startup.crowd {
         crowd.row([
             row.subject.clone(),
@@ -249,28 +227,23 @@ fn startup(startup: &Startup) -> Vec<Table> {
     tables
 }
 
-fn sustained(sustained: &Sustained) -> Table {
+fn sustained(report: &Report, sustained: &Sustained) -> Table {
     let title = format!(
         "The same load for {} s, records of {} bytes; the disk takes {} MB/s",
         number(sustained.seconds),
         sustained.record_bytes,
         number(sustained.disk_mb_per_s)
     );
-    let header = [
-        "subject",
-        "MB/s",
-        "of disk",
-        "refused, %",
-        "lost, %",
-        "p99, ns",
-        "p99.9, ns",
-        "max, ns",
-        "CPU s/GB",
-        "peak, MiB",
-        "page cache, MiB",
-    ];
-    let mut table = Table::new(title, &header);
-    for row in &sustained.rows {
+    let header = "subject | buffers | of disk | MB/s | reached | refused, % | lost, % | p99, ns | \
+        p99.9, ns | max, ns | CPU s/GB | to sync, s | peak, MiB | page cache, MiB";
+    let mut table = Table::new(title, header);
+    // They took turns.
+    let mut rows: Vec<_> = sustained.rows.iter().collect();
+    rows.sort_by(|a, b| {
+        let place = |row: &SustainedRow| (report.place(&row.subject), Reverse(row.buffer_bytes));
+        a.fraction_of_disk.total_cmp(&b.fraction_of_disk).then_with(|| place(a).cmp(&place(b)))
+    });
+    for row in rows {
         let offered = (row.accepted_records + row.refused_records).max(1) as f64;
         let percent = |records: u64| number(records as f64 / offered * 100.0);
         table.row([
@@ -294,24 +267,14 @@ fn sustained(sustained: &Sustained) -> Table {
 }
 
 fn landed(landed: &Landed) -> Table {
-    let header = [
-        "subject",
-        "buffers",
-        "MB/s",
-        "of disk",
-        "synced, MB/s",
-        "of disk",
-        "complete",
-        "files",
-        "seconds",
-        "page cache, MiB",
-    ];
+    let header = "subject | buffers | MB/s | of disk | synced, MB/s | of disk | complete | files | \
+        seconds | page cache, MiB";
     let title = format!(
         "Landed flat out, records of {} bytes; the disk takes {} MB/s",
         landed.record_bytes,
         number(landed.disk_mb_per_s)
     );
-    let mut table = Table::new(title, &header);
+    let mut table = Table::new(title, header);
     for row in &landed.rows {
         table.row([
             row.subject.clone(),
@@ -330,18 +293,14 @@ fn landed(landed: &Landed) -> Table {
 }
 
 fn http(http: &Http) -> Table {
-    let header = [
-        "subject",
-        "requests/s",
-        "x without",
-        "p50, us",
-        "p99, us",
-        "p99.9, us",
-        "x without",
-        "requests",
-        "lines landed",
-    ];
-    let mut table = Table::new("A server that logs a line a request", &header);
+    let header = "subject | buffers | requests/s | x without | p50, us | p99, us | p99.9, us | \
+        x without | requests | lines landed | refused";
+    let title = format!(
+        "A server that logs a line a request, {} connections; latencies at {} requests/s",
+        http.connections,
+        number(http.paced_requests_per_s)
+    );
+    let mut table = Table::new(title, header);
     for row in &http.rows {
         table.row([
             row.subject.clone(),
@@ -362,9 +321,34 @@ fn http(http: &Http) -> Table {
 
 /// Nothing that was asked for is left out silently.
 fn skipped(report: &Report) -> Option<Table> {
-    let mut table = Table::new("Skipped", &["measure", "subject", "reason"]).left(3);
+    let mut table = Table::new("Skipped", "measure | subject | reason").left(3);
     for skipped in &report.skipped {
         table.row([skipped.measure.clone(), skipped.subject.clone(), skipped.reason.clone()]);
     }
     (!report.skipped.is_empty()).then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{HttpRow, LandedRow};
+
+    #[test]
+    fn loads_are_sorted_and_columns_fit_their_cells() {
+        let row = |subject: &str, fraction_of_disk| SustainedRow {
+            subject: subject.into(),
+            fraction_of_disk,
+            ..SustainedRow::default()
+        };
+        let mut report = Report::default();
+        let rows = vec![row("late", 0.8), row("early", 0.2)];
+        report.measures.sustained = Some(Sustained { rows, ..Sustained::default() });
+        report.measures.landed =
+            Some(Landed { rows: vec![LandedRow::default()], ..Landed::default() });
+        report.measures.http = Some(Http { rows: vec![HttpRow::default()], ..Http::default() });
+        report.skip("quiet", "somebody", "no reason");
+        let text: String = tables(&report).iter().map(|table| table.to_string()).collect();
+        assert!(text.find("early").unwrap() < text.find("late").unwrap());
+        assert!(text.contains("no reason"));
+    }
 }

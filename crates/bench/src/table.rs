@@ -12,9 +12,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// Column names carry the units.
-    pub fn new(title: impl Into<String>, header: &[&str]) -> Self {
-        let header = header.iter().map(|name| name.to_string()).collect();
+    /// Column names, which carry the units, are parted by `|`.
+    pub fn new(title: impl Into<String>, header: &str) -> Self {
+        let header = header.split('|').map(|name| name.trim().to_string()).collect();
         Table { title: title.into(), left: 1, header, rows: Vec::new(), notes: Vec::new() }
     }
 
@@ -25,7 +25,9 @@ impl Table {
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        let cells: Vec<String> = cells.into_iter().collect();
+        assert_eq!(cells.len(), self.header.len(), "{}", self.title);
+        self.rows.push(cells);
     }
 
     /// A line below the table.
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let mut table = Table::new("title", &["subject", "ns"]);
+        let mut table = Table::new("title", "subject | ns");
         table.row(["a".into(), number(4.312)]);
         table.row(["longer name".into(), number(63000.0)]);
         table.note("a note");

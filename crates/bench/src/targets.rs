@@ -64,7 +64,7 @@ fn short(limit: f64) -> String {
 }
 
 pub fn table(report: &Report) -> Table {
-    let mut table = Table::new("Targets", &["measure", "target", "reached", "met"]).left(2);
+    let mut table = Table::new("Targets", "measure | target | reached | met").left(2);
     for target in targets(report) {
         let met = match target.is_met {
             Some(true) => "yes",
@@ -185,19 +185,35 @@ fn disk(report: &Report) -> Vec<Target> {
     ]
 }
 
-/// Our cheapest way in against the cheapest peer, at the highest load that both were offered and took
-/// without losing more than one in a hundred.
+/// Our cheapest way in against the cheapest peer, at the same load.
 fn cpu(report: &Report, rows: &[&SustainedRow]) -> Option<f64> {
-    let took = |row: &&&SustainedRow| row.missing_share() < 0.01 && row.cpu_s_per_gb.is_some();
-    let cheapest = |fraction: f64, ours: bool| {
-        let rows = rows.iter().filter(took).filter(|row| row.fraction_of_disk == fraction);
-        let rows = rows.filter(|row| report.is_ours(&row.subject) == ours && row.subject != MEMCPY);
-        rows.filter_map(|row| row.cpu_s_per_gb).reduce(f64::min)
-    };
-    let mut loads: Vec<f64> = rows.iter().map(|row| row.fraction_of_disk).collect();
-    loads.sort_by(f64::total_cmp);
-    let ratio = |load: &f64| Some(cheapest(*load, true)? / cheapest(*load, false)?);
-    loads.iter().rev().find_map(ratio)
+    let load = compared_load(report)?;
+    Some(cheapest(report, rows, load, true)? / cheapest(report, rows, load, false)?)
+}
+
+/// The highest fraction of the disk's speed that one of ours and a peer were offered and took.
+pub fn compared_load(report: &Report) -> Option<f64> {
+    let rows: Vec<&SustainedRow> =
+        report.measures.sustained.iter().flat_map(|sustained| &sustained.rows).collect();
+    let both = |load: &f64| [true, false].map(|ours| cheapest(report, &rows, *load, ours));
+    let loads = rows.iter().map(|row| row.fraction_of_disk);
+    loads.filter(|load| both(load).iter().all(Option::is_some)).reduce(f64::max)
+}
+
+fn cheapest(report: &Report, rows: &[&SustainedRow], load: f64, ours: bool) -> Option<f64> {
+    let rows = rows.iter().filter(|row| row.fraction_of_disk == load && took_it(row));
+    let rows = rows.filter(|row| report.is_ours(&row.subject) == ours && row.subject != MEMCPY);
+    rows.filter_map(|row| row.cpu_s_per_gb).reduce(f64::min)
+}
+
+/// All but one record in a hundred at most, and without making its callers wait for long.
+pub fn took_it(row: &SustainedRow) -> bool {
+    row.missing_share() < 0.01 && kept_up(row)
+}
+
+/// Its callers could offer what they were to offer.
+pub fn kept_up(row: &SustainedRow) -> bool {
+    row.reached_mb_per_s >= 0.95 * row.offered_mb_per_s
 }
 
 fn two_threads(report: &Report) -> Vec<Target> {
@@ -265,6 +281,8 @@ mod tests {
             fraction_of_disk,
             accepted_records: 100,
             refused_records,
+            offered_mb_per_s: 100.0,
+            reached_mb_per_s: 99.0,
             cpu_s_per_gb: Some(cpu),
             ..SustainedRow::default()
         };

@@ -65,7 +65,7 @@ pub struct Landed {
     pub rows: Vec<LandedRow>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LandedRow {
     pub subject: String,
     pub buffer_bytes: u64,
@@ -101,7 +101,7 @@ pub struct Http {
     pub rows: Vec<HttpRow>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HttpRow {
     pub subject: String,
     pub buffer_bytes: u64,

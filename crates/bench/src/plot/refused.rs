@@ -1,0 +1,83 @@
+//! The share of what was offered that is refused or lost, over the offered load.
+
+use plotters::prelude::*;
+
+use super::style::{self, Style};
+use super::{Area, Drawn, LEGEND_WIDTH, SIZE, headed, legend};
+use crate::report::{Report, Sustained, SustainedRow};
+use crate::targets;
+
+pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
+    let title = format!(
+        "Refused or lost, records of {} bytes, {} s a point",
+        sustained.record_bytes, sustained.seconds
+    );
+    let body = headed(area, report, &title)?;
+    let (left, right) = body.split_horizontally(SIZE.0 as i32 - LEGEND_WIDTH - 30);
+    let rows = large(sustained);
+    let load = rows.iter().map(|row| row.offered_mb_per_s).fold(1.0, f64::max);
+    let share = rows.iter().map(|row| percent(row)).fold(10.0, f64::max);
+    let mut chart = ChartBuilder::on(&left)
+        .margin_top(8)
+        .margin_right(16)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..load * 1.05, -share * 0.02..share * 1.05)?;
+    let of_disk = format!("offered, MB/s; the disk takes {:.0} MB/s", sustained.disk_mb_per_s);
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(style::GRID)
+        .axis_style(style::FAINT)
+        .y_label_formatter(&|share| format!("{share:.0} %"))
+        .x_label_formatter(&|load| format!("{load:.0}"))
+        .x_desc(of_disk)
+        .label_style(style::text(14, &style::SOFT))
+        .draw()?;
+    let names = subjects(report, &rows);
+    let mut in_order = names.clone();
+    in_order.sort_by_key(|name| Style::of(report, name).layer());
+    for name in in_order {
+        let style = Style::of(report, name);
+        let mut points: Vec<_> = rows
+            .iter()
+            .filter(|row| row.subject == name)
+            .map(|row| (row.offered_mb_per_s, percent(row)))
+            .collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        chart.draw_series(LineSeries::new(points.iter().copied(), style.line()))?;
+        let size = style.width + 2;
+        chart.draw_series(points.iter().map(|point| Circle::new(*point, size, style.filled())))?;
+    }
+    let labels = names.iter().map(|name| {
+        // Who refuses nothing may make its callers wait instead.
+        let mut points = rows.iter().filter(|row| row.subject == *name);
+        let waits = if points.all(|row| targets::kept_up(row)) { "" } else { " (held up)" };
+        (format!("{name}{waits}"), Style::of(report, name))
+    });
+    legend(&right, &labels.collect::<Vec<_>>())?;
+    if rows.iter().any(|row| !targets::kept_up(row)) {
+        let note = style::text(13, &style::FAINT);
+        right.draw_text("held up: callers waited, or", &note, (8, 30 + 25 * names.len() as i32))?;
+        right.draw_text("had no processor to write", &note, (8, 48 + 25 * names.len() as i32))?;
+    }
+    Ok(())
+}
+
+fn percent(row: &SustainedRow) -> f64 {
+    row.missing_share() * 100.0
+}
+
+/// With large buffers, as all subjects have them.
+pub fn large(sustained: &Sustained) -> Vec<&SustainedRow> {
+    let large = sustained.rows.iter().map(|row| row.buffer_bytes).max().unwrap_or(0);
+    sustained.rows.iter().filter(|row| row.buffer_bytes == large).collect()
+}
+
+/// Each once, in the order of the tables.
+fn subjects<'a>(report: &Report, rows: &[&'a SustainedRow]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = rows.iter().map(|row| row.subject.as_str()).collect();
+    names.sort_by_key(|name| report.place(name));
+    names.dedup();
+    names
+}
