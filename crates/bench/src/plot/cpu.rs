@@ -11,7 +11,7 @@ use crate::report::{Report, Sustained, SustainedRow};
 use crate::targets;
 
 const NAMES_WIDTH: i32 = 190;
-const VALUES_WIDTH: i32 = 200;
+const VALUES_WIDTH: i32 = 270;
 
 pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     let rows = large(sustained);

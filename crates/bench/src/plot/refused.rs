@@ -39,27 +39,23 @@ pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     in_order.sort_by_key(|name| Style::of(report, name).layer());
     for name in in_order {
         let style = Style::of(report, name);
-        let mut points: Vec<_> = rows
-            .iter()
-            .filter(|row| row.subject == name)
-            .map(|row| (row.offered_mb_per_s, percent(row)))
-            .collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        chart.draw_series(LineSeries::new(points.iter().copied(), style.line()))?;
-        let size = style.width + 2;
-        chart.draw_series(points.iter().map(|point| Circle::new(*point, size, style.filled())))?;
+        let mut points: Vec<_> = rows.iter().filter(|row| row.subject == name).collect();
+        points.sort_by(|a, b| a.offered_mb_per_s.total_cmp(&b.offered_mb_per_s));
+        let place = |row: &&&SustainedRow| (row.offered_mb_per_s, percent(row));
+        chart.draw_series(LineSeries::new(points.iter().map(place), style.line()))?;
+        let size = style.width + 3;
+        chart
+            .draw_series(points.iter().map(|row| Circle::new(place(row), size, style.filled())))?;
+        // Hollow.
+        let waited = points.iter().filter(|row| !targets::kept_up(row));
+        chart.draw_series(waited.map(|row| Circle::new(place(row), size - 2, WHITE.filled())))?;
     }
-    let labels = names.iter().map(|name| {
-        // Who refuses nothing may make its callers wait instead.
-        let mut points = rows.iter().filter(|row| row.subject == *name);
-        let waits = if points.all(|row| targets::kept_up(row)) { "" } else { " (held up)" };
-        (format!("{name}{waits}"), Style::of(report, name))
-    });
-    legend(&right, &labels.collect::<Vec<_>>())?;
+    let entries = names.iter().map(|name| (name.to_string(), Style::of(report, name)));
+    legend(&right, &entries.collect::<Vec<_>>())?;
     if rows.iter().any(|row| !targets::kept_up(row)) {
-        let note = style::text(13, &style::FAINT);
-        right.draw_text("held up: callers waited, or", &note, (8, 30 + 25 * names.len() as i32))?;
-        right.draw_text("had no processor to write", &note, (8, 48 + 25 * names.len() as i32))?;
+        let (note, top) = (style::text(13, &style::FAINT), 30 + 25 * names.len() as i32);
+        right.draw_text("hollow: callers waited, or had", &note, (8, top))?;
+        right.draw_text("no processor left to write on", &note, (8, top + 18))?;
     }
     Ok(())
 }
