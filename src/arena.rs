@@ -30,7 +30,8 @@ pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
     (all as u64 <= 1 << 46).then_some(all)
 }
 
-/// Length and number of records of a chunk's prefix, in one word that is stored at once.
+/// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
+/// the low half: a write needs it as an offset, and adds to both halves with one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extent(pub(crate) u64);
 
@@ -38,17 +39,17 @@ impl Extent {
     /// `len` is at most 2^30 and no record is empty, so both halves have room.
     #[inline]
     pub(crate) fn new(len: usize, records: u32) -> Self {
-        Extent((len as u64) << 32 | u64::from(records))
+        Extent(len as u64 | u64::from(records) << 32)
     }
 
     #[inline]
     pub(crate) fn len(self) -> usize {
-        (self.0 >> 32) as usize
+        self.0 as u32 as usize
     }
 
     #[inline]
     pub(crate) fn records(self) -> u32 {
-        self.0 as u32
+        (self.0 >> 32) as u32
     }
 
     pub(crate) fn count(self) -> Count {
@@ -58,7 +59,7 @@ impl Extent {
     /// One more record of `len` bytes.
     #[inline]
     pub(crate) fn plus(self, len: usize) -> Self {
-        Extent(self.0 + ((len as u64) << 32 | 1))
+        Extent(self.0 + (1 << 32) + len as u64)
     }
 }
 

@@ -14,11 +14,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
-            "config", "error", "handle", "producer", "record", "registry", "report", "stats",
-            "submit", "sync",
+            "append", "config", "error", "handle", "producer", "record", "registry", "report",
+            "stats", "submit", "sync",
         ],
     ),
-    ("producer", &["error", "handle", "record", "slot", "submit", "sync"]),
+    ("producer", &["append", "error", "handle", "record", "slot", "submit", "sync"]),
     ("registry", &["handle", "slot", "slots", "sync"]),
     // The life of a writer.
     (
@@ -29,8 +29,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // The memory: a record on its way to a worker.
-    ("submit", &["append", "control", "error", "message", "record", "shared", "slot", "sync"]),
-    ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot", "sync"]),
+    ("submit", &["append", "control", "error", "message", "record", "shared", "slot"]),
+    ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot"]),
     ("record", &["arena", "chain", "error", "lease", "shared", "slot"]),
     ("chain", &["arena", "error", "lease", "message", "shared", "slot", "stats", "sync"]),
     ("lease", &["arena", "error", "shared", "slot", "sync"]),
