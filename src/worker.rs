@@ -22,6 +22,8 @@ use crate::sync::Arc;
 const NAP: Duration = Duration::from_micros(500);
 /// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
 const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
+/// Chunks wait at most so long for more of them, to be written past the page cache.
+const GATHER_MAX: Duration = Duration::from_millis(100);
 /// Between two looks for idle producers while somebody lacks memory. Each may cost a membarrier,
 /// which pauses running threads for about 3 us: 0.03 % of their time.
 const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
@@ -55,6 +57,8 @@ pub(crate) struct Worker {
     oldest: Instant,
     /// When the inbox last had something.
     pushed: Option<Instant>,
+    /// When the first chunk came that is not written yet.
+    gathered: Option<Instant>,
     /// When somebody last ended a sleep without a limit.
     woken: Option<Instant>,
     /// When idle producers were last looked for.
@@ -94,6 +98,7 @@ impl Worker {
             age_max,
             oldest: now,
             pushed: None,
+            gathered: None,
             woken: None,
             revoked: now,
             flushed: 0,
@@ -144,7 +149,7 @@ impl Worker {
         let due = forced || self.due_at().is_some_and(|at| at <= now);
         let complete = self.collect(due, now, asked.phase);
         self.revoke(now);
-        if !self.may_try(now, asked) {
+        if !self.may_try(now, asked) || (!due && self.gathers(now)) {
             return Ok(false);
         }
         let written = self.write(now);
@@ -166,11 +171,25 @@ impl Worker {
     /// it, and when nothing more comes.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
         self.output.write(&mut self.intake)?;
+        self.gathered = None;
         let Shared { pool, arena, .. } = &*self.shared;
         if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
             self.output.sync(&mut self.intake)?;
         }
         Ok(())
+    }
+
+    /// Whether to wait for more chunks, so that a write past the page cache is a large one: as long as they
+    /// come, for a while, and while nobody waits for the memory and nothing else is wrong.
+    fn gathers(&self, now: Instant) -> bool {
+        let Shared { pool, arena, .. } = &*self.shared;
+        let soon = |since| now.saturating_duration_since(since) < GATHER_MAX;
+        self.output.gathers()
+            && self.fault.is_none()
+            && self.gathered.is_some_and(soon)
+            && self.is_pushed(now)
+            && !pool.is_empty(arena)
+            && !self.shared.is_starving()
     }
 
     /// Whether chunks came in lately.
@@ -190,7 +209,7 @@ impl Worker {
         let before = output.chunks();
         let complete = if phase == Phase::Draining {
             intake.close(shared, |piece| output.push(piece))
-        } else if all && output.is_written() {
+        } else if all && (output.is_written() || self.fault.is_none()) {
             intake.scrape(shared, |piece| output.push(piece))
         } else {
             // While the disk fails, prefixes stay where they are: more pieces would help nobody.
@@ -199,6 +218,7 @@ impl Worker {
         };
         if self.output.chunks() != before {
             self.pushed = Some(now);
+            self.gathered.get_or_insert(now);
             self.desk().set_backlog(self.output.chunks());
         }
         complete

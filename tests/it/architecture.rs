@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "handle",
         &[
             "config", "control", "error", "ledger", "name", "output", "publish", "report",
-            "shared", "slot", "state", "stats", "sync", "worker",
+            "shared", "slot", "staging", "state", "stats", "sync", "worker",
         ],
     ),
     // The memory: a record on its way to a worker.
@@ -49,19 +49,21 @@ const ARROWS: &[(&str, &[&str])] = &[
         "output",
         &[
             "arena", "config", "error", "file", "fs", "intake", "ledger", "name", "publish",
-            "shared", "state", "stats", "sync",
+            "shared", "staging", "state", "stats", "sync",
         ],
     ),
     ("control", &["sync"]),
     ("ledger", &["error", "stats", "sync"]),
     // The files.
-    ("file", &["error", "fs", "name", "stats"]),
+    ("file", &["direct", "error", "fs", "name", "staging", "stats"]),
+    ("direct", &["fs", "staging"]),
+    ("staging", &[]),
     ("publish", &["error", "fs", "name"]),
     ("state", &["error", "fs", "name"]),
     ("name", &["error", "sync"]),
     ("fs", &[]),
     // What is known everywhere.
-    ("config", &["arena", "error", "fs", "intake", "message"]),
+    ("config", &["arena", "error", "fs", "intake", "message", "staging"]),
     ("report", &["error", "stats"]),
     ("stats", &["error"]),
     ("error", &[]),

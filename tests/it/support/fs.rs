@@ -170,6 +170,12 @@ impl FsFile for TestFile {
     fn try_lock(&mut self) -> io::Result<()> {
         self.fs.call(Op::Lock, &self.path, || self.file.try_lock())
     }
+    fn go_direct(&mut self) -> io::Result<usize> {
+        self.file.go_direct()
+    }
+    fn go_buffered(&mut self) -> io::Result<()> {
+        self.file.go_buffered()
+    }
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
         let file = self.fs.call(Op::Clone, &self.path, || self.file.try_clone())?;
         Ok(self.fs.wrap(&self.path, file))
