@@ -257,11 +257,26 @@ impl Arena {
         }
     }
 
+    /// Makes some chunks' pages resident, as if somebody had written to them; what is in them stays.
+    #[cfg(not(loom))]
+    pub(crate) fn populate(&self, chunks: Range<ChunkId>) {
+        use rustix::mm::{Advice, madvise};
+        let bytes = self.at(chunks.start, 0).0.addr()..self.at(chunks.end, 0).0.addr();
+        let headers = |chunk| self.map.as_ptr().addr() + chunk as usize * size_of::<Header>();
+        for range in [headers(chunks.start)..headers(chunks.end), bytes] {
+            let begin = range.start / PAGE * PAGE;
+            let at = self.map.as_ptr().with_addr(begin).cast();
+            // SAFETY: within the mapping, whose contents this does not change. An error (no memory, or
+            // a kernel before 5.14) leaves the pages to whoever writes first.
+            let _ = unsafe { madvise(at, range.end - begin, Advice::LinuxPopulateWrite) };
+        }
+    }
+
     /// Address of a byte of a chunk; `offset` is at most the size.
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
-        debug_assert!(chunk < self.chunks && offset <= self.size);
+        debug_assert!(chunk <= self.chunks && offset <= self.size);
         let headers = (self.chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
         let begin = headers + chunk as usize * self.size.next_multiple_of(LINE) + offset;
         // SAFETY: within the mapping, whose length `bytes` computed from the same terms.

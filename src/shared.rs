@@ -14,6 +14,13 @@ use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence};
 
+/// Bytes that are made resident before anybody needs them: at first, and at most. What exceeds the first is
+/// as much as is in use.
+#[cfg(not(loom))]
+const PREFAULT_BYTES_MIN: usize = 256 << 10;
+#[cfg(not(loom))]
+const PREFAULT_BYTES_MAX: usize = 4 << 20;
+
 /// The memory of a writer.
 pub(crate) struct Shared {
     pub(crate) arena: Arena,
@@ -25,6 +32,8 @@ pub(crate) struct Shared {
     starving: CachePadded<AtomicU32>,
     /// Chunks that a worker without progress may hold before its producers move to another.
     pub(crate) share: u32,
+    /// Chunks below are resident, or about to be.
+    resident: AtomicU32,
 }
 
 /// Where producers and one worker meet.
@@ -66,6 +75,7 @@ impl Shared {
             slots: Arc::new(Slots::new(barrier)),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (chunks / workers as u32).max(1),
+            resident: AtomicU32::new(0),
             arena,
         })
     }
@@ -101,6 +111,26 @@ impl Shared {
         }
         self.starve(wanted);
         true
+    }
+
+    /// Worker: the chunks below `used` were in use once. Makes as much again resident, within limits, so that
+    /// callers meet no page fault: what was never in use is given out in ascending order, when all else is.
+    #[cfg(not(loom))]
+    pub(crate) fn prefault(&self, used: u32) {
+        let chunks = |bytes| u32::try_from(bytes / self.arena.size()).unwrap_or(u32::MAX);
+        let ahead = used.clamp(chunks(PREFAULT_BYTES_MIN), chunks(PREFAULT_BYTES_MAX));
+        let resident = self.resident.load(Relaxed);
+        let wanted = used.saturating_add(ahead).min(self.arena.none());
+        // In steps that are worth a call; large chunks not at all.
+        let enough =
+            wanted < resident.saturating_add(ahead.div_ceil(4)) && wanted < self.arena.none();
+        if ahead == 0 || enough || resident >= wanted {
+            return;
+        }
+        // Who comes second has nothing to do.
+        if self.resident.compare_exchange(resident, wanted, Relaxed, Relaxed).is_ok() {
+            self.arena.populate(resident..wanted);
+        }
     }
 
     /// Wakes the workers that hold chunks, also from a nap or while they wait for a later sync.

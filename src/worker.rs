@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::{Asked, Control, Phase};
 use crate::error::Error;
-use crate::intake::Intake;
+use crate::intake::{Intake, Piece};
 use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::shared::{Desk, Shared};
@@ -55,6 +55,8 @@ pub(crate) struct Worker {
     age_max: Option<Duration>,
     /// No unpublished record of this worker's was accepted before.
     oldest: Instant,
+    /// Chunks below have been in use, as far as this worker has seen.
+    used: u32,
     /// When the inbox last had something.
     pushed: Option<Instant>,
     /// When the first chunk came that is not written yet.
@@ -97,6 +99,7 @@ impl Worker {
             output,
             age_max,
             oldest: now,
+            used: 0,
             pushed: None,
             gathered: None,
             woken: None,
@@ -108,6 +111,8 @@ impl Worker {
 
     /// Runs until the writer is closed and everything is published, or until it is given up.
     pub(crate) fn run(mut self) {
+        // Before the first record, if nobody is quicker.
+        self.shared.prefault(0);
         while let Some(rest) = self.step(Instant::now) {
             match rest {
                 Rest::Again => {}
@@ -205,17 +210,22 @@ impl Worker {
 
     /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
-        let Worker { intake, output, shared, .. } = self;
-        let before = output.chunks();
+        let Worker { intake, output, shared, used, .. } = self;
+        let (before, is_written) = (output.chunks(), output.is_written());
+        let push = |piece: Piece| {
+            *used = (*used).max(piece.chunk + 1);
+            output.push(piece);
+        };
         let complete = if phase == Phase::Draining {
-            intake.close(shared, |piece| output.push(piece))
-        } else if all && (output.is_written() || self.fault.is_none()) {
-            intake.scrape(shared, |piece| output.push(piece))
+            intake.close(shared, push)
+        } else if all && (is_written || self.fault.is_none()) {
+            intake.scrape(shared, push)
         } else {
             // While the disk fails, prefixes stay where they are: more pieces would help nobody.
-            intake.take(shared, |piece| output.push(piece));
+            intake.take(shared, push);
             false
         };
+        self.shared.prefault(self.used);
         if self.output.chunks() != before {
             self.pushed = Some(now);
             self.gathered.get_or_insert(now);
