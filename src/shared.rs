@@ -160,3 +160,42 @@ impl Desk {
         self.gauges.freed.store(self.freed() + chunks, Relaxed);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// How many of the chunks are in memory, which must be the first ones.
+    fn resident(shared: &Shared) -> u32 {
+        let chunks = 0..shared.arena.none();
+        let count =
+            chunks.clone().take_while(|&chunk| shared.arena.is_resident(chunk)).count() as u32;
+        assert!(!chunks.skip(count as usize).any(|chunk| shared.arena.is_resident(chunk)));
+        count
+    }
+
+    #[test]
+    fn memory_is_made_resident_ahead_of_its_use() {
+        let shared = Shared::new(4000, 4096, 1, Barrier::detect()).unwrap();
+        assert_eq!(resident(&shared), 0);
+        // 256 KiB at first, then as much again as is in use, in steps; 4 MiB at most.
+        for (used, expected) in
+            [(0, 64), (10, 64), (30, 94), (100, 200), (40, 200), (1500, 2524), (4000, 4000)]
+        {
+            shared.prefault(used);
+            assert_eq!(resident(&shared), expected, "{used} in use");
+        }
+    }
+
+    #[test]
+    fn large_chunks_are_not_made_resident_before_anybody_uses_one() {
+        let shared = Shared::new(20, 1 << 20, 1, Barrier::detect()).unwrap();
+        for (used, expected) in [(0, 0), (1, 2), (3, 6), (10, 14)] {
+            shared.prefault(used);
+            assert_eq!(resident(&shared), expected, "{used} in use");
+        }
+        let shared = Shared::new(2, 8 << 20, 1, Barrier::detect()).unwrap();
+        shared.prefault(1);
+        assert_eq!(resident(&shared), 0);
+    }
+}
