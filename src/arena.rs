@@ -272,20 +272,6 @@ impl Arena {
         }
     }
 
-    /// Whether the first byte of a chunk and its header are in memory, as the kernel says (proc(5), pagemap).
-    #[cfg(all(test, not(loom)))]
-    pub(crate) fn is_resident(&self, chunk: ChunkId) -> bool {
-        use std::os::unix::fs::FileExt;
-        let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
-        [std::ptr::from_ref(self.header(chunk)).addr(), self.at(chunk, 0).0.addr()].iter().all(
-            |at| {
-                let mut entry = [0; 8];
-                pages.read_exact_at(&mut entry, (at / PAGE * 8) as u64).unwrap();
-                u64::from_ne_bytes(entry) >> 63 == 1
-            },
-        )
-    }
-
     /// Address of a byte of a chunk; `offset` is at most the size.
     #[cfg(not(loom))]
     #[inline]
@@ -445,5 +431,25 @@ impl BytePtr {
     pub(crate) unsafe fn get(self, len: usize) -> Vec<u8> {
         // SAFETY: loom checks that nobody writes the cell.
         (0..len).map(|i| unsafe { (*self.0.add(i)).with(|cell| *cell) }).collect()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    impl Arena {
+        /// Whether the first byte of a chunk and its header are in memory, as the kernel says (proc(5), pagemap).
+        pub(crate) fn is_resident(&self, chunk: ChunkId) -> bool {
+            use std::os::unix::fs::FileExt;
+            let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
+            [std::ptr::from_ref(self.header(chunk)).addr(), self.at(chunk, 0).0.addr()].iter().all(
+                |at| {
+                    let mut entry = [0; 8];
+                    pages.read_exact_at(&mut entry, (at / PAGE * 8) as u64).unwrap();
+                    u64::from_ne_bytes(entry) >> 63 == 1
+                },
+            )
+        }
     }
 }
