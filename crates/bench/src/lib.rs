@@ -1,6 +1,11 @@
 //! What a write costs its caller, beside the alternatives, and what becomes of the records.
 
+pub mod bench;
 pub mod clock;
+pub mod machine;
+pub mod measure;
 pub mod report;
+pub mod stats;
 pub mod subject;
 pub mod subjects;
+pub mod table;

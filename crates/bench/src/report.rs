@@ -185,7 +185,7 @@ pub struct LatencyRow {
     /// To memcpy's p99 and p99.9 with as many threads.
     pub ratio_p99: Option<f64>,
     pub ratio_p999: Option<f64>,
-    /// Percentile and nanoseconds, for the plot.
+    /// Nines (1 is the 90th percentile, 2 the 99th) and nanoseconds, for the plot.
     pub curve: Vec<(f64, f64)>,
 }
 
@@ -351,6 +351,16 @@ impl Report {
 
     pub fn read_json(path: &Path) -> std::io::Result<Self> {
         Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+
+    /// Notes what could not be measured, once.
+    pub fn skip(&mut self, measure: &str, subject: &str, reason: &str) {
+        let skipped =
+            Skipped { measure: measure.into(), subject: subject.into(), reason: reason.into() };
+        if !self.skipped.contains(&skipped) {
+            eprintln!("{measure}: {subject}: skipped, {reason}");
+            self.skipped.push(skipped);
+        }
     }
 
     pub fn is_ours(&self, subject: &str) -> bool {

@@ -1,0 +1,162 @@
+//! What all measures share: the subjects, how each is set up, and a directory for its files.
+//!
+//! All that is written goes below one directory, which is removed in the end.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::Calibration;
+use crate::report::MEMCPY;
+use crate::subject::{Running, Setup, Sink, Subject, Unavailable};
+use crate::subjects;
+
+/// How memory is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffers {
+    pub buffer_bytes: usize,
+    pub memory_bytes: usize,
+}
+
+/// What the targets are stated for.
+pub const LARGE: Buffers = Buffers { buffer_bytes: 64 << 10, memory_bytes: 64 << 20 };
+/// The library's defaults: 1024 buffers that may wait, and one for each of 8 workers.
+pub const DEFAULTS: Buffers =
+    Buffers { buffer_bytes: 8 << 10, memory_bytes: (1024 + 8) * (8 << 10) };
+
+/// A subject with one division of memory: what gets a row.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    pub subject: &'a dyn Subject,
+    pub buffers: Buffers,
+}
+
+impl Entry<'_> {
+    pub fn name(&self) -> &'static str {
+        self.subject.name()
+    }
+}
+
+pub struct Bench {
+    dir: Scratch,
+    pub subjects: Vec<Box<dyn Subject>>,
+    /// A short run, to see that all works.
+    pub quick: bool,
+    pub clock: Calibration,
+}
+
+impl Bench {
+    /// With all subjects, or those whose names contain one of `wanted`; memcpy is always there, since
+    /// the others are compared with it.
+    pub fn new(dir: &Path, wanted: &[String], quick: bool) -> std::io::Result<Self> {
+        let mut subjects = subjects::all();
+        subjects.retain(|subject| {
+            let name = subject.name().to_lowercase();
+            wanted.is_empty()
+                || name == MEMCPY
+                || wanted.iter().any(|part| name.contains(&part.to_lowercase()))
+        });
+        let dir = Scratch::new(dir)?;
+        Ok(Bench { dir, subjects, quick, clock: Calibration::measure() })
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// An empty directory that goes away with its guard.
+    pub fn scratch(&self) -> Scratch {
+        Scratch::new(self.dir.path()).expect("the run's directory takes directories")
+    }
+
+    /// Every subject with large buffers, and ours with the defaults too.
+    pub fn entries(&self) -> Vec<Entry<'_>> {
+        let large =
+            self.subjects.iter().map(|subject| Entry { subject: &**subject, buffers: LARGE });
+        let ours = self.subjects.iter().filter(|subject| subject.ours());
+        large.chain(ours.map(|subject| Entry { subject: &**subject, buffers: DEFAULTS })).collect()
+    }
+
+    /// The first value in full runs, the second in quick ones.
+    pub fn full_or_quick<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    /// Starts a subject with files, if it makes any, in a directory of its own.
+    pub fn start(&self, entry: Entry<'_>, sink: Sink, record_bytes: usize) -> Started {
+        let scratch = self.scratch();
+        let setup = setup(scratch.path(), entry.buffers, sink, record_bytes);
+        let running = entry.subject.start(&setup)?;
+        Ok((running, scratch))
+    }
+}
+
+/// The directory outlives what runs in it.
+pub type Started = Result<(Box<dyn Running>, Scratch), Unavailable>;
+
+pub fn setup(dir: &Path, buffers: Buffers, sink: Sink, record_bytes: usize) -> Setup {
+    Setup {
+        dir: dir.into(),
+        sink,
+        buffer_bytes: buffers.buffer_bytes,
+        memory_bytes: buffers.memory_bytes,
+        record_bytes,
+    }
+}
+
+/// A line of so many bytes, its newline among them.
+pub fn record(bytes: usize) -> Vec<u8> {
+    let mut record: Vec<u8> = (b'a'..=b'z').cycle().take(bytes).collect();
+    if let Some(last) = record.last_mut() {
+        *last = b'\n';
+    }
+    record
+}
+
+/// A directory of our own that is removed with what is in it.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(parent: &Path) -> std::io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("bufferedwriter-bench-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path)?;
+        Ok(Scratch(path.canonicalize()?))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What a subject still writes there now is of no use to anybody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_lines_of_the_length_that_was_asked_for() {
+        let line = record(128);
+        assert_eq!(line.len(), 128);
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(127));
+    }
+
+    #[test]
+    fn subjects_are_chosen_by_parts_of_names_and_memcpy_stays() {
+        let bench = Bench::new(&std::env::temp_dir(), &["producer".into()], true).unwrap();
+        let names: Vec<_> = bench.subjects.iter().map(|subject| subject.name()).collect();
+        assert_eq!(names, ["memcpy", "Producer::write"]);
+        let buffers: Vec<_> = bench.entries().iter().map(|entry| entry.buffers).collect();
+        assert_eq!(buffers, [LARGE, LARGE, DEFAULTS]);
+        let dir = bench.dir().to_path_buf();
+        assert!(dir.is_dir());
+        drop(bench);
+        assert!(!dir.exists());
+    }
+}

@@ -1,0 +1,90 @@
+//! The benchmarks' command line: which measures, of which subjects, into which files.
+//!
+//! Tables go to standard output, progress to standard error.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bufferedwriter_bench::bench::Bench;
+use bufferedwriter_bench::report::{Described, Report};
+use bufferedwriter_bench::{machine, measure};
+use clap::{Parser, Subcommand};
+
+/// What a write costs its caller, beside the alternatives, and what becomes of the records.
+///
+/// All subjects of a run go through the same workload, in turn, and are compared within the run. The
+/// results are printed as tables; --json and --plots write them to files.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Directory on the disk to measure: a directory for the run is made in it and removed in the end
+    #[arg(long, global = true, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+
+    /// Only subjects whose names contain one of these, and memcpy, with which all are compared
+    #[arg(long, global = true, value_name = "A,B", value_delimiter = ',')]
+    subjects: Vec<String>,
+
+    /// A short run, to see that all works; its figures say little
+    #[arg(long, global = true)]
+    quick: bool,
+
+    /// Write the results to this file, as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write plots into this directory, as SVG
+    #[arg(long, global = true, value_name = "DIR")]
+    plots: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Cost of an accepted write in a loop where nothing is refused; two threads against one
+    Tight,
+    /// All measures
+    All,
+}
+
+type Measure = fn(&Bench, &mut Report);
+
+/// What a subcommand measures, in order.
+fn measures(command: &Command) -> Vec<Measure> {
+    let tight = [measure::tight::run as Measure, measure::two_threads::run];
+    match command {
+        Command::Tight => tight.to_vec(),
+        Command::All => [&tight[..]].concat(),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bufferedwriter-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> std::io::Result<()> {
+    let bench = Bench::new(&cli.dir, &cli.subjects, cli.quick)?;
+    let mut report = Report {
+        machine: machine::machine(bench.dir()),
+        date: machine::date(),
+        commit: machine::commit(),
+        command: machine::command(),
+        versions: machine::versions(),
+        subjects: bench.subjects.iter().map(|subject| Described::of(&**subject)).collect(),
+        ..Report::default()
+    };
+    for measure in measures(&cli.command) {
+        measure(&bench, &mut report);
+    }
+    println!("{}", serde_json::to_string(&report).unwrap());
+    Ok(())
+}
