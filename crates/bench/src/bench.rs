@@ -2,6 +2,7 @@
 //!
 //! All that is written goes below one directory, which is removed in the end.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,6 +42,8 @@ pub struct Bench {
     pub subjects: Vec<Box<dyn Subject>>,
     /// A short run, to see that all works.
     pub quick: bool,
+    /// What is written between two pauses of the loops in which nothing may be refused.
+    pub round_bytes: usize,
     pub clock: Calibration,
 }
 
@@ -56,7 +59,7 @@ impl Bench {
                 || wanted.iter().any(|part| name.contains(&part.to_lowercase()))
         });
         let dir = Scratch::new(dir)?;
-        Ok(Bench { dir, subjects, quick, clock: Calibration::measure() })
+        Ok(Bench { dir, subjects, quick, round_bytes: 1 << 20, clock: Calibration::measure() })
     }
 
     pub fn dir(&self) -> &Path {
@@ -81,6 +84,11 @@ impl Bench {
         if self.quick { quick } else { full }
     }
 
+    /// Half of the memory at most, for subjects that can't tell when it is free again.
+    pub fn writes_per_round(&self, buffers: Buffers, record_bytes: usize) -> u64 {
+        (self.round_bytes.min(buffers.memory_bytes / 2) / record_bytes).max(1) as u64
+    }
+
     /// Starts a subject with files, if it makes any, in a directory of its own.
     pub fn start(&self, entry: Entry<'_>, sink: Sink, record_bytes: usize) -> Started {
         let scratch = self.scratch();
@@ -103,13 +111,32 @@ pub fn setup(dir: &Path, buffers: Buffers, sink: Sink, record_bytes: usize) -> S
     }
 }
 
-/// A line of so many bytes, its newline among them.
-pub fn record(bytes: usize) -> Vec<u8> {
-    let mut record: Vec<u8> = (b'a'..=b'z').cycle().take(bytes).collect();
-    if let Some(last) = record.last_mut() {
-        *last = b'\n';
+/// A line of so many bytes, its newline among them, that begins with a cache line: where the allocator
+/// happens to put it must not decide what a copy of it costs.
+pub struct Record {
+    lines: Box<[CacheLine]>,
+    bytes: usize,
+}
+
+#[derive(Clone)]
+#[repr(align(64))]
+struct CacheLine([u8; 64]);
+
+pub fn record(bytes: usize) -> Record {
+    let mut lines = vec![CacheLine([b'a'; 64]); bytes.div_ceil(64)];
+    if bytes > 0 {
+        lines[(bytes - 1) / 64].0[(bytes - 1) % 64] = b'\n';
     }
-    record
+    Record { lines: lines.into(), bytes }
+}
+
+impl Deref for Record {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the lines lie one behind the other, without gaps, and hold at least as many bytes.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.bytes) }
+    }
 }
 
 /// A directory of our own that is removed with what is in it.
@@ -144,7 +171,16 @@ mod tests {
     fn records_are_lines_of_the_length_that_was_asked_for() {
         let line = record(128);
         assert_eq!(line.len(), 128);
+        assert_eq!(line.as_ptr() as usize % 64, 0);
         assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(127));
+    }
+
+    #[test]
+    fn a_round_takes_half_of_the_memory_at_most() {
+        let bench = Bench::new(&std::env::temp_dir(), &["none".into()], true).unwrap();
+        assert_eq!(bench.writes_per_round(LARGE, 128), 8192);
+        let small = Buffers { buffer_bytes: 1 << 10, memory_bytes: 1 << 20 };
+        assert_eq!(bench.writes_per_round(small, 128), 4096);
     }
 
     #[test]

@@ -32,6 +32,11 @@ struct Cli {
     #[arg(long, global = true)]
     quick: bool,
 
+    /// Bytes that `tight` writes between two pauses, in KiB. Memory that comes back is in the caches as far
+    /// as it fits there
+    #[arg(long, global = true, value_name = "KIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=4096))]
+    round: u64,
+
     /// Write the results to this file, as JSON
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -72,7 +77,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> std::io::Result<()> {
-    let bench = Bench::new(&cli.dir, &cli.subjects, cli.quick)?;
+    let mut bench = Bench::new(&cli.dir, &cli.subjects, cli.quick)?;
+    bench.round_bytes = (cli.round as usize) << 10;
     let mut report = Report {
         machine: machine::machine(bench.dir()),
         date: machine::date(),

@@ -8,15 +8,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Buffers, Entry, record};
+use crate::bench::{Bench, Entry, record};
 use crate::clock;
 use crate::report::{MEMCPY, Report, Tight, TightRow};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
 
 const RECORD_BYTES: [usize; 4] = [32, 128, 512, 2048];
-/// As many bytes as 16 large buffers hold.
-pub const ROUND_BYTES: usize = 1 << 20;
 /// What slow subjects may take for the rounds of one repetition.
 const VISIT: Duration = Duration::from_millis(250);
 const WARM_UP_ROUNDS: u64 = 4;
@@ -46,7 +44,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
         rows.extend(rows_of(bench, report, plan, bytes));
     }
     report.measures.tight = Some(Tight {
-        round_bytes: ROUND_BYTES as u64,
+        round_bytes: bench.round_bytes as u64,
         repetitions: plan.repetitions,
         rounds_per_repetition: plan.rounds,
         rows,
@@ -101,8 +99,9 @@ fn visit(bench: &Bench, entry: Entry, bytes: usize, rounds: u64) -> Result<Visit
     let (running, _scratch) = bench.start(entry, Sink::Null, bytes)?;
     let visit = {
         let mut writer = running.writer();
-        let writes = writes_per_round(entry.buffers, bytes);
-        let mut round = || one_round(bench, &*running, &mut *writer, &record(bytes), writes);
+        let writes = bench.writes_per_round(entry.buffers, bytes);
+        let record = record(bytes);
+        let mut round = || one_round(bench, &*running, &mut *writer, &record, writes);
         for _ in 0..WARM_UP_ROUNDS {
             round();
         }
@@ -110,11 +109,6 @@ fn visit(bench: &Bench, entry: Entry, bytes: usize, rounds: u64) -> Result<Visit
     };
     running.finish(Duration::from_secs(10));
     Ok(visit)
-}
-
-/// Half of the memory at most, for those that can't tell when it is free again.
-pub fn writes_per_round(buffers: Buffers, record_bytes: usize) -> u64 {
-    (ROUND_BYTES.min(buffers.memory_bytes / 2) / record_bytes) as u64
 }
 
 /// Rounds until there are enough or the time for them is over.
@@ -162,15 +156,6 @@ pub fn pause(running: &dyn Running, is_all_taken: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{DEFAULTS, LARGE};
-
-    #[test]
-    fn a_round_takes_half_of_the_memory_at_most() {
-        assert_eq!(writes_per_round(LARGE, 128), 8192);
-        assert_eq!(writes_per_round(DEFAULTS, 128), 8192);
-        let small = Buffers { buffer_bytes: 1 << 10, memory_bytes: 1 << 20 };
-        assert_eq!(writes_per_round(small, 128), 4096);
-    }
 
     #[test]
     fn rounds_with_refusals_are_counted_apart() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::bench::{Bench, Entry, record};
 use crate::clock;
-use crate::measure::tight::{ROUND_BYTES, Visit, gather, interleaved, pause, writes_per_round};
+use crate::measure::tight::{Visit, gather, interleaved, pause};
 use crate::report::{MEMCPY, PRODUCER, Report, TwoThreads, TwoThreadsRow, WRITER};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable};
@@ -46,14 +46,14 @@ pub fn run(bench: &Bench, report: &mut Report) {
     });
     report.measures.two_threads = Some(TwoThreads {
         record_bytes: RECORD_BYTES as u64,
-        round_bytes: ROUND_BYTES as u64,
+        round_bytes: bench.round_bytes as u64,
         rows: rows.collect(),
     });
 }
 
 fn visit(bench: &Bench, entry: Entry, threads: u64, rounds: u64) -> Result<Visit, Unavailable> {
     let (running, _scratch) = bench.start(entry, Sink::Null, RECORD_BYTES)?;
-    let team = Team::new(threads, writes_per_round(entry.buffers, RECORD_BYTES));
+    let team = Team::new(threads, bench.writes_per_round(entry.buffers, RECORD_BYTES));
     let visit = std::thread::scope(|scope| {
         let (team, running) = (&team, &*running);
         for _ in 1..threads {
