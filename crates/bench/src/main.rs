@@ -50,6 +50,8 @@ struct Cli {
 enum Command {
     /// Cost of an accepted write in a loop where nothing is refused; two threads against one
     Tight,
+    /// Latency of single calls in paced bursts, with 1, 2 and 64 threads; fast path and swap apart
+    Latency,
     /// All measures
     All,
 }
@@ -59,9 +61,11 @@ type Measure = fn(&Bench, &mut Report);
 /// What a subcommand measures, in order.
 fn measures(command: &Command) -> Vec<Measure> {
     let tight = [measure::tight::run as Measure, measure::two_threads::run];
+    let latency = [measure::latency::run as Measure];
     match command {
         Command::Tight => tight.to_vec(),
-        Command::All => [&tight[..]].concat(),
+        Command::Latency => latency.to_vec(),
+        Command::All => [&tight[..], &latency].concat(),
     }
 }
 
