@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Calibration;
-use crate::report::MEMCPY;
+use crate::report::{MEMCPY, PRODUCER, WRITER};
 use crate::subject::{Running, Setup, Sink, Subject, Unavailable};
 use crate::subjects;
 
@@ -77,6 +77,14 @@ impl Bench {
             self.subjects.iter().map(|subject| Entry { subject: &**subject, buffers: LARGE });
         let ours = self.subjects.iter().filter(|subject| subject.ours());
         large.chain(ours.map(|subject| Entry { subject: &**subject, buffers: DEFAULTS })).collect()
+    }
+
+    /// The same, but with the defaults only those of ours that targets speak of: for what takes seconds.
+    pub fn few_entries(&self) -> Vec<Entry<'_>> {
+        let mut entries = self.entries();
+        entries
+            .retain(|entry| entry.buffers == LARGE || [PRODUCER, WRITER].contains(&entry.name()));
+        entries
     }
 
     /// The first value in full runs, the second in quick ones.

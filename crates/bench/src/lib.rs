@@ -1,6 +1,7 @@
 //! What a write costs its caller, beside the alternatives, and what becomes of the records.
 
 pub mod bench;
+pub mod calls;
 pub mod clock;
 pub mod machine;
 pub mod measure;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bufferedwriter_bench::bench::Bench;
+use bufferedwriter_bench::measure::child;
 use bufferedwriter_bench::report::{Described, Report};
 use bufferedwriter_bench::{machine, measure};
 use clap::{Parser, Subcommand};
@@ -52,8 +53,15 @@ enum Command {
     Tight,
     /// Latency of single calls in paced bursts, with 1, 2 and 64 threads; fast path and swap apart
     Latency,
+    /// System calls and page faults of the writing thread in steady state
+    Quiet,
+    /// Start and end, an idle writer, thousands of threads with a record each
+    Startup,
     /// All measures
     All,
+    /// What the program asks itself in a process of its own
+    #[command(hide = true, name = child::SUBCOMMAND)]
+    Child { task: String },
 }
 
 type Measure = fn(&Bench, &mut Report);
@@ -62,10 +70,15 @@ type Measure = fn(&Bench, &mut Report);
 fn measures(command: &Command) -> Vec<Measure> {
     let tight = [measure::tight::run as Measure, measure::two_threads::run];
     let latency = [measure::latency::run as Measure];
+    let quiet = [measure::quiet::run as Measure];
+    let startup = [measure::startup::run as Measure];
     match command {
         Command::Tight => tight.to_vec(),
         Command::Latency => latency.to_vec(),
-        Command::All => [&tight[..], &latency].concat(),
+        Command::Quiet => quiet.to_vec(),
+        Command::Startup => startup.to_vec(),
+        Command::All => [&tight[..], &latency, &quiet, &startup].concat(),
+        Command::Child { .. } => Vec::new(),
     }
 }
 
@@ -81,6 +94,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> std::io::Result<()> {
+    if let Command::Child { task } = &cli.command {
+        return child::answer(task);
+    }
     let mut bench = Bench::new(&cli.dir, &cli.subjects, cli.quick)?;
     bench.round_bytes = (cli.round as usize) << 10;
     let mut report = Report {

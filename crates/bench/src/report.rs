@@ -210,6 +210,8 @@ pub struct QuietRow {
     pub switches_involuntary: u64,
     /// By name; `None` if they could not be counted here.
     pub calls: Option<BTreeMap<String, u64>>,
+    /// There were so many calls that they were counted over a part of the writes.
+    pub is_extrapolated: bool,
 }
 
 impl QuietRow {

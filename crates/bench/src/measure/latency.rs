@@ -71,7 +71,7 @@ impl Calls {
 }
 
 pub fn run(bench: &Bench, report: &mut Report) {
-    let entries = bench.entries();
+    let entries = bench.few_entries();
     let mut rows = Vec::new();
     for (threads, turns, ms) in [(1, 5, 2000), (2, 3, 2000), (64, 3, 1000)] {
         let turns = bench.full_or_quick(turns, 1);
