@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use bufferedwriter_bench::bench::Bench;
 use bufferedwriter_bench::measure::child;
 use bufferedwriter_bench::report::{Described, Report};
-use bufferedwriter_bench::{machine, measure};
+use bufferedwriter_bench::{machine, measure, show};
 use clap::{Parser, Subcommand};
 
 /// What a write costs its caller, beside the alternatives, and what becomes of the records.
@@ -59,6 +59,8 @@ enum Command {
     Startup,
     /// All measures
     All,
+    /// Tables and plots again, from results that --json wrote
+    Plot { file: PathBuf },
     /// What the program asks itself in a process of its own
     #[command(hide = true, name = child::SUBCOMMAND)]
     Child { task: String },
@@ -78,7 +80,7 @@ fn measures(command: &Command) -> Vec<Measure> {
         Command::Quiet => quiet.to_vec(),
         Command::Startup => startup.to_vec(),
         Command::All => [&tight[..], &latency, &quiet, &startup].concat(),
-        Command::Child { .. } => Vec::new(),
+        Command::Plot { .. } | Command::Child { .. } => Vec::new(),
     }
 }
 
@@ -97,6 +99,9 @@ fn run(cli: &Cli) -> std::io::Result<()> {
     if let Command::Child { task } = &cli.command {
         return child::answer(task);
     }
+    if let Command::Plot { file } = &cli.command {
+        return output(cli, &Report::read_json(file)?);
+    }
     let mut bench = Bench::new(&cli.dir, &cli.subjects, cli.quick)?;
     bench.round_bytes = (cli.round as usize) << 10;
     let mut report = Report {
@@ -111,6 +116,15 @@ fn run(cli: &Cli) -> std::io::Result<()> {
     for measure in measures(&cli.command) {
         measure(&bench, &mut report);
     }
-    println!("{}", serde_json::to_string(&report).unwrap());
+    output(cli, &report)
+}
+
+fn output(cli: &Cli, report: &Report) -> std::io::Result<()> {
+    for table in show::tables(report) {
+        print!("{table}");
+    }
+    if let Some(path) = &cli.json {
+        report.write_json(path)?;
+    }
     Ok(())
 }

@@ -151,6 +151,8 @@ pub struct Latency {
     pub pause_us_max: u64,
     /// Already taken off.
     pub timer_overhead_ns: f64,
+    /// The clock's resolution: what is shorter shows as nothing or as one step.
+    pub timer_step_ns: f64,
     pub rows: Vec<LatencyRow>,
 }
 

@@ -102,6 +102,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
         pause_us_min: PAUSE_US[0],
         pause_us_max: PAUSE_US[1],
         timer_overhead_ns: bench.clock.overhead_ticks as f64 * bench.clock.ns_per_tick,
+        timer_step_ns: bench.clock.step_ticks as f64 * bench.clock.ns_per_tick,
         rows,
     });
 }
@@ -332,7 +333,7 @@ mod tests {
     fn after_a_refusal_nobody_claims_to_know_the_swaps() {
         let mut caller = Caller {
             writer: Box::new(Full),
-            clock: Calibration { ns_per_tick: 1.0, overhead_ticks: 0 },
+            clock: Calibration { ns_per_tick: 1.0, overhead_ticks: 0, step_ticks: 1 },
             random: Random(1),
             record: record(RECORD_BYTES),
             warm_up_writes: 0,
