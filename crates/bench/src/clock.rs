@@ -32,6 +32,8 @@ pub struct Calibration {
     pub ns_per_tick: f64,
     /// Median, in ticks.
     pub overhead_ticks: u64,
+    /// The least by which two looks differ that differ at all: some virtual machines' clocks go in steps.
+    pub step_ticks: u64,
 }
 
 impl Calibration {
@@ -49,7 +51,10 @@ impl Calibration {
         }
         let ns_per_tick = began.elapsed().as_nanos() as f64 / (ticks() - first) as f64;
         empty.sort_unstable();
-        Calibration { ns_per_tick, overhead_ticks: empty[empty.len() / 2] }
+        // Differences of what was measured are multiples of a step; what lies between them is rare.
+        let steps = empty.windows(2).map(|pair| pair[1] - pair[0]).chain(empty.first().copied());
+        let step_ticks = steps.filter(|step| *step > 0).min().unwrap_or(1);
+        Calibration { ns_per_tick, overhead_ticks: empty[empty.len() / 2], step_ticks }
     }
 
     /// What was measured in ticks, without the looks at the clock, in nanoseconds.

@@ -69,6 +69,11 @@ pub trait Subject: Sync {
         true
     }
 
+    /// It is this library, in one of its ways in.
+    fn ours(&self) -> bool {
+        false
+    }
+
     /// Starts it.
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable>;
 }

@@ -7,6 +7,10 @@ use crate::subject::{Running, Setup, Subject, Unavailable, Writer};
 
 const RING_BYTES: usize = 64 << 10;
 
+/// Where the allocator happens to put the ring must not decide how fast the limit is.
+#[repr(align(4096))]
+struct Aligned([u8; RING_BYTES]);
+
 pub struct Memcpy;
 
 impl Subject for Memcpy {
@@ -29,7 +33,7 @@ impl Subject for Memcpy {
 
 impl Running for Memcpy {
     fn writer(&self) -> Box<dyn Writer + '_> {
-        Box::new(Ring { bytes: vec![0; RING_BYTES], at: 0 })
+        Box::new(Ring { bytes: Box::new(Aligned([0; RING_BYTES])), at: 0 })
     }
 
     fn settle(&self, _: Duration) -> bool {
@@ -40,19 +44,19 @@ impl Running for Memcpy {
 }
 
 struct Ring {
-    bytes: Vec<u8>,
+    bytes: Box<Aligned>,
     at: usize,
 }
 
 impl Writer for Ring {
     #[inline]
     fn write(&mut self, record: &[u8]) -> bool {
-        if self.at + record.len() > self.bytes.len() {
+        if self.at + record.len() > RING_BYTES {
             self.at = 0;
         }
         // SAFETY: `record` fits between `at` and the end of the ring.
         unsafe {
-            let to = self.bytes.as_mut_ptr().add(self.at);
+            let to = self.bytes.0.as_mut_ptr().add(self.at);
             std::ptr::copy_nonoverlapping(record.as_ptr(), to, record.len());
         }
         std::hint::black_box(&mut self.bytes);

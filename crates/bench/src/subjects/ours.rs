@@ -36,6 +36,10 @@ impl Subject for Ours {
         "refused, counted"
     }
 
+    fn ours(&self) -> bool {
+        true
+    }
+
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
         let workers = 8;
         let chunks = (setup.memory_bytes / setup.buffer_bytes).max(workers + 1);

@@ -1,0 +1,144 @@
+//! Thousands of threads that each write one record: some hundred alive at a time, and then all at once.
+//! Each starts before any of its group writes. memcpy shows what the threads themselves cost.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bench::{Bench, Entry, LARGE, record, setup};
+use crate::machine::field;
+use crate::measure::child::{self, Who};
+use crate::report::{Crowd, PRODUCER, Report, WRITER};
+use crate::subject::{Running, Sink, landed};
+
+const RECORD_BYTES: usize = 128;
+const STACK_BYTES: usize = 64 << 10;
+/// For one record that is refused again and again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Serialize, Deserialize)]
+pub struct Task {
+    who: Who,
+    threads: u64,
+    alive: u64,
+}
+
+/// The writer with its defaults, and every peer.
+pub fn measure(bench: &Bench, report: &mut Report) -> Vec<Crowd> {
+    let mut rows = Vec::new();
+    let sizes = bench.full_or_quick([(10_000, 250), (2000, 2000)], [(1000, 100), (500, 500)]);
+    for (threads, alive) in sizes {
+        eprintln!("startup: {threads} threads with a record each, {alive} at once");
+        for entry in bench.entries().into_iter().filter(is_asked) {
+            let scratch = bench.scratch();
+            let task = Task { who: Who::new(entry, scratch.path()), threads, alive };
+            match child::ask(&child::Task::Crowd(task)) {
+                Ok(row) => rows.push(row),
+                Err(reason) => report.skip("startup", entry.name(), &reason),
+            }
+        }
+    }
+    rows
+}
+
+/// Of ours the ways in that get a buffer, with the defaults.
+fn is_asked(entry: &Entry) -> bool {
+    if entry.subject.ours() {
+        [PRODUCER, WRITER].contains(&entry.name()) && entry.buffers != LARGE
+    } else {
+        entry.buffers == LARGE
+    }
+}
+
+/// In a process of its own.
+pub fn answer(task: &Task) -> Result<Crowd, String> {
+    let setup = setup(&task.who.dir, task.who.buffers(), Sink::Files, RECORD_BYTES);
+    let subject = task.who.subject()?;
+    let running = subject.start(&setup).map_err(|unavailable| unavailable.0)?;
+    let (began, retried, mut started) = (Instant::now(), AtomicU64::new(0), 0);
+    while started < task.threads {
+        let group = task.alive.min(task.threads - started);
+        at_once(&*running, group, &retried)?;
+        started += group;
+    }
+    running.finish(Duration::from_secs(20));
+    let seconds = began.elapsed().as_secs_f64();
+    let landed_records = if subject.lands() {
+        let landed = landed(&task.who.dir).map_err(|error| error.to_string())?;
+        Some(landed.bytes / RECORD_BYTES as u64)
+    } else {
+        None
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak_kib = field(&status, "VmHWM").ok_or("there is no VmHWM")?;
+    Ok(Crowd {
+        subject: task.who.subject.clone(),
+        threads: task.threads,
+        alive: task.alive,
+        seconds,
+        retried: retried.into_inner(),
+        landed_records,
+        peak_memory_mib: peak_kib as f64 / 1024.0,
+    })
+}
+
+/// A group of threads that are all there before one of them writes.
+fn at_once(running: &dyn Running, threads: u64, retried: &AtomicU64) -> Result<(), String> {
+    let all_there = Barrier::new(threads as usize);
+    let body = || {
+        all_there.wait();
+        let (mut writer, record, began) = (running.writer(), record(RECORD_BYTES), Instant::now());
+        while !writer.write(&record) && began.elapsed() < PATIENCE {
+            retried.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            if let Err(error) = thread.spawn_scoped(scope, body) {
+                // Those that wait for the others would wait forever.
+                eprintln!("no more threads: {error}");
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::Writer;
+
+    #[derive(Default)]
+    struct RefusesFirst(AtomicU64);
+
+    impl Running for RefusesFirst {
+        fn writer(&self) -> Box<dyn Writer + '_> {
+            Box::new(&self.0)
+        }
+
+        fn settle(&self, _: Duration) -> bool {
+            true
+        }
+
+        fn finish(self: Box<Self>, _: Duration) {}
+    }
+
+    impl Writer for &AtomicU64 {
+        fn write(&mut self, _: &[u8]) -> bool {
+            self.fetch_add(1, Ordering::Relaxed) >= 3
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_offered_again() {
+        let (subject, retried) = (RefusesFirst::default(), AtomicU64::new(0));
+        at_once(&subject, 10, &retried).unwrap();
+        assert_eq!(retried.into_inner(), 3);
+        assert_eq!(subject.0.into_inner(), 13);
+    }
+}

@@ -1,0 +1,111 @@
+//! An idle writer with the defaults: its memory, and how often its threads wake up. A process with a
+//! writer is compared with the same one without.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bufferedwriter::BufferedWriter;
+use serde::{Deserialize, Serialize};
+
+use crate::bench::{Bench, Scratch};
+use crate::machine::field;
+use crate::measure::child;
+use crate::report::Idle;
+
+#[derive(Serialize, Deserialize)]
+pub struct Task {
+    dir: PathBuf,
+    has_writer: bool,
+    seconds: f64,
+}
+
+/// What a process says of itself.
+#[derive(Serialize, Deserialize)]
+pub struct Answer {
+    resident_kib: u64,
+    private_kib: u64,
+    threads: u64,
+    wakeups_fresh: u64,
+    wakeups_after_traffic: u64,
+}
+
+pub fn measure(bench: &Bench) -> Result<Idle, String> {
+    let seconds = bench.full_or_quick(5.0, 1.0);
+    let ask = |has_writer| {
+        let scratch = bench.scratch();
+        let task = Task { dir: scratch.path().into(), has_writer, seconds };
+        child::ask::<Answer>(&child::Task::Idle(task))
+    };
+    let (with, without) = (ask(true)?, ask(false)?);
+    Ok(Idle {
+        with_kib: with.resident_kib,
+        without_kib: without.resident_kib,
+        private_with_kib: with.private_kib,
+        private_without_kib: without.private_kib,
+        threads: with.threads - without.threads,
+        seconds,
+        wakeups_fresh: with.wakeups_fresh,
+        wakeups_after_traffic: with.wakeups_after_traffic,
+    })
+}
+
+/// In a process of its own.
+pub fn answer(task: &Task) -> Result<Answer, String> {
+    let scratch = Scratch::new(&task.dir).map_err(|error| error.to_string())?;
+    let writer = if task.has_writer {
+        let writer = BufferedWriter::new(super::defaults(&scratch));
+        Some(writer.map_err(|error| error.to_string())?)
+    } else {
+        None
+    };
+    // What starts has found its sleep.
+    std::thread::sleep(Duration::from_millis(300));
+    let status = read("/proc/self/status")?;
+    let rollup = read("/proc/self/smaps_rollup")?;
+    let get = |text: &str, name| field(text, name).ok_or_else(|| format!("there is no {name}"));
+    let resident_kib = get(&status, "VmRSS")?;
+    let private_kib = get(&rollup, "Private_Clean")? + get(&rollup, "Private_Dirty")?;
+    let wakeups_fresh = wakeups_while_idle(task.seconds)?;
+    if let Some(writer) = &writer {
+        for _ in 0..1000 {
+            writer
+                .write(b"a record that ends the idle time\n")
+                .map_err(|error| error.to_string())?;
+        }
+        writer.flush(Duration::from_secs(5)).map_err(|error| error.to_string())?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let wakeups_after_traffic = wakeups_while_idle(task.seconds)?;
+    if let Some(writer) = writer {
+        writer.close(Duration::from_secs(5)).map_err(|error| error.to_string())?;
+    }
+    let threads = get(&status, "Threads")?;
+    Ok(Answer { resident_kib, private_kib, threads, wakeups_fresh, wakeups_after_traffic })
+}
+
+fn wakeups_while_idle(seconds: f64) -> Result<u64, String> {
+    let before = switches_of_others()?;
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    Ok(switches_of_others()? - before)
+}
+
+/// How often the other threads of this process have given up the processor, of their own accord or not.
+fn switches_of_others() -> Result<u64, String> {
+    // SAFETY: it reads a number.
+    let this = unsafe { libc::gettid() }.to_string();
+    let mut sum = 0;
+    for task in std::fs::read_dir("/proc/self/task").map_err(|error| error.to_string())? {
+        let task = task.map_err(|error| error.to_string())?;
+        if task.file_name().to_str() == Some(this.as_str()) {
+            continue;
+        }
+        let status = read(task.path().join("status"))?;
+        sum += field(&status, "voluntary_ctxt_switches").unwrap_or(0);
+        sum += field(&status, "nonvoluntary_ctxt_switches").unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+fn read(path: impl AsRef<std::path::Path>) -> Result<String, String> {
+    std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.as_ref().display()))
+}

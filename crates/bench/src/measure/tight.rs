@@ -1,0 +1,177 @@
+//! Measure 1: what an accepted write costs in a loop where nothing is refused.
+//!
+//! Rounds of a limited number of bytes are timed as a whole; between them, off the clock, the subject
+//! gets its memory back. In each repetition every subject is started, warmed up, timed for some rounds and
+//! ended, so that no other's threads run meanwhile; the order rotates, and ratios are taken within the
+//! repetition, so that whatever else the machine does hits all alike. A round in which something was
+//! refused does not count.
+
+use std::time::{Duration, Instant};
+
+use crate::bench::{Bench, Entry, record};
+use crate::clock;
+use crate::report::{MEMCPY, Report, Tight, TightRow};
+use crate::stats;
+use crate::subject::{Running, Sink, Unavailable, Writer};
+
+const RECORD_BYTES: [usize; 4] = [32, 128, 512, 2048];
+/// What slow subjects may take for the rounds of one repetition.
+const VISIT: Duration = Duration::from_millis(250);
+const WARM_UP_ROUNDS: u64 = 4;
+
+/// How much is done.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub repetitions: u64,
+    pub rounds: u64,
+}
+
+/// What came of a subject's turn in one repetition.
+#[derive(Clone, Copy, Default)]
+pub struct Visit {
+    /// Median.
+    pub ns: Option<f64>,
+    pub rounds: u64,
+    pub thrown_away: u64,
+}
+
+pub fn run(bench: &Bench, report: &mut Report) {
+    let plan =
+        Plan { repetitions: bench.full_or_quick(15, 5), rounds: bench.full_or_quick(40, 10) };
+    let mut rows = Vec::new();
+    for bytes in RECORD_BYTES {
+        eprintln!("tight: records of {bytes} bytes, {} repetitions", plan.repetitions);
+        rows.extend(rows_of(bench, report, plan, bytes));
+    }
+    report.measures.tight = Some(Tight {
+        round_bytes: bench.round_bytes as u64,
+        repetitions: plan.repetitions,
+        rounds_per_repetition: plan.rounds,
+        rows,
+    });
+}
+
+fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) -> Vec<TightRow> {
+    let entries = bench.entries();
+    let visits = interleaved(&entries, plan.repetitions, |entry| {
+        visit(bench, entry, record_bytes, plan.rounds).unwrap_or_else(|unavailable| {
+            report.skip("tight", entry.name(), &unavailable.0);
+            Visit::default()
+        })
+    });
+    let limit = entries.iter().position(|entry| entry.name() == MEMCPY);
+    let rows = entries.iter().zip(&visits).map(|(entry, mine)| {
+        let ratios = limit.into_iter().flat_map(|limit| mine.iter().zip(&visits[limit]));
+        TightRow {
+            subject: entry.name().into(),
+            buffer_bytes: entry.buffers.buffer_bytes as u64,
+            memory_bytes: entry.buffers.memory_bytes as u64,
+            record_bytes: record_bytes as u64,
+            ns: stats::median(mine.iter().filter_map(|visit| visit.ns).collect()),
+            ratio: stats::spread(
+                ratios.filter_map(|(mine, limit)| stats::ratio(mine.ns?, limit.ns?)).collect(),
+            ),
+            rounds: mine.iter().map(|visit| visit.rounds).sum(),
+            rounds_thrown_away: mine.iter().map(|visit| visit.thrown_away).sum(),
+        }
+    });
+    rows.filter(|row| row.rounds + row.rounds_thrown_away > 0).collect()
+}
+
+/// Calls `visit` for each entry once a repetition, in an order that rotates. For each entry what came of
+/// it, by repetition.
+pub fn interleaved<'a, T>(
+    entries: &[Entry<'a>],
+    repetitions: u64,
+    mut visit: impl FnMut(Entry<'a>) -> T,
+) -> Vec<Vec<T>> {
+    let mut results: Vec<Vec<T>> = entries.iter().map(|_| Vec::new()).collect();
+    for repetition in 0..repetitions as usize {
+        for place in 0..entries.len() {
+            let place = (place + repetition) % entries.len();
+            results[place].push(visit(entries[place]));
+        }
+    }
+    results
+}
+
+fn visit(bench: &Bench, entry: Entry, bytes: usize, rounds: u64) -> Result<Visit, Unavailable> {
+    let (running, _scratch) = bench.start(entry, Sink::Null, bytes)?;
+    let visit = {
+        let mut writer = running.writer();
+        let writes = bench.writes_per_round(entry.buffers, bytes);
+        let record = record(bytes);
+        let mut round = || one_round(bench, &*running, &mut *writer, &record, writes);
+        for _ in 0..WARM_UP_ROUNDS {
+            round();
+        }
+        gather(rounds, round)
+    };
+    running.finish(Duration::from_secs(10));
+    Ok(visit)
+}
+
+/// Rounds until there are enough or the time for them is over.
+pub fn gather(rounds: u64, mut round: impl FnMut() -> Option<f64>) -> Visit {
+    let (began, mut values, mut visit) = (Instant::now(), Vec::new(), Visit::default());
+    for number in 0..rounds {
+        match round() {
+            Some(ns) => values.push(ns),
+            None => visit.thrown_away += 1,
+        }
+        if number >= 2 && began.elapsed() > VISIT {
+            break;
+        }
+    }
+    visit.rounds = values.len() as u64;
+    visit.ns = stats::median(values);
+    visit
+}
+
+/// Nanoseconds a write; `None` if something was refused.
+fn one_round(
+    bench: &Bench,
+    running: &dyn Running,
+    writer: &mut dyn Writer,
+    record: &[u8],
+    writes: u64,
+) -> Option<f64> {
+    let before = clock::ticks();
+    let taken = writer.repeat(record, writes);
+    let ticks = clock::ticks() - before;
+    pause(running, taken == writes);
+    (taken == writes).then(|| bench.clock.ns(ticks) / writes as f64)
+}
+
+/// Off the clock: memory comes back.
+pub fn pause(running: &dyn Running, is_all_taken: bool) {
+    if !running.settle(Duration::from_millis(200)) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    if !is_all_taken {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_with_refusals_are_counted_apart() {
+        let mut results = [Some(3.0), None, Some(1.0), Some(2.0)].into_iter();
+        let visit = gather(4, || results.next().unwrap());
+        assert_eq!((visit.rounds, visit.thrown_away, visit.ns), (3, 1, Some(2.0)));
+    }
+
+    #[test]
+    fn each_entry_has_its_turn_in_each_repetition() {
+        let bench = Bench::new(&std::env::temp_dir(), &["write".into()], true).unwrap();
+        let entries = bench.entries();
+        let mut order = Vec::new();
+        let results = interleaved(&entries, 3, |entry| order.push(entry.name()));
+        assert!(results.iter().all(|of_entry| of_entry.len() == 3));
+        assert_eq!(order.len(), 3 * entries.len());
+        assert_eq!(order[entries.len()], entries[1].name());
+    }
+}

@@ -1,0 +1,181 @@
+//! Two threads against one: what a write costs when another thread writes into the same writer's memory,
+//! which has room.
+//!
+//! As in measure 1, but that each of the threads times its own round, and all begin at once. memcpy with
+//! as many threads, each into a ring of its own, is the machine's own limit.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::bench::{Bench, Entry, record};
+use crate::clock;
+use crate::measure::tight::{Visit, gather, interleaved, pause};
+use crate::report::{MEMCPY, PRODUCER, Report, TwoThreads, TwoThreadsRow, WRITER};
+use crate::stats;
+use crate::subject::{Running, Sink, Unavailable};
+
+const RECORD_BYTES: usize = 128;
+const WARM_UP_ROUNDS: u64 = 4;
+
+pub fn run(bench: &Bench, report: &mut Report) {
+    let repetitions = bench.full_or_quick(25, 5);
+    let rounds = bench.full_or_quick(40, 10);
+    eprintln!("two threads against one: {repetitions} repetitions");
+    let mut entries = bench.entries();
+    entries.retain(|entry| [MEMCPY, PRODUCER, WRITER].contains(&entry.name()));
+    let visits = interleaved(&entries, repetitions, |entry| {
+        [1, 2].map(|threads| {
+            visit(bench, entry, threads, rounds).unwrap_or_else(|unavailable| {
+                report.skip("two threads", entry.name(), &unavailable.0);
+                Visit::default()
+            })
+        })
+    });
+    let rows = entries.iter().zip(visits).map(|(entry, visits)| {
+        let of = |which: usize| visits.iter().filter_map(|visit| visit[which].ns).collect();
+        let ratio = |visit: &[Visit; 2]| stats::ratio(visit[1].ns?, visit[0].ns?);
+        TwoThreadsRow {
+            subject: entry.name().into(),
+            buffer_bytes: entry.buffers.buffer_bytes as u64,
+            one_ns: stats::median(of(0)),
+            two_ns: stats::median(of(1)),
+            ratio: stats::spread(visits.iter().filter_map(ratio).collect()),
+            rounds: visits.iter().flatten().map(|visit| visit.rounds).sum(),
+            rounds_thrown_away: visits.iter().flatten().map(|visit| visit.thrown_away).sum(),
+        }
+    });
+    report.measures.two_threads = Some(TwoThreads {
+        record_bytes: RECORD_BYTES as u64,
+        round_bytes: bench.round_bytes as u64,
+        rows: rows.collect(),
+    });
+}
+
+fn visit(bench: &Bench, entry: Entry, threads: u64, rounds: u64) -> Result<Visit, Unavailable> {
+    let (running, _scratch) = bench.start(entry, Sink::Null, RECORD_BYTES)?;
+    let team = Team::new(threads, bench.writes_per_round(entry.buffers, RECORD_BYTES));
+    let visit = std::thread::scope(|scope| {
+        let (team, running) = (&team, &*running);
+        for _ in 1..threads {
+            scope.spawn(|| team.follow(running));
+        }
+        team.lead(bench, running, rounds)
+    });
+    running.finish(Duration::from_secs(10));
+    Ok(visit)
+}
+
+/// Threads that go through rounds together.
+struct Team {
+    threads: u64,
+    writes: u64,
+    /// Threads that came to one of the meetings; it only grows.
+    arrived: AtomicU64,
+    /// Ticks of the present round, and writes that were taken, of all threads.
+    ticks: AtomicU64,
+    taken: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Team {
+    fn new(threads: u64, writes: u64) -> Self {
+        Team {
+            threads,
+            writes,
+            arrived: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    fn lead(&self, bench: &Bench, running: &dyn Running, rounds: u64) -> Visit {
+        let mut writer = running.writer();
+        let record = record(RECORD_BYTES);
+        let mut round = || {
+            self.ticks.store(0, Ordering::Relaxed);
+            self.taken.store(0, Ordering::Relaxed);
+            self.take_part(&mut *writer, &record);
+            let ticks = self.ticks.load(Ordering::Relaxed) / self.threads;
+            let is_all_taken = self.taken.load(Ordering::Relaxed) == self.writes * self.threads;
+            pause(running, is_all_taken);
+            is_all_taken.then(|| bench.clock.ns(ticks) / self.writes as f64)
+        };
+        for _ in 0..WARM_UP_ROUNDS {
+            round();
+        }
+        let visit = gather(rounds, round);
+        self.is_over.store(true, Ordering::Relaxed);
+        self.meet();
+        visit
+    }
+
+    fn follow(&self, running: &dyn Running) {
+        let mut writer = running.writer();
+        let record = record(RECORD_BYTES);
+        while self.take_part(&mut *writer, &record) {}
+    }
+
+    /// One round; `false` once there are no more.
+    fn take_part(&self, writer: &mut dyn crate::subject::Writer, record: &[u8]) -> bool {
+        self.meet();
+        if self.is_over.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Who waited for the processor is there now too: the second meeting is short.
+        self.meet();
+        let before = clock::ticks();
+        let taken = writer.repeat(record, self.writes);
+        self.ticks.fetch_add(clock::ticks() - before, Ordering::Relaxed);
+        self.taken.fetch_add(taken, Ordering::Relaxed);
+        self.meet();
+        true
+    }
+
+    /// Waits for all others. They spin for a while, so that all go on at once, and then make room for
+    /// whoever needs the processor.
+    fn meet(&self) {
+        let mine = self.arrived.fetch_add(1, Ordering::AcqRel);
+        let all = (mine / self.threads + 1) * self.threads;
+        let mut looks = 0u64;
+        while self.arrived.load(Ordering::Acquire) < all {
+            looks += 1;
+            if looks > 10_000 {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::Writer;
+
+    struct Counts<'a>(&'a AtomicU64);
+
+    impl Writer for Counts<'_> {
+        fn write(&mut self, _: &[u8]) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+    }
+
+    #[test]
+    fn all_threads_take_part_in_each_round() {
+        let (team, count) = (Team::new(2, 10), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| while team.take_part(&mut Counts(&count), b"x") {});
+            for round in 1..=5 {
+                assert!(team.take_part(&mut Counts(&count), b"x"));
+                assert_eq!(count.load(Ordering::Relaxed), 20 * round);
+            }
+            team.is_over.store(true, Ordering::Relaxed);
+            team.meet();
+            other.join().unwrap();
+        });
+        assert_eq!(team.taken.load(Ordering::Relaxed), 100);
+    }
+}
