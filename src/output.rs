@@ -61,6 +61,8 @@ pub(crate) struct Output {
     file: Option<TempFile>,
     /// For files that go past the page cache; without memory none does.
     staging: Staging,
+    /// The file, or the next one as far as is known, goes past the page cache.
+    is_direct: bool,
     /// So many pieces make a write past the page cache worth it; the worker's share is twice as many.
     gather_pieces: usize,
     /// Number of the next file.
@@ -92,6 +94,7 @@ impl Output {
             done: 0,
             chunks: 0,
             file: None,
+            is_direct: staging.capacity() > 0,
             staging,
             gather_pieces,
             seq: 0,
@@ -112,7 +115,7 @@ impl Output {
 
     /// More pieces would make a better write, and there is room for them.
     pub(crate) fn gathers(&self) -> bool {
-        self.staging.capacity() > 0 && self.queue.len() - self.done < self.gather_pieces
+        self.is_direct && self.queue.len() - self.done < self.gather_pieces
     }
 
     /// Nothing that was pushed is unpublished.
@@ -184,6 +187,7 @@ impl Output {
         if self.staging.capacity() > 0 {
             file.go_direct();
         }
+        self.is_direct = file.is_direct();
         self.ledger.set_temp_file(Some(file.path().to_owned()));
         self.file = Some(file);
         self.note();
@@ -214,6 +218,7 @@ impl Output {
             }
         }
         let (written, result) = file.append(&mut slices, &mut self.staging);
+        self.is_direct = file.is_direct();
         self.settle(written);
         if self.target.sync == Sync::None {
             self.release(intake);
