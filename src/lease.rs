@@ -26,11 +26,12 @@ pub(crate) fn make_room(
         return Err(WriteError::Closed);
     }
     let size = shared.arena.size();
-    if len.div_ceil(size) > shared.arena.none() as usize {
-        return Err(WriteError::TooLarge);
+    if len > size {
+        let fits = len.div_ceil(size) <= shared.arena.none() as usize;
+        return if fits { Ok(()) } else { Err(WriteError::TooLarge) };
     }
     // The gate may have been the only hindrance.
-    if len > lease.chunk.room() && len <= size { swap(shared, slot, lease) } else { Ok(()) }
+    if len > lease.chunk.room() { swap(shared, slot, lease) } else { Ok(()) }
 }
 
 /// Sees to an open gate while busy; `false` once it is closed.
@@ -151,11 +152,16 @@ pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
 pub(crate) fn home(shared: &Shared, lease: &mut Lease) -> usize {
     let desks = &shared.desks;
     let old = lease.home;
-    let stuck = desks[old].freed() == lease.freed && desks[old].held() >= shared.share;
+    let freed = desks[old].freed();
+    let stuck = freed == lease.freed && desks[old].held() >= shared.share;
+    if !stuck {
+        lease.freed = freed;
+        return old;
+    }
     let workers = desks.len();
-    let new = (0..workers)
+    let new = (1..workers)
         .map(|step| (old + step) % workers)
-        .find(|&worker| !stuck || desks[worker].held() < shared.share)
+        .find(|&worker| desks[worker].held() < shared.share)
         .unwrap_or(old);
     lease.freed = desks[new].freed();
     new

@@ -7,6 +7,9 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(spdlog)");
     println!("cargo::rerun-if-changed={SHIM}");
     println!("cargo::rerun-if-changed=build.rs");
+    if std::env::var_os("CARGO_FEATURE_HARNESS").is_none() {
+        return;
+    }
     // All of spdlog and fmt is compiled in here, with our optimization, so that there is no library to be
     // found at link time. Debian's spdlog comes without fmt, others' may bring their own.
     let variants: [&[&str]; 2] = [&["SPDLOG_FMT_EXTERNAL", "FMT_HEADER_ONLY"], &[]];

@@ -1,5 +1,7 @@
 //! What a write costs its caller, beside the alternatives, and what becomes of the records.
 
+#![cfg(feature = "harness")]
+
 pub mod bench;
 pub mod calls;
 pub mod clock;

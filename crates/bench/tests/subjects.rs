@@ -1,6 +1,8 @@
 //! Each subject does what it is measured for: the files hold the records, byte for byte, and what is
 //! refused or lost is whole records.
 
+#![cfg(feature = "harness")]
+
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
