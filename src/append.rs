@@ -14,24 +14,21 @@ use crate::lease::make_room;
 use crate::message::Message;
 use crate::shared::Shared;
 use crate::slot::{Chunk, Lease, Slot, gate};
-use crate::sync::Arc;
 
-/// Accepts a record, or says why not. A refusal is not counted here.
+/// The common case: the gate is open, and the record fits the leased chunk. If not, `false`: nothing has
+/// happened, but that the owner is busy, which the call of [`write_slow`] that must follow ends.
+///
+/// It knows only the slot, so that whoever calls it needs nothing else at hand.
 ///
 /// # Safety
-/// The caller is the owner of `slot`, which belongs to `shared` (by its `Arc`, which the common case
-/// does not look into).
+/// The caller is the owner of `slot`.
 #[inline(always)]
-pub(crate) unsafe fn write(
-    shared: &Arc<Shared>,
-    slot: &Slot,
-    record: &[u8],
-) -> Result<(), WriteError> {
+pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
     slot.enter();
-    // SAFETY: the lease is the owner's, and no other reference to it is alive: this function and
-    // those that it calls are the only ones that make one.
-    let lease = unsafe { &mut *slot.lease.get() };
-    let (chunk, extent) = (lease.chunk, lease.chunk.extent());
+    // SAFETY: the lease is the owner's, and no other reference to it is alive: those that are made here
+    // and in what is called from here do not outlive a write.
+    let chunk = unsafe { (*slot.lease.get()).chunk };
+    let extent = chunk.extent();
     // An empty record turns into a huge number, so that one comparison keeps it out too.
     if slot.gate() & gate::STATE == gate::OPEN
         && record.len().wrapping_sub(1) < chunk.end - extent.len()
@@ -39,10 +36,19 @@ pub(crate) unsafe fn write(
         // SAFETY: the gate is open while we are busy, so the chunk is ours, and there is room.
         unsafe { append(chunk, extent, record) };
         slot.leave();
-        return Ok(());
+        return true;
     }
-    // SAFETY: as above.
-    unsafe { write_slow(shared, slot, lease, record) }
+    false
+}
+
+/// Accepts a record, or says why not. A refusal is not counted here.
+///
+/// # Safety
+/// The caller is the owner of `slot`, which belongs to `shared`.
+#[inline(always)]
+pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
+    // SAFETY: the caller's promise.
+    unsafe { if try_write(slot, record) { Ok(()) } else { write_slow(shared, slot, record) } }
 }
 
 /// # Safety
@@ -67,7 +73,7 @@ fn is_handed_over(shared: &Shared, len: usize) -> bool {
 /// # Safety
 /// As `write`.
 pub(crate) unsafe fn send(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     slot: &Slot,
     message: Message,
 ) -> Result<Option<Message>, (WriteError, Message)> {
@@ -80,7 +86,7 @@ pub(crate) unsafe fn send(
         };
     }
     slot.enter();
-    // SAFETY: as in `write`.
+    // SAFETY: as in `try_write`.
     let lease = unsafe { &mut *slot.lease.get() };
     let chunks = len.div_ceil(shared.arena.size());
     let result = match make_room(shared, slot, lease, len) {
@@ -106,15 +112,16 @@ fn hand_over(shared: &Shared, slot: &Slot, lease: &mut Lease, message: Message, 
 /// All that is not the common case. The owner is busy on entry, and not on return.
 ///
 /// # Safety
-/// As `write`.
+/// As `write`, after [`try_write`] has returned `false`.
 #[cold]
 #[inline(never)]
-unsafe fn write_slow(
+pub(crate) unsafe fn write_slow(
     shared: &Shared,
     slot: &Slot,
-    lease: &mut Lease,
     record: &[u8],
 ) -> Result<(), WriteError> {
+    // SAFETY: as in `try_write`.
+    let lease = unsafe { &mut *slot.lease.get() };
     // SAFETY: the caller's promise; busy is set.
     let result = unsafe { accept(shared, slot, lease, record) };
     lease.end_write(slot);
@@ -154,7 +161,7 @@ mod tests {
     /// What the worker would write is where the message has it, and the chunk is not touched.
     #[test]
     fn a_large_message_is_not_copied() {
-        let shared = Arc::new(Shared::new(8, 100, 1, Barrier::detect()).unwrap());
+        let shared = Shared::new(8, 100, 1, Barrier::detect()).unwrap();
         let slot = shared.slots.acquire();
         let (mut lent, mut expected) = (Vec::new(), Vec::new());
         for len in [24, 25, 70, 30, 100, 350, 20] {

@@ -30,7 +30,8 @@ pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
     (all as u64 <= 1 << 46).then_some(all)
 }
 
-/// Length and number of records of a chunk's prefix, in one word that is stored at once.
+/// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
+/// the low half: a write needs it as an offset, and adds to both halves with one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extent(pub(crate) u64);
 
@@ -38,17 +39,17 @@ impl Extent {
     /// `len` is at most 2^30 and no record is empty, so both halves have room.
     #[inline]
     pub(crate) fn new(len: usize, records: u32) -> Self {
-        Extent((len as u64) << 32 | u64::from(records))
+        Extent(len as u64 | u64::from(records) << 32)
     }
 
     #[inline]
     pub(crate) fn len(self) -> usize {
-        (self.0 >> 32) as usize
+        self.0 as u32 as usize
     }
 
     #[inline]
     pub(crate) fn records(self) -> u32 {
-        self.0 as u32
+        (self.0 >> 32) as u32
     }
 
     pub(crate) fn count(self) -> Count {
@@ -58,7 +59,7 @@ impl Extent {
     /// One more record of `len` bytes.
     #[inline]
     pub(crate) fn plus(self, len: usize) -> Self {
-        Extent(self.0 + ((len as u64) << 32 | 1))
+        Extent(self.0 + (1 << 32) + len as u64)
     }
 }
 
@@ -256,11 +257,26 @@ impl Arena {
         }
     }
 
+    /// Makes some chunks' pages resident, as if somebody had written to them; what is in them stays.
+    #[cfg(not(loom))]
+    pub(crate) fn populate(&self, chunks: Range<ChunkId>) {
+        use rustix::mm::{Advice, madvise};
+        let bytes = self.at(chunks.start, 0).0.addr()..self.at(chunks.end, 0).0.addr();
+        let headers = |chunk| self.map.as_ptr().addr() + chunk as usize * size_of::<Header>();
+        for range in [headers(chunks.start)..headers(chunks.end), bytes] {
+            let begin = range.start / PAGE * PAGE;
+            let at = self.map.as_ptr().with_addr(begin).cast();
+            // SAFETY: within the mapping, whose contents this does not change. An error (no memory, or
+            // a kernel before 5.14) leaves the pages to whoever writes first.
+            let _ = unsafe { madvise(at, range.end - begin, Advice::LinuxPopulateWrite) };
+        }
+    }
+
     /// Address of a byte of a chunk; `offset` is at most the size.
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
-        debug_assert!(chunk < self.chunks && offset <= self.size);
+        debug_assert!(chunk <= self.chunks && offset <= self.size);
         let headers = (self.chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
         let begin = headers + chunk as usize * self.size.next_multiple_of(LINE) + offset;
         // SAFETY: within the mapping, whose length `bytes` computed from the same terms.
@@ -415,5 +431,25 @@ impl BytePtr {
     pub(crate) unsafe fn get(self, len: usize) -> Vec<u8> {
         // SAFETY: loom checks that nobody writes the cell.
         (0..len).map(|i| unsafe { (*self.0.add(i)).with(|cell| *cell) }).collect()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    impl Arena {
+        /// Whether the first byte of a chunk and its header are in memory, as the kernel says (proc(5), pagemap).
+        pub(crate) fn is_resident(&self, chunk: ChunkId) -> bool {
+            use std::os::unix::fs::FileExt;
+            let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
+            [std::ptr::from_ref(self.header(chunk)).addr(), self.at(chunk, 0).0.addr()].iter().all(
+                |at| {
+                    let mut entry = [0; 8];
+                    pages.read_exact_at(&mut entry, (at / PAGE * 8) as u64).unwrap();
+                    u64::from_ne_bytes(entry) >> 63 == 1
+                },
+            )
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::fs::{Fs, RealFs};
 use crate::intake::Piece;
 use crate::message::Head;
+use crate::staging::{self, PAGE};
 
 /// When data is forced to the disk, not only to the operating system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,26 @@ pub enum Sync {
     /// Before a file becomes visible it is synced, and its directory afterwards. Memory is reused
     /// only when a sync covers what it held.
     File,
+}
+
+/// Whether files are written past the page cache (direct I/O, `O_DIRECT`): that takes a fraction of the
+/// processor's time for large writes and leaves the cache to others, but takes no burst that the disk can't.
+///
+/// Past it, a worker gathers chunks, for up to 100 ms while more come in and half of its share of the
+/// memory at most, and writes up to 1 MiB at once. Where the file system has no direct I/O, or refuses
+/// a write, it goes through the page cache, file by file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Io {
+    /// Past the page cache where that pays: with a [`file_size`](Config::file_size) of 1 MiB or more, and
+    /// memory for writes of 64 KiB or more, which means 128 KiB (`size` times buffers) for each worker.
+    #[default]
+    Auto,
+    /// Past the page cache, even if files or memory are small.
+    Direct,
+    /// Through the page cache, which takes what the disk can't for a while, at the cost of processor time,
+    /// of memory that nobody bounds, and of stalls when the system writes back.
+    Buffered,
 }
 
 /// The options of a [`BufferedWriter`](crate::BufferedWriter), chained.
@@ -53,6 +74,7 @@ pub struct Config {
     pub(crate) file_size: u64,
     pub(crate) file_age: Duration,
     pub(crate) sync: Sync,
+    pub(crate) io: Io,
     pub(crate) mode: u32,
     pub(crate) extension: OsString,
     pub(crate) create_dirs: bool,
@@ -83,6 +105,7 @@ impl Default for Config {
             file_size: 64 << 20,
             file_age: Duration::from_secs(10),
             sync: Sync::None,
+            io: Io::Auto,
             mode: 0o600,
             extension: OsString::from("log"),
             create_dirs: false,
@@ -106,6 +129,11 @@ impl Config {
     const LOOK_BYTES_PER_CHUNK: usize = 6 * size_of::<(ChunkId, Extent)>();
     /// What the writer keeps beside each message that was handed over.
     const MESSAGE_BYTES_PER_CHUNK: usize = MESSAGES_MAX * size_of::<Head>();
+    const STAGING_BYTES_MIN: usize = 2 * PAGE;
+    const STAGING_BYTES_MAX: usize = 1 << 20;
+    /// From these on the page cache costs more than it saves.
+    const DIRECT_FILE_BYTES_MIN: u64 = 1 << 20;
+    const DIRECT_WRITE_BYTES_MIN: usize = 64 << 10;
     /// Stack and tables of a worker, as far as it touches them.
     const WORKER_BYTES: usize = 64 << 10;
 
@@ -181,6 +209,12 @@ impl Config {
         self
     }
 
+    /// Whether files are written past the page cache. Default [`Io::Auto`].
+    pub fn io(mut self, io: Io) -> Self {
+        self.io = io;
+        self
+    }
+
     /// Permissions of the files, whatever the umask. Default 0o600; 0 to 0o777.
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
@@ -215,7 +249,7 @@ impl Config {
     }
 
     /// Worst case of the writer's memory in bytes, whatever the number of records: all chunks and
-    /// their headers, and what each worker needs besides. A message that was handed over counts by its
+    /// their headers, and what each worker needs besides, also to write past the page cache. A message that was handed over counts by its
     /// length, in place of a chunk's bytes. Apart: thread stacks, of which a worker touches a few KiB;
     /// about 300 bytes for each thread that is writing at the same time; what a message owns beyond
     /// its bytes.
@@ -229,6 +263,22 @@ impl Config {
                     + Self::MESSAGE_BYTES_PER_CHUNK,
             ))
             .saturating_add(self.workers.saturating_mul(Self::WORKER_BYTES))
+            .saturating_add(staging::mapped_bytes(self.workers, self.staging_bytes()))
+    }
+
+    /// What each worker has to put blocks together, for files that go past the page cache; zero = none
+    /// does. A write of 1 MiB is as fast as they get, and half a worker's share comes in meanwhile.
+    pub(crate) fn staging_bytes(&self) -> usize {
+        let share = (self.chunks() / self.workers).max(1).saturating_mul(self.size);
+        let bytes =
+            (share / 2).clamp(Self::STAGING_BYTES_MIN, Self::STAGING_BYTES_MAX) / PAGE * PAGE;
+        let pays = self.file_size >= Self::DIRECT_FILE_BYTES_MIN
+            && share >= 2 * Self::DIRECT_WRITE_BYTES_MIN;
+        match self.io {
+            Io::Direct => bytes,
+            Io::Auto if pays => bytes,
+            Io::Auto | Io::Buffered => 0,
+        }
     }
 
     /// All chunks of the writer.

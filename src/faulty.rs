@@ -138,6 +138,12 @@ impl FsFile for FaultyFile {
     fn try_lock(&mut self) -> io::Result<()> {
         self.fs.call(Op::Lock, || self.file.try_lock())
     }
+    fn go_direct(&mut self) -> io::Result<usize> {
+        self.file.go_direct()
+    }
+    fn go_buffered(&mut self) -> io::Result<()> {
+        self.file.go_buffered()
+    }
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
         self.fs.call(Op::Clone, || self.file.try_clone()).map(|file| self.fs.wrap(file))
     }

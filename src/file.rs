@@ -2,15 +2,18 @@
 //!
 //! Guarantees: what is counted are whole records, from the start of the file on without a gap;
 //! whatever a failed write left beyond them is cut off before the file is synced or published.
+//! Where it is written past the page cache, in whole blocks, zeros stand after the last record until then.
 //! Refuses, after a failed fsync, to write to or sync the same file again: the second fsync would
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use crate::direct::{Direct, is_refusal};
 use crate::error::Error;
 use crate::fs::{Fs, FsFile, write_all};
 use crate::name::{Names, Stamp, TempId};
+use crate::staging::Staging;
 use crate::stats::Count;
 
 /// A file that is being written under a hidden name.
@@ -26,6 +29,8 @@ pub(crate) struct TempFile {
     end_max: u64,
     /// The fsync that failed, for good.
     failed: Option<Error>,
+    /// As long as it is written past the page cache.
+    direct: Option<Direct>,
 }
 
 impl TempFile {
@@ -42,20 +47,43 @@ impl TempFile {
         let path = dir.join(names.temp(id.stamp, worker, seq));
         let file = fs.create(&path, mode).map_err(|e| Error::io("create", &path, e))?;
         let (count, synced) = (Count::ZERO, Count::ZERO);
-        Ok(TempFile { file, path, id, count, synced, end_max: 0, failed: None })
+        Ok(TempFile { file, path, id, count, synced, end_max: 0, failed: None, direct: None })
+    }
+
+    /// From here on writes go past the page cache, if the file system has that. For an empty file.
+    pub(crate) fn go_direct(&mut self) {
+        debug_assert_eq!(self.end_max, 0);
+        self.direct = self.file.go_direct().ok().map(Direct::new);
+    }
+
+    /// Whether it is written past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.is_some()
     }
 
     /// Writes at the good length, which stays where it is until [`commit`](Self::commit): a second
     /// call without one writes over the first. Returns how many bytes were written, and the error
     /// that stopped it, if any. Moves the slices on. Allocates nothing unless it fails.
-    pub(crate) fn append(&mut self, slices: &mut [IoSlice<'_>]) -> (u64, Result<(), Error>) {
+    ///
+    /// Past the page cache it goes through `staging`, all of it or nothing. If the file system refuses,
+    /// or there is no room for all, the file goes on through the page cache, which takes any part.
+    pub(crate) fn append(
+        &mut self,
+        slices: &mut [IoSlice<'_>],
+        staging: &mut Staging,
+    ) -> (u64, Result<(), Error>) {
         if let Some(error) = &self.failed {
             return (0, Err(error.clone()));
         }
-        let (written, result) = write_all(&mut *self.file, slices, self.count.bytes);
+        let (written, result) = match self.append_direct(slices, staging) {
+            Some(written) => written,
+            None => write_all(&mut *self.file, slices, self.count.bytes),
+        };
         match result {
             Ok(()) => {
-                self.end_max = self.end_max.max(self.count.bytes + written);
+                let block = self.direct.as_ref().map_or(1, |direct| direct.block as u64);
+                let end = (self.count.bytes + written).next_multiple_of(block);
+                self.end_max = self.end_max.max(end);
                 (written, Ok(()))
             }
             Err(error) => {
@@ -66,10 +94,40 @@ impl TempFile {
         }
     }
 
-    /// The first `count.bytes` that were written beyond the good length are whole records.
+    /// Past the page cache; none if the file does not go that way, or not any more.
+    fn append_direct(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        staging: &mut Staging,
+    ) -> Option<(u64, io::Result<()>)> {
+        let direct = self.direct.as_mut()?;
+        match direct.write(&mut *self.file, slices, staging, self.count.bytes) {
+            Ok(written) => Some((written, Ok(()))),
+            // Whatever else is wrong with the disk, the page cache would only hide it.
+            Err(error) if !is_refusal(&error) => Some((0, Err(error))),
+            Err(error) => match self.file.go_buffered() {
+                Ok(()) => {
+                    self.direct = None;
+                    // How much was written is not known.
+                    self.end_max = u64::MAX;
+                    None
+                }
+                Err(_) => Some((0, Err(error))),
+            },
+        }
+    }
+
+    /// The first `count.bytes` that were written beyond the good length are whole records. If that is
+    /// not all, a file goes on through the page cache.
     pub(crate) fn commit(&mut self, count: Count) {
         self.count += count;
         debug_assert!(self.count.bytes <= self.end_max, "committed more than was written");
+        if count.bytes > 0 && self.direct.as_mut().is_some_and(|direct| !direct.commit(count.bytes))
+        {
+            self.direct = None;
+            // An error comes again with the next write.
+            let _ = self.file.go_buffered();
+        }
     }
 
     /// Forces the whole records to the disk, after cutting off whatever stands beyond them. Once
@@ -174,7 +232,7 @@ mod tests {
 
     fn append(file: &mut TempFile, texts: &[&str]) -> (u64, Result<(), Error>) {
         let mut slices: Vec<_> = texts.iter().map(|text| IoSlice::new(text.as_bytes())).collect();
-        file.append(&mut slices)
+        file.append(&mut slices, &mut Staging::none())
     }
 
     /// Writes one record and commits it.

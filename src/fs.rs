@@ -8,12 +8,18 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, fstatfs, statx};
 #[cfg(not(bufferedwriter_portable))]
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-#[cfg(not(bufferedwriter_portable))]
-use rustix::io::Errno;
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
+
+/// STATX_DIOALIGN of statx(2): asks how direct I/O must be aligned.
+const DIOALIGN: u32 = 0x2000;
+/// What files are aligned to that are written past the page cache.
+const PAGE: u32 = 4096;
+/// Types of file systems, of statfs(2).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
 /// What a writer asks of a file system. Each method is one operation that may fail on its own.
 pub trait Fs: Send + Sync + 'static {
@@ -44,6 +50,18 @@ pub trait FsFile: Send {
     /// Takes the file's exclusive lock for as long as the file is open; `WouldBlock` if another
     /// process has it.
     fn try_lock(&mut self) -> io::Result<()>;
+    /// Asks for direct I/O: writes go past the page cache from here on. Returns the size of a block, a
+    /// power of two and at most 4096: offset, length and address of each write must be multiples of it.
+    ///
+    /// # Errors
+    /// `Unsupported` where the file system has no such thing; then nothing changes.
+    fn go_direct(&mut self) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Ends direct I/O: writes of any length at any offset go through the page cache.
+    fn go_buffered(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Another way into the same open file: it has the same lock, until the last one is closed.
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>>;
 }
@@ -188,6 +206,32 @@ impl FsFile for RealFile {
 
     fn try_lock(&mut self) -> io::Result<()> {
         Ok(self.0.try_lock()?)
+    }
+
+    fn go_direct(&mut self) -> io::Result<usize> {
+        let unsupported = || Err(io::ErrorKind::Unsupported.into());
+        // These take the flag and make nothing of it: their files are the page cache.
+        if matches!(fstatfs(&self.0)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
+            return unsupported();
+        }
+        // Where the kernel does not tell (before 6.1), blocks of a page fit all devices that there are.
+        let told = statx(&self.0, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
+            .ok()
+            .filter(|told| told.stx_mask & DIOALIGN != 0);
+        if told.is_some_and(|told| !(1..=PAGE).contains(&told.stx_dio_offset_align)) {
+            return unsupported();
+        }
+        let flags = fcntl_getfl(&self.0)?;
+        match fcntl_setfl(&self.0, flags | OFlags::DIRECT) {
+            Ok(()) => Ok(PAGE as usize),
+            Err(Errno::INVAL) => unsupported(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn go_buffered(&mut self) -> io::Result<()> {
+        let flags = fcntl_getfl(&self.0)?;
+        Ok(fcntl_setfl(&self.0, flags - OFlags::DIRECT)?)
     }
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {

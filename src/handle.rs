@@ -17,7 +17,8 @@ use crate::publish;
 use crate::report::{CloseError, Reason, Report};
 use crate::shared::Shared;
 use crate::slot::Slot;
-use crate::state::{StateFile, WorkerState};
+use crate::staging::Staging;
+use crate::state::StateFile;
 use crate::stats::{Count, Refused, Stats};
 use crate::sync::{Arc, AtomicU64, Barrier, Mutex, Relaxed, lock};
 use crate::worker::Worker;
@@ -68,6 +69,7 @@ impl Handle {
         config.check()?;
         let memory_bound = config.memory_bound();
         let (chunks, age_max) = (config.chunks() as u32, config.age_max());
+        let staging_bytes = config.staging_bytes();
         let names = Names::new(&config.prefix, &config.extension)?;
         let fs = config.fs.0;
         let places = publish::places(&*fs, &config.path, &config.temp, config.create_dirs, &names)?;
@@ -86,6 +88,7 @@ impl Handle {
             mode: config.mode,
             file_size: config.file_size,
             sync: config.sync,
+            staging_bytes,
         };
         let handle = Handle {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -105,13 +108,15 @@ impl Handle {
 
     fn workers(&self, age_max: Option<Duration>, now: Instant) -> Result<Vec<Worker>, Error> {
         let states = lock(&self.state).slots()?;
-        let worker = |(me, (ledger, state)): (usize, (&Arc<Ledger>, WorkerState))| {
+        let stagings = Staging::for_workers(self.ledgers.len(), self.target.staging_bytes)
+            .map_err(|e| Error::io("map memory for", &self.target.path, e))?;
+        let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
             let (shared, target) = (self.shared.clone(), self.target.clone());
-            let output = Output::new(me, shared.clone(), target, ledger.clone(), state);
+            let output = Output::new(me, shared.clone(), target, ledger.clone(), state, staging);
             let (control, ledger) = (self.control.clone(), ledger.clone());
             Worker::new(me, shared, control, ledger, output, age_max, now)
         };
-        Ok(self.ledgers.iter().zip(states).enumerate().map(worker).collect())
+        Ok(self.ledgers.iter().zip(states).zip(stagings).enumerate().map(worker).collect())
     }
 
     fn start(&self, workers: Vec<Worker>) -> Result<(), Error> {

@@ -26,6 +26,7 @@ struct Entries {
     given_up: bool,
     temp_file: Option<PathBuf>,
     temp_file_bytes: u64,
+    temp_file_is_direct: bool,
     last_error: Option<Error>,
 }
 
@@ -85,11 +86,12 @@ impl Ledger {
     pub(crate) fn set_temp_file(&self, path: Option<PathBuf>) {
         let mut entries = lock(&self.0);
         entries.temp_file = path;
-        entries.temp_file_bytes = 0;
+        (entries.temp_file_bytes, entries.temp_file_is_direct) = (0, false);
     }
 
-    pub(crate) fn set_temp_file_bytes(&self, bytes: u64) {
-        lock(&self.0).temp_file_bytes = bytes;
+    pub(crate) fn set_temp_file_bytes(&self, bytes: u64, is_direct: bool) {
+        let mut entries = lock(&self.0);
+        (entries.temp_file_bytes, entries.temp_file_is_direct) = (bytes, is_direct);
     }
 
     pub(crate) fn set_error(&self, error: Option<Error>) {
@@ -120,6 +122,7 @@ impl Ledger {
             backlog_chunks,
             temp_file_bytes: entries.temp_file_bytes,
             temp_file: entries.temp_file,
+            temp_file_is_direct: entries.temp_file_is_direct,
             last_error: entries.last_error,
         }
     }

@@ -18,6 +18,8 @@ mod chain;
 mod config;
 #[cfg(not(loom))]
 mod control;
+#[cfg(not(loom))]
+mod direct;
 mod error;
 #[cfg(all(test, not(loom)))]
 mod faulty;
@@ -57,6 +59,8 @@ mod shared;
 mod slot;
 mod slots;
 #[cfg(not(loom))]
+mod staging;
+#[cfg(not(loom))]
 mod state;
 mod stats;
 #[cfg(not(loom))]
@@ -68,7 +72,7 @@ mod worker;
 mod writer;
 
 #[cfg(not(loom))]
-pub use config::{Config, Sync};
+pub use config::{Config, Io, Sync};
 pub use error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use producer::Producer;

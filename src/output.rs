@@ -3,6 +3,7 @@
 //! Guarantees: pieces go to the file in their order, whole records only become part of it; a piece
 //! leaves the queue, and its memory, once the file has it, with [`Sync::File`] once a sync covers
 //! it. Each step can be tried again after an error. Refuses to publish once the worker is given up.
+//! Past the page cache, with staging memory, writes are large: pieces wait for each other.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -18,6 +19,7 @@ use crate::ledger::{Ledger, Outcome};
 use crate::name::Names;
 use crate::publish::{self, Refusal};
 use crate::shared::Shared;
+use crate::staging::{PAGE, Staging};
 use crate::state::WorkerState;
 use crate::stats::Count;
 use crate::sync::Arc;
@@ -39,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) mode: u32,
     pub(crate) file_size: u64,
     pub(crate) sync: Sync,
+    /// Of each worker, to write past the page cache; zero = through it.
+    pub(crate) staging_bytes: usize,
 }
 
 /// The output of one worker.
@@ -55,6 +59,10 @@ pub(crate) struct Output {
     /// Chunks that are freed when the queue is.
     chunks: usize,
     file: Option<TempFile>,
+    /// For files that go past the page cache; without memory none does.
+    staging: Staging,
+    /// So many pieces make a write past the page cache worth it; the worker's share is twice as many.
+    gather_pieces: usize,
     /// Number of the next file.
     seq: u64,
     /// Files that became visible.
@@ -70,7 +78,10 @@ impl Output {
         target: Arc<Target>,
         ledger: Arc<Ledger>,
         state: WorkerState,
+        staging: Staging,
     ) -> Self {
+        let share = shared.share as usize;
+        let gather_pieces = (staging.capacity() / shared.arena.size()).min(share / 2).max(1);
         Output {
             worker,
             shared,
@@ -81,6 +92,8 @@ impl Output {
             done: 0,
             chunks: 0,
             file: None,
+            staging,
+            gather_pieces,
             seq: 0,
             published: 0,
             directory_is_dirty: false,
@@ -95,6 +108,11 @@ impl Output {
     /// All that was pushed is in the file.
     pub(crate) fn is_written(&self) -> bool {
         self.done == self.queue.len()
+    }
+
+    /// More pieces would make a better write, and there is room for them.
+    pub(crate) fn gathers(&self) -> bool {
+        self.staging.capacity() > 0 && self.queue.len() - self.done < self.gather_pieces
     }
 
     /// Nothing that was pushed is unpublished.
@@ -161,8 +179,11 @@ impl Output {
             return Ok(());
         }
         let Target { fs, temp, names, mode, .. } = &*self.target;
-        let file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
+        let mut file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
         self.seq += 1;
+        if self.staging.capacity() > 0 {
+            file.go_direct();
+        }
         self.ledger.set_temp_file(Some(file.path().to_owned()));
         self.file = Some(file);
         self.note();
@@ -173,20 +194,26 @@ impl Output {
     fn write_batch(&mut self, intake: &mut Intake) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let room = self.target.file_size.saturating_sub(file.good());
+        // Past the page cache: what fits one write, with the part of a block that comes before.
+        let fits = if file.is_direct() { self.staging.capacity() - PAGE } else { usize::MAX };
         let mut slices = Vec::with_capacity(BATCH_SLICES.min(self.queue.len() - self.done));
-        let mut bytes = 0;
+        let (mut bytes, mut is_whole) = (0, true);
         for piece in self.queue.range(self.done..) {
+            if is_whole && bytes > 0 && bytes + piece.len as usize > fits {
+                break;
+            }
             let slice = |bytes| slices.push(IoSlice::new(bytes));
             // SAFETY: a piece is committed, and its chunk and messages go in `release` only, after
             // the slices are gone.
             unsafe { self.shared.arena.each_run(piece.chunk, piece.range(), slice) };
             bytes += piece.len as usize;
+            is_whole = !piece.split;
             let enough = bytes >= BATCH_BYTES || slices.len() + RUNS_MAX > BATCH_SLICES;
-            if !piece.split && (enough || bytes as u64 >= room) {
+            if is_whole && (enough || bytes as u64 >= room) {
                 break;
             }
         }
-        let (written, result) = file.append(&mut slices);
+        let (written, result) = file.append(&mut slices, &mut self.staging);
         self.settle(written);
         if self.target.sync == Sync::None {
             self.release(intake);
@@ -211,7 +238,7 @@ impl Output {
         }
         file.commit(whole);
         self.done += pieces;
-        self.ledger.set_temp_file_bytes(file.good());
+        self.ledger.set_temp_file_bytes(file.good(), file.is_direct());
     }
 
     /// Drops the pieces that are done with their messages, and frees their chunks.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
+use crate::append;
 use crate::error::{SendError, WriteError};
 use crate::handle::Handle;
 use crate::record::Record;
@@ -50,7 +51,18 @@ impl Producer {
     pub fn write(&mut self, record: &[u8]) -> Result<(), WriteError> {
         // SAFETY: the slot lives as long as the handle; it is this producer's alone, and `&mut`
         // keeps a second call away.
-        unsafe { submit::write(&self.handle.shared, &*self.slot, record) }
+        if unsafe { append::try_write(&*self.slot, record) } {
+            return Ok(());
+        }
+        self.write_slow(record)
+    }
+
+    /// Apart, so that the common case needs no more than the slot.
+    #[cold]
+    #[inline(never)]
+    fn write_slow(&mut self, record: &[u8]) -> Result<(), WriteError> {
+        // SAFETY: as above, and `try_write` has just failed.
+        unsafe { submit::write_slow(&self.handle.shared, &*self.slot, record) }
     }
 
     /// Accepts a record, waiting for memory if need be, as

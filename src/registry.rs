@@ -44,14 +44,20 @@ impl Drop for Entries {
     }
 }
 
+/// This thread's slot of the writer with this number, if that is the one used last.
+#[inline(always)]
+pub(crate) fn cached(id: u64) -> Option<*const Slot> {
+    let cached = CACHE.get();
+    (cached.id == id).then_some(cached.slot)
+}
+
 /// Calls `with` with this thread's slot of the writer. `with` may come back here only while the slot
 /// says that it is recording: then it is not given back either, whatever becomes of the writer.
 #[inline(always)]
 pub(crate) fn with_slot<T>(id: u64, handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
-    let cached = CACHE.get();
-    if cached.id == id {
+    if let Some(slot) = cached(id) {
         // SAFETY: the number is this writer's, so the slot is of its list, which `handle` keeps.
-        return with(unsafe { &*cached.slot });
+        return with(unsafe { &*slot });
     }
     with_slot_slow(handle, with)
 }

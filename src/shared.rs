@@ -14,6 +14,13 @@ use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence};
 
+/// Bytes that are made resident before anybody needs them: at first, and at most. What exceeds the first is
+/// as much as is in use.
+#[cfg(not(loom))]
+const PREFAULT_BYTES_MIN: usize = 256 << 10;
+#[cfg(not(loom))]
+const PREFAULT_BYTES_MAX: usize = 4 << 20;
+
 /// The memory of a writer.
 pub(crate) struct Shared {
     pub(crate) arena: Arena,
@@ -25,6 +32,8 @@ pub(crate) struct Shared {
     starving: CachePadded<AtomicU32>,
     /// Chunks that a worker without progress may hold before its producers move to another.
     pub(crate) share: u32,
+    /// Chunks below are resident, or about to be.
+    resident: AtomicU32,
 }
 
 /// Where producers and one worker meet.
@@ -66,6 +75,7 @@ impl Shared {
             slots: Arc::new(Slots::new(barrier)),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (chunks / workers as u32).max(1),
+            resident: AtomicU32::new(0),
             arena,
         })
     }
@@ -103,6 +113,26 @@ impl Shared {
         true
     }
 
+    /// Worker: the chunks below `used` were in use once. Makes as much again resident, within limits, so that
+    /// callers meet no page fault: what was never in use is given out in ascending order, when all else is.
+    #[cfg(not(loom))]
+    pub(crate) fn prefault(&self, used: u32) {
+        let chunks = |bytes| u32::try_from(bytes / self.arena.size()).unwrap_or(u32::MAX);
+        let ahead = used.clamp(chunks(PREFAULT_BYTES_MIN), chunks(PREFAULT_BYTES_MAX));
+        let resident = self.resident.load(Relaxed);
+        let wanted = used.saturating_add(ahead).min(self.arena.none());
+        // In steps that are worth a call; large chunks not at all.
+        let enough =
+            wanted < resident.saturating_add(ahead.div_ceil(4)) && wanted < self.arena.none();
+        if ahead == 0 || enough || resident >= wanted {
+            return;
+        }
+        // Who comes second has nothing to do.
+        if self.resident.compare_exchange(resident, wanted, Relaxed, Relaxed).is_ok() {
+            self.arena.populate(resident..wanted);
+        }
+    }
+
     /// Wakes the workers that hold chunks, also from a nap or while they wait for a later sync.
     pub(crate) fn wake_busy(&self) {
         self.desks.iter().filter(|desk| desk.held() > 0).for_each(|desk| desk.bell.wake());
@@ -128,5 +158,44 @@ impl Desk {
     /// Worker only: it has freed so many chunks more.
     pub(crate) fn add_freed(&self, chunks: u64) {
         self.gauges.freed.store(self.freed() + chunks, Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// How many of the chunks are in memory, which must be the first ones.
+    fn resident(shared: &Shared) -> u32 {
+        let chunks = 0..shared.arena.none();
+        let count =
+            chunks.clone().take_while(|&chunk| shared.arena.is_resident(chunk)).count() as u32;
+        assert!(!chunks.skip(count as usize).any(|chunk| shared.arena.is_resident(chunk)));
+        count
+    }
+
+    #[test]
+    fn memory_is_made_resident_ahead_of_its_use() {
+        let shared = Shared::new(4000, 4096, 1, Barrier::detect()).unwrap();
+        assert_eq!(resident(&shared), 0);
+        // 256 KiB at first, then as much again as is in use, in steps; 4 MiB at most.
+        for (used, expected) in
+            [(0, 64), (10, 64), (30, 94), (100, 200), (40, 200), (1500, 2524), (4000, 4000)]
+        {
+            shared.prefault(used);
+            assert_eq!(resident(&shared), expected, "{used} in use");
+        }
+    }
+
+    #[test]
+    fn large_chunks_are_not_made_resident_before_anybody_uses_one() {
+        let shared = Shared::new(20, 1 << 20, 1, Barrier::detect()).unwrap();
+        for (used, expected) in [(0, 0), (1, 2), (3, 6), (10, 14)] {
+            shared.prefault(used);
+            assert_eq!(resident(&shared), expected, "{used} in use");
+        }
+        let shared = Shared::new(2, 8 << 20, 1, Barrier::detect()).unwrap();
+        shared.prefault(1);
+        assert_eq!(resident(&shared), 0);
     }
 }

@@ -152,6 +152,8 @@ pub struct WorkerStats {
     pub temp_file_bytes: u64,
     /// The file it is writing, if it has one.
     pub temp_file: Option<PathBuf>,
+    /// Whether that goes past the page cache; see [`Config::io`](crate::Config::io).
+    pub temp_file_is_direct: bool,
     /// The error that holds it up; none while it makes progress.
     pub last_error: Option<Error>,
 }

@@ -14,35 +14,32 @@ use crate::message::Message;
 use crate::record::Record;
 use crate::shared::Shared;
 use crate::slot::Slot;
-use crate::sync::Arc;
 
 /// Accepts a record or counts the refusal.
 ///
 /// # Safety
 /// The caller is the owner of `slot`, which belongs to `shared`.
 #[inline(always)]
-pub(crate) unsafe fn write(
-    shared: &Arc<Shared>,
+pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if append::try_write(slot, record) { Ok(()) } else { write_slow(shared, slot, record) }
+    }
+}
+
+/// Accepts a record that [`append::try_write`] did not, or counts the refusal.
+///
+/// # Safety
+/// As `write`, after `try_write` has returned `false`.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn write_slow(
+    shared: &Shared,
     slot: &Slot,
     record: &[u8],
 ) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
-    let result = unsafe { append::write(shared, slot, record) };
-    match result {
-        Ok(()) => Ok(()),
-        // SAFETY: the caller's promise.
-        Err(cause) => unsafe { refused(shared, slot, record, cause) },
-    }
-}
-
-#[cold]
-#[inline(never)]
-unsafe fn refused(
-    shared: &Arc<Shared>,
-    slot: &Slot,
-    record: &[u8],
-    cause: WriteError,
-) -> Result<(), WriteError> {
+    let Err(cause) = (unsafe { append::write_slow(shared, slot, record) }) else { return Ok(()) };
     // SAFETY: the caller's promise.
     if unsafe { slot.is_recording() } {
         // SAFETY: the guard's slot is ours, and not recording.
@@ -57,7 +54,7 @@ unsafe fn refused(
 /// # Safety
 /// As `write`.
 pub(crate) unsafe fn write_timeout(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     slot: &Slot,
     record: &[u8],
     timeout: Duration,
@@ -112,7 +109,7 @@ pub(crate) unsafe fn sent<M>(
 /// # Safety
 /// As `write`.
 pub(crate) unsafe fn send(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     slot: &Slot,
     message: Message,
 ) -> Result<Option<Message>, (WriteError, Message)> {
@@ -131,7 +128,7 @@ pub(crate) unsafe fn send(
 /// # Safety
 /// As `write`, also while `format` runs.
 pub(crate) unsafe fn record(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     slot: &Slot,
     format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
@@ -153,7 +150,7 @@ pub(crate) unsafe fn record(
 
 /// Tries again whenever chunks came back. Too long a time for the clock is for ever.
 fn wait(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     attempt: impl Fn() -> Result<(), WriteError>,
     timeout: Duration,
 ) -> Result<(), WriteError> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::{Asked, Control, Phase};
 use crate::error::Error;
-use crate::intake::Intake;
+use crate::intake::{Intake, Piece};
 use crate::ledger::Ledger;
 use crate::output::Output;
 use crate::shared::{Desk, Shared};
@@ -22,6 +22,8 @@ use crate::sync::Arc;
 const NAP: Duration = Duration::from_micros(500);
 /// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
 const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
+/// Chunks wait at most so long for more of them, to be written past the page cache.
+const GATHER_MAX: Duration = Duration::from_millis(100);
 /// Between two looks for idle producers while somebody lacks memory. Each may cost a membarrier,
 /// which pauses running threads for about 3 us: 0.03 % of their time.
 const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
@@ -53,8 +55,12 @@ pub(crate) struct Worker {
     age_max: Option<Duration>,
     /// No unpublished record of this worker's was accepted before.
     oldest: Instant,
+    /// Chunks below have been in use, as far as this worker has seen.
+    used: u32,
     /// When the inbox last had something.
     pushed: Option<Instant>,
+    /// When the first chunk came that is not written yet.
+    gathered: Option<Instant>,
     /// When somebody last ended a sleep without a limit.
     woken: Option<Instant>,
     /// When idle producers were last looked for.
@@ -93,7 +99,9 @@ impl Worker {
             output,
             age_max,
             oldest: now,
+            used: 0,
             pushed: None,
+            gathered: None,
             woken: None,
             revoked: now,
             flushed: 0,
@@ -103,6 +111,8 @@ impl Worker {
 
     /// Runs until the writer is closed and everything is published, or until it is given up.
     pub(crate) fn run(mut self) {
+        // Before the first record, if nobody is quicker.
+        self.shared.prefault(0);
         while let Some(rest) = self.step(Instant::now) {
             match rest {
                 Rest::Again => {}
@@ -144,7 +154,7 @@ impl Worker {
         let due = forced || self.due_at().is_some_and(|at| at <= now);
         let complete = self.collect(due, now, asked.phase);
         self.revoke(now);
-        if !self.may_try(now, asked) {
+        if !self.may_try(now, asked) || (!due && self.gathers(now)) {
             return Ok(false);
         }
         let written = self.write(now);
@@ -166,11 +176,25 @@ impl Worker {
     /// it, and when nothing more comes.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
         self.output.write(&mut self.intake)?;
+        self.gathered = None;
         let Shared { pool, arena, .. } = &*self.shared;
         if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
             self.output.sync(&mut self.intake)?;
         }
         Ok(())
+    }
+
+    /// Whether to wait for more chunks, so that a write past the page cache is a large one: as long as they
+    /// come, for a while, and while nobody waits for the memory and nothing else is wrong.
+    fn gathers(&self, now: Instant) -> bool {
+        let Shared { pool, arena, .. } = &*self.shared;
+        let soon = |since| now.saturating_duration_since(since) < GATHER_MAX;
+        self.output.gathers()
+            && self.fault.is_none()
+            && self.gathered.is_some_and(soon)
+            && self.is_pushed(now)
+            && !pool.is_empty(arena)
+            && !self.shared.is_starving()
     }
 
     /// Whether chunks came in lately.
@@ -186,19 +210,25 @@ impl Worker {
 
     /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
-        let Worker { intake, output, shared, .. } = self;
-        let before = output.chunks();
+        let Worker { intake, output, shared, used, .. } = self;
+        let (before, is_written) = (output.chunks(), output.is_written());
+        let push = |piece: Piece| {
+            *used = (*used).max(piece.chunk + 1);
+            output.push(piece);
+        };
         let complete = if phase == Phase::Draining {
-            intake.close(shared, |piece| output.push(piece))
-        } else if all && output.is_written() {
-            intake.scrape(shared, |piece| output.push(piece))
+            intake.close(shared, push)
+        } else if all && (is_written || self.fault.is_none()) {
+            intake.scrape(shared, push)
         } else {
             // While the disk fails, prefixes stay where they are: more pieces would help nobody.
-            intake.take(shared, |piece| output.push(piece));
+            intake.take(shared, push);
             false
         };
+        self.shared.prefault(self.used);
         if self.output.chunks() != before {
             self.pushed = Some(now);
+            self.gathered.get_or_insert(now);
             self.desk().set_backlog(self.output.chunks());
         }
         complete

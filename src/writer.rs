@@ -4,12 +4,13 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
+use crate::append;
 use crate::config::Config;
 use crate::error::{Error, FlushError, SendError, WriteError};
 use crate::handle::Handle;
 use crate::producer::Producer;
 use crate::record::Record;
-use crate::registry::with_slot;
+use crate::registry::{cached, with_slot};
 use crate::report::{CloseError, Report};
 use crate::stats::Stats;
 use crate::submit;
@@ -70,9 +71,22 @@ impl BufferedWriter {
     /// than all memory, [`WriteError::Closed`] after [`close`](Self::close). The refusal is counted.
     #[inline]
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
+        let slot = cached(self.id);
+        // SAFETY: the number is this writer's, so the slot is of its list, which the handle keeps. It is
+        // this thread's alone, and nothing in a write calls user code that could write again.
+        if slot.is_some_and(|slot| unsafe { append::try_write(&*slot, record) }) {
+            return Ok(());
+        }
+        self.write_slow(record)
+    }
+
+    /// Apart, so that the common case needs no more than the slot. It begins anew, which also ends what
+    /// was begun.
+    #[cold]
+    #[inline(never)]
+    fn write_slow(&self, record: &[u8]) -> Result<(), WriteError> {
         with_slot(self.id, &self.handle, |slot| {
-            // SAFETY: the slot is this thread's alone, and nothing in a write calls user code that
-            // could write again.
+            // SAFETY: as above.
             unsafe { submit::write(&self.handle.shared, slot, record) }
         })
     }

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use crate::config::Sync;
+use crate::config::{Io, Sync};
 use crate::faulty::Op;
 use crate::memory_fs::{Fault, Trouble};
 
@@ -41,6 +41,7 @@ pub(super) struct Setup {
     pub(super) forced: Duration,
     pub(super) file_age: Duration,
     pub(super) sync: Sync,
+    pub(super) io: Io,
     /// `temp` is on another file system than `path`.
     pub(super) crossing: bool,
 }
@@ -137,9 +138,10 @@ fn setups() -> impl Strategy<Value = Setup> {
     let size = prop_oneof![Just(1_usize), 2..16_usize, 16..=64_usize];
     let file_size = prop_oneof![2 => Just(0_u64), 4 => 1..200_u64, 2 => Just(64 << 20)];
     let sync = prop_oneof![Just(Sync::None), Just(Sync::File)];
-    let rest = (0..=6_usize, 1..=3_usize, prop::bool::weighted(0.1));
+    let io = prop_oneof![Just(Io::Direct), Just(Io::Buffered)];
+    let rest = (0..=6_usize, 1..=3_usize, io, prop::bool::weighted(0.1));
     (size, rest, file_size, age(), age(), sync).prop_map(
-        |(size, (queue_size, workers, crossing), file_size, forced, file_age, sync)| Setup {
+        |(size, (queue_size, workers, io, crossing), file_size, forced, file_age, sync)| Setup {
             size,
             queue_size,
             workers,
@@ -147,6 +149,7 @@ fn setups() -> impl Strategy<Value = Setup> {
             forced,
             file_age,
             sync,
+            io,
             crossing,
         },
     )

@@ -75,6 +75,7 @@ impl Run {
             .file_size(setup.file_size)
             .file_age(setup.file_age)
             .sync(setup.sync)
+            .io(setup.io)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let age_max = config.age_max();

@@ -14,23 +14,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
-            "config", "error", "handle", "producer", "record", "registry", "report", "stats",
-            "submit", "sync",
+            "append", "config", "error", "handle", "producer", "record", "registry", "report",
+            "stats", "submit", "sync",
         ],
     ),
-    ("producer", &["error", "handle", "record", "slot", "submit", "sync"]),
+    ("producer", &["append", "error", "handle", "record", "slot", "submit", "sync"]),
     ("registry", &["handle", "slot", "slots", "sync"]),
     // The life of a writer.
     (
         "handle",
         &[
             "config", "control", "error", "ledger", "name", "output", "publish", "report",
-            "shared", "slot", "state", "stats", "sync", "worker",
+            "shared", "slot", "staging", "state", "stats", "sync", "worker",
         ],
     ),
     // The memory: a record on its way to a worker.
-    ("submit", &["append", "control", "error", "message", "record", "shared", "slot", "sync"]),
-    ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot", "sync"]),
+    ("submit", &["append", "control", "error", "message", "record", "shared", "slot"]),
+    ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot"]),
     ("record", &["arena", "chain", "error", "lease", "shared", "slot"]),
     ("chain", &["arena", "error", "lease", "message", "shared", "slot", "stats", "sync"]),
     ("lease", &["arena", "error", "shared", "slot", "sync"]),
@@ -49,19 +49,21 @@ const ARROWS: &[(&str, &[&str])] = &[
         "output",
         &[
             "arena", "config", "error", "file", "fs", "intake", "ledger", "name", "publish",
-            "shared", "state", "stats", "sync",
+            "shared", "staging", "state", "stats", "sync",
         ],
     ),
     ("control", &["sync"]),
     ("ledger", &["error", "stats", "sync"]),
     // The files.
-    ("file", &["error", "fs", "name", "stats"]),
+    ("file", &["direct", "error", "fs", "name", "staging", "stats"]),
+    ("direct", &["fs", "staging"]),
+    ("staging", &[]),
     ("publish", &["error", "fs", "name"]),
     ("state", &["error", "fs", "name"]),
     ("name", &["error", "sync"]),
     ("fs", &[]),
     // What is known everywhere.
-    ("config", &["arena", "error", "fs", "intake", "message"]),
+    ("config", &["arena", "error", "fs", "intake", "message", "staging"]),
     ("report", &["error", "stats"]),
     ("stats", &["error"]),
     ("error", &[]),

@@ -11,6 +11,7 @@ mod architecture;
 mod close;
 mod config;
 mod crowd;
+mod direct_io;
 mod disk_full;
 mod dropped;
 mod every_call;

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bufferedwriter::{Config, Sync};
+use bufferedwriter::{Config, Io, Sync};
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -110,6 +110,10 @@ pub(crate) struct Write {
     #[arg(long, value_name = "WHEN", default_value = "none")]
     sync: SyncWhen,
 
+    /// Whether files are written past the system's page cache
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    io: IoHow,
+
     /// What becomes of a line when memory is full
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(crate) when_full: WhenFull,
@@ -134,6 +138,17 @@ enum SyncWhen {
     None,
     /// A file and its name are on the disk before they count as written
     File,
+}
+
+/// [`Io`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum IoHow {
+    /// Past it where that pays: with files of 1 MiB or more, and enough memory for large writes
+    Auto,
+    /// Past it, where the file system can
+    Direct,
+    /// Through it
+    Buffered,
 }
 
 /// What happens to a line when memory is full.
@@ -178,6 +193,11 @@ impl Write {
             .sync(match self.sync {
                 SyncWhen::None => Sync::None,
                 SyncWhen::File => Sync::File,
+            })
+            .io(match self.io {
+                IoHow::Auto => Io::Auto,
+                IoHow::Direct => Io::Direct,
+                IoHow::Buffered => Io::Buffered,
             });
         match &self.temp {
             Some(dir) => config.temp(dir),
@@ -265,6 +285,7 @@ mod tests {
             "--file-size=8KB",
             "--file-age=1m 30s",
             "--sync=file",
+            "--io=buffered",
             "--mode=0640",
             "--extension=txt",
             "--create-dirs",
@@ -282,6 +303,7 @@ mod tests {
             .file_size(8000)
             .file_age(Duration::from_secs(90))
             .sync(Sync::File)
+            .io(Io::Buffered)
             .mode(0o640)
             .extension("txt")
             .create_dirs(true);

@@ -33,6 +33,8 @@ pub struct Call<'a> {
     pub path: &'a Path,
     /// Number of the call, counted from 1 over all operations.
     pub nth: u64,
+    /// Of a file that goes past the page cache.
+    pub is_direct: bool,
 }
 
 impl Call<'_> {
@@ -86,13 +88,13 @@ impl TestFs {
 }
 
 impl Inner {
-    fn ask(&self, op: Op, path: &Path) -> Answer {
+    fn ask(&self, op: Op, path: &Path, is_direct: bool) -> Answer {
         let nth = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        (self.hook)(&Call { op, path, nth })
+        (self.hook)(&Call { op, path, nth, is_direct })
     }
 
     fn call<T>(&self, op: Op, path: &Path, go: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        match self.ask(op, path) {
+        match self.ask(op, path, false) {
             Answer::Error(errno) => Err(errno.into()),
             Answer::Go | Answer::Short(_) => go(),
         }
@@ -100,7 +102,7 @@ impl Inner {
 
     fn wrap(self: &Arc<Self>, path: &Path, file: Box<dyn FsFile>) -> Box<dyn FsFile> {
         let path = path.to_owned();
-        Box::new(TestFile { fs: self.clone(), path, file, sync_failed: false })
+        Box::new(TestFile { fs: self.clone(), path, file, is_direct: false, sync_failed: false })
     }
 }
 
@@ -133,6 +135,7 @@ struct TestFile {
     fs: Arc<Inner>,
     path: PathBuf,
     file: Box<dyn FsFile>,
+    is_direct: bool,
     sync_failed: bool,
 }
 
@@ -148,7 +151,7 @@ impl TestFile {
 impl FsFile for TestFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.must_not("write");
-        match self.fs.ask(Op::Write, &self.path) {
+        match self.fs.ask(Op::Write, &self.path, self.is_direct) {
             Answer::Go => self.file.write_at(slices, offset),
             Answer::Error(errno) => Err(errno.into()),
             Answer::Short(max) => {
@@ -169,6 +172,15 @@ impl FsFile for TestFile {
     }
     fn try_lock(&mut self) -> io::Result<()> {
         self.fs.call(Op::Lock, &self.path, || self.file.try_lock())
+    }
+    fn go_direct(&mut self) -> io::Result<usize> {
+        let block = self.file.go_direct();
+        self.is_direct = block.is_ok();
+        block
+    }
+    fn go_buffered(&mut self) -> io::Result<()> {
+        self.is_direct = false;
+        self.file.go_buffered()
     }
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
         let file = self.fs.call(Op::Clone, &self.path, || self.file.try_clone())?;
