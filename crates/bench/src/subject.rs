@@ -95,7 +95,7 @@ pub trait Running: Send + Sync {
 
 /// One thread's way into a subject.
 pub trait Writer {
-    /// Offers a record, which ends in a newline. `false` if the subject says that it refused it; some
+    /// Offers a record: UTF-8 that ends in a newline. `false` if the subject says that it refused it; some
     /// never say, and what they lost shows only in the files.
     fn write(&mut self, record: &[u8]) -> bool;
 

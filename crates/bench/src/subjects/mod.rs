@@ -1,7 +1,16 @@
 //! All subjects, in the order of the tables.
 
+mod channel;
+mod flexi;
+mod marks;
 mod memcpy;
+mod mutex;
 mod ours;
+mod ring;
+mod sink;
+mod slog_async;
+mod spdlog;
+mod tracing_appender;
 
 use crate::subject::Subject;
 
@@ -13,6 +22,13 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         Box::new(ours::Ours { way: ours::Way::Writer }),
         Box::new(ours::Ours { way: ours::Way::Record }),
         Box::new(ours::Ours { way: ours::Way::Send }),
+        Box::new(mutex::Locked),
+        Box::new(channel::Channel),
+        Box::new(ring::Ring),
+        Box::new(tracing_appender::TracingAppender),
+        Box::new(slog_async::SlogAsync),
+        Box::new(flexi::Flexi),
+        Box::new(spdlog::Spdlog),
     ]
 }
 
