@@ -31,7 +31,8 @@ pub struct SustainedRow {
     pub p99_ns: f64,
     pub p999_ns: f64,
     pub max_ns: f64,
-    /// Of all threads, per 10^9 bytes landed; `None` if nothing landed.
+    /// Of all threads, per 10^9 bytes landed; `None` if nothing landed. Of what lands nowhere, a bare
+    /// memcpy, per 10^9 bytes accepted: what the load itself costs.
     pub cpu_s_per_gb: Option<f64>,
     /// Until all files were on the disk, after the subject had said that it was done.
     pub sync_s: f64,
@@ -115,6 +116,10 @@ pub struct HttpRow {
     /// To the same server without logging.
     pub relative_requests: f64,
     pub relative_p999: f64,
+    /// Processor time of the server with all of its threads, at the paced rate, by request; and what is beyond that of the
+    /// same server without logging.
+    pub cpu_us_per_request: f64,
+    pub cpu_us_of_logging: f64,
     /// Of all rounds, as is what follows.
     pub landed_lines: u64,
     pub refused_lines: u64,
