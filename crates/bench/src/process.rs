@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Processor time of all threads so far, also of those that are gone, in seconds: their own and what the
 /// system spent on their calls. What the kernel's own threads do for them later is not in it.
@@ -43,6 +44,38 @@ pub fn peak_memory_bytes() -> io::Result<u64> {
         line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
     });
     Ok(kib.ok_or(io::ErrorKind::InvalidData)? << 10)
+}
+
+/// What this process has resident now.
+pub fn memory_bytes() -> io::Result<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    Ok(pages.ok_or(io::ErrorKind::InvalidData)? * crate::pages::page_bytes())
+}
+
+/// Keeps a subject that queues without a bound from taking all memory of the machine.
+pub struct MemoryGuard {
+    bytes_max: u64,
+    next_look: Instant,
+}
+
+impl MemoryGuard {
+    /// Far more than any subject is given, and far less than machines have.
+    pub const BYTES_MAX: u64 = 4 << 30;
+    const EVERY: Duration = Duration::from_millis(100);
+
+    pub fn new(bytes_max: u64) -> Self {
+        MemoryGuard { bytes_max, next_look: Instant::now() }
+    }
+
+    /// Whether the process has grown too large, as far as it was looked at.
+    pub fn is_exceeded(&mut self, now: Instant) -> bool {
+        if now < self.next_look {
+            return false;
+        }
+        self.next_look = now + Self::EVERY;
+        memory_bytes().is_ok_and(|bytes| bytes > self.bytes_max)
+    }
 }
 
 /// What an unprivileged user can still write below `dir`.
@@ -90,6 +123,16 @@ mod tests {
             std::hint::spin_loop();
         }
         assert!(peak_memory_bytes().unwrap() > 1 << 16);
+        assert!(memory_bytes().unwrap() > 1 << 16);
+    }
+
+    #[test]
+    fn memory_is_looked_at_now_and_then() {
+        let now = Instant::now();
+        let mut guard = MemoryGuard::new(1);
+        assert!(guard.is_exceeded(now + MemoryGuard::EVERY));
+        assert!(!guard.is_exceeded(now + MemoryGuard::EVERY));
+        assert!(!MemoryGuard::new(u64::MAX).is_exceeded(now + MemoryGuard::EVERY));
     }
 
     #[test]

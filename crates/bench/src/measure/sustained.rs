@@ -78,6 +78,8 @@ pub struct Job {
 /// What a child found out.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Measured {
+    /// Less than asked for: the subject took too much memory.
+    seconds: f64,
     /// Less than was to be offered: the subject made its callers wait.
     reached_bytes_per_s: f64,
     accepted: u64,
@@ -101,9 +103,7 @@ pub fn run(bench: &Bench, report: &mut Report, options: &Options) {
 }
 
 fn measure(bench: &Bench, report: &mut Report, options: &Options) -> io::Result<Sustained> {
-    process::sync_file_system(bench.dir())?;
-    let disk = disk::measure(bench.dir(), bench.full_or_quick(5, 1), Duration::from_secs(1))?;
-    eprintln!("{MEASURE}: the disk does {:.0} MB/s: {}", disk.mb_per_s(), disk.method());
+    let disk = disk_speed(bench)?;
     report.machine.disk_mb_per_s = Some(disk.mb_per_s());
     let loads = loads(options, &disk);
     let asked = options.seconds.unwrap_or(bench.full_or_quick(20.0, 0.5));
@@ -119,18 +119,27 @@ fn measure(bench: &Bench, report: &mut Report, options: &Options) -> io::Result<
                 bytes_per_s / MB
             );
             match measure_one(bench, entry, bytes_per_s, seconds, options) {
-                Ok(row) => rows.push(reported(entry, &row, bytes_per_s, options, &disk)),
+                Ok(row) => rows.push(reported(entry, &row, (bytes_per_s, seconds), options, &disk)),
                 Err(error) => report.skip(MEASURE, entry.name(), &error.to_string()),
             }
         }
     }
+    let after = disk_speed(bench)?;
     Ok(Sustained {
         record_bytes: u64::from(options.record),
         seconds,
         disk_mb_per_s: disk.mb_per_s(),
+        disk_mb_per_s_after: after.mb_per_s(),
         threads: u64::from(options.threads),
         rows,
     })
+}
+
+fn disk_speed(bench: &Bench) -> io::Result<Speed> {
+    process::sync_file_system(bench.dir())?;
+    let disk = disk::measure(bench.dir(), bench.full_or_quick(5, 1), Duration::from_secs(1))?;
+    eprintln!("{MEASURE}: the disk does {:.0} MB/s: {}", disk.mb_per_s(), disk.method());
+    Ok(disk)
 }
 
 /// In bytes per second.
@@ -170,13 +179,20 @@ fn measure_one(
 fn reported(
     entry: Entry,
     row: &Measured,
-    bytes_per_s: f64,
+    (bytes_per_s, seconds): (f64, f64),
     options: &Options,
     disk: &Speed,
 ) -> SustainedRow {
     let landed = row.landed_bytes / u64::from(options.record);
     if landed > row.accepted {
         eprintln!("{MEASURE}: {}: {landed} landed of {} accepted", entry.name(), row.accepted);
+    }
+    if row.seconds < 0.99 * seconds {
+        eprintln!(
+            "{MEASURE}: {}: stopped at {:.1} s, it took too much memory",
+            entry.name(),
+            row.seconds
+        );
     }
     let lands = entry.subject.lands();
     // Of what lands nowhere, what was accepted.
@@ -186,6 +202,7 @@ fn reported(
         buffer_bytes: entry.buffers.buffer_bytes as u64,
         memory_bytes: entry.buffers.memory_bytes as u64,
         offered_mb_per_s: bytes_per_s / MB,
+        seconds: row.seconds,
         reached_mb_per_s: row.reached_bytes_per_s / MB,
         fraction_of_disk: bytes_per_s / disk.bytes_per_s,
         accepted_records: row.accepted,
@@ -208,7 +225,7 @@ pub fn row(job: &Job) -> io::Result<Measured> {
     let (clock, dir) = (Calibration::measure(), &job.start.dir);
     let cpu_before = process::cpu_seconds();
     let running = job.start.run()?;
-    let paced = offer(&*running, job, &clock);
+    let paced = offer(&*running, job);
     running.finish(FINISH);
     let cpu_seconds = process::cpu_seconds() - cpu_before;
     let peak_memory_bytes = process::peak_memory_bytes()?;
@@ -218,6 +235,7 @@ pub fn row(job: &Job) -> io::Result<Measured> {
     let offered = (paced.accepted + paced.refused) as f64 * job.start.record_bytes as f64;
     let quantile = |q| clock.ns(paced.latency.value_at_quantile(q));
     Ok(Measured {
+        seconds: paced.elapsed.as_secs_f64(),
         reached_bytes_per_s: offered / paced.elapsed.as_secs_f64(),
         accepted: paced.accepted,
         refused: paced.refused,
@@ -233,11 +251,11 @@ pub fn row(job: &Job) -> io::Result<Measured> {
 }
 
 /// The load, shared among so many threads.
-fn offer(running: &dyn Running, job: &Job, clock: &Calibration) -> Paced {
+fn offer(running: &dyn Running, job: &Job) -> Paced {
     let record = record(job.start.record_bytes);
     let per_s = job.bytes_per_s / record.len() as f64 / job.threads as f64;
     let time = Duration::from_secs_f64(job.seconds);
-    let one = || pacer::run(&mut *running.writer(), &record, per_s, time, clock);
+    let one = || pacer::run(&mut *running.writer(), &record, per_s, time);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..job.threads).map(|_| scope.spawn(one)).collect();
         let paced =
@@ -289,7 +307,7 @@ mod tests {
         let entry = Entry { subject: &*subject, buffers: LARGE };
         let start = Start::new(entry, &scratch, 128);
         let row = row(&Job { start, bytes_per_s: 20e6, seconds: 0.05, threads: 2 }).unwrap();
-        reported(entry, &row, 20e6, &Options::default(), &speed())
+        reported(entry, &row, (20e6, 0.05), &Options::default(), &speed())
     }
 
     #[test]

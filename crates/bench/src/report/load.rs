@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct Sustained {
     pub record_bytes: u64,
     pub seconds: f64,
+    /// Before the first row, which loads are fractions of, and after the last.
     pub disk_mb_per_s: f64,
+    pub disk_mb_per_s_after: f64,
     /// That share the load.
     pub threads: u64,
     pub rows: Vec<SustainedRow>,
@@ -19,6 +21,8 @@ pub struct SustainedRow {
     pub buffer_bytes: u64,
     pub memory_bytes: u64,
     pub offered_mb_per_s: f64,
+    /// Less than that of all: the load was stopped, for the subject took too much memory.
+    pub seconds: f64,
     /// Less than offered: the subject made its callers wait.
     pub reached_mb_per_s: f64,
     pub fraction_of_disk: f64,
