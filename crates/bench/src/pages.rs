@@ -53,7 +53,7 @@ fn of_file(file: &File) -> io::Result<Cached> {
     }
 }
 
-fn page_bytes() -> u64 {
+pub(crate) fn page_bytes() -> u64 {
     // SAFETY: only reads a number.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }

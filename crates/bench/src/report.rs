@@ -317,6 +317,7 @@ mod tests {
             buffer_bytes: 64 << 10,
             memory_bytes: 64 << 20,
             offered_mb_per_s: 400.0,
+            seconds: 20.0,
             reached_mb_per_s: 390.0,
             fraction_of_disk: 0.8,
             accepted_records: 90,

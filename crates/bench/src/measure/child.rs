@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{http, landed, quiet, startup, sustained};
 use crate::bench::{Buffers, Entry, Scratch, setup};
 use crate::subject::{self, Sink};
-use crate::subjects;
+use crate::{process, subjects};
 
 /// What the program's command line must hand to [`run_job`].
 pub const SUBCOMMAND: &str = "child";
@@ -99,6 +99,11 @@ impl Running {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let stdout = stdout.ok_or_else(|| io::Error::other("a child without output"))?;
         Ok(Running { child, stdin, lines: read_lines(stdout) })
+    }
+
+    /// Processor time that it has used so far.
+    pub fn cpu_seconds(&self) -> io::Result<f64> {
+        process::cpu_seconds_of(self.child.id())
     }
 
     /// The child's next answer, waiting at most so long.

@@ -2,7 +2,7 @@
 //! line. Against the disk's own speed, which is measured again before each round.
 //!
 //! Guarantees: each row has a process of its own and begins with a disk that has nothing left to write;
-//! its files are removed. What one subject accepts, all are offered: numbered lines, see [`lines`].
+//! its files are removed. All are offered the same: numbered lines, see [`lines`].
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,10 +14,11 @@ use super::sustained::seconds;
 use crate::bench::{Bench, Entry};
 use crate::disk::{self, Speed};
 use crate::lines::{self, Checked, Numbered};
+use crate::pages;
+use crate::process::{self, MemoryGuard};
 use crate::report::{Landed, LandedRow, Report};
 use crate::stats::median;
 use crate::subject::{Writer, landed};
-use crate::{pages, process};
 
 const MEASURE: &str = "landed";
 /// For what is in memory at the end to be written.
@@ -219,10 +220,14 @@ pub fn row(job: &Job) -> io::Result<Measured> {
 }
 
 /// Offers lines without a pause; one that is refused again and again, leaving the processor to others in
-/// between. How many were accepted.
+/// between. Ends early if the subject takes too much memory. How many were accepted.
 fn flat_out(writer: &mut dyn Writer, line: &mut Numbered, records: u64, deadline: Instant) -> u64 {
-    let mut accepted = 0;
-    while accepted < records && Instant::now() < deadline {
+    let (mut accepted, mut guard) = (0, MemoryGuard::new(MemoryGuard::BYTES_MAX));
+    while accepted < records {
+        let now = Instant::now();
+        if now >= deadline || guard.is_exceeded(now) {
+            break;
+        }
         for _ in 0..STRIDE.min(records - accepted) {
             while !writer.write(line.bytes()) {
                 if Instant::now() >= deadline {

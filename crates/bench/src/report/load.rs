@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct Sustained {
     pub record_bytes: u64,
     pub seconds: f64,
+    /// Before the first row, which loads are fractions of, and after the last.
     pub disk_mb_per_s: f64,
+    pub disk_mb_per_s_after: f64,
     /// That share the load.
     pub threads: u64,
     pub rows: Vec<SustainedRow>,
@@ -19,6 +21,8 @@ pub struct SustainedRow {
     pub buffer_bytes: u64,
     pub memory_bytes: u64,
     pub offered_mb_per_s: f64,
+    /// Less than that of all: the load was stopped, for the subject took too much memory.
+    pub seconds: f64,
     /// Less than offered: the subject made its callers wait.
     pub reached_mb_per_s: f64,
     pub fraction_of_disk: f64,
@@ -31,7 +35,8 @@ pub struct SustainedRow {
     pub p99_ns: f64,
     pub p999_ns: f64,
     pub max_ns: f64,
-    /// Of all threads, per 10^9 bytes landed; `None` if nothing landed.
+    /// Of all threads, per 10^9 bytes landed; `None` if nothing landed. Of what lands nowhere, a bare
+    /// memcpy, per 10^9 bytes accepted: what the load itself costs.
     pub cpu_s_per_gb: Option<f64>,
     /// Until all files were on the disk, after the subject had said that it was done.
     pub sync_s: f64,
@@ -115,6 +120,10 @@ pub struct HttpRow {
     /// To the same server without logging.
     pub relative_requests: f64,
     pub relative_p999: f64,
+    /// Processor time of the server with all of its threads, at the paced rate, by request; and what is beyond that of the
+    /// same server without logging.
+    pub cpu_us_per_request: f64,
+    pub cpu_us_of_logging: f64,
     /// Of all rounds, as is what follows.
     pub landed_lines: u64,
     pub refused_lines: u64,

@@ -67,8 +67,10 @@ struct Client {
     stream: TcpStream,
     load: Load,
     number: usize,
-    /// Room for a whole response, which always has the same length.
-    response: Vec<u8>,
+    /// How long each response is.
+    response_bytes: usize,
+    /// Room for a response and more: a read that fills its room makes tokio read again, in vain.
+    buffer: Vec<u8>,
 }
 
 impl Client {
@@ -78,18 +80,19 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.write_all(REQUEST).await?;
         let mut response = Vec::new();
-        let len = loop {
-            if stream.read_buf(&mut response).await? == 0 || response.len() > HEAD_BYTES_MAX {
+        loop {
+            let response_bytes = response_bytes(&response);
+            if let Some(response_bytes) = response_bytes
+                && response.len() == response_bytes
+            {
+                let buffer = vec![0; response_bytes + 1];
+                return Ok(Client { stream, load, number, response_bytes, buffer });
+            }
+            let too_long = response_bytes.unwrap_or(HEAD_BYTES_MAX) < response.len();
+            if too_long || stream.read_buf(&mut response).await? == 0 {
                 return Err(io::Error::other("no response that this client understands"));
             }
-            if let Some(len) = response_bytes(&response) {
-                break len;
-            }
-        };
-        let have = response.len().min(len);
-        response.resize(len, 0);
-        stream.read_exact(&mut response[have..]).await?;
-        Ok(Client { stream, load, number, response })
+        }
     }
 
     async fn run(mut self, began: Instant) -> io::Result<Outcome> {
@@ -123,8 +126,14 @@ impl Client {
 
     async fn exchange(&mut self) -> io::Result<()> {
         self.stream.write_all(REQUEST).await?;
-        self.stream.read_exact(&mut self.response).await?;
-        if self.response.starts_with(b"HTTP/1.1 200 ") {
+        let mut have = 0;
+        while have < self.response_bytes {
+            match self.stream.read(&mut self.buffer[have..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                bytes => have += bytes,
+            }
+        }
+        if have == self.response_bytes && self.buffer.starts_with(b"HTTP/1.1 200 ") {
             Ok(())
         } else {
             Err(io::Error::other("a response that is not 200, or of another length"))

@@ -85,6 +85,8 @@ struct Round {
     requests_per_s: f64,
     /// p50, p99, p99.9.
     latency_us: [f64; 3],
+    /// Of the server at that rate, with all of its threads, by request.
+    cpu_us: f64,
     served: Served,
 }
 
@@ -149,13 +151,13 @@ fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) ->
     let load = |time, per_s| load::run(Load { address, connections, time, per_s });
     load(WARM_UP, None)?;
     let flat_out = load(time, None)?;
-    let latency_us = match per_s {
-        Some(_) => latency_us(&load(time, per_s)?),
-        None => latency_us(&flat_out),
-    };
+    let cpu_before = server.cpu_seconds()?;
+    let paced = load(time, per_s)?;
+    let cpu_us = (server.cpu_seconds()? - cpu_before) * 1e6 / paced.requests.max(1) as f64;
     server.hang_up();
     let requests_per_s = flat_out.requests as f64 / time.as_secs_f64();
-    Ok(Round { requests_per_s, latency_us, served: server.next(2 * FINISH)? })
+    let (latency_us, served) = (latency_us(&paced), server.next(2 * FINISH)?);
+    Ok(Round { requests_per_s, latency_us, cpu_us, served })
 }
 
 fn latency_us(outcome: &Outcome) -> [f64; 3] {
@@ -182,6 +184,8 @@ fn reported(entry: Option<Entry>, at: usize, rounds: &[Vec<Option<Round>>]) -> O
         p999_us: over(&|round| round.latency_us[2])?,
         relative_requests: relative(&|round| round.requests_per_s)?,
         relative_p999: relative(&|round| round.latency_us[2])?,
+        cpu_us_per_request: over(&|round| round.cpu_us)?,
+        cpu_us_of_logging: median(pairs().map(|(mine, none)| mine.cpu_us - none.cpu_us).collect())?,
         landed_lines: sum(&|served| served.landed_lines),
         refused_lines: sum(&|served| served.refused),
         requests: sum(&|served| served.requests),
