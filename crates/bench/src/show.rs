@@ -263,6 +263,10 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
             number(row.page_cache_mib),
         ]);
     }
+    table.note(format!(
+        "The disk afterwards: {} MB/s. What lands nowhere shows what the load itself costs.",
+        number(sustained.disk_mb_per_s_after)
+    ));
     table
 }
 
@@ -294,9 +298,9 @@ fn landed(landed: &Landed) -> Table {
 
 fn http(http: &Http) -> Table {
     let header = "subject | buffers | requests/s | x without | p50, us | p99, us | p99.9, us | \
-        x without | requests | lines landed | refused";
+        x without | CPU us/request | logging | requests | lines landed | refused";
     let title = format!(
-        "A server that logs a line a request, {} connections; latencies at {} requests/s",
+        "A server that logs a line a request, {} connections; latencies and CPU at {} requests/s",
         http.connections,
         number(http.paced_requests_per_s)
     );
@@ -311,6 +315,8 @@ fn http(http: &Http) -> Table {
             number(row.p99_us),
             number(row.p999_us),
             ratio(Some(row.relative_p999)),
+            number(row.cpu_us_per_request),
+            number(row.cpu_us_of_logging),
             count(row.requests),
             count(row.landed_lines),
             count(row.refused_lines),
