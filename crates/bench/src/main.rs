@@ -34,8 +34,7 @@ struct Cli {
     #[arg(long, global = true)]
     quick: bool,
 
-    /// Bytes that `tight` writes between two pauses, in KiB. Memory that comes back is in the caches as far
-    /// as it fits there
+    /// Bytes that `tight` writes between two pauses, in KiB: so much memory is written to, again and again
     #[arg(long, global = true, value_name = "KIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=4096))]
     round: u64,
 
