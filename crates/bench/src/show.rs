@@ -267,8 +267,8 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
 }
 
 fn landed(landed: &Landed) -> Table {
-    let header = "subject | buffers | MB/s | of disk | synced, MB/s | of disk | complete | files | \
-        seconds | page cache, MiB";
+    let header = "subject | buffers | MB/s | of disk | synced, MB/s | of disk | complete | missing, % | \
+        files | seconds | page cache, MiB";
     let title = format!(
         "Landed flat out, records of {} bytes; the disk takes {} MB/s",
         landed.record_bytes,
@@ -276,6 +276,7 @@ fn landed(landed: &Landed) -> Table {
     );
     let mut table = Table::new(title, header);
     for row in &landed.rows {
+        let missing = 1.0 - row.landed_records as f64 / row.accepted_records.max(1) as f64;
         table.row([
             row.subject.clone(),
             bytes(row.buffer_bytes),
@@ -284,6 +285,7 @@ fn landed(landed: &Landed) -> Table {
             number(row.synced_mb_per_s),
             ratio(Some(row.synced_fraction_of_disk)),
             if row.complete { "yes".into() } else { "NO".into() },
+            number(missing * 100.0),
             count(row.files),
             number(row.seconds),
             number(row.page_cache_mib),
@@ -294,7 +296,7 @@ fn landed(landed: &Landed) -> Table {
 
 fn http(http: &Http) -> Table {
     let header = "subject | buffers | requests/s | x without | p50, us | p99, us | p99.9, us | \
-        x without | requests | lines landed | refused";
+        x without | CPU us/request | of logging | requests | lines landed | refused";
     let title = format!(
         "A server that logs a line a request, {} connections; latencies at {} requests/s",
         http.connections,
@@ -311,6 +313,8 @@ fn http(http: &Http) -> Table {
             number(row.p99_us),
             number(row.p999_us),
             ratio(Some(row.relative_p999)),
+            ratio(Some(row.cpu_us_per_request)),
+            ratio(Some(row.cpu_us_of_logging)),
             count(row.requests),
             count(row.landed_lines),
             count(row.refused_lines),
