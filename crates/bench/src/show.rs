@@ -264,6 +264,10 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
             number(row.page_cache_mib),
         ]);
     }
+    table.note(format!(
+        "The disk afterwards: {} MB/s. What lands nowhere shows what the load itself costs.",
+        number(sustained.disk_mb_per_s_after)
+    ));
     table
 }
 
@@ -297,9 +301,9 @@ fn landed(landed: &Landed) -> Table {
 
 fn http(http: &Http) -> Table {
     let header = "subject | buffers | requests/s | x without | p50, us | p99, us | p99.9, us | \
-        x without | CPU us/request | of logging | requests | lines landed | refused";
+        x without | CPU us/request | logging | requests | lines landed | refused";
     let title = format!(
-        "A server that logs a line a request, {} connections; latencies at {} requests/s",
+        "A server that logs a line a request, {} connections; latencies and CPU at {} requests/s",
         http.connections,
         number(http.paced_requests_per_s)
     );
@@ -314,8 +318,8 @@ fn http(http: &Http) -> Table {
             number(row.p99_us),
             number(row.p999_us),
             ratio(Some(row.relative_p999)),
-            ratio(Some(row.cpu_us_per_request)),
-            ratio(Some(row.cpu_us_of_logging)),
+            number(row.cpu_us_per_request),
+            number(row.cpu_us_of_logging),
             count(row.requests),
             count(row.landed_lines),
             count(row.refused_lines),

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 use super::style::{self, Style};
 use super::{Area, Drawn, LEGEND_WIDTH, SIZE, headed, legend};
-use crate::report::{Report, Sustained, SustainedRow};
+use crate::report::{MEMCPY, Report, Sustained, SustainedRow};
 use crate::targets;
 
 pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
@@ -14,7 +14,9 @@ pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     );
     let body = headed(area, report, &title)?;
     let (left, right) = body.split_horizontally(SIZE.0 as i32 - LEGEND_WIDTH - 30);
-    let rows = large(sustained);
+    let mut rows = large(sustained);
+    // It lands nothing.
+    rows.retain(|row| row.subject != MEMCPY);
     let load = rows.iter().map(|row| row.offered_mb_per_s).fold(1.0, f64::max);
     let share = rows.iter().map(|row| percent(row)).fold(10.0, f64::max);
     let mut chart = ChartBuilder::on(&left)
