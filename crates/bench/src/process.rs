@@ -24,10 +24,27 @@ pub fn cpu_seconds() -> f64 {
 /// The same of another process, as fine as the system tells: hundredths of a second.
 pub fn cpu_seconds_of(pid: u32) -> io::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let ticks = cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(seconds_of_ticks(cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?))
+}
+
+/// What all processors have worked for anybody so far, the kernel's own threads and interrupts among it.
+pub fn machine_cpu_seconds() -> io::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    Ok(seconds_of_ticks(busy_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?))
+}
+
+/// User, nice, system, idle, waiting for the disk, interrupts of two kinds.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let all = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Option<Vec<u64>> = all.split_whitespace().map(|field| field.parse().ok()).collect();
+    let [user, nice, system, _, _, irq, soft_irq, ..] = ticks?[..] else { return None };
+    Some(user + nice + system + irq + soft_irq)
+}
+
+fn seconds_of_ticks(ticks: u64) -> f64 {
     // SAFETY: only reads a number.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Ok(ticks as f64 / per_second as f64)
+    ticks as f64 / per_second as f64
 }
 
 /// The name, in parentheses, may hold anything; the twelfth and thirteenth numbers behind it are those of
@@ -51,6 +68,36 @@ pub fn memory_bytes() -> io::Result<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.ok_or(io::ErrorKind::InvalidData)? * crate::pages::page_bytes())
+}
+
+/// The processors that the calling thread may run on, in ascending order.
+pub fn processors() -> io::Result<Vec<usize>> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: the call writes into a set of the size that it is told.
+    let result = unsafe { libc::sched_getaffinity(0, size_of_val(&set), set.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a set of bits may be all zeros, as it was before the call.
+    let set = unsafe { set.assume_init() };
+    // SAFETY: only reads a bit of the set, which has as many.
+    let is_in = |processor: &usize| unsafe { libc::CPU_ISSET(*processor, &set) };
+    Ok((0..libc::CPU_SETSIZE as usize).filter(is_in).collect())
+}
+
+/// From now on the calling thread, and those that it starts, run on this processor only.
+pub fn pin(processor: usize) -> io::Result<()> {
+    if processor >= libc::CPU_SETSIZE as usize {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: a set of bits may be all zeros; the bit that is set is one of its own; the call only reads
+    // it.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(processor, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &set)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Keeps a subject that queues without a bound from taking all memory of the machine.
@@ -127,6 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_can_be_pinned() {
+        let processors = processors().unwrap();
+        let last = *processors.last().unwrap();
+        let pinned = std::thread::spawn(move || {
+            pin(last).unwrap();
+            super::processors().unwrap()
+        });
+        assert_eq!(pinned.join().unwrap(), [last]);
+        assert!(pin(usize::MAX).is_err());
+    }
+
+    #[test]
     fn memory_is_looked_at_now_and_then() {
         let now = Instant::now();
         let mut guard = MemoryGuard::new(1);
@@ -140,6 +199,9 @@ mod tests {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 9 9 20 0 1 0 1 1 1 1";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert!(cpu_seconds_of(std::process::id()).unwrap() >= 0.0);
+        let stat = "cpu  100 20 3 9999 9999 4 5 77 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(busy_ticks(stat), Some(132));
+        assert!(machine_cpu_seconds().unwrap() > 0.0);
     }
 
     #[test]

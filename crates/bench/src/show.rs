@@ -235,7 +235,7 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
         number(sustained.disk_mb_per_s)
     );
     let header = "subject | buffers | of disk | MB/s | reached | refused, % | lost, % | p99, ns | \
-        p99.9, ns | max, ns | CPU s/GB | to sync, s | peak, MiB | page cache, MiB";
+        p99.9, ns | max, ns | CPU s/GB | machine's | to sync, s | peak, MiB | page cache, MiB";
     let mut table = Table::new(title, header);
     // They took turns.
     let mut rows: Vec<_> = sustained.rows.iter().collect();
@@ -258,6 +258,7 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
             count(row.p999_ns as u64),
             count(row.max_ns as u64),
             ratio(row.cpu_s_per_gb),
+            ratio(row.machine_cpu_s_per_gb),
             number(row.sync_s),
             number(row.peak_memory_mib),
             number(row.page_cache_mib),
@@ -271,8 +272,8 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
 }
 
 fn landed(landed: &Landed) -> Table {
-    let header = "subject | buffers | MB/s | of disk | synced, MB/s | of disk | complete | files | \
-        seconds | page cache, MiB";
+    let header = "subject | buffers | MB/s | of disk | synced, MB/s | of disk | complete | missing, % | \
+        files | seconds | page cache, MiB";
     let title = format!(
         "Landed flat out, records of {} bytes; the disk takes {} MB/s",
         landed.record_bytes,
@@ -280,6 +281,7 @@ fn landed(landed: &Landed) -> Table {
     );
     let mut table = Table::new(title, header);
     for row in &landed.rows {
+        let missing = 1.0 - row.landed_records as f64 / row.accepted_records.max(1) as f64;
         table.row([
             row.subject.clone(),
             bytes(row.buffer_bytes),
@@ -288,6 +290,7 @@ fn landed(landed: &Landed) -> Table {
             number(row.synced_mb_per_s),
             ratio(Some(row.synced_fraction_of_disk)),
             if row.complete { "yes".into() } else { "NO".into() },
+            number(missing * 100.0),
             count(row.files),
             number(row.seconds),
             number(row.page_cache_mib),
