@@ -34,7 +34,15 @@ impl Default for Calls {
 impl Calls {
     /// Since the beginning, by number.
     pub fn counts(&self) -> Vec<u64> {
-        self.counts.iter().map(|count| count.load(Ordering::Acquire)).collect()
+        let mut counts = Vec::new();
+        self.read(&mut counts);
+        counts
+    }
+
+    /// The same, without memory of its own if `counts` had them before.
+    pub fn read(&self, counts: &mut Vec<u64>) {
+        counts.clear();
+        counts.extend(self.counts.iter().map(|count| count.load(Ordering::Acquire)));
     }
 
     /// From here on each system call of this thread is counted, and waits until [`listen`](Self::listen),

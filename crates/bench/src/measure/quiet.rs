@@ -96,22 +96,22 @@ fn steady(running: &dyn Running, job: &Job, calls: &Calls) -> QuietRow {
     let (record, mut writer) = (record(RECORD_BYTES), running.writer());
     paced(&mut *writer, &record, job.warm_up, clock);
     let is_counted = job.is_counting_calls && calls.count_this_thread().is_ok();
-    // What looking costs by itself; the memory that the last look needs is touched by the first.
-    let look = || (Usage::of_this_thread(), calls.counts());
-    let (first, memory) = look();
-    let (before, calls_before) = look();
-    drop(memory);
+    // Their memory is touched before anything counts, and what looking costs by itself is taken off.
+    let (mut calls_before, mut calls_after) = (calls.counts(), calls.counts());
+    let first = Usage::of_this_thread();
+    let before = Usage::of_this_thread();
+    calls.read(&mut calls_before);
     let began = clock::ticks();
     let taken = paced(&mut *writer, &record, job.writes, clock);
-    let seconds = (clock::ticks() - began) as f64 * clock.ns_per_tick / 1e9;
-    let calls_after = calls.counts();
+    let ticks = clock::ticks() - began;
+    calls.read(&mut calls_after);
     let usage = Usage::of_this_thread().since(&before).since(&before.since(&first));
     QuietRow {
         subject: job.start.subject.clone(),
         buffer_bytes: job.start.buffer_bytes as u64,
         writes: job.writes,
         refused: job.writes - taken,
-        seconds,
+        seconds: ticks as f64 * clock.ns_per_tick / 1e9,
         faults_minor: usage.faults_minor,
         faults_major: usage.faults_major,
         switches_voluntary: usage.switches_voluntary,

@@ -8,7 +8,7 @@ use crate::subject::{Running, Setup, Subject, Unavailable, Writer};
 /// Where the allocator happens to put the ring must not decide how fast the limit is.
 #[derive(Clone)]
 #[repr(align(4096))]
-struct Page([u8; 4096]);
+struct Page(#[expect(dead_code, reason = "written through a pointer to the first")] [u8; 4096]);
 
 pub struct Memcpy;
 
