@@ -10,6 +10,7 @@ pub mod lines;
 pub mod machine;
 pub mod measure;
 pub mod pages;
+pub mod pin;
 pub mod plot;
 pub mod process;
 pub mod report;

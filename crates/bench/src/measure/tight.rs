@@ -1,15 +1,18 @@
 //! Measure 1: what an accepted write costs in a loop where nothing is refused.
 //!
 //! Rounds of a limited number of bytes are timed as a whole; between them, off the clock, the subject
-//! gets its memory back. In each repetition every subject is started, warmed up, timed for some rounds and
-//! ended, so that no other's threads run meanwhile; the order rotates, and ratios are taken within the
-//! repetition, so that whatever else the machine does hits all alike. A round in which something was
-//! refused does not count.
+//! gets its memory back. The writing thread stays on one processor; pauses are as long for those that need
+//! none; the first writes after a pause are not timed: all rounds begin in the same state.
+//!
+//! In each repetition every subject is started, warmed up, timed for some rounds and ended, so that no
+//! other's threads run meanwhile; the order rotates, and ratios are taken within the repetition, so that
+//! whatever else the machine does hits all alike. A round in which something was refused does not count.
 
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Buffers, Entry, record};
 use crate::clock;
+use crate::pin::Pinned;
 use crate::report::{MEMCPY, Report, Tight, TightRow};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
@@ -18,6 +21,8 @@ const RECORD_BYTES: [usize; 4] = [32, 128, 512, 2048];
 /// What slow subjects may take for the rounds of one repetition.
 const VISIT: Duration = Duration::from_millis(250);
 const WARM_UP_ROUNDS: u64 = 4;
+/// About what a worker of ours naps.
+const PAUSE_MIN: Duration = Duration::from_micros(700);
 
 /// How much is done.
 #[derive(Clone, Copy)]
@@ -110,6 +115,8 @@ pub fn interleaved<'a, T>(
 fn visit(bench: &Bench, entry: Entry, bytes: usize, rounds: u64) -> Result<Visit, Unavailable> {
     let (running, _scratch) = bench.start(entry, Sink::Null, bytes)?;
     let visit = {
+        // Not before the subject has started its threads.
+        let _pinned = Pinned::to(1);
         let mut writer = running.writer();
         let writes = bench.writes_per_round(entry.buffers, bytes);
         let record = record(bytes);
@@ -148,20 +155,32 @@ fn one_round(
     record: &[u8],
     writes: u64,
 ) -> Option<f64> {
+    let lead_in = lead_in(writes);
+    let taken_before = writer.repeat(record, lead_in);
     let before = clock::ticks();
-    let taken = writer.repeat(record, writes);
+    let taken = writer.repeat(record, writes - lead_in) + taken_before;
     let ticks = clock::ticks() - before;
     pause(running, taken == writes);
-    (taken == writes).then(|| bench.clock.ns(ticks) / writes as f64)
+    (taken == writes).then(|| bench.clock.ns(ticks) / (writes - lead_in) as f64)
 }
 
-/// Off the clock: memory comes back.
+/// Off the clock, the beginning of a round: the processor has been busy with other things in the pause.
+pub fn lead_in(writes: u64) -> u64 {
+    writes / 16
+}
+
+/// Off the clock: memory comes back. It takes as long for who needs no pause: the rounds of all begin in
+/// the same state.
 pub fn pause(running: &dyn Running, is_all_taken: bool) {
+    let began = Instant::now();
     if !running.settle(Duration::from_millis(200)) {
         std::thread::sleep(Duration::from_millis(2));
     }
     if !is_all_taken {
         std::thread::sleep(Duration::from_millis(50));
+    }
+    while began.elapsed() < PAUSE_MIN {
+        std::thread::yield_now();
     }
 }
 

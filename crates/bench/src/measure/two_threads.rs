@@ -1,15 +1,16 @@
 //! Two threads against one: what a write costs when another thread writes into the same writer's memory,
 //! which has room.
 //!
-//! As in measure 1, but that each of the threads times its own round, and all begin at once. memcpy with
-//! as many threads, each into a ring of its own, is the machine's own limit.
+//! As in measure 1, but that each of the threads times its own round, on a processor of its own, and all
+//! begin at once. memcpy with as many threads, each into a ring of its own, is the machine's own limit.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bench::{Bench, Entry, record};
 use crate::clock;
-use crate::measure::tight::{Visit, gather, interleaved, pause};
+use crate::measure::tight::{Visit, gather, interleaved, lead_in, pause};
+use crate::pin::Pinned;
 use crate::report::{MEMCPY, PRODUCER, Report, TwoThreads, TwoThreadsRow, WRITER};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable};
@@ -90,6 +91,7 @@ impl Team {
     }
 
     fn lead(&self, bench: &Bench, running: &dyn Running, rounds: u64) -> Visit {
+        let _pinned = Pinned::to(1);
         let mut writer = running.writer();
         let record = record(RECORD_BYTES);
         let mut round = || {
@@ -99,7 +101,8 @@ impl Team {
             let ticks = self.ticks.load(Ordering::Relaxed) / self.threads;
             let is_all_taken = self.taken.load(Ordering::Relaxed) == self.writes * self.threads;
             pause(running, is_all_taken);
-            is_all_taken.then(|| bench.clock.ns(ticks) / self.writes as f64)
+            let timed = self.writes - lead_in(self.writes);
+            is_all_taken.then(|| bench.clock.ns(ticks) / timed as f64)
         };
         for _ in 0..WARM_UP_ROUNDS {
             round();
@@ -110,7 +113,9 @@ impl Team {
         visit
     }
 
+    /// There are two at most.
     fn follow(&self, running: &dyn Running) {
+        let _pinned = Pinned::to(0);
         let mut writer = running.writer();
         let record = record(RECORD_BYTES);
         while self.take_part(&mut *writer, &record) {}
@@ -124,8 +129,10 @@ impl Team {
         }
         // Who waited for the processor is there now too: the second meeting is short.
         self.meet();
+        let lead_in = lead_in(self.writes);
+        let taken_before = writer.repeat(record, lead_in);
         let before = clock::ticks();
-        let taken = writer.repeat(record, self.writes);
+        let taken = writer.repeat(record, self.writes - lead_in) + taken_before;
         self.ticks.fetch_add(clock::ticks() - before, Ordering::Relaxed);
         self.taken.fetch_add(taken, Ordering::Relaxed);
         self.meet();
