@@ -271,8 +271,8 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
 }
 
 fn landed(landed: &Landed) -> Table {
-    let header = "subject | buffers | MB/s | of disk | synced, MB/s | of disk | complete | files | \
-        seconds | page cache, MiB";
+    let header = "subject | buffers | MB/s | of disk | synced, MB/s | of disk | complete | missing, % | \
+        files | seconds | page cache, MiB";
     let title = format!(
         "Landed flat out, records of {} bytes; the disk takes {} MB/s",
         landed.record_bytes,
@@ -280,6 +280,7 @@ fn landed(landed: &Landed) -> Table {
     );
     let mut table = Table::new(title, header);
     for row in &landed.rows {
+        let missing = 1.0 - row.landed_records as f64 / row.accepted_records.max(1) as f64;
         table.row([
             row.subject.clone(),
             bytes(row.buffer_bytes),
@@ -288,6 +289,7 @@ fn landed(landed: &Landed) -> Table {
             number(row.synced_mb_per_s),
             ratio(Some(row.synced_fraction_of_disk)),
             if row.complete { "yes".into() } else { "NO".into() },
+            number(missing * 100.0),
             count(row.files),
             number(row.seconds),
             number(row.page_cache_mib),

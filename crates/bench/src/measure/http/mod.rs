@@ -148,7 +148,7 @@ fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) ->
     let mut server = child::Running::start(&child::Job::HttpServer(job))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.next(FINISH)?));
     let Plan { time, connections, .. } = plan;
-    let load = |time, per_s| load::run(Load { address, connections, time, per_s });
+    let load = |time, per_s| on_last_processor(Load { address, connections, time, per_s });
     load(WARM_UP, None)?;
     let flat_out = load(time, None)?;
     let cpu_before = server.cpu_seconds()?;
@@ -158,6 +158,28 @@ fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) ->
     let requests_per_s = flat_out.requests as f64 / time.as_secs_f64();
     let (latency_us, served) = (latency_us(&paced), server.next(2 * FINISH)?);
     Ok(Round { requests_per_s, latency_us, cpu_us, served })
+}
+
+/// Clients and server on a processor each, if there are as many: left alone, they share one in one round and
+/// not in the next. Through a thread of their own: children would inherit it.
+fn on_last_processor(load: Load) -> io::Result<Outcome> {
+    std::thread::scope(|scope| {
+        let clients = scope.spawn(|| {
+            if let [_, .., last] = process::processors()?[..] {
+                process::pin(last)?;
+            }
+            load::run(load)
+        });
+        clients.join().map_err(|_| io::Error::other("a client panicked"))?
+    })
+}
+
+/// The server's side of it. What the subject has started already stays free.
+fn to_first_processor() -> io::Result<()> {
+    match process::processors()?[..] {
+        [first, _, ..] => process::pin(first),
+        _ => Ok(()),
+    }
 }
 
 fn latency_us(outcome: &Outcome) -> [f64; 3] {
@@ -210,6 +232,7 @@ fn serve_until(
 ) -> io::Result<Served> {
     let running = job.start.as_ref().map(Start::run).transpose()?;
     let log = Log::new(running.as_ref().map(|running| running.writer()));
+    to_first_processor()?;
     let log = server::serve(log, stopped, ready)?;
     let (requests, refused) = (log.requests, log.refused);
     drop(log);
