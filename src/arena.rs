@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::message::{Head, Message};
 use crate::stats::Count;
-use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
+use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release, prefetch};
 
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
@@ -255,6 +255,13 @@ impl Arena {
                 drop(unsafe { Message::from_raw(head) });
             }
         }
+    }
+
+    /// The first bytes of a chunk that was just leased.
+    pub(crate) fn prefetch(&self, chunk: ChunkId) {
+        let first = self.at(chunk, 0).0;
+        prefetch(first);
+        prefetch(first.wrapping_byte_add(LINE));
     }
 
     /// Makes some chunks' pages resident, as if somebody had written to them; what is in them stays.

@@ -6,7 +6,7 @@
 use crossbeam_utils::CachePadded;
 use std::sync::OnceLock;
 
-use crate::sync::{AtomicU32, Relaxed, SeqCst, Thread, fence};
+use crate::sync::{AtomicU32, Relaxed, SeqCst, Thread, fence, prefetch};
 
 /// The bell of one worker.
 #[derive(Debug)]
@@ -34,6 +34,11 @@ impl Bell {
         // A second call would be a second worker for one inbox, which the writer never starts.
         let first = self.thread.set(worker);
         debug_assert!(first.is_ok());
+    }
+
+    /// Of what a swap needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&raw const self.asleep);
     }
 
     /// Wakes the worker if it sleeps. What the caller stored before is seen by the worker then.

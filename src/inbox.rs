@@ -10,7 +10,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::arena::{Arena, ChunkId};
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, prefetch};
 
 const CLOSED: u64 = u64::MAX;
 
@@ -25,6 +25,11 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(arena: &Arena) -> Self {
         Inbox { head: CachePadded::new(AtomicU64::new(u64::from(arena.none()))) }
+    }
+
+    /// Of what a swap needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&raw const self.head);
     }
 
     /// Hands a sealed chunk, or the head of a chain of `weight` chunks, to the worker. `false` if

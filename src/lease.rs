@@ -79,7 +79,9 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
         shared.starve(1);
         return Err(WriteError::Full);
     }
+    shared.prefetch(lease.home);
     let chunk = pop(shared, slot, lease)?;
+    shared.arena.prefetch(chunk);
     seal(shared, slot, lease);
     begin(shared, slot, lease, chunk);
     Ok(())

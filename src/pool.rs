@@ -12,8 +12,8 @@
 use crossbeam_utils::CachePadded;
 
 use crate::arena::{Arena, ChunkId};
-use crate::sync::lock;
 use crate::sync::{Acquire, AtomicU32, AtomicU64, Condvar, Mutex, Relaxed, Release, SeqCst, fence};
+use crate::sync::{lock, prefetch};
 
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
@@ -39,6 +39,11 @@ impl Pool {
             room: Mutex::new(()),
             freed: Condvar::new(),
         }
+    }
+
+    /// Of what a swap needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&raw const self.head);
     }
 
     /// Whether no chunk is free: one load.

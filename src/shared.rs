@@ -12,7 +12,7 @@ use crate::bell::Bell;
 use crate::inbox::Inbox;
 use crate::pool::Pool;
 use crate::slots::Slots;
-use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence, prefetch};
 
 /// Bytes that are made resident before anybody needs them: at first, and at most. What exceeds the first is
 /// as much as is in use.
@@ -111,6 +111,16 @@ impl Shared {
         }
         self.starve(wanted);
         true
+    }
+
+    /// Producer, about to swap a chunk of this home: the lines that it will need, which others write. They are
+    /// mostly far away by then.
+    pub(crate) fn prefetch(&self, home: usize) {
+        self.pool.prefetch();
+        let desk = &self.desks[home];
+        desk.inbox.prefetch();
+        desk.bell.prefetch();
+        prefetch(&raw const desk.gauges);
     }
 
     /// Worker: the chunks below `used` were in use once. Makes as much again resident, within limits, so that

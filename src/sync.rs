@@ -34,6 +34,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Fetches the cache line of a value that is needed soon, without waiting for it: several fetches go side by
+/// side, loads around locked instructions one after the other.
+#[inline(always)]
+pub(crate) fn prefetch<T>(value: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: a hint, for any address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(value.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    let _ = value;
+}
+
 /// How a producer's store to `busy` is ordered before its load of `gate`, seen from a worker that
 /// stores `gate` and then loads `busy`. Fixed when a writer is made.
 ///

@@ -18,8 +18,12 @@ use crate::output::Output;
 use crate::shared::{Desk, Shared};
 use crate::sync::Arc;
 
-/// Between two looks at the inbox while chunks come in. The kernel adds about 50 us of its own.
+/// Between two looks at the inbox while chunks come in, at least. The kernel adds about 50 us of its own.
 const NAP: Duration = Duration::from_micros(500);
+/// At most, while few chunks come in, and not so long that callers could fill all memory meanwhile.
+const NAP_MAX: Duration = Duration::from_millis(4);
+/// What callers fill in a second, at most, for the above.
+const FILL_BYTES_MAX: f64 = 4e9;
 /// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
 const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
 /// Chunks wait at most so long for more of them, to be written past the page cache.
@@ -61,6 +65,9 @@ pub(crate) struct Worker {
     pushed: Option<Instant>,
     /// When the first chunk came that is not written yet.
     gathered: Option<Instant>,
+    /// Between two looks just now: half the time in which the last write was gathered.
+    nap: Duration,
+    nap_max: Duration,
     /// When somebody last ended a sleep without a limit.
     woken: Option<Instant>,
     /// When idle producers were last looked for.
@@ -90,6 +97,8 @@ impl Worker {
         age_max: Option<Duration>,
         now: Instant,
     ) -> Self {
+        let all_bytes = f64::from(shared.arena.none()) * shared.arena.size() as f64;
+        let filled = Duration::from_secs_f64(all_bytes / FILL_BYTES_MAX);
         Worker {
             me,
             shared,
@@ -102,6 +111,8 @@ impl Worker {
             used: 0,
             pushed: None,
             gathered: None,
+            nap: NAP,
+            nap_max: filled.clamp(NAP, NAP_MAX),
             woken: None,
             revoked: now,
             flushed: 0,
@@ -176,7 +187,9 @@ impl Worker {
     /// it, and when nothing more comes.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
         self.output.write(&mut self.intake)?;
-        self.gathered = None;
+        if let Some(began) = self.gathered.take() {
+            self.nap = (now.saturating_duration_since(began) / 2).clamp(NAP, self.nap_max);
+        }
         let Shared { pool, arena, .. } = &*self.shared;
         if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
             self.output.sync(&mut self.intake)?;
@@ -286,7 +299,7 @@ impl Worker {
             Rest::Nap(NAP / 10)
         } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
             // The next round syncs what still waits for it, since the time has passed meanwhile.
-            Rest::Nap(NAP.min(self.left(now)))
+            Rest::Nap(self.nap.min(self.left(now)))
         } else if self.shared.is_starving() {
             Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
         } else {

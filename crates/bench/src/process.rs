@@ -24,27 +24,10 @@ pub fn cpu_seconds() -> f64 {
 /// The same of another process, as fine as the system tells: hundredths of a second.
 pub fn cpu_seconds_of(pid: u32) -> io::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    Ok(seconds_of_ticks(cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?))
-}
-
-/// What all processors have worked for anybody so far, the kernel's own threads and interrupts among it.
-pub fn machine_cpu_seconds() -> io::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/stat")?;
-    Ok(seconds_of_ticks(busy_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?))
-}
-
-/// User, nice, system, idle, waiting for the disk, interrupts of two kinds.
-fn busy_ticks(stat: &str) -> Option<u64> {
-    let all = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Option<Vec<u64>> = all.split_whitespace().map(|field| field.parse().ok()).collect();
-    let [user, nice, system, _, _, irq, soft_irq, ..] = ticks?[..] else { return None };
-    Some(user + nice + system + irq + soft_irq)
-}
-
-fn seconds_of_ticks(ticks: u64) -> f64 {
+    let ticks = cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
     // SAFETY: only reads a number.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    ticks as f64 / per_second as f64
+    Ok(ticks as f64 / per_second as f64)
 }
 
 /// The name, in parentheses, may hold anything; the twelfth and thirteenth numbers behind it are those of
@@ -199,9 +182,6 @@ mod tests {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 9 9 20 0 1 0 1 1 1 1";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert!(cpu_seconds_of(std::process::id()).unwrap() >= 0.0);
-        let stat = "cpu  100 20 3 9999 9999 4 5 77 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
-        assert_eq!(busy_ticks(stat), Some(132));
-        assert!(machine_cpu_seconds().unwrap() > 0.0);
     }
 
     #[test]

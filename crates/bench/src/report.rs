@@ -328,7 +328,6 @@ mod tests {
             p999_ns: 300.0,
             max_ns: 1e6,
             cpu_s_per_gb: None,
-            machine_cpu_s_per_gb: None,
             sync_s: 0.5,
             peak_memory_mib: 70.0,
             page_cache_mib: 3.0,

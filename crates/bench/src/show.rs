@@ -235,7 +235,7 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
         number(sustained.disk_mb_per_s)
     );
     let header = "subject | buffers | of disk | MB/s | reached | refused, % | lost, % | p99, ns | \
-        p99.9, ns | max, ns | CPU s/GB | machine's | to sync, s | peak, MiB | page cache, MiB";
+        p99.9, ns | max, ns | CPU s/GB | to sync, s | peak, MiB | page cache, MiB";
     let mut table = Table::new(title, header);
     // They took turns.
     let mut rows: Vec<_> = sustained.rows.iter().collect();
@@ -258,7 +258,6 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
             count(row.p999_ns as u64),
             count(row.max_ns as u64),
             ratio(row.cpu_s_per_gb),
-            ratio(row.machine_cpu_s_per_gb),
             number(row.sync_s),
             number(row.peak_memory_mib),
             number(row.page_cache_mib),

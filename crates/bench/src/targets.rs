@@ -284,7 +284,6 @@ mod tests {
             offered_mb_per_s: 100.0,
             reached_mb_per_s: 99.0,
             cpu_s_per_gb: Some(cpu),
-            machine_cpu_s_per_gb: None,
             ..SustainedRow::default()
         };
         let ours = |name: &str, ours| Described {

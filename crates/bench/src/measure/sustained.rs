@@ -89,8 +89,6 @@ pub struct Measured {
     p999_ns: f64,
     max_ns: f64,
     cpu_seconds: f64,
-    /// Of the whole machine, until all files were on the disk.
-    machine_cpu_seconds: f64,
     /// Until all files were on the disk, beginning when the subject said that it was done.
     sync_seconds: f64,
     peak_memory_bytes: u64,
@@ -199,7 +197,6 @@ fn reported(
     let lands = entry.subject.lands();
     // Of what lands nowhere, what was accepted.
     let done = if lands { row.landed_bytes } else { row.accepted * u64::from(options.record) };
-    let per_gb = |seconds: f64| (done > 0).then(|| seconds / (done as f64 / 1e9));
     SustainedRow {
         subject: entry.name().into(),
         buffer_bytes: entry.buffers.buffer_bytes as u64,
@@ -215,8 +212,7 @@ fn reported(
         p99_ns: row.p99_ns,
         p999_ns: row.p999_ns,
         max_ns: row.max_ns,
-        cpu_s_per_gb: per_gb(row.cpu_seconds),
-        machine_cpu_s_per_gb: per_gb(row.machine_cpu_seconds),
+        cpu_s_per_gb: (done > 0).then(|| row.cpu_seconds / (done as f64 / 1e9)),
         sync_s: row.sync_seconds,
         peak_memory_mib: row.peak_memory_bytes as f64 / MIB,
         page_cache_mib: row.cached.bytes as f64 / MIB,
@@ -227,7 +223,7 @@ fn reported(
 /// The child's side: one subject under one load.
 pub fn row(job: &Job) -> io::Result<Measured> {
     let (clock, dir) = (Calibration::measure(), &job.start.dir);
-    let (cpu_before, machine_before) = (process::cpu_seconds(), process::machine_cpu_seconds()?);
+    let cpu_before = process::cpu_seconds();
     let running = job.start.run()?;
     let paced = offer(&*running, job);
     running.finish(FINISH);
@@ -236,7 +232,6 @@ pub fn row(job: &Job) -> io::Result<Measured> {
     let cached = pages::of_files(dir)?;
     let began = Instant::now();
     process::sync_files(dir)?;
-    let sync_seconds = began.elapsed().as_secs_f64();
     let offered = (paced.accepted + paced.refused) as f64 * job.start.record_bytes as f64;
     let quantile = |q| clock.ns(paced.latency.value_at_quantile(q));
     Ok(Measured {
@@ -249,8 +244,7 @@ pub fn row(job: &Job) -> io::Result<Measured> {
         p999_ns: quantile(0.999),
         max_ns: clock.ns(paced.longest_ticks),
         cpu_seconds,
-        machine_cpu_seconds: process::machine_cpu_seconds()? - machine_before,
-        sync_seconds,
+        sync_seconds: began.elapsed().as_secs_f64(),
         peak_memory_bytes,
         cached,
     })

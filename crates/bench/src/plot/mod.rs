@@ -110,7 +110,6 @@ mod tests {
             fraction_of_disk: 0.2,
             accepted_records: 10,
             cpu_s_per_gb: Some(1.0),
-            machine_cpu_s_per_gb: None,
             ..SustainedRow::default()
         };
         report.measures.sustained = Some(Sustained { rows: vec![row], ..Sustained::default() });

@@ -38,9 +38,6 @@ pub struct SustainedRow {
     /// Of all threads, per 10^9 bytes landed; `None` if nothing landed. Of what lands nowhere, a bare
     /// memcpy, per 10^9 bytes accepted: what the load itself costs.
     pub cpu_s_per_gb: Option<f64>,
-    /// Of the whole machine, until all was on the disk: what the kernel's threads do for a file that was
-    /// written into the page cache is in it, and whatever else the machine did.
-    pub machine_cpu_s_per_gb: Option<f64>,
     /// Until all files were on the disk, after the subject had said that it was done.
     pub sync_s: f64,
     pub peak_memory_mib: f64,
