@@ -114,7 +114,7 @@ fn hand_over(shared: &Shared, slot: &Slot, lease: &mut Lease, message: Message, 
 /// # Safety
 /// As `write`, after [`try_write`] has returned `false`.
 #[cold]
-#[inline(never)]
+#[inline(always)]
 pub(crate) unsafe fn write_slow(
     shared: &Shared,
     slot: &Slot,
@@ -128,8 +128,25 @@ pub(crate) unsafe fn write_slow(
     result
 }
 
+/// A record that is larger than a chunk, behind an open gate. Busy.
+#[cold]
+#[inline(never)]
+fn accept_large(
+    shared: &Shared,
+    slot: &Slot,
+    lease: &mut Lease,
+    record: &[u8],
+) -> Result<(), WriteError> {
+    let chunks = record.len().div_ceil(shared.arena.size()) as u32;
+    let mut chain = Chain::lease(shared, slot, lease, chunks)?;
+    chain.put(&shared.arena, record);
+    chain.commit(shared, slot, lease);
+    Ok(())
+}
+
 /// # Safety
 /// As `write`; busy is set.
+#[inline(always)]
 unsafe fn accept(
     shared: &Shared,
     slot: &Slot,
@@ -142,10 +159,7 @@ unsafe fn accept(
     }
     let size = shared.arena.size();
     if record.len() > size {
-        let mut chain = Chain::lease(shared, slot, lease, record.len().div_ceil(size) as u32)?;
-        chain.put(&shared.arena, record);
-        chain.commit(shared, slot, lease);
-        return Ok(());
+        return accept_large(shared, slot, lease, record);
     }
     // SAFETY: the gate was open while we are busy, so the chunk is ours, and there is room.
     unsafe { append(lease.chunk, lease.chunk.extent(), record) };

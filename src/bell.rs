@@ -42,6 +42,7 @@ impl Bell {
     }
 
     /// Wakes the worker if it sleeps. What the caller stored before is seen by the worker then.
+    #[inline(always)]
     pub(crate) fn ring(&self) {
         // Pairs with the fence of `lie_down`.
         fence(SeqCst);
@@ -51,6 +52,8 @@ impl Bell {
     }
 
     /// Wakes the worker, also from a nap.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn wake(&self) {
         #[cfg(all(test, not(loom)))]
         self.rung.store(1, Relaxed);

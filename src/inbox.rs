@@ -34,6 +34,7 @@ impl Inbox {
 
     /// Hands a sealed chunk, or the head of a chain of `weight` chunks, to the worker. `false` if
     /// the worker is gone: the chunk stays the caller's.
+    #[inline(always)]
     pub(crate) fn push(&self, arena: &Arena, chunk: ChunkId, weight: u32) -> bool {
         let mut head = self.head.load(Relaxed);
         loop {

@@ -3,6 +3,9 @@
 //! Guarantees: the swap takes no lock, allocates nothing and makes no system call while the home
 //! worker is awake. Nothing here waits. Everything here is the owner's, while busy.
 //! Refuses: a chunk when none is free, everything after `close`.
+//!
+//! A swap comes so seldom that its code is far away by then: what the common one runs is inlined into one
+//! piece, and whatever else may happen is a call.
 
 use crate::arena::{ChunkId, Extent};
 use crate::error::WriteError;
@@ -11,6 +14,7 @@ use crate::slot::{Chunk, Lease, Phase, Slot, gate};
 use crate::sync::{SeqCst, fence};
 
 /// Sees to an open gate and, for what fits one chunk, to room in the leased one. Busy.
+#[inline(always)]
 pub(crate) fn make_room(
     shared: &Shared,
     slot: &Slot,
@@ -27,11 +31,18 @@ pub(crate) fn make_room(
     }
     let size = shared.arena.size();
     if len > size {
-        let fits = len.div_ceil(size) <= shared.arena.none() as usize;
-        return if fits { Ok(()) } else { Err(WriteError::TooLarge) };
+        return fits(shared, len);
     }
     // The gate may have been the only hindrance.
     if len > lease.chunk.room() { swap(shared, slot, lease) } else { Ok(()) }
+}
+
+/// Whether all chunks together can hold a record.
+#[cold]
+#[inline(never)]
+fn fits(shared: &Shared, len: usize) -> Result<(), WriteError> {
+    let fits = len.div_ceil(shared.arena.size()) <= shared.arena.none() as usize;
+    if fits { Ok(()) } else { Err(WriteError::TooLarge) }
 }
 
 /// Sees to an open gate while busy; `false` once it is closed.
@@ -72,6 +83,7 @@ fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
 
 /// Leases a new chunk, then seals the old one. Without a free chunk the old one is sealed all the
 /// same: else all chunks could be full in the hands of producers that each wait for another.
+#[inline(always)]
 pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<(), WriteError> {
     let before = slot.current();
     // While the pool is empty a producer without a chunk pays two loads.
@@ -88,19 +100,27 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
 }
 
 /// Takes a free chunk from the pool, or seals the leased one.
+#[inline(always)]
 pub(crate) fn pop(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<ChunkId, WriteError> {
     let Some(chunk) = shared.pool.pop(&shared.arena) else {
-        seal(shared, slot, lease);
-        // Out of memory for the first time: worth some calls, so that no worker naps on.
-        shared.wake_busy();
-        shared.starve(1);
-        return Err(WriteError::Full);
+        return Err(run_dry(shared, slot, lease));
     };
     slot.add_leased(1);
     Ok(chunk)
 }
 
+#[cold]
+#[inline(never)]
+fn run_dry(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
+    seal(shared, slot, lease);
+    // Out of memory for the first time: worth some calls, so that no worker naps on.
+    shared.wake_busy();
+    shared.starve(1);
+    WriteError::Full
+}
+
 /// Makes a chunk the leased one, in place of none.
+#[inline(always)]
 pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: ChunkId) {
     lease.home = home(shared, lease);
     let arena = &shared.arena;
@@ -111,6 +131,7 @@ pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: Chun
 }
 
 /// Gives the leased chunk, if there is one, to its home worker.
+#[inline(always)]
 pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
     let before = slot.current();
     if before.phase() == Phase::Idle {
@@ -125,6 +146,7 @@ pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
 }
 
 /// Adds what was leased to the totals. In phase Swapping.
+#[inline(always)]
 fn end(slot: &Slot, lease: &mut Lease, extent: Extent) {
     slot.add_sealed(extent.count());
     lease.messages = 0;
@@ -142,6 +164,7 @@ pub(crate) fn forget(slot: &Slot, lease: &mut Lease, extent: Extent) {
 
 /// Puts a chunk, or a chain, into a worker's inbox. After `close` gave up there is no worker: then
 /// the chunk stays out of circulation, and its records are accounted for as lost.
+#[inline(always)]
 pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
     let desk = &shared.desks[home];
     if desk.inbox.push(&shared.arena, chunk, weight) {
@@ -151,15 +174,23 @@ pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
 
 /// The worker of the next lease: the same one as long as it makes progress or holds less than its
 /// share; then the next one that holds less. Few workers are busy, so, and files are large.
+#[inline(always)]
 pub(crate) fn home(shared: &Shared, lease: &mut Lease) -> usize {
-    let desks = &shared.desks;
-    let old = lease.home;
-    let freed = desks[old].freed();
-    let stuck = freed == lease.freed && desks[old].held() >= shared.share;
-    if !stuck {
-        lease.freed = freed;
-        return old;
+    let desk = &shared.desks[lease.home];
+    let freed = desk.freed();
+    let stuck = freed == lease.freed && desk.held() >= shared.share;
+    if stuck {
+        return elsewhere(shared, lease);
     }
+    lease.freed = freed;
+    lease.home
+}
+
+/// The next worker that holds less than its share; the same one if there is none.
+#[cold]
+#[inline(never)]
+fn elsewhere(shared: &Shared, lease: &mut Lease) -> usize {
+    let (desks, old) = (&shared.desks, lease.home);
     let workers = desks.len();
     let new = (1..workers)
         .map(|step| (old + step) % workers)

@@ -12,8 +12,8 @@
 use crossbeam_utils::CachePadded;
 
 use crate::arena::{Arena, ChunkId};
+use crate::sync::lock;
 use crate::sync::{Acquire, AtomicU32, AtomicU64, Condvar, Mutex, Relaxed, Release, SeqCst, fence};
-use crate::sync::{lock, prefetch};
 
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
@@ -41,11 +41,6 @@ impl Pool {
         }
     }
 
-    /// Of what a swap needs.
-    pub(crate) fn prefetch(&self) {
-        prefetch(&raw const self.head);
-    }
-
     /// Whether no chunk is free: one load.
     #[inline]
     pub(crate) fn is_empty(&self, arena: &Arena) -> bool {
@@ -53,12 +48,14 @@ impl Pool {
     }
 
     /// Takes one chunk.
+    #[inline(always)]
     pub(crate) fn pop(&self, arena: &Arena) -> Option<ChunkId> {
         self.pop_chain(arena, 1)
     }
 
     /// Takes `count` chunks at once, or none: the first of them, the others linked behind it, the
     /// last one to "none".
+    #[inline(always)]
     pub(crate) fn pop_chain(&self, arena: &Arena, count: u32) -> Option<ChunkId> {
         // Pairs with the Release of `push_chain`: links and reset headers are visible.
         let mut head = self.head.load(Acquire);
@@ -99,6 +96,7 @@ impl Pool {
 
     /// The chunk `steps` links after `from`. Stale links lead anywhere in the arena, but never out
     /// of it, and the exchange that follows fails.
+    #[inline(always)]
     fn walk(&self, arena: &Arena, from: ChunkId, steps: u32) -> Option<ChunkId> {
         let mut at = from;
         for _ in 0..steps {

@@ -116,7 +116,6 @@ impl Shared {
     /// Producer, about to swap a chunk of this home: the lines that it will need, which others write. They are
     /// mostly far away by then.
     pub(crate) fn prefetch(&self, home: usize) {
-        self.pool.prefetch();
         let desk = &self.desks[home];
         desk.inbox.prefetch();
         desk.bell.prefetch();

@@ -39,7 +39,23 @@ pub(crate) unsafe fn write_slow(
     record: &[u8],
 ) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
-    let Err(cause) = (unsafe { append::write_slow(shared, slot, record) }) else { return Ok(()) };
+    match unsafe { append::write_slow(shared, slot, record) } {
+        Ok(()) => Ok(()),
+        // SAFETY: the caller's promise.
+        Err(cause) => unsafe { refused(shared, slot, record, cause) },
+    }
+}
+
+/// # Safety
+/// As `write`.
+#[cold]
+#[inline(never)]
+unsafe fn refused(
+    shared: &Shared,
+    slot: &Slot,
+    record: &[u8],
+    cause: WriteError,
+) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
     if unsafe { slot.is_recording() } {
         // SAFETY: the guard's slot is ours, and not recording.
