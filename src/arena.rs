@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::message::{Head, Message};
 use crate::stats::Count;
-use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release, prefetch};
+use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
@@ -56,11 +56,10 @@ impl Extent {
         Count::new(u64::from(self.records()), self.len() as u64)
     }
 
-    /// One more record of `len` bytes, below 2^32. Or rather than plus, so that one addition alone waits for
-    /// the word: from one write to the next it is what takes longest.
+    /// One more record of `len` bytes.
     #[inline]
     pub(crate) fn plus(self, len: usize) -> Self {
-        Extent(self.0 + (len as u64 | 1 << 32))
+        Extent(self.0 + (1 << 32) + len as u64)
     }
 }
 
@@ -261,6 +260,7 @@ impl Arena {
     /// The first bytes of a chunk that was just leased.
     #[cfg(not(loom))]
     pub(crate) fn prefetch(&self, chunk: ChunkId) {
+        use crate::sync::prefetch;
         let first = self.at(chunk, 0).0;
         prefetch(first);
         prefetch(first.wrapping_byte_add(LINE));
