@@ -269,7 +269,7 @@ impl Config {
     /// What each worker has to put blocks together, for files that go past the page cache; zero = none
     /// does. A write of 1 MiB is as fast as they get, and half a worker's share comes in meanwhile.
     pub(crate) fn staging_bytes(&self) -> usize {
-        let share = (self.chunks() / self.workers).max(1).saturating_mul(self.size);
+        let share = (self.chunks() / self.workers.max(1)).max(1).saturating_mul(self.size);
         let bytes =
             (share / 2).clamp(Self::STAGING_BYTES_MIN, Self::STAGING_BYTES_MAX) / PAGE * PAGE;
         let pays = self.file_size >= Self::DIRECT_FILE_BYTES_MIN

@@ -21,13 +21,15 @@ pub(crate) struct Direct {
     next: Vec<u8>,
     /// How many bytes that was.
     written: u64,
+    /// A write failed that began with the tail: who knows what stands there now.
+    is_uncertain: bool,
 }
 
 impl Direct {
     /// For an empty file.
     pub(crate) fn new(block: usize) -> Self {
         let part = || Vec::with_capacity(block);
-        Direct { block, tail: part(), next: part(), written: 0 }
+        Direct { block, tail: part(), next: part(), written: 0, is_uncertain: false }
     }
 
     /// Writes all slices from the good length on, which stays where it is; how many bytes they have.
@@ -39,6 +41,7 @@ impl Direct {
         good: u64,
     ) -> io::Result<u64> {
         let mut at = good - self.tail.len() as u64;
+        self.is_uncertain = true;
         staging.clear();
         staging.put(&self.tail);
         for slice in slices {
@@ -55,8 +58,14 @@ impl Direct {
         self.next.extend_from_slice(&staging.bytes()[whole..]);
         staging.pad(self.block);
         flush(file, staging, at)?;
+        self.is_uncertain = false;
         self.written = slices.iter().map(|slice| slice.len() as u64).sum();
         Ok(self.written)
+    }
+
+    /// The records of the last block, if a failed write may have spoilt them.
+    pub(crate) fn uncertain(&self) -> Option<&[u8]> {
+        self.is_uncertain.then_some(&self.tail)
     }
 
     /// The good length has moved on by all that was written last. `false` if only by a part of it, so that
@@ -176,6 +185,25 @@ mod tests {
             }
             assert!(written.file.is_direct(), "an error of the disk is not hidden by the cache");
         }
+        written.check();
+    }
+
+    /// The disk fails in the middle of the block that has records already.
+    #[test]
+    fn records_that_a_failed_write_spoilt_are_written_again() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let Some(mut written) = direct(&fs, &dir) else { return };
+        written.append(&[5000]).unwrap();
+        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        written.append(&[6000]).unwrap_err();
+        assert!(written.file.is_uncertain());
+        let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
+        // The first try fails too.
+        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        written.file.seal().unwrap_err();
+        written.check();
+        written.append(&[7000]).unwrap();
         written.check();
     }
 

@@ -199,7 +199,27 @@ impl TempFile {
         self.synced
     }
 
+    /// Whether a failed write may have spoilt records that count.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some())
+    }
+
+    /// Writes the records of the last block again, through the page cache, if a failed write past it may have
+    /// spoilt them. An fsync tells whether they are there.
+    fn mend(&mut self) -> Result<(), Error> {
+        let Some(tail) = self.direct.as_ref().and_then(Direct::uncertain) else { return Ok(()) };
+        let at = self.count.bytes - tail.len() as u64;
+        let written = self
+            .file
+            .go_buffered()
+            .and_then(|()| write_all(&mut *self.file, &mut [IoSlice::new(tail)], at).1);
+        written.map_err(|e| Error::io("write", &self.path, e))?;
+        self.direct = None;
+        Ok(())
+    }
+
     fn cut(&mut self) -> Result<(), Error> {
+        self.mend()?;
         if self.end_max > self.count.bytes {
             self.set_len(self.count.bytes)?;
         }

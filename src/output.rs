@@ -272,7 +272,8 @@ impl Output {
     /// With `Sync::File`, forces what is in the file to the disk.
     pub(crate) fn sync(&mut self, intake: &mut Intake) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        if self.target.sync == Sync::None || self.done == 0 || file.is_failed() {
+        let nothing_new = self.done == 0 && !file.is_uncertain();
+        if self.target.sync == Sync::None || nothing_new || file.is_failed() {
             return Ok(());
         }
         let synced = file.sync();

@@ -71,6 +71,10 @@ impl Staging {
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let region = Arc::new(Region { map, len });
+        // A child has no workers. If it shared these pages, a write under way could meet a copy (open(2)),
+        // and each would be copied. An error leaves it at that.
+        // SAFETY: our own mapping; forking alone is affected.
+        let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
         let skip = if is_huge { map.as_ptr().align_offset(HUGE) } else { 0 };
         // SAFETY: there is room for that before the end.
         let begin = unsafe { map.add(skip) };

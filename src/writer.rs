@@ -45,7 +45,7 @@ pub struct BufferedWriter {
 }
 
 impl BufferedWriter {
-    /// Starts a writer: its memory is mapped, not touched, its workers sleep.
+    /// Starts a writer: its memory is mapped, 256 KiB of it touched, its workers sleep.
     ///
     /// # Errors
     /// An option out of its range; a directory that is missing, or in which files can't be

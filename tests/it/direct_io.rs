@@ -59,6 +59,7 @@ fn the_memory_bound_tells_what_it_takes() {
     let config = || Config::default().size(64 << 10).queue_size(1016);
     let staging = config().memory_bound() - config().io(Io::Buffered).memory_bound();
     assert_eq!(staging, 8 << 20, "a MiB for each worker");
+    assert!(config().workers(0).memory_bound() > 0, "what `new` refuses has a bound all the same");
     let small = || Config::default().size(100).queue_size(8).workers(2);
     assert_eq!(small().memory_bound(), small().io(Io::Buffered).memory_bound());
     assert_eq!(small().io(Io::Direct).memory_bound() - small().memory_bound(), 2 * 8192);
