@@ -400,6 +400,12 @@ impl FsFile for MemoryFile {
                     node.bytes[from + i] = byte;
                 }
             }
+            if self.is_direct && error == Some(Errno::IO) {
+                // The block that could not be written holds nothing any more.
+                let block = to.min(node.bytes.len())..(from + BLOCK).min(node.bytes.len());
+                node.synced = node.synced.min(block.start);
+                node.bytes[block.start..block.end.max(block.start)].fill(0);
+            }
             node.synced = node.synced.min(node.bytes.len());
             error.map_or(Ok(len), |errno| Err(errno.into()))
         })
