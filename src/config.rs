@@ -249,10 +249,10 @@ impl Config {
     }
 
     /// Worst case of the writer's memory in bytes, whatever the number of records: all chunks and
-    /// their headers, and what each worker needs besides, also to write past the page cache. A message that was handed over counts by its
-    /// length, in place of a chunk's bytes. Apart: thread stacks, of which a worker touches a few KiB;
-    /// about 300 bytes for each thread that is writing at the same time; what a message owns beyond
-    /// its bytes.
+    /// their headers, and what each worker needs besides, also to write past the page cache. A message
+    /// that was handed over counts by its length, in place of a chunk's bytes. Apart: thread stacks,
+    /// of which a worker touches a few KiB; about 300 bytes for each thread that is writing at the
+    /// same time; what a message owns beyond its bytes.
     pub fn memory_bound(&self) -> usize {
         let chunks = self.chunks();
         arena::bytes(chunks, self.size)
