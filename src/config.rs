@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use crate::arena::{self, ChunkId, Extent, MESSAGES_MAX};
 use crate::error::Error;
-use crate::fs::{Fs, RealFs};
+use crate::fs::Fs;
 use crate::intake::Piece;
 use crate::message::Head;
+use crate::real_fs::RealFs;
 use crate::staging::{self, PAGE};
 
 /// When data is forced to the disk, not only to the operating system.

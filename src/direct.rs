@@ -103,8 +103,9 @@ mod tests {
     use super::*;
     use crate::faulty::{Fault, Faulty, Op, TestDir};
     use crate::file::TempFile;
-    use crate::fs::{Fs, RealFs};
+    use crate::fs::Fs;
     use crate::name::Names;
+    use crate::real_fs::RealFs;
     use crate::staging::PAGE;
     use crate::stats::Count;
     use rustix::io::Errno;

@@ -104,6 +104,10 @@ pub enum WriteError {
     TooLarge,
     /// The writer is closed.
     Closed,
+    /// This is a child that was forked from the writer's process: its workers are the parent's.
+    Forked,
+    /// The disk has less room, or the files have more, than [`Config`](crate::Config) permits.
+    DiskGuard,
     /// The formatter that was given to [`record`](crate::BufferedWriter::record) returned an error.
     Format,
 }
@@ -114,6 +118,8 @@ impl fmt::Display for WriteError {
             WriteError::Full => "no memory is free for the record, the workers are behind",
             WriteError::TooLarge => "the record is larger than the writer's memory",
             WriteError::Closed => "the writer is closed",
+            WriteError::Forked => "the writer is that of the process that this one was forked from",
+            WriteError::DiskGuard => "the disk has no room for the record that may be used",
             WriteError::Format => "the record's formatter returned an error",
         })
     }
@@ -121,13 +127,15 @@ impl fmt::Display for WriteError {
 
 impl std::error::Error for WriteError {}
 
-/// `Full` becomes `WouldBlock`, `TooLarge` `InvalidInput`, `Closed` `BrokenPipe`, `Format` `Other`.
+/// `Full` becomes `WouldBlock`, `TooLarge` `InvalidInput`, `Closed` and `Forked` `BrokenPipe`, `DiskGuard`
+/// `StorageFull`, `Format` `Other`.
 impl From<WriteError> for io::Error {
     fn from(error: WriteError) -> Self {
         let kind = match error {
             WriteError::Full => io::ErrorKind::WouldBlock,
             WriteError::TooLarge => io::ErrorKind::InvalidInput,
-            WriteError::Closed => io::ErrorKind::BrokenPipe,
+            WriteError::Closed | WriteError::Forked => io::ErrorKind::BrokenPipe,
+            WriteError::DiskGuard => io::ErrorKind::StorageFull,
             WriteError::Format => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
-use crate::fs::{Fs, FsFile, RealFs};
+use crate::fs::{Facts, Fs, FsFile};
+use crate::real_fs::RealFs;
 
 /// The calls of [`Fs`] and [`FsFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,11 @@ pub(crate) enum Op {
     Rename,
     Remove,
     Exists,
+    Open,
+    Facts,
+    List,
+    FreeBytes,
+    Read,
     SyncDir,
     CreateDir,
     Canonicalize,
@@ -102,6 +108,21 @@ impl Fs for Faulty {
             _ => RealFs.exists(path),
         }
     }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        self.call(Op::Open, || RealFs.open(path)).map(|file| self.wrap(file))
+    }
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        self.call(Op::Facts, || RealFs.facts(path))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.call(Op::List, || RealFs.list(dir))
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.call(Op::FreeBytes, || RealFs.free_bytes(dir))
+    }
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        RealFs.boot_id()
+    }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.call(Op::SyncDir, || RealFs.sync_dir(dir))
     }
@@ -128,6 +149,12 @@ impl FsFile for FaultyFile {
             }
             _ => self.file.write_at(slices, offset),
         }
+    }
+    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fs.call(Op::Read, || self.file.read_at(bytes, offset))
+    }
+    fn facts(&self) -> io::Result<Facts> {
+        self.fs.call(Op::Facts, || self.file.facts())
     }
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.fs.call(Op::SetLen, || self.file.set_len(len))

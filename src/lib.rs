@@ -50,6 +50,8 @@ mod pool;
 mod producer;
 #[cfg(not(loom))]
 mod publish;
+#[cfg(not(loom))]
+mod real_fs;
 mod record;
 #[cfg(not(loom))]
 mod registry;
@@ -88,7 +90,8 @@ pub use writer::BufferedWriter;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::fs::{Fs, FsFile, RealFs};
+    pub use crate::fs::{Facts, Fs, FsFile};
+    pub use crate::real_fs::RealFs;
 }
 
 /// Examples of the guide, so that they compile and run.

@@ -5,6 +5,7 @@
 //! again, to publish an empty one or, if told to sync, one that is not synced.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::faulty::Op;
-use crate::fs::{Fs, FsFile};
+use crate::fs::{Facts, Fs, FsFile};
 use crate::sync::lock;
 
 /// More than a test makes, unless somebody calls in a circle.
@@ -121,6 +122,14 @@ struct Node {
     visible: bool,
     /// Its writer was told that it is not there.
     missed: bool,
+}
+
+impl Node {
+    fn facts(&self, node: usize) -> Facts {
+        let len = self.bytes.len() as u64;
+        let uid = rustix::process::geteuid().as_raw();
+        Facts { is_file: true, len, allocated: len, uid, links: 1, id: (0, node as u64) }
+    }
 }
 
 impl MemoryFs {
@@ -338,6 +347,34 @@ impl Fs for MemoryFs {
         })
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let node = self.call(Op::Open, is_temp(path), 0, |disk, _| {
+            disk.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
+        })?;
+        Ok(Box::new(MemoryFile { fs: self.clone(), path: path.to_owned(), node, is_direct: false }))
+    }
+
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        self.call(Op::Facts, is_temp(path), 0, |disk, _| {
+            Ok(disk.names.get(path).map(|&node| disk.nodes[node].facts(node)))
+        })
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.call(Op::List, true, 0, |disk, _| {
+            let below = disk.names.keys().filter(|path| path.parent() == Some(dir));
+            Ok(below.filter_map(|path| path.file_name()).map(OsString::from).collect())
+        })
+    }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        self.call(Op::FreeBytes, true, 0, |_, _| Ok(u64::MAX))
+    }
+
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        Some([7; 16])
+    }
+
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         self.call(Op::SyncDir, true, 0, |disk, _| {
             disk.settled = disk.visible;
@@ -409,6 +446,21 @@ impl FsFile for MemoryFile {
             node.synced = node.synced.min(node.bytes.len());
             error.map_or(Ok(len), |errno| Err(errno.into()))
         })
+    }
+
+    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fs.call(Op::Read, is_temp(&self.path), 0, |disk, _| {
+            let all = &disk.nodes[self.node].bytes;
+            let there = &all[all.len().min(offset as usize)..];
+            let len = there.len().min(bytes.len());
+            bytes[..len].copy_from_slice(&there[..len]);
+            Ok(len)
+        })
+    }
+
+    fn facts(&self) -> io::Result<Facts> {
+        let disk = lock(&self.fs.0.disk);
+        Ok(disk.nodes[self.node].facts(self.node))
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

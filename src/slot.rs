@@ -210,7 +210,7 @@ pub(crate) struct Slot {
     /// Chunks leased in all. Stored by the owner alone.
     leased_chunks: AtomicU64,
     /// Records and bytes refused, by cause. Stored by the owner alone.
-    refused: [[AtomicU64; 2]; 4],
+    refused: [[AtomicU64; 2]; 5],
     /// The slot registered before this one.
     pub(crate) next: *const Slot,
     #[cfg(loom)]
@@ -410,6 +410,7 @@ impl Slot {
             full: count(WriteError::Full),
             too_large: count(WriteError::TooLarge),
             closed: count(WriteError::Closed),
+            disk_guard: count(WriteError::DiskGuard),
             format: count(WriteError::Format),
         }
     }
@@ -418,8 +419,10 @@ impl Slot {
         &self.refused[match cause {
             WriteError::Full => 0,
             WriteError::TooLarge => 1,
-            WriteError::Closed => 2,
+            // In a forked child nobody counts: its writer has no accounts of its own.
+            WriteError::Closed | WriteError::Forked => 2,
             WriteError::Format => 3,
+            WriteError::DiskGuard => 4,
         }]
     }
 

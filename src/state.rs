@@ -25,7 +25,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::fs::{self, Fs, FsFile, write_all};
+use crate::fs::{Fs, FsFile, write_all};
 use crate::name::{Names, TempId};
 
 const MAGIC: [u8; 8] = *b"BUFWRST\0";
@@ -57,7 +57,7 @@ impl StateFile {
         workers: usize,
     ) -> Result<Self, Error> {
         let state = dir.join(names.state());
-        let mut bytes = header(fs::boot_id().unwrap_or_default(), path, names, workers)
+        let mut bytes = header(fs.boot_id().unwrap_or_default(), path, names, workers)
             .ok_or_else(|| Error::io("describe", path, io::ErrorKind::InvalidFilename.into()))?;
         bytes.resize(HEADER_BYTES + workers * RECORD_BYTES, 0);
 
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(dir.list(), [names().state()]);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
         let before = read(&path).unwrap();
-        let boot = fs::boot_id().unwrap_or_default();
+        let boot = fs.boot_id().unwrap_or_default();
         let mut expected = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
         expected.resize(8192 + 3 * 64, 0);
         assert!(before == expected);

@@ -68,6 +68,8 @@ pub struct Refused {
     pub too_large: Count,
     /// [`WriteError::Closed`](crate::WriteError::Closed).
     pub closed: Count,
+    /// [`WriteError::DiskGuard`](crate::WriteError::DiskGuard).
+    pub disk_guard: Count,
     /// [`WriteError::Format`](crate::WriteError::Format), also where the formatter, or the `as_ref` of
     /// a message, panicked; the bytes are those that had been formatted.
     pub format: Count,
@@ -77,7 +79,7 @@ impl Refused {
     /// All causes together.
     #[must_use]
     pub fn total(&self) -> Count {
-        self.full + self.too_large + self.closed + self.format
+        self.full + self.too_large + self.closed + self.disk_guard + self.format
     }
 }
 
@@ -86,6 +88,7 @@ impl AddAssign for Refused {
         self.full += other.full;
         self.too_large += other.too_large;
         self.closed += other.closed;
+        self.disk_guard += other.disk_guard;
         self.format += other.format;
     }
 }

@@ -120,7 +120,7 @@ impl Callers {
             }
             (Err(WriteError::Full), _) => chunks <= all && free < chunks && !closed,
             (Err(WriteError::TooLarge), _) => chunks > all && !closed,
-            (Err(WriteError::Format), _) => false,
+            (Err(WriteError::Format | WriteError::Forked | WriteError::DiskGuard), _) => false,
         };
         let told = || format!("{way:?} of {len} bytes, {free} chunks free: {said:?}");
         ensure(right, told).map(|()| said.err())

@@ -65,8 +65,9 @@ impl Model {
         *match said.map_err(|(cause, _)| cause) {
             Ok(()) => &mut self.accepted,
             Err(WriteError::Full) => &mut self.refused.full,
+            Err(WriteError::DiskGuard) => &mut self.refused.disk_guard,
             Err(WriteError::TooLarge) => &mut self.refused.too_large,
-            Err(WriteError::Closed) => &mut self.refused.closed,
+            Err(WriteError::Closed | WriteError::Forked) => &mut self.refused.closed,
             Err(WriteError::Format) => &mut self.refused.format,
         } += count;
         self.records.push(Record { slot, len, at, fate, file: 0 });

@@ -2,12 +2,13 @@
 //!
 //! Checks by itself, for all tests: after a failed fsync a file is neither written nor synced again.
 
+use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use bufferedwriter::testing::{Fs, FsFile, RealFs};
+use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
 use rustix::io::Errno;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,11 @@ pub enum Op {
     Rename,
     Remove,
     Exists,
+    Open,
+    Facts,
+    List,
+    FreeBytes,
+    Read,
     SyncDir,
     CreateDir,
     Canonicalize,
@@ -120,6 +126,22 @@ impl Fs for TestFs {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.0.call(Op::Exists, path, || RealFs.exists(path))
     }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let file = self.0.call(Op::Open, path, || RealFs.open(path))?;
+        Ok(self.0.wrap(path, file))
+    }
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        self.0.call(Op::Facts, path, || RealFs.facts(path))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.0.call(Op::List, dir, || RealFs.list(dir))
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.0.call(Op::FreeBytes, dir, || RealFs.free_bytes(dir))
+    }
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        RealFs.boot_id()
+    }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.0.call(Op::SyncDir, dir, || RealFs.sync_dir(dir))
     }
@@ -160,6 +182,12 @@ impl FsFile for TestFile {
                 self.file.write_at(&[IoSlice::new(&all)], offset)
             }
         }
+    }
+    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fs.call(Op::Read, &self.path, || self.file.read_at(bytes, offset))
+    }
+    fn facts(&self) -> io::Result<Facts> {
+        self.fs.call(Op::Facts, &self.path, || self.file.facts())
     }
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.fs.call(Op::SetLen, &self.path, || self.file.set_len(len))

@@ -1,11 +1,12 @@
 //! This library, in each of the ways in.
 
+use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::testing::{Fs, FsFile, RealFs};
+use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
 use bufferedwriter::{BufferedWriter, Config, Producer};
 
 use crate::subject::{Running, Setup, Sink, Subject, Unavailable, Writer};
@@ -171,6 +172,26 @@ impl Fs for NullFs {
         RealFs.exists(path)
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(NullFile(RealFs.open(path)?)))
+    }
+
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        RealFs.facts(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        RealFs.list(dir)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        RealFs.free_bytes(dir)
+    }
+
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        RealFs.boot_id()
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         RealFs.sync_dir(dir)
     }
@@ -189,6 +210,14 @@ struct NullFile(Box<dyn FsFile>);
 impl FsFile for NullFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
         Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(bytes, offset)
+    }
+
+    fn facts(&self) -> io::Result<Facts> {
+        self.0.facts()
     }
 
     fn set_len(&mut self, _: u64) -> io::Result<()> {
