@@ -189,6 +189,8 @@ pub enum FlushError {
     Closed,
     /// Called on a thread of the writer's own, by the `Drop` of a message: it would wait for itself.
     OnWorker,
+    /// This is a child that was forked from the writer's process: its workers are the parent's.
+    Forked,
 }
 
 impl fmt::Display for FlushError {
@@ -198,6 +200,7 @@ impl fmt::Display for FlushError {
             FlushError::Io(error) => write!(f, "flush: {error}"),
             FlushError::Closed => f.write_str("flush: the writer is closed"),
             FlushError::OnWorker => f.write_str("flush: called on a worker of the writer"),
+            FlushError::Forked => f.write_str("flush: the writer is that of the parent process"),
         }
     }
 }

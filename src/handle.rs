@@ -146,6 +146,12 @@ impl Handle {
         self.target.temp.clone()
     }
 
+    /// Whether this is a child that was forked from the writer's process: it must take no lock, since a
+    /// thread that the child does not have may have held it.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.shared.slots.is_forked()
+    }
+
     /// Whether this is a thread of the writer's own, which must not wait for the workers.
     fn is_own_worker(&self) -> bool {
         WORKS_FOR.get() == self.id
@@ -168,6 +174,9 @@ impl Handle {
 
     /// Asks the workers to publish what was accepted before.
     pub(crate) fn ask_flush(&self) -> Result<Flush, FlushError> {
+        if self.is_forked() {
+            return Err(FlushError::Forked);
+        }
         if self.shared.slots.is_closed() {
             return Err(FlushError::Closed);
         }
@@ -199,6 +208,9 @@ impl Handle {
     /// Ends the writer. Each caller waits until its own deadline; the first deadline that passes
     /// ends the wait of all, since nobody wants the writer any more.
     pub(crate) fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
+        if self.is_forked() {
+            return Err(CloseError { report: Box::default(), reason: Reason::Forked });
+        }
         if self.is_own_worker() {
             return Err(CloseError { report: Box::new(self.report()), reason: Reason::OnWorker });
         }
@@ -330,6 +342,10 @@ impl Handle {
     /// The accounts. What was written is read first, what was accepted after it, so that nothing
     /// seems to be written before it was accepted.
     pub(crate) fn stats(&self) -> Stats {
+        if self.is_forked() {
+            let (memory_bound_bytes, temp_dir) = (self.memory_bound, self.temp_dir());
+            return Stats { memory_bound_bytes, temp_dir, ..Stats::default() };
+        }
         // If nobody will write what is pending, it is lost, but for what is being renamed.
         let abandoned = self.control.phase() == Phase::Abandoned && !self.control.is_finished();
         let mut totals = Totals::default();

@@ -26,9 +26,13 @@ mod faulty;
 #[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
 mod fs;
 #[cfg(not(loom))]
 mod handle;
+#[cfg(not(loom))]
+mod hold;
 mod inbox;
 mod intake;
 #[cfg(not(loom))]

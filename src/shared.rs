@@ -72,7 +72,7 @@ impl Shared {
         Ok(Shared {
             desks: (0..workers).map(desk).collect(),
             pool: Pool::new(),
-            slots: Arc::new(Slots::new(barrier)),
+            slots: Arc::new(Slots::new(barrier)?),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (chunks / workers as u32).max(1),
             resident: AtomicU32::new(0),

@@ -8,13 +8,13 @@ use crate::append;
 use crate::config::Config;
 use crate::error::{Error, FlushError, SendError, WriteError};
 use crate::handle::Handle;
+use crate::hold::Hold;
 use crate::producer::Producer;
 use crate::record::Record;
 use crate::registry::{cached, with_slot};
 use crate::report::{CloseError, Report};
 use crate::stats::Stats;
 use crate::submit;
-use crate::sync::Arc;
 
 /// Takes records from any thread and writes them to files that become visible complete.
 ///
@@ -41,7 +41,7 @@ use crate::sync::Arc;
 pub struct BufferedWriter {
     /// The handle's number, one load nearer.
     id: u64,
-    handle: Arc<Handle>,
+    handle: Hold,
 }
 
 impl BufferedWriter {
@@ -51,7 +51,7 @@ impl BufferedWriter {
     /// An option out of its range; a directory that is missing, or in which files can't be
     /// created and renamed; memory or threads that the system refuses. Nothing is left behind.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let handle = Arc::new(Handle::new(config)?);
+        let handle = Hold::new(Handle::new(config)?);
         Ok(BufferedWriter { id: handle.id, handle })
     }
 
@@ -69,6 +69,7 @@ impl BufferedWriter {
     /// # Errors
     /// [`WriteError::Full`] if no memory is free, [`WriteError::TooLarge`] if the record is larger
     /// than all memory, [`WriteError::Closed`] after [`close`](Self::close). The refusal is counted.
+    /// [`WriteError::Forked`] in a child by `fork`, where it is not.
     #[inline]
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
         let slot = cached(self.id);
@@ -199,7 +200,8 @@ impl BufferedWriter {
         self.handle.flush(timeout)
     }
 
-    /// A snapshot of the accounts: `accepted == written + pending + lost.total()`.
+    /// A snapshot of the accounts: `accepted == written + pending + lost.total()`. In a child by `fork`
+    /// there are none: all is zero.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.handle.stats()
@@ -211,7 +213,7 @@ impl BufferedWriter {
     /// # Errors
     /// When `timeout` is over before everything is in visible files: the rest is lost and counted
     /// as such, the workers publish nothing any more. The error carries the report. In the `Drop` of a
-    /// message that runs on a thread of the writer's own, nothing is closed.
+    /// message that runs on a thread of the writer's own, and in a child by `fork`, nothing is closed.
     pub fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
         self.handle.close(timeout)
     }

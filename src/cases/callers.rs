@@ -293,7 +293,7 @@ impl Callers {
                     failure = failure.clone().and(result);
                     false
                 }
-                Err(FlushError::Closed | FlushError::OnWorker) => false,
+                Err(FlushError::Closed | FlushError::OnWorker | FlushError::Forked) => false,
                 Err(FlushError::TimedOut | FlushError::Io(_)) => true,
             }
         });

@@ -17,12 +17,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
-            "append", "config", "error", "handle", "producer", "record", "registry", "report",
-            "stats", "submit", "sync",
+            "append", "config", "error", "handle", "hold", "producer", "record", "registry",
+            "report", "stats", "submit",
         ],
     ),
-    ("producer", &["append", "error", "handle", "record", "slot", "submit", "sync"]),
+    ("producer", &["append", "error", "hold", "record", "slot", "submit"]),
     ("registry", &["handle", "slot", "slots", "sync"]),
+    ("hold", &["handle", "sync"]),
     // The life of a writer.
     (
         "handle",
@@ -38,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("chain", &["arena", "error", "lease", "message", "shared", "slot", "stats", "sync"]),
     ("lease", &["arena", "error", "shared", "slot", "sync"]),
     ("shared", &["arena", "bell", "inbox", "pool", "slots", "sync"]),
-    ("slots", &["slot", "sync"]),
+    ("slots", &["fork", "slot", "sync"]),
     ("slot", &["arena", "error", "stats", "sync"]),
     ("pool", &["arena", "sync"]),
     ("inbox", &["arena", "sync"]),
@@ -64,7 +65,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("publish", &["error", "fs", "name"]),
     ("state", &["error", "fs", "name"]),
     ("name", &["error", "sync"]),
-    ("real_fs", &["fs"]),
+    ("real_fs", &["fork", "fs"]),
+    ("fork", &["sync"]),
     ("fs", &[]),
     // What is known everywhere.
     ("config", &["arena", "error", "fs", "intake", "message", "real_fs", "staging"]),
