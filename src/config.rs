@@ -80,6 +80,7 @@ pub struct Config {
     pub(crate) extension: OsString,
     pub(crate) create_dirs: bool,
     pub(crate) drop_timeout: Duration,
+    pub(crate) recover: bool,
     pub(crate) fs: FsHandle,
 }
 
@@ -111,6 +112,7 @@ impl Default for Config {
             extension: OsString::from("log"),
             create_dirs: false,
             drop_timeout: Duration::from_secs(5),
+            recover: true,
             fs: FsHandle(Arc::new(RealFs)),
         }
     }
@@ -239,6 +241,15 @@ impl Config {
     /// How long the drop of the last handle waits for the disk. Default 5 s; 0 = not at all.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
+        self
+    }
+
+    /// Whether left-overs of writers that died with this [`path`](Self::path), [`temp`](Self::temp) and
+    /// [`prefix`](Self::prefix) are published, in the background, while this one works already (see
+    /// [`BufferedWriter::recovery`](crate::BufferedWriter::recovery)). Default true. By hand:
+    /// [`recover`](crate::recover()).
+    pub fn recover(mut self, recover: bool) -> Self {
+        self.recover = recover;
         self
     }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::background::{Background, Task};
 use crate::config::{Config, Sync};
 use crate::control::{Control, Phase};
 use crate::error::{Error, FlushError};
@@ -14,6 +15,7 @@ use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
 use crate::output::{Output, Target};
 use crate::publish;
+use crate::recovery::Recovery;
 use crate::report::{CloseError, Reason, Report};
 use crate::shared::Shared;
 use crate::slot::Slot;
@@ -48,7 +50,8 @@ pub(crate) struct Handle {
     ledgers: Vec<Arc<Ledger>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     target: Arc<Target>,
-    state: Arc<Mutex<StateFile>>,
+    state: Arc<StateFile>,
+    recovery: Arc<Background>,
     drop_timeout: Duration,
     memory_bound: usize,
     /// Another thread closes, or nobody.
@@ -58,9 +61,13 @@ pub(crate) struct Handle {
 impl Handle {
     /// Checks the options, finds the directories, maps the memory and starts the workers.
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        let recovers = config.recover;
         let (handle, workers) = Self::assemble(config, Instant::now())?;
         // An error from here on drops the handle, which ends the workers that run already.
         handle.start(workers).inspect_err(|_| handle.excuse_missing())?;
+        if recovers {
+            handle.start_recovery();
+        }
         Ok(handle)
     }
 
@@ -97,7 +104,8 @@ impl Handle {
             ledgers: (0..config.workers).map(|_| Arc::default()).collect(),
             threads: Mutex::new(Vec::with_capacity(config.workers)),
             target: Arc::new(target),
-            state: Arc::new(Mutex::new(state)),
+            state: Arc::new(state),
+            recovery: Arc::default(),
             drop_timeout: config.drop_timeout,
             memory_bound,
             is_handed_on: false,
@@ -107,7 +115,7 @@ impl Handle {
     }
 
     fn workers(&self, age_max: Option<Duration>, now: Instant) -> Result<Vec<Worker>, Error> {
-        let states = lock(&self.state).slots()?;
+        let states = StateFile::slots(&self.state)?;
         let stagings = Staging::for_workers(self.ledgers.len(), self.target.staging_bytes)
             .map_err(|e| Error::io("map memory for", &self.target.path, e))?;
         let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
@@ -133,6 +141,18 @@ impl Handle {
             threads.push(thread);
         }
         Ok(())
+    }
+
+    /// Left-overs of writers that died are looked for while this one works already.
+    fn start_recovery(&self) {
+        let Target { fs, path, temp, names, .. } = &*self.target;
+        let (fs, path, temp) = (fs.clone(), path.clone(), temp.clone());
+        Background::start(&self.recovery, Task { fs, path, temp, names: names.clone() });
+    }
+
+    /// What became of left-overs; none while that is not known.
+    pub(crate) fn recovery(&self) -> Option<Recovery> {
+        self.recovery.result()
     }
 
     /// Workers that could not be started have nothing to finish: the close does not wait for them.
@@ -222,6 +242,8 @@ impl Handle {
             // should not lie about.
             self.control.wait_ended(Instant::now().checked_add(GRACE));
         }
+        // If it is not over by then, the next start goes on with it.
+        self.recovery.wait(deadline);
         self.finish()
     }
 
@@ -273,6 +295,7 @@ impl Handle {
             threads: Mutex::new(std::mem::take(&mut *lock(&self.threads))),
             target: self.target.clone(),
             state: self.state.clone(),
+            recovery: self.recovery.clone(),
             drop_timeout: self.drop_timeout,
             memory_bound: self.memory_bound,
             is_handed_on: true,
@@ -302,7 +325,7 @@ impl Handle {
                 let _ = thread.join();
             }
             // A state file that stays says that there is nothing to recover.
-            let _ = lock(&self.state).remove(&*self.target.fs);
+            let _ = self.state.remove(&*self.target.fs);
         }
         let report = self.report();
         if finished {

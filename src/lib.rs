@@ -10,6 +10,8 @@ compile_error!("bufferedwriter supports Linux only, so far");
 
 mod append;
 mod arena;
+#[cfg(not(loom))]
+mod background;
 mod bell;
 #[cfg(all(test, not(loom)))]
 mod cases;
@@ -37,6 +39,8 @@ mod inbox;
 mod intake;
 #[cfg(not(loom))]
 mod io;
+#[cfg(not(loom))]
+mod judge;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
@@ -58,7 +62,15 @@ mod publish;
 mod real_fs;
 mod record;
 #[cfg(not(loom))]
+mod recover;
+#[cfg(all(test, not(loom)))]
+mod recover_tests;
+#[cfg(not(loom))]
+mod recovery;
+#[cfg(not(loom))]
 mod registry;
+#[cfg(not(loom))]
+mod remains;
 #[cfg(not(loom))]
 mod report;
 mod shared;
@@ -84,6 +96,10 @@ pub use error::{Error, FlushError, SendError, WriteError};
 pub use producer::Producer;
 #[cfg(not(loom))]
 pub use record::Record;
+#[cfg(not(loom))]
+pub use recover::{RecoverOptions, recover};
+#[cfg(not(loom))]
+pub use recovery::{LeftAlone, LeftReason, Recovery};
 #[cfg(not(loom))]
 pub use report::{CloseError, Report};
 pub use stats::{Count, Lost, Refused, Stats, WorkerStats};

@@ -182,6 +182,8 @@ impl Output {
             return Ok(());
         }
         let Target { fs, temp, names, mode, .. } = &*self.target;
+        // First: a recovery finds no temp file without it.
+        self.state.restore(&**fs);
         let mut file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
         self.seq += 1;
         if self.staging.capacity() > 0 {
@@ -280,6 +282,7 @@ impl Output {
         if file.is_failed() {
             // Nobody knows what became of it: all of it goes to another file.
             self.done = 0;
+            self.note();
         }
         synced?;
         self.release(intake);
@@ -379,7 +382,12 @@ impl Output {
     /// Keeps the state file up to date.
     fn note(&mut self) {
         let (id, good, synced) = match &self.file {
-            Some(file) => (Some(file.id()), file.good(), file.synced_count().bytes),
+            Some(file) => {
+                let synced = file.synced_count().bytes;
+                // After a failed fsync the page cache may have lost the rest.
+                let good = if file.is_failed() { synced } else { file.good() };
+                (Some(file.id()), good, synced)
+            }
             None => (None, 0, 0),
         };
         // A recovery with an older note publishes less, never anything wrong; and the next note

@@ -11,6 +11,7 @@ use crate::handle::Handle;
 use crate::hold::Hold;
 use crate::producer::Producer;
 use crate::record::Record;
+use crate::recovery::Recovery;
 use crate::registry::{cached, with_slot};
 use crate::report::{CloseError, Report};
 use crate::stats::Stats;
@@ -21,7 +22,7 @@ use crate::submit;
 /// Clones share one writer. When the last handle is dropped (clones and [`Producer`]s), the writer
 /// is closed, and the drop waits up to [`Config::drop_timeout`]. A `static` is never dropped: close
 /// it by hand at the end of `main` (`examples/global.rs`). If not, what is in memory then is gone, no
-/// report tells of it, and temp files stay behind.
+/// report tells of it, and temp files stay behind until the next writer recovers them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -207,7 +208,17 @@ impl BufferedWriter {
         self.handle.stats()
     }
 
-    /// Refuses further records, publishes everything and ends the workers. May be called again,
+    /// What became of the left-overs of writers that died, which this one looked for at its start: what
+    /// was published, set aside, left alone, and what failed. None while that is not over, and with
+    /// [`Config::recover`]`(false)`.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.handle.recovery()
+    }
+
+    /// Refuses further records, publishes everything and ends the workers. Waits, until its deadline, for
+    /// the recovery of left-overs too; if that is not over by then, it is no error, and goes on at the
+    /// next start. May be called again,
     /// and by several threads at once: the first deadline that passes ends the wait of all.
     ///
     /// # Errors
