@@ -197,7 +197,7 @@ mod tests {
         written.append(&[5000]).unwrap();
         fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
         written.append(&[6000]).unwrap_err();
-        assert!(written.file.is_uncertain());
+        assert!(!written.file.is_synced());
         let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
         // The first try fails too.

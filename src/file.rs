@@ -165,7 +165,7 @@ impl TempFile {
     }
 
     /// Removes the file, whatever is in it.
-    pub(crate) fn remove(self, fs: &dyn Fs) -> Result<(), Error> {
+    pub(crate) fn remove(&self, fs: &dyn Fs) -> Result<(), Error> {
         fs.remove(&self.path).map_err(|e| Error::io("unlink", &self.path, e))
     }
 
@@ -199,9 +199,11 @@ impl TempFile {
         self.synced
     }
 
-    /// Whether a failed write may have spoilt records that count.
-    pub(crate) fn is_uncertain(&self) -> bool {
-        self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some())
+    /// Whether the last fsync covers the file as it is: all records, nothing behind them, and none that a
+    /// failed write may have spoilt.
+    pub(crate) fn is_synced(&self) -> bool {
+        let is_uncertain = self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some());
+        self.synced == self.count && self.end_max == self.count.bytes && !is_uncertain
     }
 
     /// Writes the records of the last block again, through the page cache, if a failed write past it may have

@@ -74,6 +74,8 @@ mod remains;
 #[cfg(not(loom))]
 mod report;
 mod shared;
+#[cfg(all(test, not(loom)))]
+mod sim;
 mod slot;
 mod slots;
 #[cfg(not(loom))]

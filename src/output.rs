@@ -274,7 +274,7 @@ impl Output {
     /// With `Sync::File`, forces what is in the file to the disk.
     pub(crate) fn sync(&mut self, intake: &mut Intake) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let nothing_new = self.done == 0 && !file.is_uncertain();
+        let nothing_new = self.done == 0 && file.is_synced();
         if self.target.sync == Sync::None || nothing_new || file.is_failed() {
             return Ok(());
         }
@@ -364,13 +364,14 @@ impl Output {
     }
 
     fn remove(&mut self) -> Result<(), Error> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        self.forget();
+        let Some(file) = &self.file else { return Ok(()) };
         match file.remove(&*self.target.fs) {
             // Somebody was quicker.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => removed,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed?,
         }
+        self.forget();
+        Ok(())
     }
 
     fn forget(&mut self) {
