@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::arena::{self, ChunkId, Extent, MESSAGES_MAX};
 use crate::error::Error;
 use crate::fs::Fs;
+use crate::health::{ErrorEvent, OnError};
 use crate::intake::Piece;
 use crate::message::Head;
 use crate::real_fs::RealFs;
@@ -80,6 +81,8 @@ pub struct Config {
     pub(crate) extension: OsString,
     pub(crate) create_dirs: bool,
     pub(crate) drop_timeout: Duration,
+    pub(crate) give_up_after: Duration,
+    pub(crate) on_error: OnError,
     pub(crate) fs: FsHandle,
 }
 
@@ -111,6 +114,8 @@ impl Default for Config {
             extension: OsString::from("log"),
             create_dirs: false,
             drop_timeout: Duration::from_secs(5),
+            give_up_after: Duration::ZERO,
+            on_error: OnError::default(),
             fs: FsHandle(Arc::new(RealFs)),
         }
     }
@@ -190,7 +195,8 @@ impl Config {
     }
 
     /// A file is published when it has this size in bytes; it may exceed it by what was flushed
-    /// at once. Default 64 MiB. 0 = a file for every flushed buffer.
+    /// at once. Default 64 MiB. 0 = a file for every flushed buffer. While it can't be published, it grows
+    /// on, up to four times that, at least 1 MiB; then memory fills.
     pub fn file_size(mut self, bytes: u64) -> Self {
         self.file_size = bytes;
         self
@@ -239,6 +245,38 @@ impl Config {
     /// How long the drop of the last handle waits for the disk. Default 5 s; 0 = not at all.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
+        self
+    }
+
+    /// How long records wait in memory for a disk that fails. Default 0 = as long as it takes; then memory
+    /// fills, and `write` says [`Full`](crate::WriteError::Full).
+    ///
+    /// Once no file of a worker's could take what it holds for so long, although it was tried again and
+    /// again, that is counted as lost ([`Lost::gave_up`](crate::Lost::gave_up)), messages are dropped, and
+    /// the memory serves again. While the trouble lasts, so is what comes later, after each try that fails.
+    /// What is in a temp file, with [`Sync::File`] covered by an fsync, is never given up: it takes no
+    /// memory, and may still become visible. A call that does not return at all is not ended by this:
+    /// its worker holds its share of the memory, as long as it hangs; `close` gives it up at its deadline.
+    pub fn give_up_after(mut self, time: Duration) -> Self {
+        self.give_up_after = time;
+        self
+    }
+
+    /// Who is told when a worker is held up by an error, or loses records. Default: nobody.
+    ///
+    /// Called on the worker's own thread while nothing is held: at once for a new error, then at most once
+    /// a second for each worker while it lasts ([`Trouble::attempts`](crate::Trouble::attempts) tells how
+    /// often it was tried meanwhile); and at once when records are lost. The end of the trouble is not
+    /// told, nor a call that does not return: [`health`](crate::BufferedWriter::health) shows both.
+    ///
+    /// As in the `Drop` of a message, `write` works, `flush` and `close` return an error, and a panic is
+    /// caught. It holds up its worker as long as it takes. A callback that holds a handle of the writer keeps
+    /// it open: it is then closed by [`close`](crate::BufferedWriter::close) only.
+    pub fn on_error(
+        mut self,
+        callback: impl Fn(&ErrorEvent) + Send + std::marker::Sync + 'static,
+    ) -> Self {
+        self.on_error = OnError(Some(Arc::new(callback)));
         self
     }
 

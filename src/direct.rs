@@ -76,6 +76,18 @@ impl Direct {
         }
         bytes == self.written
     }
+
+    /// The good length has moved back by so many bytes, to `good`. `false` if what the last block held
+    /// before is not known any more.
+    pub(crate) fn roll_back(&mut self, bytes: u64, good: u64) -> bool {
+        let len = (self.tail.len() as u64).checked_sub(bytes);
+        if len.is_none() {
+            // What may be spoilt begins beyond the good length.
+            self.is_uncertain = false;
+        }
+        self.tail.truncate(len.unwrap_or(0) as usize);
+        len.is_some() || good.is_multiple_of(self.block as u64)
+    }
 }
 
 /// Writes what is in the staging memory and empties it.

@@ -146,6 +146,18 @@ impl TempFile {
         Ok(())
     }
 
+    /// What no fsync covers does not count any more: it is written over, or cut off.
+    pub(crate) fn drop_unsynced(&mut self) {
+        let dropped = self.count.saturating_sub(self.synced).bytes;
+        self.count = self.synced;
+        let good = self.count.bytes;
+        if self.direct.as_mut().is_some_and(|direct| !direct.roll_back(dropped, good)) {
+            self.direct = None;
+            // An error comes again with the next write.
+            let _ = self.file.go_buffered();
+        }
+    }
+
     /// After a failed fsync: cuts the file to what was synced before. Returns what was cut off, which
     /// the worker still has to write, to another file.
     pub(crate) fn roll_back_to_synced(&mut self) -> Result<Count, Error> {

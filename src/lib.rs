@@ -29,6 +29,8 @@ mod file;
 mod fs;
 #[cfg(not(loom))]
 mod handle;
+#[cfg(not(loom))]
+mod health;
 mod inbox;
 mod intake;
 #[cfg(not(loom))]
@@ -69,6 +71,8 @@ mod stats;
 mod submit;
 mod sync;
 #[cfg(not(loom))]
+mod trouble;
+#[cfg(not(loom))]
 mod worker;
 #[cfg(not(loom))]
 mod writer;
@@ -76,6 +80,8 @@ mod writer;
 #[cfg(not(loom))]
 pub use config::{Config, Io, Sync};
 pub use error::{Error, FlushError, SendError, WriteError};
+#[cfg(not(loom))]
+pub use health::{ErrorEvent, Health, Trouble};
 #[cfg(not(loom))]
 pub use producer::Producer;
 #[cfg(not(loom))]
