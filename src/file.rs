@@ -105,9 +105,9 @@ impl TempFile {
             Ok(written) => Some((written, Ok(()))),
             // Whatever else is wrong with the disk, the page cache would only hide it.
             Err(error) if !is_refusal(&error) => Some((0, Err(error))),
-            Err(error) => match self.file.go_buffered() {
+            // The last block first: this write, or one before, may have spoilt it.
+            Err(error) => match self.mend() {
                 Ok(()) => {
-                    self.direct = None;
                     // How much was written is not known.
                     self.end_max = u64::MAX;
                     None

@@ -142,11 +142,6 @@ impl Output {
         self.progress
     }
 
-    /// No memory waits for the disk.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     /// No record waits for anything, and no name for a sync.
     pub(crate) fn is_settled(&self) -> bool {
         self.queue.is_empty() && !self.has_good() && !self.directory_is_dirty

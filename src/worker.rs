@@ -97,6 +97,8 @@ struct Round {
     tried: Option<Result<(), Error>>,
     /// If that went well, all that was accepted before the round is published.
     is_all: bool,
+    /// Memory waits for what failed, not only a file that is written.
+    is_blocked: bool,
 }
 
 impl Worker {
@@ -165,7 +167,7 @@ impl Worker {
                 self.recover(clock());
                 true
             }
-            Some(Err(error)) => self.fail(&error, clock(), asked),
+            Some(Err(error)) => self.fail(&error, clock(), asked, round.is_blocked),
         };
         self.ledger.set_busy(None);
         if is_settled && round.is_all {
@@ -198,7 +200,7 @@ impl Worker {
         let complete = self.collect(due && may_try, now, asked.phase);
         self.revoke(now);
         if (!may_try && self.faults.blocks()) || (!due && self.gathers(now)) {
-            return Round { tried: None, is_all: false };
+            return Round { tried: None, is_all: false, is_blocked: false };
         }
         self.ledger.set_busy(Some(now));
         if may_try {
@@ -207,12 +209,13 @@ impl Worker {
         let written = self.write(now);
         if written.is_ok() && !may_try {
             // What keeps the file from becoming visible has time, but memory has not.
-            return Round { tried: None, is_all: false };
+            return Round { tried: None, is_all: false, is_blocked: false };
         }
         // Even if not all could be written: what is whole need not wait for the rest.
         let published = if due { self.output.publish(&mut self.intake) } else { Ok(()) };
+        let is_blocked = written.is_err() || !self.output.is_written();
         let tried = written.and(published).and(self.output.held());
-        Round { tried: Some(tried), is_all: due && complete }
+        Round { tried: Some(tried), is_all: due && complete, is_blocked }
     }
 
     /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
@@ -304,9 +307,9 @@ impl Worker {
     }
 
     /// Whether nothing is left to be done nevertheless, since all was given up.
-    fn fail(&mut self, error: &Error, now: Instant, asked: Asked) -> bool {
+    fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
         let Worker { intake, output, faults, ledger, .. } = self;
-        let is_over = faults.fail(now, asked, !output.is_empty(), output.progress());
+        let is_over = faults.fail(now, asked, is_blocked, output.progress());
         let failure = faults.since().map(|(since, attempts)| Failure {
             error: error.clone(),
             since,
@@ -334,12 +337,11 @@ impl Worker {
 
     /// Decides how to rest, and lies down if it is for longer.
     fn rest(&mut self, now: Instant, asked: Asked) -> Rest {
-        if self.faults.blocks() {
-            // Pushes need not wake it: there is nothing that it could do with them.
+        let closes = asked.phase != Phase::Open;
+        if self.faults.blocks() || (closes && !self.faults.is_none()) {
+            // No push need wake it: there is nothing that it could do with it, or none comes any more.
             Rest::Nap(self.left(now))
-        } else if self.faults.is_none()
-            && (asked.flushes > self.flushed || asked.phase != Phase::Open)
-        {
+        } else if self.faults.is_none() && (asked.flushes > self.flushed || closes) {
             // A producer was in the middle of a swap, which takes no time unless it is preempted.
             Rest::Nap(NAP / 10)
         } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
