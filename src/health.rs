@@ -73,9 +73,11 @@ impl fmt::Display for ErrorEvent {
     }
 }
 
+type Callback = dyn Fn(&ErrorEvent) + Send + Sync;
+
 /// Somebody who wants to be told.
 #[derive(Clone, Default)]
-pub(crate) struct OnError(pub(crate) Option<Arc<dyn Fn(&ErrorEvent) + Send + Sync>>);
+pub(crate) struct OnError(pub(crate) Option<Arc<Callback>>);
 
 impl fmt::Debug for OnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
