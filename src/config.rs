@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::arena::{self, ChunkId, Extent, MESSAGES_MAX};
 use crate::error::Error;
 use crate::fs::Fs;
+use crate::health::{ErrorEvent, OnError};
 use crate::intake::Piece;
 use crate::message::Head;
 use crate::real_fs::RealFs;
@@ -81,6 +82,8 @@ pub struct Config {
     pub(crate) create_dirs: bool,
     pub(crate) drop_timeout: Duration,
     pub(crate) recover: bool,
+    pub(crate) give_up_after: Duration,
+    pub(crate) on_error: OnError,
     pub(crate) fs: FsHandle,
 }
 
@@ -113,6 +116,8 @@ impl Default for Config {
             create_dirs: false,
             drop_timeout: Duration::from_secs(5),
             recover: true,
+            give_up_after: Duration::ZERO,
+            on_error: OnError::default(),
             fs: FsHandle(Arc::new(RealFs)),
         }
     }
@@ -192,7 +197,8 @@ impl Config {
     }
 
     /// A file is published when it has this size in bytes; it may exceed it by what was flushed
-    /// at once. Default 64 MiB. 0 = a file for every flushed buffer.
+    /// at once. Default 64 MiB. 0 = a file for every flushed buffer. While it can't be published, it grows
+    /// on, up to four times that, at least 1 MiB; then memory fills.
     pub fn file_size(mut self, bytes: u64) -> Self {
         self.file_size = bytes;
         self
@@ -250,6 +256,38 @@ impl Config {
     /// [`recover`](crate::recover()).
     pub fn recover(mut self, recover: bool) -> Self {
         self.recover = recover;
+        self
+    }
+
+    /// How long records wait in memory for a disk that fails. Default 0 = as long as it takes; then memory
+    /// fills, and `write` says [`Full`](crate::WriteError::Full).
+    ///
+    /// Once no file of a worker's could take what it holds for so long, although it was tried again and
+    /// again, that is counted as lost ([`Lost::gave_up`](crate::Lost::gave_up)), messages are dropped, and
+    /// the memory serves again. While the trouble lasts, so is what comes later, after each try that fails.
+    /// What is in a temp file, with [`Sync::File`] covered by an fsync, is never given up: it takes no
+    /// memory, and may still become visible. A call that does not return at all is not ended by this:
+    /// its worker holds its share of the memory, as long as it hangs; `close` gives it up at its deadline.
+    pub fn give_up_after(mut self, time: Duration) -> Self {
+        self.give_up_after = time;
+        self
+    }
+
+    /// Who is told when a worker is held up by an error, or loses records. Default: nobody.
+    ///
+    /// Called on the worker's own thread while nothing is held: at once for a new error, then at most once
+    /// a second for each worker while it lasts ([`Trouble::attempts`](crate::Trouble::attempts) tells how
+    /// often it was tried meanwhile); and at once when records are lost. The end of the trouble is not
+    /// told, nor a call that does not return: [`health`](crate::BufferedWriter::health) shows both.
+    ///
+    /// As in the `Drop` of a message, `write` works, `flush` and `close` return an error, and a panic is
+    /// caught. It holds up its worker as long as it takes. A callback that holds a handle of the writer keeps
+    /// it open: it is then closed by [`close`](crate::BufferedWriter::close) only.
+    pub fn on_error(
+        mut self,
+        callback: impl Fn(&ErrorEvent) + Send + std::marker::Sync + 'static,
+    ) -> Self {
+        self.on_error = OnError(Some(Arc::new(callback)));
         self
     }
 

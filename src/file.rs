@@ -105,9 +105,9 @@ impl TempFile {
             Ok(written) => Some((written, Ok(()))),
             // Whatever else is wrong with the disk, the page cache would only hide it.
             Err(error) if !is_refusal(&error) => Some((0, Err(error))),
-            Err(error) => match self.file.go_buffered() {
+            // The last block first: this write, or one before, may have spoilt it.
+            Err(error) => match self.mend() {
                 Ok(()) => {
-                    self.direct = None;
                     // How much was written is not known.
                     self.end_max = u64::MAX;
                     None
@@ -144,6 +144,18 @@ impl TempFile {
         }
         self.synced = self.count;
         Ok(())
+    }
+
+    /// What no fsync covers does not count any more: it is written over, or cut off.
+    pub(crate) fn drop_unsynced(&mut self) {
+        let dropped = self.count.saturating_sub(self.synced).bytes;
+        self.count = self.synced;
+        let good = self.count.bytes;
+        if self.direct.as_mut().is_some_and(|direct| !direct.roll_back(dropped, good)) {
+            self.direct = None;
+            // An error comes again with the next write.
+            let _ = self.file.go_buffered();
+        }
     }
 
     /// After a failed fsync: cuts the file to what was synced before. Returns what was cut off, which

@@ -11,6 +11,7 @@ use crate::background::{Background, Task};
 use crate::config::{Config, Sync};
 use crate::control::{Control, Phase};
 use crate::error::{Error, FlushError};
+use crate::health::Health;
 use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
 use crate::output::{Output, Target};
@@ -23,7 +24,7 @@ use crate::staging::Staging;
 use crate::state::StateFile;
 use crate::stats::{Count, Refused, Stats};
 use crate::sync::{Arc, AtomicU64, Barrier, Mutex, Relaxed, lock};
-use crate::worker::Worker;
+use crate::worker::{Policy, Worker};
 
 /// Numbers of writers, never used twice, so that nothing cached by a thread fits a later writer.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -75,7 +76,9 @@ impl Handle {
     pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Self, Vec<Worker>), Error> {
         config.check()?;
         let memory_bound = config.memory_bound();
-        let (chunks, age_max) = (config.chunks() as u32, config.age_max());
+        let chunks = config.chunks() as u32;
+        let (age_max, give_up_after) = (config.age_max(), config.give_up_after);
+        let policy = Policy { age_max, give_up_after, on_error: config.on_error.clone() };
         let staging_bytes = config.staging_bytes();
         let names = Names::new(&config.prefix, &config.extension)?;
         let fs = config.fs.0;
@@ -110,11 +113,11 @@ impl Handle {
             memory_bound,
             is_handed_on: false,
         };
-        let workers = handle.workers(age_max, now).inspect_err(|_| handle.excuse_missing())?;
+        let workers = handle.workers(&policy, now).inspect_err(|_| handle.excuse_missing())?;
         Ok((handle, workers))
     }
 
-    fn workers(&self, age_max: Option<Duration>, now: Instant) -> Result<Vec<Worker>, Error> {
+    fn workers(&self, policy: &Policy, now: Instant) -> Result<Vec<Worker>, Error> {
         let states = StateFile::slots(&self.state)?;
         let stagings = Staging::for_workers(self.ledgers.len(), self.target.staging_bytes)
             .map_err(|e| Error::io("map memory for", &self.target.path, e))?;
@@ -122,7 +125,7 @@ impl Handle {
             let (shared, target) = (self.shared.clone(), self.target.clone());
             let output = Output::new(me, shared.clone(), target, ledger.clone(), state, staging);
             let (control, ledger) = (self.control.clone(), ledger.clone());
-            Worker::new(me, shared, control, ledger, output, age_max, now)
+            Worker::new(me, shared, control, ledger, output, policy.clone(), now)
         };
         Ok(self.ledgers.iter().zip(states).zip(stagings).enumerate().map(worker).collect())
     }
@@ -152,7 +155,7 @@ impl Handle {
 
     /// What became of left-overs; none while that is not known.
     pub(crate) fn recovery(&self) -> Option<Recovery> {
-        self.recovery.result()
+        if self.is_forked() { None } else { self.recovery.result() }
     }
 
     /// Workers that could not be started have nothing to finish: the close does not wait for them.
@@ -373,9 +376,9 @@ impl Handle {
         let abandoned = self.control.phase() == Phase::Abandoned && !self.control.is_finished();
         let mut totals = Totals::default();
         self.ledgers.iter().for_each(|ledger| ledger.add_to(&mut totals));
-        let workers = self.ledgers.iter().zip(&self.shared.desks);
-        let workers =
-            workers.map(|(ledger, desk)| ledger.worker_stats(desk.held() as usize)).collect();
+        let (now, temp) = (Instant::now(), &self.target.temp);
+        let worker = |(ledger, held): (&Ledger, usize)| ledger.worker_stats(held, now, temp);
+        let workers = self.held().map(worker).collect();
         let free_before = self.chunks_freed();
         let accepted: Count = self.shared.slots.iter().map(|slot| self.accepted(slot)).sum();
         let mut pending = accepted.saturating_sub(totals.written + totals.lost.total());
@@ -399,6 +402,24 @@ impl Handle {
             temp_dir: self.temp_dir(),
             workers,
         }
+    }
+
+    /// What holds workers up.
+    pub(crate) fn health(&self) -> Health {
+        if self.is_forked() {
+            return Health::default();
+        }
+        let (now, temp) = (Instant::now(), &self.target.temp);
+        let workers = self.held().enumerate();
+        let trouble =
+            |(me, (ledger, held)): (usize, (&Ledger, usize))| ledger.trouble(me, now, temp, held);
+        Health { troubles: workers.filter_map(trouble).collect() }
+    }
+
+    /// Of each worker, its ledger and the chunks that it holds.
+    fn held(&self) -> impl Iterator<Item = (&Ledger, usize)> {
+        let workers = self.ledgers.iter().zip(&self.shared.desks);
+        workers.map(|(ledger, desk)| (&**ledger, desk.held() as usize))
     }
 
     fn chunks_freed(&self) -> u64 {

@@ -34,6 +34,8 @@ mod fs;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
+mod health;
+#[cfg(not(loom))]
 mod hold;
 mod inbox;
 mod intake;
@@ -87,6 +89,8 @@ mod stats;
 mod submit;
 mod sync;
 #[cfg(not(loom))]
+mod trouble;
+#[cfg(not(loom))]
 mod worker;
 #[cfg(not(loom))]
 mod writer;
@@ -94,6 +98,8 @@ mod writer;
 #[cfg(not(loom))]
 pub use config::{Config, Io, Sync};
 pub use error::{Error, FlushError, SendError, WriteError};
+#[cfg(not(loom))]
+pub use health::{ErrorEvent, Health, Trouble};
 #[cfg(not(loom))]
 pub use producer::Producer;
 #[cfg(not(loom))]

@@ -101,13 +101,15 @@ pub struct Lost {
     pub shutdown: Count,
     /// In a temp file that somebody else removed before it was published.
     pub temp_file_removed: Count,
+    /// In memory, and for [`Config::give_up_after`](crate::Config::give_up_after) no file could take them.
+    pub gave_up: Count,
 }
 
 impl Lost {
     /// All causes together.
     #[must_use]
     pub fn total(&self) -> Count {
-        self.shutdown + self.temp_file_removed
+        self.shutdown + self.temp_file_removed + self.gave_up
     }
 }
 
@@ -115,6 +117,7 @@ impl AddAssign for Lost {
     fn add_assign(&mut self, other: Lost) {
         self.shutdown += other.shutdown;
         self.temp_file_removed += other.temp_file_removed;
+        self.gave_up += other.gave_up;
     }
 }
 
@@ -157,6 +160,6 @@ pub struct WorkerStats {
     pub temp_file: Option<PathBuf>,
     /// Whether that goes past the page cache; see [`Config::io`](crate::Config::io).
     pub temp_file_is_direct: bool,
-    /// The error that holds it up; none while it makes progress.
+    /// The error that holds it up, as in [`Health`](crate::Health); none while it makes progress.
     pub last_error: Option<Error>,
 }

@@ -8,6 +8,7 @@ use crate::append;
 use crate::config::Config;
 use crate::error::{Error, FlushError, SendError, WriteError};
 use crate::handle::Handle;
+use crate::health::Health;
 use crate::hold::Hold;
 use crate::producer::Producer;
 use crate::record::Record;
@@ -194,8 +195,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// [`FlushError::TimedOut`] or [`FlushError::Io`] when `timeout` is over: the records are still
-    /// accepted, and the workers keep trying. [`FlushError::Io`] also if somebody removed a temp
-    /// file meanwhile: its records are counted as lost. [`FlushError::Closed`] after `close`.
+    /// accepted, and the workers keep trying. [`FlushError::Io`] also if records were lost meanwhile:
+    /// somebody removed a temp file, or a worker gave up ([`Config::give_up_after`]). [`FlushError::Closed`] after `close`.
     /// [`FlushError::OnWorker`] in the `Drop` of a message that runs on a thread of the writer's own.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         self.handle.flush(timeout)
@@ -206,6 +207,28 @@ impl BufferedWriter {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.handle.stats()
+    }
+
+    /// What holds workers up: errors that are tried again and again, and calls that have not returned for a
+    /// second. Looks at what workers noted, touches no file, waits for nothing.
+    ///
+    /// ```
+    /// # use bufferedwriter::{BufferedWriter, Config};
+    /// # let dir = std::env::temp_dir().join(format!("bw-doc-health-{}", std::process::id()));
+    /// # let config = Config::default().path(&dir).temp(&dir).create_dirs(true);
+    /// let writer = BufferedWriter::new(config)?;
+    /// let health = writer.health();
+    /// for trouble in &health.troubles {
+    ///     eprintln!("{trouble}, {} buffers wait", trouble.held_chunks);
+    /// }
+    /// assert!(health.is_ok());
+    /// # writer.close(std::time::Duration::from_secs(5))?;
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.handle.health()
     }
 
     /// What became of the left-overs of writers that died, which this one looked for at its start: what

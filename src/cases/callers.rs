@@ -4,7 +4,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::model::{Model, RECORDS_MAX};
 use super::plan::{Call, Format, HANDS, NESTED_BYTES, Way};
@@ -31,10 +31,11 @@ pub(super) struct Callers {
     pub(super) handle: Arc<Handle>,
     fs: MemoryFs,
     clock: Clock,
+    give_up_after: Duration,
     pub(super) model: Model,
     hands: [Option<Owned>; HANDS],
-    /// Flushes without an answer, and what was pending and lost when they were asked for.
-    flushes: Vec<(Flush, Vec<usize>, Count)>,
+    /// Flushes without an answer, and what was pending, lost and given up when they were asked for.
+    flushes: Vec<(Flush, Vec<usize>, Count, Count)>,
     /// Somebody has seen that close gave up: the accounts as they were then.
     given_up: Option<Stats>,
     pub(super) seen: Seen,
@@ -44,11 +45,17 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    pub(super) fn new(handle: Arc<Handle>, fs: MemoryFs, clock: Clock) -> Self {
+    pub(super) fn new(
+        handle: Arc<Handle>,
+        fs: MemoryFs,
+        clock: Clock,
+        give_up_after: Duration,
+    ) -> Self {
         Callers {
             handle,
             fs,
             clock,
+            give_up_after,
             model: Model::default(),
             hands: [None; HANDS],
             flushes: Vec::new(),
@@ -77,7 +84,11 @@ impl Callers {
                 // After close it says so.
                 if let Ok(flush) = self.handle.ask_flush() {
                     self.take_note()?;
-                    self.flushes.push((flush, self.model.pending(), self.model.lost));
+                    let lost = self.handle.stats().lost;
+                    // Of what the model takes for pending.
+                    let gave_up = lost.gave_up.saturating_sub(self.model.gave_up);
+                    let pending = self.model.pending();
+                    self.flushes.push((flush, pending, lost.total(), gave_up));
                 }
                 Ok(())
             }
@@ -248,6 +259,9 @@ impl Callers {
     pub(super) fn look(&mut self, amid: bool) -> Result<(), String> {
         self.take_note()?;
         let stats = self.handle.stats();
+        if stats.pending.is_zero() && self.given_up.is_none() && !amid {
+            self.model.note_given_up();
+        }
         let Model { accepted, refused, visible, lost, files, .. } = &self.model;
         let told = |what: &str| format!("{what}: {stats:?}, expected {:?}", self.model);
         let balance = stats.written + stats.pending + stats.lost.total();
@@ -260,18 +274,30 @@ impl Callers {
         let in_use = stats.memory_bytes / self.handle.shared.arena.size();
         let all = self.handle.shared.arena.none() as usize;
         ensure(in_use + self.free() == all, || told("memory"))?;
+        let gave_up = stats.lost.gave_up;
+        ensure(self.may_give_up(gave_up), || told("given up early"))?;
+        self.seen.loss |= !gave_up.is_zero();
         match &self.given_up {
             None => {
                 ensure(stats.lost.shutdown.is_zero(), || told("lost early"))?;
+                let noted = amid || !stats.pending.is_zero() || self.model.gave_up == gave_up;
+                ensure(noted, || told("given up"))?;
                 ensure(amid || stats.lost.temp_file_removed == *lost, || told("lost"))
             }
             Some(then) => {
                 // What was said to be lost stays so; what was in flight is one or the other.
                 let (now, before) = (stats.written, then.written + then.pending);
+                ensure(gave_up == then.lost.gave_up, || told("given up late"))?;
                 ensure(now.records <= before.records, || told("published late"))?;
                 ensure(amid || stats.pending.is_zero(), || told("pending"))
             }
         }
+    }
+
+    /// Nothing is given up before its time.
+    fn may_give_up(&self, gave_up: Count) -> bool {
+        let patience = self.give_up_after;
+        gave_up.is_zero() || !patience.is_zero() && self.clock.passed() >= patience
     }
 
     /// Answers to flushes: one that succeeds covers what was accepted before it.
@@ -281,14 +307,14 @@ impl Callers {
         }
         self.take_note()?;
         let mut failure = Ok(());
-        self.flushes.retain(|(flush, pending, _)| {
+        self.flushes.retain(|(flush, pending, _, gave_up)| {
             match self.handle.wait_flushed(flush, Some(Instant::now())) {
                 Ok(()) => {
                     self.seen.flush = true;
                     let early = ensure(self.given_up.is_none(), || {
                         "a flush succeeded after close gave up".to_owned()
                     });
-                    let visible = self.model.expect_visible(pending, self.fs.settled());
+                    let visible = self.model.expect_visible(pending, self.fs.settled(), *gave_up);
                     let result = early.and(visible);
                     failure = failure.clone().and(result);
                     false
@@ -302,9 +328,10 @@ impl Callers {
 
     /// The workers have done what they could: only a loss keeps a flush from succeeding.
     pub(super) fn expect_answers(&self) -> Result<(), String> {
-        let late = self.flushes.iter().any(|(flush, _, lost_before)| {
+        let lost = self.handle.stats().lost.total();
+        let late = self.flushes.iter().any(|(flush, _, lost_before, _)| {
             let answer = self.handle.wait_flushed(flush, Some(Instant::now()));
-            !matches!(answer, Err(FlushError::Io(_))) || self.model.lost == *lost_before
+            !matches!(answer, Err(FlushError::Io(_))) || lost == *lost_before
         });
         ensure(!late, || "a flush was not answered".to_owned())
     }

@@ -42,6 +42,8 @@ pub(super) struct Setup {
     pub(super) file_age: Duration,
     pub(super) sync: Sync,
     pub(super) io: Io,
+    /// Zero = never.
+    pub(super) give_up_after: Duration,
     /// `temp` is on another file system than `path`.
     pub(super) crossing: bool,
 }
@@ -139,9 +141,16 @@ fn setups() -> impl Strategy<Value = Setup> {
     let file_size = prop_oneof![2 => Just(0_u64), 4 => 1..200_u64, 2 => Just(64 << 20)];
     let sync = prop_oneof![Just(Sync::None), Just(Sync::File)];
     let io = prop_oneof![Just(Io::Direct), Just(Io::Buffered)];
-    let rest = (0..=6_usize, 1..=3_usize, io, prop::bool::weighted(0.1));
+    let rest = (0..=6_usize, 1..=3_usize, io, prop::bool::weighted(0.1), patience());
     (size, rest, file_size, age(), age(), sync).prop_map(
-        |(size, (queue_size, workers, io, crossing), file_size, forced, file_age, sync)| Setup {
+        |(
+            size,
+            (queue_size, workers, io, crossing, give_up_after),
+            file_size,
+            forced,
+            file_age,
+            sync,
+        )| Setup {
             size,
             queue_size,
             workers,
@@ -150,6 +159,7 @@ fn setups() -> impl Strategy<Value = Setup> {
             file_age,
             sync,
             io,
+            give_up_after,
             crossing,
         },
     )
@@ -157,6 +167,10 @@ fn setups() -> impl Strategy<Value = Setup> {
 
 fn age() -> impl Strategy<Value = Duration> {
     prop_oneof![2 => Just(0_u64), 2 => 1..20_u64, 2 => 20..300_u64].prop_map(Duration::from_millis)
+}
+
+fn patience() -> impl Strategy<Value = Duration> {
+    prop_oneof![3 => Just(0_u64), 3 => 1..20_u64, 2 => 20..3000_u64].prop_map(Duration::from_millis)
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -77,12 +77,13 @@ impl Run {
             .sync(setup.sync)
             .io(setup.io)
             .drop_timeout(Duration::ZERO)
+            .give_up_after(setup.give_up_after)
             .fs(Arc::new(fs.clone()));
         let age_max = config.age_max();
         let (handle, workers) =
             Handle::assemble(config, clock.now()).map_err(|error| error.to_string())?;
         let handle = Arc::new(handle);
-        let callers = Callers::new(handle.clone(), fs.clone(), clock.clone());
+        let callers = Callers::new(handle.clone(), fs.clone(), clock.clone(), setup.give_up_after);
         let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };
         Ok(Run {
             handle,
@@ -150,8 +151,9 @@ impl Run {
         let quiet = time >= QUIET && !self.disturbed && lock(&self.callers).is_calm();
         self.run_until(Some(end))?;
         self.go_on_to(end)?;
-        let callers = lock(&self.callers);
+        let mut callers = lock(&self.callers);
         if self.disturbed {
+            callers.look(false)?;
             self.disturbed = !(self.fs.is_healthy() && callers.is_calm());
         } else {
             // What was taken before the disk was healed makes a second round necessary, after a nap.
@@ -311,6 +313,7 @@ impl Run {
         let report = self.handle.close(Duration::ZERO).map_err(|error| error.to_string())?;
         let mut callers = lock(&self.callers);
         callers.seen.drained = true;
+        callers.look(false)?;
         callers.hear()?;
         callers.expect_answers()?;
         let dealt_with = report.written + report.lost.total() == report.accepted;

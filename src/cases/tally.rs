@@ -15,6 +15,7 @@ pub(super) struct Seen {
     pub(super) revocation: bool,
     pub(super) adoption: bool,
     pub(super) flush: bool,
+    pub(super) loss: bool,
     pub(super) given_up: bool,
     pub(super) drained: bool,
 }
@@ -23,10 +24,10 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Tally {
     cases: Cell<u64>,
-    met: [Cell<u64>; 11],
+    met: [Cell<u64>; 12],
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "faults",
     "removed temp files",
     "calls amid calls",
@@ -36,6 +37,7 @@ const NAMES: [&str; 11] = [
     "revocations",
     "adopted leases",
     "flushes",
+    "records given up",
     "given-up closes",
     "drained closes",
 ];
@@ -44,7 +46,7 @@ impl Tally {
     pub(super) fn add(&self, seen: &Seen) {
         let Seen { fault, theft, amid, chain, nested, full, revocation, adoption, flush, .. } =
             *seen;
-        let ends = [seen.given_up, seen.drained];
+        let ends = [seen.loss, seen.given_up, seen.drained];
         let met = [fault, theft, amid, chain, nested, full, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {

@@ -98,6 +98,7 @@ fn all_say_forked(writer: &BufferedWriter) {
     let closed = writer.close(Duration::MAX).unwrap_err();
     assert_eq!(closed.to_string(), "close: the writer is that of the parent process");
     assert!(writer.stats().accepted.is_zero());
+    assert!(writer.health().is_ok() && writer.recovery().is_none());
     assert!(format!("{writer:?} {producer:?}").contains("BufferedWriter"));
     drop(producer);
     drop(writer.clone());

@@ -11,14 +11,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What users see.
     (
         "lib",
-        &["config", "error", "fs", "producer", "real_fs", "record", "report", "stats", "writer"],
+        &[
+            "config", "error", "fs", "health", "producer", "real_fs", "record", "report", "stats",
+            "writer",
+        ],
     ),
     ("io", &["producer", "record", "writer"]),
     (
         "writer",
         &[
-            "append", "config", "error", "handle", "hold", "producer", "record", "registry",
-            "report", "stats", "submit",
+            "append", "config", "error", "handle", "health", "hold", "producer", "record",
+            "recovery", "registry", "report", "stats", "submit",
         ],
     ),
     ("producer", &["append", "error", "hold", "record", "slot", "submit"]),
@@ -28,8 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "handle",
         &[
-            "config", "control", "error", "ledger", "name", "output", "publish", "report",
-            "shared", "slot", "staging", "state", "stats", "sync", "worker",
+            "config", "control", "error", "health", "ledger", "name", "output", "publish",
+            "report", "shared", "slot", "staging", "state", "stats", "sync", "worker",
         ],
     ),
     // The memory: a record on its way to a worker.
@@ -47,17 +50,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("arena", &["message", "stats", "sync"]),
     ("message", &["sync"]),
     // The workers: from memory to a file.
-    ("worker", &["control", "error", "intake", "ledger", "output", "shared", "sync"]),
+    (
+        "worker",
+        &[
+            "control", "error", "health", "intake", "ledger", "message", "output", "shared",
+            "stats", "sync", "trouble",
+        ],
+    ),
+    ("trouble", &["control", "error"]),
     ("intake", &["arena", "shared", "slot", "stats", "sync"]),
     (
         "output",
         &[
             "arena", "config", "error", "file", "fs", "intake", "ledger", "name", "publish",
-            "shared", "staging", "state", "stats", "sync",
+            "shared", "staging", "state", "stats", "sync", "trouble",
         ],
     ),
     ("control", &["sync"]),
-    ("ledger", &["error", "stats", "sync"]),
+    ("ledger", &["error", "health", "stats", "sync"]),
     // The files.
     ("file", &["direct", "error", "fs", "name", "staging", "stats"]),
     ("direct", &["fs", "staging"]),
@@ -69,8 +79,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fork", &["sync"]),
     ("fs", &[]),
     // What is known everywhere.
-    ("config", &["arena", "error", "fs", "intake", "message", "real_fs", "staging"]),
+    ("config", &["arena", "error", "fs", "health", "intake", "message", "real_fs", "staging"]),
     ("report", &["error", "stats"]),
+    ("health", &["error", "stats"]),
     ("stats", &["error"]),
     ("error", &[]),
     ("sync", &[]),

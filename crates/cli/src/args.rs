@@ -118,6 +118,11 @@ pub(crate) struct Write {
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(crate) when_full: WhenFull,
 
+    /// How long lines wait in memory for a disk that fails; then they are counted as lost (exit code 3), and
+    /// the reading goes on; 0 = as long as it takes
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
+    give_up_after: Duration,
+
     /// How long the end of the input, or a signal, may take to publish what was read; 0 = no time
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) deadline: Duration,
@@ -190,6 +195,7 @@ impl Write {
             .file_age(self.file_age)
             .mode(self.mode)
             .create_dirs(self.create_dirs)
+            .give_up_after(self.give_up_after)
             .sync(match self.sync {
                 SyncWhen::None => Sync::None,
                 SyncWhen::File => Sync::File,
@@ -289,6 +295,7 @@ mod tests {
             "--mode=0640",
             "--extension=txt",
             "--create-dirs",
+            "--give-up-after=2m",
             "one",
             "-",
         ]);
@@ -306,7 +313,8 @@ mod tests {
             .io(Io::Buffered)
             .mode(0o640)
             .extension("txt")
-            .create_dirs(true);
+            .create_dirs(true)
+            .give_up_after(Duration::from_secs(120));
         assert_eq!(shown(&write.config()), shown(&expected));
         assert_eq!(write.inputs(), [PathBuf::from("one"), PathBuf::from("-")]);
     }

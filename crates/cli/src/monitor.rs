@@ -97,7 +97,8 @@ impl State {
         let drops = self.watch.drops(now, dropped);
         let lost = stats.lost.temp_file_removed.records;
         let losses = self.watch.losses(now, lost, &stats.temp_dir);
-        for message in [disk, drops, losses].into_iter().flatten() {
+        let given_up = self.watch.given_up(now, stats.lost.gave_up.records);
+        for message in [disk, drops, losses, given_up].into_iter().flatten() {
             console::report(message);
         }
         if self.options.progress {

@@ -263,24 +263,24 @@ impl<'a> Run<'a> {
                 Err(_) => self.look_for_signals(),
             }
         }
-        let removed = match self.writer.close(self.drain.left()) {
-            Ok(report) => {
-                self.summary.settle(&report);
-                report.lost.temp_file_removed.records
-            }
+        match self.writer.close(self.drain.left()) {
+            Ok(report) => self.summary.settle(&report),
             Err(error) => {
                 self.summary.settle(error.report());
-                let removed = error.report().lost.temp_file_removed.records;
                 self.io_error(error);
-                removed
             }
-        };
+        }
+        // The last word, since the monitor may not have told of the latest ones.
+        let removed = self.summary.lost.temp_file_removed.records;
         if removed > 0 {
-            // The last word, since the monitor may not have told of the latest ones.
             let temp_dir = self.writer.stats().temp_dir.display().to_string();
             self.io_error(format_args!(
                 "temp files in {temp_dir} were removed: {removed} lines lost"
             ));
+        }
+        let gave_up = self.summary.lost.gave_up.records;
+        if gave_up > 0 {
+            self.io_error(format_args!("gave up on the disk: {gave_up} lines lost"));
         }
         self.summary
     }

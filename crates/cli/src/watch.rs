@@ -26,6 +26,7 @@ pub(crate) struct Watch {
     outage: Option<Outage>,
     dropped: Sum,
     lost: Sum,
+    given_up: Sum,
 }
 
 /// A count that goes up.
@@ -89,6 +90,12 @@ impl Watch {
         let dir = temp_dir.display();
         Some(format!("temp files in {dir} were removed: {more} more lines lost, {lost} in all"))
     }
+
+    /// The records lost so far, because the disk failed for too long.
+    pub(crate) fn given_up(&mut self, now: Instant, lost: u64) -> Option<String> {
+        let more = self.given_up.more(now, lost)?;
+        Some(format!("gave up on the disk: {more} more lines lost, {lost} in all"))
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +137,18 @@ mod tests {
         assert_eq!(watch.drops(at(5), 9), None);
         assert!(watch.drops(at(11), 10).unwrap().contains("7 more lines dropped, 10 in all"));
         assert_eq!(watch.drops(at(30), 10), None);
+    }
+
+    #[test]
+    fn what_was_given_up_is_told_as_drops_are() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        let mut given_up =
+            |seconds, lost| watch.given_up(start + Duration::from_secs(seconds), lost);
+        assert_eq!(given_up(0, 0), None);
+        assert_eq!(given_up(1, 3).unwrap(), "gave up on the disk: 3 more lines lost, 3 in all");
+        assert_eq!(given_up(2, 5), None);
+        assert!(given_up(12, 5).unwrap().contains("2 more lines lost, 5 in all"));
     }
 
     #[test]
