@@ -28,6 +28,8 @@ mod file;
 #[cfg(not(loom))]
 mod fs;
 #[cfg(not(loom))]
+mod guard;
+#[cfg(not(loom))]
 mod handle;
 mod inbox;
 mod intake;
@@ -82,7 +84,7 @@ pub use producer::Producer;
 pub use record::Record;
 #[cfg(not(loom))]
 pub use report::{CloseError, Report};
-pub use stats::{Count, Lost, Refused, Stats, WorkerStats};
+pub use stats::{Count, GuardStats, Lost, Refused, Stats, WorkerStats};
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;
 

@@ -13,6 +13,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -136,7 +137,6 @@ fn hidden(name: &OsStr, end: &str) -> OsString {
 }
 
 /// A name taken apart.
-#[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) stamp: Stamp,
@@ -150,10 +150,7 @@ pub(crate) struct Parsed {
 
 /// Takes apart a visible or a temp name with these affixes; none for any other name. Only the name
 /// that would be made of the parts is accepted: no leading zeros, signs or impossible dates.
-#[cfg(test)]
 pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<Parsed> {
-    use std::os::unix::ffi::OsStrExt;
-
     let fields = |bytes: &[u8], temp: bool| {
         let mut bytes = bytes.strip_prefix(prefix.as_bytes())?;
         if !extension.is_empty() {
@@ -184,7 +181,7 @@ pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::os::unix::ffi::OsStringExt;
 
     const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 

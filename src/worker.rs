@@ -152,6 +152,11 @@ impl Worker {
             self.control.answer_ended(self.me, true);
             return None;
         }
+        if asked.phase == Phase::Open
+            && let Some(guard) = self.output.guard()
+        {
+            guard.look(&clock);
+        }
         Some(self.rest(clock(), asked))
     }
 
@@ -311,7 +316,10 @@ impl Worker {
     fn lie_down(&mut self, now: Instant) -> Rest {
         // With a record in memory already, each further one would ring at a gate that is shut.
         let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
-        if self.age_max.is_some() && clean && self.intake.lie_down(&self.shared) {
+        // Only while the disk guard refuses records: who raises that flag wakes all.
+        let vigil = self.output.guard().and_then(|guard| guard.vigil(now));
+        if vigil.is_none() && self.age_max.is_some() && clean && self.intake.lie_down(&self.shared)
+        {
             return Rest::Sleep;
         }
         self.desk().bell.lie_down();
@@ -319,7 +327,8 @@ impl Worker {
             self.desk().bell.get_up();
             return Rest::Again;
         }
-        Rest::Doze(Some(self.left(now)).filter(|&left| left < Duration::MAX))
+        let left = vigil.unwrap_or(Duration::MAX).min(self.left(now));
+        Rest::Doze(Some(left).filter(|&left| left < Duration::MAX))
     }
 
     /// Until the oldest record is due. If it is, a producer is in a swap: it must get the processor.

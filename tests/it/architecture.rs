@@ -27,8 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "handle",
         &[
-            "config", "control", "error", "ledger", "name", "output", "publish", "report",
-            "shared", "slot", "staging", "state", "stats", "sync", "worker",
+            "config", "control", "error", "fs", "guard", "ledger", "name", "output", "publish",
+            "report", "shared", "slot", "staging", "state", "stats", "sync", "worker",
         ],
     ),
     // The memory: a record on its way to a worker.
@@ -51,11 +51,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "output",
         &[
-            "arena", "config", "error", "file", "fs", "intake", "ledger", "name", "publish",
-            "shared", "staging", "state", "stats", "sync",
+            "arena", "config", "error", "file", "fs", "guard", "intake", "ledger", "name",
+            "publish", "shared", "staging", "state", "stats", "sync",
         ],
     ),
     ("control", &["sync"]),
+    ("guard", &["error", "fs", "name", "shared", "stats", "sync"]),
     ("ledger", &["error", "stats", "sync"]),
     // The files.
     ("file", &["direct", "error", "fs", "name", "staging", "stats"]),
