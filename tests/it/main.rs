@@ -21,6 +21,7 @@ mod flush;
 mod forced;
 mod formatted;
 mod full;
+mod guard;
 mod io_write;
 mod large;
 mod memory;
