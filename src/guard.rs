@@ -430,19 +430,19 @@ mod tests {
                 rest
             })
         };
-        assert_eq!(rests(now + INTERVAL / 2), [Rest::Sleep; 2]);
+        assert_eq!(rests(now + INTERVAL / 2), [Rest::Sleep(None); 2]);
         let path = dir.join(names(b"", 1).visible(name::Stamp(1), 0, 1));
         put(path.clone(), 1000);
         let hour = now + Duration::from_secs(3600);
-        assert_eq!(rests(hour), [Rest::Doze(Some(INTERVAL)); 2]);
+        assert_eq!(rests(hour), [Rest::Sleep(Some(INTERVAL)); 2]);
         assert!(handle.shared.is_guarded());
         let rung = |i: usize| handle.shared.desks[i].bell.is_rung();
         assert!(rung(0) && rung(1), "all see to it that somebody looks again");
         let soon = hour + INTERVAL / 2;
-        assert_eq!(rests(soon), [Rest::Doze(Some(INTERVAL / 2)); 2]);
+        assert_eq!(rests(soon), [Rest::Sleep(Some(INTERVAL / 2)); 2]);
         fs::remove_file(path).unwrap();
         let lists = fs.calls(Op::List);
-        assert_eq!(rests(hour + INTERVAL), [Rest::Sleep; 2]);
+        assert_eq!(rests(hour + INTERVAL), [Rest::Sleep(None); 2]);
         assert_eq!(fs.calls(Op::List), lists + 1, "one of them looks");
         assert!(!handle.shared.is_guarded());
     }

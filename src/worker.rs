@@ -44,8 +44,9 @@ pub(crate) enum Rest {
     Nap(Duration),
     /// Lying down, so that a push wakes it, so long or without a limit.
     Doze(Option<Duration>),
-    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit.
-    Sleep,
+    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit; or so long,
+    /// to look whether the disk guard still has to refuse records.
+    Sleep(Option<Duration>),
 }
 
 /// One worker, until its thread ends.
@@ -127,8 +128,10 @@ impl Worker {
         while let Some(rest) = self.step(Instant::now) {
             match rest {
                 Rest::Again => {}
-                Rest::Nap(time) | Rest::Doze(Some(time)) => thread::park_timeout(time),
-                Rest::Doze(None) | Rest::Sleep => thread::park(),
+                Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time)) => {
+                    thread::park_timeout(time);
+                }
+                Rest::Doze(None) | Rest::Sleep(None) => thread::park(),
             }
             self.rise(rest, Instant::now);
         }
@@ -318,9 +321,8 @@ impl Worker {
         let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
         // Only while the disk guard refuses records: who raises that flag wakes all.
         let vigil = self.output.guard().and_then(|guard| guard.vigil(now));
-        if vigil.is_none() && self.age_max.is_some() && clean && self.intake.lie_down(&self.shared)
-        {
-            return Rest::Sleep;
+        if self.age_max.is_some() && clean && self.intake.lie_down(&self.shared) {
+            return Rest::Sleep(vigil);
         }
         self.desk().bell.lie_down();
         if !self.desk().inbox.is_empty(&self.shared.arena) {
@@ -339,12 +341,12 @@ impl Worker {
 
     /// After the rest, whatever ended it.
     pub(crate) fn rise(&mut self, rest: Rest, clock: impl Fn() -> Instant) {
-        if rest == Rest::Sleep {
+        if matches!(rest, Rest::Sleep(_)) {
             // Who wakes it rings before the record is committed, or at once after.
             self.oldest = clock();
             self.woken = Some(self.oldest);
         }
-        if matches!(rest, Rest::Sleep | Rest::Doze(_)) {
+        if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
             self.desk().bell.get_up();
         }
     }
