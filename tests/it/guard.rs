@@ -205,12 +205,15 @@ fn what_is_full_from_the_start_takes_nothing_by_any_way() {
 /// A formatter that runs when the flag goes up is told by the next chunk that it needs.
 #[test]
 fn a_record_that_outgrows_its_buffer_is_refused_as_a_whole() {
-    for parts in [8, 40] {
+    // To another buffer, to several; to several, of which the one that it has is the first.
+    for (before, parts) in [(true, 7), (true, 40), (false, 40)] {
         let dir = TestDir::new();
         let (disk, fs) = disk(1 << 30);
         let writer = BufferedWriter::new(config(&dir).min_free(1 << 20).fs(fs)).unwrap();
         let (mut one, mut other) = (Feed::new(&writer, 1), Feed::new(&writer, 2));
-        one.write().unwrap();
+        if before {
+            one.write().unwrap();
+        }
         let result = one.own.record(|w| {
             w.write_bytes(&[b'x'; 512])?;
             disk.free.store(0, Ordering::SeqCst);
@@ -218,8 +221,10 @@ fn a_record_that_outgrows_its_buffer_is_refused_as_a_whole() {
             (0..parts).try_for_each(|_| w.write_bytes(&[b'x'; 512]))
         });
         assert_eq!(result, Err(WriteError::DiskGuard));
-        // Its buffer has gone to the worker: nothing fits any more.
-        assert_eq!(one.write(), Err(WriteError::DiskGuard));
+        if before {
+            // Its buffer has gone to the worker: nothing fits any more.
+            assert_eq!(one.write(), Err(WriteError::DiskGuard));
+        }
         writer.flush(BOUND).unwrap();
         disk.free.store(1 << 30, Ordering::SeqCst);
         until("it clears", || !stats(&writer).disk_guard.unwrap().refuses);
