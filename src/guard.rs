@@ -5,16 +5,12 @@
 //! nobody else; between two measurements what this writer writes is reckoned with; while records are refused
 //! somebody looks again. Refuses nothing because of an error: the last answer holds. Deletes nothing.
 //!
-//! Names in directories are parsed, never trusted; symbolic links are not followed.
+//! What is measured, `census.rs` knows.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::census::{Scope, Tour};
 use crate::error::Error;
-use crate::fs::Fs;
-use crate::name;
 use crate::shared::Shared;
 use crate::stats::GuardStats;
 use crate::sync::{Arc, Mutex, lock};
@@ -24,6 +20,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A measurement of the files is followed by so many times its duration without one: 2 % of one worker's
 /// time at most.
 const REST_FACTOR: u32 = 50;
+/// A worker looks up files for so long at once, then it writes what has come in meanwhile. A list comes whole,
+/// though.
+const PORTION: Duration = Duration::from_millis(5);
 
 /// What is permitted, in bytes; zero = everything.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +31,6 @@ pub(crate) struct Limits {
     pub(crate) min_free: u64,
     /// What the files of this prefix may take.
     pub(crate) max_total: u64,
-}
-
-/// Where a writer's files are, and whose they are.
-pub(crate) struct Scope {
-    /// Of the options, so std's.
-    pub(crate) fs: std::sync::Arc<dyn Fs>,
-    pub(crate) path: PathBuf,
-    pub(crate) temp: PathBuf,
-    pub(crate) prefix: OsString,
-    pub(crate) extension: OsString,
 }
 
 /// The guard of one writer.
@@ -64,6 +53,8 @@ struct State {
     refuses: bool,
     /// When the last measurement that succeeded ended.
     measured_at: Option<Instant>,
+    /// The count of the files that is under way, between two portions.
+    tour: Option<Tour>,
 }
 
 /// One of the two things that are measured.
@@ -88,7 +79,8 @@ impl Gauge {
         self.next.is_some_and(|at| at <= now)
     }
 
-    fn settle(&mut self, result: Result<u64, Error>, written: u64) {
+    fn settle(&mut self, result: Result<u64, Error>, written: u64, next: Option<Instant>) {
+        self.next = next;
         self.error = match result {
             Ok(found) => {
                 (self.found, self.written) = (Some(found), written);
@@ -135,40 +127,56 @@ impl Guard {
             is_claimed: false,
             refuses: false,
             measured_at: None,
+            tour: None,
         });
         (min_free > 0 || max_total > 0).then_some(Guard { limits, scope, shared, state })
     }
 
-    /// Worker: measures if it is time to and nobody else does. Takes as long as the file system does.
-    pub(crate) fn look(&self, clock: impl Fn() -> Instant) {
+    /// Worker: measures if it is time to and nobody else does; a portion, after which this returns `true`, or
+    /// the rest of it. Takes as long as the file system does.
+    pub(crate) fn look(&self, clock: impl Fn() -> Instant) -> bool {
         let began = clock();
-        let (free, total, written) = {
-            let mut state = lock(&self.state);
-            let due = (state.free.is_due(began), state.total.is_due(began));
-            if state.is_claimed || due == (false, false) {
-                return;
-            }
-            state.is_claimed = true;
-            (due.0, due.1, state.written)
-        };
+        let Some((free, mut tour, written)) = self.claim(began) else { return false };
         let free = free.then(|| self.scope.free_bytes());
-        let total = total.then(|| self.scope.total_bytes());
+        let is_over = || clock().saturating_duration_since(began) >= PORTION;
+        let counted = tour.as_mut().map(|tour| self.scope.count(tour, is_over));
         let now = clock();
-        let took = now.saturating_duration_since(began);
         let mut state = lock(&self.state);
         state.is_claimed = false;
-        if matches!((&free, &total), (Some(Ok(_)), _) | (_, Some(Ok(_)))) {
-            state.measured_at = Some(now);
-        }
         if let Some(result) = free {
-            state.free.settle(result, written);
-            state.free.next = now.checked_add(INTERVAL);
+            state.measured_at = if result.is_ok() { Some(now) } else { state.measured_at };
+            state.free.settle(result, written, now.checked_add(INTERVAL));
         }
-        if let Some(result) = total {
-            state.total.settle(result, written);
-            state.total.next = now.checked_add(INTERVAL.max(took.saturating_mul(REST_FACTOR)));
+        if let (Some(mut tour), Some(counted)) = (tour, counted) {
+            tour.took += now.saturating_duration_since(began);
+            match counted {
+                Ok(false) => state.tour = Some(tour),
+                Ok(true) | Err(_) => {
+                    let rest = INTERVAL.max(tour.took.saturating_mul(REST_FACTOR));
+                    state.measured_at = if counted.is_ok() { Some(now) } else { state.measured_at };
+                    let result = counted.map(|_| tour.total);
+                    state.total.settle(result, tour.written, now.checked_add(rest));
+                }
+            }
         }
         self.judge(&mut state);
+        state.tour.is_some()
+    }
+
+    /// Whether to look for free space, the count to begin or to go on with, and what is written by now; none
+    /// if there is nothing to do, or another one does it.
+    fn claim(&self, now: Instant) -> Option<(bool, Option<Tour>, u64)> {
+        let mut state = lock(&self.state);
+        if state.is_claimed {
+            return None;
+        }
+        let written = state.written;
+        let begin = || Tour::new(&self.scope, written);
+        let is_due = state.total.is_due(now);
+        let tour = state.tour.take().or_else(|| is_due.then(begin));
+        let free = state.free.is_due(now);
+        state.is_claimed = free || tour.is_some();
+        state.is_claimed.then_some((free, tour, written))
     }
 
     /// Worker: so many bytes more are in its file.
@@ -215,63 +223,24 @@ impl Guard {
     }
 }
 
-impl Scope {
-    /// The directories; whether files are visible there.
-    fn dirs(&self) -> impl Iterator<Item = (&PathBuf, bool)> {
-        let temp = (self.temp != self.path).then_some((&self.temp, false));
-        [(&self.path, true)].into_iter().chain(temp)
-    }
-
-    /// What this process may still take of the file system: as the directory says that has less.
-    fn free_bytes(&self) -> Result<u64, Error> {
-        let mut least = u64::MAX;
-        for (dir, _) in self.dirs() {
-            let free = self.fs.free_bytes(dir);
-            least = least.min(free.map_err(|e| Error::io("look for free space in", dir, e))?);
-        }
-        Ok(least)
-    }
-
-    /// What all files of this prefix and extension take: visible ones of any instance, and temp files.
-    fn total_bytes(&self) -> Result<u64, Error> {
-        let (mut total, mut counted) = (0_u64, BTreeSet::new());
-        for (dir, visible) in self.dirs() {
-            let names = self.fs.list(dir).map_err(|e| Error::io("list", dir, e))?;
-            for name in names {
-                let parsed = name::parse(&name, &self.prefix, &self.extension);
-                if parsed.is_none_or(|parsed| !parsed.temp && !visible) {
-                    continue;
-                }
-                let path = dir.join(name);
-                let facts = self.fs.facts(&path).map_err(|e| Error::io("look up", &path, e))?;
-                // Published or removed meanwhile; or nothing that a writer makes.
-                let Some(facts) = facts.filter(|facts| facts.is_file) else { continue };
-                // A rename by link and unlink (see `RealFs`) leaves two names for a moment.
-                if facts.links < 2 || counted.insert(facts.id) {
-                    total = total.saturating_add(facts.allocated.max(facts.len));
-                }
-            }
-        }
-        Ok(total)
-    }
-}
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
     use crate::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::fs::Fs;
     use crate::handle::Handle;
     use crate::sync::Barrier;
     use crate::worker::Rest;
     use rustix::io::Errno;
-    use std::ffi::OsStr;
+    use std::ffi::{OsStr, OsString};
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
-    fn names(prefix: &[u8], instance: u64) -> name::Names {
+    fn names(prefix: &[u8], instance: u64) -> crate::name::Names {
         let prefix = OsStr::from_bytes(prefix).to_owned();
-        name::Names { prefix, extension: OsString::from("log"), instance, pid: 1 }
+        crate::name::Names { prefix, extension: OsString::from("log"), instance, pid: 1 }
     }
 
     fn guard(fs: &Faulty, path: PathBuf, temp: PathBuf, limits: Limits, now: Instant) -> Guard {
@@ -287,41 +256,6 @@ mod tests {
         fs::write(&path, vec![b'x'; bytes]).unwrap();
         let facts = crate::real_fs::RealFs.facts(&path).unwrap().unwrap();
         facts.allocated.max(facts.len)
-    }
-
-    #[test]
-    fn what_counts_are_files_of_this_prefix_of_anybody() {
-        let dir = TestDir::new();
-        let (path, temp) = (dir.dir("path"), dir.dir("temp"));
-        let (ours, longer) = (names(b"a\xff", 1), names(b"a\xffb", 1));
-        let stamp = name::Stamp(1);
-        let mut expected = put(path.join(ours.visible(stamp, 0, 1)), 100_000);
-        expected += put(path.join(names(b"a\xff", 2).visible(stamp, 0, 1)), 10);
-        expected += put(path.join(ours.temp(stamp, 0, 3)), 20_000);
-        expected += put(temp.join(ours.temp(stamp, 0, 2)), 30_000);
-        // Sparse: not what it takes, but what it may come to.
-        let sparse = fs::File::create(path.join(ours.visible(stamp, 0, 9))).unwrap();
-        sparse.set_len(1 << 30).unwrap();
-        expected += 1 << 30;
-        // One file under two names.
-        let [from, to] = [5, 6].map(|seq| path.join(ours.visible(stamp, 0, seq)));
-        expected += put(from.clone(), 40_000);
-        fs::hard_link(from, to).unwrap();
-        // None of these.
-        put(path.join(longer.visible(stamp, 0, 1)), 1000);
-        put(path.join(names(b"a", 1).visible(stamp, 0, 1)), 1000);
-        put(path.join(names(b"", 1).visible(stamp, 0, 1)), 1000);
-        put(path.join("a"), 1000);
-        put(temp.join(ours.visible(stamp, 0, 7)), 1000);
-        put(temp.join(ours.state()), 1000);
-        symlink("/etc/passwd", path.join(ours.visible(stamp, 1, 1))).unwrap();
-        fs::create_dir(path.join(ours.visible(stamp, 1, 2))).unwrap();
-
-        let (faulty, now) = (Faulty::default(), Instant::now());
-        let limits = Limits { min_free: 0, max_total: 1 };
-        let found = guard(&faulty, path, temp, limits, now).scope.total_bytes().unwrap();
-        assert_eq!(found, expected);
-        assert_eq!(faulty.calls(Op::Open), 0);
     }
 
     #[test]
@@ -368,6 +302,7 @@ mod tests {
             is_claimed: false,
             refuses: false,
             measured_at: None,
+            tour: None,
         };
         let beyond = |min_free| free.is_beyond(Limits { min_free, max_total: 0 });
         assert_eq!((beyond(100), beyond(101), beyond(102)), (false, true, true));
@@ -377,7 +312,7 @@ mod tests {
     fn an_error_leaves_the_last_answer_and_is_told() {
         for refuses in [false, true] {
             let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
-            put(dir.join(names(b"a\xff", 1).visible(name::Stamp(1), 0, 1)), 5000);
+            put(dir.join(names(b"a\xff", 1).visible(crate::name::Stamp(1), 0, 1)), 5000);
             let max_total = if refuses { 5000 } else { 1 << 30 };
             let limits = Limits { min_free: 1, max_total };
             let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
@@ -403,16 +338,32 @@ mod tests {
         }
     }
 
+    /// Each look at the clock costs a millisecond: 5 portions of files, 4 of which come to their end.
     #[test]
-    fn what_takes_long_is_done_seldom() {
-        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
-        let limits = Limits { min_free: 1, max_total: 1 };
+    fn what_takes_long_is_done_seldom_and_in_portions() {
+        let (dir, fs) = (TestDir::new(), Faulty::default());
+        let files = 5 * 16 * 5 - 1;
+        let one = (0..files)
+            .map(|seq| put(dir.join(names(b"a\xff", 1).visible(crate::name::Stamp(1), 0, seq)), 1))
+            .sum::<u64>();
+        let (now, looks) = (Instant::now(), std::cell::Cell::new(0));
+        let clock = || now + Duration::from_millis(1) * looks.replace(looks.get() + 1);
+        let limits = Limits { min_free: 0, max_total: one + 100 };
         let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
-        let looks = std::cell::Cell::new(0);
-        guard.look(|| now + Duration::from_millis(100) * looks.replace(looks.get() + 1));
-        let state = lock(&guard.state);
-        assert_eq!(state.free.next, Some(now + Duration::from_millis(1100)));
-        assert_eq!(state.total.next, Some(now + Duration::from_millis(5100)));
+        for portion in 1..=4 {
+            assert!(guard.look(clock), "{portion}");
+            // Nothing is known before the end; what is written meanwhile counts on top of it.
+            assert_eq!(guard.stats().total_bytes, None);
+            guard.wrote(20);
+        }
+        assert!(!guard.look(clock));
+        assert_eq!(guard.stats().total_bytes, Some(one + 80));
+        assert_eq!((fs.calls(Op::List), fs.calls(Op::Facts)), (1, files as usize));
+        let ended = guard.stats().measured_at.unwrap();
+        let took = lock(&guard.state).total.next.unwrap() - ended;
+        assert!(took > INTERVAL && took <= 50 * (ended - now), "{took:?} {:?}", ended - now);
+        guard.wrote(20);
+        assert!(guard.shared.is_guarded());
     }
 
     /// A writer with workers that are stepped by hand.
@@ -431,7 +382,7 @@ mod tests {
             })
         };
         assert_eq!(rests(now + INTERVAL / 2), [Rest::Sleep(None); 2]);
-        let path = dir.join(names(b"", 1).visible(name::Stamp(1), 0, 1));
+        let path = dir.join(names(b"", 1).visible(crate::name::Stamp(1), 0, 1));
         put(path.clone(), 1000);
         let hour = now + Duration::from_secs(3600);
         assert_eq!(rests(hour), [Rest::Sleep(Some(INTERVAL)); 2]);

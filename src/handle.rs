@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::census::Scope;
 use crate::config::{Config, Sync};
 use crate::control::{Control, Phase};
 use crate::error::{Error, FlushError};
 use crate::fs::Fs;
-use crate::guard::{Guard, Limits, Scope};
+use crate::guard::{Guard, Limits};
 use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
 use crate::output::{Output, Target};
@@ -129,7 +130,7 @@ impl Handle {
             extension: names.extension.clone(),
         };
         let guard = Guard::new(limits, scope, shared.clone(), now)?;
-        guard.look(|| now);
+        while guard.look(|| now) {}
         Some(guard)
     }
 

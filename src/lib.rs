@@ -13,6 +13,8 @@ mod arena;
 mod bell;
 #[cfg(all(test, not(loom)))]
 mod cases;
+#[cfg(not(loom))]
+mod census;
 mod chain;
 #[cfg(not(loom))]
 mod config;

@@ -38,7 +38,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How a worker rests between two rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Not at all: something came while it lay down.
+    /// Not at all: something came while it lay down, or there is more to look up for the disk guard.
     Again,
     /// So long. A push does not wake it.
     Nap(Duration),
@@ -157,8 +157,10 @@ impl Worker {
         }
         if asked.phase == Phase::Open
             && let Some(guard) = self.output.guard()
+            && guard.look(&clock)
         {
-            guard.look(&clock);
+            // Between two portions of it what came in is written.
+            return Some(Rest::Again);
         }
         Some(self.rest(clock(), asked))
     }

@@ -27,8 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "handle",
         &[
-            "config", "control", "error", "fs", "guard", "ledger", "name", "output", "publish",
-            "report", "shared", "slot", "staging", "state", "stats", "sync", "worker",
+            "census", "config", "control", "error", "fs", "guard", "ledger", "name", "output",
+            "publish", "report", "shared", "slot", "staging", "state", "stats", "sync", "worker",
         ],
     ),
     // The memory: a record on its way to a worker.
@@ -56,7 +56,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("control", &["sync"]),
-    ("guard", &["error", "fs", "name", "shared", "stats", "sync"]),
+    ("guard", &["census", "error", "shared", "stats", "sync"]),
+    ("census", &["error", "fs", "name"]),
     ("ledger", &["error", "stats", "sync"]),
     // The files.
     ("file", &["direct", "error", "fs", "name", "staging", "stats"]),
