@@ -121,7 +121,9 @@ pub enum WriteError {
     Closed,
     /// This is a child that was forked from the writer's process: its workers are the parent's.
     Forked,
-    /// The disk has less room, or the files have more, than [`Config`](crate::Config) permits.
+    /// The disk has less room, or the files take more, than [`Config::min_free`](crate::Config::min_free) or
+    /// [`Config::max_total`](crate::Config::max_total) permits. Later it may be otherwise; nothing waits for
+    /// that, `write_timeout` neither.
     DiskGuard,
     /// The formatter that was given to [`record`](crate::BufferedWriter::record) returned an error.
     Format,

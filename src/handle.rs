@@ -8,14 +8,17 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::background::{Background, Task};
+use crate::census::Scope;
 use crate::config::{Config, Sync};
 use crate::control::{Control, Phase};
 use crate::error::{Error, FlushError};
+use crate::fs::Fs;
+use crate::guard::{Guard, Limits};
 use crate::health::Health;
 use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
 use crate::output::{Output, Target};
-use crate::publish;
+use crate::publish::{self, Places};
 use crate::recovery::Recovery;
 use crate::report::{CloseError, Reason, Report};
 use crate::shared::Shared;
@@ -89,6 +92,9 @@ impl Handle {
         }
         let shared = Shared::new(chunks, config.size, config.workers, Barrier::detect())
             .map_err(|e| Error::io("map memory for", &places.path, e))?;
+        let shared = Arc::new(shared);
+        let limits = Limits { min_free: config.min_free, max_total: config.max_total };
+        let guard = Self::guard(limits, &fs, &places, &names, &shared, now);
         let state = StateFile::create(&*fs, &places.temp, &places.path, &names, config.workers)?;
         let target = Target {
             fs,
@@ -99,10 +105,11 @@ impl Handle {
             file_size: config.file_size,
             sync: config.sync,
             staging_bytes,
+            guard,
         };
         let handle = Handle {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            shared: Arc::new(shared),
+            shared,
             control: Arc::new(Control::new(config.workers)),
             ledgers: (0..config.workers).map(|_| Arc::default()).collect(),
             threads: Mutex::new(Vec::with_capacity(config.workers)),
@@ -115,6 +122,27 @@ impl Handle {
         };
         let workers = handle.workers(&policy, now).inspect_err(|_| handle.excuse_missing())?;
         Ok((handle, workers))
+    }
+
+    /// The disk guard. Measures at once: what is full already takes no first buffer.
+    fn guard(
+        limits: Limits,
+        fs: &std::sync::Arc<dyn Fs>,
+        places: &Places,
+        names: &Names,
+        shared: &Arc<Shared>,
+        now: Instant,
+    ) -> Option<Guard> {
+        let scope = Scope {
+            fs: fs.clone(),
+            path: places.path.clone(),
+            temp: places.temp.clone(),
+            prefix: names.prefix.clone(),
+            extension: names.extension.clone(),
+        };
+        let guard = Guard::new(limits, scope, shared.clone(), now)?;
+        while guard.look(|| now) {}
+        Some(guard)
     }
 
     fn workers(&self, policy: &Policy, now: Instant) -> Result<Vec<Worker>, Error> {
@@ -401,6 +429,7 @@ impl Handle {
             memory_bound_bytes: self.memory_bound,
             temp_dir: self.temp_dir(),
             workers,
+            disk_guard: self.target.guard.as_ref().map(Guard::stats),
         }
     }
 

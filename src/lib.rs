@@ -15,6 +15,8 @@ mod background;
 mod bell;
 #[cfg(all(test, not(loom)))]
 mod cases;
+#[cfg(not(loom))]
+mod census;
 mod chain;
 #[cfg(not(loom))]
 mod config;
@@ -31,6 +33,8 @@ mod file;
 mod fork;
 #[cfg(not(loom))]
 mod fs;
+#[cfg(not(loom))]
+mod guard;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]
@@ -110,7 +114,7 @@ pub use recover::{RecoverOptions, recover};
 pub use recovery::{LeftAlone, LeftReason, Recovery};
 #[cfg(not(loom))]
 pub use report::{CloseError, Report};
-pub use stats::{Count, Lost, Refused, Stats, WorkerStats};
+pub use stats::{Count, GuardStats, Lost, Refused, Stats, WorkerStats};
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;
 

@@ -15,6 +15,7 @@ use crate::config::Sync;
 use crate::error::Error;
 use crate::file::TempFile;
 use crate::fs::Fs;
+use crate::guard::Guard;
 use crate::intake::{Intake, Piece};
 use crate::ledger::{Ledger, Outcome};
 use crate::name::Names;
@@ -50,6 +51,8 @@ pub(crate) struct Target {
     pub(crate) sync: Sync,
     /// Of each worker, to write past the page cache; zero = through it.
     pub(crate) staging_bytes: usize,
+    /// None if it is off.
+    pub(crate) guard: Option<Guard>,
 }
 
 /// The output of one worker.
@@ -110,6 +113,11 @@ impl Output {
             held: None,
             directory_is_dirty: false,
         }
+    }
+
+    /// The disk guard, if there is one.
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.target.guard.as_ref()
     }
 
     pub(crate) fn push(&mut self, piece: Piece) {
@@ -264,6 +272,9 @@ impl Output {
         }
         let (written, result) = file.append(&mut slices, &mut self.staging);
         self.is_direct = file.is_direct();
+        if let Some(guard) = &self.target.guard {
+            guard.wrote(written);
+        }
         self.settle(written);
         if self.target.sync == Sync::None {
             self.release(intake);

@@ -148,6 +148,7 @@ impl<'a> Record<'a> {
             self.chain = Some(chain);
             grown?;
         } else {
+            lease::pass_guard(shared, self.slot, lease)?;
             let chunk = lease::pop(shared, self.slot, lease)?;
             // SAFETY: the record's bytes, which we wrote. Before the old chunk is sealed: it may be
             // another's then.

@@ -355,7 +355,7 @@ mod tests {
                 let nap = match rest {
                     Rest::Again => Duration::ZERO,
                     Rest::Nap(time) | Rest::Doze(Some(time)) => time,
-                    Rest::Doze(None) | Rest::Sleep => Duration::MAX,
+                    Rest::Doze(None) | Rest::Sleep(_) => Duration::MAX,
                 };
                 self.worker.rise(rest, || clock.now());
                 let left = end.saturating_duration_since(clock.now());

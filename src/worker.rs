@@ -49,14 +49,15 @@ pub(crate) struct Policy {
 /// How a worker rests between two rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Not at all: something came while it lay down.
+    /// Not at all: something came while it lay down, or there is more to look up for the disk guard.
     Again,
     /// So long. A push does not wake it.
     Nap(Duration),
     /// Lying down, so that a push wakes it, so long or without a limit.
     Doze(Option<Duration>),
-    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit.
-    Sleep,
+    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit; or so long,
+    /// to look whether the disk guard still has to refuse records.
+    Sleep(Option<Duration>),
 }
 
 /// One worker, until its thread ends.
@@ -143,8 +144,10 @@ impl Worker {
         while let Some(rest) = self.step(Instant::now) {
             match rest {
                 Rest::Again => {}
-                Rest::Nap(time) | Rest::Doze(Some(time)) => thread::park_timeout(time),
-                Rest::Doze(None) | Rest::Sleep => thread::park(),
+                Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time)) => {
+                    thread::park_timeout(time);
+                }
+                Rest::Doze(None) | Rest::Sleep(None) => thread::park(),
             }
             self.rise(rest, Instant::now);
         }
@@ -183,6 +186,13 @@ impl Worker {
                 self.control.answer_ended(self.me, true);
                 return None;
             }
+        }
+        if asked.phase == Phase::Open
+            && let Some(guard) = self.output.guard()
+            && guard.look(&clock)
+        {
+            // Between two portions of it what came in is written.
+            return Some(Rest::Again);
         }
         Some(self.rest(clock(), asked))
     }
@@ -358,19 +368,22 @@ impl Worker {
     fn lie_down(&mut self, now: Instant) -> Rest {
         // With a record in memory already, each further one would ring at a gate that is shut.
         let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
+        // Only while the disk guard refuses records: who raises that flag wakes all.
+        let vigil = self.output.guard().and_then(|guard| guard.vigil(now));
         if self.policy.age_max.is_some()
             && self.faults.is_none()
             && clean
             && self.intake.lie_down(&self.shared)
         {
-            return Rest::Sleep;
+            return Rest::Sleep(vigil);
         }
         self.desk().bell.lie_down();
         if !self.desk().inbox.is_empty(&self.shared.arena) {
             self.desk().bell.get_up();
             return Rest::Again;
         }
-        Rest::Doze(Some(self.left(now)).filter(|&left| left < Duration::MAX))
+        let left = vigil.unwrap_or(Duration::MAX).min(self.left(now));
+        Rest::Doze(Some(left).filter(|&left| left < Duration::MAX))
     }
 
     /// Until what failed is to be tried again, or else until the oldest record is due. If it is, a producer is
@@ -383,12 +396,12 @@ impl Worker {
 
     /// After the rest, whatever ended it.
     pub(crate) fn rise(&mut self, rest: Rest, clock: impl Fn() -> Instant) {
-        if rest == Rest::Sleep {
+        if matches!(rest, Rest::Sleep(_)) {
             // Who wakes it rings before the record is committed, or at once after.
             self.oldest = clock();
             self.woken = Some(self.oldest);
         }
-        if matches!(rest, Rest::Sleep | Rest::Doze(_)) {
+        if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
             self.desk().bell.get_up();
         }
     }

@@ -70,7 +70,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// [`WriteError::Full`] if no memory is free, [`WriteError::TooLarge`] if the record is larger
-    /// than all memory, [`WriteError::Closed`] after [`close`](Self::close). The refusal is counted.
+    /// than all memory, [`WriteError::Closed`] after [`close`](Self::close), [`WriteError::DiskGuard`]
+    /// beyond [`Config::min_free`] or [`Config::max_total`]. The refusal is counted.
     /// [`WriteError::Forked`] in a child by `fork`, where it is not.
     #[inline]
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
@@ -99,7 +100,8 @@ impl BufferedWriter {
     /// does not wait: it would wait for itself.
     ///
     /// # Errors
-    /// As `write`; [`WriteError::Full`] when the time is over.
+    /// As `write`; [`WriteError::Full`] when the time is over. It does not wait for room on the disk:
+    /// [`WriteError::DiskGuard`] is returned at once.
     pub fn write_timeout(&self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
         with_slot(self.id, &self.handle, |slot| {
@@ -174,7 +176,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// As `write`; [`WriteError::Format`] if `format` returns an error of its own. With no memory
-    /// free, or after `close`, `format` is not called.
+    /// free, or after `close`, `format` is not called; nor beyond the limits of the disk, unless this thread's
+    /// buffer has room left.
     pub fn record(
         &self,
         format: impl FnOnce(&mut Record<'_>) -> fmt::Result,

@@ -12,6 +12,7 @@ pub(super) struct Seen {
     pub(super) chain: bool,
     pub(super) nested: bool,
     pub(super) full: bool,
+    pub(super) guard: bool,
     pub(super) revocation: bool,
     pub(super) adoption: bool,
     pub(super) flush: bool,
@@ -24,16 +25,17 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Tally {
     cases: Cell<u64>,
-    met: [Cell<u64>; 12],
+    met: [Cell<u64>; 13],
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "faults",
     "removed temp files",
     "calls amid calls",
     "large records",
     "nested records",
     "full memory",
+    "refusals of the disk guard",
     "revocations",
     "adopted leases",
     "flushes",
@@ -44,10 +46,21 @@ const NAMES: [&str; 12] = [
 
 impl Tally {
     pub(super) fn add(&self, seen: &Seen) {
-        let Seen { fault, theft, amid, chain, nested, full, revocation, adoption, flush, .. } =
-            *seen;
+        let Seen {
+            fault,
+            theft,
+            amid,
+            chain,
+            nested,
+            full,
+            guard,
+            revocation,
+            adoption,
+            flush,
+            ..
+        } = *seen;
         let ends = [seen.loss, seen.given_up, seen.drained];
-        let met = [fault, theft, amid, chain, nested, full, revocation, adoption, flush];
+        let met = [fault, theft, amid, chain, nested, full, guard, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {
             sum.set(sum.get() + u64::from(met));

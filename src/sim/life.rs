@@ -133,7 +133,7 @@ impl Life {
         driven.rest = stepped.step(|| self.clock.now());
         driven.until = match driven.rest {
             Some(Rest::Nap(time) | Rest::Doze(Some(time))) => now + time,
-            Some(Rest::Doze(None) | Rest::Sleep) => now + Duration::from_secs(3600),
+            Some(Rest::Doze(None) | Rest::Sleep(_)) => now + Duration::from_secs(3600),
             Some(Rest::Again) => now,
             None => {
                 driven.worker = None;

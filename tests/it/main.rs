@@ -22,6 +22,7 @@ mod forced;
 mod formatted;
 mod full;
 mod give_up;
+mod guard;
 mod health;
 mod io_write;
 mod large;

@@ -34,6 +34,10 @@ gets one, so that every visible file holds whole lines. A line longer than the w
 Within a file lines are in the order of the input; with --workers 1 also from file to file, in the \
 order of their names.
 
+Limits of the disk: --min-free and --max-total are looked up at the start and then about once a second, \
+seldomer where directories are large. Beyond them lines wait, or are dropped (--when-full), until there is \
+room again; what was taken into memory before is written all the same.
+
 Signals: SIGTERM and SIGINT end the reading; what was read, and what a pipe held by then, is \
 published within --deadline, also a last line that had no newline yet. A second one gives up at \
 once. SIGHUP publishes everything now and goes on.
@@ -114,7 +118,16 @@ pub(crate) struct Write {
     #[arg(long, value_name = "HOW", default_value = "auto")]
     io: IoHow,
 
-    /// What becomes of a line when memory is full
+    /// Take no more lines when the file system of --path has no more than this free; 0 = does not matter
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    min_free: u64,
+
+    /// Take no more lines when the files of this prefix and extension, unfinished ones included, take this
+    /// much of the disk, whoever wrote them; nothing is deleted; 0 = does not matter
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    max_total: u64,
+
+    /// What becomes of a line when memory is full, or while --min-free or --max-total forbid it
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(crate) when_full: WhenFull,
 
@@ -156,7 +169,7 @@ enum IoHow {
     Buffered,
 }
 
-/// What happens to a line when memory is full.
+/// What happens to a line when memory is full, or the disk guard refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WhenFull {
     /// It waits, and so does whoever writes into the pipe
@@ -196,6 +209,8 @@ impl Write {
             .mode(self.mode)
             .create_dirs(self.create_dirs)
             .give_up_after(self.give_up_after)
+            .min_free(self.min_free)
+            .max_total(self.max_total)
             .sync(match self.sync {
                 SyncWhen::None => Sync::None,
                 SyncWhen::File => Sync::File,
@@ -296,6 +311,8 @@ mod tests {
             "--extension=txt",
             "--create-dirs",
             "--give-up-after=2m",
+            "--min-free=1GiB",
+            "--max-total=10GB",
             "one",
             "-",
         ]);
@@ -314,7 +331,9 @@ mod tests {
             .mode(0o640)
             .extension("txt")
             .create_dirs(true)
-            .give_up_after(Duration::from_secs(120));
+            .give_up_after(Duration::from_secs(120))
+            .min_free(1 << 30)
+            .max_total(10_000_000_000);
         assert_eq!(shown(&write.config()), shown(&expected));
         assert_eq!(write.inputs(), [PathBuf::from("one"), PathBuf::from("-")]);
     }

@@ -189,20 +189,26 @@ impl<'a> Run<'a> {
 
     fn write(&mut self, line: &[u8]) -> Result<(), WriteError> {
         match self.producer.write(line) {
-            Err(WriteError::Full) if self.args.when_full == WhenFull::Wait => {
+            Err(WriteError::Full | WriteError::DiskGuard)
+                if self.args.when_full == WhenFull::Wait =>
+            {
                 self.write_waiting(line)
             }
             result => result,
         }
     }
 
-    /// Until there is memory or no time is left.
+    /// Until there is memory, and room on the disk, or no time is left.
     #[cold]
     fn write_waiting(&mut self, line: &[u8]) -> Result<(), WriteError> {
         loop {
             let left = self.drain.left();
             match self.producer.write_timeout(line, left.min(SLICE)) {
-                Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(),
+                Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(Duration::ZERO),
+                // The writer does not wait for others to make room; we do.
+                Err(WriteError::DiskGuard) if !left.is_zero() => {
+                    self.look_for_signals(left.min(SLICE));
+                }
                 result => return result,
             }
         }
@@ -211,9 +217,12 @@ impl<'a> Run<'a> {
     #[cold]
     fn refuse(&mut self, input_name: &str, line: &Line<'_>, error: WriteError) {
         self.summary.refused += Count { records: 1, bytes: line.bytes };
+        if error == WriteError::DiskGuard {
+            self.summary.refused_by_guard += Count { records: 1, bytes: line.bytes };
+        }
         match error {
             // Dropped as asked for, or time was over: the summary tells, and the monitor meanwhile.
-            WriteError::Full => {}
+            WriteError::Full | WriteError::DiskGuard => {}
             WriteError::TooLarge => console::report(format_args!(
                 "{input_name}, line {}: {} bytes are more than the writer's memory holds ({}); refused",
                 line.number,
@@ -248,9 +257,9 @@ impl<'a> Run<'a> {
         Ok(arrived.input)
     }
 
-    fn look_for_signals(&mut self) {
+    fn look_for_signals(&mut self, timeout: Duration) {
         // Should the system refuse, the next slice tries again.
-        let _ = self.wait(None, Some(Duration::ZERO));
+        let _ = self.wait(None, Some(timeout));
     }
 
     /// Publishes everything while time is left, and closes the accounts.
@@ -260,7 +269,7 @@ impl<'a> Run<'a> {
         while !self.drain.left().is_zero() {
             match self.writer.flush(self.drain.left().min(SLICE)) {
                 Ok(()) | Err(FlushError::Closed) => break,
-                Err(_) => self.look_for_signals(),
+                Err(_) => self.look_for_signals(Duration::ZERO),
             }
         }
         match self.writer.close(self.drain.left()) {

@@ -19,8 +19,10 @@ pub(crate) struct Summary {
     pub(crate) read: Count,
     /// In visible files.
     pub(crate) written: Count,
-    /// Too long, dropped while memory was full, or read but not taken when time was over.
+    /// Too long, dropped while memory or the disk was full, or read but not taken when time was over.
     pub(crate) refused: Count,
+    /// Of them, those that `--min-free` or `--max-total` forbade.
+    pub(crate) refused_by_guard: Count,
     /// Taken into memory, but not in a visible file when time was over, or given up before; by cause.
     pub(crate) lost: Lost,
     /// In files of which the disk had not said by then whether they are visible.
@@ -64,6 +66,7 @@ impl Summary {
             "read": count(self.read),
             "written": count(self.written),
             "refused": count(self.refused),
+            "refused_by_disk_guard": count(self.refused_by_guard),
             "lost": count(self.lost.total()),
             "lost_by_cause": {
                 "shutdown": count(self.lost.shutdown),
@@ -89,10 +92,12 @@ impl Summary {
 /// For people.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let guard = self.refused_by_guard.records;
+        let guard = if guard > 0 { format!(" ({guard} by the disk guard)") } else { String::new() };
         let files = if self.files == 1 { "file" } else { "files" };
         write!(
             f,
-            "{} records, {} in {} {files}; refused {}, lost {}; {:.3} s, {:.1} MB/s",
+            "{} records, {} in {} {files}; refused {}{guard}, lost {}; {:.3} s, {:.1} MB/s",
             self.written.records,
             ByteSize(self.written.bytes).display().si(),
             self.files,
@@ -147,6 +152,8 @@ mod tests {
     fn people_read_one_line() {
         let text = Summary { elapsed: Duration::from_millis(500), ..written() }.to_string();
         assert_eq!(text, "1 records, 10 B in 1 file; refused 0, lost 0; 0.500 s, 0.0 MB/s");
+        let text = Summary { refused: ONE, refused_by_guard: ONE, ..written() }.to_string();
+        assert!(text.contains("refused 1 (1 by the disk guard), lost 0;"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What users rely on, asked of the built program; a file per question.
 
 mod disk;
+mod guard;
 mod help;
 mod input;
 mod long_line;
