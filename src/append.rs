@@ -66,7 +66,9 @@ unsafe fn append(chunk: Chunk, extent: Extent, record: &[u8]) {
 /// Whether a message of so many bytes is handed over rather than copied. Four of them fill a chunk;
 /// beyond 32 bits its length would not fit the commit word.
 fn is_handed_over(shared: &Shared, len: usize) -> bool {
-    len >= shared.arena.size().div_ceil(MESSAGES_MAX) && u32::try_from(len).is_ok()
+    let is_large = len >= shared.arena.size().div_ceil(MESSAGES_MAX);
+    // What outlives the process must not point at what does not.
+    is_large && u32::try_from(len).is_ok() && !shared.arena.is_in_vault()
 }
 
 /// Accepts a message: handed over if it is large, else copied; then it comes back, to be dropped.

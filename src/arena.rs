@@ -11,6 +11,8 @@ use std::ops::Range;
 use crate::message::{Head, Message};
 use crate::stats::Count;
 use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
+#[cfg(not(loom))]
+use crate::vault::Vault;
 
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
@@ -86,6 +88,14 @@ pub(crate) struct Header {
     messages: [AtomicPtr<Head>; MESSAGES_MAX],
 }
 
+#[cfg(not(loom))]
+impl Header {
+    /// Where a recovery finds these.
+    pub(crate) const COMMIT_AT: usize = std::mem::offset_of!(Header, commit);
+    pub(crate) const LINK_AT: usize = std::mem::offset_of!(Header, link);
+    pub(crate) const CHAIN_AT: usize = std::mem::offset_of!(Header, chain);
+}
+
 /// The chunks.
 pub(crate) struct Arena {
     chunks: u32,
@@ -95,6 +105,9 @@ pub(crate) struct Arena {
     has_messages: AtomicU32,
     #[cfg(not(loom))]
     map: std::ptr::NonNull<u8>,
+    /// What the mapping is part of, if it outlives the process.
+    #[cfg(not(loom))]
+    vault: Option<Vault>,
     #[cfg(loom)]
     headers: Box<[Header]>,
     #[cfg(loom)]
@@ -112,7 +125,50 @@ impl Arena {
         // SAFETY: a new private mapping at an address of the kernel's choice.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = std::ptr::NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map })
+        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map, vault: None })
+    }
+
+    /// In memory that outlives the process, and was made for as many chunks of as many bytes.
+    #[cfg(not(loom))]
+    pub(crate) fn in_vault(chunks: u32, size: usize, vault: Vault) -> Self {
+        let map = vault.arena();
+        Arena { chunks, size, has_messages: AtomicU32::new(0), map, vault: Some(vault) }
+    }
+
+    /// What a recovery would read, if the memory outlives the process.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.vault.as_ref()
+    }
+
+    /// Leaseholder: whose the chunk's records will be, and in what order. Before it commits any.
+    #[inline]
+    pub(crate) fn note_lease(&self, chunk: ChunkId, producer: u64, lease: u64) {
+        #[cfg(not(loom))]
+        if let Some(vault) = self.vault() {
+            vault.set_lease(chunk, producer, lease);
+        }
+        #[cfg(loom)]
+        let _ = (chunk, producer, lease);
+    }
+
+    /// Leaseholder: the chunk goes on with a record that another one begins. Before it is filled.
+    pub(crate) fn note_part(&self, chunk: ChunkId) {
+        #[cfg(not(loom))]
+        if let Some(vault) = self.vault() {
+            vault.set_part(chunk);
+        }
+        #[cfg(loom)]
+        let _ = chunk;
+    }
+
+    /// Whether it outlives the process: then all that counts stands in it.
+    pub(crate) fn is_in_vault(&self) -> bool {
+        #[cfg(not(loom))]
+        return self.vault.is_some();
+        #[cfg(loom)]
+        false
     }
 
     #[cfg(loom)]
@@ -180,6 +236,10 @@ impl Arena {
         header.commit.store(0, Release);
         header.taken.store(0, Relaxed);
         header.chain.store(0, Relaxed);
+        #[cfg(not(loom))]
+        if let Some(vault) = self.vault() {
+            vault.clear(chunk);
+        }
     }
 
     /// The chunk after this one in the list that it is in.
@@ -326,6 +386,10 @@ impl Drop for Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         self.drop_all_messages();
+        if self.vault.is_some() {
+            // Whose it is.
+            return;
+        }
         if let Some(len) = bytes(self.chunks as usize, self.size) {
             // SAFETY: exactly the mapping that `new` made; nobody has a reference into it any
             // more, since all of them are bound to a handle or a worker, which own the arena.

@@ -110,15 +110,27 @@ impl Chain {
     /// Seals it as one record. Busy, behind an open gate.
     pub(crate) fn commit(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
         let (arena, size) = (&shared.arena, shared.arena.size());
-        let (mut chunk, mut left) = (self.head, self.len);
+        // After all leases before it, before the next one.
+        arena.note_lease(self.head, slot.number, 2 * slot.leased() + 1);
+        let first = self.len.min(size);
+        let (mut chunk, mut left) = (self.head, self.len - first);
         while left > 0 {
-            // The record counts where it begins.
-            let extent = Extent::new(left.min(size), u32::from(left == self.len));
+            chunk = arena.next(chunk);
+            arena.note_part(chunk);
+            let extent = Extent::new(left.min(size), 0);
             fill(arena, chunk, extent);
             left -= extent.len();
-            chunk = arena.next(chunk);
         }
+        self.link(arena);
+        // The record counts where it begins, and from here on.
+        fill(arena, self.head, Extent::new(first, 1));
         self.seal(shared, slot, lease);
+    }
+
+    fn link(&self, arena: &Arena) {
+        if self.head != self.tail {
+            arena.set_chained(self.head, arena.next(self.head));
+        }
     }
 
     /// Gives the chunks to a worker, after the records before.
@@ -128,10 +140,11 @@ impl Chain {
         if lease.chunk.extent().len() > 0 {
             // The records before this one go before it. An empty chunk may stay.
             lease::seal(shared, slot, lease);
+        } else if slot.current().phase() == Phase::Live {
+            // Its records come after this one.
+            arena.note_lease(slot.current().chunk(), slot.number, 2 * slot.leased());
         }
-        if self.head != self.tail {
-            arena.set_chained(self.head, arena.next(self.head));
-        }
+        self.link(arena);
         lease.home = lease::home(shared, lease);
         let before = slot.current();
         slot.set_current(before.swapping());

@@ -17,6 +17,7 @@ use crate::guard::{Guard, Limits};
 use crate::health::Health;
 use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
+use crate::notes::Notes;
 use crate::output::{Output, Target};
 use crate::publish::{self, Places};
 use crate::recovery::Recovery;
@@ -151,7 +152,8 @@ impl Handle {
             .map_err(|e| Error::io("map memory for", &self.target.path, e))?;
         let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
             let (shared, target) = (self.shared.clone(), self.target.clone());
-            let output = Output::new(me, shared.clone(), target, ledger.clone(), state, staging);
+            let notes = Notes::new(me, shared.clone(), state);
+            let output = Output::new(me, shared.clone(), target, ledger.clone(), notes, staging);
             let (control, ledger) = (self.control.clone(), ledger.clone());
             Worker::new(me, shared, control, ledger, output, policy.clone(), now)
         };

@@ -143,6 +143,7 @@ fn run_dry(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
 pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: ChunkId) {
     lease.home = home(shared, lease);
     let arena = &shared.arena;
+    arena.note_lease(chunk, slot.number, 2 * slot.leased());
     lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
     slot.set_current(slot.current().live(chunk, lease.home));
     // A worker that sleeps must know that it has a producer now; see `Bell::lie_down`.

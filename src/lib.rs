@@ -52,11 +52,15 @@ mod lease;
 mod ledger;
 #[cfg(all(test, not(loom)))]
 mod memory_fs;
+#[cfg(not(loom))]
+mod memory_file;
 mod message;
 #[cfg(all(test, loom))]
 mod models;
 #[cfg(not(loom))]
 mod name;
+#[cfg(not(loom))]
+mod notes;
 #[cfg(not(loom))]
 mod output;
 mod pool;
@@ -94,6 +98,8 @@ mod submit;
 mod sync;
 #[cfg(not(loom))]
 mod trouble;
+#[cfg(not(loom))]
+mod vault;
 #[cfg(not(loom))]
 mod worker;
 #[cfg(not(loom))]

@@ -4,6 +4,7 @@
 //! visible  {prefix}{20261122T194030.123456789Z}-{instance}-{pid}-w{worker}-{seq}.{extension}
 //! temp     .{the same, with the stamp of its creation}.tmp
 //! state    .{prefix}{instance}-{pid}.state
+//! memory   .{prefix}{instance}-{pid}.memory
 //! probe    .{a visible name of the greatest length}.pb1, .pb2
 //! aside    .{a visible name}.aside, or the name of a state file and .aside: what a recovery does not trust
 //! ```
@@ -121,6 +122,13 @@ impl Names {
         let mut name = self.prefix.clone();
         name.push(format!("{:016x}-{}", self.instance, self.pid));
         hidden(&name, ".state")
+    }
+
+    /// Name of the instance's memory, if that outlives the process.
+    pub(crate) fn memory(&self) -> OsString {
+        let mut name = self.prefix.clone();
+        name.push(format!("{:016x}-{}", self.instance, self.pid));
+        hidden(&name, ".memory")
     }
 
     /// Names between which a rename is tried at the start. As long as the longest temp name that

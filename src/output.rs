@@ -19,10 +19,10 @@ use crate::guard::Guard;
 use crate::intake::{Intake, Piece};
 use crate::ledger::{Ledger, Outcome};
 use crate::name::Names;
+use crate::notes::Notes;
 use crate::publish::{self, Refusal};
 use crate::shared::Shared;
 use crate::staging::{PAGE, Staging};
-use crate::state::WorkerState;
 use crate::stats::Count;
 use crate::sync::Arc;
 use crate::trouble::Progress;
@@ -61,8 +61,7 @@ pub(crate) struct Output {
     shared: Arc<Shared>,
     target: Arc<Target>,
     ledger: Arc<Ledger>,
-    /// What a recovery would have to know.
-    state: WorkerState,
+    notes: Notes,
     queue: VecDeque<Piece>,
     /// The first so many pieces of the queue are in the file, whole records, but not synced.
     done: usize,
@@ -90,7 +89,7 @@ impl Output {
         shared: Arc<Shared>,
         target: Arc<Target>,
         ledger: Arc<Ledger>,
-        state: WorkerState,
+        notes: Notes,
         staging: Staging,
     ) -> Self {
         let share = shared.share as usize;
@@ -100,7 +99,7 @@ impl Output {
             shared,
             target,
             ledger,
-            state,
+            notes,
             queue: VecDeque::new(),
             done: 0,
             chunks: 0,
@@ -234,7 +233,7 @@ impl Output {
         }
         let Target { fs, temp, names, mode, .. } = &*self.target;
         // First: a recovery finds no temp file without it.
-        self.state.restore(&**fs);
+        self.notes.prepare(&**fs);
         let mut file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
         self.seq += 1;
         if self.staging.capacity() > 0 {
@@ -242,8 +241,8 @@ impl Output {
         }
         self.is_direct = file.is_direct();
         self.ledger.set_temp_file(Some(file.path().to_owned()));
+        self.notes.begin(&file);
         self.file = Some(file);
-        self.note();
         Ok(())
     }
 
@@ -305,6 +304,9 @@ impl Output {
     /// The pieces that are done need no memory any more.
     fn release(&mut self, intake: &mut Intake) {
         let landed = self.queue.range(..self.done).filter(|piece| piece.len > 0).count();
+        if landed > 0 {
+            self.notes.file(self.queue.range(..self.done));
+        }
         self.progress.landed += landed as u64;
         self.free(intake);
     }
@@ -358,6 +360,7 @@ impl Output {
         if !self.ledger.lose(lost, error) {
             return false;
         }
+        self.notes.lose(lost);
         if let Some(file) = self.file.as_mut().filter(|file| self.done > 0 || file.is_failed()) {
             file.drop_unsynced();
             self.is_direct = file.is_direct();
@@ -428,6 +431,7 @@ impl Output {
         if !self.ledger.claim(file.count()) {
             return Ok(());
         }
+        self.notes.set_publishing(true);
         let renamed = publish::rename(&**fs, file.path(), path, names, self.worker, file.id().seq);
         let (outcome, result) = match renamed {
             Ok(_) => (Outcome::Written, Ok(())),
@@ -435,9 +439,14 @@ impl Output {
             Err(Refusal::Retry(error)) => (Outcome::Unchanged, Err(error)),
         };
         self.progress.published += u64::from(matches!(outcome, Outcome::Written));
+        if matches!(outcome, Outcome::Lost(_)) {
+            self.notes.lose(file.count());
+        }
         let over = !matches!(outcome, Outcome::Unchanged);
         self.ledger.settle(outcome);
-        if over {
+        if !over {
+            self.notes.set_publishing(false);
+        } else {
             self.directory_is_dirty |= self.target.sync == Sync::File;
             self.forget();
         }
@@ -466,25 +475,16 @@ impl Output {
         Ok(())
     }
 
+    /// After its file has changed.
+    fn note(&mut self) {
+        if let Some(file) = &self.file {
+            self.notes.update(file);
+        }
+    }
+
     fn forget(&mut self) {
         self.file = None;
         self.ledger.set_temp_file(None);
-        self.note();
-    }
-
-    /// Keeps the state file up to date.
-    fn note(&mut self) {
-        let (id, good, synced) = match &self.file {
-            Some(file) => {
-                let synced = file.synced_count().bytes;
-                // After a failed fsync the page cache may have lost the rest.
-                let good = if file.is_failed() { synced } else { file.good() };
-                (Some(file.id()), good, synced)
-            }
-            None => (None, 0, 0),
-        };
-        // A recovery with an older note publishes less, never anything wrong; and the next note
-        // comes soon.
-        let _ = self.state.set(id, good, synced);
+        self.notes.end();
     }
 }

@@ -211,6 +211,8 @@ pub(crate) struct Slot {
     leased_chunks: AtomicU64,
     /// Records and bytes refused, by cause. Stored by the owner alone.
     refused: [[AtomicU64; 2]; 5],
+    /// Ascends in a writer: who reads what is left of its memory tells producers by it.
+    pub(crate) number: u64,
     /// The slot registered before this one.
     pub(crate) next: *const Slot,
     #[cfg(loom)]
@@ -228,7 +230,12 @@ impl Slot {
     ///
     /// # Safety
     /// There is room for it, which is the caller's alone.
-    pub(crate) unsafe fn make(place: *mut Slot, barrier: Barrier, next: *const Slot) {
+    pub(crate) unsafe fn make(
+        place: *mut Slot,
+        barrier: Barrier,
+        number: u64,
+        next: *const Slot,
+    ) {
         let open = if barrier.is_fence() { gate::FENCED } else { gate::OPEN };
         let slot = Slot {
             busy: AtomicU32::new(busy::REST),
@@ -249,6 +256,7 @@ impl Slot {
             sealed_bytes: AtomicU64::new(0),
             leased_chunks: AtomicU64::new(0),
             refused: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            number,
             next,
             #[cfg(loom)]
             barrier: BarrierWord::new(),

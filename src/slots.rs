@@ -33,6 +33,8 @@ pub(crate) struct Slots {
 struct Idle {
     /// Memory of all slots.
     blocks: Blocks,
+    /// Slots registered so far.
+    made: u64,
     /// Registered, without an owner.
     slots: Vec<*const Slot>,
     /// Set once, before the closer walks the list: later slots are born closed.
@@ -50,10 +52,10 @@ impl Slots {
         let ghost = blocks.place()?;
         // SAFETY: the place is new.
         unsafe {
-            Slot::make(ghost, barrier, std::ptr::null());
+            Slot::make(ghost, barrier, 0, std::ptr::null());
             (*ghost).close();
         }
-        let idle = Mutex::new(Idle { blocks, slots: Vec::new(), closed: false });
+        let idle = Mutex::new(Idle { blocks, made: 0, slots: Vec::new(), closed: false });
         Ok(Slots {
             head: AtomicPtr::new(std::ptr::null_mut()),
             barrier,
@@ -85,7 +87,8 @@ impl Slots {
             std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>())
         };
         // SAFETY: the place is new.
-        unsafe { Slot::make(slot, self.barrier, self.head.load(Relaxed)) };
+        unsafe { Slot::make(slot, self.barrier, idle.made, self.head.load(Relaxed)) };
+        idle.made += 1;
         if idle.closed {
             // SAFETY: just made.
             unsafe { &*slot }.close();

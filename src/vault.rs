@@ -133,7 +133,7 @@ impl Layout {
         ];
         let mut bytes = fields.concat();
         bytes.resize(HEADER_BYTES - 8, 0);
-        bytes.extend(crate::checksum::fnv1a(&bytes).to_ne_bytes());
+        bytes.extend(crate::state::fnv1a(&bytes).to_ne_bytes());
         bytes
     }
 }
