@@ -17,6 +17,7 @@ use crate::intake::Piece;
 use crate::message::Head;
 use crate::real_fs::RealFs;
 use crate::staging::{self, PAGE};
+use crate::vault::Layout;
 
 /// When data is forced to the disk, not only to the operating system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,26 @@ pub enum Io {
     Buffered,
 }
 
+/// Whether what a writer has accepted outlives its process: a death by SIGKILL, a fault, an abort, `exit`
+/// without `close`. Not the loss of power, nor a reboot.
+///
+/// The memory is a file then, on a file system in memory, allocated as a whole in
+/// [`new`](crate::BufferedWriter::new), mapped and locked; a write costs the same. The next writer with the same
+/// `path`, `temp` and prefix finds it by the state file in `temp`, publishes what is in it, and removes it; or
+/// [`recover`](crate::recover()) does. `send` is a copy in this mode: what the process owns dies with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CrashProof {
+    /// What is in memory dies with the process.
+    #[default]
+    Off,
+    /// In `/dev/shm`. A container has 64 MB there unless it is told otherwise (`docker run --shm-size`), and
+    /// loses it with its first process unless that of the host is mounted there.
+    Auto,
+    /// In this directory of a file system in memory (tmpfs).
+    Dir(PathBuf),
+}
+
 /// The options of a [`BufferedWriter`](crate::BufferedWriter), chained.
 ///
 /// ```
@@ -82,6 +103,7 @@ pub struct Config {
     pub(crate) create_dirs: bool,
     pub(crate) drop_timeout: Duration,
     pub(crate) recover: bool,
+    pub(crate) crash_proof: CrashProof,
     pub(crate) give_up_after: Duration,
     pub(crate) on_error: OnError,
     pub(crate) min_free: u64,
@@ -118,6 +140,7 @@ impl Default for Config {
             create_dirs: false,
             drop_timeout: Duration::from_secs(5),
             recover: true,
+            crash_proof: CrashProof::Off,
             give_up_after: Duration::ZERO,
             on_error: OnError::default(),
             min_free: 0,
@@ -263,6 +286,15 @@ impl Config {
         self
     }
 
+    /// Whether what was accepted outlives the process. Default [`CrashProof::Off`]. With it, a
+    /// directory that is not in memory (tmpfs) or has no room for [`memory_bound`](Self::memory_bound), and
+    /// a file system of `path` that can't rename without replacing in one step, are errors of
+    /// [`new`](crate::BufferedWriter::new).
+    pub fn crash_proof(mut self, crash_proof: CrashProof) -> Self {
+        self.crash_proof = crash_proof;
+        self
+    }
+
     /// How long records wait in memory for a disk that fails. Default 0 = as long as it takes; then memory
     /// fills, and `write` says [`Full`](crate::WriteError::Full).
     ///
@@ -352,6 +384,7 @@ impl Config {
             ))
             .saturating_add(self.workers.saturating_mul(Self::WORKER_BYTES))
             .saturating_add(staging::mapped_bytes(self.workers, self.staging_bytes()))
+            .saturating_add(self.memory_dir().map_or(0, |_| self.layout().arena_at()))
     }
 
     /// What each worker has to put blocks together, for files that go past the page cache; zero = none
@@ -367,6 +400,21 @@ impl Config {
             Io::Auto if pays => bytes,
             Io::Auto | Io::Buffered => 0,
         }
+    }
+
+    /// Where the memory is, if it outlives the process.
+    pub(crate) fn memory_dir(&self) -> Option<&Path> {
+        match &self.crash_proof {
+            CrashProof::Off => None,
+            CrashProof::Auto => Some(Path::new("/dev/shm")),
+            CrashProof::Dir(dir) => Some(dir),
+        }
+    }
+
+    /// What it is made of, for chunks and workers.
+    pub(crate) fn layout(&self) -> Layout {
+        let chunks = u32::try_from(self.chunks()).unwrap_or(u32::MAX);
+        Layout { chunks, size: self.size, workers: self.workers }
     }
 
     /// All chunks of the writer.
@@ -388,6 +436,9 @@ impl Config {
         affix("extension", &self.extension, Self::AFFIX_BYTES_MAX - self.prefix.len())?;
         directory("path", &self.path)?;
         directory("temp", &self.temp)?;
+        if let Some(dir) = self.memory_dir() {
+            directory("crash_proof", dir)?;
+        }
         if self.mode > 0o777 {
             return Err(Error::option("mode", format!("{:#o}", self.mode), "0 to 0o777"));
         }

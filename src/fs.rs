@@ -30,6 +30,10 @@ pub trait Fs: Send + Sync + 'static {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>>;
     /// Renames a file; `AlreadyExists` where the target exists.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// The same, where it is one step for whoever dies in it; `Unsupported` where it is not.
+    fn rename_in_one_step(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rename(from, to)
+    }
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Opens a regular file that exists, to read and write, never through a symbolic link; does not

@@ -3,10 +3,11 @@
 //! Guarantees: the drop of the last handle closes the writer. Nothing here is on the hot path.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::arena::Arena;
 use crate::background::{Background, Task};
 use crate::census::Scope;
 use crate::config::{Config, Sync};
@@ -28,6 +29,7 @@ use crate::staging::Staging;
 use crate::state::StateFile;
 use crate::stats::{Count, Refused, Stats};
 use crate::sync::{Arc, AtomicU64, Barrier, Mutex, Relaxed, lock};
+use crate::vault::{Layout, Vault};
 use crate::worker::{Policy, Worker};
 
 /// Numbers of writers, never used twice, so that nothing cached by a thread fits a later writer.
@@ -80,23 +82,30 @@ impl Handle {
     pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Self, Vec<Worker>), Error> {
         config.check()?;
         let memory_bound = config.memory_bound();
-        let chunks = config.chunks() as u32;
+        let layout = config.layout();
         let (age_max, give_up_after) = (config.age_max(), config.give_up_after);
         let policy = Policy { age_max, give_up_after, on_error: config.on_error.clone() };
         let staging_bytes = config.staging_bytes();
         let names = Names::new(&config.prefix, &config.extension)?;
-        let fs = config.fs.0;
-        let places = publish::places(&*fs, &config.path, &config.temp, config.create_dirs, &names)?;
+        let fs = config.fs.0.clone();
+        let memory = config
+            .memory_dir()
+            .map(|dir| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e)));
+        let memory = memory.transpose()?;
+        let in_one_step = memory.is_some();
+        let (path, temp, create) = (&config.path, &config.temp, config.create_dirs);
+        let places = publish::places(&*fs, path, temp, create, &names, in_one_step)?;
         if config.sync == Sync::File {
             // Noticed now rather than at the first file.
             publish::sync_dir(&*fs, &places.path)?;
         }
-        let shared = Shared::new(chunks, config.size, config.workers, Barrier::detect())
-            .map_err(|e| Error::io("map memory for", &places.path, e))?;
+        let (path, temp, workers) = (&places.path, &places.temp, config.workers);
+        let state = StateFile::create(&*fs, temp, path, memory.as_deref(), &names, workers)?;
+        let shared = Self::shared(layout, memory.as_deref(), &names, path)
+            .inspect_err(|_| drop(state.remove(&*fs)))?;
         let shared = Arc::new(shared);
         let limits = Limits { min_free: config.min_free, max_total: config.max_total };
         let guard = Self::guard(limits, &fs, &places, &names, &shared, now);
-        let state = StateFile::create(&*fs, &places.temp, &places.path, &names, config.workers)?;
         let target = Target {
             fs,
             path: places.path,
@@ -123,6 +132,22 @@ impl Handle {
         };
         let workers = handle.workers(&policy, now).inspect_err(|_| handle.excuse_missing())?;
         Ok((handle, workers))
+    }
+
+    /// The memory, in a file in this directory if it is to outlive the process.
+    fn shared(
+        layout: Layout,
+        memory: Option<&Path>,
+        names: &Names,
+        path: &Path,
+    ) -> Result<Shared, Error> {
+        let Layout { chunks, size, workers } = layout;
+        let failed = |e| Error::io("map memory for", path, e);
+        let arena = match memory {
+            Some(dir) => Arena::in_vault(chunks, size, Vault::create(dir, layout, names)?),
+            None => Arena::new(chunks, size).map_err(failed)?,
+        };
+        Shared::with(arena, workers, Barrier::detect()).map_err(failed)
     }
 
     /// The disk guard. Measures at once: what is full already takes no first buffer.
@@ -340,6 +365,10 @@ impl Handle {
     /// Tells the workers to publish nothing that they have not claimed, and to end.
     pub(crate) fn give_up(&self) {
         self.control.advance(Phase::Abandoned);
+        if let Some(vault) = self.shared.arena.vault() {
+            // What was reported as lost must not come back, even if the process dies while a worker hangs.
+            vault.close();
+        }
         self.ledgers.iter().for_each(|ledger| ledger.give_up());
         self.wake_all();
     }
@@ -356,6 +385,9 @@ impl Handle {
             for thread in std::mem::take(&mut *lock(&self.threads)) {
                 // A worker never panics; if it did, the accounts tell what it left.
                 let _ = thread.join();
+            }
+            if let Some(vault) = self.shared.arena.vault() {
+                let _ = vault.remove();
             }
             // A state file that stays says that there is nothing to recover.
             let _ = self.state.remove(&*self.target.fs);

@@ -50,10 +50,10 @@ mod judge;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
-#[cfg(all(test, not(loom)))]
-mod memory_fs;
 #[cfg(not(loom))]
 mod memory_file;
+#[cfg(all(test, not(loom)))]
+mod memory_fs;
 mod message;
 #[cfg(all(test, loom))]
 mod models;
@@ -106,7 +106,7 @@ mod worker;
 mod writer;
 
 #[cfg(not(loom))]
-pub use config::{Config, Io, Sync};
+pub use config::{Config, CrashProof, Io, Sync};
 pub use error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use health::{ErrorEvent, Health, Trouble};

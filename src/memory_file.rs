@@ -52,7 +52,10 @@ impl MemoryFile {
         let kind = fstatfs(&file).map_err(|e| failed("look up", e.into()))?.f_type as u64;
         if kind != TMPFS_MAGIC {
             let why = "not a file system in memory (tmpfs)";
-            return Err(failed("create memory in", io::Error::new(io::ErrorKind::Unsupported, why)));
+            return Err(failed(
+                "create memory in",
+                io::Error::new(io::ErrorKind::Unsupported, why),
+            ));
         }
         file.set_permissions(Permissions::from_mode(0o600)).map_err(|e| failed("chmod in", e))?;
         file.try_lock().map_err(|e| failed("lock memory in", e.into()))?;
@@ -137,7 +140,10 @@ mod tests {
         assert!(File::open(&name).unwrap().try_lock().is_err());
         assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o7777, 0o600);
         let other = MemoryFile::create(shm, 1).unwrap().link(name.clone()).unwrap_err();
-        assert_eq!((other.operation(), other.kind()), ("name memory", io::ErrorKind::AlreadyExists));
+        assert_eq!(
+            (other.operation(), other.kind()),
+            ("name memory", io::ErrorKind::AlreadyExists)
+        );
         memory.unlink().unwrap();
         memory.unlink().unwrap();
         assert!(!name.exists());

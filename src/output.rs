@@ -432,7 +432,15 @@ impl Output {
             return Ok(());
         }
         self.notes.set_publishing(true);
-        let renamed = publish::rename(&**fs, file.path(), path, names, self.worker, file.id().seq);
+        let renamed = publish::rename(
+            &**fs,
+            file.path(),
+            path,
+            names,
+            self.worker,
+            file.id().seq,
+            self.shared.arena.is_in_vault(),
+        );
         let (outcome, result) = match renamed {
             Ok(_) => (Outcome::Written, Ok(())),
             Err(Refusal::Gone(error)) => (Outcome::Lost(error.clone()), Err(error)),

@@ -31,11 +31,16 @@ pub(crate) fn rename(
     names: &Names,
     worker: usize,
     seq: u64,
+    in_one_step: bool,
 ) -> Result<PathBuf, Refusal> {
     let mut attempt = 1;
     loop {
         let target = dir.join(names.visible(Stamp::next(), worker, seq));
-        let error = match fs.rename(temp, &target) {
+        let renamed = match in_one_step {
+            true => fs.rename_in_one_step(temp, &target),
+            false => fs.rename(temp, &target),
+        };
+        let error = match renamed {
             Ok(()) => return Ok(target),
             Err(error) => error,
         };
@@ -88,6 +93,7 @@ pub(crate) fn places(
     temp: &Path,
     create_dirs: bool,
     names: &Names,
+    in_one_step: bool,
 ) -> Result<Places, Error> {
     let open = |dir: &Path| {
         if create_dirs {
@@ -96,11 +102,11 @@ pub(crate) fn places(
         fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e))
     };
     let (path, temp) = (open(path)?, open(temp)?);
-    let Some(between) = probe(fs, &temp, &path, names)? else {
+    let Some(between) = probe(fs, &temp, &path, names, in_one_step)? else {
         return Ok(Places { path, temp });
     };
     // Whose fault it is shows in `path` alone.
-    if let Some(within) = probe(fs, &path, &path, names)? {
+    if let Some(within) = probe(fs, &path, &path, names, in_one_step)? {
         return Err(Error::io("rename a file in", &path, within));
     }
     if between.kind() == io::ErrorKind::CrossesDevices {
@@ -111,7 +117,13 @@ pub(crate) fn places(
 
 /// Creates a file in `from`, renames it into `to` and removes it. Returns the error that refused
 /// the rename, if any; the others name the directory at fault. Leaves nothing behind.
-fn probe(fs: &dyn Fs, from: &Path, to: &Path, names: &Names) -> Result<Option<io::Error>, Error> {
+fn probe(
+    fs: &dyn Fs,
+    from: &Path,
+    to: &Path,
+    names: &Names,
+    in_one_step: bool,
+) -> Result<Option<io::Error>, Error> {
     let [before, after] = names.probes();
     let (before, after) = (from.join(before), to.join(after));
     let remove = |file, dir| match fs.remove(file) {
@@ -121,7 +133,11 @@ fn probe(fs: &dyn Fs, from: &Path, to: &Path, names: &Names) -> Result<Option<io
         _ => Ok(()),
     };
     fs.create(&before, 0o600).map_err(|e| Error::io("create a file in", from, e))?;
-    let refused = fs.rename(&before, &after).err();
+    let renamed = match in_one_step {
+        true => fs.rename_in_one_step(&before, &after),
+        false => fs.rename(&before, &after),
+    };
+    let refused = renamed.err();
     // Both, whatever the rename said: it may have been done although its answer was lost, or have
     // left the old name (see `RealFs::rename`).
     remove(&before, from)?;
@@ -161,14 +177,14 @@ mod tests {
     #[test]
     fn a_file_becomes_visible_under_ascending_names() {
         let (fs, _dir, path, temp, file) = set_up();
-        let first = rename(&fs, &file, &path, &names(), 2, 5).unwrap();
+        let first = rename(&fs, &file, &path, &names(), 2, 5, false).unwrap();
         assert_eq!(fs::read(&first).unwrap(), b"text");
         assert!(list(&temp).is_empty());
         let name = first.file_name().unwrap();
         let parsed = crate::name::parse(name, &names().prefix, "log".as_ref()).unwrap();
         assert_eq!((parsed.worker, parsed.seq, parsed.temp), (2, 5, false));
         fs::write(&file, "").unwrap();
-        assert!(first < rename(&fs, &file, &path, &names(), 2, 6).unwrap());
+        assert!(first < rename(&fs, &file, &path, &names(), 2, 6, false).unwrap());
         sync_dir(&fs, &path).unwrap();
     }
 
@@ -177,12 +193,12 @@ mod tests {
         let (fs, _dir, path, _temp, file) = set_up();
         fs.plan(Op::Rename, 1, Fault::Error(Errno::EXIST));
         fs.plan(Op::Rename, 2, Fault::Error(Errno::EXIST));
-        rename(&fs, &file, &path, &names(), 0, 0).unwrap();
+        rename(&fs, &file, &path, &names(), 0, 0, false).unwrap();
         assert_eq!((fs.calls(Op::Rename), list(&path).len()), (3, 1));
 
         fs::write(&file, "").unwrap();
         (1..=ATTEMPTS_MAX).for_each(|n| fs.plan(Op::Rename, n, Fault::Error(Errno::EXIST)));
-        let refusal = rename(&fs, &file, &path, &names(), 0, 0).unwrap_err();
+        let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
         assert!(matches!(refusal, Refusal::Retry(e) if e.kind() == io::ErrorKind::AlreadyExists));
         assert_eq!((fs.calls(Op::Rename), file.exists()), (3 + ATTEMPTS_MAX, true));
     }
@@ -191,12 +207,12 @@ mod tests {
     fn gone_is_told_from_later() {
         let (fs, dir, path, temp, file) = set_up();
         fs::remove_dir(&path).unwrap();
-        let refusal = rename(&fs, &file, &path, &names(), 0, 0).unwrap_err();
+        let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
         assert!(matches!(refusal, Refusal::Retry(e) if e.path() == Some(&path)));
         dir.dir("path");
         for errno in [Errno::NOSPC, Errno::ROFS, Errno::XDEV, Errno::ACCESS] {
             fs.plan(Op::Rename, 1, Fault::Error(errno));
-            let refusal = rename(&fs, &file, &path, &names(), 0, 0).unwrap_err();
+            let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
             let Refusal::Retry(error) = refusal else { panic!("{refusal:?}") };
             assert_eq!(
                 (error.operation(), error.path().unwrap().parent()),
@@ -205,14 +221,14 @@ mod tests {
         }
         fs.plan(Op::Rename, 1, Fault::Error(Errno::NOENT));
         fs.plan(Op::Exists, 1, Fault::Error(Errno::IO));
-        let refusal = rename(&fs, &file, &path, &names(), 0, 0).unwrap_err();
+        let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
         assert!(matches!(refusal, Refusal::Retry(_)), "{refusal:?}");
 
         fs::remove_dir_all(&temp).unwrap();
-        let refusal = rename(&fs, &file, &path, &names(), 0, 0).unwrap_err();
+        let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
         assert!(matches!(refusal, Refusal::Gone(e) if e.path() == Some(&file)));
         fs::remove_dir(&path).unwrap();
-        let refusal = rename(&fs, &file, &path, &names(), 0, 0).unwrap_err();
+        let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
         assert!(matches!(refusal, Refusal::Gone(_)));
     }
 
@@ -220,7 +236,7 @@ mod tests {
     fn a_rename_whose_answer_was_lost_is_one() {
         let (fs, _dir, path, _temp, file) = set_up();
         fs.plan(Op::Rename, 1, Fault::DoneBut(Errno::NOENT));
-        let visible = rename(&fs, &file, &path, &names(), 0, 0).unwrap();
+        let visible = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap();
         assert!(visible.exists());
     }
 
@@ -228,7 +244,8 @@ mod tests {
     fn places_are_canonical_and_probed_without_a_trace() {
         let (fs, dir, path, temp, file) = set_up();
         symlink(&path, dir.join("link")).unwrap();
-        let places = |path: &Path, temp: &Path| places(&fs, path, temp, false, &names()).unwrap();
+        let places =
+            |path: &Path, temp: &Path| places(&fs, path, temp, false, &names(), false).unwrap();
         let expected = Places { path: path.clone(), temp: temp.clone() };
         assert_eq!(places(&dir.join("link"), &dir.join("temp/../temp")), expected);
         let expected = Places { path: path.clone(), temp: path.clone() };
@@ -243,12 +260,12 @@ mod tests {
     fn missing_directories_are_created_only_if_asked() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let (path, temp) = (dir.join("a/path"), dir.join("b/temp"));
-        let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
+        let error = places(&fs, &path, &temp, false, &names(), false).unwrap_err();
         assert_eq!((error.operation(), error.path()), ("open directory", Some(&*path)));
         assert!(dir.list().is_empty());
-        places(&fs, &path, &temp, true, &names()).unwrap();
+        places(&fs, &path, &temp, true, &names(), false).unwrap();
         fs::write(dir.join("file"), "").unwrap();
-        let error = places(&fs, &path, &dir.join("file"), true, &names()).unwrap_err();
+        let error = places(&fs, &path, &dir.join("file"), true, &names(), false).unwrap_err();
         assert_eq!(error.path(), Some(&*dir.join("file")));
     }
 
@@ -275,7 +292,7 @@ mod tests {
             let (fs, _dir, path, temp, file) = set_up();
             fs::remove_file(&file).unwrap();
             faults.iter().for_each(|&(op, nth, fault)| fs.plan(op, nth, fault));
-            let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
+            let error = places(&fs, &path, &temp, false, &names(), false).unwrap_err();
             let expected = if in_temp { &temp } else { &path };
             assert_eq!(error.path(), Some(&**expected), "{faults:?}: {error}");
             assert_eq!(list(&path).len() + list(&temp).len(), left, "{faults:?}");
@@ -289,7 +306,7 @@ mod tests {
         for (op, nth) in [(Op::Rename, 1), (Op::Remove, 2), (Op::Create, 2)] {
             fs.plan(op, nth, Fault::Error(Errno::ACCESS));
         }
-        let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
+        let error = places(&fs, &path, &temp, false, &names(), false).unwrap_err();
         assert_eq!((error.operation(), error.path()), ("create a file in", Some(&*path)));
     }
 
@@ -297,7 +314,7 @@ mod tests {
     fn names_too_long_for_the_file_system_are_noticed_at_the_start() {
         let (fs, _dir, path, temp, _file) = set_up();
         let long = Names { prefix: OsString::from("p".repeat(180)), ..names() };
-        let error = places(&fs, &path, &temp, false, &long).unwrap_err();
+        let error = places(&fs, &path, &temp, false, &long, false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
     }
 }

@@ -49,17 +49,32 @@ impl Fs for RealFs {
     }
 
     #[cfg(bufferedwriter_portable)]
+    fn rename_in_one_step(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(bufferedwriter_portable))]
+    fn rename_in_one_step(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    #[cfg(bufferedwriter_portable)]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         link_and_unlink(from, to)
     }
 
     #[cfg(not(bufferedwriter_portable))]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
+        match self.rename_in_one_step(from, to) {
             // NFS, 9p and some FUSE file systems do not know the flag; old kernels not the call.
             // EPERM is not among them: it is a refusal that link would get round only by halves.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_unlink(from, to),
-            result => Ok(result?),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => link_and_unlink(from, to),
+            result => result,
         }
     }
 

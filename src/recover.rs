@@ -363,7 +363,7 @@ impl Run<'_> {
                 self.set_aside(temp)?;
                 return Err(error);
             }
-            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq)
+            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, false)
                 .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?
         };
         self.recovery.published.push(visible);

@@ -73,7 +73,7 @@ impl Scene {
     }
 
     pub(crate) fn state_bytes(&self, boot: [u8; 16], records: &[[u8; RECORD_BYTES]]) -> Vec<u8> {
-        let mut bytes = header(boot, &self.path, &self.names, records.len()).unwrap();
+        let mut bytes = header(boot, &self.path, None, &self.names, records.len()).unwrap();
         records.iter().for_each(|record| bytes.extend(record));
         bytes
     }

@@ -27,6 +27,8 @@ pub(crate) struct Remains {
     pub(crate) names: Names,
     /// Where its files were to appear. To be compared, not to be used.
     pub(crate) path: PathBuf,
+    /// Where its memory is, if that outlives the process. To be compared, not to be used.
+    pub(crate) memory: Option<PathBuf>,
     /// One for each worker, in order; none where the record is damaged.
     pub(crate) records: Vec<Option<Record>>,
 }
@@ -99,15 +101,20 @@ fn read_header(header: &[u8]) -> Option<Remains> {
         return None;
     }
     let workers = u32(&body[12..16]) as usize;
-    let lengths =
-        [u32(&body[44..48]) as usize, u16(&body[48..50]).into(), u16(&body[50..52]).into()];
+    let lengths = [
+        u32(&body[44..48]) as usize,
+        u16(&body[48..50]).into(),
+        u16(&body[50..52]).into(),
+        u16(&body[52..54]).into(),
+    ];
     let mut texts = &body[TEXTS_AT..];
     let mut text = |len: usize| {
         let (text, rest) = texts.split_at_checked(len)?;
         texts = rest;
         Some(OsString::from_vec(text.to_vec()))
     };
-    let [path, prefix, extension] = [text(lengths[0])?, text(lengths[1])?, text(lengths[2])?];
+    let [path, prefix, extension, memory] =
+        [text(lengths[0])?, text(lengths[1])?, text(lengths[2])?, text(lengths[3])?];
     let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
     if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) {
         return None;
@@ -118,6 +125,7 @@ fn read_header(header: &[u8]) -> Option<Remains> {
         boot_id: Some(boot_id).filter(|id| *id != [0; 16]),
         names: Names { prefix, extension, instance, pid },
         path: path.into(),
+        memory: Some(PathBuf::from(memory)).filter(|dir| !dir.as_os_str().is_empty()),
         records: Vec::new(),
     })
 }

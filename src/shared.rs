@@ -63,7 +63,11 @@ impl Shared {
         workers: usize,
         barrier: Barrier,
     ) -> io::Result<Self> {
-        let arena = Arena::new(chunks, size)?;
+        Self::with(Arena::new(chunks, size)?, workers, barrier)
+    }
+
+    /// With this memory, none of which is in use.
+    pub(crate) fn with(arena: Arena, workers: usize, barrier: Barrier) -> io::Result<Self> {
         let desk = |_| Desk {
             inbox: Inbox::new(&arena),
             bell: Bell::new(),
@@ -77,7 +81,7 @@ impl Shared {
             pool: Pool::new(),
             slots: Arc::new(Slots::new(barrier)?),
             starving: CachePadded::new(AtomicU32::new(0)),
-            share: (chunks / workers as u32).max(1),
+            share: (arena.none() / workers as u32).max(1),
             resident: AtomicU32::new(0),
             guarded: AtomicU32::new(0),
             arena,

@@ -230,12 +230,7 @@ impl Slot {
     ///
     /// # Safety
     /// There is room for it, which is the caller's alone.
-    pub(crate) unsafe fn make(
-        place: *mut Slot,
-        barrier: Barrier,
-        number: u64,
-        next: *const Slot,
-    ) {
+    pub(crate) unsafe fn make(place: *mut Slot, barrier: Barrier, number: u64, next: *const Slot) {
         let open = if barrier.is_fence() { gate::FENCED } else { gate::OPEN };
         let slot = Slot {
             busy: AtomicU32::new(busy::REST),

@@ -7,7 +7,8 @@
 //! header, once    0  magic "BUFWRST\0"        8  version u32 = 1      12  workers u32
 //!                16  boot id [16], 0 = unknown                        32  instance u64
 //!                40  pid u32    44  path length u32    48  prefix length u16
-//!                50  extension length u16    56  canonical path, prefix, extension
+//!                50  extension length u16    52  length u16 of the directory of the memory
+//!                56  canonical path, prefix, extension; directory of the memory, if that outlives the process
 //!              8184  checksum of all before
 //! worker w at 8192 + 64 w
 //!                 0  generation u64, goes up by one at every change; 0 = never used, all zero
@@ -47,6 +48,8 @@ pub(crate) struct StateFile {
     path: PathBuf,
     /// What its header says: where files become visible, and their names.
     visible: PathBuf,
+    /// Where the memory is, if it outlives the process.
+    memory: Option<PathBuf>,
     names: Names,
     workers: usize,
     /// Held during I/O, so workers only try to get it.
@@ -66,14 +69,16 @@ impl StateFile {
         fs: &dyn Fs,
         dir: &Path,
         path: &Path,
+        memory: Option<&Path>,
         names: &Names,
         workers: usize,
     ) -> Result<Self, Error> {
         let state = dir.join(names.state());
-        let current = Current::create(fs, &state, path, names, workers)?;
+        let current = Current::create(fs, &state, path, memory, names, workers)?;
         Ok(StateFile {
             path: state,
             visible: path.to_owned(),
+            memory: memory.map(Path::to_owned),
             names: names.clone(),
             workers,
             current: Mutex::new(current),
@@ -108,10 +113,12 @@ impl Current {
         fs: &dyn Fs,
         state: &Path,
         path: &Path,
+        memory: Option<&Path>,
         names: &Names,
         workers: usize,
     ) -> Result<Self, Error> {
-        let mut bytes = header(fs.boot_id().unwrap_or_default(), path, names, workers)
+        let boot_id = fs.boot_id().unwrap_or_default();
+        let mut bytes = header(boot_id, path, memory, names, workers)
             .ok_or_else(|| Error::io("describe", path, io::ErrorKind::InvalidFilename.into()))?;
         bytes.resize(HEADER_BYTES + workers * RECORD_BYTES, 0);
 
@@ -188,8 +195,9 @@ impl WorkerState {
         let Some(mut current) = try_lock(&shared.current) else { return };
         // Another one's file under this name is left alone: it is not ours to remove.
         if let Ok(None) = fs.facts(&shared.path) {
-            let StateFile { path, visible, names, workers, .. } = &*shared;
-            let Ok(made) = Current::create(fs, path, visible, names, *workers) else { return };
+            let StateFile { path, visible, memory, names, workers, .. } = &*shared;
+            let made = Current::create(fs, path, visible, memory.as_deref(), names, *workers);
+            let Ok(made) = made else { return };
             *current = made;
             // Nobody else changes it: the lock is held.
             shared.version.store(shared.version.load(Acquire) + 1, Release);
@@ -212,12 +220,14 @@ impl WorkerState {
 pub(crate) fn header(
     boot_id: [u8; 16],
     path: &Path,
+    memory: Option<&Path>,
     names: &Names,
     workers: usize,
 ) -> Option<Vec<u8>> {
-    let [path, prefix, extension] =
-        [path.as_os_str(), &names.prefix, &names.extension].map(OsStrExt::as_bytes);
-    let fields: [&[u8]; 13] = [
+    let memory = memory.map_or_else(Default::default, Path::as_os_str);
+    let [path, prefix, extension, memory] =
+        [path.as_os_str(), &names.prefix, &names.extension, memory].map(OsStrExt::as_bytes);
+    let fields: [&[u8]; 15] = [
         &MAGIC,
         &VERSION.to_le_bytes(),
         &u32::try_from(workers).ok()?.to_le_bytes(),
@@ -227,13 +237,16 @@ pub(crate) fn header(
         &u32::try_from(path.len()).ok()?.to_le_bytes(),
         &u16::try_from(prefix.len()).ok()?.to_le_bytes(),
         &u16::try_from(extension.len()).ok()?.to_le_bytes(),
-        &[0; 4],
+        &u16::try_from(memory.len()).ok()?.to_le_bytes(),
+        &[0; 2],
         path,
         prefix,
         extension,
+        memory,
     ];
     let mut bytes = fields.concat();
-    debug_assert_eq!(bytes.len(), TEXTS_AT + path.len() + prefix.len() + extension.len());
+    let texts = path.len() + prefix.len() + extension.len() + memory.len();
+    debug_assert_eq!(bytes.len(), TEXTS_AT + texts);
     if bytes.len() > HEADER_BYTES - CHECKSUM_BYTES {
         return None;
     }
@@ -282,7 +295,7 @@ mod tests {
     }
 
     fn create(fs: &Faulty, dir: &TestDir) -> Result<Arc<StateFile>, Error> {
-        let state = StateFile::create(fs, dir.path(), Path::new("/var/log"), &names(), 3);
+        let state = StateFile::create(fs, dir.path(), Path::new("/var/log"), None, &names(), 3);
         state.map(Arc::new)
     }
 
@@ -297,7 +310,7 @@ mod tests {
     #[test]
     fn the_layout_is_this_byte_for_byte() {
         let boot: [u8; 16] = std::array::from_fn(|i| i as u8 + 0x80);
-        let header = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
+        let header = header(boot, Path::new("/var/log"), None, &names(), 3).unwrap();
         let expected: [&[u8]; 8] = [
             b"BUFWRST\0\x01\0\0\0\x03\0\0\0",
             &boot,
@@ -332,7 +345,7 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
         let before = read(&path).unwrap();
         let boot = fs.boot_id().unwrap_or_default();
-        let mut expected = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
+        let mut expected = header(boot, Path::new("/var/log"), None, &names(), 3).unwrap();
         expected.resize(8192 + 3 * 64, 0);
         assert!(before == expected);
 
@@ -395,7 +408,7 @@ mod tests {
         }
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let long = PathBuf::from("/".repeat(HEADER_BYTES));
-        assert!(StateFile::create(&fs, dir.path(), &long, &names(), 1).is_err());
+        assert!(StateFile::create(&fs, dir.path(), &long, None, &names(), 1).is_err());
         create(&fs, &dir).unwrap();
         assert_eq!(create(&fs, &dir).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
     }

@@ -151,9 +151,9 @@ pub(crate) struct Vault {
 impl Vault {
     /// Allocates it in `dir`, without a name.
     pub(crate) fn create(dir: &Path, layout: Layout, names: &Names) -> Result<Self, Error> {
-        let len = layout
-            .bytes()
-            .ok_or_else(|| Error::io("map memory in", dir, std::io::ErrorKind::OutOfMemory.into()))?;
+        let len = layout.bytes().ok_or_else(|| {
+            Error::io("map memory in", dir, std::io::ErrorKind::OutOfMemory.into())
+        })?;
         let mut memory = MemoryFile::create(dir, len)?;
         let header = layout.header(names);
         // SAFETY: within the mapping, which nobody else knows yet.
