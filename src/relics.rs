@@ -1,0 +1,242 @@
+//! The memory of a dead instance, read as if an enemy had written it. The layout stands in `vault.rs` and in
+//! `docs/durability.md`.
+//!
+//! Guarantees: never panics, maps nothing, reads nothing beyond the file; what it returns is in range: chunks,
+//! lengths, the way through a chain. Refuses a header that is not whole, of another version, of another
+//! instance, or that does not fit the file. Changes nothing.
+
+use std::io;
+
+use crate::arena::{ChunkId, Header};
+use crate::fs::FsFile;
+use crate::name::{Names, Stamp, TempId};
+use crate::remains::{Record, Unreadable};
+use crate::state::fnv1a;
+use crate::stats::Count;
+use crate::vault::{
+    ENTRY_BYTES, HEADER_BYTES, LIST_AT, LIST_MAX, Layout, MAGIC, NOTE_BYTES, Note, ORDER, VERSION,
+    WORKER_BYTES, Word, Work,
+};
+
+const CHUNKS_MAX: u32 = (1 << 20) + 256;
+const SIZE_MAX: u64 = 1 << 30;
+const WORKERS_MAX: u32 = 256;
+
+/// What is left of a writer's memory.
+#[derive(Debug)]
+pub(crate) struct Relics {
+    pub(crate) layout: Layout,
+    /// The writer was closed: nothing in here is of use.
+    pub(crate) is_closed: bool,
+    /// The temp file in which a recovery has put all that was left in chunks.
+    pub(crate) rescued: Option<Stamp>,
+    /// What the workers' temp files hold.
+    pub(crate) records: Vec<Record>,
+    pub(crate) lost: Count,
+    /// What is in chunks and in no file, in the order in which producers wrote it.
+    pub(crate) runs: Vec<Run>,
+    /// Chunks whose words make no sense.
+    pub(crate) damaged: u64,
+}
+
+/// Bytes of one chunk that follow those of the run before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) chunk: ChunkId,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+/// What stands beside a chunk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Chunk {
+    committed: usize,
+    link: u32,
+    chain: u32,
+    producer: u64,
+    lease: u64,
+    filed: u64,
+    is_part: bool,
+}
+
+/// Takes a memory apart that should be of this instance.
+pub(crate) fn read(
+    file: &mut dyn FsFile,
+    names: &Names,
+) -> io::Result<Result<Relics, Unreadable>> {
+    let len = file.facts()?.len;
+    let Some(header) = part(file, 0, HEADER_BYTES)? else { return Ok(Err(Unreadable::Short)) };
+    let layout = match layout(&header, len, names) {
+        Ok(layout) => layout,
+        Err(why) => return Ok(Err(why)),
+    };
+    let all = part(file, 0, layout.arena_at())?;
+    let headers = part(file, layout.arena_at(), layout.chunks as usize * size_of::<Header>())?;
+    let (Some(all), Some(headers)) = (all, headers) else { return Ok(Err(Unreadable::Short)) };
+    Ok(Ok(relics(layout, &all, &headers)))
+}
+
+/// So many bytes from here on; none if the file ends before.
+fn part(file: &mut dyn FsFile, at: usize, len: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; len];
+    Ok(read_all(file, at as u64, &mut bytes)?.then_some(bytes))
+}
+
+/// Whether all of it was there.
+pub(crate) fn read_all(file: &mut dyn FsFile, at: u64, bytes: &mut [u8]) -> io::Result<bool> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], at + done as u64) {
+            Ok(0) => return Ok(false),
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> {
+    let (body, sum) = header.split_at(HEADER_BYTES - 8);
+    let version = u32_at(header, 8);
+    if !body.starts_with(&MAGIC) || u32_at(header, 12) != ORDER {
+        return Err(Unreadable::Damaged);
+    }
+    if version != VERSION {
+        return Err(Unreadable::Version(version));
+    }
+    let (chunks, workers, size) = (u32_at(header, 16), u32_at(header, 20), u64_at(header, 24));
+    let is_its = u64_at(header, 40) == names.instance && u32_at(header, 48) == names.pid;
+    let in_range = (1..=CHUNKS_MAX).contains(&chunks)
+        && (1..=WORKERS_MAX).contains(&workers)
+        && (1..=SIZE_MAX).contains(&size);
+    if u64_at(sum, 0) != fnv1a(body) || !is_its || !in_range {
+        return Err(Unreadable::Damaged);
+    }
+    let layout = Layout { chunks, size: size as usize, workers: workers as usize };
+    let bytes = layout.bytes().map(|bytes| bytes as u64);
+    if bytes == Some(len) { Ok(layout) } else { Err(Unreadable::Damaged) }
+}
+
+/// `all` is what lies before the arena, `headers` are the arena's.
+fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
+    let chunk = |chunk: ChunkId| {
+        let header = &headers[chunk as usize * size_of::<Header>()..];
+        let note = |note| u64_at(all, layout.note_at(chunk, note));
+        Chunk {
+            committed: u64_at(header, Header::COMMIT_AT) as u32 as usize,
+            link: u32_at(header, Header::LINK_AT),
+            chain: u32_at(header, Header::CHAIN_AT),
+            producer: note(Note::Producer),
+            lease: note(Note::Lease),
+            filed: note(Note::Filed),
+            is_part: note(Note::Part) != 0,
+        }
+    };
+    let mut chunks: Vec<Chunk> = (0..layout.chunks).map(chunk).collect();
+    let mut relics = Relics {
+        layout,
+        is_closed: u64_at(all, layout.word_at(Word::Closed)) != 0,
+        rescued: Some(u64_at(all, layout.word_at(Word::Rescued))).filter(|at| *at != 0).map(Stamp),
+        records: Vec::new(),
+        lost: Count::ZERO,
+        runs: Vec::new(),
+        damaged: 0,
+    };
+    for worker in 0..layout.workers {
+        let work = |work| u64_at(all, layout.work_at(worker, work));
+        relics.lost += Count::new(work(Work::LostRecords), work(Work::LostBytes));
+        let mut good = work(Work::Good);
+        let listed = work(Work::Listed);
+        if listed != 0 {
+            // The worker died in the middle of this step: it holds as a whole.
+            good = work(Work::NextGood);
+            relics.damaged += u64::from(listed > LIST_MAX as u64);
+            for entry in 0..LIST_MAX.min(listed as usize) {
+                let at = layout.entry_at(worker, entry);
+                match chunks.get_mut(u64_at(all, at) as usize) {
+                    Some(chunk) => chunk.filed = u64_at(all, at + 8),
+                    None => relics.damaged += 1,
+                }
+            }
+        }
+        let stamp = work(Work::Stamp);
+        let temp =
+            (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: work(Work::Seq) });
+        if relics.is_closed {
+            good = 0;
+        }
+        relics.records.push(Record { temp, good, synced: good });
+    }
+    if !relics.is_closed {
+        relics.find_runs(&chunks);
+    }
+    relics
+}
+
+impl Relics {
+    fn find_runs(&mut self, chunks: &[Chunk]) {
+        let mut order: Vec<ChunkId> = (0..self.layout.chunks)
+            .filter(|&chunk| !chunks[chunk as usize].is_part && chunks[chunk as usize].committed > 0)
+            .collect();
+        order.sort_by_key(|&chunk| {
+            let Chunk { producer, lease, .. } = chunks[chunk as usize];
+            (producer, lease)
+        });
+        for head in order {
+            let before = self.runs.len();
+            if !self.find_run(chunks, head) {
+                self.runs.truncate(before);
+                self.damaged += 1;
+            }
+        }
+    }
+
+    /// What of a chunk, or of a chain that begins there, is in no file. `false` if it makes no sense.
+    fn find_run(&mut self, chunks: &[Chunk], head: ChunkId) -> bool {
+        let size = self.layout.size;
+        let Chunk { committed, filed, chain, .. } = chunks[head as usize];
+        if committed > size {
+            return false;
+        }
+        let Some(mut next) = chain.checked_sub(1) else {
+            let from = filed.min(committed as u64) as usize;
+            if from < committed {
+                self.runs.push(Run { chunk: head, from, to: committed });
+            }
+            return filed <= committed as u64;
+        };
+        if filed != 0 {
+            return true;
+        }
+        self.runs.push(Run { chunk: head, from: 0, to: committed });
+        // A chain has each chunk at most once, so this ends.
+        for _ in 0..chunks.len() {
+            let Some(part) = chunks.get(next as usize) else { return false };
+            if !part.is_part || part.committed == 0 || part.committed > size {
+                return false;
+            }
+            self.runs.push(Run { chunk: next, from: 0, to: part.committed });
+            next = part.link.wrapping_add(next).wrapping_add(1);
+            if next == self.layout.chunks {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Of this machine: the memory does not outlive its boot.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_ne_bytes(number)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_ne_bytes(number)
+}
+
+const _: () = assert!(LIST_AT + LIST_MAX * ENTRY_BYTES <= WORKER_BYTES && NOTE_BYTES == 32);
