@@ -11,14 +11,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What users see.
     (
         "lib",
-        &["config", "error", "fs", "producer", "real_fs", "record", "report", "stats", "writer"],
+        &[
+            "config", "error", "fs", "producer", "real_fs", "record", "recover", "recovery",
+            "report", "stats", "writer",
+        ],
     ),
     ("io", &["producer", "record", "writer"]),
     (
         "writer",
         &[
-            "append", "config", "error", "handle", "producer", "record", "registry", "report",
-            "stats", "submit", "sync",
+            "append", "config", "error", "handle", "producer", "record", "recovery", "registry",
+            "report", "stats", "submit", "sync",
         ],
     ),
     ("producer", &["append", "error", "handle", "record", "slot", "submit", "sync"]),
@@ -27,10 +30,31 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "handle",
         &[
-            "config", "control", "error", "ledger", "name", "output", "publish", "report",
-            "shared", "slot", "staging", "state", "stats", "sync", "worker",
+            "background",
+            "config",
+            "control",
+            "error",
+            "ledger",
+            "name",
+            "output",
+            "publish",
+            "recovery",
+            "report",
+            "shared",
+            "slot",
+            "staging",
+            "state",
+            "stats",
+            "sync",
+            "worker",
         ],
     ),
+    // Left-overs of instances that died.
+    ("background", &["control", "error", "fs", "name", "recover", "recovery", "sync"]),
+    ("recover", &["error", "fs", "judge", "name", "publish", "real_fs", "recovery", "remains"]),
+    ("judge", &["fs", "name", "recovery", "remains"]),
+    ("remains", &["fs", "name", "state"]),
+    ("recovery", &["error"]),
     // The memory: a record on its way to a worker.
     ("submit", &["append", "control", "error", "message", "record", "shared", "slot"]),
     ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot"]),
@@ -62,7 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("direct", &["fs", "staging"]),
     ("staging", &[]),
     ("publish", &["error", "fs", "name"]),
-    ("state", &["error", "fs", "name"]),
+    ("state", &["error", "fs", "name", "sync"]),
     ("name", &["error", "sync"]),
     ("real_fs", &["fs"]),
     ("fs", &[]),
