@@ -15,6 +15,7 @@ use crate::exit;
 use crate::input::{Input, STDIN};
 use crate::lines::{Line, Lines};
 use crate::monitor::{self, Monitor};
+use crate::recover;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -275,6 +276,10 @@ impl<'a> Run<'a> {
                 removed
             }
         };
+        // The close has waited for it, if there was time. Not an error of this run's.
+        if let Some(recovery) = self.writer.recovery() {
+            recover::tell(&recovery);
+        }
         if removed > 0 {
             // The last word, since the monitor may not have told of the latest ones.
             let temp_dir = self.writer.stats().temp_dir.display().to_string();
