@@ -31,6 +31,8 @@ mod file;
 mod fs;
 #[cfg(not(loom))]
 mod handle;
+#[cfg(all(test, not(loom)))]
+mod hostile_tests;
 mod inbox;
 mod intake;
 #[cfg(not(loom))]
