@@ -41,6 +41,8 @@ mod handle;
 mod health;
 #[cfg(not(loom))]
 mod hold;
+#[cfg(all(test, not(loom)))]
+mod hostile_tests;
 mod inbox;
 mod intake;
 #[cfg(not(loom))]

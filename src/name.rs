@@ -312,6 +312,50 @@ mod tests {
     }
 
     #[test]
+    fn names_of_state_files_are_taken_apart_and_others_are_not() {
+        let affixes: [&[u8]; 6] = [b"", b"a", b"-", b".", b"\xff-", b"000000000000feed-1"];
+        for prefix in affixes {
+            let names = names(prefix, b"");
+            let state = names.state();
+            assert_eq!(parse_state(&state, Some(&names.prefix)), Some(names.clone()));
+            assert_eq!(parse_state(&state, None), Some(names));
+            assert_eq!(parse_state(&state, Some("other".as_ref())), None);
+        }
+        for name in [
+            "",
+            ".state",
+            ".-1.state",
+            ".feed-1.state",
+            ".000000000000FEED-1.state",
+            ".000000000000feed-01.state",
+            ".000000000000feed-+1.state",
+            ".000000000000feed-4294967296.state",
+            ".000000000000feed-.state",
+            "000000000000feed-1.state",
+            ".000000000000feed-1.state.aside",
+            ".+00000000000feed-1.state",
+        ] {
+            assert_eq!(parse_state(name.as_ref(), None), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_extension_of_a_temp_name_is_found() {
+        let affixes: [&[u8]; 6] = [b"", b"log", b".", b"a.b", b"tmp", b"\xff"];
+        for (prefix, extension) in affixes.iter().flat_map(|p| affixes.map(|e| (*p, e))) {
+            let names = names(prefix, extension);
+            let temp = names.temp(STAMP, 3, 42);
+            assert_eq!(temp_extension(&temp, &names.prefix), names.extension);
+            let aside = aside(&temp);
+            assert!(parse(&aside, &names.prefix, &names.extension).is_none_or(|p| !p.temp));
+            assert!(parse_state(&super::aside(&names.state()), None).is_none());
+        }
+        for name in ["", ".", ".tmp", "..tmp", ".short.tmp"] {
+            assert_eq!(temp_extension(name.as_ref(), "".as_ref()), "");
+        }
+    }
+
+    #[test]
     fn parse_refuses_all_but_the_made_name() {
         let good = "20261122T194030.123456789Z-000000000000feed-1-w3-42.log";
         let parsed = |name: &[u8]| parse(OsStr::from_bytes(name), OsStr::new(""), "log".as_ref());

@@ -392,6 +392,54 @@ mod tests {
     }
 
     #[test]
+    fn a_state_file_that_somebody_removed_is_made_anew_and_all_switch_to_it() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = create(&fs, &dir).unwrap();
+        let path = dir.join(names().state());
+        let mut slots = StateFile::slots(&state).unwrap();
+        slots[0].restore(&fs);
+        assert_eq!(fs.calls(Op::Create), 1, "it is there");
+        std::fs::remove_file(&path).unwrap();
+        for op in [Op::Facts, Op::Create, Op::Lock, Op::Write] {
+            fs.plan(op, 1, Fault::Error(Errno::IO));
+            slots[0].restore(&fs);
+            assert!(dir.list().is_empty(), "{op:?}");
+        }
+        slots[0].restore(&fs);
+        slots[1].set(TEMP, 20, 10).unwrap();
+        slots[2].restore(&fs);
+        slots[0].set(TEMP, 30, 0).unwrap();
+        slots[2].set(None, 0, 0).unwrap();
+        let boot = fs.boot_id().unwrap_or_default();
+        let mut expected = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
+        let records = [record(1, TEMP, 30, 0), record(1, TEMP, 20, 10), record(1, None, 0, 0)];
+        records.iter().for_each(|record| expected.extend(record));
+        assert!(read(&path).unwrap() == expected);
+        let other = File::open(&path).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        // What is another's is not replaced.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "another's").unwrap();
+        slots[0].restore(&fs);
+        assert_eq!(read(&path).unwrap(), b"another's");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_hangs_while_it_makes_a_state_file() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = create(&fs, &dir).unwrap();
+        let mut slots = StateFile::slots(&state).unwrap();
+        std::fs::remove_file(dir.join(names().state())).unwrap();
+        let hangs = lock(&state.current);
+        slots[0].restore(&fs);
+        slots[0].set(TEMP, 1, 0).unwrap();
+        assert!(dir.list().is_empty());
+        drop(hangs);
+        slots[0].restore(&fs);
+        assert_eq!(dir.list().len(), 1);
+    }
+
+    #[test]
     fn what_fails_leaves_nothing_behind() {
         for (op, nth, fault, operation) in [
             (Op::Create, 1, Fault::Error(Errno::ROFS), "create"),

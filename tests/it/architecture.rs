@@ -12,8 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
-            "config", "error", "fs", "health", "producer", "real_fs", "record", "report", "stats",
-            "writer",
+            "config", "error", "fs", "health", "producer", "real_fs", "record", "recover",
+            "recovery", "report", "stats", "writer",
         ],
     ),
     ("io", &["producer", "record", "writer"]),
@@ -54,6 +54,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
+    // Left-overs of instances that died.
+    ("background", &["control", "error", "fs", "name", "recover", "recovery", "sync"]),
+    ("recover", &["error", "fs", "judge", "name", "publish", "real_fs", "recovery", "remains"]),
+    ("judge", &["fs", "name", "recovery", "remains"]),
+    ("remains", &["fs", "name", "state"]),
+    ("recovery", &["error"]),
     // The memory: a record on its way to a worker.
     ("submit", &["append", "control", "error", "message", "record", "shared", "slot"]),
     ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot"]),
@@ -94,7 +100,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("direct", &["fs", "staging"]),
     ("staging", &[]),
     ("publish", &["error", "fs", "name"]),
-    ("state", &["error", "fs", "name"]),
+    ("state", &["error", "fs", "name", "sync"]),
     ("name", &["error", "sync"]),
     ("real_fs", &["fork", "fs"]),
     ("fork", &["sync"]),

@@ -33,6 +33,7 @@ mod on_worker;
 mod order;
 mod original;
 mod real_logs;
+mod recovery;
 mod rename;
 mod send;
 mod sync;

@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Write(Write),
+    Recover(crate::recover::Recover),
 }
 
 const WRITE_AFTER: &str = "\
@@ -41,6 +42,9 @@ room again; what was taken into memory before is written all the same.
 Signals: SIGTERM and SIGINT end the reading; what was read, and what a pipe held by then, is \
 published within --deadline, also a last line that had no newline yet. A second one gives up at \
 once. SIGHUP publishes everything now and goes on.
+
+Left-overs: what a program with the same --path, --temp and --prefix left when it was killed is published \
+meanwhile, and told; `bufferedwriter recover --help` says how.
 
 Output: diagnostics, progress (on a terminal only, without colours) and the summary on standard \
 error; with --json the summary on standard output.
@@ -269,8 +273,10 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Write, clap::Error> {
         let fixed = ["bufferedwriter", "write", "--path", "/p"];
-        let Command::Write(write) = Cli::try_parse_from(fixed.iter().chain(args))?.command;
-        Ok(write)
+        match Cli::try_parse_from(fixed.iter().chain(args))?.command {
+            Command::Write(write) => Ok(write),
+            Command::Recover(_) => unreachable!("it says write"),
+        }
     }
 
     /// The options as the library shows them.
@@ -346,7 +352,9 @@ mod tests {
             args.extend([option.into(), odd.clone()]);
         }
         args.push(odd.clone());
-        let Command::Write(write) = Cli::try_parse_from(args).unwrap().command;
+        let Command::Write(write) = Cli::try_parse_from(args).unwrap().command else {
+            unreachable!("it says write")
+        };
         assert_eq!(write.inputs(), [PathBuf::from(&odd)]);
         let expected = Config::default().path(&odd).temp(&odd).prefix(&odd).extension(&odd);
         assert_eq!(shown(&write.config()), shown(&expected.forced(Duration::from_secs(1))));

@@ -15,6 +15,7 @@ use crate::exit;
 use crate::input::{Input, STDIN};
 use crate::lines::{Line, Lines};
 use crate::monitor::{self, Monitor};
+use crate::recover;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -281,6 +282,10 @@ impl<'a> Run<'a> {
         }
         // The last word, since the monitor may not have told of the latest ones.
         let removed = self.summary.lost.temp_file_removed.records;
+        // The close has waited for it, if there was time. Not an error of this run's.
+        if let Some(recovery) = self.writer.recovery() {
+            recover::tell(&recovery);
+        }
         if removed > 0 {
             let temp_dir = self.writer.stats().temp_dir.display().to_string();
             self.io_error(format_args!(

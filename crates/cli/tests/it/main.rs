@@ -8,6 +8,7 @@ mod long_line;
 mod memory;
 mod names;
 mod outputs;
+mod recover;
 mod round_trip;
 mod signals;
 mod usage;
