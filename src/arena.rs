@@ -32,6 +32,13 @@ pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
     (all as u64 <= 1 << 46).then_some(all)
 }
 
+/// Where a byte of a chunk is in a mapping for so many chunks of this size.
+#[inline]
+pub(crate) fn byte_at(chunks: u32, size: usize, chunk: ChunkId, offset: usize) -> usize {
+    let headers = (chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
+    headers + chunk as usize * size.next_multiple_of(LINE) + offset
+}
+
 /// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
 /// the low half: a write needs it as an offset, and adds to both halves with one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -349,8 +356,7 @@ impl Arena {
     #[inline]
     pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
         debug_assert!(chunk <= self.chunks && offset <= self.size);
-        let headers = (self.chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
-        let begin = headers + chunk as usize * self.size.next_multiple_of(LINE) + offset;
+        let begin = byte_at(self.chunks, self.size, chunk, offset);
         // SAFETY: within the mapping, whose length `bytes` computed from the same terms.
         BytePtr(unsafe { self.map.as_ptr().add(begin) })
     }

@@ -20,6 +20,8 @@ pub(crate) struct Task {
     pub(crate) fs: std::sync::Arc<dyn Fs>,
     pub(crate) path: PathBuf,
     pub(crate) temp: PathBuf,
+    /// Where memory may be that outlives its process.
+    pub(crate) memory: Vec<PathBuf>,
     /// Of the writer itself.
     pub(crate) names: Names,
 }
@@ -81,9 +83,10 @@ impl Background {
 
 impl Task {
     fn run(self) -> Recovery {
-        let Task { fs, path, temp, names } = self;
+        let Task { fs, path, temp, memory, names } = self;
         let prefix = Some(&*names.prefix);
-        let search = Search { fs: &*fs, path: &path, temp: &temp, prefix, dry_run: false };
+        let search =
+            Search { fs: &*fs, path: &path, temp: &temp, prefix, memory: &memory, dry_run: false };
         let mut recovery = Recovery::default();
         if let Err(error) = search.run(Some(&names.state()), &mut recovery) {
             recovery.errors.push(error);

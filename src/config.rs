@@ -414,7 +414,7 @@ impl Config {
     /// What it is made of, for chunks and workers.
     pub(crate) fn layout(&self) -> Layout {
         let chunks = u32::try_from(self.chunks()).unwrap_or(u32::MAX);
-        Layout { chunks, size: self.size, workers: self.workers }
+        Layout { chunks, size: self.size, workers: self.workers, mode: self.mode }
     }
 
     /// All chunks of the writer.

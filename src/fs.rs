@@ -18,6 +18,8 @@ pub struct Facts {
     pub allocated: u64,
     /// Number of its owner.
     pub uid: u32,
+    /// Its permissions.
+    pub mode: u32,
     /// Names that it has.
     pub links: u64,
     /// Tells it from all others: file system and inode.

@@ -116,6 +116,7 @@ impl Handle {
             sync: config.sync,
             staging_bytes,
             guard,
+            memory,
         };
         let handle = Handle {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -141,7 +142,7 @@ impl Handle {
         names: &Names,
         path: &Path,
     ) -> Result<Shared, Error> {
-        let Layout { chunks, size, workers } = layout;
+        let Layout { chunks, size, workers, .. } = layout;
         let failed = |e| Error::io("map memory for", path, e);
         let arena = match memory {
             Some(dir) => Arena::in_vault(chunks, size, Vault::create(dir, layout, names)?),
@@ -203,9 +204,11 @@ impl Handle {
 
     /// Left-overs of writers that died are looked for while this one works already.
     fn start_recovery(&self) {
-        let Target { fs, path, temp, names, .. } = &*self.target;
+        let Target { fs, path, temp, names, memory, .. } = &*self.target;
+        let own = memory.iter().cloned();
+        let memory = own.chain([PathBuf::from("/dev/shm")]).collect();
         let (fs, path, temp) = (fs.clone(), path.clone(), temp.clone());
-        Background::start(&self.recovery, Task { fs, path, temp, names: names.clone() });
+        Background::start(&self.recovery, Task { fs, path, temp, memory, names: names.clone() });
     }
 
     /// What became of left-overs; none while that is not known.

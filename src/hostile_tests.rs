@@ -194,7 +194,7 @@ impl Yard {
             fs::write(self.temp.join(self.names.temp(STAMP, worker, seq)), contents).unwrap();
         }
         let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or([9; 16]);
-        let mut bytes = header(boot, &self.path, &self.names, WORKERS).unwrap();
+        let mut bytes = header(boot, &self.path, None, &self.names, WORKERS).unwrap();
         let id = |seq| Some(TempId { stamp: STAMP, seq });
         bytes.extend(record(1, id(1), 8, 4));
         bytes.extend(record(2, id(2), 5, 5));
@@ -206,7 +206,14 @@ impl Yard {
 
         let mut recovery = Recovery::default();
         let (path, temp) = (&*self.path, &*self.temp);
-        let search = Search { fs: &NoSync, path, temp, prefix: Some("p".as_ref()), dry_run: false };
+        let search = Search {
+            fs: &NoSync,
+            path,
+            temp,
+            prefix: Some("p".as_ref()),
+            memory: &[],
+            dry_run: false,
+        };
         search.run(None, &mut recovery).unwrap();
         prop_assert!(recovery.errors.is_empty(), "{recovery:?}");
         prop_assert_eq!(self.canaries(), before);

@@ -82,9 +82,13 @@ mod recovery;
 #[cfg(not(loom))]
 mod registry;
 #[cfg(not(loom))]
+mod relics;
+#[cfg(not(loom))]
 mod remains;
 #[cfg(not(loom))]
 mod report;
+#[cfg(not(loom))]
+mod rescue;
 mod shared;
 #[cfg(all(test, not(loom)))]
 mod sim;
@@ -132,6 +136,7 @@ pub use writer::BufferedWriter;
 pub mod testing {
     pub use crate::fs::{Facts, Fs, FsFile};
     pub use crate::real_fs::RealFs;
+    pub use crate::vault::kill_at_step;
 }
 
 /// Examples of the guide, so that they compile and run.

@@ -130,7 +130,15 @@ impl Node {
     fn facts(&self, node: usize) -> Facts {
         let len = self.bytes.len() as u64;
         let uid = rustix::process::geteuid().as_raw();
-        Facts { is_file: true, len, allocated: len, uid, links: 1, id: (0, node as u64) }
+        Facts {
+            is_file: true,
+            len,
+            allocated: len,
+            uid,
+            mode: 0o600,
+            links: 1,
+            id: (0, node as u64),
+        }
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Target {
     pub(crate) staging_bytes: usize,
     /// None if it is off.
     pub(crate) guard: Option<Guard>,
+    /// Where the memory is, if it outlives the process.
+    pub(crate) memory: Option<PathBuf>,
 }
 
 /// The output of one worker.

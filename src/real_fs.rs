@@ -148,6 +148,7 @@ fn facts(found: &fs::Metadata) -> Facts {
         len: found.len(),
         allocated: found.blocks().saturating_mul(512),
         uid: found.uid(),
+        mode: found.mode() & 0o7777,
         links: found.nlink(),
         id: (found.dev(), found.ino()),
     }

@@ -21,6 +21,7 @@ use crate::publish::{self, Refusal};
 use crate::real_fs::RealFs;
 use crate::recovery::{LeftAlone, LeftReason, Recovery};
 use crate::remains::{self, Record, Remains, Unreadable};
+use crate::rescue::{Found, Memory, Places};
 
 /// What [`recover`] looks for, and where.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub struct RecoverOptions {
     path: PathBuf,
     temp: PathBuf,
     prefix: Option<OsString>,
+    memory: Option<PathBuf>,
     dry_run: bool,
     fs: Arc<dyn Fs>,
 }
@@ -38,12 +40,26 @@ impl RecoverOptions {
     /// whatever their prefix.
     pub fn new(path: impl Into<PathBuf>, temp: impl Into<PathBuf>) -> Self {
         let (path, temp) = (path.into(), temp.into());
-        RecoverOptions { path, temp, prefix: None, dry_run: false, fs: Arc::new(RealFs) }
+        RecoverOptions {
+            path,
+            temp,
+            prefix: None,
+            memory: None,
+            dry_run: false,
+            fs: Arc::new(RealFs),
+        }
     }
 
     /// Only those with this [`prefix`](crate::Config::prefix). Default: all.
     pub fn prefix(mut self, prefix: impl Into<OsString>) -> Self {
         self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Where the memory of writers is that outlives them, if it is not in `/dev/shm`
+    /// ([`CrashProof::Dir`](crate::CrashProof::Dir)).
+    pub fn memory(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.memory = Some(dir.into());
         self
     }
 
@@ -67,6 +83,7 @@ impl std::fmt::Debug for RecoverOptions {
             .field("path", &self.path)
             .field("temp", &self.temp)
             .field("prefix", &self.prefix)
+            .field("memory", &self.memory)
             .field("dry_run", &self.dry_run)
             .finish_non_exhaustive()
     }
@@ -94,14 +111,17 @@ impl std::fmt::Debug for RecoverOptions {
 /// A directory that is missing or can't be read. What fails later is in [`Recovery::errors`], and tried
 /// again by the next recovery.
 pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
-    let RecoverOptions { path, temp, prefix, dry_run, fs } = options;
+    let RecoverOptions { path, temp, prefix, memory, dry_run, fs } = options;
     let open = |dir: &Path| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e));
     let (path, temp) = (open(path)?, open(temp)?);
+    let memory = memory.as_deref().map(open).transpose()?;
+    let memory: Vec<PathBuf> = memory.into_iter().chain([PathBuf::from("/dev/shm")]).collect();
     let search = |temp| Search {
         fs: &**fs,
         path: &path,
         temp,
         prefix: prefix.as_deref(),
+        memory: &memory,
         dry_run: *dry_run,
     };
     let mut recovery = Recovery::default();
@@ -123,6 +143,8 @@ pub(crate) struct Search<'a> {
     pub(crate) temp: &'a Path,
     /// None = any.
     pub(crate) prefix: Option<&'a OsStr>,
+    /// Where memory may be that outlives its process.
+    pub(crate) memory: &'a [PathBuf],
     pub(crate) dry_run: bool,
 }
 
@@ -180,6 +202,8 @@ struct Dead<'a> {
     /// None if the state file is unreadable.
     records: Option<&'a [Option<Record>]>,
     same_boot: bool,
+    /// The memory, if it outlived the process: what it tells is newer than the state file.
+    memory: Option<&'a Memory>,
 }
 
 impl Run<'_> {
@@ -231,13 +255,18 @@ impl Run<'_> {
             return self.leave_alone(state, reason);
         }
         match &remains {
-            Ok(Remains { boot_id, names, records, .. }) => {
+            Ok(Remains { boot_id, names, records, memory, .. }) => {
                 let same_boot = boot_id.is_some() && *boot_id == self.search.fs.boot_id();
-                self.bury(&Dead { state, names, records: Some(records), same_boot })
+                let dead = Dead { state, names, records: Some(records), same_boot, memory: None };
+                match memory {
+                    Some(dir) => self.bury_with_memory(dead, dir),
+                    None => self.bury(&dead),
+                }
             }
             Err(why) => {
                 let is_short = *why == Unreadable::Short;
-                let dead = Dead { state, names: named, records: None, same_boot: false };
+                let dead =
+                    Dead { state, names: named, records: None, same_boot: false, memory: None };
                 self.bury_unknown(&dead, is_short)
             }
         }
@@ -261,6 +290,51 @@ impl Run<'_> {
             self.end(dead)?;
         }
         Ok(())
+    }
+
+    /// An instance whose state file is whole, and whose memory is, or was, in this directory.
+    fn bury_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
+        let Search { fs, path, temp, memory, dry_run, .. } = self.search;
+        if !memory.iter().any(|known| known == dir) {
+            return self.leave_alone(dead.state, LeftReason::OtherMemory);
+        }
+        let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
+            // It is gone with the last boot, or was closed.
+            Found::Nothing => return self.bury(&dead),
+            Found::Alive => {
+                self.recovery.alive += 1;
+                return Ok(());
+            }
+            Found::LeaveAlone(reason) => {
+                return self.leave_alone(&dir.join(dead.names.memory()), reason);
+            }
+            Found::Damaged(path) => {
+                self.set_aside(&path)?;
+                return self.bury(&dead);
+            }
+            Found::Memory(memory) => memory,
+        };
+        let records: Vec<_> = memory.relics.records.iter().copied().map(Some).collect();
+        let known =
+            Dead { records: Some(&records), same_boot: true, memory: Some(&memory), ..dead };
+        if !self.temp_files(&known)? {
+            return Ok(());
+        }
+        self.recovery.lost += memory.relics.lost;
+        if dry_run {
+            if memory.bytes() > 0 {
+                self.recovery.published.push(memory.path().to_owned());
+                self.recovery.bytes += memory.bytes();
+            }
+        } else {
+            let places = Places { fs, temp, path, names: dead.names };
+            if let Some((visible, bytes)) = memory.rescue(places)? {
+                self.recovery.published.push(visible);
+                self.recovery.bytes += bytes;
+            }
+            memory.remove(fs)?;
+        }
+        self.end(&dead)
     }
 
     /// An instance whose state file tells nothing.
@@ -304,6 +378,10 @@ impl Run<'_> {
             let is_its =
                 |parsed: &Parsed| parsed.temp && parsed.instance == *instance && parsed.pid == *pid;
             let Some(parsed) = parsed.filter(is_its) else { continue };
+            if dead.memory.is_some_and(|memory| memory.worker() == parsed.worker) {
+                // Of a recovery, which goes on there.
+                continue;
+            }
             match self.temp_file(dead, &name, &parsed) {
                 Ok(done) => all &= done,
                 Err(error) => {
@@ -346,6 +424,7 @@ impl Run<'_> {
         len: u64,
     ) -> Result<bool, Error> {
         let Search { fs, path, dry_run, .. } = self.search;
+        let in_one_step = dead.memory.is_some();
         let visible = if dry_run {
             temp.to_owned()
         } else {
@@ -363,7 +442,7 @@ impl Run<'_> {
                 self.set_aside(temp)?;
                 return Err(error);
             }
-            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, false)
+            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, in_one_step)
                 .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?
         };
         self.recovery.published.push(visible);

@@ -97,7 +97,8 @@ impl Scene {
 
     fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {
         let prefix = Some(&*self.names.prefix);
-        let search = Search { fs, path: &self.path, temp: &self.temp, prefix, dry_run };
+        let search =
+            Search { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
         let mut recovery = Recovery::default();
         if let Err(error) = search.run(None, &mut recovery) {
             recovery.errors.push(error);
@@ -320,7 +321,7 @@ fn other_versions_paths_and_instances_are_left_alone() {
     let search = |prefix| {
         let (fs, path, temp) = (&RealFs, &*scene.path, &*scene.temp);
         let mut recovery = Recovery::default();
-        let search = Search { fs, path, temp, prefix, dry_run: false };
+        let search = Search { fs, path, temp, prefix, memory: &[], dry_run: false };
         search.run(None, &mut recovery).unwrap();
         recovery
     };
@@ -345,8 +346,14 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
     assert_eq!((recovery.alive, recovery.instances), (1, 0));
     assert_eq!(scene.snapshot(), before);
     drop(alive);
-    let search =
-        Search { fs: &RealFs, path: &scene.path, temp: &scene.temp, prefix: None, dry_run: false };
+    let search = Search {
+        fs: &RealFs,
+        path: &scene.path,
+        temp: &scene.temp,
+        prefix: None,
+        memory: &[],
+        dry_run: false,
+    };
     let mut recovery = Recovery::default();
     search.run(Some(&scene.names.state()), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::stats::Count;
 
 /// What a recovery found of instances that died, and what became of it; in a dry run, what would have
 /// become of it.
@@ -24,6 +25,9 @@ pub struct Recovery {
     /// Files that can't be trusted, under the hidden names that they have now (`.*.aside`; in a dry run:
     /// their old names). Nobody touches them again: look at them, then remove them.
     pub set_aside: Vec<PathBuf>,
+    /// Records that the dead instances had counted as lost, as far as they outlived them
+    /// ([`Config::crash_proof`](crate::Config::crash_proof)).
+    pub lost: Count,
     /// What was left as it is, with the reason.
     pub left_alone: Vec<LeftAlone>,
     /// What failed. The instances that it was for are tried again by the next recovery.
@@ -85,6 +89,9 @@ pub enum LeftReason {
     OtherPath,
     /// The state file says that it is another one's.
     OtherInstance,
+    /// Its memory is in another directory: name that to recover it
+    /// ([`RecoverOptions::memory`](crate::RecoverOptions::memory)).
+    OtherMemory,
 }
 
 impl fmt::Display for LeftReason {
@@ -96,6 +103,7 @@ impl fmt::Display for LeftReason {
                 write!(f, "of version {version}, which is not known here")
             }
             LeftReason::OtherPath => f.write_str("its files belong into another directory"),
+            LeftReason::OtherMemory => f.write_str("its memory is in another directory"),
             LeftReason::OtherInstance => f.write_str("it is the state file of another instance"),
         }
     }

@@ -60,10 +60,7 @@ struct Chunk {
 }
 
 /// Takes a memory apart that should be of this instance.
-pub(crate) fn read(
-    file: &mut dyn FsFile,
-    names: &Names,
-) -> io::Result<Result<Relics, Unreadable>> {
+pub(crate) fn read(file: &mut dyn FsFile, names: &Names) -> io::Result<Result<Relics, Unreadable>> {
     let len = file.facts()?.len;
     let Some(header) = part(file, 0, HEADER_BYTES)? else { return Ok(Err(Unreadable::Short)) };
     let layout = match layout(&header, len, names) {
@@ -109,11 +106,13 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
     let is_its = u64_at(header, 40) == names.instance && u32_at(header, 48) == names.pid;
     let in_range = (1..=CHUNKS_MAX).contains(&chunks)
         && (1..=WORKERS_MAX).contains(&workers)
-        && (1..=SIZE_MAX).contains(&size);
+        && (1..=SIZE_MAX).contains(&size)
+        && u32_at(header, 52) <= 0o777;
     if u64_at(sum, 0) != fnv1a(body) || !is_its || !in_range {
         return Err(Unreadable::Damaged);
     }
-    let layout = Layout { chunks, size: size as usize, workers: workers as usize };
+    let layout =
+        Layout { chunks, size: size as usize, workers: workers as usize, mode: u32_at(header, 52) };
     let bytes = layout.bytes().map(|bytes| bytes as u64);
     if bytes == Some(len) { Ok(layout) } else { Err(Unreadable::Damaged) }
 }
@@ -161,8 +160,7 @@ fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
             }
         }
         let stamp = work(Work::Stamp);
-        let temp =
-            (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: work(Work::Seq) });
+        let temp = (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: work(Work::Seq) });
         if relics.is_closed {
             good = 0;
         }
@@ -177,7 +175,9 @@ fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
 impl Relics {
     fn find_runs(&mut self, chunks: &[Chunk]) {
         let mut order: Vec<ChunkId> = (0..self.layout.chunks)
-            .filter(|&chunk| !chunks[chunk as usize].is_part && chunks[chunk as usize].committed > 0)
+            .filter(|&chunk| {
+                !chunks[chunk as usize].is_part && chunks[chunk as usize].committed > 0
+            })
             .collect();
         order.sort_by_key(|&chunk| {
             let Chunk { producer, lease, .. } = chunks[chunk as usize];

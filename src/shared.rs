@@ -57,6 +57,7 @@ struct Gauges {
 
 impl Shared {
     /// `chunks` and `size` are in the ranges of [`Config`](crate::Config).
+    #[cfg(test)]
     pub(crate) fn new(
         chunks: u32,
         size: usize,

@@ -178,6 +178,7 @@ impl World {
             path: Path::new("/ready"),
             temp: Path::new("/unfinished"),
             prefix: Some("".as_ref()),
+            memory: &[],
             dry_run: false,
         };
         let mut recovery = Recovery::default();

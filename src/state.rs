@@ -411,7 +411,7 @@ mod tests {
         slots[0].set(TEMP, 30, 0).unwrap();
         slots[2].set(None, 0, 0).unwrap();
         let boot = fs.boot_id().unwrap_or_default();
-        let mut expected = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
+        let mut expected = header(boot, Path::new("/var/log"), None, &names(), 3).unwrap();
         let records = [record(1, TEMP, 30, 0), record(1, TEMP, 20, 10), record(1, None, 0, 0)];
         records.iter().for_each(|record| expected.extend(record));
         assert!(read(&path).unwrap() == expected);

@@ -83,6 +83,8 @@ pub(crate) struct Layout {
     pub(crate) chunks: u32,
     pub(crate) size: usize,
     pub(crate) workers: usize,
+    /// Permissions of visible files.
+    pub(crate) mode: u32,
 }
 
 impl Layout {
@@ -113,6 +115,11 @@ impl Layout {
         self.worker_at(self.workers)
     }
 
+    /// Where a byte of a chunk is.
+    pub(crate) fn byte_at(self, chunk: ChunkId, offset: usize) -> usize {
+        self.arena_at() + arena::byte_at(self.chunks, self.size, chunk, offset)
+    }
+
     /// Length of the file; none beyond the address space.
     pub(crate) fn bytes(self) -> Option<usize> {
         self.arena_at().checked_add(arena::bytes(self.chunks as usize, self.size)?)
@@ -120,7 +127,7 @@ impl Layout {
 
     /// What never changes.
     pub(crate) fn header(self, names: &Names) -> Vec<u8> {
-        let fields: [&[u8]; 9] = [
+        let fields: [&[u8]; 10] = [
             &MAGIC,
             &VERSION.to_ne_bytes(),
             &ORDER.to_ne_bytes(),
@@ -130,6 +137,7 @@ impl Layout {
             &(self.bytes().unwrap_or(0) as u64).to_ne_bytes(),
             &names.instance.to_ne_bytes(),
             &names.pid.to_ne_bytes(),
+            &self.mode.to_ne_bytes(),
         ];
         let mut bytes = fields.concat();
         bytes.resize(HEADER_BYTES - 8, 0);
@@ -303,7 +311,7 @@ pub(crate) struct Filed {
 static STEPS_LEFT: AtomicU64 = AtomicU64::new(0);
 
 /// For tests: the process dies, as by `kill -9`, at the so-manyeth point of the protocol from now on.
-pub(crate) fn kill_at_step(step: u64) {
+pub fn kill_at_step(step: u64) {
     STEPS_LEFT.store(step, Release);
 }
 
