@@ -474,11 +474,15 @@ impl FsFile for MemoryFile {
             let (from, to) = (offset as usize, offset as usize + len);
             node.bytes.resize(node.bytes.len().max(to), 0);
             // What is written over with the same bytes, as direct I/O does, is as safe as before.
-            for (i, &byte) in slices.iter().flat_map(|slice| slice.iter()).take(len).enumerate() {
-                if node.bytes[from + i] != byte {
-                    node.synced = node.synced.min(from + i);
-                    node.bytes[from + i] = byte;
+            let mut at = from;
+            for slice in slices {
+                let part = &slice[..slice.len().min(to - at)];
+                let there = &mut node.bytes[at..at + part.len()];
+                if let Some(i) = there.iter().zip(part).position(|(old, new)| old != new) {
+                    node.synced = node.synced.min(at + i);
+                    there.copy_from_slice(part);
                 }
+                at += part.len();
             }
             if self.is_direct && error == Some(Errno::IO) {
                 // The block that could not be written holds nothing any more.
