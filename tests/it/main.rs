@@ -31,6 +31,7 @@ mod original;
 mod real_logs;
 mod rename;
 mod send;
+mod stuck;
 mod sync;
 mod temp;
 mod threads;
