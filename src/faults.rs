@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::config::{Config, Io, Sync};
 use crate::error::Error;
-use crate::faulty::Op;
+use crate::faulty::{Faulty, Op, TestDir};
 use crate::handle::Handle;
 use crate::memory_fs::{Clock, Fault, MemoryFs, Planned};
 use crate::message::Message;
@@ -391,4 +391,34 @@ fn pairs_of_calls_fail() {
     }
     println!("{cases} pairs, {met} faults met");
     assert!(met > cases, "most second faults were never met");
+}
+
+/// With `Sync::File`: so many chunks are sealed, the worker makes one round, and nobody waits for
+/// memory. How often it synced, and how many chunks are in use.
+fn after_one_round(sync: Sync, chunks: usize) -> (usize, usize) {
+    let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+    // A worker's share is 10 of 40.
+    let config = Config::default().size(SIZE).queue_size(36).workers(4).sync(sync);
+    let config = config.path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
+    let (handle, mut workers) = Handle::assemble(config.fs(Arc::new(fs.clone())), now).unwrap();
+    let slot = handle.shared.slots.acquire();
+    // SAFETY: the slot is ours, and of this writer.
+    let write = || unsafe { submit::write(&handle.shared, &*slot, &[b'x'; SIZE]) }.unwrap();
+    write();
+    // SAFETY: as above.
+    let home = unsafe { (*slot).current().home() };
+    (0..chunks).for_each(|_| write());
+    workers[home].step(|| now).unwrap();
+    assert_eq!(handle.stats().workers[home].temp_file_bytes, (chunks * SIZE) as u64);
+    (fs.calls(Op::Sync), handle.stats().memory_bytes / SIZE - 1)
+}
+
+#[test]
+fn memory_is_free_only_once_it_is_synced_and_a_worker_syncs_before_its_share_is_used_up() {
+    // The file has them, the disk not yet.
+    assert_eq!(after_one_round(Sync::File, 5), (0, 5));
+    assert_eq!(after_one_round(Sync::None, 5), (0, 0));
+    // Nobody asked for memory or for a file: it does it of itself.
+    assert_eq!(after_one_round(Sync::File, 10), (1, 0));
+    assert_eq!(after_one_round(Sync::None, 10), (0, 0));
 }
