@@ -12,6 +12,7 @@ mod close;
 mod config;
 mod crowd;
 mod direct_io;
+mod directories;
 mod disk_full;
 mod dropped;
 mod every_call;
