@@ -32,6 +32,7 @@ mod original;
 mod real_logs;
 mod rename;
 mod send;
+mod shutdown;
 mod stuck;
 mod sync;
 mod temp;
