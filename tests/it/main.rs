@@ -29,6 +29,7 @@ mod names;
 mod on_worker;
 mod order;
 mod original;
+mod processes;
 mod real_logs;
 mod rename;
 mod send;
