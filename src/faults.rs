@@ -373,7 +373,7 @@ fn pairs_of_calls_fail() {
             for second in first + 1..=all {
                 let turn = (first * 31 + second) as usize;
                 // Without the long mode a few of them, all over the life.
-                if !is_long && turn % 23 != 0 {
+                if !is_long && !turn.is_multiple_of(23) {
                     continue;
                 }
                 for i in 0..if is_long { FAULTS.len() } else { 1 } {

@@ -60,7 +60,8 @@ impl Traffic {
 /// Where files appear is gone, or something else, or takes nothing, while the writer runs.
 #[test]
 fn path_is_away_for_a_while() {
-    let refuse: [(&str, fn(&Path)); 3] = [
+    type Refuse = fn(&Path);
+    let refuse: [(&str, Refuse); 3] = [
         ("removed", |path| fs::remove_dir(path).unwrap()),
         ("a file", |path| {
             fs::remove_dir(path).unwrap();
@@ -400,7 +401,7 @@ fn files_of_others_are_not_touched() {
         let fs = TestFs::new(move |_| {
             let nth = count.fetch_add(1, Ordering::SeqCst);
             // Beyond the start, so often that each kind of call meets it.
-            if nth > 40 && nth < 140 && nth % 5 == 0 {
+            if nth > 40 && nth < 140 && nth.is_multiple_of(5) {
                 Answer::Error(Errno::IO)
             } else {
                 Answer::Go
