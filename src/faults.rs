@@ -29,6 +29,8 @@ const SIZE: usize = 64;
 const PRODUCERS: usize = 2;
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
+/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer than the longest pause after an error.
 const HEALED: Duration = Duration::from_secs(3);
 
@@ -286,7 +288,7 @@ impl Life {
             self.handle.begin_close(None);
         }
         self.run(None);
-        let report = self.handle.close(Duration::ZERO).expect("a clean close");
+        let report = self.handle.close(PATIENCE).expect("a clean close");
         assert_eq!((report.accepted, report.unresolved.is_zero()), (report.written, true));
         self.look();
         self.assert_all_visible();
