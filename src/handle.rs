@@ -35,6 +35,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// How much longer than its deadline a close may take, for workers that were given up to clean up.
 const GRACE: Duration = Duration::from_millis(10);
 
+/// The same for the removal of the state file, the last call of all.
+const LAST_GRACE: Duration = Duration::from_millis(250);
+
 thread_local! {
     /// The writer whose worker this thread is; zero for all others.
     static WORKS_FOR: Cell<u64> = const { Cell::new(0) };
@@ -275,7 +278,7 @@ impl Handle {
         }
         // If it is not over by then, the next start goes on with it.
         self.recovery.wait(deadline);
-        self.finish()
+        self.finish(deadline)
     }
 
     /// Refuses further records and tells the workers to finish, unless the deadline passes first.
@@ -347,7 +350,7 @@ impl Handle {
         self.control.is_finished()
     }
 
-    fn finish(&self) -> Result<Report, CloseError> {
+    fn finish(&self, deadline: Option<Instant>) -> Result<Report, CloseError> {
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             // They have ended, or are about to, with nothing in between that could hang.
@@ -355,8 +358,7 @@ impl Handle {
                 // A worker never panics; if it did, the accounts tell what it left.
                 let _ = thread.join();
             }
-            // A state file that stays says that there is nothing to recover.
-            let _ = self.state.remove(&*self.target.fs);
+            self.remove_state(deadline);
         }
         let report = self.report();
         if finished {
@@ -364,6 +366,25 @@ impl Handle {
         } else {
             let reason = Reason::Deadline(self.last_error().or_else(|| self.hung()));
             Err(CloseError { report: Box::new(report), reason })
+        }
+    }
+
+    /// On a thread of its own, since a disk may hang in this call too. A state file that stays says that
+    /// there is nothing to recover.
+    fn remove_state(&self, deadline: Option<Instant>) {
+        let (state, target) = (self.state.clone(), self.target.clone());
+        let (done, is_done) = std::sync::mpsc::channel();
+        let remove = move || {
+            let _ = state.remove(&*target.fs);
+            let _ = done.send(());
+        };
+        // Without a thread it is not tried: there may be no descriptor and no memory for anything.
+        if thread::Builder::new().name("bw-close".into()).spawn(remove).is_ok() {
+            let left = |at: Instant| at.saturating_duration_since(Instant::now()).max(LAST_GRACE);
+            let _ = match deadline {
+                Some(at) => is_done.recv_timeout(left(at)).is_ok(),
+                None => is_done.recv().is_ok(),
+            };
         }
     }
 

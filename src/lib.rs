@@ -26,6 +26,8 @@ mod control;
 mod direct;
 mod error;
 #[cfg(all(test, not(loom)))]
+mod faults;
+#[cfg(all(test, not(loom)))]
 mod faulty;
 #[cfg(not(loom))]
 mod file;
