@@ -112,8 +112,8 @@ struct Yard {
     names: Names,
 }
 
-/// What stands at a path: inode, length, contents.
-type Files = BTreeMap<PathBuf, (u64, Vec<u8>)>;
+/// What stands at a path: inode, and the time of its last change of whatever kind.
+type Files = BTreeMap<PathBuf, (u64, i64, i64)>;
 
 impl Yard {
     fn new() -> Self {
@@ -154,9 +154,7 @@ impl Yard {
                 if found.is_dir() || self.is_of_instance(&name) && dir != self.dir.path() {
                     continue;
                 }
-                let link = fs::read_link(&file).map(|to| to.into_os_string().into_encoded_bytes());
-                let bytes = link.or_else(|_| fs::read(&file)).unwrap();
-                files.insert(file, (found.ino(), bytes));
+                files.insert(file, (found.ino(), found.ctime(), found.ctime_nsec()));
             }
         }
         files

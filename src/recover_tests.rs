@@ -468,6 +468,10 @@ fn everything() -> Scene {
     fs::write(scene.temp.join(broken.state()), vec![7; HEADER_BYTES + RECORD_BYTES]).unwrap();
     fs::write(scene.temp.join(broken.temp(Stamp(STAMP), 0, 0)), "of the broken one").unwrap();
     let begun = Names { instance: 3, ..scene.names.clone() };
+    // It died while it tried its directories; of another user's or a full file nobody knows what it is.
+    fs::write(scene.temp.join(&begun.probes()[0]), "").unwrap();
+    fs::write(scene.path.join(&begun.probes()[1]), "").unwrap();
+    fs::write(scene.path.join(&scene.names.probes()[1]), "not a probe").unwrap();
     fs::write(scene.temp.join(begun.state()), "BUFWRST\0").unwrap();
     scene
 }

@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "control",
             "error",
+            "fs",
             "ledger",
             "name",
             "output",

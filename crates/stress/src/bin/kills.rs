@@ -65,7 +65,7 @@ fn main() {
         expect("remove a directory", fs::remove_dir_all(&root));
     }
     println!(
-        "{} rounds, {} processes of {} threads and {} workers killed, {} of them before they wrote; \
+        "{} rounds, {} processes of {} threads and {} workers killed, {} of them before a first flush; \
          {} records in {} files, {} records were flushed before; recovered {} instances: {} files \
          published, {} bytes cut off; {:.1} s",
         args.rounds,
