@@ -92,7 +92,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("real_fs", &["fs"]),
     ("fs", &[]),
     // What is known everywhere.
-    ("config", &["arena", "error", "fs", "intake", "message", "real_fs", "staging"]),
+    ("config", &["arena", "error", "fs", "intake", "message", "name", "real_fs", "staging"]),
     ("report", &["error", "stats"]),
     ("stats", &["error"]),
     ("error", &[]),
