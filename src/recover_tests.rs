@@ -498,6 +498,8 @@ fn clean() -> BTreeMap<String, String> {
     let scene = everything();
     scene.recover();
     let clean = scene.snapshot();
+    let probes = clean.iter().filter(|(name, _)| name.ends_with(".pb1") || name.ends_with(".pb2"));
+    assert!(probes.map(|(_, contents)| &**contents).eq(["not a probe"]), "{clean:?}");
     assert!(scene.recover().is_empty() && scene.snapshot() == clean);
     clean
 }
