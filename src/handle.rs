@@ -88,17 +88,19 @@ impl Handle {
         let staging_bytes = config.staging_bytes();
         let names = Names::new(&config.prefix, &config.extension)?;
         let fs = config.fs.0;
-        let places = publish::places(&*fs, &config.path, &config.temp, config.create_dirs, &names)?;
+        let wanted = publish::directories(&*fs, &config.path, &config.temp, config.create_dirs)?;
+        let (places, state) = settle(&*fs, wanted, &names, config.workers)?;
+        let unsettle = |_: &Error| drop(state.remove(&*fs));
         if config.sync == Sync::File {
             // Noticed now rather than at the first file.
-            publish::sync_dir(&*fs, &places.path)?;
+            publish::sync_dir(&*fs, &places.path).inspect_err(unsettle)?;
         }
         let shared = Shared::new(chunks, config.size, config.workers, Barrier::detect())
-            .map_err(|e| Error::io("map memory for", &places.path, e))?;
+            .map_err(|e| Error::io("map memory for", &places.path, e))
+            .inspect_err(unsettle)?;
         let shared = Arc::new(shared);
         let limits = Limits { min_free: config.min_free, max_total: config.max_total };
         let guard = Self::guard(limits, &fs, &places, &names, &shared, now);
-        let state = StateFile::create(&*fs, &places.temp, &places.path, &names, config.workers)?;
         let target = Target {
             fs,
             path: places.path,
@@ -483,6 +485,34 @@ impl Handle {
                 return count;
             }
             thread::yield_now();
+        }
+    }
+}
+
+/// Finds out where files are written, and makes the state file there: before the probes, so that a recovery
+/// knows whose they are if the process dies just then.
+fn settle(
+    fs: &dyn Fs,
+    wanted: Places,
+    names: &Names,
+    workers: usize,
+) -> Result<(Places, StateFile), Error> {
+    let create = |places: &Places| {
+        // A probe that is refused says better what is wrong with the directory.
+        StateFile::create(fs, &places.temp, &places.path, names, workers)
+            .or_else(|error| publish::probed(fs, places.clone(), names).and(Err(error)))
+    };
+    let state = create(&wanted)?;
+    let places = publish::probed(fs, wanted.clone(), names);
+    match places {
+        Ok(places) if places == wanted => Ok((places, state)),
+        Ok(places) => {
+            state.remove(fs)?;
+            create(&places).map(|state| (places, state))
+        }
+        Err(error) => {
+            let _ = state.remove(fs);
+            Err(error)
         }
     }
 }

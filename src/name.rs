@@ -29,6 +29,10 @@ use crate::sync::{AtomicU64, Relaxed};
 /// Always 26 bytes: a u64 of nanoseconds ends in the year 2554.
 const STAMP_FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
 
+/// Prefix and extension together. Leaves room in a name of 255 bytes for the stamp, the identity and the
+/// affixes of temp files.
+pub(crate) const AFFIX_BYTES_MAX: usize = 160;
+
 /// A moment of the wall clock, in nanoseconds since the epoch, that no other file of this process
 /// has. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -212,7 +216,7 @@ pub(crate) fn parse_state(name: &OsStr, prefix: Option<&OsStr>) -> Option<Names>
         instance: u64::from_str_radix(number(instance)?, 16).ok()?,
         pid: number(&pid[1..])?.parse().ok()?,
     };
-    let fits = prefix.is_none_or(|prefix| prefix == names.prefix);
+    let fits = prefix.is_none_or(|prefix| prefix == names.prefix) && found.len() <= AFFIX_BYTES_MAX;
     (fits && names.state() == name).then_some(names)
 }
 

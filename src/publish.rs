@@ -80,14 +80,12 @@ pub(crate) struct Places {
     pub(crate) temp: PathBuf,
 }
 
-/// Finds out by a hidden empty file whether files can be created in `temp` and renamed into
-/// `path`. Where `temp` is on another file system, they are written in `path` itself.
-pub(crate) fn places(
+/// The directories that were asked for; nobody knows yet whether they will do.
+pub(crate) fn directories(
     fs: &dyn Fs,
     path: &Path,
     temp: &Path,
     create_dirs: bool,
-    names: &Names,
 ) -> Result<Places, Error> {
     let open = |dir: &Path| {
         if create_dirs {
@@ -95,7 +93,13 @@ pub(crate) fn places(
         }
         fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e))
     };
-    let (path, temp) = (open(path)?, open(temp)?);
+    Ok(Places { path: open(path)?, temp: open(temp)? })
+}
+
+/// Finds out by a hidden empty file whether files can be created in `temp` and renamed into
+/// `path`. Where `temp` is on another file system, they are written in `path` itself.
+pub(crate) fn probed(fs: &dyn Fs, wanted: Places, names: &Names) -> Result<Places, Error> {
+    let Places { path, temp } = wanted;
     let Some(between) = probe(fs, &temp, &path, names)? else {
         return Ok(Places { path, temp });
     };
@@ -142,6 +146,16 @@ mod tests {
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
+
+    fn places(
+        fs: &dyn Fs,
+        path: &Path,
+        temp: &Path,
+        create_dirs: bool,
+        names: &Names,
+    ) -> Result<Places, Error> {
+        probed(fs, directories(fs, path, temp, create_dirs)?, names)
+    }
 
     fn names() -> Names {
         // Not UTF-8.

@@ -15,7 +15,7 @@ use rustix::process::geteuid;
 
 use crate::error::Error;
 use crate::fs::{Facts, Fs, FsFile};
-use crate::judge::{Claim, Verdict, claim, judge};
+use crate::judge::{Claim, Verdict, claim, is_ours, judge};
 use crate::name::{self, Names, Parsed};
 use crate::publish::{self, Refusal};
 use crate::real_fs::RealFs;
@@ -281,12 +281,29 @@ impl Run<'_> {
 
     /// Nothing is left of it but its state file: that goes when all else is on the disk.
     fn end(&mut self, dead: &Dead<'_>) -> Result<(), Error> {
+        self.remove_probes(dead.names)?;
         self.search.sync_dir(self.search.path)?;
         if self.search.temp != self.search.path {
             self.search.sync_dir(self.search.temp)?;
         }
         self.remove(dead.state)?;
         self.recovery.instances += 1;
+        Ok(())
+    }
+
+    /// The empty files by which it tried its directories, if it died just then. They are where the two names
+    /// say, and have both while a rename in two steps is under way.
+    fn remove_probes(&self, names: &Names) -> Result<(), Error> {
+        for (dir, name) in [self.search.temp, self.search.path]
+            .into_iter()
+            .flat_map(|dir| names.probes().map(|name| (dir, name)))
+        {
+            let probe = dir.join(name);
+            let found = self.search.facts(&probe)?;
+            if found.is_some_and(|found| is_ours(&found, self.uid) && found.len == 0) {
+                self.remove(&probe)?;
+            }
+        }
         Ok(())
     }
 

@@ -468,6 +468,14 @@ fn everything() -> Scene {
     fs::write(scene.temp.join(broken.state()), vec![7; HEADER_BYTES + RECORD_BYTES]).unwrap();
     fs::write(scene.temp.join(broken.temp(Stamp(STAMP), 0, 0)), "of the broken one").unwrap();
     let begun = Names { instance: 3, ..scene.names.clone() };
+    // A fourth one died while it tried its directories. A probe that is not empty is none.
+    let probing = Names { instance: 4, ..scene.names.clone() };
+    let mut state = header(Scene::same_boot(), &scene.path, &probing, 1).unwrap();
+    state.extend([0; RECORD_BYTES]);
+    fs::write(scene.temp.join(probing.state()), state).unwrap();
+    fs::write(scene.temp.join(&probing.probes()[0]), "").unwrap();
+    fs::write(scene.path.join(&probing.probes()[1]), "").unwrap();
+    fs::write(scene.path.join(&scene.names.probes()[1]), "not a probe").unwrap();
     fs::write(scene.temp.join(begun.state()), "BUFWRST\0").unwrap();
     scene
 }
@@ -486,7 +494,7 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
         (r.instances, r.alive, published, r.bytes, r.cut_bytes, aside, r.left_alone.len())
     };
     assert_eq!(count(&told), count(&done));
-    assert_eq!(count(&done), (3, 0, 2, 11, 8, 4, 0));
+    assert_eq!(count(&done), (4, 0, 2, 11, 8, 4, 0));
 }
 
 /// What all recoveries of `everything` must come to, in the end.
@@ -494,6 +502,8 @@ fn clean() -> BTreeMap<String, String> {
     let scene = everything();
     scene.recover();
     let clean = scene.snapshot();
+    let probes = clean.iter().filter(|(name, _)| name.ends_with(".pb1") || name.ends_with(".pb2"));
+    assert!(probes.map(|(_, contents)| &**contents).eq(["not a probe"]), "{clean:?}");
     assert!(scene.recover().is_empty() && scene.snapshot() == clean);
     clean
 }
@@ -554,7 +564,7 @@ fn of_two_recoveries_at_once_each_instance_is_one_s() {
                 .map(|thread| thread.join().unwrap())
         });
         assert!(both.iter().all(|recovery| recovery.errors.is_empty()), "{both:?}");
-        assert_eq!(both.iter().map(|recovery| recovery.instances).sum::<u64>(), 3);
+        assert_eq!(both.iter().map(|recovery| recovery.instances).sum::<u64>(), 4);
         assert_eq!(both.iter().map(|recovery| recovery.published.len()).sum::<usize>(), 2);
         assert_eq!(scene.snapshot(), clean());
     }

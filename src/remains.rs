@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::fs::FsFile;
-use crate::name::{Names, Stamp, TempId};
+use crate::name::{AFFIX_BYTES_MAX, Names, Stamp, TempId};
 use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, MAGIC, RECORD_BYTES, TEXTS_AT, VERSION, fnv1a};
 
 const WORKERS_MAX: usize = 256;
@@ -109,7 +109,9 @@ fn read_header(header: &[u8]) -> Option<Remains> {
     };
     let [path, prefix, extension] = [text(lengths[0])?, text(lengths[1])?, text(lengths[2])?];
     let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
-    if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) {
+    let fits = prefix.len() + extension.len() <= AFFIX_BYTES_MAX;
+    if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) || !fits
+    {
         return None;
     }
     let boot_id: [u8; 16] = body[16..32].try_into().ok()?;

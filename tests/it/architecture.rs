@@ -106,7 +106,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fork", &["sync"]),
     ("fs", &[]),
     // What is known everywhere.
-    ("config", &["arena", "error", "fs", "health", "intake", "message", "real_fs", "staging"]),
+    (
+        "config",
+        &["arena", "error", "fs", "health", "intake", "message", "name", "real_fs", "staging"],
+    ),
     ("report", &["error", "stats"]),
     ("health", &["error", "stats"]),
     ("stats", &["error"]),
