@@ -215,12 +215,8 @@ impl World {
             })?;
         }
         let left = self.fs.contents("/unfinished");
-        let left: Vec<_> = left
-            .keys()
-            .filter(|name| {
-                ![".aside", ".pb1", ".pb2"].iter().any(|e| name.to_str().unwrap().ends_with(e))
-            })
-            .collect();
+        let left: Vec<_> =
+            left.keys().filter(|name| !name.as_encoded_bytes().ends_with(b".aside")).collect();
         ensure(left.is_empty(), || format!("left over after {crash:?}: {left:?}"))
     }
 }
