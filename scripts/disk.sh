@@ -16,11 +16,15 @@ skip() {
   exit 0
 }
 
+# What a script changed beyond that; it may put a function of its own here.
+restore() { :; }
+
 # Thaws, kills what was started here, unmounts, detaches, removes; in that order.
 clean_up() {
   local status=$? at
   trap - EXIT INT TERM
   set +e
+  restore
   for at in "${mounts[@]}"; do fsfreeze -u "$at" 2>/dev/null; done
   for at in "${children[@]}"; do kill -9 "$at" 2>/dev/null; done
   wait 2>/dev/null
