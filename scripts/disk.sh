@@ -93,6 +93,68 @@ new_disk() {
   mount_disk "$dir" "$image" || { why="no loop device, or no $kind in this kernel"; return 1; }
 }
 
+# new_faulty_disk KIND DIR MIB: as new_disk, on a device that does as it is told (see the program `disk`).
+# Sets `loop`, and why it can't be had.
+new_faulty_disk() {
+  local kind=$1 dir=$2 mib=$3
+  [ -c /dev/fuse ] || { why="no FUSE here"; return 1; }
+  mkdir -p "$dir" "$dir.fuse"
+  rm -f "$dir.commands"
+  mkfifo "$dir.commands"
+  # The space is allocated as it is written to.
+  [ "$kind" != xfs ] || [ "$mib" -ge 320 ] || mib=320
+  "$stress/disk" "$dir.fuse" "$mib" <"$dir.commands" >"$dir.answers" 2>&1 &
+  children+=("$!")
+  exec {commands}>"$dir.commands"
+  until_true grep -q . "$dir.answers"
+  grep -q '^ready' "$dir.answers" || { why="no FUSE here: $(cat "$dir.answers")"; return 1; }
+  mounts+=("$dir.fuse")
+  answers=$dir.answers asked=1
+  "mkfs.$kind" -q "$dir.fuse/disk" >/dev/null 2>&1 || { why="mkfs.$kind failed"; return 1; }
+  mount_faulty_disk "$dir" || { why="no loop device, or no $kind in this kernel"; return 1; }
+}
+
+# mount_faulty_disk DIR: attaches its device anew, since that forgets what was cached of it.
+mount_faulty_disk() {
+  local try
+  for try in 1 2 3 4 5; do
+    loop=$(losetup -f --show "$1.fuse/disk" 2>/dev/null) && break
+    [ "$try" -lt 5 ] || return 1
+    sleep 0.2
+  done
+  loops+=("$loop")
+  # So that a write fails as a whole or not at all.
+  echo 512 >"/sys/block/$(basename "$loop")/queue/max_sectors_kb"
+  mount "$loop" "$1" 2>/dev/null || return 1
+  mounts+=("$1")
+}
+
+# unmount_faulty_disk DIR: its file system may have errors to report by then, its device none.
+unmount_faulty_disk() {
+  umount "$1"
+  losetup -d "$loop"
+  unset 'loops[-1]' 'mounts[-1]'
+}
+
+has_answered() { [ "$(wc -l <"$answers")" -ge "$asked" ]; }
+
+# tell_disk COMMAND...: and waits until it is so. Sets `answer`.
+tell_disk() {
+  echo "$*" >&"$commands"
+  asked=$((asked + 1))
+  until_true has_answered
+  answer=$(tail -1 "$answers")
+}
+
+# drop_faulty_disk DIR: all of it.
+drop_faulty_disk() {
+  unmount_faulty_disk "$1"
+  umount "$1.fuse"
+  exec {commands}>&-
+  wait "${children[-1]}" 2>/dev/null || true
+  unset 'mounts[-1]' 'children[-1]'
+}
+
 # drop_disk DIR: unmounts, detaches and removes a disk.
 drop_disk() {
   local device

@@ -47,6 +47,8 @@ pub(crate) struct Weather {
     pub(crate) shorts: AtomicU64,
     pub(crate) slow: AtomicU64,
     pub(crate) hangs: AtomicU64,
+    /// Removals of files that failed.
+    pub(crate) unlinks: AtomicU64,
 }
 
 const STORM: u64 = 1 << 32;
@@ -61,6 +63,7 @@ impl Weather {
             shorts: AtomicU64::new(0),
             slow: AtomicU64::new(0),
             hangs: AtomicU64::new(0),
+            unlinks: AtomicU64::new(0),
         }
     }
 
@@ -133,7 +136,9 @@ impl Fs for Outdoors {
         RealFs.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.pass()?;
+        self.0.pass().inspect_err(|_| {
+            self.0.unlinks.fetch_add(1, Relaxed);
+        })?;
         RealFs.remove(path)
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {

@@ -100,8 +100,10 @@ struct Life {
     told: Vec<Told>,
     producers: u32,
     temp_was_removed: bool,
-    /// Something could not be removed: a file of a probe, or one of a writer that was closed in a hurry.
-    files_may_be_left: bool,
+    /// A writer that was closed in a hurry, maybe in bad weather.
+    was_hurried: bool,
+    /// Removals that had failed before: what could not be removed may stay, empty and under a hidden name.
+    unlinks_before: u64,
 }
 
 impl Life {
@@ -125,7 +127,8 @@ impl Life {
             told: Vec::new(),
             producers: 0,
             temp_was_removed: false,
-            files_may_be_left: false,
+            was_hurried: false,
+            unlinks_before: lane.weather.unlinks.load(Relaxed),
         }
     }
 
@@ -147,7 +150,6 @@ impl Life {
             .fs(fs);
         if random.once_in(4) {
             self.lane.weather.set(Sky::Showers(8));
-            self.files_may_be_left = true;
             match BufferedWriter::new(config.clone()) {
                 Ok(writer) => return writer,
                 Err(error) if error.path().is_none() => fail(&format!("no path in: {error}")),
@@ -261,7 +263,7 @@ impl Life {
         }
         let timeout =
             if patient { BOUND } else { Duration::from_millis(self.random.below(60) as u64) };
-        self.files_may_be_left |= !patient;
+        self.was_hurried |= !patient;
         let began = Instant::now();
         match writer.close(timeout) {
             Ok(report) if report.accepted == report.written + report.lost.total() => {}
@@ -314,9 +316,10 @@ impl Life {
         if !self.temp_was_removed && !stats.lost.temp_file_removed.is_zero() {
             fail(&format!("nobody removed a temp file: {stats:?}"));
         }
-        let clean =
-            stats.lost.shutdown.is_zero() && !self.temp_was_removed && !self.files_may_be_left;
-        if let (true, Some(left)) = (clean, list(&self.temp).first()) {
+        let may_be_left = self.was_hurried
+            || self.temp_was_removed
+            || self.unlinks_before != self.lane.weather.unlinks.load(Relaxed);
+        if let (false, Some(left)) = (may_be_left, list(&self.temp).first()) {
             fail(&format!("left by writer {}: {}", self.number, left.display()));
         }
         let totals = &self.lane.totals;
