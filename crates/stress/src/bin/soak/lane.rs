@@ -75,8 +75,6 @@ pub(crate) fn run(
     let mut random = Random::new(seed);
     lane.weather.seed(random.next());
     let fs = Arc::new(Outdoors(&lane.weather));
-    // Never the last one: ThreadSanitizer can't see what orders the end of an Arc.
-    std::mem::forget(fs.clone());
     let mut number = first;
     while Instant::now() < until {
         let mut life = Life::new(lane, dir.join(format!("writer-{number}")), number, random.next());
