@@ -25,14 +25,16 @@ use crate::slot::{Chunk, Lease, Slot, gate};
 #[inline(always)]
 pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
     slot.enter();
+    // Before the lease: in a forked child the slot is zeroed, and its commit word nowhere.
+    if slot.gate() & gate::STATE != gate::OPEN {
+        return false;
+    }
     // SAFETY: the lease is the owner's, and no other reference to it is alive: those that are made here
     // and in what is called from here do not outlive a write.
     let chunk = unsafe { (*slot.lease.get()).chunk };
     let extent = chunk.extent();
     // An empty record turns into a huge number, so that one comparison keeps it out too.
-    if slot.gate() & gate::STATE == gate::OPEN
-        && record.len().wrapping_sub(1) < chunk.end - extent.len()
-    {
+    if record.len().wrapping_sub(1) < chunk.end - extent.len() {
         // SAFETY: the gate is open while we are busy, so the chunk is ours, and there is room.
         unsafe { append(chunk, extent, record) };
         slot.leave();
@@ -85,6 +87,9 @@ pub(crate) unsafe fn send(
             Err(cause) => Err((cause, message)),
         };
     }
+    if slot.is_wiped() {
+        return Err((WriteError::Forked, message));
+    }
     slot.enter();
     // SAFETY: as in `try_write`.
     let lease = unsafe { &mut *slot.lease.get() };
@@ -120,6 +125,10 @@ pub(crate) unsafe fn write_slow(
     slot: &Slot,
     record: &[u8],
 ) -> Result<(), WriteError> {
+    if slot.is_wiped() {
+        slot.leave();
+        return Err(WriteError::Forked);
+    }
     // SAFETY: as in `try_write`.
     let lease = unsafe { &mut *slot.lease.get() };
     // SAFETY: the caller's promise; busy is set.

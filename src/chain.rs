@@ -37,6 +37,7 @@ impl Chain {
         lease: &mut Lease,
         chunks: u32,
     ) -> Result<Self, WriteError> {
+        lease::pass_guard(shared, slot, lease)?;
         let arena = &shared.arena;
         let Some((head, tail)) = pop(shared, chunks) else {
             // What the leased chunk holds may be what is missing.
@@ -61,6 +62,10 @@ impl Chain {
         let (arena, size) = (&shared.arena, shared.arena.size());
         let chunks = (self.len + bytes).div_ceil(size) as u32;
         if chunks > self.chunks {
+            if shared.is_guarded() {
+                // What is leased besides, its producer's next swap seals.
+                return Err(WriteError::DiskGuard);
+            }
             let (head, tail) = pop(shared, chunks - self.chunks).ok_or(WriteError::Full)?;
             arena.set_next(self.tail, head);
             (self.tail, self.chunks) = (tail, chunks);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::arena::{self, ChunkId, Extent, MESSAGES_MAX};
 use crate::error::Error;
 use crate::fs::Fs;
+use crate::health::{ErrorEvent, OnError};
 use crate::intake::Piece;
 use crate::message::Head;
 use crate::real_fs::RealFs;
@@ -80,6 +81,11 @@ pub struct Config {
     pub(crate) extension: OsString,
     pub(crate) create_dirs: bool,
     pub(crate) drop_timeout: Duration,
+    pub(crate) recover: bool,
+    pub(crate) give_up_after: Duration,
+    pub(crate) on_error: OnError,
+    pub(crate) min_free: u64,
+    pub(crate) max_total: u64,
     pub(crate) fs: FsHandle,
 }
 
@@ -111,6 +117,11 @@ impl Default for Config {
             extension: OsString::from("log"),
             create_dirs: false,
             drop_timeout: Duration::from_secs(5),
+            recover: true,
+            give_up_after: Duration::ZERO,
+            on_error: OnError::default(),
+            min_free: 0,
+            max_total: 0,
             fs: FsHandle(Arc::new(RealFs)),
         }
     }
@@ -190,7 +201,8 @@ impl Config {
     }
 
     /// A file is published when it has this size in bytes; it may exceed it by what was flushed
-    /// at once. Default 64 MiB. 0 = a file for every flushed buffer.
+    /// at once. Default 64 MiB. 0 = a file for every flushed buffer. While it can't be published, it grows
+    /// on, up to four times that, at least 1 MiB; then memory fills.
     pub fn file_size(mut self, bytes: u64) -> Self {
         self.file_size = bytes;
         self
@@ -242,6 +254,80 @@ impl Config {
         self
     }
 
+    /// Whether left-overs of writers that died with this [`path`](Self::path), [`temp`](Self::temp) and
+    /// [`prefix`](Self::prefix) are published, in the background, while this one works already (see
+    /// [`BufferedWriter::recovery`](crate::BufferedWriter::recovery)). Default true. By hand:
+    /// [`recover`](crate::recover()).
+    pub fn recover(mut self, recover: bool) -> Self {
+        self.recover = recover;
+        self
+    }
+
+    /// How long records wait in memory for a disk that fails. Default 0 = as long as it takes; then memory
+    /// fills, and `write` says [`Full`](crate::WriteError::Full).
+    ///
+    /// Once no file of a worker's could take what it holds for so long, although it was tried again and
+    /// again, that is counted as lost ([`Lost::gave_up`](crate::Lost::gave_up)), messages are dropped, and
+    /// the memory serves again. While the trouble lasts, so is what comes later, after each try that fails.
+    /// What is in a temp file, with [`Sync::File`] covered by an fsync, is never given up: it takes no
+    /// memory, and may still become visible. A call that does not return at all is not ended by this:
+    /// its worker holds its share of the memory, as long as it hangs; `close` gives it up at its deadline.
+    pub fn give_up_after(mut self, time: Duration) -> Self {
+        self.give_up_after = time;
+        self
+    }
+
+    /// Who is told when a worker is held up by an error, or loses records. Default: nobody.
+    ///
+    /// Called on the worker's own thread while nothing is held: at once for a new error, then at most once
+    /// a second for each worker while it lasts ([`Trouble::attempts`](crate::Trouble::attempts) tells how
+    /// often it was tried meanwhile); and at once when records are lost. The end of the trouble is not
+    /// told, nor a call that does not return: [`health`](crate::BufferedWriter::health) shows both.
+    ///
+    /// As in the `Drop` of a message, `write` works, `flush` and `close` return an error, and a panic is
+    /// caught. It holds up its worker as long as it takes. A callback that holds a handle of the writer keeps
+    /// it open: it is then closed by [`close`](crate::BufferedWriter::close) only.
+    pub fn on_error(
+        mut self,
+        callback: impl Fn(&ErrorEvent) + Send + std::marker::Sync + 'static,
+    ) -> Self {
+        self.on_error = OnError(Some(Arc::new(callback)));
+        self
+    }
+
+    /// Bytes that the file system of [`path`](Self::path) and [`temp`](Self::temp) must keep free, as far as
+    /// this process may use it (without what is reserved for root). Default 0 = does not matter.
+    ///
+    /// When no more than this is free, records are refused with
+    /// [`WriteError::DiskGuard`](crate::WriteError::DiskGuard), until there is more again. That is looked up
+    /// in [`new`](crate::BufferedWriter::new), then once a second by a worker, while records come in or are
+    /// refused; in between, what this writer writes is taken off. The guard acts on buffers: a record that
+    /// still fits its thread's buffer is accepted, and what was accepted is written, so that the disk may get
+    /// fuller by up to [`memory_bound`](Self::memory_bound). What others write in a second comes on top. An
+    /// error refuses nothing: the last answer holds, and
+    /// [`Stats::disk_guard`](crate::Stats::disk_guard) tells of it.
+    pub fn min_free(mut self, bytes: u64) -> Self {
+        self.min_free = bytes;
+        self
+    }
+
+    /// Bytes that the files with this prefix and extension may take: visible ones in [`path`](Self::path)
+    /// and temp files in [`temp`](Self::temp), of this writer and of all others, in this process and in
+    /// others. Each counts with the blocks that it takes of the file system, at least with its length.
+    /// Default 0 = any number. Nothing is deleted.
+    ///
+    /// When they take this or more, records are refused as with [`min_free`](Self::min_free), until somebody
+    /// takes files away. The files are counted in [`new`](crate::BufferedWriter::new), then once a
+    /// second, but so seldom that it takes at most 2 % of one worker's time: to count 10,000 files takes about
+    /// 35 ms, so that comes once in 2 s; 100,000 files 0.4 s, once in 20 s. The worker that counts writes
+    /// nothing for 5 ms at once, or while a directory is listed (an eighth of that time); names take about
+    /// 150 bytes of memory each meanwhile. Other writers' files are not seen in between, nor that files were
+    /// taken away.
+    pub fn max_total(mut self, bytes: u64) -> Self {
+        self.max_total = bytes;
+        self
+    }
+
     /// Replaces the file system, for tests that make calls fail. Not a stable interface.
     #[doc(hidden)]
     pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
@@ -253,7 +339,8 @@ impl Config {
     /// their headers, and what each worker needs besides, also to write past the page cache. A message
     /// that was handed over counts by its length, in place of a chunk's bytes. Apart: thread stacks,
     /// of which a worker touches a few KiB; about 300 bytes for each thread that is writing at the
-    /// same time; what a message owns beyond its bytes.
+    /// same time; what a message owns beyond its bytes; the names of files while they are listed for
+    /// [`max_total`](Self::max_total).
     pub fn memory_bound(&self) -> usize {
         let chunks = self.chunks();
         arena::bytes(chunks, self.size)

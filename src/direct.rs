@@ -76,6 +76,18 @@ impl Direct {
         }
         bytes == self.written
     }
+
+    /// The good length has moved back by so many bytes, to `good`. `false` if what the last block held
+    /// before is not known any more.
+    pub(crate) fn roll_back(&mut self, bytes: u64, good: u64) -> bool {
+        let len = (self.tail.len() as u64).checked_sub(bytes);
+        if len.is_none() {
+            // What may be spoilt begins beyond the good length.
+            self.is_uncertain = false;
+        }
+        self.tail.truncate(len.unwrap_or(0) as usize);
+        len.is_some() || good.is_multiple_of(self.block as u64)
+    }
 }
 
 /// Writes what is in the staging memory and empties it.
@@ -197,7 +209,7 @@ mod tests {
         written.append(&[5000]).unwrap();
         fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
         written.append(&[6000]).unwrap_err();
-        assert!(written.file.is_uncertain());
+        assert!(!written.file.is_synced());
         let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
         // The first try fails too.
@@ -206,6 +218,48 @@ mod tests {
         written.check();
         written.append(&[7000]).unwrap();
         written.check();
+    }
+
+    /// And then the file system refuses: the cache must not go on behind a block that is spoilt.
+    #[test]
+    fn records_that_a_failed_write_spoilt_are_written_again_before_the_cache_goes_on() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let Some(mut written) = direct(&fs, &dir) else { return };
+        written.append(&[5000]).unwrap();
+        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        written.append(&[6000]).unwrap_err();
+        let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
+        // Twice, so that the first try to mend it fails too.
+        (1..=2).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::NOSPC)));
+        written.append(&[6000]).unwrap_err();
+        written.append(&[6000]).unwrap();
+        fs.plan(Op::Write, 1, Fault::Error(Errno::NOSPC));
+        written.append(&[7000]).unwrap();
+        written.check();
+    }
+
+    #[test]
+    fn a_good_length_that_moves_back_is_gone_on_from() {
+        let dir = TestDir::new();
+        for (before, after, is_direct) in [
+            (5000, 100, true),
+            (5000, 904 + 4096, false),
+            (8192, 30_000, true),
+            (9000, 3288, false),
+        ] {
+            let Some(mut written) = direct(&RealFs, &dir) else { return };
+            written.append(&[before]).unwrap();
+            written.file.sync().unwrap();
+            let expected = written.expected.clone();
+            written.append(&[after]).unwrap();
+            written.file.drop_unsynced();
+            written.expected = expected;
+            assert_eq!(written.file.is_direct(), is_direct, "{before} and {after}");
+            written.append(&[6000]).unwrap();
+            written.append(&[1]).unwrap();
+            written.check();
+        }
     }
 
     #[test]

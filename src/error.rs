@@ -14,7 +14,7 @@ pub struct Error(Arc<Kind>);
 
 enum Kind {
     Option { option: &'static str, value: String, permitted: String },
-    Io { operation: &'static str, path: PathBuf, source: io::Error },
+    Io { operation: &'static str, from: Option<PathBuf>, path: PathBuf, source: io::Error },
 }
 
 impl Error {
@@ -28,7 +28,18 @@ impl Error {
     }
 
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Error(Arc::new(Kind::Io { operation, path: path.to_owned(), source }))
+        Error(Arc::new(Kind::Io { operation, from: None, path: path.to_owned(), source }))
+    }
+
+    /// Of an operation between two paths, of which `to` is the one that counts.
+    pub(crate) fn between(
+        operation: &'static str,
+        from: &Path,
+        to: &Path,
+        source: io::Error,
+    ) -> Self {
+        let (from, path) = (Some(from.to_owned()), to.to_owned());
+        Error(Arc::new(Kind::Io { operation, from, path, source }))
     }
 
     /// The option that was refused, or the operation that failed: `"size"`, `"rename"`, ...
@@ -40,7 +51,7 @@ impl Error {
         }
     }
 
-    /// The path of the failed operation; none for an option.
+    /// The path of the failed operation, of a rename the new one; none for an option.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &*self.0 {
@@ -65,8 +76,12 @@ impl fmt::Display for Error {
             Kind::Option { option, value, permitted } => {
                 write!(f, "option {option} is {value}; permitted: {permitted}")
             }
-            Kind::Io { operation, path, source } => {
-                write!(f, "{operation} {}: {source}", path.display())
+            Kind::Io { operation, from, path, source } => {
+                write!(f, "{operation} ")?;
+                if let Some(from) = from {
+                    write!(f, "{} to ", from.display())?;
+                }
+                write!(f, "{}: {source}", path.display())
             }
         }
     }
@@ -106,7 +121,9 @@ pub enum WriteError {
     Closed,
     /// This is a child that was forked from the writer's process: its workers are the parent's.
     Forked,
-    /// The disk has less room, or the files have more, than [`Config`](crate::Config) permits.
+    /// The disk has less room, or the files take more, than [`Config::min_free`](crate::Config::min_free) or
+    /// [`Config::max_total`](crate::Config::max_total) permits. Later it may be otherwise; nothing waits for
+    /// that, `write_timeout` neither.
     DiskGuard,
     /// The formatter that was given to [`record`](crate::BufferedWriter::record) returned an error.
     Format,
@@ -182,13 +199,16 @@ impl<M> std::error::Error for SendError<M> {}
 pub enum FlushError {
     /// The time was over first; no worker reports an error, the disk is slow.
     TimedOut,
-    /// The time was over, and a worker is held up by this error, which it keeps retrying; or a
-    /// temp file was removed by somebody meanwhile, and its records are counted as lost.
+    /// The time was over, and a worker is held up by this error, which it keeps retrying; or records
+    /// were lost meanwhile: a temp file was removed by somebody, or a worker gave up
+    /// ([`Config::give_up_after`](crate::Config::give_up_after)).
     Io(Error),
     /// The writer is closed.
     Closed,
     /// Called on a thread of the writer's own, by the `Drop` of a message: it would wait for itself.
     OnWorker,
+    /// This is a child that was forked from the writer's process: its workers are the parent's.
+    Forked,
 }
 
 impl fmt::Display for FlushError {
@@ -198,6 +218,7 @@ impl fmt::Display for FlushError {
             FlushError::Io(error) => write!(f, "flush: {error}"),
             FlushError::Closed => f.write_str("flush: the writer is closed"),
             FlushError::OnWorker => f.write_str("flush: called on a worker of the writer"),
+            FlushError::Forked => f.write_str("flush: the writer is that of the parent process"),
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) enum Fault {
     Short(usize),
     /// It is done, and then this error is returned, as when an answer is lost.
     DoneBut(Errno),
-    /// `exists` says no.
+    /// `exists` says no, `facts` nothing.
     Absent,
 }
 
@@ -53,6 +53,8 @@ struct Plan {
     calls: Vec<Op>,
     /// (operation, number of the call counted from 1, fault)
     faults: Vec<(Op, usize, Fault)>,
+    /// From this call on, of whatever operation; only that one, or all.
+    any: Option<(usize, bool, Fault)>,
 }
 
 /// The real file system with planned faults. Clones share the plan.
@@ -66,6 +68,18 @@ impl Faulty {
         self.0.lock().unwrap().faults.push((op, nth, fault));
     }
 
+    /// Plans a fault for the `nth` call from now on, of whatever operation, counted from 1; with `sticky`
+    /// also for all that come after it.
+    pub(crate) fn plan_any(&self, nth: usize, sticky: bool, fault: Fault) {
+        let mut plan = self.0.lock().unwrap();
+        plan.any = Some((plan.calls.len() + nth, sticky, fault));
+    }
+
+    /// The calls so far.
+    pub(crate) fn all_calls(&self) -> Vec<Op> {
+        self.0.lock().unwrap().calls.clone()
+    }
+
     /// How often an operation was called.
     pub(crate) fn calls(&self, op: Op) -> usize {
         self.0.lock().unwrap().calls.iter().filter(|&&o| o == op).count()
@@ -75,6 +89,12 @@ impl Faulty {
         self.0.lock().unwrap().calls.push(op);
         let nth = self.calls(op);
         let plan = self.0.lock().unwrap();
+        let at = plan.calls.len();
+        if let Some((from, sticky, fault)) = plan.any
+            && (at == from || sticky && at > from)
+        {
+            return Some(fault);
+        }
         plan.faults.iter().find(|f| f.0 == op && f.1 == nth).map(|f| f.2)
     }
 
@@ -112,7 +132,11 @@ impl Fs for Faulty {
         self.call(Op::Open, || RealFs.open(path)).map(|file| self.wrap(file))
     }
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-        self.call(Op::Facts, || RealFs.facts(path))
+        match self.fault(Op::Facts) {
+            Some(Fault::Absent) => Ok(None),
+            Some(Fault::Error(errno)) => Err(errno.into()),
+            _ => RealFs.facts(path),
+        }
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
         self.call(Op::List, || RealFs.list(dir))

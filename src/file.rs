@@ -105,9 +105,9 @@ impl TempFile {
             Ok(written) => Some((written, Ok(()))),
             // Whatever else is wrong with the disk, the page cache would only hide it.
             Err(error) if !is_refusal(&error) => Some((0, Err(error))),
-            Err(error) => match self.file.go_buffered() {
+            // The last block first: this write, or one before, may have spoilt it.
+            Err(error) => match self.mend() {
                 Ok(()) => {
-                    self.direct = None;
                     // How much was written is not known.
                     self.end_max = u64::MAX;
                     None
@@ -146,6 +146,18 @@ impl TempFile {
         Ok(())
     }
 
+    /// What no fsync covers does not count any more: it is written over, or cut off.
+    pub(crate) fn drop_unsynced(&mut self) {
+        let dropped = self.count.saturating_sub(self.synced).bytes;
+        self.count = self.synced;
+        let good = self.count.bytes;
+        if self.direct.as_mut().is_some_and(|direct| !direct.roll_back(dropped, good)) {
+            self.direct = None;
+            // An error comes again with the next write.
+            let _ = self.file.go_buffered();
+        }
+    }
+
     /// After a failed fsync: cuts the file to what was synced before. Returns what was cut off, which
     /// the worker still has to write, to another file.
     pub(crate) fn roll_back_to_synced(&mut self) -> Result<Count, Error> {
@@ -165,7 +177,7 @@ impl TempFile {
     }
 
     /// Removes the file, whatever is in it.
-    pub(crate) fn remove(self, fs: &dyn Fs) -> Result<(), Error> {
+    pub(crate) fn remove(&self, fs: &dyn Fs) -> Result<(), Error> {
         fs.remove(&self.path).map_err(|e| Error::io("unlink", &self.path, e))
     }
 
@@ -199,9 +211,11 @@ impl TempFile {
         self.synced
     }
 
-    /// Whether a failed write may have spoilt records that count.
-    pub(crate) fn is_uncertain(&self) -> bool {
-        self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some())
+    /// Whether the last fsync covers the file as it is: all records, nothing behind them, and none that a
+    /// failed write may have spoilt.
+    pub(crate) fn is_synced(&self) -> bool {
+        let is_uncertain = self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some());
+        self.synced == self.count && self.end_max == self.count.bytes && !is_uncertain
     }
 
     /// Writes the records of the last block again, through the page cache, if a failed write past it may have

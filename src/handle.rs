@@ -7,13 +7,19 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::background::{Background, Task};
+use crate::census::Scope;
 use crate::config::{Config, Sync};
 use crate::control::{Control, Phase};
 use crate::error::{Error, FlushError};
+use crate::fs::Fs;
+use crate::guard::{Guard, Limits};
+use crate::health::Health;
 use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
 use crate::output::{Output, Target};
-use crate::publish;
+use crate::publish::{self, Places};
+use crate::recovery::Recovery;
 use crate::report::{CloseError, Reason, Report};
 use crate::shared::Shared;
 use crate::slot::Slot;
@@ -21,7 +27,7 @@ use crate::staging::Staging;
 use crate::state::StateFile;
 use crate::stats::{Count, Refused, Stats};
 use crate::sync::{Arc, AtomicU64, Barrier, Mutex, Relaxed, lock};
-use crate::worker::Worker;
+use crate::worker::{Policy, Worker};
 
 /// Numbers of writers, never used twice, so that nothing cached by a thread fits a later writer.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -48,7 +54,8 @@ pub(crate) struct Handle {
     ledgers: Vec<Arc<Ledger>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     target: Arc<Target>,
-    state: Arc<Mutex<StateFile>>,
+    state: Arc<StateFile>,
+    recovery: Arc<Background>,
     drop_timeout: Duration,
     memory_bound: usize,
     /// Another thread closes, or nobody.
@@ -58,9 +65,13 @@ pub(crate) struct Handle {
 impl Handle {
     /// Checks the options, finds the directories, maps the memory and starts the workers.
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        let recovers = config.recover;
         let (handle, workers) = Self::assemble(config, Instant::now())?;
         // An error from here on drops the handle, which ends the workers that run already.
         handle.start(workers).inspect_err(|_| handle.excuse_missing())?;
+        if recovers {
+            handle.start_recovery();
+        }
         Ok(handle)
     }
 
@@ -68,7 +79,9 @@ impl Handle {
     pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Self, Vec<Worker>), Error> {
         config.check()?;
         let memory_bound = config.memory_bound();
-        let (chunks, age_max) = (config.chunks() as u32, config.age_max());
+        let chunks = config.chunks() as u32;
+        let (age_max, give_up_after) = (config.age_max(), config.give_up_after);
+        let policy = Policy { age_max, give_up_after, on_error: config.on_error.clone() };
         let staging_bytes = config.staging_bytes();
         let names = Names::new(&config.prefix, &config.extension)?;
         let fs = config.fs.0;
@@ -79,6 +92,9 @@ impl Handle {
         }
         let shared = Shared::new(chunks, config.size, config.workers, Barrier::detect())
             .map_err(|e| Error::io("map memory for", &places.path, e))?;
+        let shared = Arc::new(shared);
+        let limits = Limits { min_free: config.min_free, max_total: config.max_total };
+        let guard = Self::guard(limits, &fs, &places, &names, &shared, now);
         let state = StateFile::create(&*fs, &places.temp, &places.path, &names, config.workers)?;
         let target = Target {
             fs,
@@ -89,32 +105,55 @@ impl Handle {
             file_size: config.file_size,
             sync: config.sync,
             staging_bytes,
+            guard,
         };
         let handle = Handle {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            shared: Arc::new(shared),
+            shared,
             control: Arc::new(Control::new(config.workers)),
             ledgers: (0..config.workers).map(|_| Arc::default()).collect(),
             threads: Mutex::new(Vec::with_capacity(config.workers)),
             target: Arc::new(target),
-            state: Arc::new(Mutex::new(state)),
+            state: Arc::new(state),
+            recovery: Arc::default(),
             drop_timeout: config.drop_timeout,
             memory_bound,
             is_handed_on: false,
         };
-        let workers = handle.workers(age_max, now).inspect_err(|_| handle.excuse_missing())?;
+        let workers = handle.workers(&policy, now).inspect_err(|_| handle.excuse_missing())?;
         Ok((handle, workers))
     }
 
-    fn workers(&self, age_max: Option<Duration>, now: Instant) -> Result<Vec<Worker>, Error> {
-        let states = lock(&self.state).slots()?;
+    /// The disk guard. Measures at once: what is full already takes no first buffer.
+    fn guard(
+        limits: Limits,
+        fs: &std::sync::Arc<dyn Fs>,
+        places: &Places,
+        names: &Names,
+        shared: &Arc<Shared>,
+        now: Instant,
+    ) -> Option<Guard> {
+        let scope = Scope {
+            fs: fs.clone(),
+            path: places.path.clone(),
+            temp: places.temp.clone(),
+            prefix: names.prefix.clone(),
+            extension: names.extension.clone(),
+        };
+        let guard = Guard::new(limits, scope, shared.clone(), now)?;
+        while guard.look(|| now) {}
+        Some(guard)
+    }
+
+    fn workers(&self, policy: &Policy, now: Instant) -> Result<Vec<Worker>, Error> {
+        let states = StateFile::slots(&self.state)?;
         let stagings = Staging::for_workers(self.ledgers.len(), self.target.staging_bytes)
             .map_err(|e| Error::io("map memory for", &self.target.path, e))?;
         let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
             let (shared, target) = (self.shared.clone(), self.target.clone());
             let output = Output::new(me, shared.clone(), target, ledger.clone(), state, staging);
             let (control, ledger) = (self.control.clone(), ledger.clone());
-            Worker::new(me, shared, control, ledger, output, age_max, now)
+            Worker::new(me, shared, control, ledger, output, policy.clone(), now)
         };
         Ok(self.ledgers.iter().zip(states).zip(stagings).enumerate().map(worker).collect())
     }
@@ -135,6 +174,18 @@ impl Handle {
         Ok(())
     }
 
+    /// Left-overs of writers that died are looked for while this one works already.
+    fn start_recovery(&self) {
+        let Target { fs, path, temp, names, .. } = &*self.target;
+        let (fs, path, temp) = (fs.clone(), path.clone(), temp.clone());
+        Background::start(&self.recovery, Task { fs, path, temp, names: names.clone() });
+    }
+
+    /// What became of left-overs; none while that is not known.
+    pub(crate) fn recovery(&self) -> Option<Recovery> {
+        if self.is_forked() { None } else { self.recovery.result() }
+    }
+
     /// Workers that could not be started have nothing to finish: the close does not wait for them.
     fn excuse_missing(&self) {
         let started = lock(&self.threads).len();
@@ -144,6 +195,12 @@ impl Handle {
     /// Where files are written.
     pub(crate) fn temp_dir(&self) -> PathBuf {
         self.target.temp.clone()
+    }
+
+    /// Whether this is a child that was forked from the writer's process: it must take no lock, since a
+    /// thread that the child does not have may have held it.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.shared.slots.is_forked()
     }
 
     /// Whether this is a thread of the writer's own, which must not wait for the workers.
@@ -168,6 +225,9 @@ impl Handle {
 
     /// Asks the workers to publish what was accepted before.
     pub(crate) fn ask_flush(&self) -> Result<Flush, FlushError> {
+        if self.is_forked() {
+            return Err(FlushError::Forked);
+        }
         if self.shared.slots.is_closed() {
             return Err(FlushError::Closed);
         }
@@ -199,6 +259,9 @@ impl Handle {
     /// Ends the writer. Each caller waits until its own deadline; the first deadline that passes
     /// ends the wait of all, since nobody wants the writer any more.
     pub(crate) fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
+        if self.is_forked() {
+            return Err(CloseError { report: Box::default(), reason: Reason::Forked });
+        }
         if self.is_own_worker() {
             return Err(CloseError { report: Box::new(self.report()), reason: Reason::OnWorker });
         }
@@ -210,6 +273,8 @@ impl Handle {
             // should not lie about.
             self.control.wait_ended(Instant::now().checked_add(GRACE));
         }
+        // If it is not over by then, the next start goes on with it.
+        self.recovery.wait(deadline);
         self.finish()
     }
 
@@ -261,6 +326,7 @@ impl Handle {
             threads: Mutex::new(std::mem::take(&mut *lock(&self.threads))),
             target: self.target.clone(),
             state: self.state.clone(),
+            recovery: self.recovery.clone(),
             drop_timeout: self.drop_timeout,
             memory_bound: self.memory_bound,
             is_handed_on: true,
@@ -290,7 +356,7 @@ impl Handle {
                 let _ = thread.join();
             }
             // A state file that stays says that there is nothing to recover.
-            let _ = lock(&self.state).remove(&*self.target.fs);
+            let _ = self.state.remove(&*self.target.fs);
         }
         let report = self.report();
         if finished {
@@ -330,13 +396,17 @@ impl Handle {
     /// The accounts. What was written is read first, what was accepted after it, so that nothing
     /// seems to be written before it was accepted.
     pub(crate) fn stats(&self) -> Stats {
+        if self.is_forked() {
+            let (memory_bound_bytes, temp_dir) = (self.memory_bound, self.temp_dir());
+            return Stats { memory_bound_bytes, temp_dir, ..Stats::default() };
+        }
         // If nobody will write what is pending, it is lost, but for what is being renamed.
         let abandoned = self.control.phase() == Phase::Abandoned && !self.control.is_finished();
         let mut totals = Totals::default();
         self.ledgers.iter().for_each(|ledger| ledger.add_to(&mut totals));
-        let workers = self.ledgers.iter().zip(&self.shared.desks);
-        let workers =
-            workers.map(|(ledger, desk)| ledger.worker_stats(desk.held() as usize)).collect();
+        let (now, temp) = (Instant::now(), &self.target.temp);
+        let worker = |(ledger, held): (&Ledger, usize)| ledger.worker_stats(held, now, temp);
+        let workers = self.held().map(worker).collect();
         let free_before = self.chunks_freed();
         let accepted: Count = self.shared.slots.iter().map(|slot| self.accepted(slot)).sum();
         let mut pending = accepted.saturating_sub(totals.written + totals.lost.total());
@@ -359,7 +429,26 @@ impl Handle {
             memory_bound_bytes: self.memory_bound,
             temp_dir: self.temp_dir(),
             workers,
+            disk_guard: self.target.guard.as_ref().map(Guard::stats),
         }
+    }
+
+    /// What holds workers up.
+    pub(crate) fn health(&self) -> Health {
+        if self.is_forked() {
+            return Health::default();
+        }
+        let (now, temp) = (Instant::now(), &self.target.temp);
+        let workers = self.held().enumerate();
+        let trouble =
+            |(me, (ledger, held)): (usize, (&Ledger, usize))| ledger.trouble(me, now, temp, held);
+        Health { troubles: workers.filter_map(trouble).collect() }
+    }
+
+    /// Of each worker, its ledger and the chunks that it holds.
+    fn held(&self) -> impl Iterator<Item = (&Ledger, usize)> {
+        let workers = self.ledgers.iter().zip(&self.shared.desks);
+        workers.map(|(ledger, desk)| (&**ledger, desk.held() as usize))
     }
 
     fn chunks_freed(&self) -> u64 {

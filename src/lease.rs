@@ -2,7 +2,7 @@
 //!
 //! Guarantees: the swap takes no lock, allocates nothing and makes no system call while the home
 //! worker is awake. Nothing here waits. Everything here is the owner's, while busy.
-//! Refuses: a chunk when none is free, everything after `close`.
+//! Refuses: a chunk when none is free or the disk guard forbids it, everything after `close`.
 //!
 //! A swap comes so seldom that its code is far away by then: what the common one runs is inlined into one
 //! piece, and whatever else may happen is a call.
@@ -85,6 +85,7 @@ fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
 /// same: else all chunks could be full in the hands of producers that each wait for another.
 #[inline(always)]
 pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<(), WriteError> {
+    pass_guard(shared, slot, lease)?;
     let before = slot.current();
     // While the pool is empty a producer without a chunk pays two loads.
     if before.phase() == Phase::Idle && shared.pool.is_empty(&shared.arena) {
@@ -97,6 +98,24 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
     seal(shared, slot, lease);
     begin(shared, slot, lease, chunk);
     Ok(())
+}
+
+/// Whether the disk guard has chunks given out: one load. If not, the leased one is sealed, as without a free
+/// chunk, so that what is in it gets to a worker; but nobody is called for memory.
+#[inline(always)]
+pub(crate) fn pass_guard(
+    shared: &Shared,
+    slot: &Slot,
+    lease: &mut Lease,
+) -> Result<(), WriteError> {
+    if shared.is_guarded() { Err(hold_back(shared, slot, lease)) } else { Ok(()) }
+}
+
+#[cold]
+#[inline(never)]
+fn hold_back(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
+    seal(shared, slot, lease);
+    WriteError::DiskGuard
 }
 
 /// Takes a free chunk from the pool, or seals the leased one.

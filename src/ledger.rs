@@ -3,11 +3,17 @@
 //! Guarantees: a file is counted as written or as lost, never both, also when a closer gives the
 //! worker up at the same moment. The lock is never held during I/O, and no caller's write takes it.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::health::Trouble;
 use crate::stats::{Count, Lost, WorkerStats};
 use crate::sync::{Mutex, lock};
+
+/// A call that takes longer than this hangs, as far as anybody can tell.
+const HANG: Duration = Duration::from_secs(1);
 
 /// The accounts of one worker.
 #[derive(Debug, Default)]
@@ -25,9 +31,20 @@ struct Entries {
     /// What the worker has not published is counted as lost; it must publish nothing any more.
     given_up: bool,
     temp_file: Option<PathBuf>,
-    temp_file_bytes: u64,
+    /// The whole records in it.
+    temp_file_count: Count,
     temp_file_is_direct: bool,
-    last_error: Option<Error>,
+    failure: Option<Failure>,
+    /// Since when it works without an answer of the disk.
+    busy: Option<Instant>,
+}
+
+/// What failed last, and has not gone well since.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) since: Instant,
+    pub(crate) attempts: u64,
 }
 
 /// What became of a claimed file.
@@ -83,23 +100,65 @@ impl Ledger {
         lock(&self.0).given_up = true;
     }
 
+    /// Worker: what it held in memory is lost, because of this error. `false` once the closer has given
+    /// it up: then all of it is counted already.
+    pub(crate) fn lose(&self, count: Count, error: &Error) -> bool {
+        let mut entries = lock(&self.0);
+        if entries.given_up {
+            return false;
+        }
+        entries.lost.gave_up += count;
+        entries.last_loss = Some(error.clone());
+        true
+    }
+
     pub(crate) fn set_temp_file(&self, path: Option<PathBuf>) {
         let mut entries = lock(&self.0);
         entries.temp_file = path;
-        (entries.temp_file_bytes, entries.temp_file_is_direct) = (0, false);
+        (entries.temp_file_count, entries.temp_file_is_direct) = (Count::ZERO, false);
     }
 
-    pub(crate) fn set_temp_file_bytes(&self, bytes: u64, is_direct: bool) {
+    pub(crate) fn set_temp_file_count(&self, count: Count, is_direct: bool) {
         let mut entries = lock(&self.0);
-        (entries.temp_file_bytes, entries.temp_file_is_direct) = (bytes, is_direct);
+        (entries.temp_file_count, entries.temp_file_is_direct) = (count, is_direct);
+        if entries.busy.is_some() {
+            // The disk answers, however long all of it may take.
+            entries.busy = Some(Instant::now());
+        }
     }
 
-    pub(crate) fn set_error(&self, error: Option<Error>) {
-        lock(&self.0).last_error = error;
+    /// Worker: begins to work, or is done.
+    pub(crate) fn set_busy(&self, since: Option<Instant>) {
+        lock(&self.0).busy = since;
+    }
+
+    pub(crate) fn set_failure(&self, failure: Option<Failure>) {
+        lock(&self.0).failure = failure;
     }
 
     pub(crate) fn last_error(&self) -> Option<Error> {
-        lock(&self.0).last_error.clone()
+        lock(&self.0).failure.as_ref().map(|failure| failure.error.clone())
+    }
+
+    /// What holds the worker up, if anything; `dir` is where it writes, `held` how many chunks it has.
+    pub(crate) fn trouble(
+        &self,
+        worker: usize,
+        now: Instant,
+        dir: &Path,
+        held: usize,
+    ) -> Option<Trouble> {
+        let entries = lock(&self.0).clone();
+        let Failure { error, since, attempts } = entries.failure(now, dir)?;
+        Some(Trouble {
+            worker,
+            error,
+            since,
+            lasting: now.saturating_duration_since(since),
+            attempts,
+            held_chunks: held,
+            held_in_file: entries.temp_file_count,
+        })
     }
 
     pub(crate) fn last_loss(&self) -> Option<Error> {
@@ -116,14 +175,14 @@ impl Ledger {
         lock(&self.0).temp_file.clone()
     }
 
-    pub(crate) fn worker_stats(&self, backlog_chunks: usize) -> WorkerStats {
+    pub(crate) fn worker_stats(&self, backlog: usize, now: Instant, dir: &Path) -> WorkerStats {
         let entries = lock(&self.0).clone();
         WorkerStats {
-            backlog_chunks,
-            temp_file_bytes: entries.temp_file_bytes,
+            backlog_chunks: backlog,
+            temp_file_bytes: entries.temp_file_count.bytes,
+            last_error: entries.failure(now, dir).map(|failure| failure.error),
             temp_file: entries.temp_file,
             temp_file_is_direct: entries.temp_file_is_direct,
-            last_error: entries.last_error,
         }
     }
 
@@ -133,5 +192,19 @@ impl Ledger {
         totals.lost += entries.lost;
         totals.files += entries.files;
         totals.in_flight += entries.in_flight;
+    }
+}
+
+impl Entries {
+    /// What failed, or a call that does not return: the file that it is for says where.
+    fn failure(&self, now: Instant, dir: &Path) -> Option<Failure> {
+        let hangs = |&since: &Instant| now.saturating_duration_since(since) >= HANG;
+        let hung = || {
+            let since = self.busy.filter(hangs)?;
+            let path = self.temp_file.as_deref().unwrap_or(dir);
+            let error = Error::io("finish", path, ErrorKind::TimedOut.into());
+            Some(Failure { error, since, attempts: 0 })
+        };
+        self.failure.clone().or_else(hung)
     }
 }

@@ -10,9 +10,13 @@ compile_error!("bufferedwriter supports Linux only, so far");
 
 mod append;
 mod arena;
+#[cfg(not(loom))]
+mod background;
 mod bell;
 #[cfg(all(test, not(loom)))]
 mod cases;
+#[cfg(not(loom))]
+mod census;
 mod chain;
 #[cfg(not(loom))]
 mod config;
@@ -26,13 +30,25 @@ mod faulty;
 #[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
 mod fs;
 #[cfg(not(loom))]
+mod guard;
+#[cfg(not(loom))]
 mod handle;
+#[cfg(not(loom))]
+mod health;
+#[cfg(not(loom))]
+mod hold;
+#[cfg(all(test, not(loom)))]
+mod hostile_tests;
 mod inbox;
 mod intake;
 #[cfg(not(loom))]
 mod io;
+#[cfg(not(loom))]
+mod judge;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
@@ -54,10 +70,20 @@ mod publish;
 mod real_fs;
 mod record;
 #[cfg(not(loom))]
+mod recover;
+#[cfg(all(test, not(loom)))]
+mod recover_tests;
+#[cfg(not(loom))]
+mod recovery;
+#[cfg(not(loom))]
 mod registry;
+#[cfg(not(loom))]
+mod remains;
 #[cfg(not(loom))]
 mod report;
 mod shared;
+#[cfg(all(test, not(loom)))]
+mod sim;
 mod slot;
 mod slots;
 #[cfg(not(loom))]
@@ -69,6 +95,8 @@ mod stats;
 mod submit;
 mod sync;
 #[cfg(not(loom))]
+mod trouble;
+#[cfg(not(loom))]
 mod worker;
 #[cfg(not(loom))]
 mod writer;
@@ -77,12 +105,18 @@ mod writer;
 pub use config::{Config, Io, Sync};
 pub use error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
+pub use health::{ErrorEvent, Health, Trouble};
+#[cfg(not(loom))]
 pub use producer::Producer;
 #[cfg(not(loom))]
 pub use record::Record;
 #[cfg(not(loom))]
+pub use recover::{RecoverOptions, recover};
+#[cfg(not(loom))]
+pub use recovery::{LeftAlone, LeftReason, Recovery};
+#[cfg(not(loom))]
 pub use report::{CloseError, Report};
-pub use stats::{Count, Lost, Refused, Stats, WorkerStats};
+pub use stats::{Count, GuardStats, Lost, Refused, Stats, WorkerStats};
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;
 

@@ -102,6 +102,8 @@ struct Disk {
     /// Names of files that somebody removed while they were written.
     stolen: BTreeMap<PathBuf, usize>,
     trouble: Option<Trouble>,
+    /// Nothing is free, as `free_bytes` says; writes find room all the same.
+    is_short: bool,
     /// Files that ever became visible, and how many of them by the last sync of the directory.
     visible: u64,
     settled: u64,
@@ -142,6 +144,11 @@ impl MemoryFs {
     /// From now on calls fail like this, and no more in another way.
     pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
         lock(&self.0.disk).trouble = trouble;
+    }
+
+    /// From now on there is no free space, or much.
+    pub(crate) fn set_short(&self, short: bool) {
+        lock(&self.0.disk).is_short = short;
     }
 
     pub(crate) fn is_healthy(&self) -> bool {
@@ -368,7 +375,7 @@ impl Fs for MemoryFs {
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        self.call(Op::FreeBytes, true, 0, |_, _| Ok(u64::MAX))
+        self.call(Op::FreeBytes, true, 0, |disk, _| Ok(if disk.is_short { 0 } else { u64::MAX }))
     }
 
     fn boot_id(&self) -> Option<[u8; 16]> {

@@ -120,7 +120,7 @@ unsafe fn drop_boxed<M>(head: NonNull<Head>) {
 }
 
 /// Runs foreign code; a panic ends here, after the panic hook has told of it.
-fn quietly(foreign: impl FnOnce()) {
+pub(crate) fn quietly(foreign: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
         // The payload is foreign too. One whose drop panics is not worth a third try.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -5,14 +5,17 @@
 //! temp     .{the same, with the stamp of its creation}.tmp
 //! state    .{prefix}{instance}-{pid}.state
 //! probe    .{a visible name of the greatest length}.pb1, .pb2
+//! aside    .{a visible name}.aside, or the name of a state file and .aside: what a recovery does not trust
 //! ```
 //!
 //! Guarantees: no two stamps of a process are equal, and each is later than all before, even when
 //! the wall clock is set back; under one prefix, names sort by their bytes as their stamps do.
-//! Affixes are bytes and need not be UTF-8. Refuses: nothing; affixes are checked by `Config`.
+//! Affixes are bytes and need not be UTF-8. Only the name that would be made of the parts is taken apart
+//! as one: no leading zeros, signs or impossible dates. Refuses: nothing; affixes are checked by `Config`.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -135,8 +138,13 @@ fn hidden(name: &OsStr, end: &str) -> OsString {
     hidden
 }
 
-/// A name taken apart.
-#[cfg(test)]
+/// Bytes of a stamp in a name.
+const STAMP_BYTES: usize = 26;
+const TEMP_END: &[u8] = b".tmp";
+const STATE_END: &[u8] = b".state";
+const ASIDE_END: &str = ".aside";
+
+/// A visible or a temp name taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) stamp: Stamp,
@@ -148,43 +156,80 @@ pub(crate) struct Parsed {
     pub(crate) temp: bool,
 }
 
-/// Takes apart a visible or a temp name with these affixes; none for any other name. Only the name
-/// that would be made of the parts is accepted: no leading zeros, signs or impossible dates.
-#[cfg(test)]
+/// Takes apart a visible or a temp name with these affixes; none for any other name.
 pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<Parsed> {
-    use std::os::unix::ffi::OsStrExt;
-
-    let fields = |bytes: &[u8], temp: bool| {
-        let mut bytes = bytes.strip_prefix(prefix.as_bytes())?;
-        if !extension.is_empty() {
-            bytes = bytes.strip_suffix(extension.as_bytes())?.strip_suffix(b".")?;
-        }
-        let mut parts = std::str::from_utf8(bytes).ok()?.split('-');
-        let date = jiff::civil::DateTime::strptime(STAMP_FORMAT, parts.next()?).ok()?;
-        let nanos = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?.as_nanosecond();
-        let parsed = Parsed {
-            stamp: Stamp(u64::try_from(nanos).ok()?),
-            instance: u64::from_str_radix(parts.next()?, 16).ok()?,
-            pid: parts.next()?.parse().ok()?,
-            worker: parts.next()?.strip_prefix('w')?.parse().ok()?,
-            seq: parts.next()?.parse().ok()?,
-            temp,
-        };
-        let Parsed { stamp, instance, pid, worker, seq, .. } = parsed;
-        let names =
-            Names { prefix: prefix.to_owned(), extension: extension.to_owned(), instance, pid };
-        let made = if temp { Names::temp } else { Names::visible };
-        (made(&names, stamp, worker, seq) == name).then_some(parsed)
-    };
     let bytes = name.as_bytes();
-    let inner = bytes.strip_prefix(b".").and_then(|bytes| bytes.strip_suffix(b".tmp"));
-    inner.and_then(|bytes| fields(bytes, true)).or_else(|| fields(bytes, false))
+    let inner = bytes.strip_prefix(b".").and_then(|bytes| bytes.strip_suffix(TEMP_END));
+    let fields = |bytes, temp| parse_fields(bytes, prefix, extension, temp);
+    let parsed = inner.and_then(|bytes| fields(bytes, true)).or_else(|| fields(bytes, false))?;
+    let Parsed { stamp, instance, pid, worker, seq, temp } = parsed;
+    let names = Names { prefix: prefix.to_owned(), extension: extension.to_owned(), instance, pid };
+    let made = if temp { Names::temp } else { Names::visible };
+    (made(&names, stamp, worker, seq) == name).then_some(parsed)
+}
+
+/// May take more than names: whoever calls makes the name again and compares.
+fn parse_fields(name: &[u8], prefix: &OsStr, extension: &OsStr, temp: bool) -> Option<Parsed> {
+    let mut bytes = name.strip_prefix(prefix.as_bytes())?;
+    if !extension.is_empty() {
+        bytes = bytes.strip_suffix(extension.as_bytes())?.strip_suffix(b".")?;
+    }
+    let mut parts = std::str::from_utf8(bytes).ok()?.split('-');
+    let date = jiff::civil::DateTime::strptime(STAMP_FORMAT, parts.next()?).ok()?;
+    let nanos = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?.as_nanosecond();
+    Some(Parsed {
+        stamp: Stamp(u64::try_from(nanos).ok()?),
+        instance: u64::from_str_radix(parts.next()?, 16).ok()?,
+        pid: parts.next()?.parse().ok()?,
+        worker: parts.next()?.strip_prefix('w')?.parse().ok()?,
+        seq: parts.next()?.parse().ok()?,
+        temp,
+    })
+}
+
+/// The extension of a temp name with this prefix: all between the first dot after the stamp and the end.
+/// Empty for other names; whether it is a name at all, [`parse`] tells.
+pub(crate) fn temp_extension<'a>(name: &'a OsStr, prefix: &OsStr) -> &'a OsStr {
+    let bytes = name.as_bytes().strip_prefix(b".");
+    let bytes = bytes.and_then(|bytes| bytes.strip_prefix(prefix.as_bytes()));
+    let bytes = bytes.and_then(|bytes| bytes.strip_suffix(TEMP_END));
+    let after = bytes.and_then(|bytes| bytes.get(STAMP_BYTES..)).unwrap_or_default();
+    let dot = after.iter().position(|&byte| byte == b'.');
+    OsStr::from_bytes(dot.map_or(&[], |at| &after[at + 1..]))
+}
+
+/// Takes apart the name of a state file; with a prefix, only if it has that. The extension, which is not
+/// in it, is left empty.
+pub(crate) fn parse_state(name: &OsStr, prefix: Option<&OsStr>) -> Option<Names> {
+    let bytes = name.as_bytes().strip_prefix(b".")?.strip_suffix(STATE_END)?;
+    let dash = bytes.iter().rposition(|&byte| byte == b'-')?;
+    let (found, instance) = bytes.split_at_checked(dash.checked_sub(16)?)?;
+    let (instance, pid) = instance.split_at_checked(16)?;
+    let number = |bytes| std::str::from_utf8(bytes).ok();
+    let names = Names {
+        prefix: OsStr::from_bytes(found).to_owned(),
+        extension: OsString::new(),
+        instance: u64::from_str_radix(number(instance)?, 16).ok()?,
+        pid: number(&pid[1..])?.parse().ok()?,
+    };
+    let fits = prefix.is_none_or(|prefix| prefix == names.prefix);
+    (fits && names.state() == name).then_some(names)
+}
+
+/// The name under which a recovery sets aside a temp file or a state file: hidden, and none that a
+/// recovery looks for.
+pub(crate) fn aside(name: &OsStr) -> OsString {
+    let mut aside =
+        OsStr::from_bytes(name.as_bytes().strip_suffix(TEMP_END).unwrap_or(name.as_bytes()))
+            .to_owned();
+    aside.push(ASIDE_END);
+    aside
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::os::unix::ffi::OsStringExt;
 
     const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 
@@ -255,6 +300,50 @@ mod tests {
             }
             let others = [names.state(), names.probes()[0].clone(), names.probes()[1].clone()];
             assert!(others.iter().all(|n| parse(n, &names.prefix, &names.extension).is_none()));
+        }
+    }
+
+    #[test]
+    fn names_of_state_files_are_taken_apart_and_others_are_not() {
+        let affixes: [&[u8]; 6] = [b"", b"a", b"-", b".", b"\xff-", b"000000000000feed-1"];
+        for prefix in affixes {
+            let names = names(prefix, b"");
+            let state = names.state();
+            assert_eq!(parse_state(&state, Some(&names.prefix)), Some(names.clone()));
+            assert_eq!(parse_state(&state, None), Some(names));
+            assert_eq!(parse_state(&state, Some("other".as_ref())), None);
+        }
+        for name in [
+            "",
+            ".state",
+            ".-1.state",
+            ".feed-1.state",
+            ".000000000000FEED-1.state",
+            ".000000000000feed-01.state",
+            ".000000000000feed-+1.state",
+            ".000000000000feed-4294967296.state",
+            ".000000000000feed-.state",
+            "000000000000feed-1.state",
+            ".000000000000feed-1.state.aside",
+            ".+00000000000feed-1.state",
+        ] {
+            assert_eq!(parse_state(name.as_ref(), None), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_extension_of_a_temp_name_is_found() {
+        let affixes: [&[u8]; 6] = [b"", b"log", b".", b"a.b", b"tmp", b"\xff"];
+        for (prefix, extension) in affixes.iter().flat_map(|p| affixes.map(|e| (*p, e))) {
+            let names = names(prefix, extension);
+            let temp = names.temp(STAMP, 3, 42);
+            assert_eq!(temp_extension(&temp, &names.prefix), names.extension);
+            let aside = aside(&temp);
+            assert!(parse(&aside, &names.prefix, &names.extension).is_none_or(|p| !p.temp));
+            assert!(parse_state(&super::aside(&names.state()), None).is_none());
+        }
+        for name in ["", ".", ".tmp", "..tmp", ".short.tmp"] {
+            assert_eq!(temp_extension(name.as_ref(), "".as_ref()), "");
         }
     }
 

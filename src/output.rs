@@ -3,17 +3,19 @@
 //! Guarantees: pieces go to the file in their order, whole records only become part of it; a piece
 //! leaves the queue, and its memory, once the file has it, with [`Sync::File`] once a sync covers
 //! it. Each step can be tried again after an error. Refuses to publish once the worker is given up.
+//! While the file can't become visible, it grows on, up to a limit, so that memory is free meanwhile.
 //! Past the page cache, with staging memory, writes are large: pieces wait for each other.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::arena::MESSAGES_MAX;
 use crate::config::Sync;
 use crate::error::Error;
 use crate::file::TempFile;
 use crate::fs::Fs;
+use crate::guard::Guard;
 use crate::intake::{Intake, Piece};
 use crate::ledger::{Ledger, Outcome};
 use crate::name::Names;
@@ -23,6 +25,7 @@ use crate::staging::{PAGE, Staging};
 use crate::state::WorkerState;
 use crate::stats::Count;
 use crate::sync::Arc;
+use crate::trouble::Progress;
 
 /// Bytes of one write: beyond this a larger one is not faster.
 const BATCH_BYTES: usize = 1 << 20;
@@ -30,6 +33,11 @@ const BATCH_BYTES: usize = 1 << 20;
 const BATCH_SLICES: usize = 1024;
 /// Slices of one piece at most: its messages, and bytes before, between and after them.
 const RUNS_MAX: usize = 2 * MESSAGES_MAX + 1;
+
+/// A file that can't become visible grows to so many times its size, and to one write at least. One file
+/// that grows, rather than several that wait: a state file names one for each worker, and whoever reads
+/// visible files counts on a bound.
+const OVERSIZE: u64 = 4;
 
 /// Where and how a writer's files are made; the same for all its workers.
 pub(crate) struct Target {
@@ -43,6 +51,8 @@ pub(crate) struct Target {
     pub(crate) sync: Sync,
     /// Of each worker, to write past the page cache; zero = through it.
     pub(crate) staging_bytes: usize,
+    /// None if it is off.
+    pub(crate) guard: Option<Guard>,
 }
 
 /// The output of one worker.
@@ -67,8 +77,9 @@ pub(crate) struct Output {
     gather_pieces: usize,
     /// Number of the next file.
     seq: u64,
-    /// Files that became visible.
-    published: u64,
+    progress: Progress,
+    /// Why the file can't become visible: nothing of that is tried before somebody says so.
+    held: Option<Error>,
     /// Files were renamed and the directory was not synced since.
     directory_is_dirty: bool,
 }
@@ -98,9 +109,15 @@ impl Output {
             staging,
             gather_pieces,
             seq: 0,
-            published: 0,
+            progress: Progress::default(),
+            held: None,
             directory_is_dirty: false,
         }
+    }
+
+    /// The disk guard, if there is one.
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.target.guard.as_ref()
     }
 
     pub(crate) fn push(&mut self, piece: Piece) {
@@ -123,9 +140,29 @@ impl Output {
         self.queue.is_empty() && self.file.is_none() && !self.directory_is_dirty
     }
 
-    /// Files that became visible so far.
-    pub(crate) fn published(&self) -> u64 {
-        self.published
+    /// Where files are written.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.target.temp
+    }
+
+    /// How far it has come.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// No record waits for anything, and no name for a sync.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.queue.is_empty() && !self.has_good() && !self.directory_is_dirty
+    }
+
+    /// What keeps the file from becoming visible is to be tried again.
+    pub(crate) fn try_again(&mut self) {
+        self.held = None;
+    }
+
+    /// What kept the file from becoming visible, since somebody said that it is to be tried.
+    pub(crate) fn held(&self) -> Result<(), Error> {
+        self.held.clone().map_or(Ok(()), Err)
     }
 
     /// Chunks held.
@@ -134,11 +171,15 @@ impl Output {
     }
 
     /// Writes all that was pushed, and publishes each file that has its size; also one for which
-    /// that failed before, without waiting for more to write.
+    /// that failed before, without waiting for more to write. If that fails, `held` tells; it is an error
+    /// only once the file may not grow any more.
     pub(crate) fn write(&mut self, intake: &mut Intake) -> Result<(), Error> {
         self.discard_failed_file(intake)?;
-        self.publish_full(intake)?;
+        self.publish_full(intake);
         while !self.skip_empty(intake) {
+            if self.room() == 0 {
+                self.held()?;
+            }
             self.open()?;
             match self.write_batch(intake) {
                 // No file may be larger (RLIMIT_FSIZE, or the file system): another one may take it.
@@ -152,7 +193,7 @@ impl Output {
                 }
                 written => written?,
             }
-            self.publish_full(intake)?;
+            self.publish_full(intake);
             if self.chunks >= self.shared.share as usize {
                 // Memory is reused only when a sync covers it; producers must not wait for that.
                 self.sync(intake)?;
@@ -177,11 +218,23 @@ impl Output {
         self.file.as_ref().is_some_and(|file| file.good() > 0)
     }
 
+    /// Bytes that the file may still grow by, roughly; without a file, those of a new one.
+    fn room(&self) -> u64 {
+        let size = self.target.file_size;
+        let limit = match self.held {
+            Some(_) => size.saturating_mul(OVERSIZE).max(BATCH_BYTES as u64),
+            None => size,
+        };
+        limit.saturating_sub(self.file.as_ref().map_or(0, TempFile::good))
+    }
+
     fn open(&mut self) -> Result<(), Error> {
         if self.file.is_some() {
             return Ok(());
         }
         let Target { fs, temp, names, mode, .. } = &*self.target;
+        // First: a recovery finds no temp file without it.
+        self.state.restore(&**fs);
         let mut file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
         self.seq += 1;
         if self.staging.capacity() > 0 {
@@ -196,8 +249,8 @@ impl Output {
 
     /// Writes some pieces that end with a whole record, as many as are wise at once.
     fn write_batch(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        let room = self.room();
         let Some(file) = &mut self.file else { return Ok(()) };
-        let room = self.target.file_size.saturating_sub(file.good());
         // Past the page cache: what fits one write, with the part of a block that comes before.
         let fits = if file.is_direct() { self.staging.capacity() - PAGE } else { usize::MAX };
         let mut slices = Vec::with_capacity(BATCH_SLICES.min(self.queue.len() - self.done));
@@ -219,6 +272,9 @@ impl Output {
         }
         let (written, result) = file.append(&mut slices, &mut self.staging);
         self.is_direct = file.is_direct();
+        if let Some(guard) = &self.target.guard {
+            guard.wrote(written);
+        }
         self.settle(written);
         if self.target.sync == Sync::None {
             self.release(intake);
@@ -243,11 +299,18 @@ impl Output {
         }
         file.commit(whole);
         self.done += pieces;
-        self.ledger.set_temp_file_bytes(file.good(), file.is_direct());
+        self.ledger.set_temp_file_count(file.count(), file.is_direct());
+    }
+
+    /// The pieces that are done need no memory any more.
+    fn release(&mut self, intake: &mut Intake) {
+        let landed = self.queue.range(..self.done).filter(|piece| piece.len > 0).count();
+        self.progress.landed += landed as u64;
+        self.free(intake);
     }
 
     /// Drops the pieces that are done with their messages, and frees their chunks.
-    fn release(&mut self, intake: &mut Intake) {
+    fn free(&mut self, intake: &mut Intake) {
         if self.done == 0 {
             return;
         }
@@ -272,7 +335,7 @@ impl Output {
     /// With `Sync::File`, forces what is in the file to the disk.
     pub(crate) fn sync(&mut self, intake: &mut Intake) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let nothing_new = self.done == 0 && !file.is_uncertain();
+        let nothing_new = self.done == 0 && file.is_synced();
         if self.target.sync == Sync::None || nothing_new || file.is_failed() {
             return Ok(());
         }
@@ -280,6 +343,7 @@ impl Output {
         if file.is_failed() {
             // Nobody knows what became of it: all of it goes to another file.
             self.done = 0;
+            self.note();
         }
         synced?;
         self.release(intake);
@@ -287,19 +351,49 @@ impl Output {
         Ok(())
     }
 
-    /// Makes what is in the file visible.
-    pub(crate) fn publish(&mut self, intake: &mut Intake) -> Result<(), Error> {
-        self.sync(intake)?;
-        self.rename()?;
-        self.sync_directory()
+    /// Counts as lost what is in memory, which can't get into a file because of this error, and frees it.
+    /// What is in the file stays there, but for what no sync covers. `false` once close has given up.
+    pub(crate) fn give_up(&mut self, intake: &mut Intake, error: &Error) -> bool {
+        let lost = self.queue.iter().map(Piece::count).sum();
+        if !self.ledger.lose(lost, error) {
+            return false;
+        }
+        if let Some(file) = self.file.as_mut().filter(|file| self.done > 0 || file.is_failed()) {
+            file.drop_unsynced();
+            self.is_direct = file.is_direct();
+            self.ledger.set_temp_file_count(file.count(), file.is_direct());
+        }
+        self.done = self.queue.len();
+        self.free(intake);
+        self.note();
+        true
     }
 
-    fn publish_full(&mut self, intake: &mut Intake) -> Result<(), Error> {
+    /// Makes what is in the file visible.
+    pub(crate) fn publish(&mut self, intake: &mut Intake) -> Result<(), Error> {
+        self.attempt(|output| {
+            output.sync(intake)?;
+            output.rename()?;
+            output.sync_directory()
+        })
+    }
+
+    /// If that fails, `held` tells.
+    fn publish_full(&mut self, intake: &mut Intake) {
         let full = |file: &TempFile| file.good() >= self.target.file_size.max(1);
-        if self.file.as_ref().is_some_and(full) {
-            return self.publish(intake);
-        }
-        self.sync_directory()
+        let _ = if self.file.as_ref().is_some_and(full) {
+            self.publish(intake)
+        } else {
+            self.attempt(Self::sync_directory)
+        };
+    }
+
+    /// Tries a step of making files visible, unless one failed before.
+    fn attempt(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        self.held()?;
+        let result = step(self);
+        self.held = result.clone().err();
+        result
     }
 
     fn sync_directory(&mut self) -> Result<(), Error> {
@@ -340,7 +434,7 @@ impl Output {
             Err(Refusal::Gone(error)) => (Outcome::Lost(error.clone()), Err(error)),
             Err(Refusal::Retry(error)) => (Outcome::Unchanged, Err(error)),
         };
-        self.published += u64::from(matches!(outcome, Outcome::Written));
+        self.progress.published += u64::from(matches!(outcome, Outcome::Written));
         let over = !matches!(outcome, Outcome::Unchanged);
         self.ledger.settle(outcome);
         if over {
@@ -360,14 +454,16 @@ impl Output {
         self.drop_messages(self.queue.len());
     }
 
-    fn remove(&mut self) -> Result<(), Error> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        self.forget();
+    /// Removes the file.
+    pub(crate) fn remove(&mut self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
         match file.remove(&*self.target.fs) {
             // Somebody was quicker.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => removed,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed?,
         }
+        self.forget();
+        Ok(())
     }
 
     fn forget(&mut self) {
@@ -379,7 +475,12 @@ impl Output {
     /// Keeps the state file up to date.
     fn note(&mut self) {
         let (id, good, synced) = match &self.file {
-            Some(file) => (Some(file.id()), file.good(), file.synced_count().bytes),
+            Some(file) => {
+                let synced = file.synced_count().bytes;
+                // After a failed fsync the page cache may have lost the rest.
+                let good = if file.is_failed() { synced } else { file.good() };
+                (Some(file.id()), good, synced)
+            }
             None => (None, 0, 0),
         };
         // A recovery with an older note publishes less, never anything wrong; and the next note

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use crate::append;
 use crate::error::{SendError, WriteError};
-use crate::handle::Handle;
+use crate::hold::Hold;
 use crate::record::Record;
 use crate::slot::Slot;
 use crate::submit;
-use crate::sync::Arc;
 
 /// A way into a [`BufferedWriter`](crate::BufferedWriter) for one hot thread: the same as writing
 /// through the writer, without looking up the thread's buffer each time.
@@ -32,14 +31,14 @@ use crate::sync::Arc;
 pub struct Producer {
     /// Before `handle`, whose drop may end the life of the list that the slot is of.
     slot: *const Slot,
-    handle: Arc<Handle>,
+    handle: Hold,
 }
 
 // SAFETY: the slot is this producer's alone, and not bound to a thread; the rest is Send.
 unsafe impl Send for Producer {}
 
 impl Producer {
-    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+    pub(crate) fn new(handle: Hold) -> Self {
         Producer { slot: handle.shared.slots.acquire(), handle }
     }
 

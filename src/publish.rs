@@ -42,7 +42,7 @@ pub(crate) fn rename(
         match error.kind() {
             io::ErrorKind::AlreadyExists if attempt < ATTEMPTS_MAX => attempt += 1,
             io::ErrorKind::NotFound => return missing(fs, temp, dir, target, error),
-            _ => return Err(Refusal::Retry(Error::io("rename", &target, error))),
+            _ => return Err(Refusal::Retry(Error::between("rename", temp, &target, error))),
         }
     }
 }
@@ -60,7 +60,7 @@ fn missing(
         // stamp and instance, so the file there is ours.
         (Ok(false), Ok(true)) => Ok(target),
         (Ok(false), Ok(false)) => Err(Refusal::Gone(Error::io("rename", temp, error))),
-        (Ok(true), _) => Err(Refusal::Retry(Error::io("rename", dir, error))),
+        (Ok(true), _) => Err(Refusal::Retry(Error::between("rename", temp, dir, error))),
         (Err(unknown), _) => Err(Refusal::Retry(Error::io("look up", temp, unknown))),
         (_, Err(unknown)) => Err(Refusal::Retry(Error::io("look up", &target, unknown))),
     }

@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice};
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,7 @@ use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, fstatfs,
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::fork::ClosedInChild;
 use crate::fs::{Facts, Fs, FsFile};
 
 /// STATX_DIOALIGN of statx(2): asks how direct I/O must be aligned.
@@ -42,7 +45,7 @@ impl Fs for RealFs {
             let _ = fs::remove_file(path);
             return Err(error);
         }
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile::new(file)))
     }
 
     #[cfg(bufferedwriter_portable)]
@@ -73,7 +76,7 @@ impl Fs for RealFs {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile::new(file)))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -156,50 +159,73 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-struct RealFile(File);
+struct RealFile {
+    file: ManuallyDrop<File>,
+    /// Once it has the lock.
+    locked: Option<ClosedInChild>,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        RealFile { file: ManuallyDrop::new(file), locked: None }
+    }
+}
+
+impl Drop for RealFile {
+    fn drop(&mut self) {
+        // In a forked child it is closed already, and its number may be another file's.
+        if self.locked.as_ref().is_none_or(ClosedInChild::end) {
+            // SAFETY: here only, and nothing uses it after.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
+    }
+}
 
 impl FsFile for RealFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         // Of more slices than the system takes (1024), rustix passes as many; the rest is a short
         // write.
-        Ok(retry_on_intr(|| rustix::io::pwritev(&self.0, slices, offset))?)
+        Ok(retry_on_intr(|| rustix::io::pwritev(&*self.file, slices, offset))?)
     }
 
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(&self.0, bytes, offset)
+        FileExt::read_at(&*self.file, bytes, offset)
     }
 
     fn facts(&self) -> io::Result<Facts> {
-        Ok(facts(&self.0.metadata()?))
+        Ok(facts(&self.file.metadata()?))
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 
     fn try_lock(&mut self) -> io::Result<()> {
-        Ok(self.0.try_lock()?)
+        self.file.try_lock()?;
+        self.locked = Some(ClosedInChild::new(self.file.as_raw_fd()));
+        Ok(())
     }
 
     fn go_direct(&mut self) -> io::Result<usize> {
         let unsupported = || Err(io::ErrorKind::Unsupported.into());
         // These take the flag and make nothing of it: their files are the page cache.
-        if matches!(fstatfs(&self.0)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
+        if matches!(fstatfs(&*self.file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
             return unsupported();
         }
         // Where the kernel does not tell (before 6.1), blocks of a page fit all devices that there are.
-        let told = statx(&self.0, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
-            .ok()
-            .filter(|told| told.stx_mask & DIOALIGN != 0);
+        let told =
+            statx(&*self.file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
+                .ok()
+                .filter(|told| told.stx_mask & DIOALIGN != 0);
         if told.is_some_and(|told| !(1..=PAGE).contains(&told.stx_dio_offset_align)) {
             return unsupported();
         }
-        let flags = fcntl_getfl(&self.0)?;
-        match fcntl_setfl(&self.0, flags | OFlags::DIRECT) {
+        let flags = fcntl_getfl(&*self.file)?;
+        match fcntl_setfl(&*self.file, flags | OFlags::DIRECT) {
             Ok(()) => Ok(PAGE as usize),
             Err(Errno::INVAL) => unsupported(),
             Err(error) => Err(error.into()),
@@ -207,12 +233,14 @@ impl FsFile for RealFile {
     }
 
     fn go_buffered(&mut self) -> io::Result<()> {
-        let flags = fcntl_getfl(&self.0)?;
-        Ok(fcntl_setfl(&self.0, flags - OFlags::DIRECT)?)
+        let flags = fcntl_getfl(&*self.file)?;
+        Ok(fcntl_setfl(&*self.file, flags - OFlags::DIRECT)?)
     }
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(RealFile(self.0.try_clone()?)))
+        let file = self.file.try_clone()?;
+        let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_raw_fd()));
+        Ok(Box::new(RealFile { file: ManuallyDrop::new(file), locked }))
     }
 }
 

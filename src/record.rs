@@ -47,6 +47,9 @@ impl<'a> Record<'a> {
     /// other record is being formatted through it.
     #[inline]
     pub(crate) unsafe fn begin(shared: &'a Shared, slot: &'a Slot) -> Result<Self, WriteError> {
+        if slot.is_wiped() {
+            return Err(WriteError::Forked);
+        }
         slot.enter();
         // SAFETY: the lease is the owner's, and no other reference to it is alive: those that
         // `append` and this file make end before any foreign code runs.
@@ -103,6 +106,10 @@ impl<'a> Record<'a> {
         if let Some(cause) = self.refused {
             return Err(cause);
         }
+        if self.slot.is_wiped() {
+            self.refused = Some(WriteError::Forked);
+            return Err(WriteError::Forked);
+        }
         self.slot.enter();
         // SAFETY: as in `begin`.
         let lease = unsafe { &mut *self.slot.lease.get() };
@@ -141,6 +148,7 @@ impl<'a> Record<'a> {
             self.chain = Some(chain);
             grown?;
         } else {
+            lease::pass_guard(shared, self.slot, lease)?;
             let chunk = lease::pop(shared, self.slot, lease)?;
             // SAFETY: the record's bytes, which we wrote. Before the old chunk is sealed: it may be
             // another's then.
@@ -183,6 +191,11 @@ impl<'a> Record<'a> {
             (None, Err(_)) => Err(WriteError::Format),
             (None, Ok(())) => Ok(()),
         };
+        if self.slot.is_wiped() {
+            // The formatter forked, and this is the child: what it leased is the parent's.
+            self.is_over = true;
+            return Err(WriteError::Forked);
+        }
         self.slot.enter();
         // SAFETY: as in `begin`.
         let lease = unsafe { &mut *self.slot.lease.get() };
@@ -251,7 +264,7 @@ impl<'a> Record<'a> {
 impl Drop for Record<'_> {
     /// The formatter panicked.
     fn drop(&mut self) {
-        if self.is_over {
+        if self.is_over || self.slot.is_wiped() {
             return;
         }
         self.slot.enter();

@@ -40,6 +40,8 @@ pub(crate) enum Reason {
     Deadline(Option<Error>),
     /// It was called on a worker's thread. Nothing is closed.
     OnWorker,
+    /// It was called in a child that was forked from the writer's process. Nothing is closed.
+    Forked,
 }
 
 impl CloseError {
@@ -52,8 +54,12 @@ impl CloseError {
 
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reason::Deadline(cause) = &self.reason else {
-            return f.write_str("close: called on a worker of the writer");
+        let cause = match &self.reason {
+            Reason::Deadline(cause) => cause,
+            Reason::OnWorker => return f.write_str("close: called on a worker of the writer"),
+            Reason::Forked => {
+                return f.write_str("close: the writer is that of the parent process");
+            }
         };
         let lost = self.report.lost.total();
         write!(f, "close: gave up at the deadline, {} records lost", lost.records)?;

@@ -34,6 +34,9 @@ pub(crate) struct Shared {
     pub(crate) share: u32,
     /// Chunks below are resident, or about to be.
     resident: AtomicU32,
+    /// One while the disk guard has no chunk given out. Beside what is hardly ever written: each swap
+    /// looks at it.
+    guarded: AtomicU32,
 }
 
 /// Where producers and one worker meet.
@@ -72,10 +75,11 @@ impl Shared {
         Ok(Shared {
             desks: (0..workers).map(desk).collect(),
             pool: Pool::new(),
-            slots: Arc::new(Slots::new(barrier)),
+            slots: Arc::new(Slots::new(barrier)?),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (chunks / workers as u32).max(1),
             resident: AtomicU32::new(0),
+            guarded: AtomicU32::new(0),
             arena,
         })
     }
@@ -139,6 +143,26 @@ impl Shared {
         // Who comes second has nothing to do.
         if self.resident.compare_exchange(resident, wanted, Relaxed, Relaxed).is_ok() {
             self.arena.populate(resident..wanted);
+        }
+    }
+
+    /// Producer, before it takes a chunk: whether the disk guard forbids it. Relaxed: nothing is read because
+    /// of it, and who sees it late takes a chunk that the memory bound has room for anyway.
+    #[inline(always)]
+    pub(crate) fn is_guarded(&self) -> bool {
+        // loom has nothing to explore here.
+        cfg!(not(loom)) && self.guarded.load(Relaxed) != 0
+    }
+
+    /// Worker: raises or lowers the flag of the disk guard. Who waits for memory hears of it, and so do all
+    /// workers: from here on each of them sees to it that somebody looks again.
+    #[cfg(not(loom))]
+    pub(crate) fn set_guarded(&self, guarded: bool) {
+        self.guarded.store(u32::from(guarded), Relaxed);
+        if guarded {
+            // Its fence comes between the store and the look for waiters.
+            self.pool.notify();
+            self.desks.iter().for_each(|desk| desk.bell.wake());
         }
     }
 

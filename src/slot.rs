@@ -190,7 +190,7 @@ pub(crate) enum View {
 pub(crate) struct Slot {
     /// See [`busy`]. Stored by the owner alone.
     busy: AtomicU32,
-    /// The state of an open gate: OPEN or FENCED, as the barrier wants it.
+    /// The state of an open gate: OPEN or FENCED, as the barrier wants it. Neither is zero.
     open: u64,
     /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT to TAKEN), the owner (SHUT or TAKEN
     /// to OPEN) and the closer (anything to CLOSED).
@@ -224,10 +224,13 @@ unsafe impl Sync for Slot {}
 unsafe impl Send for Slot {}
 
 impl Slot {
-    /// A slot of its own, to be freed by `Box::from_raw`.
-    pub(crate) fn leak(barrier: Barrier, next: *const Slot) -> *mut Self {
+    /// Makes a slot at `place`, where it stays.
+    ///
+    /// # Safety
+    /// There is room for it, which is the caller's alone.
+    pub(crate) unsafe fn make(place: *mut Slot, barrier: Barrier, next: *const Slot) {
         let open = if barrier.is_fence() { gate::FENCED } else { gate::OPEN };
-        let slot = Box::into_raw(Box::new(Slot {
+        let slot = Slot {
             busy: AtomicU32::new(busy::REST),
             open,
             gate: AtomicU64::new(open),
@@ -249,10 +252,19 @@ impl Slot {
             next,
             #[cfg(loom)]
             barrier: BarrierWord::new(),
-        }));
-        // SAFETY: just made, nobody else has it.
-        unsafe { (*(*slot).lease.get()).chunk = (*slot).no_chunk() };
-        slot
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            place.write(slot);
+            (*(*place).lease.get()).chunk = (*place).no_chunk();
+        }
+    }
+
+    /// Whether this is what a forked child has of a slot: zeros, so its gate is closed. Nobody touches the
+    /// lease of such a slot.
+    #[inline]
+    pub(crate) fn is_wiped(&self) -> bool {
+        self.open == 0
     }
 
     /// What a lease without a chunk has.

@@ -3,9 +3,19 @@
 //! Guarantees: one owner at a time; a slot stays where it is until the last one who holds the list
 //! lets it go; after `close` all gates are closed, those of slots to come too. Takes a lock, for a
 //! moment, when a thread begins or ends, and never in a write.
+//!
+//! Slots lie in pages that a forked child finds zeroed. The child takes no lock: a thread of its parent may
+//! have held it.
+
+use std::io;
+use std::mem::ManuallyDrop;
 
 use crate::slot::Slot;
 use crate::sync::{Acquire, AtomicPtr, Barrier, Mutex, Relaxed, Release, lock};
+#[cfg(not(loom))]
+use blocks::Blocks;
+#[cfg(loom)]
+use boxes::Blocks;
 
 /// All slots of a writer. Never shrinks while it lives: slots are given from thread to thread.
 /// Keeps no writer alive: a thread may hold it long after the writer is gone.
@@ -13,10 +23,16 @@ pub(crate) struct Slots {
     /// The slot registered last; they are linked.
     head: AtomicPtr<Slot>,
     barrier: Barrier,
-    idle: Mutex<Idle>,
+    /// Never registered, its gate never opened. What a forked child gets for each of its threads, and
+    /// how it knows what it is.
+    ghost: *const Slot,
+    /// Not dropped in a forked child, where nobody knows in what state it was left.
+    idle: ManuallyDrop<Mutex<Idle>>,
 }
 
 struct Idle {
+    /// Memory of all slots.
+    blocks: Blocks,
     /// Registered, without an owner.
     slots: Vec<*const Slot>,
     /// Set once, before the closer walks the list: later slots are born closed.
@@ -29,22 +45,47 @@ unsafe impl Send for Slots {}
 unsafe impl Sync for Slots {}
 
 impl Slots {
-    pub(crate) fn new(barrier: Barrier) -> Self {
-        Slots {
+    pub(crate) fn new(barrier: Barrier) -> io::Result<Self> {
+        let mut blocks = Blocks::default();
+        let ghost = blocks.place()?;
+        // SAFETY: the place is new.
+        unsafe {
+            Slot::make(ghost, barrier, std::ptr::null());
+            (*ghost).close();
+        }
+        let idle = Mutex::new(Idle { blocks, slots: Vec::new(), closed: false });
+        Ok(Slots {
             head: AtomicPtr::new(std::ptr::null_mut()),
             barrier,
-            idle: Mutex::new(Idle { slots: Vec::new(), closed: false }),
-        }
+            ghost,
+            idle: ManuallyDrop::new(idle),
+        })
+    }
+
+    /// Whether this process was forked from the one that these slots are of.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        // SAFETY: it lives as long as `self`.
+        unsafe { (*self.ghost).is_wiped() }
     }
 
     /// A slot for the caller alone, until it gives it back: one that another owner left, with
-    /// whatever it leases, or a new one. It lives as long as `self`.
+    /// whatever it leases, or a new one. It lives as long as `self`. In a forked child, where no slot
+    /// does anything, all get the same one.
     pub(crate) fn acquire(&self) -> *const Slot {
+        if self.is_forked() {
+            return self.ghost;
+        }
         let mut idle = lock(&self.idle);
         if let Some(slot) = idle.slots.pop() {
             return slot;
         }
-        let slot = Slot::leak(self.barrier, self.head.load(Relaxed));
+        // As whoever runs out of memory for a box.
+        let Ok(slot) = idle.blocks.place() else {
+            std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>())
+        };
+        // SAFETY: the place is new.
+        unsafe { Slot::make(slot, self.barrier, self.head.load(Relaxed)) };
         if idle.closed {
             // SAFETY: just made.
             unsafe { &*slot }.close();
@@ -61,7 +102,9 @@ impl Slots {
 
     /// Takes a slot back for the next one.
     pub(crate) fn release(&self, slot: *const Slot) {
-        lock(&self.idle).slots.push(slot);
+        if !self.is_forked() {
+            lock(&self.idle).slots.push(slot);
+        }
     }
 
     /// Closes all gates, those of slots to come too.
@@ -71,7 +114,7 @@ impl Slots {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.idle).closed
+        self.is_forked() || lock(&self.idle).closed
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
@@ -115,12 +158,71 @@ impl Drop for Borrowed<'_> {
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        let mut at = self.head.load(Acquire);
-        while !at.is_null() {
-            // SAFETY: made by `Slot::leak`, each once in the list; nobody has a slot of a list
-            // that nobody holds.
-            let slot = unsafe { Box::from_raw(at) };
-            at = slot.next.cast_mut();
+        if !self.is_forked() {
+            // SAFETY: here only; nobody has a slot of a list that nobody holds.
+            unsafe { ManuallyDrop::drop(&mut self.idle) };
+        }
+    }
+}
+
+/// Memory for slots, a page at a time.
+#[cfg(not(loom))]
+mod blocks {
+    use std::io;
+
+    use crate::fork::WipedPages;
+    use crate::slot::Slot;
+
+    const PAGE: usize = 4096;
+    const SLOTS: usize = PAGE / size_of::<Slot>();
+
+    #[derive(Default)]
+    pub(super) struct Blocks {
+        pages: Vec<WipedPages>,
+        /// Places that are taken of the last page.
+        taken: usize,
+    }
+
+    impl Blocks {
+        /// Room for one slot more, which stays there as long as `self`.
+        pub(super) fn place(&mut self) -> io::Result<*mut Slot> {
+            if self.pages.is_empty() || self.taken == SLOTS {
+                self.pages.push(WipedPages::new(PAGE)?);
+                self.taken = 0;
+            }
+            let page = &self.pages[self.pages.len() - 1];
+            // SAFETY: within the page, which begins aligned.
+            let place = unsafe { page.begin().cast::<Slot>().add(self.taken) };
+            self.taken += 1;
+            Ok(place)
+        }
+    }
+}
+
+/// loom's types are no plain memory, and are dropped.
+#[cfg(loom)]
+mod boxes {
+    use std::mem::MaybeUninit;
+
+    use crate::slot::Slot;
+
+    #[derive(Default)]
+    pub(super) struct Blocks(Vec<*mut MaybeUninit<Slot>>);
+
+    impl Blocks {
+        pub(super) fn place(&mut self) -> std::io::Result<*mut Slot> {
+            let place = Box::into_raw(Box::new(MaybeUninit::uninit()));
+            self.0.push(place);
+            Ok(place.cast())
+        }
+    }
+
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            for place in self.0.drain(..) {
+                // SAFETY: made by `place`, and each place has become a slot.
+                drop(unsafe { Box::from_raw(place.cast::<Slot>()) });
+            }
         }
     }
 }

@@ -17,7 +17,8 @@
 //!
 //! Guarantees: the file has its final length from the start, so that no change needs room on the
 //! disk; a worker changes only its own record, through a file of its own, so one that hangs there
-//! holds up no other; a record lies within one sector. Refuses: a header that does not fit.
+//! holds up no other; a record lies within one sector. If somebody removes it, a worker makes another one
+//! before its next temp file, and the others switch to that. Refuses: a header that does not fit.
 //! The file is not synced: after a loss of power its records may be older than the temp files.
 
 use std::io::{self, IoSlice};
@@ -27,13 +28,14 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::fs::{Fs, FsFile, write_all};
 use crate::name::{Names, TempId};
+use crate::sync::{Acquire, Arc, AtomicU64, Mutex, Release, lock, try_lock};
 
-const MAGIC: [u8; 8] = *b"BUFWRST\0";
-const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 8192;
-const RECORD_BYTES: usize = 64;
-const CHECKSUM_BYTES: usize = 8;
-const TEXTS_AT: usize = 56;
+pub(crate) const MAGIC: [u8; 8] = *b"BUFWRST\0";
+pub(crate) const VERSION: u32 = 1;
+pub(crate) const HEADER_BYTES: usize = 8192;
+pub(crate) const RECORD_BYTES: usize = 64;
+pub(crate) const CHECKSUM_BYTES: usize = 8;
+pub(crate) const TEXTS_AT: usize = 56;
 const MODE: u32 = 0o600;
 
 /// How often a recovery of another process may take our unfinished state file for a leftover.
@@ -42,9 +44,20 @@ const ATTEMPTS_MAX: usize = 8;
 /// The state file of a living instance. The lock is held until this and all workers' states are
 /// dropped: a worker that hangs is alive.
 pub(crate) struct StateFile {
-    file: Box<dyn FsFile>,
     path: PathBuf,
+    /// What its header says: where files become visible, and their names.
+    visible: PathBuf,
+    names: Names,
     workers: usize,
+    /// Held during I/O, so workers only try to get it.
+    current: Mutex<Current>,
+    /// The number of the current one: goes up when another one is made.
+    version: AtomicU64,
+}
+
+/// The file that was made last.
+struct Current {
+    file: Box<dyn FsFile>,
 }
 
 impl StateFile {
@@ -57,26 +70,26 @@ impl StateFile {
         workers: usize,
     ) -> Result<Self, Error> {
         let state = dir.join(names.state());
-        let mut bytes = header(fs.boot_id().unwrap_or_default(), path, names, workers)
-            .ok_or_else(|| Error::io("describe", path, io::ErrorKind::InvalidFilename.into()))?;
-        bytes.resize(HEADER_BYTES + workers * RECORD_BYTES, 0);
-
-        let mut file = create_locked(fs, &state)?;
-        if let (_, Err(error)) = write_all(&mut *file, &mut [IoSlice::new(&bytes)], 0) {
-            let _ = fs.remove(&state);
-            return Err(Error::io("write", &state, error));
-        }
-        Ok(StateFile { file, path: state, workers })
+        let current = Current::create(fs, &state, path, names, workers)?;
+        Ok(StateFile {
+            path: state,
+            visible: path.to_owned(),
+            names: names.clone(),
+            workers,
+            current: Mutex::new(current),
+            version: AtomicU64::new(0),
+        })
     }
 
     /// One way in for each worker, in order.
-    pub(crate) fn slots(&self) -> Result<Vec<WorkerState>, Error> {
+    pub(crate) fn slots(this: &Arc<Self>) -> Result<Vec<WorkerState>, Error> {
+        let current = lock(&this.current);
         let slot = |worker| {
-            let file = self.file.try_clone().map_err(|e| Error::io("open", &self.path, e))?;
+            let file = current.file.try_clone().map_err(|e| Error::io("open", &this.path, e))?;
             let offset = (HEADER_BYTES + worker * RECORD_BYTES) as u64;
-            Ok(WorkerState { file, path: self.path.clone(), offset, generation: 0 })
+            Ok(WorkerState { shared: this.clone(), file, version: 0, offset, generation: 0 })
         };
-        (0..self.workers).map(slot).collect()
+        (0..this.workers).map(slot).collect()
     }
 
     /// Removes the file, when the instance leaves nothing to recover. It may be gone already.
@@ -86,6 +99,30 @@ impl StateFile {
                 Err(Error::io("unlink", &self.path, error))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl Current {
+    fn create(
+        fs: &dyn Fs,
+        state: &Path,
+        path: &Path,
+        names: &Names,
+        workers: usize,
+    ) -> Result<Self, Error> {
+        let mut bytes = header(fs.boot_id().unwrap_or_default(), path, names, workers)
+            .ok_or_else(|| Error::io("describe", path, io::ErrorKind::InvalidFilename.into()))?;
+        bytes.resize(HEADER_BYTES + workers * RECORD_BYTES, 0);
+
+        let mut file = create_locked(fs, state)?;
+        let written = write_all(&mut *file, &mut [IoSlice::new(&bytes)], 0).1;
+        match written {
+            Ok(()) => Ok(Current { file }),
+            Err(error) => {
+                let _ = fs.remove(state);
+                Err(Error::io("write", state, error))
+            }
         }
     }
 }
@@ -113,8 +150,10 @@ fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
 
 /// One worker's record in the state file.
 pub(crate) struct WorkerState {
+    shared: Arc<StateFile>,
     file: Box<dyn FsFile>,
-    path: PathBuf,
+    /// Number of the file.
+    version: u64,
     offset: u64,
     generation: u64,
 }
@@ -128,16 +167,54 @@ impl WorkerState {
         good: u64,
         synced: u64,
     ) -> Result<(), Error> {
+        // Pairs with the Release in `restore`.
+        if self.shared.version.load(Acquire) != self.version {
+            let shared = self.shared.clone();
+            if let Some(current) = try_lock(&shared.current) {
+                self.switch(&current);
+            }
+        }
         self.generation += 1;
         let record = record(self.generation, temp, good, synced);
         write_all(&mut *self.file, &mut [IoSlice::new(&record)], self.offset)
             .1
-            .map_err(|e| Error::io("write", &self.path, e))
+            .map_err(|e| Error::io("write", &self.shared.path, e))
+    }
+
+    /// Makes the state file anew if its name is gone, as when somebody removed its directory and made
+    /// it again. Not if another worker is about to: nobody waits. What fails is tried again next time.
+    pub(crate) fn restore(&mut self, fs: &dyn Fs) {
+        let shared = self.shared.clone();
+        let Some(mut current) = try_lock(&shared.current) else { return };
+        // Another one's file under this name is left alone: it is not ours to remove.
+        if let Ok(None) = fs.facts(&shared.path) {
+            let StateFile { path, visible, names, workers, .. } = &*shared;
+            let Ok(made) = Current::create(fs, path, visible, names, *workers) else { return };
+            *current = made;
+            // Nobody else changes it: the lock is held.
+            shared.version.store(shared.version.load(Acquire) + 1, Release);
+        }
+        self.switch(&current);
+    }
+
+    /// Writes to the current file from here on.
+    fn switch(&mut self, current: &Current) {
+        let version = self.shared.version.load(Acquire);
+        if version != self.version
+            && let Ok(file) = current.file.try_clone()
+        {
+            (self.file, self.version) = (file, version);
+        }
     }
 }
 
 /// None if it does not fit: a path of more than 4096 bytes together with long affixes.
-fn header(boot_id: [u8; 16], path: &Path, names: &Names, workers: usize) -> Option<Vec<u8>> {
+pub(crate) fn header(
+    boot_id: [u8; 16],
+    path: &Path,
+    names: &Names,
+    workers: usize,
+) -> Option<Vec<u8>> {
     let [path, prefix, extension] =
         [path.as_os_str(), &names.prefix, &names.extension].map(OsStrExt::as_bytes);
     let fields: [&[u8]; 13] = [
@@ -165,7 +242,12 @@ fn header(boot_id: [u8; 16], path: &Path, names: &Names, workers: usize) -> Opti
     Some(bytes)
 }
 
-fn record(generation: u64, temp: Option<TempId>, good: u64, synced: u64) -> [u8; RECORD_BYTES] {
+pub(crate) fn record(
+    generation: u64,
+    temp: Option<TempId>,
+    good: u64,
+    synced: u64,
+) -> [u8; RECORD_BYTES] {
     let (stamp, seq) = temp.map_or((0, 0), |temp| (temp.stamp.0, temp.seq));
     let mut bytes = [0; RECORD_BYTES];
     for (at, number) in [generation, stamp, seq, good, synced].into_iter().enumerate() {
@@ -177,7 +259,7 @@ fn record(generation: u64, temp: Option<TempId>, good: u64, synced: u64) -> [u8;
 }
 
 /// Against torn writes, not against malice. Fowler, Noll, Vo: draft-eastlake-fnv, 64 bits, variant 1a.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
@@ -199,8 +281,9 @@ mod tests {
         Names { prefix, extension, instance: 0x1122_3344_5566_7788, pid: 0xaabb }
     }
 
-    fn create(fs: &Faulty, dir: &TestDir) -> Result<StateFile, Error> {
-        StateFile::create(fs, dir.path(), Path::new("/var/log"), &names(), 3)
+    fn create(fs: &Faulty, dir: &TestDir) -> Result<Arc<StateFile>, Error> {
+        let state = StateFile::create(fs, dir.path(), Path::new("/var/log"), &names(), 3);
+        state.map(Arc::new)
     }
 
     #[test]
@@ -253,7 +336,7 @@ mod tests {
         expected.resize(8192 + 3 * 64, 0);
         assert!(before == expected);
 
-        let mut slots = state.slots().unwrap();
+        let mut slots = StateFile::slots(&state).unwrap();
         fs.plan(Op::Write, 1, Fault::Short(10));
         slots[1].set(TEMP, 20, 10).unwrap();
         slots[2].set(None, 0, 0).unwrap();
@@ -272,7 +355,7 @@ mod tests {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let state = create(&fs, &dir).unwrap();
         let other = File::open(dir.join(names().state())).unwrap();
-        let slots = state.slots().unwrap();
+        let slots = StateFile::slots(&state).unwrap();
         drop(state);
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(slots);
@@ -293,6 +376,54 @@ mod tests {
             state.remove(&fs).unwrap();
             assert!(dir.list().is_empty());
         }
+    }
+
+    #[test]
+    fn a_state_file_that_somebody_removed_is_made_anew_and_all_switch_to_it() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = create(&fs, &dir).unwrap();
+        let path = dir.join(names().state());
+        let mut slots = StateFile::slots(&state).unwrap();
+        slots[0].restore(&fs);
+        assert_eq!(fs.calls(Op::Create), 1, "it is there");
+        std::fs::remove_file(&path).unwrap();
+        for op in [Op::Facts, Op::Create, Op::Lock, Op::Write] {
+            fs.plan(op, 1, Fault::Error(Errno::IO));
+            slots[0].restore(&fs);
+            assert!(dir.list().is_empty(), "{op:?}");
+        }
+        slots[0].restore(&fs);
+        slots[1].set(TEMP, 20, 10).unwrap();
+        slots[2].restore(&fs);
+        slots[0].set(TEMP, 30, 0).unwrap();
+        slots[2].set(None, 0, 0).unwrap();
+        let boot = fs.boot_id().unwrap_or_default();
+        let mut expected = header(boot, Path::new("/var/log"), &names(), 3).unwrap();
+        let records = [record(1, TEMP, 30, 0), record(1, TEMP, 20, 10), record(1, None, 0, 0)];
+        records.iter().for_each(|record| expected.extend(record));
+        assert!(read(&path).unwrap() == expected);
+        let other = File::open(&path).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        // What is another's is not replaced.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "another's").unwrap();
+        slots[0].restore(&fs);
+        assert_eq!(read(&path).unwrap(), b"another's");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_hangs_while_it_makes_a_state_file() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = create(&fs, &dir).unwrap();
+        let mut slots = StateFile::slots(&state).unwrap();
+        std::fs::remove_file(dir.join(names().state())).unwrap();
+        let hangs = lock(&state.current);
+        slots[0].restore(&fs);
+        slots[0].set(TEMP, 1, 0).unwrap();
+        assert!(dir.list().is_empty());
+        drop(hangs);
+        slots[0].restore(&fs);
+        assert_eq!(dir.list().len(), 1);
     }
 
     #[test]

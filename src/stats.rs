@@ -5,6 +5,7 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::error::Error;
 
@@ -101,13 +102,15 @@ pub struct Lost {
     pub shutdown: Count,
     /// In a temp file that somebody else removed before it was published.
     pub temp_file_removed: Count,
+    /// In memory, and for [`Config::give_up_after`](crate::Config::give_up_after) no file could take them.
+    pub gave_up: Count,
 }
 
 impl Lost {
     /// All causes together.
     #[must_use]
     pub fn total(&self) -> Count {
-        self.shutdown + self.temp_file_removed
+        self.shutdown + self.temp_file_removed + self.gave_up
     }
 }
 
@@ -115,6 +118,7 @@ impl AddAssign for Lost {
     fn add_assign(&mut self, other: Lost) {
         self.shutdown += other.shutdown;
         self.temp_file_removed += other.temp_file_removed;
+        self.gave_up += other.gave_up;
     }
 }
 
@@ -143,6 +147,27 @@ pub struct Stats {
     pub temp_dir: PathBuf,
     /// The workers, in order.
     pub workers: Vec<WorkerStats>,
+    /// What the disk guard knows; none while it is off, see [`Config::min_free`](crate::Config::min_free) and
+    /// [`Config::max_total`](crate::Config::max_total).
+    pub disk_guard: Option<GuardStats>,
+}
+
+/// A snapshot of the disk guard.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct GuardStats {
+    /// Whether records are refused now, with [`WriteError::DiskGuard`](crate::WriteError::DiskGuard).
+    pub refuses: bool,
+    /// Bytes that were free, less what this writer has written since. None without
+    /// [`min_free`](crate::Config::min_free), or before they could be measured.
+    pub free_bytes: Option<u64>,
+    /// Bytes that the files of this prefix took, and what this writer has written since. None without
+    /// [`max_total`](crate::Config::max_total), or before they could be measured.
+    pub total_bytes: Option<u64>,
+    /// When something of it was last measured.
+    pub measured_at: Option<Instant>,
+    /// Why the last measurement failed; none if it did not. What was known before still holds.
+    pub last_error: Option<Error>,
 }
 
 /// A snapshot of one worker.
@@ -157,6 +182,6 @@ pub struct WorkerStats {
     pub temp_file: Option<PathBuf>,
     /// Whether that goes past the page cache; see [`Config::io`](crate::Config::io).
     pub temp_file_is_direct: bool,
-    /// The error that holds it up; none while it makes progress.
+    /// The error that holds it up, as in [`Health`](crate::Health); none while it makes progress.
     pub last_error: Option<Error>,
 }

@@ -34,6 +34,16 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// As [`lock`], but none while another thread holds it.
+#[cfg(not(loom))]
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(std::sync::TryLockError::WouldBlock) => None,
+    }
+}
+
 /// Fetches the cache line of a value that is needed soon, without waiting for it: several fetches go side by
 /// side, loads around locked instructions one after the other.
 #[inline(always)]
@@ -144,7 +154,9 @@ impl BarrierWord {
 mod told {
     use std::ops::{Deref, DerefMut};
     use std::ptr::NonNull;
-    use std::sync::{self, LockResult, PoisonError, WaitTimeoutResult};
+    use std::sync::{
+        self, LockResult, PoisonError, TryLockError, TryLockResult, WaitTimeoutResult,
+    };
     use std::time::Duration;
 
     use super::{AcqRel, Acquire, AtomicU32, Relaxed, Release};
@@ -162,6 +174,15 @@ mod told {
 
         pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
             let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(MutexGuard::new(&self.unlocked, inner))
+        }
+
+        pub(crate) fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+            let inner = match self.inner.try_lock() {
+                Ok(inner) => inner,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return Err(TryLockError::WouldBlock),
+            };
             Ok(MutexGuard::new(&self.unlocked, inner))
         }
     }
@@ -208,7 +229,7 @@ mod told {
         }
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct Condvar(sync::Condvar);
 
     impl Condvar {

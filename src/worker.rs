@@ -1,8 +1,8 @@
 //! The only loop: take what producers sealed, write it, publish what is due, rest.
 //!
 //! Guarantees: no record stays unpublished beyond the age that was configured, while the disk
-//! answers; after an error everything is kept and tried again, later and later; an idle worker
-//! does not wake up. Never panics on I/O, prints nothing, calls no user code.
+//! answers; after an error everything is kept and tried again, later and later, unless it is to be given
+//! up; an idle worker does not wake up. Never panics on I/O, prints nothing, calls user code between rounds only.
 //!
 //! Time is passed in, and how to rest is decided apart from resting, so that a test can drive workers
 //! by hand, by a clock of its own (`cases.rs`).
@@ -12,11 +12,15 @@ use std::time::{Duration, Instant};
 
 use crate::control::{Asked, Control, Phase};
 use crate::error::Error;
+use crate::health::{ErrorEvent, OnError};
 use crate::intake::{Intake, Piece};
-use crate::ledger::Ledger;
+use crate::ledger::{Failure, Ledger};
+use crate::message::quietly;
 use crate::output::Output;
 use crate::shared::{Desk, Shared};
+use crate::stats::Count;
 use crate::sync::Arc;
+use crate::trouble::{Faults, Teller};
 
 /// Between two looks at the inbox while chunks come in, at least. The kernel adds about 50 us of its own.
 const NAP: Duration = Duration::from_micros(500);
@@ -31,21 +35,29 @@ const GATHER_MAX: Duration = Duration::from_millis(100);
 /// Between two looks for idle producers while somebody lacks memory. Each may cost a membarrier,
 /// which pauses running threads for about 3 us: 0.03 % of their time.
 const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
-/// First and longest pause before another try after an error.
-const RETRY_MIN: Duration = Duration::from_millis(10);
-const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// What a worker is to do of itself; the same for all of a writer's.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    /// At which age a record must be visible.
+    pub(crate) age_max: Option<Duration>,
+    /// How long memory waits for a disk that fails; zero = as long as it takes.
+    pub(crate) give_up_after: Duration,
+    pub(crate) on_error: OnError,
+}
 
 /// How a worker rests between two rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Not at all: something came while it lay down.
+    /// Not at all: something came while it lay down, or there is more to look up for the disk guard.
     Again,
     /// So long. A push does not wake it.
     Nap(Duration),
     /// Lying down, so that a push wakes it, so long or without a limit.
     Doze(Option<Duration>),
-    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit.
-    Sleep,
+    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit; or so long,
+    /// to look whether the disk guard still has to refuse records.
+    Sleep(Option<Duration>),
 }
 
 /// One worker, until its thread ends.
@@ -56,7 +68,7 @@ pub(crate) struct Worker {
     ledger: Arc<Ledger>,
     intake: Intake,
     output: Output,
-    age_max: Option<Duration>,
+    policy: Policy,
     /// No unpublished record of this worker's was accepted before.
     oldest: Instant,
     /// Chunks below have been in use, as far as this worker has seen.
@@ -74,17 +86,20 @@ pub(crate) struct Worker {
     revoked: Instant,
     /// Flushes answered.
     flushed: u64,
-    fault: Option<Fault>,
+    faults: Faults,
+    teller: Teller,
+    /// Losses that somebody was told of.
+    lost: Count,
 }
 
-/// An error that has not gone away yet.
-struct Fault {
-    pause: Duration,
-    retry_at: Instant,
-    /// What was asked for by then: a new request is worth a try at once.
-    asked: Asked,
-    /// Files published by then: the pause grows only while nothing succeeds.
-    published: u64,
+/// What a round did.
+struct Round {
+    /// None if it was not time to try anything.
+    tried: Option<Result<(), Error>>,
+    /// If that went well, all that was accepted before the round is published.
+    is_all: bool,
+    /// Memory waits for what failed, not only a file that is written.
+    is_blocked: bool,
 }
 
 impl Worker {
@@ -94,7 +109,7 @@ impl Worker {
         control: Arc<Control>,
         ledger: Arc<Ledger>,
         output: Output,
-        age_max: Option<Duration>,
+        policy: Policy,
         now: Instant,
     ) -> Self {
         let all_bytes = f64::from(shared.arena.none()) * shared.arena.size() as f64;
@@ -106,7 +121,8 @@ impl Worker {
             ledger,
             intake: Intake::new(me),
             output,
-            age_max,
+            faults: Faults::new(policy.give_up_after),
+            policy,
             oldest: now,
             used: 0,
             pushed: None,
@@ -116,7 +132,8 @@ impl Worker {
             woken: None,
             revoked: now,
             flushed: 0,
-            fault: None,
+            teller: Teller::default(),
+            lost: Count::ZERO,
         }
     }
 
@@ -127,8 +144,10 @@ impl Worker {
         while let Some(rest) = self.step(Instant::now) {
             match rest {
                 Rest::Again => {}
-                Rest::Nap(time) | Rest::Doze(Some(time)) => thread::park_timeout(time),
-                Rest::Doze(None) | Rest::Sleep => thread::park(),
+                Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time)) => {
+                    thread::park_timeout(time);
+                }
+                Rest::Doze(None) | Rest::Sleep(None) => thread::park(),
             }
             self.rise(rest, Instant::now);
         }
@@ -143,14 +162,37 @@ impl Worker {
             self.control.answer_ended(self.me, false);
             return None;
         }
-        let published = self.round(clock(), asked).unwrap_or_else(|error| {
-            self.fail(error, clock(), asked);
-            false
-        });
-        // The second look: once it was given up, what it did last may have been in vain.
-        if published && asked.phase == Phase::Draining && asked.phase == self.control.phase() {
-            self.control.answer_ended(self.me, true);
-            return None;
+        let began = clock();
+        let round = self.round(began, asked);
+        let is_settled = match round.tried {
+            None => false,
+            Some(Ok(())) => {
+                self.recover(clock());
+                true
+            }
+            Some(Err(error)) => self.fail(&error, clock(), asked, round.is_blocked),
+        };
+        self.ledger.set_busy(None);
+        if is_settled && round.is_all {
+            self.oldest = began;
+            if asked.flushes > self.flushed {
+                self.flushed = asked.flushes;
+                self.control.answer_flush(self.me, asked.flushes);
+            }
+            // The second look: once it was given up, what it did last may have been in vain.
+            if asked.phase == Phase::Draining && asked.phase == self.control.phase() {
+                // A file of which nothing counts, if all was given up. The error would change nothing.
+                let _ = self.output.remove();
+                self.control.answer_ended(self.me, true);
+                return None;
+            }
+        }
+        if asked.phase == Phase::Open
+            && let Some(guard) = self.output.guard()
+            && guard.look(&clock)
+        {
+            // Between two portions of it what came in is written.
+            return Some(Rest::Again);
         }
         Some(self.rest(clock(), asked))
     }
@@ -159,28 +201,31 @@ impl Worker {
         &self.shared.desks[self.me]
     }
 
-    /// One round of work. Whether all that was accepted before it began is published.
-    fn round(&mut self, now: Instant, asked: Asked) -> Result<bool, Error> {
+    /// One round of work.
+    fn round(&mut self, now: Instant, asked: Asked) -> Round {
         let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
         let due = forced || self.due_at().is_some_and(|at| at <= now);
-        let complete = self.collect(due, now, asked.phase);
+        let may_try = self.faults.may_try(now, asked);
+        // Before it is time, prefixes would only make more pieces.
+        let complete = self.collect(due && may_try, now, asked.phase);
         self.revoke(now);
-        if !self.may_try(now, asked) || (!due && self.gathers(now)) {
-            return Ok(false);
+        if (!may_try && self.faults.blocks()) || (!due && self.gathers(now)) {
+            return Round { tried: None, is_all: false, is_blocked: false };
+        }
+        self.ledger.set_busy(Some(now));
+        if may_try {
+            self.output.try_again();
         }
         let written = self.write(now);
+        if written.is_ok() && !may_try {
+            // What keeps the file from becoming visible has time, but memory has not.
+            return Round { tried: None, is_all: false, is_blocked: false };
+        }
         // Even if not all could be written: what is whole need not wait for the rest.
         let published = if due { self.output.publish(&mut self.intake) } else { Ok(()) };
-        written.and(published)?;
-        self.recover();
-        if due && complete {
-            self.oldest = now;
-            if asked.flushes > self.flushed {
-                self.flushed = asked.flushes;
-                self.control.answer_flush(self.me, asked.flushes);
-            }
-        }
-        Ok(due && complete)
+        let is_blocked = written.is_err() || !self.output.is_written();
+        let tried = written.and(published).and(self.output.held());
+        Round { tried: Some(tried), is_all: due && complete, is_blocked }
     }
 
     /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
@@ -203,7 +248,7 @@ impl Worker {
         let Shared { pool, arena, .. } = &*self.shared;
         let soon = |since| now.saturating_duration_since(since) < GATHER_MAX;
         self.output.gathers()
-            && self.fault.is_none()
+            && !self.faults.blocks()
             && self.gathered.is_some_and(soon)
             && self.is_pushed(now)
             && !pool.is_empty(arena)
@@ -231,7 +276,7 @@ impl Worker {
         };
         let complete = if phase == Phase::Draining {
             intake.close(shared, push)
-        } else if all && (is_written || self.fault.is_none()) {
+        } else if all && (is_written || !self.faults.blocks()) {
             intake.scrape(shared, push)
         } else {
             // While the disk fails, prefixes stay where they are: more pieces would help nobody.
@@ -252,7 +297,7 @@ impl Worker {
     fn revoke(&mut self, now: Instant) {
         let Worker { intake, output, shared, .. } = self;
         let rested = now.saturating_duration_since(self.revoked) >= REVOKE_INTERVAL;
-        if rested && self.fault.is_none() && shared.is_starving() {
+        if rested && !self.faults.blocks() && shared.is_starving() {
             intake.revoke(shared, |piece| output.push(piece));
             self.revoked = now;
         }
@@ -260,41 +305,53 @@ impl Worker {
 
     /// When the oldest record must be visible, with some time left for making it so.
     fn due_at(&self) -> Option<Instant> {
-        let age = self.age_max?;
+        let age = self.policy.age_max?;
         let lead = (age / 16).min(Duration::from_millis(50));
         self.oldest.checked_add(age - lead)
     }
 
-    fn may_try(&self, now: Instant, asked: Asked) -> bool {
-        self.fault.as_ref().is_none_or(|fault| {
-            fault.retry_at <= now
-                || asked.flushes > fault.asked.flushes
-                || asked.phase > fault.asked.phase
-        })
-    }
-
-    fn recover(&mut self) {
-        if self.fault.take().is_some() {
-            self.ledger.set_error(None);
+    fn recover(&mut self, now: Instant) {
+        if self.faults.recover(now, self.output.progress()) {
+            self.ledger.set_failure(None);
         }
     }
 
-    fn fail(&mut self, error: Error, now: Instant, asked: Asked) {
-        let published = self.output.published();
-        let pause = match &self.fault {
-            Some(fault) if fault.published == published => (fault.pause * 2).min(RETRY_MAX),
-            _ => RETRY_MIN,
+    /// Whether nothing is left to be done nevertheless, since all was given up.
+    fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
+        let Worker { intake, output, faults, ledger, .. } = self;
+        let is_over = faults.fail(now, asked, is_blocked, output.progress());
+        let failure = faults.since().map(|(since, attempts)| Failure {
+            error: error.clone(),
+            since,
+            attempts,
+        });
+        ledger.set_failure(failure);
+        let is_settled = is_over && output.give_up(intake, error) && output.is_settled();
+        self.tell(now);
+        is_settled
+    }
+
+    /// Tells whoever wants to know of what failed. This is foreign code: nothing is held meanwhile.
+    fn tell(&mut self, now: Instant) {
+        let Some(on_error) = self.policy.on_error.0.clone() else { return };
+        let (held, lost) = (self.desk().held() as usize, self.ledger.lost());
+        let Some(trouble) = self.ledger.trouble(self.me, now, self.output.dir(), held) else {
+            return;
         };
-        self.fault = Some(Fault { pause, retry_at: now + pause, asked, published });
-        self.ledger.set_error(Some(error));
+        let lost_now = lost.saturating_sub(self.lost);
+        if self.teller.tells(now, &trouble.error, trouble.attempts == 1, !lost_now.is_zero()) {
+            self.lost = lost;
+            quietly(|| on_error(&ErrorEvent { trouble, lost: lost_now }));
+        }
     }
 
     /// Decides how to rest, and lies down if it is for longer.
     fn rest(&mut self, now: Instant, asked: Asked) -> Rest {
-        if let Some(fault) = &self.fault {
-            // Pushes need not wake it: there is nothing that it could do with them.
-            Rest::Nap(fault.retry_at.saturating_duration_since(now))
-        } else if asked.flushes > self.flushed || asked.phase != Phase::Open {
+        let closes = asked.phase != Phase::Open;
+        if self.faults.blocks() || (closes && !self.faults.is_none()) {
+            // No push need wake it: there is nothing that it could do with it, or none comes any more.
+            Rest::Nap(self.left(now))
+        } else if self.faults.is_none() && (asked.flushes > self.flushed || closes) {
             // A producer was in the middle of a swap, which takes no time unless it is preempted.
             Rest::Nap(NAP / 10)
         } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
@@ -311,31 +368,40 @@ impl Worker {
     fn lie_down(&mut self, now: Instant) -> Rest {
         // With a record in memory already, each further one would ring at a gate that is shut.
         let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
-        if self.age_max.is_some() && clean && self.intake.lie_down(&self.shared) {
-            return Rest::Sleep;
+        // Only while the disk guard refuses records: who raises that flag wakes all.
+        let vigil = self.output.guard().and_then(|guard| guard.vigil(now));
+        if self.policy.age_max.is_some()
+            && self.faults.is_none()
+            && clean
+            && self.intake.lie_down(&self.shared)
+        {
+            return Rest::Sleep(vigil);
         }
         self.desk().bell.lie_down();
         if !self.desk().inbox.is_empty(&self.shared.arena) {
             self.desk().bell.get_up();
             return Rest::Again;
         }
-        Rest::Doze(Some(self.left(now)).filter(|&left| left < Duration::MAX))
+        let left = vigil.unwrap_or(Duration::MAX).min(self.left(now));
+        Rest::Doze(Some(left).filter(|&left| left < Duration::MAX))
     }
 
-    /// Until the oldest record is due. If it is, a producer is in a swap: it must get the processor.
+    /// Until what failed is to be tried again, or else until the oldest record is due. If it is, a producer is
+    /// in a swap: it must get the processor.
     fn left(&self, now: Instant) -> Duration {
-        let due = self.due_at();
-        due.map_or(Duration::MAX, |at| at.saturating_duration_since(now).max(NAP / 10))
+        let due = || self.due_at().map(|at| at.saturating_duration_since(now));
+        let left = self.faults.wait(now).or_else(due);
+        left.map_or(Duration::MAX, |left| left.max(NAP / 10))
     }
 
     /// After the rest, whatever ended it.
     pub(crate) fn rise(&mut self, rest: Rest, clock: impl Fn() -> Instant) {
-        if rest == Rest::Sleep {
+        if matches!(rest, Rest::Sleep(_)) {
             // Who wakes it rings before the record is committed, or at once after.
             self.oldest = clock();
             self.woken = Some(self.oldest);
         }
-        if matches!(rest, Rest::Sleep | Rest::Doze(_)) {
+        if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
             self.desk().bell.get_up();
         }
     }
@@ -414,7 +480,7 @@ mod tests {
         let failed = handle.stats().workers.remove(0);
         assert_eq!(failed.last_error.unwrap().operation(), "fsync");
         std::fs::remove_file(failed.temp_file.unwrap()).unwrap();
-        let later = now + RETRY_MIN;
+        let later = now + crate::trouble::RETRY_MIN;
         worker.step(|| later).unwrap();
         assert!(handle.stats().workers[0].last_error.is_none());
         worker.step(|| later).unwrap();

@@ -8,20 +8,22 @@ use crate::append;
 use crate::config::Config;
 use crate::error::{Error, FlushError, SendError, WriteError};
 use crate::handle::Handle;
+use crate::health::Health;
+use crate::hold::Hold;
 use crate::producer::Producer;
 use crate::record::Record;
+use crate::recovery::Recovery;
 use crate::registry::{cached, with_slot};
 use crate::report::{CloseError, Report};
 use crate::stats::Stats;
 use crate::submit;
-use crate::sync::Arc;
 
 /// Takes records from any thread and writes them to files that become visible complete.
 ///
 /// Clones share one writer. When the last handle is dropped (clones and [`Producer`]s), the writer
 /// is closed, and the drop waits up to [`Config::drop_timeout`]. A `static` is never dropped: close
 /// it by hand at the end of `main` (`examples/global.rs`). If not, what is in memory then is gone, no
-/// report tells of it, and temp files stay behind.
+/// report tells of it, and temp files stay behind until the next writer recovers them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,7 +43,7 @@ use crate::sync::Arc;
 pub struct BufferedWriter {
     /// The handle's number, one load nearer.
     id: u64,
-    handle: Arc<Handle>,
+    handle: Hold,
 }
 
 impl BufferedWriter {
@@ -51,7 +53,7 @@ impl BufferedWriter {
     /// An option out of its range; a directory that is missing, or in which files can't be
     /// created and renamed; memory or threads that the system refuses. Nothing is left behind.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let handle = Arc::new(Handle::new(config)?);
+        let handle = Hold::new(Handle::new(config)?);
         Ok(BufferedWriter { id: handle.id, handle })
     }
 
@@ -68,7 +70,9 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// [`WriteError::Full`] if no memory is free, [`WriteError::TooLarge`] if the record is larger
-    /// than all memory, [`WriteError::Closed`] after [`close`](Self::close). The refusal is counted.
+    /// than all memory, [`WriteError::Closed`] after [`close`](Self::close), [`WriteError::DiskGuard`]
+    /// beyond [`Config::min_free`] or [`Config::max_total`]. The refusal is counted.
+    /// [`WriteError::Forked`] in a child by `fork`, where it is not.
     #[inline]
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
         let slot = cached(self.id);
@@ -96,7 +100,8 @@ impl BufferedWriter {
     /// does not wait: it would wait for itself.
     ///
     /// # Errors
-    /// As `write`; [`WriteError::Full`] when the time is over.
+    /// As `write`; [`WriteError::Full`] when the time is over. It does not wait for room on the disk:
+    /// [`WriteError::DiskGuard`] is returned at once.
     pub fn write_timeout(&self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
         with_slot(self.id, &self.handle, |slot| {
@@ -171,7 +176,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// As `write`; [`WriteError::Format`] if `format` returns an error of its own. With no memory
-    /// free, or after `close`, `format` is not called.
+    /// free, or after `close`, `format` is not called; nor beyond the limits of the disk, unless this thread's
+    /// buffer has room left.
     pub fn record(
         &self,
         format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
@@ -192,26 +198,59 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// [`FlushError::TimedOut`] or [`FlushError::Io`] when `timeout` is over: the records are still
-    /// accepted, and the workers keep trying. [`FlushError::Io`] also if somebody removed a temp
-    /// file meanwhile: its records are counted as lost. [`FlushError::Closed`] after `close`.
+    /// accepted, and the workers keep trying. [`FlushError::Io`] also if records were lost meanwhile:
+    /// somebody removed a temp file, or a worker gave up ([`Config::give_up_after`]). [`FlushError::Closed`] after `close`.
     /// [`FlushError::OnWorker`] in the `Drop` of a message that runs on a thread of the writer's own.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         self.handle.flush(timeout)
     }
 
-    /// A snapshot of the accounts: `accepted == written + pending + lost.total()`.
+    /// A snapshot of the accounts: `accepted == written + pending + lost.total()`. In a child by `fork`
+    /// there are none: all is zero.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.handle.stats()
     }
 
-    /// Refuses further records, publishes everything and ends the workers. May be called again,
+    /// What holds workers up: errors that are tried again and again, and calls that have not returned for a
+    /// second. Looks at what workers noted, touches no file, waits for nothing.
+    ///
+    /// ```
+    /// # use bufferedwriter::{BufferedWriter, Config};
+    /// # let dir = std::env::temp_dir().join(format!("bw-doc-health-{}", std::process::id()));
+    /// # let config = Config::default().path(&dir).temp(&dir).create_dirs(true);
+    /// let writer = BufferedWriter::new(config)?;
+    /// let health = writer.health();
+    /// for trouble in &health.troubles {
+    ///     eprintln!("{trouble}, {} buffers wait", trouble.held_chunks);
+    /// }
+    /// assert!(health.is_ok());
+    /// # writer.close(std::time::Duration::from_secs(5))?;
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.handle.health()
+    }
+
+    /// What became of the left-overs of writers that died, which this one looked for at its start: what
+    /// was published, set aside, left alone, and what failed. None while that is not over, and with
+    /// [`Config::recover`]`(false)`.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.handle.recovery()
+    }
+
+    /// Refuses further records, publishes everything and ends the workers. Waits, until its deadline, for
+    /// the recovery of left-overs too; if that is not over by then, it is no error, and goes on at the
+    /// next start. May be called again,
     /// and by several threads at once: the first deadline that passes ends the wait of all.
     ///
     /// # Errors
     /// When `timeout` is over before everything is in visible files: the rest is lost and counted
     /// as such, the workers publish nothing any more. The error carries the report. In the `Drop` of a
-    /// message that runs on a thread of the writer's own, nothing is closed.
+    /// message that runs on a thread of the writer's own, and in a child by `fork`, nothing is closed.
     pub fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
         self.handle.close(timeout)
     }

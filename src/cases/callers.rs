@@ -4,7 +4,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::model::{Model, RECORDS_MAX};
 use super::plan::{Call, Format, HANDS, NESTED_BYTES, Way};
@@ -31,10 +31,11 @@ pub(super) struct Callers {
     pub(super) handle: Arc<Handle>,
     fs: MemoryFs,
     clock: Clock,
+    give_up_after: Duration,
     pub(super) model: Model,
     hands: [Option<Owned>; HANDS],
-    /// Flushes without an answer, and what was pending and lost when they were asked for.
-    flushes: Vec<(Flush, Vec<usize>, Count)>,
+    /// Flushes without an answer, and what was pending, lost and given up when they were asked for.
+    flushes: Vec<(Flush, Vec<usize>, Count, Count)>,
     /// Somebody has seen that close gave up: the accounts as they were then.
     given_up: Option<Stats>,
     pub(super) seen: Seen,
@@ -44,11 +45,17 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    pub(super) fn new(handle: Arc<Handle>, fs: MemoryFs, clock: Clock) -> Self {
+    pub(super) fn new(
+        handle: Arc<Handle>,
+        fs: MemoryFs,
+        clock: Clock,
+        give_up_after: Duration,
+    ) -> Self {
         Callers {
             handle,
             fs,
             clock,
+            give_up_after,
             model: Model::default(),
             hands: [None; HANDS],
             flushes: Vec::new(),
@@ -77,7 +84,11 @@ impl Callers {
                 // After close it says so.
                 if let Ok(flush) = self.handle.ask_flush() {
                     self.take_note()?;
-                    self.flushes.push((flush, self.model.pending(), self.model.lost));
+                    let lost = self.handle.stats().lost;
+                    // Of what the model takes for pending.
+                    let gave_up = lost.gave_up.saturating_sub(self.model.gave_up);
+                    let pending = self.model.pending();
+                    self.flushes.push((flush, pending, lost.total(), gave_up));
                 }
                 Ok(())
             }
@@ -99,6 +110,7 @@ impl Callers {
         let Some(record) = self.model.next(usize::from(nested), len) else { return Ok(None) };
         let slot = self.slot(hand);
         let (free, closed) = (self.free(), self.is_closed());
+        let guarded = self.handle.shared.is_guarded();
         let said = self.hand_over(way, slot, &record);
         let order = self.handle.shared.slots.iter().position(|other| std::ptr::eq(other, slot));
         // The slot registered last comes first.
@@ -108,6 +120,7 @@ impl Callers {
         let (chunks, all) = (len.div_ceil(size), all as usize);
         self.seen.chain |= said.is_ok() && chunks > 1;
         self.seen.full |= said == Err(WriteError::Full);
+        self.seen.guard |= said == Err(WriteError::DiskGuard);
         self.seen.nested |= nested;
         let right = match (said, way) {
             (Ok(()), _) => chunks <= all && !closed,
@@ -116,11 +129,13 @@ impl Callers {
             // It is not known beforehand how long it will be, and a nested one takes memory too.
             (Err(WriteError::Full), Way::Record { nested, .. }) => {
                 let beside = if nested { NESTED_BYTES.div_ceil(size) } else { 0 };
-                free < chunks.max(1) + beside && !closed
+                free < chunks.max(1) + beside && !closed && !guarded
             }
-            (Err(WriteError::Full), _) => chunks <= all && free < chunks && !closed,
+            (Err(WriteError::Full), _) => chunks <= all && free < chunks && !closed && !guarded,
+            (Err(WriteError::DiskGuard), Way::Record { .. }) => guarded && !closed,
+            (Err(WriteError::DiskGuard), _) => guarded && chunks <= all && !closed,
             (Err(WriteError::TooLarge), _) => chunks > all && !closed,
-            (Err(WriteError::Format | WriteError::Forked | WriteError::DiskGuard), _) => false,
+            (Err(WriteError::Format | WriteError::Forked), _) => false,
         };
         let told = || format!("{way:?} of {len} bytes, {free} chunks free: {said:?}");
         ensure(right, told).map(|()| said.err())
@@ -196,14 +211,15 @@ impl Callers {
     /// A record through a slot that is recording.
     fn write_nested(&mut self, slot: &Slot) {
         let Some(record) = self.model.next(0, NESTED_BYTES) else { return };
-        let free = self.free();
+        let (free, guarded) = (self.free(), self.handle.shared.is_guarded());
         // SAFETY: as above.
         let said = unsafe { submit::write(&self.handle.shared, slot, &record) };
         let (size, all) = (self.handle.shared.arena.size(), self.handle.shared.arena.none());
         let chunks = NESTED_BYTES.div_ceil(size);
         let right = match said {
             Ok(()) => chunks <= all as usize,
-            Err(WriteError::Full) => free < chunks,
+            Err(WriteError::Full) => free < chunks && !guarded,
+            Err(WriteError::DiskGuard) => guarded,
             Err(WriteError::TooLarge) => chunks > all as usize,
             Err(_) => false,
         };
@@ -248,6 +264,9 @@ impl Callers {
     pub(super) fn look(&mut self, amid: bool) -> Result<(), String> {
         self.take_note()?;
         let stats = self.handle.stats();
+        if stats.pending.is_zero() && self.given_up.is_none() && !amid {
+            self.model.note_given_up();
+        }
         let Model { accepted, refused, visible, lost, files, .. } = &self.model;
         let told = |what: &str| format!("{what}: {stats:?}, expected {:?}", self.model);
         let balance = stats.written + stats.pending + stats.lost.total();
@@ -260,18 +279,30 @@ impl Callers {
         let in_use = stats.memory_bytes / self.handle.shared.arena.size();
         let all = self.handle.shared.arena.none() as usize;
         ensure(in_use + self.free() == all, || told("memory"))?;
+        let gave_up = stats.lost.gave_up;
+        ensure(self.may_give_up(gave_up), || told("given up early"))?;
+        self.seen.loss |= !gave_up.is_zero();
         match &self.given_up {
             None => {
                 ensure(stats.lost.shutdown.is_zero(), || told("lost early"))?;
+                let noted = amid || !stats.pending.is_zero() || self.model.gave_up == gave_up;
+                ensure(noted, || told("given up"))?;
                 ensure(amid || stats.lost.temp_file_removed == *lost, || told("lost"))
             }
             Some(then) => {
                 // What was said to be lost stays so; what was in flight is one or the other.
                 let (now, before) = (stats.written, then.written + then.pending);
+                ensure(gave_up == then.lost.gave_up, || told("given up late"))?;
                 ensure(now.records <= before.records, || told("published late"))?;
                 ensure(amid || stats.pending.is_zero(), || told("pending"))
             }
         }
+    }
+
+    /// Nothing is given up before its time.
+    fn may_give_up(&self, gave_up: Count) -> bool {
+        let patience = self.give_up_after;
+        gave_up.is_zero() || !patience.is_zero() && self.clock.passed() >= patience
     }
 
     /// Answers to flushes: one that succeeds covers what was accepted before it.
@@ -281,19 +312,19 @@ impl Callers {
         }
         self.take_note()?;
         let mut failure = Ok(());
-        self.flushes.retain(|(flush, pending, _)| {
+        self.flushes.retain(|(flush, pending, _, gave_up)| {
             match self.handle.wait_flushed(flush, Some(Instant::now())) {
                 Ok(()) => {
                     self.seen.flush = true;
                     let early = ensure(self.given_up.is_none(), || {
                         "a flush succeeded after close gave up".to_owned()
                     });
-                    let visible = self.model.expect_visible(pending, self.fs.settled());
+                    let visible = self.model.expect_visible(pending, self.fs.settled(), *gave_up);
                     let result = early.and(visible);
                     failure = failure.clone().and(result);
                     false
                 }
-                Err(FlushError::Closed | FlushError::OnWorker) => false,
+                Err(FlushError::Closed | FlushError::OnWorker | FlushError::Forked) => false,
                 Err(FlushError::TimedOut | FlushError::Io(_)) => true,
             }
         });
@@ -302,9 +333,10 @@ impl Callers {
 
     /// The workers have done what they could: only a loss keeps a flush from succeeding.
     pub(super) fn expect_answers(&self) -> Result<(), String> {
-        let late = self.flushes.iter().any(|(flush, _, lost_before)| {
+        let lost = self.handle.stats().lost.total();
+        let late = self.flushes.iter().any(|(flush, _, lost_before, _)| {
             let answer = self.handle.wait_flushed(flush, Some(Instant::now()));
-            !matches!(answer, Err(FlushError::Io(_))) || self.model.lost == *lost_before
+            !matches!(answer, Err(FlushError::Io(_))) || lost == *lost_before
         });
         ensure(!late, || "a flush was not answered".to_owned())
     }

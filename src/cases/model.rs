@@ -19,6 +19,8 @@ pub(super) enum Fate {
     Pending,
     Visible,
     Lost,
+    /// By a worker. Which they are shows once nothing is pending.
+    GivenUp,
 }
 
 struct Record {
@@ -39,6 +41,7 @@ pub(super) struct Model {
     pub(super) refused: Refused,
     pub(super) visible: Count,
     pub(super) lost: Count,
+    pub(super) gave_up: Count,
     pub(super) files: u64,
 }
 
@@ -128,15 +131,29 @@ impl Model {
         (0..self.records.len()).filter(pending).collect()
     }
 
-    /// All of these must be visible, in the first so many files.
-    pub(super) fn expect_visible(&self, numbers: &[usize], settled: u64) -> Result<(), String> {
-        let covered = |record: &Record| record.fate == Fate::Visible && record.file <= settled;
-        match numbers.iter().find(|&&number| !covered(&self.records[number])) {
-            Some(number) => {
-                Err(format!("a flush succeeded, but does not cover record {number}: {self:?}"))
-            }
-            None => Ok(()),
+    /// Nothing is pending: what is neither visible nor lost in another way was given up.
+    pub(super) fn note_given_up(&mut self) {
+        for number in self.pending() {
+            self.records[number].fate = Fate::GivenUp;
+            self.gave_up += Count::new(1, self.records[number].len as u64);
         }
+    }
+
+    /// All of these must be visible, in the first so many files, but for those given up by then.
+    pub(super) fn expect_visible(
+        &self,
+        numbers: &[usize],
+        settled: u64,
+        gave_up: Count,
+    ) -> Result<(), String> {
+        let covered = |record: &Record| record.fate == Fate::Visible && record.file <= settled;
+        let records = numbers.iter().map(|&number| &self.records[number]);
+        let missing: Count =
+            records.filter(|&r| !covered(r)).map(|r| Count::new(1, r.len as u64)).sum();
+        if missing == gave_up {
+            return Ok(());
+        }
+        Err(format!("a flush succeeded, but {missing:?} of it is missing: {self:?}"))
     }
 
     /// No pending record is older than this.

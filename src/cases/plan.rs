@@ -42,8 +42,21 @@ pub(super) struct Setup {
     pub(super) file_age: Duration,
     pub(super) sync: Sync,
     pub(super) io: Io,
+    /// Zero = never.
+    pub(super) give_up_after: Duration,
     /// `temp` is on another file system than `path`.
     pub(super) crossing: bool,
+    pub(super) guard: Limit,
+}
+
+/// What the disk guard is told to keep to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limit {
+    None,
+    /// Some space must stay free.
+    Free,
+    /// The files take so many bytes at most.
+    Total(u64),
 }
 
 /// One step of a case.
@@ -62,6 +75,11 @@ pub(super) enum Step {
     /// Calls to the file system fail from here on.
     Trouble(Trouble),
     Heal,
+    /// From here on there is no free space, or much; and so much time passes.
+    Space {
+        short: bool,
+        time: Duration,
+    },
     /// Somebody removes a worker's temp file.
     Steal(usize),
 }
@@ -139,24 +157,39 @@ fn setups() -> impl Strategy<Value = Setup> {
     let file_size = prop_oneof![2 => Just(0_u64), 4 => 1..200_u64, 2 => Just(64 << 20)];
     let sync = prop_oneof![Just(Sync::None), Just(Sync::File)];
     let io = prop_oneof![Just(Io::Direct), Just(Io::Buffered)];
-    let rest = (0..=6_usize, 1..=3_usize, io, prop::bool::weighted(0.1));
+    let guard = prop_oneof![
+        6 => Just(Limit::None),
+        2 => Just(Limit::Free),
+        1 => (1..600_u64).prop_map(Limit::Total),
+    ];
+    let policies = (prop::bool::weighted(0.1), patience(), guard);
+    let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), sync).prop_map(
-        |(size, (queue_size, workers, io, crossing), file_size, forced, file_age, sync)| Setup {
-            size,
-            queue_size,
-            workers,
-            file_size,
-            forced,
-            file_age,
-            sync,
-            io,
-            crossing,
+        |(size, (queue_size, workers, io, policies), file_size, forced, file_age, sync)| {
+            let (crossing, give_up_after, guard) = policies;
+            Setup {
+                size,
+                queue_size,
+                workers,
+                file_size,
+                forced,
+                file_age,
+                sync,
+                io,
+                give_up_after,
+                crossing,
+                guard,
+            }
         },
     )
 }
 
 fn age() -> impl Strategy<Value = Duration> {
     prop_oneof![2 => Just(0_u64), 2 => 1..20_u64, 2 => 20..300_u64].prop_map(Duration::from_millis)
+}
+
+fn patience() -> impl Strategy<Value = Duration> {
+    prop_oneof![3 => Just(0_u64), 3 => 1..20_u64, 2 => 20..3000_u64].prop_map(Duration::from_millis)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -170,6 +203,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..3_usize).prop_map(Step::Round),
         7 => trouble().boxed().prop_map(Step::Trouble),
         3 => Just(Step::Heal),
+        2 => (any::<bool>(), 0..1500_u64).prop_map(|(short, ms)| {
+            Step::Space { short, time: Duration::from_millis(ms) }
+        }),
         1 => (0..3_usize).prop_map(Step::Steal),
     ]
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::callers::{Callers, ensure};
-use super::plan::{Call, End, Plan, Setup, Step, Way};
+use super::plan::{Call, End, Limit, Plan, Setup, Step, Way};
 use super::tally::Seen;
 use crate::config::{Config, Sync};
 use crate::handle::Handle;
@@ -35,6 +35,9 @@ struct Run {
     workers: Vec<Driven>,
     age_max: Option<Duration>,
     file_size: u64,
+    guard: Limit,
+    /// Somebody removed a temp file.
+    theft: bool,
     /// Who is first among those that want to run at the same time.
     turn: usize,
     /// Calls to the file system at the last look.
@@ -77,12 +80,18 @@ impl Run {
             .sync(setup.sync)
             .io(setup.io)
             .drop_timeout(Duration::ZERO)
+            .give_up_after(setup.give_up_after)
             .fs(Arc::new(fs.clone()));
+        let config = match setup.guard {
+            Limit::None => config,
+            Limit::Free => config.min_free(1),
+            Limit::Total(bytes) => config.max_total(bytes),
+        };
         let age_max = config.age_max();
         let (handle, workers) =
             Handle::assemble(config, clock.now()).map_err(|error| error.to_string())?;
         let handle = Arc::new(handle);
-        let callers = Callers::new(handle.clone(), fs.clone(), clock.clone());
+        let callers = Callers::new(handle.clone(), fs.clone(), clock.clone(), setup.give_up_after);
         let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };
         Ok(Run {
             handle,
@@ -91,6 +100,8 @@ impl Run {
             workers: workers.into_iter().map(driven).collect(),
             age_max,
             file_size: setup.file_size.max(1),
+            guard: setup.guard,
+            theft: false,
             turn: 0,
             calls: 0,
             disturbed: false,
@@ -121,11 +132,16 @@ impl Run {
                 self.fs.trouble(None);
                 Ok(())
             }
+            Step::Space { short, time } => {
+                self.fs.set_short(*short);
+                self.tick(*time)
+            }
             Step::Steal(worker) => {
                 let stats = self.handle.stats();
                 if let Some(temp) = &stats.workers[worker % self.workers.len()].temp_file {
                     self.fs.steal(temp);
                     self.disturbed = true;
+                    self.theft = true;
                     lock(&self.callers).seen.theft = true;
                 }
                 Ok(())
@@ -150,8 +166,9 @@ impl Run {
         let quiet = time >= QUIET && !self.disturbed && lock(&self.callers).is_calm();
         self.run_until(Some(end))?;
         self.go_on_to(end)?;
-        let callers = lock(&self.callers);
+        let mut callers = lock(&self.callers);
         if self.disturbed {
+            callers.look(false)?;
             self.disturbed = !(self.fs.is_healthy() && callers.is_calm());
         } else {
             // What was taken before the disk was healed makes a second round necessary, after a nap.
@@ -159,8 +176,8 @@ impl Run {
                 callers.expect_answers()?;
             }
             let rests = self.workers.iter().all(|driven| driven.until.is_none());
-            let starving = self.handle.shared.is_starving();
-            ensure(!quiet || starving || rests, || "an idle worker wakes up".to_owned())?;
+            let looked_after = self.handle.shared.is_starving() || self.handle.shared.is_guarded();
+            ensure(!quiet || looked_after || rests, || "an idle worker wakes up".to_owned())?;
         }
         Ok(())
     }
@@ -221,8 +238,10 @@ impl Run {
         driven.rest = stepped.step(|| self.clock.now());
         driven.until = match driven.rest {
             Some(Rest::Again) => Some(self.clock.now()),
-            Some(Rest::Nap(time) | Rest::Doze(Some(time))) => Some(self.clock.now() + time),
-            Some(Rest::Doze(None) | Rest::Sleep) => None,
+            Some(Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time))) => {
+                Some(self.clock.now() + time)
+            }
+            Some(Rest::Doze(None) | Rest::Sleep(None)) => None,
             None => {
                 driven.worker = None;
                 None
@@ -248,9 +267,19 @@ impl Run {
             callers.look(false)?;
             let stats = self.handle.stats();
             let full = stats.workers.iter().any(|worker| worker.temp_file_bytes >= self.file_size);
+            self.expect_within(stats.accepted.saturating_sub(stats.lost.total()).bytes)?;
             ensure(self.disturbed || !full, || format!("a full file is kept: {stats:?}"))?;
         }
         Ok(())
+    }
+
+    /// The files exceed what they may take by no more than memory holds. Stolen ones are not counted.
+    fn expect_within(&self, bytes: u64) -> Result<(), String> {
+        let Limit::Total(max) = self.guard else { return Ok(()) };
+        let arena = &self.handle.shared.arena;
+        let held = u64::from(arena.none()) * arena.size() as u64;
+        let theft = self.theft;
+        ensure(theft || bytes <= max + held, || format!("{bytes} bytes accepted, {max} permitted"))
     }
 
     fn end(&mut self, end: &End) -> Result<(), String> {
@@ -289,6 +318,7 @@ impl Run {
         if !lock(&self.callers).has_room(attempts) {
             return Ok(());
         }
+        self.fs.set_short(false);
         // Beyond the longest pause after an error; a temp file that is gone is one more.
         self.tick(Duration::from_millis(2100))?;
         let stats = self.handle.stats();
@@ -299,6 +329,10 @@ impl Run {
                 return Ok(());
             }
             self.tick(Duration::from_millis(10))?;
+        }
+        if matches!(self.guard, Limit::Total(_)) && self.handle.shared.is_guarded() {
+            // Nobody takes files away here.
+            return Ok(());
         }
         Err(format!(
             "no memory for a record of {len} bytes in all the time: {:?}",
@@ -311,6 +345,7 @@ impl Run {
         let report = self.handle.close(Duration::ZERO).map_err(|error| error.to_string())?;
         let mut callers = lock(&self.callers);
         callers.seen.drained = true;
+        callers.look(false)?;
         callers.hear()?;
         callers.expect_answers()?;
         let dealt_with = report.written + report.lost.total() == report.accepted;

@@ -12,9 +12,11 @@ pub(super) struct Seen {
     pub(super) chain: bool,
     pub(super) nested: bool,
     pub(super) full: bool,
+    pub(super) guard: bool,
     pub(super) revocation: bool,
     pub(super) adoption: bool,
     pub(super) flush: bool,
+    pub(super) loss: bool,
     pub(super) given_up: bool,
     pub(super) drained: bool,
 }
@@ -23,29 +25,42 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Tally {
     cases: Cell<u64>,
-    met: [Cell<u64>; 11],
+    met: [Cell<u64>; 13],
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "faults",
     "removed temp files",
     "calls amid calls",
     "large records",
     "nested records",
     "full memory",
+    "refusals of the disk guard",
     "revocations",
     "adopted leases",
     "flushes",
+    "records given up",
     "given-up closes",
     "drained closes",
 ];
 
 impl Tally {
     pub(super) fn add(&self, seen: &Seen) {
-        let Seen { fault, theft, amid, chain, nested, full, revocation, adoption, flush, .. } =
-            *seen;
-        let ends = [seen.given_up, seen.drained];
-        let met = [fault, theft, amid, chain, nested, full, revocation, adoption, flush];
+        let Seen {
+            fault,
+            theft,
+            amid,
+            chain,
+            nested,
+            full,
+            guard,
+            revocation,
+            adoption,
+            flush,
+            ..
+        } = *seen;
+        let ends = [seen.loss, seen.given_up, seen.drained];
+        let met = [fault, theft, amid, chain, nested, full, guard, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {
             sum.set(sum.get() + u64::from(met));

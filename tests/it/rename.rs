@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bufferedwriter::{BufferedWriter, FlushError, Sync};
+use bufferedwriter::{BufferedWriter, FlushError, Sync, WorkerStats, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -30,7 +30,14 @@ fn fails_for_a_while() {
             record(&mut buffer, 1, seq, 100);
             writer.write(&buffer).unwrap();
         }
-        assert_eq!(flush_error(&writer).operation(), "rename", "{errno}");
+        let error = flush_error(&writer);
+        assert_eq!(error.operation(), "rename", "{errno}");
+        // Both ends of it, of which the new one is the error's path.
+        assert!(error.path().is_some_and(|path| path.starts_with(&dir.path)), "{error}");
+        let told = error.to_string();
+        let temp = format!("rename {}/.", dir.temp.display());
+        let visible = format!(".tmp to {}", dir.path.display());
+        assert!(told.starts_with(&temp) && told.contains(&visible), "{told}");
         let now = stats(&writer);
         assert_eq!((now.pending.records, now.files), (50, 0));
         assert!(now.workers.iter().any(|worker| worker.last_error.is_some()));
@@ -125,4 +132,53 @@ fn a_temp_file_that_somebody_removed() {
     stats(&writer);
     Tally::of(&dir).assert_ranges(&[(2, 1)]);
     dir.assert_clean();
+}
+
+/// There is room in `temp`, so memory serves on: each file grows up to a limit, and only then memory fills.
+#[test]
+fn memory_goes_on_while_renames_fail() {
+    for sync in [Sync::None, Sync::File] {
+        let dir = TestDir::new();
+        let broken = Arc::new(AtomicBool::new(true));
+        let is_broken = broken.clone();
+        let fs = TestFs::new(move |call| {
+            let refused = call.op == Op::Rename && call.is_temp();
+            let refused = refused && is_broken.load(Ordering::SeqCst);
+            if refused { Answer::Error(Errno::ACCESS) } else { Answer::Go }
+        });
+        // 64 KiB of memory. Four times the size of a file would be less than the 1 MiB that it may have.
+        let config = dir.config().size(1024).queue_size(62).workers(2).file_size(10_000);
+        let writer = BufferedWriter::new(config.sync(sync).fs(fs.clone())).unwrap();
+        let mut buffer = Vec::new();
+        let mut own = writer.producer();
+        let mut seq = 0;
+        while seq < 1000 {
+            record(&mut buffer, 1, seq, 1000);
+            own.write_timeout(&buffer, BOUND).unwrap();
+            seq += 1;
+        }
+        let now = stats(&writer);
+        assert_eq!((now.pending.records, now.files, now.lost.total().records), (1000, 0, 0));
+        // Each of the two takes what it may; then memory fills.
+        until("both have what they may", || {
+            record(&mut buffer, 1, seq, 1000);
+            let result = own.write(&buffer);
+            seq += u32::from(result.is_ok());
+            assert!(seq < 5000, "there is no limit: {:?}", stats(&writer));
+            let has_all = |worker: &WorkerStats| worker.temp_file_bytes >= 1 << 20;
+            result == Err(WriteError::Full) && stats(&writer).workers.iter().all(has_all)
+        });
+        for worker in stats(&writer).workers {
+            let bytes = worker.temp_file_bytes;
+            assert!((1 << 20..(1 << 20) + 70_000).contains(&bytes), "{bytes} bytes");
+            assert_eq!(worker.last_error.map(|error| error.operation()), Some("rename"));
+        }
+        assert!(dir.files().is_empty());
+        broken.store(false, Ordering::SeqCst);
+        drop(own);
+        close(&writer);
+        Tally::of(&dir).assert_ranges(&[(1, seq)]);
+        fs.assert_sound();
+        dir.assert_clean();
+    }
 }

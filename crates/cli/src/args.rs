@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Write(Write),
+    Recover(crate::recover::Recover),
 }
 
 const WRITE_AFTER: &str = "\
@@ -34,9 +35,16 @@ gets one, so that every visible file holds whole lines. A line longer than the w
 Within a file lines are in the order of the input; with --workers 1 also from file to file, in the \
 order of their names.
 
+Limits of the disk: --min-free and --max-total are looked up at the start and then about once a second, \
+seldomer where directories are large. Beyond them lines wait, or are dropped (--when-full), until there is \
+room again; what was taken into memory before is written all the same.
+
 Signals: SIGTERM and SIGINT end the reading; what was read, and what a pipe held by then, is \
 published within --deadline, also a last line that had no newline yet. A second one gives up at \
 once. SIGHUP publishes everything now and goes on.
+
+Left-overs: what a program with the same --path, --temp and --prefix left when it was killed is published \
+meanwhile, and told; `bufferedwriter recover --help` says how.
 
 Output: diagnostics, progress (on a terminal only, without colours) and the summary on standard \
 error; with --json the summary on standard output.
@@ -114,9 +122,23 @@ pub(crate) struct Write {
     #[arg(long, value_name = "HOW", default_value = "auto")]
     io: IoHow,
 
-    /// What becomes of a line when memory is full
+    /// Take no more lines when the file system of --path has no more than this free; 0 = does not matter
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    min_free: u64,
+
+    /// Take no more lines when the files of this prefix and extension, unfinished ones included, take this
+    /// much of the disk, whoever wrote them; nothing is deleted; 0 = does not matter
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    max_total: u64,
+
+    /// What becomes of a line when memory is full, or while --min-free or --max-total forbid it
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(crate) when_full: WhenFull,
+
+    /// How long lines wait in memory for a disk that fails; then they are counted as lost (exit code 3), and
+    /// the reading goes on; 0 = as long as it takes
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
+    give_up_after: Duration,
 
     /// How long the end of the input, or a signal, may take to publish what was read; 0 = no time
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
@@ -151,7 +173,7 @@ enum IoHow {
     Buffered,
 }
 
-/// What happens to a line when memory is full.
+/// What happens to a line when memory is full, or the disk guard refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WhenFull {
     /// It waits, and so does whoever writes into the pipe
@@ -190,6 +212,9 @@ impl Write {
             .file_age(self.file_age)
             .mode(self.mode)
             .create_dirs(self.create_dirs)
+            .give_up_after(self.give_up_after)
+            .min_free(self.min_free)
+            .max_total(self.max_total)
             .sync(match self.sync {
                 SyncWhen::None => Sync::None,
                 SyncWhen::File => Sync::File,
@@ -248,8 +273,10 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Write, clap::Error> {
         let fixed = ["bufferedwriter", "write", "--path", "/p"];
-        let Command::Write(write) = Cli::try_parse_from(fixed.iter().chain(args))?.command;
-        Ok(write)
+        match Cli::try_parse_from(fixed.iter().chain(args))?.command {
+            Command::Write(write) => Ok(write),
+            Command::Recover(_) => unreachable!("it says write"),
+        }
     }
 
     /// The options as the library shows them.
@@ -289,6 +316,9 @@ mod tests {
             "--mode=0640",
             "--extension=txt",
             "--create-dirs",
+            "--give-up-after=2m",
+            "--min-free=1GiB",
+            "--max-total=10GB",
             "one",
             "-",
         ]);
@@ -306,7 +336,10 @@ mod tests {
             .io(Io::Buffered)
             .mode(0o640)
             .extension("txt")
-            .create_dirs(true);
+            .create_dirs(true)
+            .give_up_after(Duration::from_secs(120))
+            .min_free(1 << 30)
+            .max_total(10_000_000_000);
         assert_eq!(shown(&write.config()), shown(&expected));
         assert_eq!(write.inputs(), [PathBuf::from("one"), PathBuf::from("-")]);
     }
@@ -319,7 +352,9 @@ mod tests {
             args.extend([option.into(), odd.clone()]);
         }
         args.push(odd.clone());
-        let Command::Write(write) = Cli::try_parse_from(args).unwrap().command;
+        let Command::Write(write) = Cli::try_parse_from(args).unwrap().command else {
+            unreachable!("it says write")
+        };
         assert_eq!(write.inputs(), [PathBuf::from(&odd)]);
         let expected = Config::default().path(&odd).temp(&odd).prefix(&odd).extension(&odd);
         assert_eq!(shown(&write.config()), shown(&expected.forced(Duration::from_secs(1))));

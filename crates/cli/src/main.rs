@@ -1,7 +1,8 @@
 //! The program: lines of standard input or of files, as records, into complete files.
 //!
 //! Guarantees: every exit code is one of [`exit`]. Refuses: everything else; each module has one
-//! purpose. Arguments -> `run` (inputs -> lines -> producer) -> summary, with `monitor` beside it.
+//! purpose. Arguments -> `run` (inputs -> lines -> producer) -> summary, with `monitor` beside it; or
+//! arguments -> `recover`.
 
 mod args;
 mod console;
@@ -9,6 +10,7 @@ mod exit;
 mod input;
 mod lines;
 mod monitor;
+mod recover;
 mod run;
 mod signals;
 mod summary;
@@ -19,6 +21,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let args::Command::Write(write) = args::Cli::parse().command;
-    ExitCode::from(run::run(&write))
+    ExitCode::from(match args::Cli::parse().command {
+        args::Command::Write(write) => run::run(&write),
+        args::Command::Recover(recover) => recover::run(&recover),
+    })
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, FlushError, Stats};
+use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
 use bytesize::ByteSize;
 
 use crate::console;
@@ -93,11 +93,17 @@ impl State {
         let stats = self.writer.stats();
         let now = Instant::now();
         let disk = self.watch.disk(now, &troubles(&stats));
-        let dropped = if self.options.drops { stats.refused.full.records } else { 0 };
-        let drops = self.watch.drops(now, dropped);
+        let guard = self.watch.guard(now, guard_reason(&stats).as_deref());
+        let guard_error = stats.disk_guard.as_ref().and_then(|guard| guard.last_error.as_ref());
+        let guard_error = self.watch.guard_error(guard_error.map(trouble));
+        let dropped = |count: Count| if self.options.drops { count.records } else { 0 };
+        let drops = self.watch.drops(now, dropped(stats.refused.full));
+        let guard_drops = self.watch.guard_drops(now, dropped(stats.refused.disk_guard));
         let lost = stats.lost.temp_file_removed.records;
         let losses = self.watch.losses(now, lost, &stats.temp_dir);
-        for message in [disk, drops, losses].into_iter().flatten() {
+        let given_up = self.watch.given_up(now, stats.lost.gave_up.records);
+        let messages = [disk, guard_error, guard, drops, guard_drops, losses, given_up];
+        for message in messages.into_iter().flatten() {
             console::report(message);
         }
         if self.options.progress {
@@ -120,7 +126,19 @@ impl State {
 
 fn troubles(stats: &Stats) -> Vec<Trouble> {
     let errors = stats.workers.iter().filter_map(|worker| worker.last_error.as_ref());
-    errors
-        .map(|error| Trouble { kind: (error.operation(), error.kind()), text: error.to_string() })
-        .collect()
+    errors.map(trouble).collect()
+}
+
+fn trouble(error: &Error) -> Trouble {
+    Trouble { kind: (error.operation(), error.kind()), text: error.to_string() }
+}
+
+/// What the disk guard refuses lines for; none while it does not.
+fn guard_reason(stats: &Stats) -> Option<String> {
+    let guard = stats.disk_guard.as_ref().filter(|guard| guard.refuses)?;
+    let shown = |bytes| ByteSize(bytes).display().si();
+    let free = guard.free_bytes.map(|bytes| format!("{} are free", shown(bytes)));
+    let total = guard.total_bytes.map(|bytes| format!("the files take {}", shown(bytes)));
+    let facts: Vec<_> = [free, total].into_iter().flatten().collect();
+    Some(format!("disk guard: {}", facts.join(", ")))
 }

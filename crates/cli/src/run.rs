@@ -15,6 +15,7 @@ use crate::exit;
 use crate::input::{Input, STDIN};
 use crate::lines::{Line, Lines};
 use crate::monitor::{self, Monitor};
+use crate::recover;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -189,20 +190,26 @@ impl<'a> Run<'a> {
 
     fn write(&mut self, line: &[u8]) -> Result<(), WriteError> {
         match self.producer.write(line) {
-            Err(WriteError::Full) if self.args.when_full == WhenFull::Wait => {
+            Err(WriteError::Full | WriteError::DiskGuard)
+                if self.args.when_full == WhenFull::Wait =>
+            {
                 self.write_waiting(line)
             }
             result => result,
         }
     }
 
-    /// Until there is memory or no time is left.
+    /// Until there is memory, and room on the disk, or no time is left.
     #[cold]
     fn write_waiting(&mut self, line: &[u8]) -> Result<(), WriteError> {
         loop {
             let left = self.drain.left();
             match self.producer.write_timeout(line, left.min(SLICE)) {
-                Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(),
+                Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(Duration::ZERO),
+                // The writer does not wait for others to make room; we do.
+                Err(WriteError::DiskGuard) if !left.is_zero() => {
+                    self.look_for_signals(left.min(SLICE));
+                }
                 result => return result,
             }
         }
@@ -211,9 +218,12 @@ impl<'a> Run<'a> {
     #[cold]
     fn refuse(&mut self, input_name: &str, line: &Line<'_>, error: WriteError) {
         self.summary.refused += Count { records: 1, bytes: line.bytes };
+        if error == WriteError::DiskGuard {
+            self.summary.refused_by_guard += Count { records: 1, bytes: line.bytes };
+        }
         match error {
             // Dropped as asked for, or time was over: the summary tells, and the monitor meanwhile.
-            WriteError::Full => {}
+            WriteError::Full | WriteError::DiskGuard => {}
             WriteError::TooLarge => console::report(format_args!(
                 "{input_name}, line {}: {} bytes are more than the writer's memory holds ({}); refused",
                 line.number,
@@ -248,9 +258,9 @@ impl<'a> Run<'a> {
         Ok(arrived.input)
     }
 
-    fn look_for_signals(&mut self) {
+    fn look_for_signals(&mut self, timeout: Duration) {
         // Should the system refuse, the next slice tries again.
-        let _ = self.wait(None, Some(Duration::ZERO));
+        let _ = self.wait(None, Some(timeout));
     }
 
     /// Publishes everything while time is left, and closes the accounts.
@@ -260,27 +270,31 @@ impl<'a> Run<'a> {
         while !self.drain.left().is_zero() {
             match self.writer.flush(self.drain.left().min(SLICE)) {
                 Ok(()) | Err(FlushError::Closed) => break,
-                Err(_) => self.look_for_signals(),
+                Err(_) => self.look_for_signals(Duration::ZERO),
             }
         }
-        let removed = match self.writer.close(self.drain.left()) {
-            Ok(report) => {
-                self.summary.settle(&report);
-                report.lost.temp_file_removed.records
-            }
+        match self.writer.close(self.drain.left()) {
+            Ok(report) => self.summary.settle(&report),
             Err(error) => {
                 self.summary.settle(error.report());
-                let removed = error.report().lost.temp_file_removed.records;
                 self.io_error(error);
-                removed
             }
-        };
+        }
+        // The last word, since the monitor may not have told of the latest ones.
+        let removed = self.summary.lost.temp_file_removed.records;
+        // The close has waited for it, if there was time. Not an error of this run's.
+        if let Some(recovery) = self.writer.recovery() {
+            recover::tell(&recovery);
+        }
         if removed > 0 {
-            // The last word, since the monitor may not have told of the latest ones.
             let temp_dir = self.writer.stats().temp_dir.display().to_string();
             self.io_error(format_args!(
                 "temp files in {temp_dir} were removed: {removed} lines lost"
             ));
+        }
+        let gave_up = self.summary.lost.gave_up.records;
+        if gave_up > 0 {
+            self.io_error(format_args!("gave up on the disk: {gave_up} lines lost"));
         }
         self.summary
     }

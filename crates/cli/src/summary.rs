@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bufferedwriter::{Count, Report};
+use bufferedwriter::{Count, Lost, Report};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
@@ -19,10 +19,12 @@ pub(crate) struct Summary {
     pub(crate) read: Count,
     /// In visible files.
     pub(crate) written: Count,
-    /// Too long, dropped while memory was full, or read but not taken when time was over.
+    /// Too long, dropped while memory or the disk was full, or read but not taken when time was over.
     pub(crate) refused: Count,
-    /// Taken into memory, but not in a visible file when time was over.
-    pub(crate) lost: Count,
+    /// Of them, those that `--min-free` or `--max-total` forbade.
+    pub(crate) refused_by_guard: Count,
+    /// Taken into memory, but not in a visible file when time was over, or given up before; by cause.
+    pub(crate) lost: Lost,
     /// In files of which the disk had not said by then whether they are visible.
     pub(crate) unresolved: Count,
     /// Files published.
@@ -40,14 +42,15 @@ impl Summary {
     /// waited for memory are refused many times before they are accepted.
     pub(crate) fn settle(&mut self, report: &Report) {
         self.written = report.written;
-        self.lost = report.lost.total();
+        self.lost = report.lost;
         self.unresolved = report.unresolved;
         self.files = report.files;
     }
 
     /// The exit code: missing records are worse than an input that could not be read.
     pub(crate) fn exit_code(&self) -> u8 {
-        if [self.refused, self.lost, self.unresolved].iter().any(|count| count.records > 0) {
+        if [self.refused, self.lost.total(), self.unresolved].iter().any(|count| count.records > 0)
+        {
             exit::RECORDS_MISSING
         } else if self.io_errors > 0 {
             exit::IO
@@ -63,7 +66,13 @@ impl Summary {
             "read": count(self.read),
             "written": count(self.written),
             "refused": count(self.refused),
-            "lost": count(self.lost),
+            "refused_by_disk_guard": count(self.refused_by_guard),
+            "lost": count(self.lost.total()),
+            "lost_by_cause": {
+                "shutdown": count(self.lost.shutdown),
+                "temp_file_removed": count(self.lost.temp_file_removed),
+                "gave_up": count(self.lost.gave_up),
+            },
             "unresolved": count(self.unresolved),
             "files": self.files,
             "io_errors": self.io_errors,
@@ -83,15 +92,17 @@ impl Summary {
 /// For people.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let guard = self.refused_by_guard.records;
+        let guard = if guard > 0 { format!(" ({guard} by the disk guard)") } else { String::new() };
         let files = if self.files == 1 { "file" } else { "files" };
         write!(
             f,
-            "{} records, {} in {} {files}; refused {}, lost {}; {:.3} s, {:.1} MB/s",
+            "{} records, {} in {} {files}; refused {}{guard}, lost {}; {:.3} s, {:.1} MB/s",
             self.written.records,
             ByteSize(self.written.bytes).display().si(),
             self.files,
             self.refused.records,
-            self.lost.records,
+            self.lost.total().records,
             self.elapsed.as_secs_f64(),
             self.mb_per_second(),
         )?;
@@ -115,6 +126,12 @@ mod tests {
         Summary { read: ONE, written: ONE, files: 1, ..Summary::default() }
     }
 
+    fn gave_up() -> Lost {
+        let mut lost = Lost::default();
+        lost.gave_up = ONE;
+        lost
+    }
+
     #[test]
     fn missing_records_outrank_io_errors() {
         assert_eq!(written().exit_code(), exit::WRITTEN);
@@ -124,7 +141,7 @@ mod tests {
         assert_eq!(failed.exit_code(), exit::IO);
         for missing in [
             Summary { refused: ONE, ..failed.clone() },
-            Summary { lost: ONE, ..failed.clone() },
+            Summary { lost: gave_up(), ..failed.clone() },
             Summary { unresolved: ONE, ..failed.clone() },
         ] {
             assert_eq!(missing.exit_code(), exit::RECORDS_MISSING, "{missing:?}");
@@ -135,6 +152,8 @@ mod tests {
     fn people_read_one_line() {
         let text = Summary { elapsed: Duration::from_millis(500), ..written() }.to_string();
         assert_eq!(text, "1 records, 10 B in 1 file; refused 0, lost 0; 0.500 s, 0.0 MB/s");
+        let text = Summary { refused: ONE, refused_by_guard: ONE, ..written() }.to_string();
+        assert!(text.contains("refused 1 (1 by the disk guard), lost 0;"), "{text}");
     }
 
     #[test]
@@ -143,5 +162,8 @@ mod tests {
         assert_eq!(json["read"], json!({ "records": 1, "bytes": 10 }));
         assert_eq!(json["stopped_by"], Value::Null);
         assert_eq!(json["exit_code"], 0);
+        let json = Summary { lost: gave_up(), ..written() }.json();
+        assert_eq!(json["lost"], json["lost_by_cause"]["gave_up"]);
+        assert_eq!((&json["lost"]["bytes"], &json["exit_code"]), (&json!(10), &json!(3)));
     }
 }

@@ -24,8 +24,13 @@ pub(crate) struct Trouble {
 #[derive(Default)]
 pub(crate) struct Watch {
     outage: Option<Outage>,
+    /// The disk guard refuses lines.
+    held_since: Option<Instant>,
+    guard_error: Option<(&'static str, ErrorKind)>,
     dropped: Sum,
+    dropped_by_guard: Sum,
     lost: Sum,
+    given_up: Sum,
 }
 
 /// A count that goes up.
@@ -77,6 +82,36 @@ impl Watch {
         Some(format!("{text} (retrying; workers held up: {})", troubles.len()))
     }
 
+    /// Whether the disk guard refuses lines, for this reason.
+    pub(crate) fn guard(&mut self, now: Instant, reason: Option<&str>) -> Option<String> {
+        match (reason, self.held_since) {
+            (Some(reason), None) => {
+                self.held_since = Some(now);
+                Some(format!("{reason}: no more lines are taken until there is room"))
+            }
+            (None, Some(since)) => {
+                self.held_since = None;
+                let seconds = now.duration_since(since).as_secs();
+                Some(format!("there is room again, after {seconds} s"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The disk guard can't look at the disk; told once, as long as it is the same matter.
+    pub(crate) fn guard_error(&mut self, trouble: Option<Trouble>) -> Option<String> {
+        let kind = trouble.as_ref().map(|trouble| trouble.kind);
+        let fresh = std::mem::replace(&mut self.guard_error, kind) != kind;
+        let text = trouble.filter(|_| fresh)?.text;
+        Some(format!("disk guard: {text} (retrying; what was found before still holds)"))
+    }
+
+    /// The records dropped so far, because the disk guard refused them.
+    pub(crate) fn guard_drops(&mut self, now: Instant, dropped: u64) -> Option<String> {
+        let more = self.dropped_by_guard.more(now, dropped)?;
+        Some(format!("disk guard: {more} more lines dropped, {dropped} in all"))
+    }
+
     /// The records dropped so far, because memory was full.
     pub(crate) fn drops(&mut self, now: Instant, dropped: u64) -> Option<String> {
         let more = self.dropped.more(now, dropped)?;
@@ -88,6 +123,12 @@ impl Watch {
         let more = self.lost.more(now, lost)?;
         let dir = temp_dir.display();
         Some(format!("temp files in {dir} were removed: {more} more lines lost, {lost} in all"))
+    }
+
+    /// The records lost so far, because the disk failed for too long.
+    pub(crate) fn given_up(&mut self, now: Instant, lost: u64) -> Option<String> {
+        let more = self.given_up.more(now, lost)?;
+        Some(format!("gave up on the disk: {more} more lines lost, {lost} in all"))
     }
 }
 
@@ -130,6 +171,40 @@ mod tests {
         assert_eq!(watch.drops(at(5), 9), None);
         assert!(watch.drops(at(11), 10).unwrap().contains("7 more lines dropped, 10 in all"));
         assert_eq!(watch.drops(at(30), 10), None);
+    }
+
+    #[test]
+    fn what_was_given_up_is_told_as_drops_are() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        let mut given_up =
+            |seconds, lost| watch.given_up(start + Duration::from_secs(seconds), lost);
+        assert_eq!(given_up(0, 0), None);
+        assert_eq!(given_up(1, 3).unwrap(), "gave up on the disk: 3 more lines lost, 3 in all");
+        assert_eq!(given_up(2, 5), None);
+        assert!(given_up(12, 5).unwrap().contains("2 more lines lost, 5 in all"));
+    }
+
+    #[test]
+    fn the_guard_is_told_of_when_it_begins_and_ends() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(watch.guard(at(0), None), None);
+        let told = watch.guard(at(1), Some("little space")).unwrap();
+        assert_eq!(told, "little space: no more lines are taken until there is room");
+        assert_eq!(watch.guard(at(20), Some("little space")), None);
+        assert_eq!(watch.guard(at(22), None).unwrap(), "there is room again, after 21 s");
+        assert_eq!(watch.guard(at(23), None), None);
+        assert!(watch.guard_drops(at(24), 5).unwrap().contains("disk guard: 5 more lines dropped"));
+        assert_eq!((watch.guard_drops(at(25), 6), watch.guard_error(None)), (None, None));
+        let mut error = |kind: Option<_>| watch.guard_error(kind.map(|kind| trouble("list", kind)));
+        let told = error(Some(ErrorKind::NotFound)).unwrap();
+        assert!(told.starts_with("disk guard: list /d: entity not found (retrying"), "{told}");
+        assert_eq!(error(Some(ErrorKind::NotFound)), None);
+        assert!(error(Some(ErrorKind::StaleNetworkFileHandle)).is_some());
+        assert_eq!(error(None), None);
+        assert!(error(Some(ErrorKind::NotFound)).is_some());
     }
 
     #[test]

@@ -65,6 +65,29 @@ fn a_second_signal_gives_up_at_once() {
     move_back(&place);
 }
 
+#[test]
+fn lines_that_no_file_takes_for_too_long_are_given_up_and_the_reading_goes_on() {
+    let place = Place::new();
+    let args = ["--give-up-after=300ms", "--size=64", "--queue-size=8", "--forced=100ms"];
+    let mut program = place.start(args);
+    program.feed("before\n");
+    wait_until("the line is visible", || place.written() == b"before\n");
+    move_away(&place);
+    // More than memory holds: it would wait for ever.
+    (0..100).for_each(|n| program.feed(format!("line {n}, which is as long as a line may be\n")));
+    wait_until("the operator is told", || program.stderr().contains("gave up on the disk: "));
+    move_back(&place);
+    wait_until("a line is visible again", || {
+        program.feed("afterwards\n");
+        place.written().ends_with(b"afterwards\n")
+    });
+    let ended = program.end();
+    let lost = ended.records("lost");
+    assert!(ended.code == 3 && lost > 0, "{ended:?}");
+    let last = format!("gave up on the disk: {lost} lines lost\n");
+    assert!(ended.stderr.ends_with(&last), "{ended:?}");
+}
+
 /// Somebody cleans up the directory of temp files.
 #[test]
 fn lines_whose_temp_file_was_removed_are_told_of_meanwhile_and_in_the_end() {

@@ -1,12 +1,14 @@
 //! What users rely on, asked of the built program; a file per question.
 
 mod disk;
+mod guard;
 mod help;
 mod input;
 mod long_line;
 mod memory;
 mod names;
 mod outputs;
+mod recover;
 mod round_trip;
 mod signals;
 mod usage;

@@ -1,0 +1,81 @@
+//! Is what a killed program left published by hand, or by the next one, and is it told?
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::help::{PLAIN, Place, exit_code, numbered, wait_until};
+
+fn recover(place: &Place, args: &[&str]) -> (i32, Value, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
+    command.arg("recover").arg("--path").arg(place.out()).arg("--temp").arg(place.tmp());
+    let output = command.args(args).output().unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (exit_code(output.status), json, String::from_utf8(output.stderr).unwrap())
+}
+
+fn left(place: &Place) -> Vec<PathBuf> {
+    fs::read_dir(place.tmp()).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A program that wrote into temp files only, and was killed.
+fn die(place: &Place) {
+    let args = ["--forced=0", "--file-age=0", "--workers=1", "--size=64", "--prefix=p_"];
+    let mut program = place.start(args);
+    let len = || left(place).iter().map(|file| file.metadata().map_or(0, |m| m.len())).sum::<u64>();
+    let mut feed = |more: &str| {
+        let before = len();
+        program.feed(more);
+        wait_until("the file grows", || len() > before + 100);
+    };
+    // The second time, the state file tells of the first.
+    feed(&numbered(100));
+    feed(&numbered(100));
+    program.signal(Signal::KILL);
+}
+
+#[test]
+fn by_hand() {
+    let place = Place::new();
+    die(&place);
+    assert!(place.visible().is_empty());
+    let (code, json, stderr) = recover(&place, &["--prefix=other", "--json"]);
+    assert_eq!((code, &json["instances"], stderr.as_str()), (0, &0.into(), ""));
+    let (code, json, _) = recover(&place, &["--dry-run", "--json"]);
+    assert_eq!((code, &json["instances"], &json["dry_run"]), (0, &1.into(), &true.into()));
+    let files = json["published"].as_array().unwrap().len();
+    assert!(files == 1 && place.visible().is_empty() && left(&place).len() == 2);
+    let (code, _, stderr) = recover(&place, &["--prefix=p_"]);
+    assert_eq!(code, 0, "{stderr}");
+    let file = place.visible().remove(0);
+    assert!(stderr.contains(&format!("published: {}", file.display())), "{stderr}");
+    assert!(left(&place).is_empty());
+    let written = place.written();
+    assert!(written.len() > 100 && numbered(100).repeat(2).into_bytes().starts_with(&written));
+    let (code, _, stderr) = recover(&place, &[]);
+    assert!(code == 0 && stderr.contains("0 dead instances"), "{stderr}");
+}
+
+#[test]
+fn by_the_next_one() {
+    let place = Place::new();
+    die(&place);
+    let ended = place.run(["--prefix=p_"], "another\n");
+    assert!(ended.code == 0 && ended.stderr.contains("1 dead instances"), "{ended:?}");
+    assert_eq!(place.visible().len(), 2);
+    assert!(left(&place).is_empty());
+    let ended = place.run(PLAIN, "another\n");
+    assert!(!ended.stderr.contains("dead instances"), "{ended:?}");
+}
+
+#[test]
+fn what_fails_is_1_and_told() {
+    let place = Place::new();
+    die(&place);
+    fs::remove_dir(place.out()).unwrap();
+    let (code, _, stderr) = recover(&place, &[]);
+    assert!(code == 1 && stderr.contains("open directory"), "{stderr}");
+}

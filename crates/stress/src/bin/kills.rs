@@ -1,0 +1,336 @@
+//! Processes that write are killed at random moments; what the next ones make of it is checked.
+//!
+//! Guarantees, in each round, of each file that is visible: it is not empty, and holds whole records only,
+//! each found once over all rounds; of each directory, at the end of the round: no left-over. Records that a
+//! flush had covered before the kill are there. The first thing that is not so ends the program with exit
+//! code 1, and the files stay for somebody to look at.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio, exit};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use bufferedwriter::{BufferedWriter, Config, Io, Recovery, Sync};
+
+const USAGE: &str = "\
+Usage: kills [--rounds N] [--processes P] [--workers W] [--dir DIR] [--seed S]
+  --rounds N      rounds, each with processes that are killed (default 200)
+  --processes P   processes that write into one directory at the same time (default 2)
+  --workers W     workers of each (default 4)
+  --dir DIR       where files are written; kept (default: a fresh one in the system's temp directory)
+  --seed S        of the moments (default 1)";
+
+/// Threads of a process.
+const THREADS: u32 = 3;
+/// The longest that a process lives.
+const LIFE_MAX: Duration = Duration::from_millis(60);
+const BOUND: Duration = Duration::from_secs(30);
+/// Process, thread, sequence, length and checksum of a record, before its filler.
+const HEAD: usize = 40;
+
+struct Args {
+    rounds: u64,
+    processes: u64,
+    workers: usize,
+    dir: Option<PathBuf>,
+    seed: u64,
+}
+
+fn main() {
+    let given: Vec<_> = env::args_os().skip(1).collect();
+    if given.first().is_some_and(|first| first == "--child") {
+        let text = |at: usize| given[at].to_str().unwrap_or_else(|| refuse());
+        let number = |at: usize| text(at).parse().unwrap_or_else(|_| refuse());
+        child(Path::new(&given[1]), number(2), number(3) as usize);
+        return;
+    }
+    let args = parse(&given);
+    let began = Instant::now();
+    let root = args.dir.clone().unwrap_or_else(|| {
+        env::temp_dir().join(format!("bufferedwriter-kills-{}", std::process::id()))
+    });
+    for dir in ["ready", "unfinished", "flushed"] {
+        expect("create a directory", fs::create_dir_all(root.join(dir)));
+    }
+    let root = expect("find a directory", root.canonicalize());
+    let mut sum = Sum::default();
+    let mut random = Random(args.seed);
+    for round in 0..args.rounds {
+        run(&args, &root, round, &mut random, &mut sum);
+    }
+    if args.dir.is_none() {
+        expect("remove a directory", fs::remove_dir_all(&root));
+    }
+    println!(
+        "{} rounds, {} processes of {} threads and {} workers killed, {} of them before they wrote; \
+         {} records in {} files, {} records were flushed before; recovered {} instances: {} files \
+         published, {} bytes cut off; {:.1} s",
+        args.rounds,
+        args.rounds * args.processes,
+        THREADS,
+        args.workers,
+        sum.idle,
+        sum.records,
+        sum.files,
+        sum.flushed,
+        sum.instances,
+        sum.published,
+        sum.cut_bytes,
+        began.elapsed().as_secs_f64()
+    );
+}
+
+/// What was seen so far.
+#[derive(Default)]
+struct Sum {
+    idle: u64,
+    records: u64,
+    files: u64,
+    flushed: u64,
+    instances: u64,
+    published: usize,
+    cut_bytes: u64,
+}
+
+/// Some processes, killed one after the other while others live; then one writer that recovers.
+fn run(args: &Args, root: &Path, round: u64, random: &mut Random, sum: &mut Sum) {
+    let numbers = (0..args.processes).map(|process| round * args.processes + process);
+    let children: Vec<(u64, Killed)> =
+        numbers.map(|number| (number, spawn(root, number, args.workers))).collect();
+    let mut seen = HashSet::new();
+    for (_, child) in &children {
+        thread::sleep(Duration::from_nanos(random.next() % LIFE_MAX.as_nanos() as u64));
+        // While others still write: what is visible is whole at any moment.
+        read_all(root, &mut seen, sum, false);
+        child.kill();
+    }
+    let flushed: Vec<_> = children.into_iter().map(|(number, _)| flushed(root, number)).collect();
+    sum.idle += flushed.iter().filter(|flushed| flushed.is_empty()).count() as u64;
+
+    let recovery = recover(root, args.workers);
+    if !recovery.errors.is_empty() || !recovery.left_alone.is_empty() {
+        fail(root, &format!("{recovery:?}"));
+    }
+    if !recovery.set_aside.is_empty() || recovery.alive > 0 {
+        fail(root, &format!("{recovery:?}"));
+    }
+    sum.instances += recovery.instances;
+    sum.published += recovery.published.len();
+    sum.cut_bytes += recovery.cut_bytes;
+    for dir in ["ready", "unfinished"] {
+        let left = list(&root.join(dir)).into_iter().find(|file| is_hidden(file));
+        if let Some(left) = left {
+            fail(root, &format!("round {round}: left over: {}", left.display()));
+        }
+    }
+    read_all(root, &mut seen, sum, true);
+    for (process, thread, seq) in flushed.into_iter().flatten() {
+        sum.flushed += 1;
+        if !seen.contains(&(process, thread, seq)) {
+            fail(root, &format!("record {seq} of thread {thread} was flushed, and is not there"));
+        }
+    }
+    sum.records += seen.len() as u64;
+}
+
+/// The next writer, whose recovery is waited for.
+fn recover(root: &Path, workers: usize) -> Recovery {
+    let writer = expect("start a writer", BufferedWriter::new(config(root, workers)));
+    expect("close a writer", writer.close(BOUND));
+    writer.recovery().unwrap_or_else(|| fail(root, "the recovery is not over"))
+}
+
+/// Reads the visible files, and removes them if told to. Files that were read before count once.
+fn read_all(root: &Path, seen: &mut HashSet<(u64, u64, u64)>, sum: &mut Sum, last: bool) {
+    let mut found = HashSet::new();
+    for file in list(&root.join("ready")) {
+        if is_hidden(&file) {
+            continue;
+        }
+        let bytes = expect("read a file", fs::read(&file));
+        if bytes.is_empty() {
+            fail(root, &format!("empty: {}", file.display()));
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let Some((id, after)) = take(rest) else {
+                fail(root, &format!("{}: torn, {} bytes left", file.display(), rest.len()));
+            };
+            if !found.insert(id) {
+                fail(root, &format!("{}: {id:?} is there twice", file.display()));
+            }
+            rest = after;
+        }
+        if last {
+            sum.files += 1;
+            expect("remove a file", fs::remove_file(&file));
+        }
+    }
+    // What was visible once stays so.
+    if let Some(gone) = seen.difference(&found).next() {
+        fail(root, &format!("{gone:?} was visible, and is gone"));
+    }
+    *seen = found;
+}
+
+fn config(root: &Path, workers: usize) -> Config {
+    let config = Config::default().path(root.join("ready")).temp(root.join("unfinished"));
+    config.size(512).queue_size(64).workers(workers).file_age(Duration::from_millis(20))
+}
+
+/// What a process does until it is killed. Each does it in another way.
+fn child(root: &Path, number: u64, workers: usize) {
+    let file_size = [0, 2000, 20_000, 200_000, 64 << 20][number as usize % 5];
+    let config = config(root, workers).file_size(file_size);
+    let config = config.sync(if number % 3 == 0 { Sync::File } else { Sync::None });
+    let config = config.io(if number % 2 == 0 { Io::Auto } else { Io::Direct });
+    let writer = expect("start a writer", BufferedWriter::new(config));
+    let tell = root.join("flushed").join(number.to_string());
+    thread::scope(|scope| {
+        for thread in 0..u64::from(THREADS) {
+            let (writer, tell) = (&writer, &tell);
+            scope.spawn(move || {
+                let mut told = expect("open", File::options().create(true).append(true).open(tell));
+                let mut buffer = Vec::new();
+                for seq in 0.. {
+                    make(&mut buffer, number, thread, seq);
+                    expect("write", writer.write_timeout(&buffer, BOUND));
+                    if thread == 0 && seq % 500 == 499 {
+                        expect("flush", writer.flush(BOUND));
+                        // One write: it is there as a whole or not.
+                        expect("tell", told.write_all(&seq.to_le_bytes()));
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// The records of a process that were flushed before it was killed.
+fn flushed(root: &Path, process: u64) -> Vec<(u64, u64, u64)> {
+    let path = root.join("flushed").join(process.to_string());
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = File::open(&path) {
+        expect("read", file.read_to_end(&mut bytes));
+        expect("remove", fs::remove_file(&path));
+    }
+    let last = bytes.chunks_exact(8).last().and_then(|last| last.try_into().ok());
+    let last = last.map(u64::from_le_bytes);
+    last.map_or_else(Vec::new, |last| (0..=last).map(|seq| (process, 0, seq)).collect())
+}
+
+/// A record with a checksum over all of it.
+fn make(buffer: &mut Vec<u8>, process: u64, thread: u64, seq: u64) {
+    let mut random = Random(process << 40 ^ thread << 32 ^ seq);
+    let len = HEAD as u64 + random.next() % if seq % 100 == 0 { 1500 } else { 120 };
+    buffer.clear();
+    for number in [process, thread, seq, len, 0] {
+        buffer.extend(number.to_le_bytes());
+    }
+    while (buffer.len() as u64) < len {
+        buffer.push(random.next() as u8);
+    }
+    let sum = checksum(buffer);
+    buffer[HEAD - 8..HEAD].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Takes the first record off; none if it is torn or damaged.
+fn take(bytes: &[u8]) -> Option<((u64, u64, u64), &[u8])> {
+    let number = |at: usize| bytes.get(8 * at..)?.first_chunk().map(|n| u64::from_le_bytes(*n));
+    let (id, len, sum) = ((number(0)?, number(1)?, number(2)?), number(3)?, number(4)?);
+    let (record, rest) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
+    let mut record = record.to_vec();
+    record.get_mut(HEAD - 8..HEAD)?.fill(0);
+    (checksum(&record) == sum).then_some((id, rest))
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(1, |sum: u64, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// A process that is killed, at the latest when this goes.
+struct Killed(std::sync::Mutex<Child>);
+
+fn spawn(root: &Path, number: u64, workers: usize) -> Killed {
+    let program = expect("find this program", env::current_exe());
+    let mut command = Command::new(program);
+    command.arg("--child").arg(root).args([number.to_string(), workers.to_string()]);
+    Killed(expect("start a process", command.stdin(Stdio::null()).spawn()).into())
+}
+
+impl Killed {
+    fn kill(&self) {
+        let mut child = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _ = child.kill();
+        // By us, not by itself: it would have found something wrong.
+        let status = expect("wait for a process", child.wait());
+        if status.code().is_some() {
+            eprintln!("kills: FAILED: a process ended by itself: {status}");
+            exit(1);
+        }
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn list(dir: &Path) -> Vec<PathBuf> {
+    let entries = expect("read a directory", fs::read_dir(dir));
+    entries.map(|entry| expect("read a directory", entry).path()).collect()
+}
+
+fn is_hidden(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// splitmix64 (Steele, Lea, Flood: OOPSLA 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn parse(given: &[std::ffi::OsString]) -> Args {
+    let mut args = Args { rounds: 200, processes: 2, workers: 4, dir: None, seed: 1 };
+    for pair in given.chunks(2) {
+        let [option, value] = pair else { refuse() };
+        let number = || value.to_str().and_then(|n| n.parse().ok()).unwrap_or_else(|| refuse());
+        match option.to_str() {
+            Some("--rounds") => args.rounds = number(),
+            Some("--processes") => args.processes = number(),
+            Some("--workers") => args.workers = number() as usize,
+            Some("--seed") => args.seed = number(),
+            Some("--dir") => args.dir = Some(value.into()),
+            _ => refuse(),
+        }
+    }
+    args
+}
+
+fn refuse() -> ! {
+    eprintln!("{USAGE}");
+    exit(2)
+}
+
+fn expect<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| {
+        eprintln!("kills: FAILED: {what}: {error}");
+        exit(1)
+    })
+}
+
+fn fail(root: &Path, what: &str) -> ! {
+    eprintln!("kills: FAILED: {what}; the files are in {}", root.display());
+    exit(1)
+}

@@ -1,0 +1,93 @@
+//! The recovery that a writer makes at its start, on a thread of its own.
+//!
+//! Guarantees: the thread keeps no writer open, and nobody waits for it but who closes, until its deadline.
+//! What goes wrong, also that there is no thread to be had, is in the result. Refuses nothing.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Instant;
+
+use crate::control::wait_on;
+use crate::error::Error;
+use crate::fs::Fs;
+use crate::name::Names;
+use crate::recover::Search;
+use crate::recovery::Recovery;
+use crate::sync::{Arc, Condvar, Mutex, lock};
+
+/// Whose left-overs are looked for: those of writers with the same places and prefix.
+pub(crate) struct Task {
+    pub(crate) fs: std::sync::Arc<dyn Fs>,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    /// Of the writer itself.
+    pub(crate) names: Names,
+}
+
+/// Where the result will be.
+#[derive(Debug, Default)]
+pub(crate) struct Background {
+    state: Mutex<State>,
+    over: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Not wanted, or not started yet.
+    #[default]
+    Idle,
+    Running,
+    Over(Recovery),
+}
+
+impl Background {
+    /// Starts it.
+    pub(crate) fn start(this: &Arc<Self>, task: Task) {
+        *lock(&this.state) = State::Running;
+        let (background, temp) = (this.clone(), task.temp.clone());
+        let started = thread::Builder::new()
+            .name("bw-recover".into())
+            .spawn(move || background.end(task.run()));
+        if let Err(error) = started {
+            let error = Error::io("start a recovery in", &temp, error);
+            this.end(Recovery { errors: vec![error], ..Recovery::default() });
+        }
+    }
+
+    fn end(&self, recovery: Recovery) {
+        *lock(&self.state) = State::Over(recovery);
+        self.over.notify_all();
+    }
+
+    /// The result; none while it runs, or if there is none to be made.
+    pub(crate) fn result(&self) -> Option<Recovery> {
+        match &*lock(&self.state) {
+            State::Over(recovery) => Some(recovery.clone()),
+            State::Idle | State::Running => None,
+        }
+    }
+
+    /// Waits until it is over, or the deadline has passed.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) {
+        let mut state = lock(&self.state);
+        while matches!(*state, State::Running) {
+            match wait_on(&self.over, state, deadline) {
+                Some(woken) => state = woken,
+                None => return,
+            }
+        }
+    }
+}
+
+impl Task {
+    fn run(self) -> Recovery {
+        let Task { fs, path, temp, names } = self;
+        let prefix = Some(&*names.prefix);
+        let search = Search { fs: &*fs, path: &path, temp: &temp, prefix, dry_run: false };
+        let mut recovery = Recovery::default();
+        if let Err(error) = search.run(Some(&names.state()), &mut recovery) {
+            recovery.errors.push(error);
+        }
+        recovery
+    }
+}

@@ -1,0 +1,269 @@
+//! Promise: in a forked child each call on the parent's writer says so, at once, whatever the parent's
+//! threads were doing; the parent is unharmed, nothing appears twice, and the child's own writer works.
+//!
+//! A program of its own, without a harness: std can't start a thread in a child that was forked while
+//! another thread was starting (it takes a lock then), and a harness starts them at any time.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bufferedwriter::{BufferedWriter, FlushError, WriteError};
+
+use support::{BOUND, Tally, TestDir, close, record, stats, until};
+
+#[path = "../it/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the other integration tests")]
+mod support;
+
+fn main() {
+    for (name, test) in TESTS {
+        test();
+        println!("test fork::{name} ... ok");
+    }
+}
+
+type Test = (&'static str, fn());
+
+const TESTS: [Test; 5] = [
+    (
+        "each_call_of_a_child_says_so_and_the_parent_goes_on",
+        each_call_of_a_child_says_so_and_the_parent_goes_on,
+    ),
+    (
+        "the_parents_threads_may_be_in_the_middle_of_anything",
+        the_parents_threads_may_be_in_the_middle_of_anything,
+    ),
+    ("a_writer_of_the_childs_own_works", a_writer_of_the_childs_own_works),
+    (
+        "a_formatter_that_forks_ends_in_the_parent_only",
+        a_formatter_that_forks_ends_in_the_parent_only,
+    ),
+    (
+        "the_lock_ends_with_the_parent_though_a_child_lives",
+        the_lock_ends_with_the_parent_though_a_child_lives,
+    ),
+];
+
+unsafe extern "C" {
+    fn fork() -> i32;
+    fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    fn kill(pid: i32, signal: i32) -> i32;
+    fn alarm(seconds: u32) -> u32;
+    fn _exit(status: i32) -> !;
+}
+
+/// Runs this in a forked child. Without a return it is killed, and the test fails.
+fn in_child(child: impl FnOnce()) -> i32 {
+    // SAFETY: what runs in the child takes no lock of the test's own, and never returns from here.
+    let pid = unsafe { fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // SAFETY: plain calls.
+        unsafe {
+            alarm(BOUND.as_secs() as u32);
+            let went_well = catch_unwind(AssertUnwindSafe(child)).is_ok();
+            _exit(i32::from(!went_well));
+        }
+    }
+    pid
+}
+
+fn assert_went_well(pid: i32) {
+    let mut status = 0;
+    // SAFETY: our child.
+    assert_eq!(unsafe { waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0, "wait status of the child");
+}
+
+/// All that a child may call on what it has of its parent's.
+fn all_say_forked(writer: &BufferedWriter) {
+    assert_eq!(writer.write(b"record"), Err(WriteError::Forked));
+    assert_eq!(writer.write(b""), Err(WriteError::Forked));
+    assert_eq!(writer.write(&vec![b'x'; 100_000]), Err(WriteError::Forked));
+    assert_eq!(writer.write_timeout(b"record", Duration::MAX), Err(WriteError::Forked));
+    let refused = writer.send(vec![b'x'; 5000]).unwrap_err();
+    assert_eq!((refused.kind(), refused.into_inner().len()), (WriteError::Forked, 5000));
+    assert_eq!(writer.send(vec![b'x'; 5]).unwrap_err().kind(), WriteError::Forked);
+    let formatted = writer.record(|_| panic!("there is nothing to format into"));
+    assert_eq!(formatted, Err(WriteError::Forked));
+    let mut producer = writer.producer();
+    assert_eq!(producer.write(b"record"), Err(WriteError::Forked));
+    assert_eq!(producer.write_timeout(b"record", Duration::MAX), Err(WriteError::Forked));
+    assert_eq!(producer.record(|r| r.write_str("x")), Err(WriteError::Forked));
+    assert!(matches!(writer.flush(Duration::MAX), Err(FlushError::Forked)));
+    let closed = writer.close(Duration::MAX).unwrap_err();
+    assert_eq!(closed.to_string(), "close: the writer is that of the parent process");
+    assert!(writer.stats().accepted.is_zero());
+    assert!(writer.health().is_ok() && writer.recovery().is_none());
+    assert!(format!("{writer:?} {producer:?}").contains("BufferedWriter"));
+    drop(producer);
+    drop(writer.clone());
+}
+
+fn each_call_of_a_child_says_so_and_the_parent_goes_on() {
+    let dir = TestDir::new();
+    let writer = BufferedWriter::new(dir.config().size(4096).workers(2)).unwrap();
+    // Its workers have started.
+    writer.flush(BOUND).unwrap();
+    let mut producer = writer.producer();
+    let mut buffer = Vec::new();
+    for seq in 0..10 {
+        record(&mut buffer, 1, seq, 40);
+        writer.write(&buffer).unwrap();
+        record(&mut buffer, 2, seq, 40);
+        producer.write(&buffer).unwrap();
+        let pid = in_child(|| {
+            all_say_forked(&writer);
+            assert_eq!(producer.write(b"record"), Err(WriteError::Forked));
+            // Threads of the child come and go, and find no slot of theirs.
+            let clone = writer.clone();
+            thread::spawn(move || all_say_forked(&clone)).join().unwrap();
+            let before = Instant::now();
+            (0..1000).for_each(|_| drop(writer.clone()));
+            assert!(before.elapsed() < BOUND / 2);
+        });
+        assert_went_well(pid);
+    }
+    let refused = stats(&writer).refused.total();
+    assert!(refused.is_zero(), "the child's are not the parent's: {refused:?}");
+    drop(producer);
+    close(&writer);
+    Tally::of(&dir).assert_ranges(&[(1, 10), (2, 10)]);
+    dir.assert_clean();
+}
+
+/// The locks of the writer are held by some thread at most of these moments.
+fn the_parents_threads_may_be_in_the_middle_of_anything() {
+    let dir = TestDir::new();
+    let config = dir.config().size(256).queue_size(30).workers(2).file_size(2000);
+    let writer = BufferedWriter::new(config).unwrap();
+    let is_over = AtomicBool::new(false);
+    let written = thread::scope(|scope| {
+        let (writer, is_over) = (&writer, &is_over);
+        let busy = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                drop(writer.producer());
+                let _ = writer.stats();
+                let _ = writer.flush(Duration::ZERO);
+            }
+        });
+        let writing = scope.spawn(|| {
+            let (mut buffer, mut seq) = (Vec::new(), 0);
+            while !is_over.load(Ordering::Relaxed) {
+                record(&mut buffer, 1, seq, 60);
+                writer.write_timeout(&buffer, BOUND).unwrap();
+                seq += 1;
+            }
+            seq
+        });
+        for _ in 0..100 {
+            let pid = in_child(|| all_say_forked(writer));
+            assert_went_well(pid);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        busy.join().unwrap();
+        writing.join().unwrap()
+    });
+    close(&writer);
+    Tally::of(&dir).assert_ranges(&[(1, written)]);
+    dir.assert_clean();
+}
+
+fn a_writer_of_the_childs_own_works() {
+    let dir = TestDir::new();
+    let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
+    writer.flush(BOUND).unwrap();
+    let mut buffer = Vec::new();
+    record(&mut buffer, 1, 0, 40);
+    writer.write(&buffer).unwrap();
+    let pid = in_child(|| {
+        let own = BufferedWriter::new(dir.config().workers(1)).unwrap();
+        own.flush(BOUND).unwrap();
+        let mut buffer = Vec::new();
+        for seq in 0..100 {
+            record(&mut buffer, 2, seq, 40);
+            own.write(&buffer).unwrap();
+            assert_eq!(writer.write(&buffer), Err(WriteError::Forked));
+        }
+        // Whose child says so of both.
+        let pid = in_child(|| {
+            all_say_forked(&own);
+            all_say_forked(&writer);
+        });
+        assert_went_well(pid);
+        close(&own);
+    });
+    assert_went_well(pid);
+    close(&writer);
+    Tally::of(&dir).assert_ranges(&[(1, 1), (2, 100)]);
+    dir.assert_clean();
+}
+
+fn a_formatter_that_forks_ends_in_the_parent_only() {
+    let dir = TestDir::new();
+    let writer = BufferedWriter::new(dir.config().size(256).workers(1)).unwrap();
+    let mut buffer = Vec::new();
+    for (seq, len) in [(0, 40), (1, 200), (2, 700)] {
+        record(&mut buffer, 1, seq, len);
+        let mut parent = true;
+        let mut children = Vec::new();
+        let result = writer.record(|r| {
+            r.write_bytes(&buffer[..20])?;
+            let pid = in_child(|| ());
+            children.push(pid);
+            // SAFETY: as in `in_child`, but that the child goes on.
+            let pid = unsafe { fork() };
+            parent = pid > 0;
+            children.push(pid);
+            let _ = r.write_bytes(&buffer[20..]);
+            Ok(())
+        });
+        if !parent {
+            let right = result == Err(WriteError::Forked)
+                && writer.write(b"record") == Err(WriteError::Forked);
+            // SAFETY: a plain call.
+            unsafe { _exit(i32::from(!right)) };
+        }
+        result.unwrap();
+        children.into_iter().for_each(assert_went_well);
+    }
+    close(&writer);
+    Tally::of(&dir).assert_ranges(&[(1, 3)]);
+    dir.assert_clean();
+}
+
+/// The lock of the state file proves that its process lives: a child must not prove it in its place.
+fn the_lock_ends_with_the_parent_though_a_child_lives() {
+    let dir = TestDir::new();
+    let (mut reader, pipe) = std::io::pipe().unwrap();
+    let pid = in_child(|| {
+        let writer = BufferedWriter::new(dir.config().workers(3)).unwrap();
+        writer.write(b"record").unwrap();
+        // SAFETY: the child does nothing but wait to be killed.
+        let grandchild = unsafe { fork() };
+        if grandchild == 0 {
+            loop {
+                thread::park();
+            }
+        }
+        (&pipe).write_all(&grandchild.to_ne_bytes()).unwrap();
+        // Without a close, as by kill -9.
+        // SAFETY: a plain call.
+        unsafe { _exit(0) };
+    });
+    assert_went_well(pid);
+    let mut bytes = [0; 4];
+    reader.read_exact(&mut bytes).unwrap();
+    let state = std::fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
+    let state = state.into_iter().find(|path| path.extension().is_some_and(|end| end == "state"));
+    let state = File::open(state.expect("nobody removed it")).unwrap();
+    // The grandchild closes its copies first of all, but may not have had the processor yet.
+    let locked = catch_unwind(|| until("the lock is free", || state.try_lock().is_ok()));
+    // SAFETY: it is a child of init by now, and waits for this.
+    unsafe { kill(i32::from_ne_bytes(bytes), 9) };
+    locked.unwrap();
+}

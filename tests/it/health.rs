@@ -1,0 +1,126 @@
+//! Promise: `health` tells which worker is held up, by what, since when, and how much it holds back, also
+//! of a call that does not return; and that all is well again. Others go on meanwhile.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bufferedwriter::BufferedWriter;
+use rustix::io::Errno;
+
+use crate::support::{
+    Answer, BOUND, Op, Tally, TestDir, TestFs, close, flush_error, hangs_at, record, stats, until,
+};
+
+#[test]
+fn one_worker_fails_and_the_others_go_on() {
+    let dir = TestDir::new();
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = broken.clone();
+    let fs = TestFs::new(move |call| {
+        let refused = call.op == Op::Create && call.worker() == Some(0);
+        let refused = refused && is_broken.load(Ordering::SeqCst);
+        if refused { Answer::Error(Errno::NOSPC) } else { Answer::Go }
+    });
+    let config = dir.config().size(64).queue_size(60).workers(4).file_size(600).fs(fs);
+    let began = Instant::now();
+    let writer = BufferedWriter::new(config).unwrap();
+    assert!(writer.health().is_ok());
+    let (mut own, mut buffer, mut seq) = (writer.producer(), Vec::new(), 0);
+    until("worker 0 fails, and the others' files appear", || {
+        record(&mut buffer, 1, seq, 40);
+        // Whoever has its share of the memory leaves the rest to the others: nobody waits for long.
+        own.write_timeout(&buffer, BOUND).unwrap();
+        seq += 1;
+        seq >= 1000 && stats(&writer).files > 20 && !writer.health().is_ok()
+    });
+    let mut attempts = 0;
+    until("it is tried again", || {
+        let health = writer.health();
+        let [trouble] = &health.troubles[..] else { panic!("{health:?}") };
+        assert_eq!((trouble.worker, trouble.error.operation()), (0, "create"), "{trouble}");
+        assert_eq!(trouble.error.kind(), ErrorKind::StorageFull);
+        assert!(trouble.error.path().is_some_and(|path| path.starts_with(&dir.temp)), "{trouble}");
+        assert!(trouble.since >= began && trouble.lasting <= began.elapsed(), "{trouble}");
+        assert!((1..=32).contains(&trouble.held_chunks), "{trouble:?}");
+        assert!(trouble.held_in_file.is_zero(), "{trouble:?}");
+        assert!(trouble.attempts >= attempts, "{trouble}");
+        attempts = trouble.attempts;
+        attempts >= 3
+    });
+    assert_eq!(flush_error(&writer).operation(), "create");
+    let now = stats(&writer);
+    assert_eq!(now.refused.total().records, 0);
+    let held_up: Vec<_> = now.workers.iter().map(|worker| worker.last_error.is_some()).collect();
+    assert_eq!(held_up, [true, false, false, false], "{now:?}");
+    broken.store(false, Ordering::SeqCst);
+    writer.flush(BOUND).unwrap();
+    assert!(writer.health().is_ok(), "{:?}", writer.health());
+    drop(own);
+    close(&writer);
+    assert!(writer.health().is_ok());
+    Tally::of(&dir).assert_ranges(&[(1, seq)]);
+}
+
+#[test]
+fn what_waits_for_a_rename_is_told() {
+    let dir = TestDir::new();
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = broken.clone();
+    let fs = TestFs::new(move |call| {
+        let refused = call.op == Op::Rename && call.is_temp();
+        let refused = refused && is_broken.load(Ordering::SeqCst);
+        if refused { Answer::Error(Errno::ACCESS) } else { Answer::Go }
+    });
+    let writer = BufferedWriter::new(dir.config().size(64).workers(1).fs(fs)).unwrap();
+    let mut buffer = Vec::new();
+    for seq in 0..10 {
+        record(&mut buffer, 1, seq, 50);
+        writer.write(&buffer).unwrap();
+    }
+    assert_eq!(flush_error(&writer).operation(), "rename");
+    let trouble = writer.health().troubles.remove(0);
+    assert_eq!(
+        (trouble.held_in_file.records, trouble.held_in_file.bytes),
+        (10, 500),
+        "{trouble:?}"
+    );
+    broken.store(false, Ordering::SeqCst);
+    close(&writer);
+}
+
+#[test]
+fn a_call_that_does_not_return_is_told_after_a_second() {
+    for op in [Op::Create, Op::Write] {
+        let dir = TestDir::new();
+        let (gate, fs) = hangs_at(op);
+        let writer = BufferedWriter::new(dir.config().size(64).workers(1).fs(fs)).unwrap();
+        gate.set_shut(true);
+        writer
+            .write(b"a record that is larger than a chunk, so that it goes to a worker at once")
+            .unwrap();
+        until("the call hangs", || gate.waiting() == 1);
+        let began = Instant::now();
+        until("it is told", || !writer.health().is_ok());
+        let trouble = writer.health().troubles.remove(0);
+        assert_eq!((trouble.worker, trouble.error.operation()), (0, "finish"), "{trouble}");
+        assert_eq!((trouble.error.kind(), trouble.attempts), (ErrorKind::TimedOut, 0));
+        let path = trouble.error.path().unwrap();
+        // There is no file before it is created.
+        let expected = if op == Op::Create { dir.temp.clone() } else { dir.temps().remove(0) };
+        assert_eq!(path, expected);
+        assert!(
+            trouble.lasting >= Duration::from_secs(1) && trouble.held_chunks == 2,
+            "{trouble:?}"
+        );
+        assert!(began.elapsed() + Duration::from_millis(100) >= Duration::from_secs(1));
+        // Statistics tell the same.
+        let told = stats(&writer).workers.remove(0).last_error.unwrap();
+        assert_eq!(told.to_string(), trouble.error.to_string());
+        gate.set_shut(false);
+        until("all is well", || writer.health().is_ok());
+        assert!(stats(&writer).workers[0].last_error.is_none());
+        close(&writer);
+    }
+}

@@ -1,0 +1,223 @@
+//! Promise: what a writer that died had written whole is published by the next one, in the background; no
+//! torn record, none twice, no left-over; nobody waits for it, and no error of it shows anywhere else.
+//!
+//! Writers that die are processes: this test binary, run again with an environment variable.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use bufferedwriter::{BufferedWriter, Config, RecoverOptions, Recovery, recover};
+use rustix::io::Errno;
+
+use crate::support::{Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, until};
+
+const CHILD: &str = "BUFFEREDWRITER_RECOVERY_CHILD";
+const FILE_SIZE: &str = "BUFFEREDWRITER_RECOVERY_FILE_SIZE";
+/// More than a child writes: all is in temp files.
+const NEVER: &str = "1000000000";
+
+fn config(dir: &Path) -> Config {
+    let config = Config::default().path(dir.join("path")).temp(dir.join("temp")).size(100);
+    config.workers(3).queue_size(100).file_age(Duration::ZERO)
+}
+
+/// Not a test of its own: what the other process does.
+#[test]
+fn child() {
+    let Some(dir) = env::var_os(CHILD) else { return };
+    let dir = Path::new(&dir);
+    let file_size = env::var(FILE_SIZE).unwrap().parse().unwrap();
+    let writer = BufferedWriter::new(config(dir).file_size(file_size)).unwrap();
+    thread::scope(|scope| {
+        for producer in 0..3 {
+            let writer = &writer;
+            scope.spawn(move || {
+                let mut buffer = Vec::new();
+                for seq in 0.. {
+                    record(&mut buffer, producer, seq, 30 + seq as usize % 50);
+                    if writer.write_timeout(&buffer, BOUND).is_err() {
+                        return;
+                    }
+                    if seq > 300 {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Another process, killed at the latest when this goes.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(dir: &TestDir, file_size: &str) -> Process {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "recovery::child", "--nocapture"]).env(CHILD, dir.root());
+    command.env(FILE_SIZE, file_size);
+    Process(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
+/// Waits until some temp file has grown twice: then its first bytes are noted in the state file.
+fn wait_noted(dir: &TestDir) {
+    let len = |temp: &PathBuf| temp.metadata().map_or(0, |found| found.len());
+    let mut seen = BTreeMap::new();
+    until("a temp file grows twice", || {
+        dir.temps().into_iter().any(|temp| {
+            let now = len(&temp);
+            now > 0 && now > *seen.entry(temp).or_insert(now)
+        })
+    });
+}
+
+/// A process that had written something, and was killed.
+fn die(dir: &TestDir) {
+    let child = spawn(dir, NEVER);
+    wait_noted(dir);
+    drop(child);
+}
+
+fn recovered(writer: &BufferedWriter) -> Recovery {
+    until("the recovery is over", || writer.recovery().is_some());
+    writer.recovery().unwrap()
+}
+
+#[test]
+fn the_next_writer_publishes_what_a_killed_one_had_written() {
+    let dir = TestDir::new();
+    die(&dir);
+    assert!(dir.files().is_empty());
+    let writer = BufferedWriter::new(config(dir.root())).unwrap();
+    let recovery = recovered(&writer);
+    assert_eq!((recovery.instances, recovery.alive), (1, 0), "{recovery:?}");
+    assert!(recovery.errors.is_empty() && recovery.set_aside.is_empty(), "{recovery:?}");
+    assert!(!recovery.published.is_empty());
+    let tally = Tally::of(&dir);
+    assert_eq!((tally.files, tally.bytes), (recovery.published.len() as u64, recovery.bytes));
+    assert!(tally.records > 0);
+    close(&writer);
+    dir.assert_clean();
+}
+
+#[test]
+fn who_lives_is_not_recovered() {
+    let dir = TestDir::new();
+    let child = spawn(&dir, NEVER);
+    wait_noted(&dir);
+    let writer = BufferedWriter::new(config(dir.root())).unwrap();
+    let recovery = recovered(&writer);
+    assert_eq!((recovery.instances, recovery.alive, recovery.published.len()), (0, 1, 0));
+    let by_hand = recover(&RecoverOptions::new(&dir.path, &dir.temp)).unwrap();
+    assert_eq!((by_hand.instances, by_hand.alive), (0, 2));
+    drop(child);
+    close(&writer);
+    let options = RecoverOptions::new(&dir.path, &dir.temp).prefix("");
+    let dry = recover(&options.clone().dry_run(true)).unwrap();
+    assert!(dir.files().is_empty() && !dry.published.is_empty());
+    let done = recover(&options).unwrap();
+    assert_eq!((dry.published.len(), dry.bytes), (done.published.len(), done.bytes));
+    Tally::of(&dir);
+    dir.assert_clean();
+    assert!(recover(&options).unwrap().is_empty());
+}
+
+#[test]
+fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
+    let dir = TestDir::new();
+    let child = spawn(&dir, "2000");
+    until("the child publishes", || dir.files().len() > 5);
+    fs::rename(&dir.temp, dir.root().join("gone")).unwrap();
+    fs::create_dir(&dir.temp).unwrap();
+    // Each worker has a record in the new state file, of 64 bytes behind a header of 8 KiB.
+    until("all workers know the new state file", || {
+        let names = fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
+        let state = names.filter(|path| path.extension().is_some_and(|end| end == "state")).last();
+        let bytes = state.map(|state| fs::read(state).unwrap()).unwrap_or_default();
+        let records = bytes.get(8192..).unwrap_or_default();
+        records.len() == 3 * 64 && records.chunks(64).all(|record| record.iter().any(|&b| b > 0))
+    });
+    drop(child);
+    let writer = BufferedWriter::new(config(dir.root())).unwrap();
+    let recovery = recovered(&writer);
+    assert_eq!((recovery.instances, recovery.alive), (1, 0), "{recovery:?}");
+    assert!(recovery.set_aside.is_empty(), "{recovery:?}");
+    Tally::of(&dir);
+    close(&writer);
+    dir.assert_clean();
+}
+
+#[test]
+fn errors_are_told_and_harm_nobody() {
+    let dir = TestDir::new();
+    die(&dir);
+    let fs = TestFs::new(|call| match call.op {
+        Op::List => Answer::Error(Errno::IO),
+        _ => Answer::Go,
+    });
+    let writer = BufferedWriter::new(config(dir.root()).fs(fs)).unwrap();
+    writer.write(b"record").unwrap();
+    let recovery = recovered(&writer);
+    assert_eq!((recovery.errors.len(), recovery.errors[0].operation()), (1, "list"));
+    assert_eq!(close(&writer).files, 1);
+}
+
+#[test]
+fn a_recovery_that_hangs_holds_up_nobody() {
+    let (dir, (gate, pass)) = (TestDir::new(), Gate::open());
+    let fs = TestFs::new(move |call| {
+        if call.op == Op::List {
+            pass.through();
+        }
+        Answer::Go
+    });
+    gate.set_shut(true);
+    let writer = BufferedWriter::new(config(dir.root()).fs(fs.clone())).unwrap();
+    until("it hangs", || gate.waiting() == 1);
+    assert!(writer.recovery().is_none());
+    writer.write(b"record").unwrap();
+    writer.flush(BOUND).unwrap();
+    let began = Instant::now();
+    let report = writer.close(Duration::from_millis(50)).unwrap();
+    assert!(began.elapsed() < BOUND / 2 && report.files == 1);
+    gate.set_shut(false);
+    recovered(&writer);
+
+    let off = BufferedWriter::new(config(dir.root()).recover(false)).unwrap();
+    close(&off);
+    assert!(off.recovery().is_none());
+}
+
+#[test]
+fn a_close_waits_for_the_recovery() {
+    let dir = TestDir::new();
+    die(&dir);
+    let fs = TestFs::new(|_| Answer::Go);
+    let writer = BufferedWriter::new(config(dir.root()).fs(fs)).unwrap();
+    close(&writer);
+    assert_eq!(writer.recovery().unwrap().instances, 1);
+    dir.assert_clean();
+}
+
+#[test]
+fn missing_directories_are_told() {
+    let dir = TestDir::new();
+    let missing = dir.root().join("missing");
+    let error = recover(&RecoverOptions::new(&dir.path, &missing)).unwrap_err();
+    assert_eq!((error.operation(), error.path()), ("open directory", Some(&*missing)));
+    // Through links, the directories are those that they stand for.
+    die(&dir);
+    symlink(&dir.path, dir.root().join("link")).unwrap();
+    let link = dir.root().join("link");
+    assert_eq!(recover(&RecoverOptions::new(link, &dir.temp)).unwrap().instances, 1);
+}
