@@ -7,7 +7,7 @@ name=$(basename "$0")
 mounts=() loops=() children=()
 
 fail() {
-  echo "$name: FAILED: $*"
+  echo "$name: FAILED: $*" >&2
   exit 1
 }
 
