@@ -100,8 +100,8 @@ struct Life {
     temp_was_removed: bool,
     /// A writer that was closed in a hurry, maybe in bad weather.
     was_hurried: bool,
-    /// Removals that had failed before: what could not be removed may stay, empty and under a hidden name.
-    unlinks_before: u64,
+    /// When it was made, a file could not be removed: one of a probe of the directories stays.
+    probe_is_left: bool,
 }
 
 impl Life {
@@ -126,7 +126,7 @@ impl Life {
             producers: 0,
             temp_was_removed: false,
             was_hurried: false,
-            unlinks_before: lane.weather.unlinks.load(Relaxed),
+            probe_is_left: false,
         }
     }
 
@@ -148,7 +148,10 @@ impl Life {
             .fs(fs);
         if random.once_in(4) {
             self.lane.weather.set(Sky::Showers(8));
-            match BufferedWriter::new(config.clone()) {
+            let unlinks = self.lane.weather.unlinks.load(Relaxed);
+            let made = BufferedWriter::new(config.clone());
+            self.probe_is_left = unlinks != self.lane.weather.unlinks.load(Relaxed);
+            match made {
                 Ok(writer) => return writer,
                 Err(error) if error.path().is_none() => fail(&format!("no path in: {error}")),
                 Err(_) => self.lane.totals.add(UNMADE, 1),
@@ -314,9 +317,7 @@ impl Life {
         if !self.temp_was_removed && !stats.lost.temp_file_removed.is_zero() {
             fail(&format!("nobody removed a temp file: {stats:?}"));
         }
-        let may_be_left = self.was_hurried
-            || self.temp_was_removed
-            || self.unlinks_before != self.lane.weather.unlinks.load(Relaxed);
+        let may_be_left = self.was_hurried || self.temp_was_removed || self.probe_is_left;
         if let (false, Some(left)) = (may_be_left, list(&self.temp).first()) {
             fail(&format!("left by writer {}: {}", self.number, left.display()));
         }
