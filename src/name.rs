@@ -135,6 +135,16 @@ impl Names {
     }
 }
 
+/// Whether it is the name of a probe of this instance, whatever its extension.
+pub(crate) fn is_probe(name: &OsStr, of: &Names) -> bool {
+    let bare = Names { extension: OsString::new(), ..of.clone() };
+    let longest = bare.visible(Stamp(u64::MAX), 255, u64::MAX);
+    let inner = |end: &[u8]| name.as_bytes().strip_prefix(b".")?.strip_suffix(end);
+    let inner = inner(b".pb1").or_else(|| inner(b".pb2"));
+    let rest = inner.and_then(|bytes| bytes.strip_prefix(longest.as_bytes()));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
+}
+
 fn hidden(name: &OsStr, end: &str) -> OsString {
     let mut hidden = OsString::from(".");
     hidden.push(name);
@@ -348,6 +358,18 @@ mod tests {
         }
         for name in ["", ".", ".tmp", "..tmp", ".short.tmp"] {
             assert_eq!(temp_extension(name.as_ref(), "".as_ref()), "");
+        }
+    }
+
+    #[test]
+    fn probes_are_known_without_their_extension() {
+        for (prefix, extension) in [(&b"p"[..], &b"log"[..]), (b"", b""), (b"a.b-", b"tar.gz")] {
+            let names = names(prefix, extension);
+            let unknown = Names { extension: OsString::new(), ..names.clone() };
+            assert!(names.probes().iter().all(|name| is_probe(name, &unknown)));
+            let other = Names { instance: 1, ..names.clone() };
+            assert!(!other.probes().iter().any(|name| is_probe(name, &unknown)));
+            assert!(!is_probe(&names.temp(STAMP, 3, 42), &unknown));
         }
     }
 

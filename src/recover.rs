@@ -7,20 +7,24 @@
 //! has another `path`.
 
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::geteuid;
 
 use crate::error::Error;
-use crate::fs::{Facts, Fs, FsFile};
+use crate::fs::{Facts, Fs, FsFile, write_all};
 use crate::judge::{Claim, Verdict, claim, is_ours, judge};
 use crate::name::{self, Names, Parsed};
 use crate::publish::{self, Refusal};
 use crate::real_fs::RealFs;
 use crate::recovery::{LeftAlone, LeftReason, Recovery};
 use crate::remains::{self, Record, Remains, Unreadable};
+
+/// Bytes of one copy.
+const COPY_BYTES: usize = 256 << 10;
 
 /// What [`recover`] looks for, and where.
 #[derive(Clone)]
@@ -273,6 +277,7 @@ impl Run<'_> {
             // It died before it had written its state file, so before it had any temp file.
             return self.end(dead);
         }
+        self.remove_probes(dead.names)?;
         self.search.sync_dir(self.search.temp)?;
         self.set_aside(dead.state)?;
         self.recovery.instances += 1;
@@ -294,14 +299,16 @@ impl Run<'_> {
     /// The empty files by which it tried its directories, if it died just then. They are where the two names
     /// say, and have both while a rename in two steps is under way.
     fn remove_probes(&self, names: &Names) -> Result<(), Error> {
-        for (dir, name) in [self.search.temp, self.search.path]
-            .into_iter()
-            .flat_map(|dir| names.probes().map(|name| (dir, name)))
-        {
-            let probe = dir.join(name);
-            let found = self.search.facts(&probe)?;
-            if found.is_some_and(|found| is_ours(&found, self.uid) && found.len == 0) {
-                self.remove(&probe)?;
+        for dir in [self.search.temp, self.search.path] {
+            for name in self.search.list(dir)? {
+                if !name::is_probe(&name, names) {
+                    continue;
+                }
+                let probe = dir.join(name);
+                let found = self.search.facts(&probe)?;
+                if found.is_some_and(|found| is_ours(&found, self.uid) && found.len == 0) {
+                    self.remove(&probe)?;
+                }
             }
         }
         Ok(())
@@ -338,7 +345,13 @@ impl Run<'_> {
         let Some(facts) = self.search.facts(&temp)? else { return Ok(true) };
         let claim = dead.records.map_or(Claim::Damaged, |records| claim(records, parsed));
         match judge(&facts, self.uid, claim, dead.same_boot) {
-            Verdict::Publish(len) => return self.publish(dead, &temp, parsed, &facts, len),
+            Verdict::Publish(len) => {
+                let doubtful = match claim {
+                    Claim::Lengths { synced, .. } if dead.same_boot => Some(synced),
+                    _ => None,
+                };
+                return self.publish(dead, &temp, parsed, &facts, len, doubtful);
+            }
             Verdict::Remove => {
                 self.remove(&temp)?;
                 self.recovery.cut_bytes += facts.len;
@@ -353,7 +366,7 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Cuts a temp file to its whole records and makes it visible.
+    /// Cuts a temp file to its whole records and makes it visible. From `doubtful` on it may not be on the disk.
     fn publish(
         &mut self,
         dead: &Dead<'_>,
@@ -361,6 +374,7 @@ impl Run<'_> {
         parsed: &Parsed,
         facts: &Facts,
         len: u64,
+        doubtful: Option<u64>,
     ) -> Result<bool, Error> {
         let Search { fs, path, dry_run, .. } = self.search;
         let visible = if dry_run {
@@ -372,6 +386,11 @@ impl Run<'_> {
             };
             if facts.len > len {
                 file.set_len(len).map_err(|e| Error::io("truncate", temp, e))?;
+            }
+            if let Some(doubtful) = doubtful {
+                // Its writer may have died between an fsync that failed and the note of it: what it
+                // dropped looks as if it were written, and the next fsync would not know better.
+                write_again(&mut *file, doubtful..len).map_err(|e| Error::io("write", temp, e))?;
             }
             if let Err(error) = file.sync() {
                 // A second fsync would succeed although the data are gone (see `file.rs`): nobody
@@ -463,6 +482,22 @@ impl Run<'_> {
 fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<Remains, Unreadable>, Error> {
     let bytes = remains::bytes(file).map_err(|e| Error::io("read", state, e))?;
     Ok(remains::read(&bytes))
+}
+
+/// Writes what stands there once more, so that the next fsync has to force it to the disk.
+fn write_again(file: &mut dyn FsFile, mut range: Range<u64>) -> io::Result<()> {
+    let mut bytes = vec![0; COPY_BYTES.min((range.end - range.start.min(range.end)) as usize)];
+    while range.start < range.end {
+        let left = (range.end - range.start).min(bytes.len() as u64) as usize;
+        let read = match file.read_at(&mut bytes[..left], range.start) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        write_all(file, &mut [IoSlice::new(&bytes[..read])], range.start).1?;
+        range.start += read as u64;
+    }
+    Ok(())
 }
 
 /// Where a file is set aside: in its directory.
