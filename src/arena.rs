@@ -8,36 +8,18 @@
 use std::io;
 use std::ops::Range;
 
-use crate::message::{Head, Message};
+pub(crate) use crate::bytes::{BytePtr, Bytes};
+use crate::layout::Header;
+#[cfg(not(loom))]
+pub(crate) use crate::layout::bytes;
+pub(crate) use crate::layout::{ChunkId, MESSAGES_MAX};
+#[cfg(not(loom))]
+use crate::layout::{LINE, PAGE, byte_at};
+use crate::message::Message;
 use crate::stats::Count;
-use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
+use crate::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
 #[cfg(not(loom))]
 use crate::vault::Vault;
-
-/// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
-pub(crate) type ChunkId = u32;
-
-/// One cache line per header, so that the live word of one producer is not the neighbour's too.
-const LINE: usize = 64;
-const PAGE: usize = 4096;
-/// Messages of one chunk at most: each has at least a quarter of its bytes.
-pub(crate) const MESSAGES_MAX: usize = 4;
-
-/// Bytes of a mapping for so many chunks of so many bytes; `None` beyond the address space.
-pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
-    let headers = chunks.checked_mul(size_of::<Header>())?.checked_next_multiple_of(PAGE)?;
-    let bytes = chunks.checked_mul(size.checked_next_multiple_of(LINE)?)?;
-    let all = headers.checked_add(bytes)?.checked_next_multiple_of(PAGE)?;
-    // Half of what 48-bit addresses give to user space; more is never a sensible request.
-    (all as u64 <= 1 << 46).then_some(all)
-}
-
-/// Where a byte of a chunk is in a mapping for so many chunks of this size.
-#[inline]
-pub(crate) fn byte_at(chunks: u32, size: usize, chunk: ChunkId, offset: usize) -> usize {
-    let headers = (chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
-    headers + chunk as usize * size.next_multiple_of(LINE) + offset
-}
 
 /// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
 /// the low half: a write needs it as an offset, and adds to both halves with one word.
@@ -70,37 +52,6 @@ impl Extent {
     pub(crate) fn plus(self, len: usize) -> Self {
         Extent(self.0 + (1 << 32) + len as u64)
     }
-}
-
-/// What is known of a chunk, beside its bytes. All zero is the state of a free chunk, so that a
-/// fresh mapping needs no initialisation.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub(crate) struct Header {
-    /// [`Extent`] of the committed prefix. Stored by the leaseholder, Release after the bytes;
-    /// loaded Acquire by the home worker; zero when free.
-    commit: AtomicU64,
-    /// [`Extent`] that the home worker has queued for its file already. The home worker's alone;
-    /// at most `commit`; zero when free.
-    taken: AtomicU64,
-    /// The following chunk in a free list, an inbox or a chain, as the distance from the
-    /// neighbour: zero means "the next higher number", which makes an untouched arena one list.
-    link: AtomicU32,
-    /// Second chunk of a record that is larger than one chunk, plus one; zero = the chunk stands
-    /// alone. Stored before the push to an inbox, read after the take.
-    chain: AtomicU32,
-    /// Messages that stand in the chunk in place of bytes of their length, in ascending order.
-    /// Stored by the leaseholder before it commits them; taken out by the home worker once a file
-    /// has them; all null when the chunk is free.
-    messages: [AtomicPtr<Head>; MESSAGES_MAX],
-}
-
-#[cfg(not(loom))]
-impl Header {
-    /// Where a recovery finds these.
-    pub(crate) const COMMIT_AT: usize = std::mem::offset_of!(Header, commit);
-    pub(crate) const LINK_AT: usize = std::mem::offset_of!(Header, link);
-    pub(crate) const CHAIN_AT: usize = std::mem::offset_of!(Header, chain);
 }
 
 /// The chunks.
@@ -328,7 +279,7 @@ impl Arena {
     #[cfg(not(loom))]
     pub(crate) fn prefetch(&self, chunk: ChunkId) {
         use crate::sync::prefetch;
-        let first = self.at(chunk, 0).0;
+        let first = self.at(chunk, 0).get_ptr();
         prefetch(first);
         prefetch(first.wrapping_byte_add(LINE));
     }
@@ -340,7 +291,8 @@ impl Arena {
     #[cfg(not(loom))]
     pub(crate) fn populate(&self, chunks: Range<ChunkId>) {
         use rustix::mm::{Advice, madvise};
-        let bytes = self.at(chunks.start, 0).0.addr()..self.at(chunks.end, 0).0.addr();
+        let bytes =
+            self.at(chunks.start, 0).get_ptr().addr()..self.at(chunks.end, 0).get_ptr().addr();
         let headers = |chunk| self.map.as_ptr().addr() + chunk as usize * size_of::<Header>();
         for range in [headers(chunks.start)..headers(chunks.end), bytes] {
             let begin = range.start / PAGE * PAGE;
@@ -358,14 +310,14 @@ impl Arena {
         debug_assert!(chunk <= self.chunks && offset <= self.size);
         let begin = byte_at(self.chunks, self.size, chunk, offset);
         // SAFETY: within the mapping, whose length `bytes` computed from the same terms.
-        BytePtr(unsafe { self.map.as_ptr().add(begin) })
+        BytePtr::new(unsafe { self.map.as_ptr().add(begin) })
     }
 
     #[cfg(loom)]
     pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
         assert!(chunk < self.chunks && offset <= self.size);
         // SAFETY: within the slice, or one past its end.
-        BytePtr(unsafe { self.bytes.as_ptr().add(chunk as usize * self.size + offset) })
+        BytePtr::new(unsafe { self.bytes.as_ptr().add(chunk as usize * self.size + offset) })
     }
 }
 
@@ -411,111 +363,6 @@ unsafe impl Send for Arena {}
 // SAFETY: as above.
 unsafe impl Sync for Arena {}
 
-/// Committed bytes.
-#[cfg(not(loom))]
-pub(crate) type Bytes<'a> = &'a [u8];
-/// loom's cells have no slice.
-#[cfg(loom)]
-pub(crate) type Bytes<'a> = std::borrow::Cow<'a, [u8]>;
-
-/// Address of a byte in the arena.
-#[cfg(not(loom))]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BytePtr(*mut u8);
-
-#[cfg(not(loom))]
-impl BytePtr {
-    pub(crate) const NONE: BytePtr = BytePtr(std::ptr::null_mut());
-
-    /// The address so many bytes on.
-    ///
-    /// # Safety
-    /// Within the chunk, or at its end.
-    #[inline(always)]
-    pub(crate) unsafe fn add(self, bytes: usize) -> BytePtr {
-        // SAFETY: the caller's promise.
-        BytePtr(unsafe { self.0.add(bytes) })
-    }
-
-    /// Copies a record's bytes here and returns the address after them.
-    ///
-    /// # Safety
-    /// The caller has the lease of the chunk, and `bytes` fits between here and its end.
-    #[inline(always)]
-    pub(crate) unsafe fn put(self, bytes: &[u8]) -> BytePtr {
-        // SAFETY: room is the caller's promise; a record never lies in the arena itself, since
-        // no reference to uncommitted bytes is ever handed out.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0, bytes.len());
-            BytePtr(self.0.add(bytes.len()))
-        }
-    }
-
-    /// Copies bytes from another chunk here and returns the address after them.
-    ///
-    /// # Safety
-    /// The caller has the lease of both chunks and wrote the bytes; they fit between here and the
-    /// end.
-    pub(crate) unsafe fn copy(self, from: BytePtr, len: usize) -> BytePtr {
-        // SAFETY: the caller's promise; two chunks do not overlap.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from.0, self.0, len);
-            BytePtr(self.0.add(len))
-        }
-    }
-
-    /// The committed bytes from here.
-    ///
-    /// # Safety
-    /// `len` bytes from here on are committed, and the chunk is not freed during `'a`.
-    pub(crate) unsafe fn get<'a>(self, len: usize) -> &'a [u8] {
-        // SAFETY: committed bytes are initialised and never written again before the free.
-        unsafe { std::slice::from_raw_parts(self.0, len) }
-    }
-}
-
-/// A cell per byte: one for the whole chunk would report the disjoint halves as a race.
-#[cfg(loom)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BytePtr(*const loom::cell::UnsafeCell<u8>);
-
-#[cfg(loom)]
-impl BytePtr {
-    pub(crate) const NONE: BytePtr = BytePtr(std::ptr::null());
-
-    /// # Safety
-    /// As the real one.
-    pub(crate) unsafe fn add(self, bytes: usize) -> BytePtr {
-        // SAFETY: as the real one.
-        BytePtr(unsafe { self.0.add(bytes) })
-    }
-
-    /// # Safety
-    /// As the real one.
-    pub(crate) unsafe fn put(self, bytes: &[u8]) -> BytePtr {
-        for (i, &byte) in bytes.iter().enumerate() {
-            // SAFETY: loom checks that nobody else has the cell.
-            unsafe { (*self.0.add(i)).with_mut(|cell| *cell = byte) };
-        }
-        // SAFETY: at most one past the end of the chunk.
-        BytePtr(unsafe { self.0.add(bytes.len()) })
-    }
-
-    /// # Safety
-    /// As the real one.
-    pub(crate) unsafe fn copy(self, from: BytePtr, len: usize) -> BytePtr {
-        // SAFETY: as the real one.
-        unsafe { self.put(&from.get(len)) }
-    }
-
-    /// # Safety
-    /// As the real one.
-    pub(crate) unsafe fn get(self, len: usize) -> Vec<u8> {
-        // SAFETY: loom checks that nobody writes the cell.
-        (0..len).map(|i| unsafe { (*self.0.add(i)).with(|cell| *cell) }).collect()
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -525,13 +372,13 @@ mod tests {
         pub(crate) fn is_resident(&self, chunk: ChunkId) -> bool {
             use std::os::unix::fs::FileExt;
             let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
-            [std::ptr::from_ref(self.header(chunk)).addr(), self.at(chunk, 0).0.addr()].iter().all(
-                |at| {
+            [std::ptr::from_ref(self.header(chunk)).addr(), self.at(chunk, 0).get_ptr().addr()]
+                .iter()
+                .all(|at| {
                     let mut entry = [0; 8];
                     pages.read_exact_at(&mut entry, (at / PAGE * 8) as u64).unwrap();
                     u64::from_ne_bytes(entry) >> 63 == 1
-                },
-            )
+                })
         }
     }
 }

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
+use crate::bury;
 use crate::control::wait_on;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::name::Names;
-use crate::recover::Search;
 use crate::recovery::Recovery;
+use crate::search::Search;
 use crate::sync::{Arc, Condvar, Mutex, lock};
 
 /// Whose left-overs are looked for: those of writers with the same places and prefix.
@@ -88,7 +89,7 @@ impl Task {
         let search =
             Search { fs: &*fs, path: &path, temp: &temp, prefix, memory: &memory, dry_run: false };
         let mut recovery = Recovery::default();
-        if let Err(error) = search.run(Some(&names.state()), &mut recovery) {
+        if let Err(error) = bury::run(search, Some(&names.state()), &mut recovery) {
             recovery.errors.push(error);
         }
         recovery

@@ -15,6 +15,7 @@ use crate::fs::Fs;
 use crate::health::{ErrorEvent, OnError};
 use crate::intake::Piece;
 use crate::message::Head;
+use crate::name::AFFIX_BYTES_MAX;
 use crate::real_fs::RealFs;
 use crate::staging::{self, PAGE};
 use crate::vault::Layout;
@@ -154,8 +155,6 @@ impl Config {
     const SIZE_MAX: usize = 1 << 30;
     const QUEUE_SIZE_MAX: usize = 1 << 20;
     const WORKERS_MAX: usize = 256;
-    /// Leaves room in a name of 255 bytes for the stamp, the identity and the affixes of temp files.
-    const AFFIX_BYTES_MAX: usize = 160;
     /// A worker's list of what it holds: two pieces of a chunk (a scraped prefix and the rest),
     /// twice for the growth of the list.
     const QUEUE_BYTES_PER_CHUNK: usize = 4 * size_of::<Piece>();
@@ -432,8 +431,8 @@ impl Config {
         range("size", self.size, 1, Self::SIZE_MAX)?;
         range("queue_size", self.queue_size, 0, Self::QUEUE_SIZE_MAX)?;
         range("workers", self.workers, 1, Self::WORKERS_MAX)?;
-        affix("prefix", &self.prefix, Self::AFFIX_BYTES_MAX)?;
-        affix("extension", &self.extension, Self::AFFIX_BYTES_MAX - self.prefix.len())?;
+        affix("prefix", &self.prefix, AFFIX_BYTES_MAX)?;
+        affix("extension", &self.extension, AFFIX_BYTES_MAX - self.prefix.len())?;
         directory("path", &self.path)?;
         directory("temp", &self.temp)?;
         if let Some(dir) = self.memory_dir() {
@@ -464,7 +463,7 @@ fn range(option: &'static str, value: usize, min: usize, max: usize) -> Result<(
 fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Error> {
     let bytes = value.as_bytes();
     if bytes.len() > bytes_max {
-        let max = Config::AFFIX_BYTES_MAX;
+        let max = AFFIX_BYTES_MAX;
         let permitted = format!("prefix and extension together at most {max} bytes");
         return Err(Error::option(option, format!("{} bytes long", bytes.len()), permitted));
     }

@@ -61,7 +61,7 @@ pub trait Fs: Send + Sync + 'static {
 
 /// One file that is being written.
 pub trait FsFile: Send {
-    /// Writes at an offset; may write less than asked for.
+    /// Writes at an offset; may write less than asked for, and may be interrupted.
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     /// Reads at an offset; may read less than asked for, zero bytes at the end.
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -90,6 +90,9 @@ pub trait FsFile: Send {
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>>;
 }
 
+/// A call that is interrupted so often in a row is not made again: the worker must be able to end.
+const INTERRUPTIONS_MAX: u32 = 100;
+
 /// Writes all slices from an offset on. Tells how many bytes were written, also when an error
 /// stopped it: a short write alone is none, one of 0 bytes is `WriteZero`.
 pub(crate) fn write_all(
@@ -97,17 +100,22 @@ pub(crate) fn write_all(
     mut slices: &mut [IoSlice<'_>],
     offset: u64,
 ) -> (u64, io::Result<()>) {
-    let mut written = 0;
+    let (mut written, mut interruptions) = (0, 0);
     // Takes empty slices off the front, so that a write of 0 bytes can only be a failure.
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match file.write_at(slices, offset + written) {
             Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
             Ok(n) => {
-                written += n as u64;
+                (written, interruptions) = (written + n as u64, 0);
                 IoSlice::advance_slices(&mut slices, n);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::Interrupted
+                    && interruptions < INTERRUPTIONS_MAX =>
+            {
+                interruptions += 1;
+            }
             Err(error) => return (written, Err(error)),
         }
     }

@@ -3,24 +3,22 @@
 //! Guarantees: the drop of the last handle closes the writer. Nothing here is on the hot path.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::arena::Arena;
 use crate::background::{Background, Task};
-use crate::census::Scope;
 use crate::config::{Config, Sync};
 use crate::control::{Control, Phase};
 use crate::error::{Error, FlushError};
-use crate::fs::Fs;
+use crate::ground::{self, Ground};
 use crate::guard::{Guard, Limits};
 use crate::health::Health;
 use crate::ledger::{Ledger, Totals};
 use crate::name::Names;
 use crate::notes::Notes;
 use crate::output::{Output, Target};
-use crate::publish::{self, Places};
+use crate::publish;
 use crate::recovery::Recovery;
 use crate::report::{CloseError, Reason, Report};
 use crate::shared::Shared;
@@ -28,8 +26,7 @@ use crate::slot::Slot;
 use crate::staging::Staging;
 use crate::state::StateFile;
 use crate::stats::{Count, Refused, Stats};
-use crate::sync::{Arc, AtomicU64, Barrier, Mutex, Relaxed, lock};
-use crate::vault::{Layout, Vault};
+use crate::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
 use crate::worker::{Policy, Worker};
 
 /// Numbers of writers, never used twice, so that nothing cached by a thread fits a later writer.
@@ -37,6 +34,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// How much longer than its deadline a close may take, for workers that were given up to clean up.
 const GRACE: Duration = Duration::from_millis(10);
+
+/// The same for the removal of the state file, the last call of all.
+const LAST_GRACE: Duration = Duration::from_millis(250);
 
 thread_local! {
     /// The writer whose worker this thread is; zero for all others.
@@ -88,24 +88,19 @@ impl Handle {
         let staging_bytes = config.staging_bytes();
         let names = Names::new(&config.prefix, &config.extension)?;
         let fs = config.fs.0.clone();
-        let memory = config
-            .memory_dir()
-            .map(|dir| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e)));
-        let memory = memory.transpose()?;
-        let in_one_step = memory.is_some();
-        let (path, temp, create) = (&config.path, &config.temp, config.create_dirs);
-        let places = publish::places(&*fs, path, temp, create, &names, in_one_step)?;
+        let memory = config.memory_dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
+        let wanted = publish::directories(&*fs, &config.path, &config.temp, config.create_dirs)?;
+        let ground = Ground { fs: &*fs, memory: memory.as_deref(), names: &names, layout };
+        let (places, state) = ground.settle(wanted)?;
+        let unsettle = |_: &Error| drop(state.remove(&*fs));
         if config.sync == Sync::File {
             // Noticed now rather than at the first file.
-            publish::sync_dir(&*fs, &places.path)?;
+            publish::sync_dir(&*fs, &places.path).inspect_err(unsettle)?;
         }
-        let (path, temp, workers) = (&places.path, &places.temp, config.workers);
-        let state = StateFile::create(&*fs, temp, path, memory.as_deref(), &names, workers)?;
-        let shared = Self::shared(layout, memory.as_deref(), &names, path)
-            .inspect_err(|_| drop(state.remove(&*fs)))?;
+        let shared = ground.memory(&places.path).inspect_err(unsettle)?;
         let shared = Arc::new(shared);
         let limits = Limits { min_free: config.min_free, max_total: config.max_total };
-        let guard = Self::guard(limits, &fs, &places, &names, &shared, now);
+        let guard = ground::guard(limits, &fs, &places, &names, &shared, now);
         let target = Target {
             fs,
             path: places.path,
@@ -133,43 +128,6 @@ impl Handle {
         };
         let workers = handle.workers(&policy, now).inspect_err(|_| handle.excuse_missing())?;
         Ok((handle, workers))
-    }
-
-    /// The memory, in a file in this directory if it is to outlive the process.
-    fn shared(
-        layout: Layout,
-        memory: Option<&Path>,
-        names: &Names,
-        path: &Path,
-    ) -> Result<Shared, Error> {
-        let Layout { chunks, size, workers, .. } = layout;
-        let failed = |e| Error::io("map memory for", path, e);
-        let arena = match memory {
-            Some(dir) => Arena::in_vault(chunks, size, Vault::create(dir, layout, names)?),
-            None => Arena::new(chunks, size).map_err(failed)?,
-        };
-        Shared::with(arena, workers, Barrier::detect()).map_err(failed)
-    }
-
-    /// The disk guard. Measures at once: what is full already takes no first buffer.
-    fn guard(
-        limits: Limits,
-        fs: &std::sync::Arc<dyn Fs>,
-        places: &Places,
-        names: &Names,
-        shared: &Arc<Shared>,
-        now: Instant,
-    ) -> Option<Guard> {
-        let scope = Scope {
-            fs: fs.clone(),
-            path: places.path.clone(),
-            temp: places.temp.clone(),
-            prefix: names.prefix.clone(),
-            extension: names.extension.clone(),
-        };
-        let guard = Guard::new(limits, scope, shared.clone(), now)?;
-        while guard.look(|| now) {}
-        Some(guard)
     }
 
     fn workers(&self, policy: &Policy, now: Instant) -> Result<Vec<Worker>, Error> {
@@ -305,7 +263,7 @@ impl Handle {
         }
         // If it is not over by then, the next start goes on with it.
         self.recovery.wait(deadline);
-        self.finish()
+        self.finish(deadline)
     }
 
     /// Refuses further records and tells the workers to finish, unless the deadline passes first.
@@ -381,7 +339,7 @@ impl Handle {
         self.control.is_finished()
     }
 
-    fn finish(&self) -> Result<Report, CloseError> {
+    fn finish(&self, deadline: Option<Instant>) -> Result<Report, CloseError> {
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             // They have ended, or are about to, with nothing in between that could hang.
@@ -389,11 +347,7 @@ impl Handle {
                 // A worker never panics; if it did, the accounts tell what it left.
                 let _ = thread.join();
             }
-            if let Some(vault) = self.shared.arena.vault() {
-                let _ = vault.remove();
-            }
-            // A state file that stays says that there is nothing to recover.
-            let _ = self.state.remove(&*self.target.fs);
+            self.remove_state(deadline);
         }
         let report = self.report();
         if finished {
@@ -401,6 +355,29 @@ impl Handle {
         } else {
             let reason = Reason::Deadline(self.last_error().or_else(|| self.hung()));
             Err(CloseError { report: Box::new(report), reason })
+        }
+    }
+
+    /// On a thread of its own, since a disk may hang in this call too. A state file that stays says that
+    /// there is nothing to recover.
+    fn remove_state(&self, deadline: Option<Instant>) {
+        let (state, target) = (self.state.clone(), self.target.clone());
+        let shared = self.shared.clone();
+        let (done, is_done) = std::sync::mpsc::channel();
+        let remove = move || {
+            if let Some(vault) = shared.arena.vault() {
+                let _ = vault.remove();
+            }
+            let _ = state.remove(&*target.fs);
+            let _ = done.send(());
+        };
+        // Without a thread it is not tried: there may be no descriptor and no memory for anything.
+        if thread::Builder::new().name("bw-close".into()).spawn(remove).is_ok() {
+            let left = |at: Instant| at.saturating_duration_since(Instant::now()).max(LAST_GRACE);
+            let _ = match deadline {
+                Some(at) => is_done.recv_timeout(left(at)).is_ok(),
+                None => is_done.recv().is_ok(),
+            };
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn claim(records: &[Option<Record>], file: &Parsed) -> Claim {
 }
 
 /// Whether this user, of this number, made the file.
-fn is_ours(facts: &Facts, uid: u32) -> bool {
+pub(crate) fn is_ours(facts: &Facts, uid: u32) -> bool {
     facts.is_file && facts.uid == uid
 }
 

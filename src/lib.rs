@@ -13,11 +13,16 @@ mod arena;
 #[cfg(not(loom))]
 mod background;
 mod bell;
+#[cfg(not(loom))]
+mod bury;
+mod bytes;
 #[cfg(all(test, not(loom)))]
 mod cases;
 #[cfg(not(loom))]
 mod census;
 mod chain;
+#[cfg(not(loom))]
+mod checksum;
 #[cfg(not(loom))]
 mod config;
 #[cfg(not(loom))]
@@ -26,6 +31,8 @@ mod control;
 mod direct;
 mod error;
 #[cfg(all(test, not(loom)))]
+mod faults;
+#[cfg(all(test, not(loom)))]
 mod faulty;
 #[cfg(not(loom))]
 mod file;
@@ -33,6 +40,8 @@ mod file;
 mod fork;
 #[cfg(not(loom))]
 mod fs;
+#[cfg(not(loom))]
+mod ground;
 #[cfg(not(loom))]
 mod guard;
 #[cfg(not(loom))]
@@ -49,6 +58,7 @@ mod intake;
 mod io;
 #[cfg(not(loom))]
 mod judge;
+mod layout;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;
@@ -89,6 +99,8 @@ mod remains;
 mod report;
 #[cfg(not(loom))]
 mod rescue;
+#[cfg(not(loom))]
+mod search;
 mod shared;
 #[cfg(all(test, not(loom)))]
 mod sim;

@@ -76,6 +76,16 @@ pub(crate) struct Trouble {
     pub(crate) times: Option<u32>,
 }
 
+/// A fault of the n-th call of all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planned {
+    /// Counted from 1.
+    pub(crate) nth: u64,
+    pub(crate) fault: Fault,
+    /// Each later call of that operation meets it too, until the plan is given up.
+    pub(crate) sticky: bool,
+}
+
 /// What is done in the middle of a call.
 type Hook = Box<dyn FnOnce() + Send>;
 
@@ -86,6 +96,8 @@ pub(crate) struct MemoryFs(Arc<Shared>);
 struct Shared {
     disk: Mutex<Disk>,
     hook: Mutex<Option<(bool, Hook)>>,
+    /// What others do while a call is slow.
+    meanwhile: Mutex<Option<Box<dyn FnMut() + Send>>>,
     clock: Clock,
     /// Directory in which files are visible.
     path: PathBuf,
@@ -104,6 +116,10 @@ struct Disk {
     trouble: Option<Trouble>,
     /// Nothing is free, as `free_bytes` says; writes find room all the same.
     is_short: bool,
+    /// Faults, and for a sticky one its operation once it was met.
+    planned: Vec<(Planned, Option<Op>)>,
+    /// Operations that met one of them.
+    met: Vec<Op>,
     /// Files that ever became visible, and how many of them by the last sync of the directory.
     visible: u64,
     settled: u64,
@@ -145,8 +161,23 @@ impl Node {
 impl MemoryFs {
     pub(crate) fn new(clock: Clock, path: &str, crossing: bool, durable: bool) -> Self {
         let path = PathBuf::from(path);
-        let (disk, hook) = (Mutex::default(), Mutex::default());
-        MemoryFs(Arc::new(Shared { disk, hook, clock, path, crossing, durable }))
+        let (disk, hook, meanwhile) = (Mutex::default(), Mutex::default(), Mutex::default());
+        MemoryFs(Arc::new(Shared { disk, hook, meanwhile, clock, path, crossing, durable }))
+    }
+
+    /// These faults, and no others that were planned before.
+    pub(crate) fn plan(&self, planned: &[Planned]) {
+        lock(&self.0.disk).planned = planned.iter().map(|&planned| (planned, None)).collect();
+    }
+
+    /// The operations that met a planned fault so far.
+    pub(crate) fn met(&self) -> Vec<Op> {
+        lock(&self.0.disk).met.clone()
+    }
+
+    /// Does this whenever a call is slow, while it is.
+    pub(crate) fn meanwhile(&self, others: Option<Box<dyn FnMut() + Send>>) {
+        *lock(&self.0.meanwhile) = others;
     }
 
     /// From now on calls fail like this, and no more in another way.
@@ -234,7 +265,10 @@ impl MemoryFs {
         let mut disk = lock(&self.0.disk);
         let fault = disk.fault(op, temp, bytes);
         if let Some(Fault::Slow(time)) = fault {
+            drop(disk);
             self.0.clock.advance(time);
+            lock(&self.0.meanwhile).iter_mut().for_each(|others| others());
+            disk = lock(&self.0.disk);
         }
         let result = match fault {
             Some(Fault::Error(errno, _)) if op != Op::Write && op != Op::Sync => Err(errno.into()),
@@ -253,6 +287,15 @@ impl Disk {
     fn fault(&mut self, op: Op, temp: bool, bytes: usize) -> Option<Fault> {
         self.calls += 1;
         assert!(self.calls < CALLS_MAX, "{op:?} again and again, without end");
+        let calls = self.calls;
+        let meets = |(planned, stuck): &&mut (Planned, Option<Op>)| {
+            planned.nth == calls || *stuck == Some(op)
+        };
+        if let Some((planned, stuck)) = self.planned.iter_mut().find(meets) {
+            *stuck = planned.sticky.then_some(op);
+            self.met.push(op);
+            return Some(planned.fault);
+        }
         let trouble = self.trouble.as_mut()?;
         if trouble.op.is_some_and(|wanted| wanted != op || !temp) {
             return None;
@@ -446,11 +489,15 @@ impl FsFile for MemoryFile {
             let (from, to) = (offset as usize, offset as usize + len);
             node.bytes.resize(node.bytes.len().max(to), 0);
             // What is written over with the same bytes, as direct I/O does, is as safe as before.
-            for (i, &byte) in slices.iter().flat_map(|slice| slice.iter()).take(len).enumerate() {
-                if node.bytes[from + i] != byte {
-                    node.synced = node.synced.min(from + i);
-                    node.bytes[from + i] = byte;
+            let mut at = from;
+            for slice in slices {
+                let part = &slice[..slice.len().min(to - at)];
+                let there = &mut node.bytes[at..at + part.len()];
+                if let Some(i) = there.iter().zip(part).position(|(old, new)| old != new) {
+                    node.synced = node.synced.min(at + i);
+                    there.copy_from_slice(part);
                 }
+                at += part.len();
             }
             if self.is_direct && error == Some(Errno::IO) {
                 // The block that could not be written holds nothing any more.

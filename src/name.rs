@@ -30,6 +30,10 @@ use crate::sync::{AtomicU64, Relaxed};
 /// Always 26 bytes: a u64 of nanoseconds ends in the year 2554.
 const STAMP_FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
 
+/// Prefix and extension together. Leaves room in a name of 255 bytes for the stamp, the identity and the
+/// affixes of temp files.
+pub(crate) const AFFIX_BYTES_MAX: usize = 160;
+
 /// A moment of the wall clock, in nanoseconds since the epoch, that no other file of this process
 /// has. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +143,16 @@ impl Names {
     }
 }
 
+/// Whether it is the name of a probe of this instance, whatever its extension.
+pub(crate) fn is_probe(name: &OsStr, of: &Names) -> bool {
+    let bare = Names { extension: OsString::new(), ..of.clone() };
+    let longest = bare.visible(Stamp(u64::MAX), 255, u64::MAX);
+    let inner = |end: &[u8]| name.as_bytes().strip_prefix(b".")?.strip_suffix(end);
+    let inner = inner(b".pb1").or_else(|| inner(b".pb2"));
+    let rest = inner.and_then(|bytes| bytes.strip_prefix(longest.as_bytes()));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
+}
+
 fn hidden(name: &OsStr, end: &str) -> OsString {
     let mut hidden = OsString::from(".");
     hidden.push(name);
@@ -220,7 +234,7 @@ pub(crate) fn parse_state(name: &OsStr, prefix: Option<&OsStr>) -> Option<Names>
         instance: u64::from_str_radix(number(instance)?, 16).ok()?,
         pid: number(&pid[1..])?.parse().ok()?,
     };
-    let fits = prefix.is_none_or(|prefix| prefix == names.prefix);
+    let fits = prefix.is_none_or(|prefix| prefix == names.prefix) && found.len() <= AFFIX_BYTES_MAX;
     (fits && names.state() == name).then_some(names)
 }
 
@@ -352,6 +366,18 @@ mod tests {
         }
         for name in ["", ".", ".tmp", "..tmp", ".short.tmp"] {
             assert_eq!(temp_extension(name.as_ref(), "".as_ref()), "");
+        }
+    }
+
+    #[test]
+    fn probes_are_known_without_their_extension() {
+        for (prefix, extension) in [(&b"p"[..], &b"log"[..]), (b"", b""), (b"a.b-", b"tar.gz")] {
+            let names = names(prefix, extension);
+            let unknown = Names { extension: OsString::new(), ..names.clone() };
+            assert!(names.probes().iter().all(|name| is_probe(name, &unknown)));
+            let other = Names { instance: 1, ..names.clone() };
+            assert!(!other.probes().iter().any(|name| is_probe(name, &unknown)));
+            assert!(!is_probe(&names.temp(STAMP, 3, 42), &unknown));
         }
     }
 

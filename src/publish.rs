@@ -85,23 +85,36 @@ pub(crate) struct Places {
     pub(crate) temp: PathBuf,
 }
 
-/// Finds out by a hidden empty file whether files can be created in `temp` and renamed into
-/// `path`. Where `temp` is on another file system, they are written in `path` itself.
-pub(crate) fn places(
+/// The absolute path of a directory that is there.
+pub(crate) fn directory(fs: &dyn Fs, dir: &Path) -> Result<PathBuf, Error> {
+    fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e))
+}
+
+/// The directories that were asked for; nobody knows yet whether they will do.
+pub(crate) fn directories(
     fs: &dyn Fs,
     path: &Path,
     temp: &Path,
     create_dirs: bool,
-    names: &Names,
-    in_one_step: bool,
 ) -> Result<Places, Error> {
     let open = |dir: &Path| {
         if create_dirs {
             fs.create_dir_all(dir).map_err(|e| Error::io("create directory", dir, e))?;
         }
-        fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e))
+        directory(fs, dir)
     };
-    let (path, temp) = (open(path)?, open(temp)?);
+    Ok(Places { path: open(path)?, temp: open(temp)? })
+}
+
+/// Finds out by a hidden empty file whether files can be created in `temp` and renamed into
+/// `path`. Where `temp` is on another file system, they are written in `path` itself.
+pub(crate) fn probed(
+    fs: &dyn Fs,
+    wanted: Places,
+    names: &Names,
+    in_one_step: bool,
+) -> Result<Places, Error> {
+    let Places { path, temp } = wanted;
     let Some(between) = probe(fs, &temp, &path, names, in_one_step)? else {
         return Ok(Places { path, temp });
     };
@@ -158,6 +171,16 @@ mod tests {
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
+
+    fn places(
+        fs: &dyn Fs,
+        path: &Path,
+        temp: &Path,
+        create_dirs: bool,
+        names: &Names,
+    ) -> Result<Places, Error> {
+        probed(fs, directories(fs, path, temp, create_dirs)?, names, false)
+    }
 
     fn names() -> Names {
         // Not UTF-8.
@@ -244,8 +267,7 @@ mod tests {
     fn places_are_canonical_and_probed_without_a_trace() {
         let (fs, dir, path, temp, file) = set_up();
         symlink(&path, dir.join("link")).unwrap();
-        let places =
-            |path: &Path, temp: &Path| places(&fs, path, temp, false, &names(), false).unwrap();
+        let places = |path: &Path, temp: &Path| places(&fs, path, temp, false, &names()).unwrap();
         let expected = Places { path: path.clone(), temp: temp.clone() };
         assert_eq!(places(&dir.join("link"), &dir.join("temp/../temp")), expected);
         let expected = Places { path: path.clone(), temp: path.clone() };
@@ -260,12 +282,12 @@ mod tests {
     fn missing_directories_are_created_only_if_asked() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let (path, temp) = (dir.join("a/path"), dir.join("b/temp"));
-        let error = places(&fs, &path, &temp, false, &names(), false).unwrap_err();
+        let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
         assert_eq!((error.operation(), error.path()), ("open directory", Some(&*path)));
         assert!(dir.list().is_empty());
-        places(&fs, &path, &temp, true, &names(), false).unwrap();
+        places(&fs, &path, &temp, true, &names()).unwrap();
         fs::write(dir.join("file"), "").unwrap();
-        let error = places(&fs, &path, &dir.join("file"), true, &names(), false).unwrap_err();
+        let error = places(&fs, &path, &dir.join("file"), true, &names()).unwrap_err();
         assert_eq!(error.path(), Some(&*dir.join("file")));
     }
 
@@ -292,7 +314,7 @@ mod tests {
             let (fs, _dir, path, temp, file) = set_up();
             fs::remove_file(&file).unwrap();
             faults.iter().for_each(|&(op, nth, fault)| fs.plan(op, nth, fault));
-            let error = places(&fs, &path, &temp, false, &names(), false).unwrap_err();
+            let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
             let expected = if in_temp { &temp } else { &path };
             assert_eq!(error.path(), Some(&**expected), "{faults:?}: {error}");
             assert_eq!(list(&path).len() + list(&temp).len(), left, "{faults:?}");
@@ -306,7 +328,7 @@ mod tests {
         for (op, nth) in [(Op::Rename, 1), (Op::Remove, 2), (Op::Create, 2)] {
             fs.plan(op, nth, Fault::Error(Errno::ACCESS));
         }
-        let error = places(&fs, &path, &temp, false, &names(), false).unwrap_err();
+        let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
         assert_eq!((error.operation(), error.path()), ("create a file in", Some(&*path)));
     }
 
@@ -314,7 +336,7 @@ mod tests {
     fn names_too_long_for_the_file_system_are_noticed_at_the_start() {
         let (fs, _dir, path, temp, _file) = set_up();
         let long = Names { prefix: OsString::from("p".repeat(180)), ..names() };
-        let error = places(&fs, &path, &temp, false, &long, false).unwrap_err();
+        let error = places(&fs, &path, &temp, false, &long).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
     }
 }

@@ -1,7 +1,7 @@
 //! The file system of the machine, behind the trait of `fs.rs`.
 //!
-//! Guarantees: those of the trait; calls that a signal interrupts are made again. Refuses direct I/O where
-//! it means nothing.
+//! Guarantees: those of the trait; calls that a signal interrupts are made again, but for writes.
+//! Refuses direct I/O where it means nothing.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -200,8 +200,8 @@ impl Drop for RealFile {
 impl FsFile for RealFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         // Of more slices than the system takes (1024), rustix passes as many; the rest is a short
-        // write.
-        Ok(retry_on_intr(|| rustix::io::pwritev(&*self.file, slices, offset))?)
+        // write. Who writes all makes a call again that was interrupted.
+        Ok(rustix::io::pwritev(&*self.file, slices, offset)?)
     }
 
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

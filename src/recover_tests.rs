@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::bury;
+use crate::checksum::fnv1a;
 use crate::faulty::{Fault, Faulty, Op, TestDir, list};
 use crate::fs::Fs;
 use crate::name::{self, Names, Stamp, TempId};
 use crate::real_fs::RealFs;
-use crate::recover::Search;
 use crate::recovery::{LeftReason, Recovery};
-use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, fnv1a, header, record};
+use crate::search::Search;
+use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
 
 /// Not of this machine.
 const OTHER_BOOT: [u8; 16] = [9; 16];
@@ -100,7 +102,7 @@ impl Scene {
         let search =
             Search { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
         let mut recovery = Recovery::default();
-        if let Err(error) = search.run(None, &mut recovery) {
+        if let Err(error) = bury::run(search, None, &mut recovery) {
             recovery.errors.push(error);
         }
         recovery
@@ -322,7 +324,7 @@ fn other_versions_paths_and_instances_are_left_alone() {
         let (fs, path, temp) = (&RealFs, &*scene.path, &*scene.temp);
         let mut recovery = Recovery::default();
         let search = Search { fs, path, temp, prefix, memory: &[], dry_run: false };
-        search.run(None, &mut recovery).unwrap();
+        bury::run(search, None, &mut recovery).unwrap();
         recovery
     };
     assert!(search(Some(OsStr::new(""))).is_empty());
@@ -355,7 +357,7 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
         dry_run: false,
     };
     let mut recovery = Recovery::default();
-    search.run(Some(&scene.names.state()), &mut recovery).unwrap();
+    bury::run(search, Some(&scene.names.state()), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);
 }
 
@@ -475,6 +477,14 @@ fn everything() -> Scene {
     fs::write(scene.temp.join(broken.state()), vec![7; HEADER_BYTES + RECORD_BYTES]).unwrap();
     fs::write(scene.temp.join(broken.temp(Stamp(STAMP), 0, 0)), "of the broken one").unwrap();
     let begun = Names { instance: 3, ..scene.names.clone() };
+    // A fourth one died while it tried its directories. A probe that is not empty is none.
+    let probing = Names { instance: 4, ..scene.names.clone() };
+    let mut state = header(Scene::same_boot(), &scene.path, None, &probing, 1).unwrap();
+    state.extend([0; RECORD_BYTES]);
+    fs::write(scene.temp.join(probing.state()), state).unwrap();
+    fs::write(scene.temp.join(&probing.probes()[0]), "").unwrap();
+    fs::write(scene.path.join(&probing.probes()[1]), "").unwrap();
+    fs::write(scene.path.join(&scene.names.probes()[1]), "not a probe").unwrap();
     fs::write(scene.temp.join(begun.state()), "BUFWRST\0").unwrap();
     scene
 }
@@ -493,7 +503,7 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
         (r.instances, r.alive, published, r.bytes, r.cut_bytes, aside, r.left_alone.len())
     };
     assert_eq!(count(&told), count(&done));
-    assert_eq!(count(&done), (3, 0, 2, 11, 8, 4, 0));
+    assert_eq!(count(&done), (4, 0, 2, 11, 8, 4, 0));
 }
 
 /// What all recoveries of `everything` must come to, in the end.
@@ -501,6 +511,8 @@ fn clean() -> BTreeMap<String, String> {
     let scene = everything();
     scene.recover();
     let clean = scene.snapshot();
+    let probes = clean.iter().filter(|(name, _)| name.ends_with(".pb1") || name.ends_with(".pb2"));
+    assert!(probes.map(|(_, contents)| &**contents).eq(["not a probe"]), "{clean:?}");
     assert!(scene.recover().is_empty() && scene.snapshot() == clean);
     clean
 }
@@ -561,7 +573,7 @@ fn of_two_recoveries_at_once_each_instance_is_one_s() {
                 .map(|thread| thread.join().unwrap())
         });
         assert!(both.iter().all(|recovery| recovery.errors.is_empty()), "{both:?}");
-        assert_eq!(both.iter().map(|recovery| recovery.instances).sum::<u64>(), 3);
+        assert_eq!(both.iter().map(|recovery| recovery.instances).sum::<u64>(), 4);
         assert_eq!(both.iter().map(|recovery| recovery.published.len()).sum::<usize>(), 2);
         assert_eq!(scene.snapshot(), clean());
     }

@@ -7,11 +7,11 @@
 
 use std::io;
 
-use crate::arena::{ChunkId, Header};
+use crate::checksum::fnv1a;
 use crate::fs::FsFile;
+use crate::layout::{ChunkId, Header};
 use crate::name::{Names, Stamp, TempId};
 use crate::remains::{Record, Unreadable};
-use crate::state::fnv1a;
 use crate::stats::Count;
 use crate::vault::{
     ENTRY_BYTES, HEADER_BYTES, LIST_AT, LIST_MAX, Layout, MAGIC, NOTE_BYTES, Note, ORDER, VERSION,

@@ -10,9 +10,10 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use crate::checksum::fnv1a;
 use crate::fs::FsFile;
-use crate::name::{Names, Stamp, TempId};
-use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, MAGIC, RECORD_BYTES, TEXTS_AT, VERSION, fnv1a};
+use crate::name::{AFFIX_BYTES_MAX, Names, Stamp, TempId};
+use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, MAGIC, RECORD_BYTES, TEXTS_AT, VERSION};
 
 const WORKERS_MAX: usize = 256;
 /// The largest state file that there can be.
@@ -116,7 +117,9 @@ fn read_header(header: &[u8]) -> Option<Remains> {
     let [path, prefix, extension, memory] =
         [text(lengths[0])?, text(lengths[1])?, text(lengths[2])?, text(lengths[3])?];
     let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
-    if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) {
+    let fits = prefix.len() + extension.len() <= AFFIX_BYTES_MAX;
+    if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) || !fits
+    {
         return None;
     }
     let boot_id: [u8; 16] = body[16..32].try_into().ok()?;

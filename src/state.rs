@@ -26,6 +26,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::checksum::fnv1a;
 use crate::error::Error;
 use crate::fs::{Fs, FsFile, write_all};
 use crate::name::{Names, TempId};
@@ -271,12 +272,6 @@ pub(crate) fn record(
     bytes
 }
 
-/// Against torn writes, not against malice. Fowler, Noll, Vo: draft-eastlake-fnv, 64 bits, variant 1a.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,14 +292,6 @@ mod tests {
     fn create(fs: &Faulty, dir: &TestDir) -> Result<Arc<StateFile>, Error> {
         let state = StateFile::create(fs, dir.path(), Path::new("/var/log"), None, &names(), 3);
         state.map(Arc::new)
-    }
-
-    #[test]
-    fn the_checksum_is_fnv_1a() {
-        // Test vectors of the draft.
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]

@@ -8,8 +8,8 @@
 
 use std::path::Path;
 
-use crate::arena::{self, ChunkId, Header};
 use crate::error::Error;
+use crate::layout::{self, ChunkId, Header};
 use crate::memory_file::MemoryFile;
 use crate::name::{Names, TempId};
 use crate::stats::Count;
@@ -117,12 +117,12 @@ impl Layout {
 
     /// Where a byte of a chunk is.
     pub(crate) fn byte_at(self, chunk: ChunkId, offset: usize) -> usize {
-        self.arena_at() + arena::byte_at(self.chunks, self.size, chunk, offset)
+        self.arena_at() + layout::byte_at(self.chunks, self.size, chunk, offset)
     }
 
     /// Length of the file; none beyond the address space.
     pub(crate) fn bytes(self) -> Option<usize> {
-        self.arena_at().checked_add(arena::bytes(self.chunks as usize, self.size)?)
+        self.arena_at().checked_add(layout::bytes(self.chunks as usize, self.size)?)
     }
 
     /// What never changes.
@@ -141,7 +141,7 @@ impl Layout {
         ];
         let mut bytes = fields.concat();
         bytes.resize(HEADER_BYTES - 8, 0);
-        bytes.extend(crate::state::fnv1a(&bytes).to_ne_bytes());
+        bytes.extend(crate::checksum::fnv1a(&bytes).to_ne_bytes());
         bytes
     }
 }

@@ -15,6 +15,8 @@ use crate::worker::{Rest, Worker};
 
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
+/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A worker that had nothing to do for so long sleeps without a limit.
 const QUIET: Duration = Duration::from_millis(350);
 
@@ -342,7 +344,7 @@ impl Run {
 
     /// Close had all the time that it needed.
     fn drained(&mut self) -> Result<(), String> {
-        let report = self.handle.close(Duration::ZERO).map_err(|error| error.to_string())?;
+        let report = self.handle.close(PATIENCE).map_err(|error| error.to_string())?;
         let mut callers = lock(&self.callers);
         callers.seen.drained = true;
         callers.look(false)?;
@@ -373,7 +375,7 @@ impl Run {
             lock(&self.callers).give_up();
         }
         self.run_until(None)?;
-        let closed = self.handle.close(Duration::ZERO);
+        let closed = self.handle.close(PATIENCE);
         let mut callers = lock(&self.callers);
         callers.hear()?;
         match closed {

@@ -12,7 +12,7 @@ use bufferedwriter::{BufferedWriter, Sync};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Call, Op, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
+    Answer, BOUND, Call, Gate, Op, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
 };
 
 /// What a sync covers, by temp file; and what went wrong.
@@ -171,5 +171,59 @@ fn no_worker_sleeps_on_memory() {
         for writer in &writers {
             close(writer);
         }
+    }
+}
+
+/// What the file has is in memory still, as long as the fsync has not returned; and it is cut to what an
+/// earlier fsync covered, should this one fail.
+#[test]
+fn memory_stays_until_the_sync_returns() {
+    for fails in [false, true] {
+        let dir = TestDir::new();
+        let (gate, pass) = Gate::open();
+        let sick = Arc::new(AtomicBool::new(false));
+        let is_sick = sick.clone();
+        let fs = TestFs::new(move |call| {
+            if call.op == Op::Sync && call.is_temp() {
+                pass.through();
+                if is_sick.swap(false, Ordering::SeqCst) {
+                    return Answer::Error(Errno::IO);
+                }
+            }
+            Answer::Go
+        });
+        let (size, chunks) = (128, 8);
+        let config = dir.config().size(size).queue_size(chunks - 1).workers(1).sync(Sync::File);
+        let writer = BufferedWriter::new(config.fs(fs.clone())).unwrap();
+        let (mut own, mut buffer) = (writer.producer(), Vec::new());
+        let mut seq = 0;
+        let mut write = |own: &mut bufferedwriter::Producer, count: u32| {
+            for _ in 0..count {
+                record(&mut buffer, 1, seq, size);
+                own.write_timeout(&buffer, BOUND).unwrap();
+                seq += 1;
+            }
+        };
+        for _ in 0..2 {
+            write(&mut own, 4);
+            // All but the chunk that the producer has.
+            until("what is sealed is synced", || stats(&writer).memory_bytes <= size);
+        }
+        let synced = stats(&writer).workers[0].temp_file_bytes;
+        gate.set_shut(true);
+        write(&mut own, chunks as u32 - 1);
+        until("the worker hangs in fsync", || gate.waiting() == 1);
+        let now = stats(&writer);
+        assert!(now.workers[0].temp_file_bytes > synced, "{now:?}");
+        sick.store(fails, Ordering::SeqCst);
+        assert!(now.workers[0].backlog_chunks > 0 && now.memory_bytes > size, "{now:?}");
+        gate.set_shut(false);
+        drop(own);
+        close(&writer);
+        Tally::of(&dir).assert_ranges(&[(1, seq)]);
+        let first = dir.contents()[0].len() as u64;
+        assert_eq!(first == synced, fails, "{first} of {synced} synced bytes in the first file");
+        fs.assert_sound();
+        dir.assert_clean();
     }
 }

@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::process::exit;
 
 /// Says what was not so, and ends the program, whatever the other threads do.
-pub(crate) fn fail(what: &str) -> ! {
+pub fn fail(what: &str) -> ! {
     eprintln!("bufferedwriter-stress: FAILED: {what}");
     exit(1)
 }
 
 /// What must go well here.
-pub(crate) fn expect<T, E: Display>(what: &str, result: Result<T, E>) -> T {
+pub fn expect<T, E: Display>(what: &str, result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| fail(&format!("{what}: {error}")))
 }

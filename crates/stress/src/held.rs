@@ -2,48 +2,14 @@
 //!
 //! Guarantees: each answer of the writer is checked against what the caller may expect.
 
-use std::fmt;
-use std::time::Duration;
-
-use bufferedwriter::{BufferedWriter, Producer, WriteError};
+use bufferedwriter::WriteError;
+use bufferedwriter_stress::way::Way;
 
 use crate::account::Account;
 use crate::failure::fail;
 use crate::mailbox::{Mail, Memory};
-use crate::message::Message;
 use crate::random::Random;
 use crate::record;
-
-/// How long the few that wait for memory do so.
-const PATIENCE: Duration = Duration::from_millis(2);
-
-/// Writers and producers have the same methods, on `&self` and on `&mut self`.
-macro_rules! any_way {
-    ($to:expr, $random:expr, $buffer:expr) => {
-        match $random.below(16) {
-            0 => $to.write_timeout($buffer, PATIENCE),
-            1..4 => $to.send(Message::new($buffer)).map_err(|refused| refused.kind()),
-            4..7 => $to.record(|w| $buffer.chunks(29).try_for_each(|part| w.write_bytes(part))),
-            7 => {
-                // One that fails leaves nothing behind; then the record itself.
-                let failed = $to.record(|w| {
-                    w.write_bytes($buffer)?;
-                    Err(fmt::Error)
-                });
-                if failed.is_ok() {
-                    fail("a formatter failed, and its record was accepted");
-                }
-                $to.write($buffer)
-            }
-            _ => $to.write($buffer),
-        }
-    };
-}
-
-enum Way {
-    Writer(BufferedWriter),
-    Producer(Producer),
-}
 
 pub(crate) struct Held {
     way: Way,
@@ -77,12 +43,7 @@ impl Held {
     ) -> Result<(), WriteError> {
         record::make(buffer, self.number, id, self.len(random));
         let was_closed = self.account.is_closed();
-        let result = match &mut self.way {
-            // A clone that is gone at once.
-            Way::Writer(writer) if random.once_in(8) => writer.clone().write(buffer),
-            Way::Writer(writer) => any_way!(writer, random, buffer),
-            Way::Producer(producer) => any_way!(producer, random, buffer),
-        };
+        let result = self.way.write(buffer, random);
         self.check(id, buffer.len(), was_closed, result);
         result
     }

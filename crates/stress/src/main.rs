@@ -7,18 +7,16 @@
 
 mod account;
 mod args;
-mod failure;
 mod held;
 mod mailbox;
-mod message;
-mod random;
-mod record;
 mod round;
 mod seat;
 mod visible;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
+
+use bufferedwriter_stress::{failure, message, random, record};
 
 use account::Account;
 use args::Args;

@@ -11,10 +11,12 @@ use crate::failure::fail;
 static MADE: AtomicU64 = AtomicU64::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-pub(crate) struct Message(Vec<u8>);
+/// A message that spoils its bytes when it is dropped.
+pub struct Message(Vec<u8>);
 
 impl Message {
-    pub(crate) fn new(bytes: &[u8]) -> Self {
+    /// With a copy of these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
         MADE.fetch_add(1, Relaxed);
         Message(bytes.to_vec())
     }
@@ -34,10 +36,17 @@ impl Drop for Message {
 }
 
 /// Once all writers are gone: how many there were, each of which must have been dropped once.
-pub(crate) fn expect_all_dropped() -> u64 {
+pub fn expect_all_dropped() -> u64 {
     let (made, dropped) = (MADE.load(Relaxed), DROPPED.load(Relaxed));
     if made != dropped {
         fail(&format!("{made} messages were made, {dropped} dropped"));
     }
     made
+}
+
+/// Messages that were made and not dropped yet.
+pub fn alive() -> u64 {
+    // Those that were dropped were made before, so this order can't count below zero.
+    let dropped = DROPPED.load(Relaxed);
+    MADE.load(Relaxed).saturating_sub(dropped)
 }

@@ -8,10 +8,10 @@ use crate::failure::fail;
 use crate::random::Random;
 
 /// Length, writer and id.
-pub(crate) const HEAD: usize = 16;
+pub const HEAD: usize = 16;
 
 /// Makes the record of `len` bytes, at least [`HEAD`], in `buffer`.
-pub(crate) fn make(buffer: &mut Vec<u8>, writer: u32, id: u64, len: usize) {
+pub fn make(buffer: &mut Vec<u8>, writer: u32, id: u64, len: usize) {
     buffer.clear();
     buffer.extend((len as u32).to_le_bytes());
     buffer.extend(writer.to_le_bytes());
@@ -24,7 +24,7 @@ pub(crate) fn make(buffer: &mut Vec<u8>, writer: u32, id: u64, len: usize) {
 }
 
 /// Takes a file of `writer` apart; each record must be whole.
-pub(crate) fn each(file: &[u8], writer: u32, mut each: impl FnMut(u64, usize)) {
+pub fn each(file: &[u8], writer: u32, mut each: impl FnMut(u64, usize)) {
     let mut expected = Vec::new();
     let mut rest = file;
     while !rest.is_empty() {

@@ -1,5 +1,6 @@
 //! What users rely on, asked of the built program; a file per question.
 
+mod clock;
 mod disk;
 mod guard;
 mod help;

@@ -31,6 +31,9 @@ const BOUND: Duration = Duration::from_secs(30);
 /// Process, thread, sequence, length and checksum of a record, before its filler.
 const HEAD: usize = 40;
 
+/// Process, thread and sequence of a record.
+type Id = (u64, u64, u64);
+
 struct Args {
     rounds: u64,
     processes: u64,
@@ -65,7 +68,7 @@ fn main() {
         expect("remove a directory", fs::remove_dir_all(&root));
     }
     println!(
-        "{} rounds, {} processes of {} threads and {} workers killed, {} of them before they wrote; \
+        "{} rounds, {} processes of {} threads and {} workers killed, {} of them before a first flush; \
          {} records in {} files, {} records were flushed before; recovered {} instances: {} files \
          published, {} bytes cut off; {:.1} s",
         args.rounds,
@@ -144,7 +147,7 @@ fn recover(root: &Path, workers: usize) -> Recovery {
 }
 
 /// Reads the visible files, and removes them if told to. Files that were read before count once.
-fn read_all(root: &Path, seen: &mut HashSet<(u64, u64, u64)>, sum: &mut Sum, last: bool) {
+fn read_all(root: &Path, seen: &mut HashSet<Id>, sum: &mut Sum, last: bool) {
     let mut found = HashSet::new();
     for file in list(&root.join("ready")) {
         if is_hidden(&file) {
@@ -185,8 +188,8 @@ fn config(root: &Path, workers: usize) -> Config {
 fn child(root: &Path, number: u64, workers: usize) {
     let file_size = [0, 2000, 20_000, 200_000, 64 << 20][number as usize % 5];
     let config = config(root, workers).file_size(file_size);
-    let config = config.sync(if number % 3 == 0 { Sync::File } else { Sync::None });
-    let config = config.io(if number % 2 == 0 { Io::Auto } else { Io::Direct });
+    let config = config.sync(if number.is_multiple_of(3) { Sync::File } else { Sync::None });
+    let config = config.io(if number.is_multiple_of(2) { Io::Auto } else { Io::Direct });
     let writer = expect("start a writer", BufferedWriter::new(config));
     let tell = root.join("flushed").join(number.to_string());
     thread::scope(|scope| {
@@ -210,7 +213,7 @@ fn child(root: &Path, number: u64, workers: usize) {
 }
 
 /// The records of a process that were flushed before it was killed.
-fn flushed(root: &Path, process: u64) -> Vec<(u64, u64, u64)> {
+fn flushed(root: &Path, process: u64) -> Vec<Id> {
     let path = root.join("flushed").join(process.to_string());
     let mut bytes = Vec::new();
     if let Ok(mut file) = File::open(&path) {
@@ -225,7 +228,7 @@ fn flushed(root: &Path, process: u64) -> Vec<(u64, u64, u64)> {
 /// A record with a checksum over all of it.
 fn make(buffer: &mut Vec<u8>, process: u64, thread: u64, seq: u64) {
     let mut random = Random(process << 40 ^ thread << 32 ^ seq);
-    let len = HEAD as u64 + random.next() % if seq % 100 == 0 { 1500 } else { 120 };
+    let len = HEAD as u64 + random.next() % if seq.is_multiple_of(100) { 1500 } else { 120 };
     buffer.clear();
     for number in [process, thread, seq, len, 0] {
         buffer.extend(number.to_le_bytes());
@@ -238,7 +241,7 @@ fn make(buffer: &mut Vec<u8>, process: u64, thread: u64, seq: u64) {
 }
 
 /// Takes the first record off; none if it is torn or damaged.
-fn take(bytes: &[u8]) -> Option<((u64, u64, u64), &[u8])> {
+fn take(bytes: &[u8]) -> Option<(Id, &[u8])> {
     let number = |at: usize| bytes.get(8 * at..)?.first_chunk().map(|n| u64::from_le_bytes(*n));
     let (id, len, sum) = ((number(0)?, number(1)?, number(2)?), number(3)?, number(4)?);
     let (record, rest) = bytes.split_at_checked(usize::try_from(len).ok()?)?;

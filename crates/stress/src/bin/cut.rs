@@ -1,0 +1,22 @@
+//! Cuts a mounted ext4 or xfs off its disk, as a loss of power does: what the file system has not sent to the
+//! device by then is gone, its journal included. Usage: cut MOUNTPOINT (root)
+//!
+//! Not modelled: a device that forgets what it was sent and never told to keep.
+
+use std::fs::File;
+
+use bufferedwriter_stress::failure::{expect, fail};
+use rustix::ioctl::{Setter, ioctl, opcode};
+
+/// `FS_IOC_SHUTDOWN` of linux/fs.h's family, as ext4 and xfs have it.
+const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
+/// Without a last flush of the journal.
+const NO_LOG_FLUSH: u32 = 2;
+
+fn main() {
+    let Some(mount) = std::env::args_os().nth(1) else { fail("usage: cut MOUNTPOINT") };
+    let root = expect("open the mount point", File::open(mount));
+    // SAFETY: the call takes a pointer to a u32, which it reads.
+    let cut = unsafe { ioctl(&root, Setter::<SHUTDOWN, u32>::new(NO_LOG_FLUSH)) };
+    expect("cut the file system off", cut);
+}

@@ -1,0 +1,109 @@
+//! The options of `load`. Refuses what it does not know, with exit code 2.
+
+use std::path::PathBuf;
+use std::process::exit;
+use std::time::Duration;
+
+use bufferedwriter::{Config, Io, Sync};
+
+const USAGE: &str = "\
+Usage: load --dir DIR [OPTION VALUE]...
+  --dir DIR          files appear in DIR/ready and are written in DIR/unfinished
+  --ms N             how long it writes (default 1000)
+  --threads N        that write, each through a producer; 1 to 64 (default 2)
+  --pause-us N       of a thread between two writes (default 200)
+  --flush-ms N       flush after random pauses of less than this; 0 = never (default)
+  --close-ms N       deadline of the close (default 30000)
+  --slowest-ms N     what a call may take at most (default: anything)
+  --sync none|file   (default none)
+  --io auto|direct|buffered (default auto)
+  --workers N        (default 2)
+  --file-size N      in bytes (default 100000)
+  --forced-ms N      (default 50)
+  --seed N           of the pauses (default 1)";
+
+pub(crate) struct Args {
+    dir: PathBuf,
+    pub(crate) time: Duration,
+    pub(crate) threads: usize,
+    pub(crate) pause: Duration,
+    pub(crate) flush_ms: usize,
+    pub(crate) close_within: Duration,
+    pub(crate) slowest: Duration,
+    sync: Sync,
+    io: Io,
+    workers: usize,
+    file_size: u64,
+    forced: Duration,
+    pub(crate) seed: u64,
+}
+
+impl Args {
+    pub(crate) fn parse() -> Args {
+        let mut args = Args {
+            dir: PathBuf::new(),
+            time: Duration::from_secs(1),
+            threads: 2,
+            pause: Duration::from_micros(200),
+            flush_ms: 0,
+            close_within: Duration::from_secs(30),
+            slowest: Duration::from_secs(3600),
+            sync: Sync::None,
+            io: Io::Auto,
+            workers: 2,
+            file_size: 100_000,
+            forced: Duration::from_millis(50),
+            seed: 1,
+        };
+        let mut given = std::env::args().skip(1);
+        while let Some(option) = given.next() {
+            let Some(value) = given.next() else { refuse() };
+            args.set(&option, &value);
+        }
+        if args.dir.as_os_str().is_empty() || !(1..=64).contains(&args.threads) {
+            refuse();
+        }
+        args
+    }
+
+    fn set(&mut self, option: &str, value: &str) {
+        let number = || value.parse::<u64>().unwrap_or_else(|_| refuse());
+        let ms = || Duration::from_millis(number());
+        match (option, value) {
+            ("--dir", dir) => self.dir = dir.into(),
+            ("--ms", _) => self.time = ms(),
+            ("--threads", _) => self.threads = number() as usize,
+            ("--pause-us", _) => self.pause = Duration::from_micros(number()),
+            ("--flush-ms", _) => self.flush_ms = number() as usize,
+            ("--close-ms", _) => self.close_within = ms(),
+            ("--slowest-ms", _) => self.slowest = ms(),
+            ("--sync", "none") => self.sync = Sync::None,
+            ("--sync", "file") => self.sync = Sync::File,
+            ("--io", "auto") => self.io = Io::Auto,
+            ("--io", "direct") => self.io = Io::Direct,
+            ("--io", "buffered") => self.io = Io::Buffered,
+            ("--workers", _) => self.workers = number() as usize,
+            ("--file-size", _) => self.file_size = number(),
+            ("--forced-ms", _) => self.forced = ms(),
+            ("--seed", _) => self.seed = number(),
+            _ => refuse(),
+        }
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::default()
+            .path(self.dir.join("ready"))
+            .temp(self.dir.join("unfinished"))
+            .create_dirs(true)
+            .workers(self.workers)
+            .file_size(self.file_size)
+            .forced(self.forced)
+            .sync(self.sync)
+            .io(self.io)
+    }
+}
+
+fn refuse() -> ! {
+    eprintln!("{USAGE}");
+    exit(2)
+}

@@ -1,0 +1,177 @@
+//! Writes at a steady pace for a while and says what became of it, for scripts that do something to the
+//! disk meanwhile. `verify` reads what it says and holds it against the files.
+//!
+//! Guarantees: what it prints is true when it is printed: `flushed` a flush that succeeded, `error` what a
+//! worker reported, `closed` the accounts. Exit code 1 if a promise is broken: a call took too long, a
+//! close missed its deadline, the accounts don't balance.
+
+mod args;
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bufferedwriter::{BufferedWriter, Producer, Report, WriteError};
+use bufferedwriter_stress::failure::{expect, fail};
+use bufferedwriter_stress::random::Random;
+use bufferedwriter_stress::{record, seen};
+
+use args::Args;
+
+/// Of each thread how many records were accepted.
+static ACCEPTED: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
+static END: AtomicBool = AtomicBool::new(false);
+
+/// What a close may take beyond its deadline.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
+
+/// What a thread saw.
+#[derive(Default)]
+struct Saw {
+    calls: u64,
+    bytes: u64,
+    refused: u64,
+    slowest: Duration,
+}
+
+fn main() {
+    let args = Args::parse();
+    let writer = expect("make a writer", BufferedWriter::new(args.config()));
+    println!("ready");
+    let threads: Vec<_> = (0..args.threads)
+        .map(|number| {
+            let producer = writer.producer();
+            let pause = args.pause;
+            spawn(move || write(number, producer, pause))
+        })
+        .collect();
+    let machine = spawn(lateness);
+    watch(&writer, &args);
+    END.store(true, Relaxed);
+    let saw = threads.into_iter().map(join).fold(Saw::default(), |sum, saw| Saw {
+        calls: sum.calls + saw.calls,
+        bytes: sum.bytes + saw.bytes,
+        refused: sum.refused + saw.refused,
+        slowest: sum.slowest.max(saw.slowest),
+    });
+    let late = join(machine);
+    println!(
+        "calls {}, refused {}, slowest {:?}; the machine was late by {late:?}",
+        saw.calls, saw.refused, saw.slowest
+    );
+    for (number, accepted) in ACCEPTED.iter().enumerate().take(args.threads) {
+        println!("accepted {number}:{}", accepted.load(Relaxed));
+    }
+    let report = close(&writer, args.close_within);
+    if (report.accepted.records, report.accepted.bytes) != (saw.calls - saw.refused, saw.bytes) {
+        fail(&format!("accepted {} records of {} bytes: {report:?}", saw.calls, saw.bytes));
+    }
+    if saw.slowest > args.slowest + late {
+        fail(&format!("a call took {:?}, {:?} at most is permitted", saw.slowest, args.slowest));
+    }
+    println!("done");
+}
+
+/// Flushes now and then, and says so; says what workers report.
+fn watch(writer: &BufferedWriter, args: &Args) {
+    let end = Instant::now() + args.time;
+    let mut random = Random::new(args.seed);
+    let mut told = String::new();
+    while Instant::now() < end {
+        match args.flush_ms {
+            0 => thread::sleep(Duration::from_millis(10)),
+            most => {
+                thread::sleep(Duration::from_millis(random.below(most) as u64));
+                let before: Vec<_> =
+                    ACCEPTED.iter().take(args.threads).map(|count| count.load(Acquire)).collect();
+                if writer.flush(Duration::from_secs(2)).is_ok() {
+                    let before: Vec<_> =
+                        before.iter().enumerate().map(|(i, n)| format!("{i}:{n}")).collect();
+                    println!("flushed {}", before.join(" "));
+                }
+            }
+        }
+        let stats = writer.stats();
+        let error = stats.workers.iter().find_map(|worker| worker.last_error.as_ref());
+        // Without the number of the file, which is another one each time.
+        let word = error.map(|error| format!("{}: {:?}", error.operation(), error.kind()));
+        let word = word.unwrap_or_else(|| String::from("none"));
+        if word != told && !(told.is_empty() && word == "none") {
+            println!("error {word}{}", error.map_or(String::new(), |error| format!(" ({error})")));
+        }
+        told = word;
+    }
+}
+
+fn write(number: usize, mut producer: Producer, pause: Duration) -> Saw {
+    let (mut saw, mut random, mut buffer) =
+        (Saw::default(), Random::new(number as u64), Vec::new());
+    let mut sequence = 0;
+    while !END.load(Relaxed) {
+        let len = record::HEAD + random.below(200);
+        record::make(&mut buffer, 0, seen::id(number as u32, sequence), len);
+        let began = Instant::now();
+        let result = producer.write(&buffer);
+        saw.slowest = saw.slowest.max(began.elapsed());
+        saw.calls += 1;
+        match result {
+            Ok(()) => {
+                sequence += 1;
+                saw.bytes += len as u64;
+                ACCEPTED[number].store(sequence, Release);
+            }
+            Err(WriteError::Full | WriteError::DiskGuard) => saw.refused += 1,
+            Err(other) => fail(&format!("a write says {other:?}")),
+        }
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
+    }
+    saw
+}
+
+/// How late a thread was that does nothing but sleep: the machine's own share of a slow call.
+fn lateness() -> Duration {
+    const NAP: Duration = Duration::from_millis(1);
+    let mut late = Duration::ZERO;
+    while !END.load(Relaxed) {
+        let began = Instant::now();
+        thread::sleep(NAP);
+        late = late.max(began.elapsed().saturating_sub(NAP));
+    }
+    late
+}
+
+fn close(writer: &BufferedWriter, within: Duration) -> Report {
+    let began = Instant::now();
+    let result = writer.close(within);
+    let took = began.elapsed();
+    let (report, how) = match result {
+        Ok(report) => (report, String::from("all")),
+        Err(error) => (*error.report(), error.to_string()),
+    };
+    println!(
+        "closed after {took:?}, written {} lost {} unresolved {} of {} files {}: {how}",
+        report.written.records,
+        report.lost.total().records,
+        report.unresolved.records,
+        report.accepted.records,
+        report.files
+    );
+    if report.accepted != report.written + report.lost.total() + report.unresolved {
+        fail(&format!("the accounts do not balance: {report:?}"));
+    }
+    if took > within + CLOSE_GRACE {
+        fail(&format!("a close within {within:?} took {took:?}"));
+    }
+    report
+}
+
+fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    expect("start a thread", thread::Builder::new().spawn(body))
+}
+
+fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|_| fail("a thread panicked"))
+}
