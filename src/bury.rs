@@ -177,7 +177,7 @@ impl Run<'_> {
         if !self.temp_files(&known)? {
             return Ok(());
         }
-        self.recovery.lost += memory.relics.lost;
+        self.recovery.lost = self.recovery.lost.saturating_add(memory.relics.lost);
         if dry_run {
             if memory.bytes() > 0 {
                 self.recovery.published.push(memory.path().to_owned());
@@ -189,7 +189,10 @@ impl Run<'_> {
                 self.recovery.published.push(visible);
                 self.recovery.bytes += bytes;
             }
-            memory.remove(fs)?;
+            match memory.relics.damaged {
+                0 => memory.remove(fs)?,
+                _ => self.set_aside(memory.path())?,
+            }
         }
         self.end(&dead)
     }

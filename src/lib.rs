@@ -59,6 +59,8 @@ mod io;
 #[cfg(not(loom))]
 mod judge;
 mod layout;
+#[cfg(all(test, not(loom)))]
+mod layout_tests;
 mod lease;
 #[cfg(not(loom))]
 mod ledger;

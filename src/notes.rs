@@ -53,14 +53,18 @@ impl Notes {
 
     /// These pieces are in the file, and their memory is about to be freed.
     pub(crate) fn file<'a>(&self, pieces: impl Iterator<Item = &'a Piece>) {
-        let Some(vault) = self.vault() else { return };
-        let mut is_part = false;
-        let filed = pieces.map(|piece| {
-            let to = (!is_part && piece.len > 0).then(|| piece.range().end as u64);
-            is_part = piece.split;
-            Filed { chunk: piece.chunk, to, bytes: piece.len.into(), is_end: !piece.split }
-        });
-        vault.file(self.worker, filed);
+        if let Some(vault) = self.vault() {
+            vault.file(self.worker, filed(pieces));
+        }
+    }
+
+    /// These pieces will never be in a file: so much is lost. Counted first; a death in between recovers what
+    /// is counted as lost.
+    pub(crate) fn give_up<'a>(&self, lost: Count, pieces: impl Iterator<Item = &'a Piece>) {
+        if let Some(vault) = self.vault() {
+            vault.add_lost(self.worker, lost);
+            vault.file(self.worker, filed(pieces).map(|filed| Filed { bytes: 0, ..filed }));
+        }
     }
 
     /// About to rename the temp file, or that has failed.
@@ -84,4 +88,13 @@ impl Notes {
             vault.add_lost(self.worker, lost);
         }
     }
+}
+
+fn filed<'a>(pieces: impl Iterator<Item = &'a Piece>) -> impl Iterator<Item = Filed> {
+    let mut is_part = false;
+    pieces.map(move |piece| {
+        let to = (!is_part && piece.len > 0).then(|| piece.range().end as u64);
+        is_part = piece.split;
+        Filed { chunk: piece.chunk, to, bytes: piece.len.into(), is_end: !piece.split }
+    })
 }

@@ -362,7 +362,7 @@ impl Output {
         if !self.ledger.lose(lost, error) {
             return false;
         }
-        self.notes.lose(lost);
+        self.notes.give_up(lost, self.queue.iter());
         if let Some(file) = self.file.as_mut().filter(|file| self.done > 0 || file.is_failed()) {
             file.drop_unsynced();
             self.is_direct = file.is_direct();

@@ -35,7 +35,7 @@ pub(crate) struct Relics {
     pub(crate) lost: Count,
     /// What is in chunks and in no file, in the order in which producers wrote it.
     pub(crate) runs: Vec<Run>,
-    /// Chunks whose words make no sense.
+    /// Chunks, and entries of lists, that make no sense. What else is in here is taken for what it says.
     pub(crate) damaged: u64,
 }
 
@@ -114,7 +114,8 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
     let layout =
         Layout { chunks, size: size as usize, workers: workers as usize, mode: u32_at(header, 52) };
     let bytes = layout.bytes().map(|bytes| bytes as u64);
-    if bytes == Some(len) { Ok(layout) } else { Err(Unreadable::Damaged) }
+    let fits = bytes == Some(len) && u64_at(header, 32) == len;
+    if fits { Ok(layout) } else { Err(Unreadable::Damaged) }
 }
 
 /// `all` is what lies before the arena, `headers` are the arena's.
@@ -144,7 +145,8 @@ fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
     };
     for worker in 0..layout.workers {
         let work = |work| u64_at(all, layout.work_at(worker, work));
-        relics.lost += Count::new(work(Work::LostRecords), work(Work::LostBytes));
+        let lost = Count::new(work(Work::LostRecords), work(Work::LostBytes));
+        relics.lost = relics.lost.saturating_add(lost);
         let mut good = work(Work::Good);
         let listed = work(Work::Listed);
         if listed != 0 {
@@ -167,13 +169,13 @@ fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
         relics.records.push(Record { temp, good, synced: good });
     }
     if !relics.is_closed {
-        relics.find_runs(&chunks);
+        relics.find_runs(&mut chunks);
     }
     relics
 }
 
 impl Relics {
-    fn find_runs(&mut self, chunks: &[Chunk]) {
+    fn find_runs(&mut self, chunks: &mut [Chunk]) {
         let mut order: Vec<ChunkId> = (0..self.layout.chunks)
             .filter(|&chunk| {
                 !chunks[chunk as usize].is_part && chunks[chunk as usize].committed > 0
@@ -193,7 +195,7 @@ impl Relics {
     }
 
     /// What of a chunk, or of a chain that begins there, is in no file. `false` if it makes no sense.
-    fn find_run(&mut self, chunks: &[Chunk], head: ChunkId) -> bool {
+    fn find_run(&mut self, chunks: &mut [Chunk], head: ChunkId) -> bool {
         let size = self.layout.size;
         let Chunk { committed, filed, chain, .. } = chunks[head as usize];
         if committed > size {
@@ -210,19 +212,19 @@ impl Relics {
             return true;
         }
         self.runs.push(Run { chunk: head, from: 0, to: committed });
-        // A chain has each chunk at most once, so this ends.
-        for _ in 0..chunks.len() {
-            let Some(part) = chunks.get(next as usize) else { return false };
+        loop {
+            let Some(part) = chunks.get_mut(next as usize) else { return false };
             if !part.is_part || part.committed == 0 || part.committed > size {
                 return false;
             }
             self.runs.push(Run { chunk: next, from: 0, to: part.committed });
+            // Each chunk is in one chain, once: so this ends, and all runs together are no longer than the arena.
+            part.is_part = false;
             next = part.link.wrapping_add(next).wrapping_add(1);
             if next == self.layout.chunks {
                 return true;
             }
         }
-        false
     }
 }
 

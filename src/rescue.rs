@@ -8,8 +8,11 @@
 use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use crate::error::Error;
 use crate::fs::{Fs, FsFile, write_all};
+use crate::judge::is_ours;
 use crate::name::{self, Names, Stamp};
 use crate::publish::{self, Refusal};
 use crate::recovery::LeftReason;
@@ -115,6 +118,9 @@ impl Memory {
             // It was renamed by whoever noted the stamp.
             return Ok(None);
         };
+        if !is_ours(&facts, geteuid().as_raw()) || facts.links != 1 {
+            return Err(Error::io("publish", &temp, ErrorKind::InvalidInput.into()));
+        }
         step();
         let visible = publish::rename(fs, &temp, path, names, self.worker(), 0, true)
             .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bufferedwriter::Config;
+use bufferedwriter::{Config, CrashProof};
 
 use super::Name;
 
@@ -41,7 +41,7 @@ impl TestDir {
     /// Options of a writer in here; nothing becomes visible because of its age.
     pub fn config(&self) -> Config {
         let config = Config::default().path(&self.path).temp(&self.temp);
-        config.file_age(std::time::Duration::ZERO)
+        config.file_age(std::time::Duration::ZERO).crash_proof(memory())
     }
 
     /// The visible files, in the order of their names. Each name must be one of ours.
@@ -88,6 +88,14 @@ impl TestDir {
 impl Drop for TestDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// All tests do as well where the memory outlives the process: `BUFFEREDWRITER_CRASH_PROOF=1`.
+fn memory() -> CrashProof {
+    match std::env::var_os("BUFFEREDWRITER_CRASH_PROOF") {
+        Some(_) => CrashProof::Auto,
+        None => CrashProof::Off,
     }
 }
 
