@@ -2,7 +2,8 @@
 //!
 //! Guarantees: without a handler, a system call or a branch on the hot path the child can't write into
 //! what it has of the parent's writers; the lock that proves the parent alive does not outlive the parent in
-//! a child. Refuses nothing: where the kernel has no MADV_WIPEONFORK (before 4.14) a child notices nothing.
+//! a child; memory that outlives the process is not the child's, which has zeros of its own in its place.
+//! Refuses nothing: where the kernel has no MADV_WIPEONFORK (before 4.14) a child notices nothing.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -10,7 +11,7 @@ use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU32, Relaxed, Release};
+use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
 
 /// Zeroed pages, which a forked child finds zeroed again.
 pub(crate) struct WipedPages {
@@ -48,6 +49,9 @@ impl Drop for WipedPages {
 struct Place {
     /// A descriptor, or [`FREE`], or [`CLOSED`].
     fd: AtomicU32,
+    /// What it is mapped to, which a child does not inherit; no bytes if it is not.
+    map: AtomicU64,
+    bytes: AtomicU64,
     next: Option<&'static Place>,
 }
 
@@ -88,14 +92,26 @@ impl ClosedInChild {
         ClosedInChild { place: free.unwrap_or_else(|| push(fd)), fd }
     }
 
-    /// To be called before the descriptor is closed; `false` if that was done, since this is a child.
+    /// The descriptor is mapped there, by a mapping that children do not inherit. In a child zeros of its own take
+    /// its place, for a formatter that forks and writes on.
+    pub(crate) fn map(&self, map: NonNull<u8>, len: usize) {
+        self.place.map.store(map.as_ptr() as u64, Relaxed);
+        // The last: from here on it counts.
+        self.place.bytes.store(len as u64, Release);
+    }
+
+    /// To be called before the descriptor is closed and its mapping goes; `false` if that was done, since this is a child.
     pub(crate) fn end(&self) -> bool {
+        if self.place.fd.load(Relaxed) == self.fd {
+            self.place.bytes.store(0, Release);
+        }
         self.place.fd.compare_exchange(self.fd, FREE, AcqRel, Relaxed).is_ok()
     }
 }
 
 fn push(fd: u32) -> &'static Place {
-    let place = Box::leak(Box::new(Place { fd: AtomicU32::new(fd), next: None }));
+    let (map, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let place = Box::leak(Box::new(Place { fd: AtomicU32::new(fd), map, bytes, next: None }));
     let mut head = PLACES.load(Acquire);
     loop {
         // SAFETY: as in `places`.
@@ -117,7 +133,7 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// Only loads, stores and close(2): other threads may have been forked away in the middle of anything.
+/// Only loads, stores, close(2) and mmap(2): other threads may have been forked away in the middle of anything.
 unsafe extern "C" fn close_in_child() {
     for place in places() {
         let fd = place.fd.load(Relaxed);
@@ -125,6 +141,14 @@ unsafe extern "C" fn close_in_child() {
             place.fd.store(CLOSED, Relaxed);
             // SAFETY: the descriptor is a copy of the parent's, and its owner here asks `end` first.
             unsafe { rustix::io::close(fd as RawFd) };
+            let (map, len) = (place.map.load(Relaxed), place.bytes.load(Relaxed) as usize);
+            if len > 0 {
+                let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+                let (prot, at) = (ProtFlags::READ | ProtFlags::WRITE, map as *mut _);
+                // SAFETY: the place of a mapping that this child did not inherit, so nothing else is there: no
+                // thread of it has run yet. An error leaves a hole.
+                let _ = unsafe { mmap_anonymous(at, len, prot, flags) };
+            }
         }
     }
 }

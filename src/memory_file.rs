@@ -69,8 +69,11 @@ impl MemoryFile {
             .ok_or_else(|| failed("map memory in", io::ErrorKind::OutOfMemory.into()))?;
         // A child must not write to its parent's memory. An error leaves it to the gates.
         // SAFETY: our own mapping; children alone are affected.
-        let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
+        let kept = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
         let locked = ClosedInChild::new(file.as_raw_fd());
+        if kept.is_ok() {
+            locked.map(map, len);
+        }
         Ok(MemoryFile { map, len, file: ManuallyDrop::new(file), locked, path: None })
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, FlushError, WriteError};
+use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
 
 use support::{BOUND, Tally, TestDir, close, record, stats, until};
 
@@ -204,8 +204,19 @@ fn a_writer_of_the_childs_own_works() {
 }
 
 fn a_formatter_that_forks_ends_in_the_parent_only() {
+    a_formatter_that_forks(CrashProof::Off);
+    if std::path::Path::new("/dev/shm").is_dir() {
+        // The child has nothing of that memory, and goes on all the same.
+        a_formatter_that_forks(CrashProof::Auto);
+    } else {
+        println!("skipped: there is no /dev/shm");
+    }
+}
+
+fn a_formatter_that_forks(memory: CrashProof) {
     let dir = TestDir::new();
-    let writer = BufferedWriter::new(dir.config().size(256).workers(1)).unwrap();
+    let config = dir.config().size(256).workers(1).crash_proof(memory);
+    let writer = BufferedWriter::new(config).unwrap();
     let mut buffer = Vec::new();
     for (seq, len) in [(0, 40), (1, 200), (2, 700)] {
         record(&mut buffer, 1, seq, len);
