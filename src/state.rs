@@ -25,6 +25,8 @@
 use std::io::{self, IoSlice};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::checksum::fnv1a;
 use crate::error::Error;
@@ -42,6 +44,9 @@ const MODE: u32 = 0o600;
 
 /// How often a recovery of another process may take our unfinished state file for a leftover.
 const ATTEMPTS_MAX: usize = 8;
+/// How often, and how long in between, to wait for the lock of our own state file: 10 s at least.
+const LOCK_TRIES: usize = 10_000;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// The state file of a living instance. The lock is held until this and all workers' states are
 /// dropped: a worker that hangs is alive.
@@ -135,25 +140,38 @@ impl Current {
     }
 }
 
-/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Then
-/// another one is made. Once the lock is ours and the name is still there, it stays so.
+/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Then another one is
+/// made; but not before: who has a file's lock removes it by its name, and would remove the new one, with the
+/// probes of its writer. Once the lock is ours and the name is still there, it stays so.
 fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
     let mut attempt = 1;
     loop {
         let mut file = fs.create(state, MODE).map_err(|e| Error::io("create", state, e))?;
-        let error = match file.try_lock().and_then(|()| fs.exists(state)) {
+        let error = match lock_in_time(&mut *file).and_then(|()| fs.exists(state)) {
             Ok(true) => return Ok(file),
             Ok(false) => io::ErrorKind::NotFound.into(),
             Err(error) => error,
         };
-        // The name is this instance's alone, so whatever stands there is ours.
-        let _ = fs.remove(state);
-        let taken = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock);
-        if !taken || attempt == ATTEMPTS_MAX {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            // The name is this instance's alone, so whatever stands there is ours.
+            let _ = fs.remove(state);
+        }
+        if error.kind() != io::ErrorKind::NotFound || attempt == ATTEMPTS_MAX {
             return Err(Error::io("lock", state, error));
         }
         attempt += 1;
     }
+}
+
+/// Waits for a recovery that has the lock: it lists directories and forces them to the disk, at most.
+fn lock_in_time(file: &mut dyn FsFile) -> io::Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_PAUSE),
+            locked => return locked,
+        }
+    }
+    file.try_lock()
 }
 
 /// One worker's record in the state file.
@@ -364,14 +382,15 @@ mod tests {
 
     #[test]
     fn a_recovery_that_was_quicker_gets_an_empty_file_and_we_another() {
-        for (op, fault) in
-            [(Op::Lock, Fault::Error(Errno::WOULDBLOCK)), (Op::Exists, Fault::Absent)]
+        // While it has the lock nothing is made: it removes by name.
+        for (op, fault, creates) in
+            [(Op::Lock, Fault::Error(Errno::WOULDBLOCK), 1), (Op::Exists, Fault::Absent, 3)]
         {
             let (fs, dir) = (Faulty::default(), TestDir::new());
             fs.plan(op, 1, fault);
             fs.plan(op, 2, fault);
             let state = create(&fs, &dir).unwrap();
-            assert_eq!((fs.calls(Op::Create), dir.list().len()), (3, 1));
+            assert_eq!((fs.calls(Op::Create), dir.list().len()), (creates, 1));
             state.remove(&fs).unwrap();
             state.remove(&fs).unwrap();
             assert!(dir.list().is_empty());

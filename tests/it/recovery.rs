@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -220,4 +222,46 @@ fn missing_directories_are_told() {
     symlink(&dir.path, dir.root().join("link")).unwrap();
     let link = dir.root().join("link");
     assert_eq!(recover(&RecoverOptions::new(link, &dir.temp)).unwrap().instances, 1);
+}
+
+/// A recovery takes the state file of a writer that is just starting for a leftover, and has its lock for long:
+/// the writer waits rather than make another one of that name, which the recovery would remove, with the probes.
+#[test]
+fn who_starts_while_a_recovery_has_its_state_file_starts() {
+    let dir = TestDir::new();
+    let options = RecoverOptions::new(&dir.path, &dir.temp);
+    let (gate, pass) = Gate::open();
+    gate.set_shut(true);
+    // The second list: with the lock.
+    let lists = AtomicU64::new(0);
+    let slow = TestFs::new(move |call| {
+        if call.op == Op::List && lists.fetch_add(1, Ordering::SeqCst) == 1 {
+            pass.through();
+        }
+        Answer::Go
+    });
+    let (gate, recovery) = (Mutex::new(Some(gate)), Mutex::new(None));
+    let locks = AtomicU64::new(0);
+    let disk = TestFs::new(move |call| {
+        if call.op == Op::Lock && locks.fetch_add(1, Ordering::SeqCst) == 0 {
+            let options = options.clone().fs(slow.clone());
+            *recovery.lock().unwrap() = Some(thread::spawn(move || recover(&options).unwrap()));
+            until("it has the lock", || gate.lock().unwrap().as_ref().unwrap().waiting() == 1);
+        }
+        // The writer waits, or it does not and tries its directories.
+        if locks.load(Ordering::SeqCst) == 5 || call.op == Op::Rename {
+            drop(gate.lock().unwrap().take());
+            if let Some(recovery) = recovery.lock().unwrap().take() {
+                let recovery = recovery.join().unwrap();
+                assert!(recovery.errors.is_empty(), "{recovery:?}");
+            }
+        }
+        Answer::Go
+    });
+    let writer = BufferedWriter::new(dir.config().workers(1).recover(false).fs(disk)).unwrap();
+    let names = fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
+    let states = names.filter(|file| file.extension().is_some_and(|end| end == "state"));
+    assert_eq!(states.count(), 1);
+    close(&writer);
+    dir.assert_clean();
 }
