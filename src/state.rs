@@ -25,6 +25,7 @@
 use std::io::{self, IoSlice};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::checksum::fnv1a;
 use crate::error::Error;
@@ -42,6 +43,9 @@ const MODE: u32 = 0o600;
 
 /// How often a recovery of another process may take our unfinished state file for a leftover.
 const ATTEMPTS_MAX: usize = 8;
+/// How long its end is waited for, and how often it is looked for: it forces two directories to the disk.
+const RECOVERY_MAX: Duration = Duration::from_secs(5);
+const RECOVERY_LOOK: Duration = Duration::from_millis(1);
 
 /// The state file of a living instance. The lock is held until this and all workers' states are
 /// dropped: a worker that hangs is alive.
@@ -135,25 +139,37 @@ impl Current {
     }
 }
 
-/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Then
-/// another one is made. Once the lock is ours and the name is still there, it stays so.
+/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Its end is waited
+/// for, since it goes by names: what we made meanwhile would be removed too. Then another one is made. Once the
+/// lock is ours and the name is still there, it stays so.
 fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
-    let mut attempt = 1;
-    loop {
+    let began = Instant::now();
+    for _ in 0..ATTEMPTS_MAX {
         let mut file = fs.create(state, MODE).map_err(|e| Error::io("create", state, e))?;
-        let error = match file.try_lock().and_then(|()| fs.exists(state)) {
-            Ok(true) => return Ok(file),
-            Ok(false) => io::ErrorKind::NotFound.into(),
-            Err(error) => error,
+        let locked = loop {
+            match file.try_lock().and_then(|()| fs.exists(state)) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && began.elapsed() < RECOVERY_MAX =>
+                {
+                    std::thread::sleep(RECOVERY_LOOK);
+                }
+                locked => break locked,
+            }
         };
-        // The name is this instance's alone, so whatever stands there is ours.
-        let _ = fs.remove(state);
-        let taken = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock);
-        if !taken || attempt == ATTEMPTS_MAX {
-            return Err(Error::io("lock", state, error));
+        match locked {
+            Ok(true) => return Ok(file),
+            Ok(false) => drop(fs.remove(state)),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    // The name is this instance's alone, so whatever stands there is ours.
+                    let _ = fs.remove(state);
+                }
+                return Err(Error::io("lock", state, error));
+            }
         }
-        attempt += 1;
     }
+    Err(Error::io("lock", state, io::ErrorKind::NotFound.into()))
 }
 
 /// One worker's record in the state file.
@@ -364,14 +380,15 @@ mod tests {
 
     #[test]
     fn a_recovery_that_was_quicker_gets_an_empty_file_and_we_another() {
-        for (op, fault) in
-            [(Op::Lock, Fault::Error(Errno::WOULDBLOCK)), (Op::Exists, Fault::Absent)]
+        // Who has the lock is waited for, and the name is left to him; once it is gone, another one is made.
+        for (op, fault, creates) in
+            [(Op::Lock, Fault::Error(Errno::WOULDBLOCK), 1), (Op::Exists, Fault::Absent, 3)]
         {
             let (fs, dir) = (Faulty::default(), TestDir::new());
             fs.plan(op, 1, fault);
             fs.plan(op, 2, fault);
             let state = create(&fs, &dir).unwrap();
-            assert_eq!((fs.calls(Op::Create), dir.list().len()), (3, 1));
+            assert_eq!((fs.calls(Op::Create), dir.list().len()), (creates, 1));
             state.remove(&fs).unwrap();
             state.remove(&fs).unwrap();
             assert!(dir.list().is_empty());
