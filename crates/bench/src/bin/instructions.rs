@@ -11,6 +11,8 @@ use std::process::exit;
 
 use bufferedwriter::{BufferedWriter, Config, CrashProof};
 
+/// Of those with crash-proof memory.
+const WRITES_MAX: usize = 40_000;
 const RING_BYTES: usize = 64 << 10;
 
 fn main() {
@@ -26,8 +28,9 @@ fn main() {
     let mut config = config.size(1 << 30).queue_size(0).workers(1);
     let memory = Path::new("/dev/shm").join(format!("bufferedwriter-count-{}", std::process::id()));
     if way.ends_with("-crash-proof") {
-        // Allocated at once: no more than they need.
-        config = config.size(writes * bytes + 1).crash_proof(CrashProof::Dir(memory.clone()));
+        // Allocated at once: no more than they need, the same for any number up to this.
+        let size = WRITES_MAX * bytes.max(1);
+        config = config.size(size).crash_proof(CrashProof::Dir(memory.clone()));
         let _ = std::fs::create_dir(&memory);
     }
     let writer = BufferedWriter::new(config);
