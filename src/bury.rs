@@ -232,7 +232,8 @@ impl Run<'_> {
     /// The empty files by which it tried its directories, if it died just then. They are where the two names
     /// say, and have both while a rename in two steps is under way.
     fn remove_probes(&self, names: &Names) -> Result<(), Error> {
-        for dir in [self.search.temp, self.search.path] {
+        let Search { temp, path, .. } = self.search;
+        for dir in [temp, path].into_iter().take(if temp == path { 1 } else { 2 }) {
             for name in self.search.list(dir)? {
                 if !name::is_probe(&name, names) {
                     continue;
@@ -257,9 +258,8 @@ impl Run<'_> {
                 Some(_) => extension,
                 None => name::temp_extension(&name, prefix),
             };
-            let parsed = name::parse(&name, prefix, extension);
-            let is_its =
-                |parsed: &Parsed| parsed.temp && parsed.instance == *instance && parsed.pid == *pid;
+            let parsed = name::parse_temp(&name, prefix, extension);
+            let is_its = |parsed: &Parsed| parsed.instance == *instance && parsed.pid == *pid;
             let Some(parsed) = parsed.filter(is_its) else { continue };
             if dead.memory.is_some_and(|memory| memory.worker() == parsed.worker) {
                 // Of a recovery, which goes on there.

@@ -145,11 +145,12 @@ impl Names {
 
 /// Whether it is the name of a probe of this instance, whatever its extension.
 pub(crate) fn is_probe(name: &OsStr, of: &Names) -> bool {
+    let inner = |end: &[u8]| name.as_bytes().strip_prefix(b".")?.strip_suffix(end);
+    // Directories are large, and hardly any name comes so far.
+    let Some(inner) = inner(b".pb1").or_else(|| inner(b".pb2")) else { return false };
     let bare = Names { extension: OsString::new(), ..of.clone() };
     let longest = bare.visible(Stamp(u64::MAX), 255, u64::MAX);
-    let inner = |end: &[u8]| name.as_bytes().strip_prefix(b".")?.strip_suffix(end);
-    let inner = inner(b".pb1").or_else(|| inner(b".pb2"));
-    let rest = inner.and_then(|bytes| bytes.strip_prefix(longest.as_bytes()));
+    let rest = inner.strip_prefix(longest.as_bytes());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
 }
 
@@ -188,6 +189,13 @@ pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<P
     let names = Names { prefix: prefix.to_owned(), extension: extension.to_owned(), instance, pid };
     let made = if temp { Names::temp } else { Names::visible };
     (made(&names, stamp, worker, seq) == name).then_some(parsed)
+}
+
+/// As [`parse`], of temp names only: at hardly any cost for others, of which a directory may be full.
+pub(crate) fn parse_temp(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<Parsed> {
+    let bytes = name.as_bytes();
+    let is_temp = bytes.starts_with(b".") && bytes.ends_with(TEMP_END);
+    if is_temp { parse(name, prefix, extension).filter(|parsed| parsed.temp) } else { None }
 }
 
 /// May take more than names: whoever calls makes the name again and compares.
@@ -318,6 +326,8 @@ mod tests {
                     let name = made(&names, stamp, worker, seq);
                     let expected = Parsed { stamp, instance: 0xfeed, pid: 1, worker, seq, temp };
                     assert_eq!(parse(&name, &names.prefix, &names.extension), Some(expected));
+                    let as_temp = parse_temp(&name, &names.prefix, &names.extension);
+                    assert_eq!(as_temp, Some(expected).filter(|_| temp), "{name:?}");
                 }
             }
             let others = [names.state(), names.probes()[0].clone(), names.probes()[1].clone()];

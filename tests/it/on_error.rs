@@ -106,10 +106,12 @@ fn it_may_write_and_panic_and_must_not_wait() {
     cell.set(writer.clone()).unwrap();
     writer.write(&[b'x'; 100]).unwrap();
     writer.flush(BOUND).unwrap();
-    assert_eq!(*done.lock().unwrap(), 1);
+    // The second failure is told only if the first one was a second ago.
+    let done = *done.lock().unwrap();
+    assert!((1..=2).contains(&done), "{done}");
     // The callback holds a handle, so the drop of this one alone would end nothing.
     let report = close(&writer);
-    assert_eq!(report.written.records, 3);
+    assert_eq!(report.written.records, 1 + 2 * done);
 }
 
 /// The writer, once it is there.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -42,6 +43,14 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// What a process that has ended said.
+fn told(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
 }
 
 /// Starts all of them, in pid namespaces of their own or not.
@@ -86,7 +95,8 @@ fn many(test: &str, apart: bool) {
     fs::write(dir.root().join("go"), "").unwrap();
     for Process(child) in &mut processes {
         until("it ends", || child.try_wait().unwrap().is_some());
-        assert!(child.wait().unwrap().success());
+        let status = child.wait().unwrap();
+        assert!(status.success(), "{status}: {}", told(child));
     }
     for (before, file) in &before {
         assert_eq!(id(file), *before, "{}", file.display());
