@@ -174,25 +174,28 @@ impl Run<'_> {
         let records: Vec<_> = memory.relics.records.iter().copied().map(Some).collect();
         let known =
             Dead { records: Some(&records), same_boot: true, memory: Some(&memory), ..dead };
-        if !self.temp_files(&known)? {
-            return Ok(());
-        }
-        self.recovery.lost = self.recovery.lost.saturating_add(memory.relics.lost);
+        let all = self.temp_files(&known)?;
+        // Also beside a temp file that stays: what is in chunks is in none.
         if dry_run {
             if memory.bytes() > 0 {
                 self.recovery.published.push(memory.path().to_owned());
                 self.recovery.bytes += memory.bytes();
             }
-        } else {
-            let places = Places { fs, temp, path, names: dead.names };
-            if let Some((visible, bytes)) = memory.rescue(places)? {
-                self.recovery.published.push(visible);
-                self.recovery.bytes += bytes;
-            }
-            match memory.relics.damaged {
-                0 => memory.remove(fs)?,
-                _ => self.set_aside(memory.path())?,
-            }
+        } else if let Some((visible, bytes)) =
+            memory.rescue(Places { fs, temp, path, names: dead.names })?
+        {
+            self.recovery.published.push(visible);
+            self.recovery.bytes += bytes;
+        }
+        if !all {
+            // It tells what that temp file holds.
+            return Ok(());
+        }
+        self.recovery.lost = self.recovery.lost.saturating_add(memory.relics.lost);
+        match memory.relics.damaged {
+            0 if dry_run => {}
+            0 => memory.remove(fs)?,
+            _ => self.set_aside(memory.path())?,
         }
         self.end(&dead)
     }

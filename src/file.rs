@@ -370,6 +370,12 @@ mod tests {
         file.sync().unwrap();
         assert_eq!((read(&file).as_str(), file.synced_count()), ("first ", Count::new(1, 6)));
         assert_eq!((fs.calls(Op::SetLen), fs.calls(Op::Sync)), (1, 1));
+        // A tail that is cut later must not come back when the power is cut.
+        assert!(file.is_synced());
+        append(&mut file, &["torn"]).1.unwrap();
+        assert!(!file.is_synced());
+        file.sync().unwrap();
+        assert!(file.is_synced());
     }
 
     #[test]

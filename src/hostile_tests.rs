@@ -23,9 +23,9 @@ use crate::recovery::Recovery;
 use crate::search::Search;
 use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
 
-const CASES: u32 = 5_000;
+pub(crate) const CASES: u32 = 5_000;
 const WORKERS: usize = 2;
-const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
+pub(crate) const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 
 /// One change of a good state file.
 #[derive(Clone, Debug)]
@@ -107,23 +107,24 @@ fn fix_checksums(bytes: &mut [u8]) {
 }
 
 /// Directories with canaries in and around them, the same for all cases.
-struct Yard {
-    dir: TestDir,
-    path: PathBuf,
-    temp: PathBuf,
-    names: Names,
+pub(crate) struct Yard {
+    pub(crate) dir: TestDir,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    pub(crate) memory: PathBuf,
+    pub(crate) names: Names,
 }
 
 /// What stands at a path: inode, and the time of its last change of whatever kind.
-type Files = BTreeMap<PathBuf, (u64, i64, i64)>;
+pub(crate) type Files = BTreeMap<PathBuf, (u64, i64, i64)>;
 
 impl Yard {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TestDir::new();
-        let (path, temp) = (dir.dir("path"), dir.dir("temp"));
+        let (path, temp, memory) = (dir.dir("path"), dir.dir("temp"), dir.dir("memory"));
         let (prefix, extension) = (OsString::from("p"), OsString::from("log"));
-        let yard =
-            Yard { dir, path, temp, names: Names { prefix, extension, instance: 5, pid: 1 } };
+        let names = Names { prefix, extension, instance: 5, pid: 1 };
+        let yard = Yard { dir, path, temp, memory, names };
         let put = |at: PathBuf| fs::write(at, "canary").unwrap();
         put(yard.dir.join("canary"));
         put(yard.path.join("canary"));
@@ -137,6 +138,7 @@ impl Yard {
             Names { prefix: OsString::from("q"), ..yard.names.clone() },
         ] {
             put(yard.temp.join(other.temp(STAMP, 0, 0)));
+            put(yard.memory.join(other.memory()));
         }
         let mut almost = yard.names.temp(STAMP, 0, 0);
         almost.push("x");
@@ -147,9 +149,9 @@ impl Yard {
     }
 
     /// Everything, but for the temp files and the state file of the instance, whatever they are called now.
-    fn canaries(&self) -> Files {
+    pub(crate) fn canaries(&self) -> Files {
         let mut files = Files::new();
-        for dir in [self.dir.path(), &self.path, &self.temp] {
+        for dir in [self.dir.path(), &self.path, &self.temp, &self.memory] {
             for name in list(dir) {
                 let file = dir.join(&name);
                 let found = file.symlink_metadata().unwrap();
@@ -173,15 +175,15 @@ impl Yard {
     }
 
     /// Removes what the last case left.
-    fn tidy(&self) {
-        for dir in [&self.path, &self.temp] {
+    pub(crate) fn tidy(&self) {
+        for dir in [&self.path, &self.temp, &self.memory] {
             for name in list(dir).iter().filter(|name| self.is_of_instance(name)) {
                 fs::remove_file(dir.join(name)).unwrap();
             }
         }
     }
 
-    fn of_instance(&self, dir: &Path) -> Vec<OsString> {
+    pub(crate) fn of_instance(&self, dir: &Path) -> Vec<OsString> {
         list(dir).into_iter().filter(|name| self.is_of_instance(name)).collect()
     }
 
@@ -253,7 +255,7 @@ fn a_hostile_state_file_touches_nothing_but_temp_files_of_its_instance() {
 }
 
 /// The real file system without its fsyncs, which would take the time of all cases.
-struct NoSync;
+pub(crate) struct NoSync;
 
 struct NoSyncFile(Box<dyn FsFile>);
 

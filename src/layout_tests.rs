@@ -282,7 +282,7 @@ fn what_makes_no_sense_is_passed_over_and_counted() {
     good.chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0).chain(&[2, 3, 4]);
     let all = [(0, 0, 50), (1, 0, 60), (2, 0, 100), (3, 0, 100), (4, 0, 7)];
     assert_eq!(good.runs(), (all.to_vec(), 0));
-    let with = |change: &dyn Fn(&mut Hand)| {
+    let with = |change: &dyn Fn(&mut Hand) -> &mut Hand| {
         let mut hand = good.clone();
         change(&mut hand);
         hand.runs()
@@ -290,24 +290,24 @@ fn what_makes_no_sense_is_passed_over_and_counted() {
     let second = (all[1..].to_vec(), 1);
     let plain = (all[..2].to_vec(), 1);
     // Longer than a chunk; more of it filed than there is.
-    assert_eq!(with(&|hand| drop(hand.put(ARENA, 101))), second);
-    assert_eq!(with(&|hand| drop(hand.put(NOTES + 16, 51))), second);
+    assert_eq!(with(&|hand| hand.put(ARENA, 101)), second);
+    assert_eq!(with(&|hand| hand.put(NOTES + 16, 51)), second);
     // Chains: out of the arena, into what is no part, into an empty one, in a circle, a part too long.
-    assert_eq!(with(&|hand| drop(hand.put_u32(ARENA + 128 + 20, 7))), plain);
-    assert_eq!(with(&|hand| drop(hand.put_u32(ARENA + 128 + 20, 1))), plain);
-    assert_eq!(with(&|hand| drop(hand.put(ARENA + 256, 0))), plain);
-    assert_eq!(with(&|hand| drop(hand.put_u32(ARENA + 256 + 16, u32::MAX))), plain);
-    assert_eq!(with(&|hand| drop(hand.put_u32(ARENA + 192 + 16, u32::MAX))), plain);
-    assert_eq!(with(&|hand| drop(hand.put(ARENA + 192, 101))), plain);
-    assert_eq!(with(&|hand| drop(hand.put_u32(ARENA + 192 + 16, 77))), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 128 + 20, 7)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 128 + 20, 1)), plain);
+    assert_eq!(with(&|hand| hand.put(ARENA + 256, 0)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 256 + 16, u32::MAX)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 192 + 16, u32::MAX)), plain);
+    assert_eq!(with(&|hand| hand.put(ARENA + 192, 101)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 192 + 16, 77)), plain);
     // Two chains through one chunk: whichever is first.
-    let (runs, damaged) = with(&|hand| drop(hand.put_u32(ARENA + 64 + 20, 4)));
+    let (runs, damaged) = with(&|hand| hand.put_u32(ARENA + 64 + 20, 4));
     assert_eq!(runs, [(0, 0, 50), (1, 0, 60), (3, 0, 100), (4, 0, 7)]);
     assert_eq!(damaged, 1);
     // Lists: too long, of chunks that there are not.
-    let (_, damaged) = with(&|hand| drop(hand.put(WORKERS + 48, 505)));
+    let (_, damaged) = with(&|hand| hand.put(WORKERS + 48, 505));
     assert!(damaged >= 1);
-    let (runs, damaged) = with(&|hand| drop(hand.listed(1, 0, &[(5, 1), (u64::MAX, 1)])));
+    let (runs, damaged) = with(&|hand| hand.listed(1, 0, &[(5, 1), (u64::MAX, 1)]));
     assert_eq!((runs, damaged), (all.to_vec(), 2));
 }
 
@@ -318,7 +318,11 @@ fn headers_that_do_not_fit_are_refused() {
         change(&mut hand);
         hand.read().unwrap_err()
     };
-    let fixed = |at: usize, word: u32| refused(&|hand| drop(hand.put_u32(at, word).fix_checksum()));
+    let fixed = |at: usize, word: u32| {
+        refused(&|hand| {
+            hand.put_u32(at, word).fix_checksum();
+        })
+    };
     assert_eq!(refused(&|hand| hand.0.truncate(4095)), Unreadable::Short);
     assert_eq!(refused(&|hand| hand.0.truncate(0)), Unreadable::Short);
     assert_eq!(refused(&|hand| hand.0.truncate(LEN - 1)), Unreadable::Damaged);

@@ -51,6 +51,8 @@ mod health;
 #[cfg(not(loom))]
 mod hold;
 #[cfg(all(test, not(loom)))]
+mod hostile_memory_tests;
+#[cfg(all(test, not(loom)))]
 mod hostile_tests;
 mod inbox;
 mod intake;

@@ -425,6 +425,24 @@ fn a_rename_in_two_steps_is_ended() {
     scene.assert_temp(&[scene.aside(1), state]);
 }
 
+/// Its writer may not have lived to note that an fsync had failed, which dropped what it could not write.
+#[test]
+fn what_no_fsync_covered_is_written_again() {
+    let contents = "x".repeat(300_000);
+    for (boot, synced, writes) in [
+        (Scene::same_boot(), 0, 2),
+        (Scene::same_boot(), 299_000, 1),
+        (Scene::same_boot(), 300_000, 0),
+        ([1; 16], 300_000, 0),
+    ] {
+        let (scene, fs) = (Scene::new(), Faulty::default());
+        scene.leave(boot, &[Left { contents: &contents, good: 300_000, synced }]);
+        let recovery = scene.recover_with(&fs, false);
+        assert!(recovery.errors.is_empty(), "{recovery:?}");
+        assert_eq!((fs.calls(Op::Write), scene.visible().concat()), (writes, contents.clone()));
+    }
+}
+
 #[test]
 fn a_file_whose_fsync_fails_is_not_synced_again() {
     let (scene, fs) = (Scene::new(), Faulty::default());

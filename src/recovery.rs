@@ -52,7 +52,7 @@ impl fmt::Display for Recovery {
         write!(
             f,
             "{} dead instances, {} alive; {} files published, {} bytes; {} bytes cut off; {} files \
-             set aside, {} left alone; {} errors",
+             set aside, {} left alone; {} records lost before; {} errors",
             self.instances,
             self.alive,
             self.published.len(),
@@ -60,6 +60,7 @@ impl fmt::Display for Recovery {
             self.cut_bytes,
             self.set_aside.len(),
             self.left_alone.len(),
+            self.lost.records,
             self.errors.len(),
         )
     }

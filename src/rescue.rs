@@ -92,6 +92,9 @@ impl Memory {
 
     /// Bytes of records that are in no file.
     pub(crate) fn bytes(&self) -> u64 {
+        if self.relics.rescued.is_some() {
+            return 0;
+        }
         self.relics.runs.iter().map(|run| (run.to - run.from) as u64).sum()
     }
 

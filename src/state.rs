@@ -25,8 +25,7 @@
 use std::io::{self, IoSlice};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::checksum::fnv1a;
 use crate::error::Error;
@@ -44,9 +43,9 @@ const MODE: u32 = 0o600;
 
 /// How often a recovery of another process may take our unfinished state file for a leftover.
 const ATTEMPTS_MAX: usize = 8;
-/// How often, and how long in between, to wait for the lock of our own state file: 10 s at least.
-const LOCK_TRIES: usize = 10_000;
-const LOCK_PAUSE: Duration = Duration::from_millis(1);
+/// How long its end is waited for, and how often it is looked for: it forces two directories to the disk.
+const RECOVERY_MAX: Duration = Duration::from_secs(5);
+const RECOVERY_LOOK: Duration = Duration::from_millis(1);
 
 /// The state file of a living instance. The lock is held until this and all workers' states are
 /// dropped: a worker that hangs is alive.
@@ -140,38 +139,37 @@ impl Current {
     }
 }
 
-/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Then another one is
-/// made; but not before: who has a file's lock removes it by its name, and would remove the new one, with the
-/// probes of its writer. Once the lock is ours and the name is still there, it stays so.
+/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Its end is waited
+/// for, since it goes by names: what we made meanwhile would be removed too. Then another one is made. Once the
+/// lock is ours and the name is still there, it stays so.
 fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
-    let mut attempt = 1;
-    loop {
+    let began = Instant::now();
+    for _ in 0..ATTEMPTS_MAX {
         let mut file = fs.create(state, MODE).map_err(|e| Error::io("create", state, e))?;
-        let error = match lock_in_time(&mut *file).and_then(|()| fs.exists(state)) {
-            Ok(true) => return Ok(file),
-            Ok(false) => io::ErrorKind::NotFound.into(),
-            Err(error) => error,
+        let locked = loop {
+            match file.try_lock().and_then(|()| fs.exists(state)) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && began.elapsed() < RECOVERY_MAX =>
+                {
+                    std::thread::sleep(RECOVERY_LOOK);
+                }
+                locked => break locked,
+            }
         };
-        if error.kind() != io::ErrorKind::WouldBlock {
-            // The name is this instance's alone, so whatever stands there is ours.
-            let _ = fs.remove(state);
-        }
-        if error.kind() != io::ErrorKind::NotFound || attempt == ATTEMPTS_MAX {
-            return Err(Error::io("lock", state, error));
-        }
-        attempt += 1;
-    }
-}
-
-/// Waits for a recovery that has the lock: it lists directories and forces them to the disk, at most.
-fn lock_in_time(file: &mut dyn FsFile) -> io::Result<()> {
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_PAUSE),
-            locked => return locked,
+        match locked {
+            Ok(true) => return Ok(file),
+            Ok(false) => drop(fs.remove(state)),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    // The name is this instance's alone, so whatever stands there is ours.
+                    let _ = fs.remove(state);
+                }
+                return Err(Error::io("lock", state, error));
+            }
         }
     }
-    file.try_lock()
+    Err(Error::io("lock", state, io::ErrorKind::NotFound.into()))
 }
 
 /// One worker's record in the state file.
@@ -382,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_recovery_that_was_quicker_gets_an_empty_file_and_we_another() {
-        // While it has the lock nothing is made: it removes by name.
+        // Who has the lock is waited for, and the name is left to him; once it is gone, another one is made.
         for (op, fault, creates) in
             [(Op::Lock, Fault::Error(Errno::WOULDBLOCK), 1), (Op::Exists, Fault::Absent, 3)]
         {

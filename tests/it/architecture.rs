@@ -69,7 +69,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["error", "fs", "judge", "name", "publish", "recovery", "remains", "rescue", "search"],
     ),
     ("search", &["error", "fs", "publish"]),
-    ("rescue", &["error", "fs", "name", "publish", "recovery", "relics", "remains", "vault"]),
+    (
+        "rescue",
+        &["error", "fs", "judge", "name", "publish", "recovery", "relics", "remains", "vault"],
+    ),
     ("relics", &["checksum", "fs", "layout", "name", "remains", "stats", "vault"]),
     ("judge", &["fs", "name", "recovery", "remains"]),
     ("remains", &["checksum", "fs", "name", "state"]),

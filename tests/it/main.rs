@@ -27,6 +27,7 @@ mod guard;
 mod health;
 mod io_write;
 mod large;
+mod lost_memory;
 mod memory;
 mod names;
 mod on_error;

@@ -31,7 +31,8 @@ impl<F: FnOnce() + Send> Drop for AtDrop<F> {
 #[test]
 fn it_may_write_and_must_not_wait() {
     let dir = TestDir::new();
-    let writer = BufferedWriter::new(dir.config().size(100).queue_size(9).workers(1)).unwrap();
+    let writer =
+        BufferedWriter::new(dir.config_without_copy().size(100).queue_size(9).workers(1)).unwrap();
     let done = Arc::new(Mutex::new(false));
     let (inner, is_done) = (writer.clone(), done.clone());
     let message = at_drop(move || {
@@ -64,7 +65,7 @@ fn the_last_handle_may_go_there() {
     for workers in 1..4 {
         let dir = TestDir::new();
         let (gate, fs) = hangs_at(Op::Write);
-        let config = dir.config().size(100).workers(workers).fs(fs);
+        let config = dir.config_without_copy().size(100).workers(workers).fs(fs);
         let writer = BufferedWriter::new(config).unwrap();
         writer.write(b"before\n").unwrap();
         let inner = writer.clone();
@@ -97,7 +98,12 @@ fn the_last_handle_may_go_there_though_the_disk_hangs() {
         }
         Answer::Go
     });
-    let config = dir.config().size(100).workers(1).drop_timeout(Duration::from_millis(1)).fs(fs);
+    let config = dir
+        .config_without_copy()
+        .size(100)
+        .workers(1)
+        .drop_timeout(Duration::from_millis(1))
+        .fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     let inner = writer.clone();
     assert!(writer.send(at_drop(move || drop(inner))).is_ok());

@@ -78,7 +78,7 @@ fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
     let dir = TestDir::new();
     let (gate, fs) = hangs_at(Op::Write);
     // 4000 bytes in all.
-    let config = dir.config().size(1000).queue_size(3).workers(1).fs(fs);
+    let config = dir.config_without_copy().size(1000).queue_size(3).workers(1).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     let mut own = writer.producer();
     for (len, fit) in [(250, 16), (251, 12), (999, 4), (1000, 4), (2000, 2), (3001, 1), (4000, 1)] {
@@ -122,7 +122,7 @@ fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
 fn small_ones_are_dropped_at_once_large_ones_when_a_sync_covers_them() {
     let dir = TestDir::new();
     let (gate, fs) = hangs_at(Op::Sync);
-    let config = dir.config().size(1000).workers(1).sync(Sync::File).fs(fs);
+    let config = dir.config_without_copy().size(1000).workers(1).sync(Sync::File).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     let drops = Drops::default();
     gate.set_shut(true);

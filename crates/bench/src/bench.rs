@@ -54,7 +54,7 @@ impl Bench {
         let mut subjects = subjects::all();
         subjects.retain(|subject| {
             let name = subject.name().to_lowercase();
-            wanted.is_empty()
+            wanted.is_empty() && !subject.is_extra()
                 || name == MEMCPY
                 || wanted.iter().any(|part| name.contains(&part.to_lowercase()))
         });

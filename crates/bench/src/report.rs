@@ -16,6 +16,8 @@ use crate::subject::Subject;
 
 /// The subjects that targets speak of, by the names that they give themselves.
 pub const MEMCPY: &str = "memcpy";
+/// How the names of subjects end that have crash-proof memory.
+pub const CRASH_PROOF: &str = ", crash-proof";
 pub const PRODUCER: &str = "Producer::write";
 pub const WRITER: &str = "BufferedWriter::write";
 pub const TRACING_APPENDER: &str = "tracing-appender";
@@ -113,6 +115,9 @@ pub struct TightRow {
     pub ns: Option<f64>,
     /// To memcpy in the same repetition; median and quartiles over the repetitions.
     pub ratio: Option<Spread>,
+    /// With crash-proof memory: the same, to the subject without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_proof: Option<Spread>,
     pub rounds: u64,
     /// Rounds in which something was refused; they are not among `rounds`.
     pub rounds_thrown_away: u64,

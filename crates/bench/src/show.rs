@@ -66,6 +66,14 @@ fn tight(tight: &Tight) -> Vec<Table> {
                 count(row.rounds_thrown_away),
             ]);
         }
+        for row in tight.rows.iter().filter(|row| row.record_bytes == size) {
+            if let Some(Spread { median, low, high }) = row.crash_proof {
+                let (subject, buffers) = (&row.subject, bytes(row.buffer_bytes));
+                table.note(format!(
+                    "{subject}, {buffers}: {median:.3} ({low:.2} to {high:.2}) times the plain one."
+                ));
+            }
+        }
         table.note(format!(
             "Rounds of {}; medians over {} repetitions. Thrown away: rounds with refusals.",
             bytes(tight.round_bytes),

@@ -74,6 +74,11 @@ pub trait Subject: Sync {
         false
     }
 
+    /// It is measured only if it is asked for by name.
+    fn is_extra(&self) -> bool {
+        false
+    }
+
     /// Starts it.
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable>;
 }

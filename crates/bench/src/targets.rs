@@ -263,6 +263,7 @@ mod tests {
             record_bytes: 128,
             ns: Some(3.0),
             ratio: stats::spread(vec![ratio]),
+            crash_proof: None,
             rounds: 1,
             rounds_thrown_away: 0,
         };

@@ -4,12 +4,15 @@
 //! extension may be any bytes. Ranges are checked in one place only, by the library.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bufferedwriter::{Config, Io, Sync};
+use bufferedwriter::{Config, CrashProof, Io, Sync};
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
+
+/// Where memory is that outlives the program, if nothing else is said.
+const SHM: &str = "/dev/shm";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -45,6 +48,10 @@ once. SIGHUP publishes everything now and goes on.
 
 Left-overs: what a program with the same --path, --temp and --prefix left when it was killed is published \
 meanwhile, and told; `bufferedwriter recover --help` says how.
+
+Crashes: without --crash-proof a program that is killed loses the lines that it has read and not yet written to a \
+file. With it, all that it needs in memory is allocated at once, in /dev/shm or where you say; a container has 64 MB \
+there by default (docker run --shm-size). Lines that wait in the pipe are not read yet, and lost with it.
 
 Output: diagnostics, progress (on a terminal only, without colours) and the summary on standard \
 error; with --json the summary on standard output.
@@ -121,6 +128,11 @@ pub(crate) struct Write {
     /// Whether files are written past the system's page cache
     #[arg(long, value_name = "HOW", default_value = "auto")]
     io: IoHow,
+
+    /// Keep lines that are in memory if the program is killed, in a file of memory (tmpfs) in DIR or, without
+    /// it, in /dev/shm; the next program with the same --path, --temp and --prefix publishes them
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = SHM)]
+    crash_proof: Option<PathBuf>,
 
     /// Take no more lines when the file system of --path has no more than this free; 0 = does not matter
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
@@ -215,6 +227,11 @@ impl Write {
             .give_up_after(self.give_up_after)
             .min_free(self.min_free)
             .max_total(self.max_total)
+            .crash_proof(match &self.crash_proof {
+                None => CrashProof::Off,
+                Some(dir) if dir == Path::new(SHM) => CrashProof::Auto,
+                Some(dir) => CrashProof::Dir(dir.clone()),
+            })
             .sync(match self.sync {
                 SyncWhen::None => Sync::None,
                 SyncWhen::File => Sync::File,
@@ -319,6 +336,7 @@ mod tests {
             "--give-up-after=2m",
             "--min-free=1GiB",
             "--max-total=10GB",
+            "--crash-proof",
             "one",
             "-",
         ]);
@@ -339,8 +357,13 @@ mod tests {
             .create_dirs(true)
             .give_up_after(Duration::from_secs(120))
             .min_free(1 << 30)
-            .max_total(10_000_000_000);
+            .max_total(10_000_000_000)
+            .crash_proof(CrashProof::Auto);
         assert_eq!(shown(&write.config()), shown(&expected));
+        let there = parse(&["--crash-proof=/mem"]).unwrap();
+        let expected = Config::default().path("/p").forced(Duration::from_secs(1));
+        let expected = expected.crash_proof(CrashProof::Dir("/mem".into()));
+        assert_eq!(shown(&there.config()), shown(&expected));
         assert_eq!(write.inputs(), [PathBuf::from("one"), PathBuf::from("-")]);
     }
 

@@ -20,7 +20,7 @@ beside writers and other recoveries: what lives is left alone, and so are other 
 
 Of each temp file, what is known to be whole records becomes visible in --path: all that was written, or \
 after a reboot what was synced. What can't be trusted is set aside under a hidden name (.*.aside in --temp), \
-never deleted: look at it, then remove it.
+never deleted: look at it, then remove it. What a writer with --crash-proof had in memory becomes a file too.
 
 Output: one line for each file, and a summary, on standard error; with --json one object on standard output.
 
@@ -45,6 +45,10 @@ pub(crate) struct Recover {
     #[arg(long, value_name = "TEXT")]
     prefix: Option<OsString>,
 
+    /// Directory in which their memory is, for writers with --crash-proof=DIR; /dev/shm is looked into anyhow
+    #[arg(long, value_name = "DIR")]
+    memory: Option<PathBuf>,
+
     /// Change nothing, and tell what would be done
     #[arg(long)]
     dry_run: bool,
@@ -59,6 +63,9 @@ pub(crate) fn run(args: &Recover) -> u8 {
     let mut options = RecoverOptions::new(&args.path, &args.temp).dry_run(args.dry_run);
     if let Some(prefix) = &args.prefix {
         options = options.prefix(prefix);
+    }
+    if let Some(memory) = &args.memory {
+        options = options.memory(memory);
     }
     let recovery = match recover(&options) {
         Ok(recovery) => recovery,
@@ -119,6 +126,7 @@ fn json(recovery: &Recovery, dry_run: bool) -> Value {
         "published": paths(&recovery.published),
         "bytes": recovery.bytes,
         "cut_bytes": recovery.cut_bytes,
+        "lost": { "records": recovery.lost.records, "bytes": recovery.lost.bytes },
         "set_aside": paths(&recovery.set_aside),
         "left_alone": left.collect::<Vec<_>>(),
         "errors": recovery.errors.iter().map(|error| error.to_string()).collect::<Vec<_>>(),

@@ -44,6 +44,11 @@ impl TestDir {
         config.file_age(std::time::Duration::ZERO).crash_proof(memory())
     }
 
+    /// The same, of a writer that takes messages without a copy, whatever the environment says.
+    pub fn config_without_copy(&self) -> Config {
+        self.config().crash_proof(CrashProof::Off)
+    }
+
     /// The visible files, in the order of their names. Each name must be one of ours.
     pub fn files(&self) -> Vec<(Name, PathBuf)> {
         let names = list(&self.path).into_iter().filter(|name| !is_hidden(name));

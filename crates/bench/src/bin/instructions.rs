@@ -6,10 +6,13 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::path::Path;
 use std::process::exit;
 
-use bufferedwriter::{BufferedWriter, Config};
+use bufferedwriter::{BufferedWriter, Config, CrashProof};
 
+/// Of those with crash-proof memory.
+const WRITES_MAX: usize = 40_000;
 const RING_BYTES: usize = 64 << 10;
 
 fn main() {
@@ -22,7 +25,15 @@ fn main() {
         std::env::temp_dir().join(format!("bufferedwriter-count-{}", std::process::id()));
     let config = Config::default().path(&directory).temp(&directory).create_dirs(true);
     // One chunk that takes all; memory is touched as it is used.
-    let writer = BufferedWriter::new(config.size(1 << 30).queue_size(0).workers(1));
+    let mut config = config.size(1 << 30).queue_size(0).workers(1);
+    let memory = Path::new("/dev/shm").join(format!("bufferedwriter-count-{}", std::process::id()));
+    if way.ends_with("-crash-proof") {
+        // Allocated at once: no more than they need, the same for any number up to this.
+        let size = WRITES_MAX * bytes.max(1);
+        config = config.size(size).crash_proof(CrashProof::Dir(memory.clone()));
+        let _ = std::fs::create_dir(&memory);
+    }
+    let writer = BufferedWriter::new(config);
     let writer = writer.unwrap_or_else(|error| {
         eprintln!("{error}");
         exit(1)
@@ -35,6 +46,7 @@ fn main() {
     }
     // The workers would count too.
     let _ = std::fs::remove_dir_all(&directory);
+    let _ = std::fs::remove_dir_all(&memory);
     exit(0)
 }
 
@@ -43,8 +55,8 @@ fn count(way: &str, writer: &BufferedWriter, writes: usize, record: &[u8]) {
     let mut producer = writer.producer();
     match way {
         "memcpy" => copy(writes, record),
-        "producer" => repeat(writes, || producer.write(black_box(record))),
-        "writer" => repeat(writes, || writer.write(black_box(record))),
+        "producer" | "producer-crash-proof" => repeat(writes, || producer.write(black_box(record))),
+        "writer" | "writer-crash-proof" => repeat(writes, || writer.write(black_box(record))),
         "record" => repeat(writes, || producer.record(|w| w.write_str(black_box(text)))),
         "string" => repeat(writes, || {
             let mut line = String::new();

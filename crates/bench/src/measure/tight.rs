@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::bench::{Bench, Buffers, Entry, record};
 use crate::clock;
 use crate::pin::Pinned;
-use crate::report::{MEMCPY, Report, Tight, TightRow};
+use crate::report::{CRASH_PROOF, MEMCPY, Report, Tight, TightRow};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
 
@@ -66,16 +66,24 @@ fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) 
     });
     let limit = entries.iter().position(|entry| entry.name() == MEMCPY);
     let rows = entries.iter().zip(&visits).map(|(entry, mine)| {
-        let ratios = limit.into_iter().flat_map(|limit| mine.iter().zip(&visits[limit]));
+        let against = |other: Option<usize>| {
+            let pairs = other.into_iter().flat_map(|other| mine.iter().zip(&visits[other]));
+            stats::spread(
+                pairs.filter_map(|(mine, other)| stats::ratio(mine.ns?, other.ns?)).collect(),
+            )
+        };
+        let plain = entry.name().strip_suffix(CRASH_PROOF).and_then(|name| {
+            let is_plain = |of: &Entry| of.name() == name && of.buffers == entry.buffers;
+            entries.iter().position(is_plain)
+        });
         TightRow {
             subject: entry.name().into(),
             buffer_bytes: entry.buffers.buffer_bytes as u64,
             memory_bytes: entry.buffers.memory_bytes as u64,
             record_bytes: record_bytes as u64,
             ns: stats::median(mine.iter().filter_map(|visit| visit.ns).collect()),
-            ratio: stats::spread(
-                ratios.filter_map(|(mine, limit)| stats::ratio(mine.ns?, limit.ns?)).collect(),
-            ),
+            ratio: against(limit),
+            crash_proof: against(plain),
             rounds: mine.iter().map(|visit| visit.rounds).sum(),
             rounds_thrown_away: mine.iter().map(|visit| visit.thrown_away).sum(),
         }

@@ -18,10 +18,12 @@ use crate::subject::Subject;
 pub fn all() -> Vec<Box<dyn Subject>> {
     vec![
         Box::new(memcpy::Memcpy),
-        Box::new(ours::Ours { way: ours::Way::Producer }),
-        Box::new(ours::Ours { way: ours::Way::Writer }),
-        Box::new(ours::Ours { way: ours::Way::Record }),
-        Box::new(ours::Ours { way: ours::Way::Send }),
+        Box::new(ours::Ours { way: ours::Way::Producer, crash_proof: false }),
+        Box::new(ours::Ours { way: ours::Way::Writer, crash_proof: false }),
+        Box::new(ours::Ours { way: ours::Way::Record, crash_proof: false }),
+        Box::new(ours::Ours { way: ours::Way::Send, crash_proof: false }),
+        Box::new(ours::Ours { way: ours::Way::Producer, crash_proof: true }),
+        Box::new(ours::Ours { way: ours::Way::Writer, crash_proof: true }),
         Box::new(mutex::Locked),
         Box::new(channel::Channel),
         Box::new(ring::Ring),

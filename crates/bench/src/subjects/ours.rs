@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
-use bufferedwriter::{BufferedWriter, Config, Producer};
+use bufferedwriter::{BufferedWriter, Config, CrashProof, Producer};
 
 use crate::subject::{Running, Setup, Sink, Subject, Unavailable, Writer};
 
@@ -21,11 +21,15 @@ pub enum Way {
 
 pub struct Ours {
     pub way: Way,
+    /// Memory that outlives the process, in /dev/shm.
+    pub crash_proof: bool,
 }
 
 impl Subject for Ours {
     fn name(&self) -> &'static str {
         match self.way {
+            Way::Producer if self.crash_proof => "Producer::write, crash-proof",
+            Way::Writer if self.crash_proof => "BufferedWriter::write, crash-proof",
             Way::Producer => "Producer::write",
             Way::Writer => "BufferedWriter::write",
             Way::Record => "record",
@@ -41,6 +45,10 @@ impl Subject for Ours {
         true
     }
 
+    fn is_extra(&self) -> bool {
+        self.crash_proof
+    }
+
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
         let workers = 8;
         let chunks = (setup.memory_bytes / setup.buffer_bytes).max(workers + 1);
@@ -52,6 +60,9 @@ impl Subject for Ours {
             .size(setup.buffer_bytes)
             .workers(workers)
             .queue_size(chunks - workers);
+        if self.crash_proof {
+            config = config.crash_proof(CrashProof::Auto);
+        }
         if setup.sink == Sink::Null {
             config = config.fs(Arc::new(NullFs));
         }

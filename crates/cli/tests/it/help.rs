@@ -150,6 +150,11 @@ impl Program<'_> {
         });
     }
 
+    /// Whether its main thread waits for something just now.
+    pub fn is_asleep(&self) -> bool {
+        self.status("State:").starts_with('S')
+    }
+
     /// Standard input, for another thread to feed.
     pub fn take_stdin(&mut self) -> ChildStdin {
         self.stdin.take().unwrap()

@@ -1,6 +1,7 @@
 //! What users rely on, asked of the built program; a file per question.
 
 mod clock;
+mod crash_proof;
 mod disk;
 mod guard;
 mod help;

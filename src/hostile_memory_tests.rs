@@ -1,0 +1,294 @@
+//! Random cases: memories that an enemy wrote, read as they are, and recovered beside files that must not be touched.
+//!
+//! `PROPTEST_CASES` says how many; 5,000 if it does not.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::bury;
+use crate::fs::Fs;
+use crate::hostile_tests::{CASES, NoSync, STAMP, Yard};
+use crate::layout_tests::{Hand, LAYOUT};
+use crate::name::Names;
+use crate::real_fs::RealFs;
+use crate::recovery::{LeftReason, Recovery};
+use crate::relics::{self, Relics};
+use crate::search::Search;
+use crate::state::{header, record};
+
+/// One change of a good memory.
+#[derive(Clone, Debug)]
+enum Change {
+    /// Any byte.
+    Flip(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Extend(usize),
+    /// Bytes of the header's fields.
+    Header(usize, Vec<u8>),
+    /// A word that a recovery looks at.
+    Word(usize, u64),
+    /// Half of one.
+    Half(usize, u32),
+}
+
+/// Where the words are that count; see `docs/durability.md`.
+fn words() -> Vec<usize> {
+    let mut words = vec![4096, 4104];
+    words.extend((0..5 * 4).map(|note| 4160 + 8 * note));
+    for part in [8192, 16_384] {
+        words.extend((0..8).map(|word| part + 8 * word));
+        words.extend((0..8).map(|half| part + 128 + 8 * half));
+    }
+    for chunk in 0..5 {
+        words.extend([0, 16].map(|at| 24_576 + 64 * chunk + at));
+    }
+    words
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    let values: Vec<u64> = [0, 1, 2, 3, 4, 5, 6, 7, 49, 50, 99, 100, 101, 503, 504, 505]
+        .into_iter()
+        .chain([1 << 31, u32::MAX.into(), 1 << 32, 1 << 63, u64::MAX - 1, u64::MAX, STAMP.0])
+        .collect();
+    let value = prop_oneof![4 => select(values), 1 => any::<u64>()].boxed();
+    let half = value.clone().prop_map(|value| value as u32);
+    let halves: Vec<usize> = words().into_iter().flat_map(|at| [at, at + 4]).collect();
+    prop_oneof![
+        1 => (any::<prop::sample::Index>(), 1..=255_u8).prop_map(|(at, by)| Change::Flip(at, by)),
+        1 => any::<prop::sample::Index>().prop_map(Change::Cut),
+        1 => (1..9000_usize).prop_map(Change::Extend),
+        1 => (0..56_usize, prop::collection::vec(any::<u8>(), 1..9))
+            .prop_map(|(at, bytes)| Change::Header(at, bytes)),
+        8 => (select(words()), value).prop_map(|(at, value)| Change::Word(at, value)),
+        4 => (select(halves), half).prop_map(|(at, value)| Change::Half(at, value)),
+    ]
+}
+
+fn change(bytes: &mut Vec<u8>, change: &Change) {
+    fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
+        if let Some(place) = bytes.get_mut(at..at + new.len()) {
+            place.copy_from_slice(new);
+        }
+    }
+    match change {
+        Change::Flip(at, by) if !bytes.is_empty() => {
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+        }
+        Change::Flip(..) => {}
+        Change::Cut(len) => bytes.truncate(len.index(bytes.len() + 1)),
+        Change::Extend(more) => bytes.resize(bytes.len() + more, 7),
+        Change::Header(at, new) => put(bytes, *at, new),
+        Change::Word(at, value) => put(bytes, *at, &value.to_ne_bytes()),
+        Change::Half(at, value) => put(bytes, *at, &value.to_ne_bytes()),
+    }
+}
+
+/// Seeds: memories with something of everything.
+fn seed(which: usize, names: &Names) -> Hand {
+    let mut hand = Hand::new();
+    hand.0[..4096].copy_from_slice(&LAYOUT.header(names));
+    hand.chunk(0, 1, 1, 50, 10).chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0);
+    hand.chain(&[2, 3, 4]);
+    // Temp files of both workers, the first one in the middle of a step.
+    hand.put(8192, STAMP.0).put(8192 + 8, 1).put(8192 + 16, 4);
+    hand.put(16_384, STAMP.0).put(16_384 + 8, 2).put(16_384 + 16, 5);
+    match which {
+        0 => drop(hand.chunk(1, 1, 2, 100, 0)),
+        1 => drop(hand.put(8192 + 56, 8).put(8192 + 128, 0).put(8192 + 136, 50).put(8192 + 48, 1)),
+        2 => drop(hand.put(4104, STAMP.0)),
+        _ => drop(hand.put(4096, 1)),
+    }
+    hand
+}
+
+/// The seed, the changes, and whether the checksum is made right afterwards.
+type Case = (usize, Vec<Change>, bool);
+
+fn cases() -> impl Strategy<Value = Case> {
+    (0..4_usize, prop::collection::vec(changes(), 0..6), prop::bool::weighted(0.8))
+}
+
+fn make((which, changes, fixed): &Case, names: &Names) -> Hand {
+    let mut hand = seed(*which, names);
+    changes.iter().for_each(|each| change(&mut hand.0, each));
+    if *fixed {
+        hand.fix_checksum();
+    }
+    hand
+}
+
+fn runner() -> TestRunner {
+    let cases = std::env::var("PROPTEST_CASES").is_err().then_some(CASES);
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    config.cases = cases.unwrap_or(config.cases);
+    TestRunner::new(config)
+}
+
+/// All of it is within the memory, and no byte comes twice.
+fn check(relics: &Relics) -> Result<(), TestCaseError> {
+    let mut of_chunk = vec![0; relics.layout.chunks as usize];
+    for run in &relics.runs {
+        prop_assert!(run.from < run.to && run.to <= relics.layout.size, "{:?}", run);
+        prop_assert!(run.chunk < relics.layout.chunks);
+        of_chunk[run.chunk as usize] += 1;
+    }
+    prop_assert!(of_chunk.iter().all(|&runs| runs <= 1));
+    prop_assert_eq!(relics.records.len(), relics.layout.workers);
+    prop_assert!(!relics.is_closed || relics.runs.is_empty());
+    Ok(())
+}
+
+#[test]
+fn reading_a_hostile_memory_stays_within_it() {
+    let names = crate::layout_tests::names();
+    let run = |case: Case| {
+        let hand = make(&case, &names);
+        let mut held = crate::layout_tests::Held(hand.0);
+        relics::read(&mut held, &names).unwrap().as_ref().map_or(Ok(()), check)
+    };
+    runner().run(&cases(), run).unwrap();
+}
+
+/// Without the link that is left alone, so that a recovery comes to its end.
+fn yard() -> Yard {
+    let yard = Yard::new();
+    fs::remove_file(yard.temp.join(yard.names.temp(STAMP, 7, 7))).unwrap();
+    yard
+}
+
+/// What the temp files of the two workers hold: `seed` says how much of it counts.
+const TEMPS: [(usize, u64, &str); 3] = [(0, 1, "one two torn"), (1, 2, "whole"), (1, 3, "unnamed")];
+
+fn search<'a>(yard: &'a Yard, memory: &'a [std::path::PathBuf]) -> Search<'a> {
+    Search {
+        fs: &NoSync,
+        path: &yard.path,
+        temp: &yard.temp,
+        prefix: Some("p".as_ref()),
+        memory,
+        dry_run: false,
+    }
+}
+
+/// Everything that a dead instance left but its memory.
+fn leave(yard: &Yard) {
+    for (worker, seq, contents) in TEMPS {
+        fs::write(yard.temp.join(yard.names.temp(STAMP, worker, seq)), contents).unwrap();
+    }
+    let boot = RealFs.boot_id().unwrap_or_default();
+    let mut bytes = header(boot, &yard.path, Some(&yard.memory), &yard.names, 2).unwrap();
+    // Older than the memory.
+    bytes.extend(record(0, None, 0, 0));
+    bytes.extend(record(0, None, 0, 0));
+    fs::write(yard.temp.join(yard.names.state()), &bytes).unwrap();
+}
+
+fn recover(yard: &Yard, case: &Case) -> Result<(), TestCaseError> {
+    yard.tidy();
+    let before = yard.canaries();
+    leave(yard);
+    let memory = yard.memory.join(yard.names.memory());
+    fs::write(&memory, make(case, &yard.names).0).unwrap();
+    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+
+    let mut recovery = Recovery::default();
+    let dirs = [yard.memory.clone()];
+    bury::run(search(yard, &dirs), None, &mut recovery).unwrap();
+    prop_assert!(recovery.errors.is_empty(), "{recovery:?}");
+    prop_assert_eq!(yard.canaries(), before);
+    for name in yard.of_instance(&yard.path) {
+        let found = fs::read(yard.path.join(&name)).unwrap();
+        let is_temps = TEMPS.iter().any(|temp| temp.2.as_bytes().starts_with(&found));
+        prop_assert!(!found.is_empty() && (is_temps || found.len() <= 500), "{name:?}: {found:?}");
+    }
+    let mut again = Recovery::default();
+    bury::run(search(yard, &dirs), None, &mut again).unwrap();
+    prop_assert!(again.published.is_empty() && again.set_aside.is_empty(), "{again:?}");
+    Ok(())
+}
+
+#[test]
+fn recovering_a_hostile_memory_touches_nothing_but_files_of_its_instance() {
+    let yard = yard();
+    runner().run(&cases(), |case| recover(&yard, &case)).unwrap();
+}
+
+/// Unchanged, each seed gives what is in it, and nothing is left over.
+#[test]
+fn recovering_a_good_memory_gives_what_is_in_it() {
+    let yard = yard();
+    // Ten bytes of the first chunk are in the file already; worker 0 has 4 or 8 bytes that count.
+    for (which, temp, bytes) in [(0, "one ", 347), (1, "one two ", 207), (2, "one ", 0)] {
+        recover(&yard, &(which, Vec::new(), true)).unwrap();
+        let mut files: Vec<_> = yard.of_instance(&yard.path);
+        files.sort();
+        let mut files: Vec<_> =
+            files.iter().map(|name| fs::read(yard.path.join(name)).unwrap()).collect();
+        files.retain(|file| file != b"whole" && file != temp.as_bytes());
+        let rest: Vec<usize> = files.iter().map(Vec::len).collect();
+        assert_eq!(rest.iter().sum::<usize>(), bytes, "{which}: {rest:?}");
+        assert!(yard.of_instance(&yard.memory).is_empty());
+    }
+    // Closed: nothing of it is of use.
+    recover(&yard, &(3, Vec::new(), true)).unwrap();
+    assert!(yard.of_instance(&yard.path).is_empty());
+    assert!(yard.of_instance(&yard.memory).is_empty());
+}
+
+/// A temp file that is not to be touched keeps the memory, which tells what it holds; the records in chunks need
+/// not wait for that.
+#[test]
+fn recovering_beside_a_file_that_stays() {
+    let yard = Yard::new();
+    recover(&yard, &(0, Vec::new(), true)).unwrap();
+    let files = yard.of_instance(&yard.path);
+    assert_eq!((files.len(), yard.of_instance(&yard.memory).len()), (3, 1));
+    fs::remove_file(yard.temp.join(yard.names.temp(STAMP, 7, 7))).unwrap();
+    let mut recovery = Recovery::default();
+    let dirs = [yard.memory.clone()];
+    bury::run(search(&yard, &dirs), None, &mut recovery).unwrap();
+    assert_eq!(yard.of_instance(&yard.path), files);
+    assert!(yard.of_instance(&yard.memory).is_empty());
+}
+
+#[test]
+fn a_memory_that_is_not_ours_alone_is_left_alone() {
+    let yard = Yard::new();
+    let memory = yard.memory.join(yard.names.memory());
+    let left = |yard: &Yard| {
+        leave(yard);
+        let mut recovery = Recovery::default();
+        let dirs = [yard.memory.clone()];
+        bury::run(search(yard, &dirs), None, &mut recovery).unwrap();
+        assert!(recovery.published.is_empty() && recovery.errors.is_empty(), "{recovery:?}");
+        let left: Vec<_> = recovery.left_alone.iter().map(|left| left.reason).collect();
+        assert_eq!(recovery.left_alone[0].path, memory);
+        left
+    };
+    let good = || fs::write(&memory, seed(0, &yard.names).0).unwrap();
+    // Others may read it, or it has two names.
+    good();
+    fs::set_permissions(&memory, Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+    fs::hard_link(&memory, yard.dir.join("second")).unwrap();
+    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    fs::remove_file(&memory).unwrap();
+    symlink(yard.dir.join("second"), &memory).unwrap();
+    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    fs::remove_file(&memory).unwrap();
+    fs::create_dir(&memory).unwrap();
+    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    fs::remove_dir(&memory).unwrap();
+    // Of another version.
+    let mut newer = seed(0, &yard.names);
+    newer.0[8..12].copy_from_slice(&2_u32.to_ne_bytes());
+    fs::write(&memory, newer.fix_checksum().0.clone()).unwrap();
+    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(left(&yard), [LeftReason::Version(2)]);
+}
