@@ -156,6 +156,10 @@ impl Worker {
     /// Does what is to be done now and says how to rest before the next step; none if this was the
     /// last one. The clock is read again after the round, in which the disk may have taken its time.
     pub(crate) fn step(&mut self, clock: impl Fn() -> Instant) -> Option<Rest> {
+        if self.shared.slots.is_forked() {
+            // Foreign code on this thread has forked, and this is the child: the files are the parent's.
+            return None;
+        }
         let asked = self.control.asked();
         if asked.phase == Phase::Abandoned {
             self.output.abandon(&mut self.intake);
