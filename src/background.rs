@@ -4,7 +4,7 @@
 //! What goes wrong, also that there is no thread to be had, is in the result. Refuses nothing.
 
 use std::path::PathBuf;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::bury;
@@ -32,6 +32,7 @@ pub(crate) struct Task {
 pub(crate) struct Background {
     state: Mutex<State>,
     over: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ impl Background {
         let started = thread::Builder::new()
             .name("bw-recover".into())
             .spawn(move || background.end(task.run()));
+        let started = started.map(|thread| *lock(&this.thread) = Some(thread));
         if let Err(error) = started {
             let error = Error::io("start a recovery in", &temp, error);
             this.end(Recovery { errors: vec![error], ..Recovery::default() });
@@ -78,6 +80,12 @@ impl Background {
                 Some(woken) => state = woken,
                 None => return,
             }
+        }
+        drop(state);
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // It has nothing left to do.
+            let _ = thread.join();
         }
     }
 }

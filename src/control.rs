@@ -136,6 +136,32 @@ impl Control {
     }
 }
 
+/// Something that happens once, and who waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Latch {
+    is_set: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Latch {
+    pub(crate) fn set(&self) {
+        *lock(&self.is_set) = true;
+        self.told.notify_all();
+    }
+
+    /// `false` at the deadline.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        let mut is_set = lock(&self.is_set);
+        while !*is_set {
+            match wait_on(&self.told, is_set, deadline) {
+                Some(woken) => is_set = woken,
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
 /// Waits on a condition variable until it is notified; `None` once the deadline has passed.
 /// Without a deadline: for ever.
 pub(crate) fn wait_on<'a, T>(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::background::{Background, Task};
 use crate::config::{Config, Sync};
-use crate::control::{Control, Phase};
+use crate::control::{Control, Latch, Phase};
 use crate::error::{Error, FlushError};
 use crate::ground::{self, Ground};
 use crate::guard::{Guard, Limits};
@@ -361,23 +361,25 @@ impl Handle {
     /// On a thread of its own, since a disk may hang in this call too. A state file that stays says that
     /// there is nothing to recover.
     fn remove_state(&self, deadline: Option<Instant>) {
-        let (state, target) = (self.state.clone(), self.target.clone());
-        let shared = self.shared.clone();
-        let (done, is_done) = std::sync::mpsc::channel();
+        let (state, target, shared) =
+            (self.state.clone(), self.target.clone(), self.shared.clone());
+        let done = Arc::new(Latch::default());
+        let is_done = done.clone();
         let remove = move || {
             if let Some(vault) = shared.arena.vault() {
                 let _ = vault.remove();
             }
             let _ = state.remove(&*target.fs);
-            let _ = done.send(());
+            done.set();
         };
         // Without a thread it is not tried: there may be no descriptor and no memory for anything.
-        if thread::Builder::new().name("bw-close".into()).spawn(remove).is_ok() {
-            let left = |at: Instant| at.saturating_duration_since(Instant::now()).max(LAST_GRACE);
-            let _ = match deadline {
-                Some(at) => is_done.recv_timeout(left(at)).is_ok(),
-                None => is_done.recv().is_ok(),
-            };
+        let Ok(thread) = thread::Builder::new().name("bw-close".into()).spawn(remove) else {
+            return;
+        };
+        let soon = Instant::now().checked_add(LAST_GRACE);
+        if is_done.wait(deadline.map(|at| soon.map_or(at, |soon| at.max(soon)))) {
+            // It has nothing left to do.
+            let _ = thread.join();
         }
     }
 
