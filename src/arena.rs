@@ -136,7 +136,7 @@ impl Arena {
             taken: AtomicU64::new(0),
             link: AtomicU32::new(0),
             chain: AtomicU32::new(0),
-            messages: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
+            messages: std::array::from_fn(|_| crate::sync::AtomicPtr::new(std::ptr::null_mut())),
         };
         let bytes = (0..chunks as usize * size).map(|_| loom::cell::UnsafeCell::new(0)).collect();
         let headers = (0..chunks).map(header).collect();
