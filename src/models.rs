@@ -30,6 +30,8 @@ use crate::sync::{Acquire, Arc, AtomicU32, Barrier, Relaxed, Release};
 fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
     static RUNS: Tally = Tally::new(0);
     let mut builder = loom::model::Builder::new();
+    // Of one execution; loom's 1,000 are a little short for a record that grows.
+    builder.max_branches = 5_000;
     builder.preemption_bound = builder.preemption_bound.or(Some(2));
     let tally: &'static Tally = Box::leak(Box::new(Tally::new(0)));
     builder.check(move || {
