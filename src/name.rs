@@ -123,16 +123,18 @@ impl Names {
 
     /// Name of the instance's state file.
     pub(crate) fn state(&self) -> OsString {
-        let mut name = self.prefix.clone();
-        name.push(format!("{:016x}-{}", self.instance, self.pid));
-        hidden(&name, ".state")
+        self.of_instance(".state")
     }
 
     /// Name of the instance's memory, if that outlives the process.
     pub(crate) fn memory(&self) -> OsString {
+        self.of_instance(".memory")
+    }
+
+    fn of_instance(&self, end: &str) -> OsString {
         let mut name = self.prefix.clone();
         name.push(format!("{:016x}-{}", self.instance, self.pid));
-        hidden(&name, ".memory")
+        hidden(&name, end)
     }
 
     /// Names between which a rename is tried at the start. As long as the longest temp name that

@@ -36,11 +36,7 @@ pub(crate) fn rename(
     let mut attempt = 1;
     loop {
         let target = dir.join(names.visible(Stamp::next(), worker, seq));
-        let renamed = match in_one_step {
-            true => fs.rename_in_one_step(temp, &target),
-            false => fs.rename(temp, &target),
-        };
-        let error = match renamed {
+        let error = match step(fs, temp, &target, in_one_step) {
             Ok(()) => return Ok(target),
             Err(error) => error,
         };
@@ -50,6 +46,11 @@ pub(crate) fn rename(
             _ => return Err(Refusal::Retry(Error::between("rename", temp, &target, error))),
         }
     }
+}
+
+/// A rename, which must be one step where the memory outlives the process.
+fn step(fs: &dyn Fs, from: &Path, to: &Path, in_one_step: bool) -> io::Result<()> {
+    if in_one_step { fs.rename_in_one_step(from, to) } else { fs.rename(from, to) }
 }
 
 /// `NotFound` is said of the temp file, of its directory and of the target's.
@@ -146,11 +147,7 @@ fn probe(
         _ => Ok(()),
     };
     fs.create(&before, 0o600).map_err(|e| Error::io("create a file in", from, e))?;
-    let renamed = match in_one_step {
-        true => fs.rename_in_one_step(&before, &after),
-        false => fs.rename(&before, &after),
-    };
-    let refused = renamed.err();
+    let refused = step(fs, &before, &after, in_one_step).err();
     // Both, whatever the rename said: it may have been done although its answer was lost, or have
     // left the old name (see `RealFs::rename`).
     remove(&before, from)?;
