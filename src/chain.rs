@@ -39,7 +39,7 @@ impl Chain {
     ) -> Result<Self, WriteError> {
         lease::pass_guard(shared, slot, lease)?;
         let arena = &shared.arena;
-        let Some((head, tail)) = pop(shared, chunks) else {
+        let Some((head, tail)) = pop(shared, slot, chunks) else {
             // What the leased chunk holds may be what is missing.
             lease::seal(shared, slot, lease);
             return Err(WriteError::Full);
@@ -58,7 +58,12 @@ impl Chain {
     }
 
     /// Makes room for so many bytes more.
-    pub(crate) fn grow(&mut self, shared: &Shared, bytes: usize) -> Result<(), WriteError> {
+    pub(crate) fn grow(
+        &mut self,
+        shared: &Shared,
+        slot: &Slot,
+        bytes: usize,
+    ) -> Result<(), WriteError> {
         let (arena, size) = (&shared.arena, shared.arena.size());
         let chunks = (self.len + bytes).div_ceil(size) as u32;
         if chunks > self.chunks {
@@ -66,7 +71,7 @@ impl Chain {
                 // What is leased besides, its producer's next swap seals.
                 return Err(WriteError::DiskGuard);
             }
-            let (head, tail) = pop(shared, chunks - self.chunks).ok_or(WriteError::Full)?;
+            let (head, tail) = pop(shared, slot, chunks - self.chunks).ok_or(WriteError::Full)?;
             arena.set_next(self.tail, head);
             (self.tail, self.chunks) = (tail, chunks);
         }
@@ -171,14 +176,12 @@ impl Chain {
 }
 
 /// Chunks from the pool, the first and the last.
-fn pop(shared: &Shared, chunks: u32) -> Option<(ChunkId, ChunkId)> {
-    let arena = &shared.arena;
-    let Some(head) = shared.pool.pop_chain(arena, chunks) else {
+fn pop(shared: &Shared, slot: &Slot, chunks: u32) -> Option<(ChunkId, ChunkId)> {
+    let popped = shared.pool.pop_chain(&shared.arena, slot.number, chunks);
+    if popped.is_none() {
         shared.starve(chunks);
-        return None;
-    };
-    let tail = (1..chunks).fold(head, |chunk, _| arena.next(chunk));
-    Some((head, tail))
+    }
+    popped
 }
 
 /// Says what a chunk of a chain holds. The push publishes it. Release: as in `Arena::reset`.

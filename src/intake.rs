@@ -180,24 +180,11 @@ impl Intake {
         idle
     }
 
-    /// Gives back chunks whose last piece is done, all at once.
+    /// Gives back chunks whose last piece is done.
     pub(crate) fn free(&mut self, shared: &Shared, chunks: impl Iterator<Item = ChunkId>) {
         let arena = &shared.arena;
-        let mut ends: Option<(ChunkId, ChunkId)> = None;
-        let mut freed = 0;
-        for chunk in chunks {
-            arena.reset(chunk);
-            ends = match ends {
-                None => Some((chunk, chunk)),
-                Some((first, last)) => {
-                    arena.set_next(chunk, first);
-                    Some((chunk, last))
-                }
-            };
-            freed += 1;
-        }
-        if let Some((first, last)) = ends {
-            shared.pool.push_chain(arena, first, last);
+        let freed = shared.pool.push_all(arena, chunks.inspect(|&chunk| arena.reset(chunk)));
+        if freed > 0 {
             shared.desks[self.me].add_freed(freed);
         }
     }

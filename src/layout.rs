@@ -43,7 +43,7 @@ pub(crate) struct Header {
     /// at most `commit`; zero when free.
     pub(crate) taken: AtomicU64,
     /// The following chunk in a free list, an inbox or a chain, as the distance from the
-    /// neighbour: zero means "the next higher number", which makes an untouched arena one list.
+    /// neighbour: zero means "the next higher number".
     pub(crate) link: AtomicU32,
     /// Second chunk of a record that is larger than one chunk, plus one; zero = the chunk stands
     /// alone. Stored before the push to an inbox, read after the take.
@@ -52,6 +52,8 @@ pub(crate) struct Header {
     /// Stored by the leaseholder before it commits them; taken out by the home worker once a file
     /// has them; all null when the chunk is free.
     pub(crate) messages: [AtomicPtr<Head>; MESSAGES_MAX],
+    /// The free list to which the chunk comes back. Stored by the leaseholder, read by the home worker.
+    pub(crate) list: AtomicU32,
 }
 
 #[cfg(not(loom))]

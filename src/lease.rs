@@ -87,7 +87,7 @@ fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
 pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<(), WriteError> {
     pass_guard(shared, slot, lease)?;
     let before = slot.current();
-    // While the pool is empty a producer without a chunk pays two loads.
+    // While the pool is empty a producer without a chunk pays some loads, and writes nothing.
     if before.phase() == Phase::Idle && shared.pool.is_empty(&shared.arena) {
         shared.starve(1);
         return Err(WriteError::Full);
@@ -121,7 +121,7 @@ fn hold_back(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
 /// Takes a free chunk from the pool, or seals the leased one.
 #[inline(always)]
 pub(crate) fn pop(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<ChunkId, WriteError> {
-    let Some(chunk) = shared.pool.pop(&shared.arena) else {
+    let Some(chunk) = shared.pool.pop(&shared.arena, slot.number) else {
         return Err(run_dry(shared, slot, lease));
     };
     slot.add_leased(1);

@@ -1,13 +1,14 @@
 //! The free chunks: the writer's memory bound.
 //!
-//! Guarantees: a chunk is given out once until it comes back; the chunk freed last is given out
-//! first, since it is in the cache; no operation waits for another thread, except `wait_until`,
-//! which is what it is for. Refuses: to grow. Never touches bytes or files.
+//! Guarantees: a chunk is given out once until it comes back; a producer gets the chunk that came back to it
+//! last, since it is in its processor's cache, and another's or a fresh one only when it has none; no operation
+//! waits for another thread, except `wait_until`, which is what it is for. Refuses: to grow. Never touches
+//! bytes or files.
 //!
-//! The list is Treiber's stack ("Systems Programming: Coping with Parallelism", 1986). Deviations:
+//! Each list is Treiber's stack ("Systems Programming: Coping with Parallelism", 1986). Deviations:
 //! 1. Links live in the chunks' headers and are numbers, so a stale read is harmless.
 //! 2. A tag of 40 bits beside the head's number makes a head that came back (ABA) differ.
-//! 3. Several chunks are taken, or come back, with one exchange.
+//! 3. Several chunks come back with one exchange.
 
 use crossbeam_utils::CachePadded;
 
@@ -18,110 +19,144 @@ use crate::sync::{Acquire, AtomicU32, AtomicU64, Condvar, Mutex, Relaxed, Releas
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
 
-/// The list of free chunks, and the room where callers wait for one.
+/// Producers share them in turn. With one list, threads that swap at the same time would get each other's
+/// chunks, and each of their writes would fetch lines from another processor (docs/benchmarks/choices.md).
+const LISTS: usize = if cfg!(loom) { 2 } else { 8 };
+
+/// The free chunks, and where callers wait for one.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// Number of the first free chunk in the low 24 bits, above them a tag that each exchange
-    /// increments.
-    head: CachePadded<AtomicU64>,
+    /// Chunks that came back, each in the list of the producer that had it.
+    lists: [List; LISTS],
+    /// Number of the first chunk that was never given out; it only grows.
+    fresh: CachePadded<AtomicU32>,
     /// Callers between their announcement and the end of their wait.
     waiters: CachePadded<AtomicU32>,
-    room: Mutex<()>,
-    freed: Condvar,
+    /// How often those who wait were called; under its lock nothing else happens.
+    calls: Mutex<u64>,
+    called: Condvar,
 }
 
 impl Pool {
-    /// All chunks of an untouched arena are free, in ascending order.
-    pub(crate) fn new() -> Self {
+    /// All chunks of an untouched arena are free.
+    pub(crate) fn new(arena: &Arena) -> Self {
         Pool {
-            head: CachePadded::new(AtomicU64::new(0)),
+            lists: std::array::from_fn(|_| List::new(arena)),
+            fresh: CachePadded::new(AtomicU32::new(0)),
             waiters: CachePadded::new(AtomicU32::new(0)),
-            room: Mutex::new(()),
-            freed: Condvar::new(),
+            calls: Mutex::new(0),
+            called: Condvar::new(),
         }
     }
 
-    /// Whether no chunk is free: one load.
+    /// Whether no chunk is free: one load unless nearly all memory was in use once.
     #[inline]
     pub(crate) fn is_empty(&self, arena: &Arena) -> bool {
-        self.head.load(Relaxed) & ID_MASK == u64::from(arena.none())
+        self.fresh.load(Relaxed) == arena.none()
+            && self.lists.iter().all(|list| list.is_empty(arena))
     }
 
-    /// Takes one chunk.
-    #[inline(always)]
-    pub(crate) fn pop(&self, arena: &Arena) -> Option<ChunkId> {
-        self.pop_chain(arena, 1)
-    }
-
-    /// Takes `count` chunks at once, or none: the first of them, the others linked behind it, the
-    /// last one to "none".
-    #[inline(always)]
-    pub(crate) fn pop_chain(&self, arena: &Arena, count: u32) -> Option<ChunkId> {
-        // Pairs with the Release of `push_chain`: links and reset headers are visible.
-        let mut head = self.head.load(Acquire);
-        loop {
-            let first = (head & ID_MASK) as ChunkId;
-            let Some(last) = self.walk(arena, first, count - 1) else {
-                // Too short; or cut short by a concurrent exchange, then look again.
-                let now = self.head.load(Acquire);
-                if now == head {
-                    return None;
-                }
-                head = now;
-                continue;
-            };
-            let rest = u64::from(arena.next(last));
-            match self.head.compare_exchange_weak(head, retag(head, rest), Acquire, Acquire) {
-                Ok(_) => {
-                    arena.set_next(last, arena.none());
-                    return Some(first);
-                }
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    /// Whether at least `count` chunks are free.
+    /// Whether at least `count` chunks are free, as far as one look after the other can tell.
     pub(crate) fn holds(&self, arena: &Arena, count: u32) -> bool {
-        let mut head = self.head.load(Acquire);
-        loop {
-            let found = self.walk(arena, (head & ID_MASK) as ChunkId, count - 1).is_some();
-            let now = self.head.load(Acquire);
-            if now == head {
-                return found;
+        let mut missing = count.saturating_sub(arena.none() - self.fresh.load(Relaxed));
+        for list in &self.lists {
+            if missing == 0 {
+                break;
             }
-            head = now;
+            missing -= list.count(arena, missing);
         }
+        missing == 0
     }
 
-    /// The chunk `steps` links after `from`. Stale links lead anywhere in the arena, but never out
-    /// of it, and the exchange that follows fails.
+    /// Takes one chunk for this producer. `None`: none was free where it looked, when it looked there.
     #[inline(always)]
-    fn walk(&self, arena: &Arena, from: ChunkId, steps: u32) -> Option<ChunkId> {
-        let mut at = from;
-        for _ in 0..steps {
-            if at == arena.none() {
-                return None;
-            }
-            at = arena.next(at);
-        }
-        (at != arena.none()).then_some(at)
+    pub(crate) fn pop(&self, arena: &Arena, producer: u64) -> Option<ChunkId> {
+        let list = producer as usize % LISTS;
+        self.lists[list].pop(arena).or_else(|| self.pop_elsewhere(arena, list))
     }
 
-    /// Gives back chunks that are linked from `first` to `last`, reset by their home worker, and
-    /// wakes who waits for them.
-    pub(crate) fn push_chain(&self, arena: &Arena, first: ChunkId, last: ChunkId) {
-        let mut head = self.head.load(Relaxed);
-        loop {
-            arena.set_next(last, (head & ID_MASK) as ChunkId);
-            let new = retag(head, u64::from(first));
-            // Pairs with the loads of `pop_chain`.
-            match self.head.compare_exchange_weak(head, new, Release, Relaxed) {
-                Ok(_) => break,
-                Err(now) => head = now,
+    /// What others do not use before what was never used: so no more memory is touched than was needed at once.
+    #[cold]
+    #[inline(never)]
+    fn pop_elsewhere(&self, arena: &Arena, list: usize) -> Option<ChunkId> {
+        let others = (1..LISTS).map(|step| (list + step) % LISTS);
+        let chunk = others
+            .filter_map(|other| self.lists[other].pop(arena))
+            .next()
+            .or_else(|| self.pop_fresh(arena))?;
+        arena.set_list(chunk, list);
+        Some(chunk)
+    }
+
+    /// Fresh chunks are given out in ascending order. Relaxed: there is nothing in them to see.
+    fn pop_fresh(&self, arena: &Arena) -> Option<ChunkId> {
+        let mut fresh = self.fresh.load(Relaxed);
+        while fresh < arena.none() {
+            match self.fresh.compare_exchange_weak(fresh, fresh + 1, Relaxed, Relaxed) {
+                Ok(_) => {
+                    arena.set_next(fresh, arena.none());
+                    return Some(fresh);
+                }
+                Err(now) => fresh = now,
             }
         }
+        None
+    }
+
+    /// Takes `count` chunks, or none: the first and the last of them, linked, the last one to "none". While it
+    /// fails, others may for a moment not find what it has.
+    pub(crate) fn pop_chain(
+        &self,
+        arena: &Arena,
+        producer: u64,
+        count: u32,
+    ) -> Option<(ChunkId, ChunkId)> {
+        if !self.holds(arena, count) {
+            return None;
+        }
+        let first = self.pop(arena, producer)?;
+        let mut last = first;
+        for _ in 1..count {
+            let Some(chunk) = self.pop(arena, producer) else {
+                self.push_chain(arena, first, last);
+                return None;
+            };
+            arena.set_next(last, chunk);
+            last = chunk;
+        }
+        Some((first, last))
+    }
+
+    /// Gives back chunks that are linked from `first` to `last`, as good as new and of one producer, and wakes
+    /// who waits for them.
+    pub(crate) fn push_chain(&self, arena: &Arena, first: ChunkId, last: ChunkId) {
+        self.lists[arena.list(first)].push_chain(arena, first, last);
         self.notify();
+    }
+
+    /// Gives back chunks of any producers, those of a list at once, the last one to be the first that is given
+    /// out; how many.
+    pub(crate) fn push_all(&self, arena: &Arena, chunks: impl Iterator<Item = ChunkId>) -> u64 {
+        let mut ends: [Option<(ChunkId, ChunkId)>; LISTS] = [None; LISTS];
+        let mut count = 0;
+        for chunk in chunks {
+            let ends = &mut ends[arena.list(chunk)];
+            let last = ends.map_or(chunk, |(first, last)| {
+                arena.set_next(chunk, first);
+                last
+            });
+            *ends = Some((chunk, last));
+            count += 1;
+        }
+        for (list, ends) in self.lists.iter().zip(ends) {
+            if let Some((first, last)) = ends {
+                list.push_chain(arena, first, last);
+            }
+        }
+        if count > 0 {
+            self.notify();
+        }
+        count
     }
 
     /// Wakes all callers that wait, for whatever reason they should look again.
@@ -129,45 +164,110 @@ impl Pool {
         // Pairs with the fence of `wait_until`: either its look sees the chunk, or this sees it.
         fence(SeqCst);
         if self.waiters.load(Relaxed) != 0 {
-            // Taken so that no waiter stands between its look and its sleep.
-            drop(lock(&self.room));
-            self.freed.notify_all();
+            *lock(&self.calls) += 1;
+            self.called.notify_all();
         }
     }
 
-    /// Calls `look` after each push, until it returns something or `park`, which waits on the
-    /// condition variable, says that the time is over.
+    /// Calls `look`, and again after each push, until it returns something or `park`, which waits on the
+    /// condition variable, says that the time is over. Holds nothing while it looks.
     pub(crate) fn wait_until<T>(
         &self,
         mut look: impl FnMut() -> Option<T>,
         mut park: impl for<'a> FnMut(&Condvar, Guard<'a>) -> Option<Guard<'a>>,
     ) -> Option<T> {
         self.waiters.fetch_add(1, Relaxed);
-        let mut found = None;
-        let mut guard = lock(&self.room);
-        loop {
+        let found = loop {
+            let before = *lock(&self.calls);
             // Pairs with the fence of `notify`.
             fence(SeqCst);
-            found = found.or_else(&mut look);
+            let found = look();
             if found.is_some() {
-                break;
+                break found;
             }
-            match park(&self.freed, guard) {
-                Some(again) => guard = again,
-                None => {
-                    // A last look, since the wait may have ended with both.
-                    found = look();
-                    break;
-                }
+            let calls = lock(&self.calls);
+            // Who was called during its look, looks again.
+            if *calls == before && park(&self.called, calls).is_none() {
+                // A last look, since the wait may have ended with both.
+                break look();
             }
-        }
+        };
         self.waiters.fetch_sub(1, Relaxed);
         found
     }
 }
 
-/// What the waiting room is locked with.
-pub(crate) type Guard<'a> = crate::sync::MutexGuard<'a, ()>;
+/// Free chunks, the one that came last at the head.
+#[derive(Debug)]
+struct List {
+    /// Number of the first chunk in the low 24 bits, above them a tag that each exchange increments.
+    head: CachePadded<AtomicU64>,
+}
+
+impl List {
+    fn new(arena: &Arena) -> Self {
+        List { head: CachePadded::new(AtomicU64::new(arena.none().into())) }
+    }
+
+    #[inline]
+    fn is_empty(&self, arena: &Arena) -> bool {
+        self.head.load(Relaxed) & ID_MASK == u64::from(arena.none())
+    }
+
+    #[inline(always)]
+    fn pop(&self, arena: &Arena) -> Option<ChunkId> {
+        // Pairs with the Release of `push_chain`: links and reset headers are visible.
+        let mut head = self.head.load(Acquire);
+        loop {
+            let first = (head & ID_MASK) as ChunkId;
+            if first == arena.none() {
+                return None;
+            }
+            // Stale links lead anywhere in the arena, but never out of it, and the exchange fails then.
+            let rest = u64::from(arena.next(first));
+            match self.head.compare_exchange_weak(head, retag(head, rest), Acquire, Acquire) {
+                Ok(_) => {
+                    arena.set_next(first, arena.none());
+                    return Some(first);
+                }
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    fn push_chain(&self, arena: &Arena, first: ChunkId, last: ChunkId) {
+        let mut head = self.head.load(Relaxed);
+        loop {
+            arena.set_next(last, (head & ID_MASK) as ChunkId);
+            let new = retag(head, u64::from(first));
+            // Pairs with the loads of `pop`.
+            match self.head.compare_exchange_weak(head, new, Release, Relaxed) {
+                Ok(_) => break,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// How many chunks there are, or `most` if there are more.
+    fn count(&self, arena: &Arena, most: u32) -> u32 {
+        let mut head = self.head.load(Acquire);
+        loop {
+            let (mut at, mut count) = ((head & ID_MASK) as ChunkId, 0);
+            while at != arena.none() && count < most {
+                (at, count) = (arena.next(at), count + 1);
+            }
+            // Cut short, or led astray, by an exchange: then look again.
+            let now = self.head.load(Acquire);
+            if now == head {
+                return count;
+            }
+            head = now;
+        }
+    }
+}
+
+/// What [`Pool::wait_until`] waits with.
+pub(crate) type Guard<'a> = crate::sync::MutexGuard<'a, u64>;
 
 fn retag(head: u64, id: u64) -> u64 {
     (head & !ID_MASK).wrapping_add(1 << ID_BITS) | id

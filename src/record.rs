@@ -141,7 +141,7 @@ impl<'a> Record<'a> {
                 Some(chain) => chain,
                 None => self.begin_chain(lease, chunks as u32)?,
             };
-            let grown = chain.grow(shared, bytes.len());
+            let grown = chain.grow(shared, self.slot, bytes.len());
             if grown.is_ok() {
                 chain.put(arena, bytes);
             }

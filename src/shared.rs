@@ -79,7 +79,7 @@ impl Shared {
         };
         Ok(Shared {
             desks: (0..workers).map(desk).collect(),
-            pool: Pool::new(),
+            pool: Pool::new(&arena),
             slots: Arc::new(Slots::new(barrier)?),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (arena.none() / workers as u32).max(1),

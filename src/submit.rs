@@ -178,6 +178,6 @@ fn wait(
     };
     shared
         .pool
-        .wait_until(other_than_full, |freed, room| wait_on(freed, room, deadline))
+        .wait_until(other_than_full, |called, calls| wait_on(called, calls, deadline))
         .unwrap_or(Err(WriteError::Full))
 }

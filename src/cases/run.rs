@@ -401,7 +401,7 @@ impl Run {
         callers.look(false)?;
         let shared = &self.handle.shared;
         let mut chunks = callers.leased();
-        chunks.extend(std::iter::from_fn(|| shared.pool.pop(&shared.arena)).take(100));
+        chunks.extend(std::iter::from_fn(|| shared.pool.pop(&shared.arena, 0)).take(100));
         chunks.sort_unstable();
         let all = chunks.iter().copied().eq(0..shared.arena.none());
         let distinct = chunks.windows(2).all(|pair| pair[0] < pair[1]);

@@ -170,30 +170,33 @@ fn chain_is_whole() {
         worker.scrape(&shared);
         assert_eq!((worker.out.as_slice(), worker.records), (b"abcde".as_slice(), 3));
         // All but the live one are free again.
-        assert!(shared.pool.pop_chain(&shared.arena, 3).is_some());
+        assert!(shared.pool.pop_chain(&shared.arena, 0, 3).is_some());
     });
 }
 
-/// Free list: whoever takes a chunk has it alone, also when several are taken at once and others
-/// come back meanwhile.
+/// Free lists: whoever takes a chunk has it alone, from whichever list, also when several are taken together
+/// and others come back meanwhile; none gets lost.
 #[test]
-fn free_list() {
-    explore("free_list", || {
+fn free_lists() {
+    explore("free_lists", || {
         let shared = shared(3, 1, 1);
-        let threads = [1, 2].map(|count| {
+        // Two of them in one list, the third one fresh.
+        let (first, last) = shared.pool.pop_chain(&shared.arena, 0, 2).unwrap();
+        shared.pool.push_chain(&shared.arena, first, last);
+        let threads = [(0, 1, 2), (1, 2, 1)].map(|(producer, count, rounds)| {
             let shared = shared.clone();
             thread::spawn(move || {
-                for _ in 0..2 {
-                    let Some(first) = shared.pool.pop_chain(&shared.arena, count) else { continue };
-                    let mut last = first;
+                for _ in 0..rounds {
+                    let popped = shared.pool.pop_chain(&shared.arena, producer, count);
+                    let Some((first, last)) = popped else { continue };
+                    let mut at = first;
                     for step in 0..count {
                         // SAFETY: the chunk is ours; loom reports it if it is not.
-                        unsafe { shared.arena.at(last, 0).put(b"!") };
-                        if step + 1 < count {
-                            last = shared.arena.next(last);
-                        }
+                        unsafe { shared.arena.at(at, 0).put(b"!") };
+                        assert_eq!(step + 1 == count, at == last);
+                        at = shared.arena.next(at);
                     }
-                    assert_eq!(shared.arena.next(last), shared.arena.none());
+                    assert_eq!(at, shared.arena.none());
                     shared.pool.push_chain(&shared.arena, first, last);
                 }
             })
@@ -201,26 +204,47 @@ fn free_list() {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert!(shared.pool.pop_chain(&shared.arena, 3).is_some(), "a chunk was lost");
+        assert!(shared.pool.pop_chain(&shared.arena, 0, 3).is_some(), "a chunk was lost");
         assert!(shared.pool.is_empty(&shared.arena));
     });
 }
 
-/// Free list: a head that is the same chunk again is not the same list.
+/// Free lists: a head that is the same chunk again is not the same list.
 #[test]
 fn free_list_head_comes_back() {
     explore("free_list_head_comes_back", || {
         let shared = shared(3, 1, 1);
+        let (first, last) = shared.pool.pop_chain(&shared.arena, 0, 3).unwrap();
+        shared.pool.push_chain(&shared.arena, first, last);
+        let pop = |producer| shared.pool.pop(&shared.arena, producer).unwrap();
         let other = {
             let shared = shared.clone();
-            thread::spawn(move || shared.pool.pop(&shared.arena).unwrap())
+            thread::spawn(move || shared.pool.pop(&shared.arena, 0).unwrap())
         };
-        let first = shared.pool.pop(&shared.arena).unwrap();
-        let held = shared.pool.pop(&shared.arena).unwrap();
+        let (first, held) = (pop(0), pop(0));
         shared.pool.push_chain(&shared.arena, first, first);
         let other = other.join().unwrap();
-        let next = shared.pool.pop(&shared.arena).unwrap();
+        let next = pop(0);
         assert!(other != held && next != held && next != other, "{other} {held} {next}");
+        assert!(shared.pool.is_empty(&shared.arena));
+    });
+}
+
+/// Free lists: who finds nothing in its own finds what is in another, and what was never used; and of two who
+/// want one chunk each, each gets one.
+#[test]
+fn what_is_free_is_found() {
+    explore("what_is_free_is_found", || {
+        let shared = shared(2, 1, 1);
+        let chunk = shared.pool.pop(&shared.arena, 0).unwrap();
+        shared.pool.push_chain(&shared.arena, chunk, chunk);
+        let threads = [0, 1].map(|producer| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.pool.pop(&shared.arena, producer))
+        });
+        let mut chunks = threads.map(|thread| thread.join().unwrap().expect("there are two"));
+        chunks.sort_unstable();
+        assert_eq!(chunks, [0, 1]);
         assert!(shared.pool.is_empty(&shared.arena));
     });
 }
@@ -296,7 +320,7 @@ fn wait_for_memory() {
             let shared = shared.clone();
             thread::spawn(move || {
                 let look = || new.write(&shared, b"x").ok();
-                shared.pool.wait_until(look, |freed, room| freed.wait(room).ok()).unwrap();
+                shared.pool.wait_until(look, |called, calls| called.wait(calls).ok()).unwrap();
             })
         };
         let mut worker = Worker::new(0);
@@ -304,6 +328,27 @@ fn wait_for_memory() {
         waiter.join().unwrap();
         worker.scrape(&shared);
         assert_eq!(worker.out, b"ax");
+    });
+}
+
+/// Waiting for several chunks: who finds too few, since another had taken some of them for a moment, is called
+/// when they come back.
+#[test]
+fn wait_for_a_chain() {
+    explore("wait_for_a_chain", || {
+        let shared = shared(2, 1, 1);
+        let other = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                if let Some((first, last)) = shared.pool.pop_chain(&shared.arena, 0, 2) {
+                    shared.pool.push_chain(&shared.arena, first, last);
+                }
+            })
+        };
+        let look = || shared.pool.pop_chain(&shared.arena, 1, 2);
+        let found = shared.pool.wait_until(look, |called, calls| called.wait(calls).ok());
+        assert!(found.is_some() && shared.pool.is_empty(&shared.arena));
+        other.join().unwrap();
     });
 }
 
