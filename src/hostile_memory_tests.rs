@@ -88,24 +88,6 @@ fn change(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// Seeds: memories with something of everything.
-fn seed(which: usize, names: &Names) -> Hand {
-    let mut hand = Hand::new();
-    hand.0[..4096].copy_from_slice(&LAYOUT.header(names));
-    hand.chunk(0, 1, 1, 50, 10).chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0);
-    hand.chain(&[2, 3, 4]);
-    // Temp files of both workers, the first one in the middle of a step.
-    hand.put(8192, STAMP.0).put(8192 + 8, 1).put(8192 + 16, 4);
-    hand.put(16_384, STAMP.0).put(16_384 + 8, 2).put(16_384 + 16, 5);
-    match which {
-        0 => drop(hand.chunk(1, 1, 2, 100, 0)),
-        1 => drop(hand.put(8192 + 56, 8).put(8192 + 128, 0).put(8192 + 136, 50).put(8192 + 48, 1)),
-        2 => drop(hand.put(4104, STAMP.0)),
-        _ => drop(hand.put(4096, 1)),
-    }
-    hand
-}
-
 /// The seed, the changes, and whether the checksum is made right afterwards.
 type Case = (usize, Vec<Change>, bool);
 
