@@ -21,7 +21,6 @@ pub(crate) const LAYOUT: Layout = Layout { chunks: 5, size: 100, workers: 2, mod
 /// Number of bytes, and where the parts of it begin.
 pub(crate) const LEN: usize = 32_768;
 pub(crate) const NOTES: usize = 4160;
-pub(crate) const WORKERS: usize = 8192;
 pub(crate) const ARENA: usize = 24_576;
 pub(crate) const BYTES: usize = 28_672;
 

@@ -3,12 +3,15 @@
 
 use crate::checksum::fnv1a;
 use crate::fuzz;
-use crate::hand::{ARENA, BYTES, Hand, LAYOUT, LEN, NOTES, WORKERS, names};
+use crate::hand::{ARENA, BYTES, Hand, LAYOUT, LEN, NOTES, names};
 use crate::name::{Stamp, TempId};
 use crate::relics::{Relics, Run};
 use crate::remains::{Record, Unreadable};
 use crate::stats::Count;
 use crate::vault::Layout;
+
+/// Where the parts of the workers begin.
+const WORKERS: usize = 8192;
 
 impl Hand {
     fn listed(&mut self, worker: usize, next_good: u64, entries: &[(u64, u64)]) -> &mut Self {
