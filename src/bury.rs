@@ -169,6 +169,11 @@ impl Run<'_> {
                 self.set_aside(&path)?;
                 return self.bury(&dead);
             }
+            // Not of the writer that made the state file: files of its other workers would be taken for a recovery's.
+            Found::Memory(memory) if dead.records.map(<[_]>::len) != Some(memory.worker()) => {
+                self.set_aside(memory.path())?;
+                return self.bury(&dead);
+            }
             Found::Memory(memory) => memory,
         };
         let records: Vec<_> = memory.relics.records.iter().copied().map(Some).collect();

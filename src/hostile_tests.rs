@@ -14,18 +14,18 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::bury;
-use crate::checksum::fnv1a;
 use crate::faulty::{TestDir, list};
 use crate::fs::{Facts, Fs, FsFile};
-use crate::name::{self, Names, Stamp, TempId};
+use crate::fuzz;
+use crate::hand::STAMP;
+use crate::name::{self, Names, TempId};
 use crate::real_fs::RealFs;
 use crate::recovery::Recovery;
 use crate::search::Search;
-use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
+use crate::state::{HEADER_BYTES, RECORD_BYTES, header, record};
 
 pub(crate) const CASES: u32 = 5_000;
 const WORKERS: usize = 2;
-pub(crate) const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 
 /// One change of a good state file.
 #[derive(Clone, Debug)]
@@ -96,16 +96,6 @@ fn change(bytes: &mut Vec<u8>, change: &Change, path: &Path) {
     }
 }
 
-fn fix_checksums(bytes: &mut [u8]) {
-    let mut fix = |at: usize, len: usize| {
-        let Some(part) = bytes.get_mut(at..at + len) else { return };
-        let (body, checksum) = part.split_at_mut(len - CHECKSUM_BYTES);
-        checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
-    };
-    fix(0, HEADER_BYTES);
-    (0..WORKERS).for_each(|worker| fix(HEADER_BYTES + worker * RECORD_BYTES, RECORD_BYTES));
-}
-
 /// Directories with canaries in and around them, the same for all cases.
 pub(crate) struct Yard {
     pub(crate) dir: TestDir,
@@ -122,8 +112,7 @@ impl Yard {
     pub(crate) fn new() -> Self {
         let dir = TestDir::new();
         let (path, temp, memory) = (dir.dir("path"), dir.dir("temp"), dir.dir("memory"));
-        let (prefix, extension) = (OsString::from("p"), OsString::from("log"));
-        let names = Names { prefix, extension, instance: 5, pid: 1 };
+        let names = fuzz::names();
         let yard = Yard { dir, path, temp, memory, names };
         let put = |at: PathBuf| fs::write(at, "canary").unwrap();
         put(yard.dir.join("canary"));
@@ -189,12 +178,6 @@ impl Yard {
 
     fn run(&self, case: &Case) -> Result<(), TestCaseError> {
         let (changes, fixed, same_boot) = case;
-        self.tidy();
-        let before = self.canaries();
-        let temps = [(0, 1, "one two torn"), (1, 2, "whole"), (1, 3, "unnamed")];
-        for (worker, seq, contents) in temps {
-            fs::write(self.temp.join(self.names.temp(STAMP, worker, seq)), contents).unwrap();
-        }
         let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or([9; 16]);
         let mut bytes = header(boot, &self.path, None, &self.names, WORKERS).unwrap();
         let id = |seq| Some(TempId { stamp: STAMP, seq });
@@ -202,9 +185,20 @@ impl Yard {
         bytes.extend(record(2, id(2), 5, 5));
         changes.iter().for_each(|each| change(&mut bytes, each, &self.path));
         if *fixed {
-            fix_checksums(&mut bytes);
+            fuzz::fix_state(&mut bytes);
         }
-        fs::write(self.temp.join(self.names.state()), &bytes).unwrap();
+        self.recover(&bytes)
+    }
+
+    /// Recovers an instance with this state file.
+    pub(crate) fn recover(&self, bytes: &[u8]) -> Result<(), TestCaseError> {
+        self.tidy();
+        let before = self.canaries();
+        let temps = [(0, 1, "one two torn"), (1, 2, "whole"), (1, 3, "unnamed")];
+        for (worker, seq, contents) in temps {
+            fs::write(self.temp.join(self.names.temp(STAMP, worker, seq)), contents).unwrap();
+        }
+        fs::write(self.temp.join(self.names.state()), bytes).unwrap();
 
         let mut recovery = Recovery::default();
         let (path, temp) = (&*self.path, &*self.temp);

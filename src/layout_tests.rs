@@ -1,84 +1,19 @@
 //! The layout of crash-proof memory, byte for byte, as `docs/durability.md` has it; and what is read of memories
 //! that are made by hand.
 
-use std::ffi::OsString;
-use std::io::{self, IoSlice};
-
 use crate::checksum::fnv1a;
-use crate::fs::{Facts, FsFile};
-use crate::name::{Names, Stamp, TempId};
-use crate::relics::{self, Relics, Run};
+use crate::fuzz;
+use crate::hand::{ARENA, BYTES, Hand, LAYOUT, LEN, NOTES, names};
+use crate::name::{Stamp, TempId};
+use crate::relics::{Relics, Run};
 use crate::remains::{Record, Unreadable};
 use crate::stats::Count;
 use crate::vault::Layout;
 
-pub(crate) fn names() -> Names {
-    let (prefix, extension) = (OsString::from("p"), OsString::from("log"));
-    Names { prefix, extension, instance: 0x1122_3344_5566_7788, pid: 77 }
-}
-
-/// Five chunks of 100 bytes, two workers. All offsets below are of this one.
-pub(crate) const LAYOUT: Layout = Layout { chunks: 5, size: 100, workers: 2, mode: 0o640 };
-/// Number of bytes, and where the parts of it begin.
-const LEN: usize = 32_768;
-const NOTES: usize = 4160;
+/// Where the parts of the workers begin.
 const WORKERS: usize = 8192;
-const ARENA: usize = 24_576;
-const BYTES: usize = 28_672;
-
-/// A memory that is made by hand.
-#[derive(Clone)]
-pub(crate) struct Hand(pub(crate) Vec<u8>);
 
 impl Hand {
-    pub(crate) fn new() -> Self {
-        let mut bytes = vec![0; LEN];
-        let header = LAYOUT.header(&names());
-        bytes[..header.len()].copy_from_slice(&header);
-        Hand(bytes)
-    }
-
-    pub(crate) fn put(&mut self, at: usize, word: u64) -> &mut Self {
-        self.0[at..at + 8].copy_from_slice(&word.to_ne_bytes());
-        self
-    }
-
-    fn put_u32(&mut self, at: usize, word: u32) -> &mut Self {
-        self.0[at..at + 4].copy_from_slice(&word.to_ne_bytes());
-        self
-    }
-
-    /// A chunk of a producer, with so much committed, of which so much is filed.
-    pub(crate) fn chunk(
-        &mut self,
-        chunk: usize,
-        producer: u64,
-        lease: u64,
-        committed: u64,
-        filed: u64,
-    ) -> &mut Self {
-        let note = NOTES + 32 * chunk;
-        self.put(note, producer).put(note + 8, lease).put(note + 16, filed);
-        // Three records; nobody looks at their number.
-        self.put(ARENA + 64 * chunk, 3 << 32 | committed);
-        for at in 0..committed.min(100) as usize {
-            self.0[BYTES + 128 * chunk + at] = 16 * chunk as u8 + at as u8 % 16;
-        }
-        self
-    }
-
-    /// These chunks are one record.
-    pub(crate) fn chain(&mut self, chunks: &[u32]) -> &mut Self {
-        self.put_u32(ARENA + 64 * chunks[0] as usize + 20, chunks[1] + 1);
-        for (at, &chunk) in chunks.iter().enumerate().skip(1) {
-            self.put(NOTES + 32 * chunk as usize + 24, 1);
-            let next = chunks.get(at + 1).copied().unwrap_or(5);
-            let distance = next.wrapping_sub(chunk).wrapping_sub(1);
-            self.put_u32(ARENA + 64 * chunk as usize + 16, distance);
-        }
-        self
-    }
-
     fn listed(&mut self, worker: usize, next_good: u64, entries: &[(u64, u64)]) -> &mut Self {
         let part = WORKERS + 8192 * worker;
         self.put(part + 48, entries.len() as u64).put(part + 56, next_good);
@@ -88,54 +23,14 @@ impl Hand {
         self
     }
 
-    pub(crate) fn fix_checksum(&mut self) -> &mut Self {
-        if self.0.len() >= 4096 {
-            let sum = fnv1a(&self.0[..4088]);
-            self.put(4088, sum);
-        }
-        self
-    }
-
-    pub(crate) fn read(&self) -> Result<Relics, Unreadable> {
-        relics::read(&mut Held(self.0.clone()), &names()).unwrap()
+    fn read(&self) -> Result<Relics, Unreadable> {
+        fuzz::read_memory(self.0.clone(), &names())
     }
 
     fn runs(&self) -> (Vec<(u32, usize, usize)>, u64) {
         let relics = self.read().unwrap();
         let run = |run: &Run| (run.chunk, run.from, run.to);
         (relics.runs.iter().map(run).collect(), relics.damaged)
-    }
-}
-
-/// Bytes as a file.
-pub(crate) struct Held(pub(crate) Vec<u8>);
-
-impl FsFile for Held {
-    fn write_at(&mut self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
-        unreachable!("nothing is written to a memory that is read")
-    }
-    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let from = self.0.len().min(offset as usize);
-        // In pieces, as a file may come.
-        let read = bytes.len().min(self.0.len() - from).min(5000);
-        bytes[..read].copy_from_slice(&self.0[from..from + read]);
-        Ok(read)
-    }
-    fn facts(&self) -> io::Result<Facts> {
-        let (len, uid) = (self.0.len() as u64, rustix::process::geteuid().as_raw());
-        Ok(Facts { is_file: true, len, allocated: len, uid, mode: 0o600, links: 1, id: (0, 0) })
-    }
-    fn set_len(&mut self, _: u64) -> io::Result<()> {
-        unreachable!("nobody changes the length of a memory that is read")
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn try_lock(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(Held(self.0.clone())))
     }
 }
 

@@ -27,6 +27,8 @@ mod checksum;
 mod config;
 #[cfg(not(loom))]
 mod control;
+#[cfg(all(test, not(loom)))]
+mod corpus_tests;
 #[cfg(not(loom))]
 mod direct;
 mod error;
@@ -40,10 +42,15 @@ mod file;
 mod fork;
 #[cfg(not(loom))]
 mod fs;
+#[doc(hidden)]
+#[cfg(all(any(test, fuzzing), not(loom)))]
+pub mod fuzz;
 #[cfg(not(loom))]
 mod ground;
 #[cfg(not(loom))]
 mod guard;
+#[cfg(all(any(test, fuzzing), not(loom)))]
+mod hand;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(not(loom))]

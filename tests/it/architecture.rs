@@ -197,7 +197,10 @@ fn modules_under_cfg_test(lib: &[String]) -> BTreeSet<String> {
     let pairs = lib.windows(2).filter(|pair| {
         pair[0].starts_with("#[cfg(") && pair[0].contains("test") && !pair[0].contains("not(test")
     });
-    let module = |line: &str| line.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned);
+    let module = |line: &str| {
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        line.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned)
+    };
     pairs.filter_map(|pair| module(&pair[1])).collect()
 }
 
@@ -372,7 +375,8 @@ fn the_checks_see_what_they_look_for() {
     let expected = ["a", "c", "d", "g", "lib"];
     assert!(named(&code(text)).iter().eq(expected.iter()));
     let lib = ["#[cfg(all(test, not(loom)))]", "mod a;", "#[cfg(not(loom))]", "mod b;"];
-    let lib = lib.map(str::to_owned);
-    assert!(modules_under_cfg_test(&lib).iter().eq(["a"].iter()));
+    let public = ["#[cfg(any(test, fuzzing))]", "pub mod c;"];
+    let lib: Vec<_> = lib.into_iter().chain(public).map(str::to_owned).collect();
+    assert!(modules_under_cfg_test(&lib).iter().eq(["a", "c"].iter()));
     assert!(sources().len() >= ARROWS.len() && !sources().iter().any(|s| s.module == "faulty"));
 }
