@@ -58,7 +58,7 @@ impl Hand {
         let note = NOTES + 32 * chunk;
         self.put(note, producer).put(note + 8, lease).put(note + 16, filed);
         // Three records; nobody looks at their number.
-        self.put(ARENA + 64 * chunk, 3 << 32 | committed);
+        self.put(ARENA + 128 * chunk, 3 << 32 | committed);
         for at in 0..committed.min(100) as usize {
             self.0[BYTES + 128 * chunk + at] = 16 * chunk as u8 + at as u8 % 16;
         }
@@ -67,12 +67,12 @@ impl Hand {
 
     /// These chunks are one record.
     pub(crate) fn chain(&mut self, chunks: &[u32]) -> &mut Self {
-        self.put_u32(ARENA + 64 * chunks[0] as usize + 20, chunks[1] + 1);
+        self.put_u32(ARENA + 128 * chunks[0] as usize + 20, chunks[1] + 1);
         for (at, &chunk) in chunks.iter().enumerate().skip(1) {
             self.put(NOTES + 32 * chunk as usize + 24, 1);
             let next = chunks.get(at + 1).copied().unwrap_or(5);
             let distance = next.wrapping_sub(chunk).wrapping_sub(1);
-            self.put_u32(ARENA + 64 * chunk as usize + 16, distance);
+            self.put_u32(ARENA + 128 * chunk as usize + 16, distance);
         }
         self
     }

@@ -45,7 +45,7 @@ fn words() -> Vec<usize> {
         words.extend((0..8).map(|half| part + 128 + 8 * half));
     }
     for chunk in 0..5 {
-        words.extend([0, 16].map(|at| 24_576 + 64 * chunk + at));
+        words.extend([0, 16].map(|at| 24_576 + 128 * chunk + at));
     }
     words
 }

@@ -9,7 +9,7 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64};
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
 
-/// One cache line per header, so that the live word of one producer is not the neighbour's too.
+/// What begins with one, shares no line with what ends before it.
 pub(crate) const LINE: usize = 64;
 pub(crate) const PAGE: usize = 4096;
 /// Messages of one chunk at most: each has at least a quarter of its bytes.
@@ -33,7 +33,10 @@ pub(crate) fn byte_at(chunks: u32, size: usize, chunk: ChunkId, offset: usize) -
 
 /// What is known of a chunk, beside its bytes. All zero is the state of a free chunk, so that a
 /// fresh mapping needs no initialisation.
-#[repr(C, align(64))]
+///
+/// Two cache lines each: processors fetch lines in pairs, and the live word of one producer is not to be
+/// fetched with its neighbour's.
+#[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct Header {
     /// [`Extent`] of the committed prefix. Stored by the leaseholder, Release after the bytes;

@@ -88,7 +88,7 @@ fn everything_is_where_the_document_says() {
     let many = |chunks| Layout { chunks, size: 8192, workers: 8, mode: 0o600 };
     assert_eq!((many(126).worker_at(0), many(127).worker_at(0)), (8192, 12_288));
     assert_eq!(many(1032).arena_at(), 40_960 + 65_536);
-    assert_eq!(many(1032).bytes(), Some(106_496 + 69_632 + 1032 * 8192));
+    assert_eq!(many(1032).bytes(), Some(106_496 + 135_168 + 1032 * 8192));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_chain_is_one_record_whatever_way_it_goes() {
     assert_eq!(filed.runs(), (vec![(0, 0, 9)], 0));
     // Not committed yet, or freed: the head alone says so.
     let mut begun = hand.clone();
-    begun.put(ARENA + 64 * 3, 0);
+    begun.put(ARENA + 128 * 3, 0);
     assert_eq!(begun.runs(), (vec![(0, 0, 9)], 0));
 }
 
@@ -188,15 +188,15 @@ fn what_makes_no_sense_is_passed_over_and_counted() {
     assert_eq!(with(&|hand| hand.put(ARENA, 101)), second);
     assert_eq!(with(&|hand| hand.put(NOTES + 16, 51)), second);
     // Chains: out of the arena, into what is no part, into an empty one, in a circle, a part too long.
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 128 + 20, 7)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 128 + 20, 1)), plain);
-    assert_eq!(with(&|hand| hand.put(ARENA + 256, 0)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 256 + 16, u32::MAX)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 192 + 16, u32::MAX)), plain);
-    assert_eq!(with(&|hand| hand.put(ARENA + 192, 101)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 192 + 16, 77)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 256 + 20, 7)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 256 + 20, 1)), plain);
+    assert_eq!(with(&|hand| hand.put(ARENA + 512, 0)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 512 + 16, u32::MAX)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 384 + 16, u32::MAX)), plain);
+    assert_eq!(with(&|hand| hand.put(ARENA + 384, 101)), plain);
+    assert_eq!(with(&|hand| hand.put_u32(ARENA + 384 + 16, 77)), plain);
     // Two chains through one chunk: whichever is first.
-    let (runs, damaged) = with(&|hand| hand.put_u32(ARENA + 64 + 20, 4));
+    let (runs, damaged) = with(&|hand| hand.put_u32(ARENA + 128 + 20, 4));
     assert_eq!(runs, [(0, 0, 50), (1, 0, 60), (3, 0, 100), (4, 0, 7)]);
     assert_eq!(damaged, 1);
     // Lists: too long, of chunks that there are not.

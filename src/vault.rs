@@ -147,7 +147,7 @@ impl Layout {
 }
 
 // What a recovery reads of an arena's headers, which are not made for it.
-const _: () = assert!(size_of::<Header>() == 64 && Header::COMMIT_AT == 0);
+const _: () = assert!(size_of::<Header>() == 128 && Header::COMMIT_AT == 0);
 const _: () = assert!(Header::LINK_AT == 16 && Header::CHAIN_AT == 20);
 
 /// The memory, as the writer sees it.

@@ -230,14 +230,14 @@ fn free_list_head_comes_back() {
     });
 }
 
-/// Free lists: who finds nothing in its own finds what is in another, and what was never used; and of two who
-/// want one chunk each, each gets one.
+/// Free lists: who finds nothing in its own finds what is in another; of two who want one chunk each, each gets
+/// one.
 #[test]
 fn what_is_free_is_found() {
     explore("what_is_free_is_found", || {
         let shared = shared(2, 1, 1);
-        let chunk = shared.pool.pop(&shared.arena, 0).unwrap();
-        shared.pool.push_chain(&shared.arena, chunk, chunk);
+        let (first, last) = shared.pool.pop_chain(&shared.arena, 0, 2).unwrap();
+        shared.pool.push_chain(&shared.arena, first, last);
         let threads = [0, 1].map(|producer| {
             let shared = shared.clone();
             thread::spawn(move || shared.pool.pop(&shared.arena, producer))
