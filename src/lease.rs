@@ -95,8 +95,12 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
     shared.prefetch(lease.home);
     let chunk = pop(shared, slot, lease)?;
     shared.arena.prefetch(chunk);
-    seal(shared, slot, lease);
+    let sealed = seal_quietly(shared, slot, lease);
+    // One ring for both, the push and the new lease: each costs a fence.
     begin(shared, slot, lease, chunk);
+    if let Some(home) = sealed.filter(|home| *home != lease.home) {
+        shared.desks[home].bell.ring();
+    }
     Ok(())
 }
 
@@ -153,16 +157,26 @@ pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: Chun
 /// Gives the leased chunk, if there is one, to its home worker.
 #[inline(always)]
 pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
+    if let Some(home) = seal_quietly(shared, slot, lease) {
+        shared.desks[home].bell.ring();
+    }
+}
+
+/// As [`seal`]; the worker that is returned must be rung soon.
+#[inline(always)]
+fn seal_quietly(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Option<usize> {
     let before = slot.current();
     if before.phase() == Phase::Idle {
-        return;
+        return None;
     }
     // Before the push: a worker that has taken the chunk never sees it as live again.
     slot.set_current(before.swapping());
     end(slot, lease, lease.chunk.extent());
-    deliver(shared, before.home(), before.chunk(), 1);
+    let home = before.home();
+    let is_taken = push(shared, home, before.chunk(), 1);
     // After the push: a worker that sees the slot without the chunk finds it in its inbox.
     slot.set_current(before.idle());
+    is_taken.then_some(home)
 }
 
 /// Adds what was leased to the totals. In phase Swapping.
@@ -182,14 +196,19 @@ pub(crate) fn forget(slot: &Slot, lease: &mut Lease, extent: Extent) {
     slot.set_current(before.idle());
 }
 
-/// Puts a chunk, or a chain, into a worker's inbox. After `close` gave up there is no worker: then
-/// the chunk stays out of circulation, and its records are accounted for as lost.
+/// Puts a chunk, or a chain, into a worker's inbox, and rings.
 #[inline(always)]
 pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
-    let desk = &shared.desks[home];
-    if desk.inbox.push(&shared.arena, chunk, weight) {
-        desk.bell.ring();
+    if push(shared, home, chunk, weight) {
+        shared.desks[home].bell.ring();
     }
+}
+
+/// Puts a chunk, or a chain, into a worker's inbox. `false`: after `close` gave up there is no worker; then
+/// the chunk stays out of circulation, and its records are accounted for as lost.
+#[inline(always)]
+fn push(shared: &Shared, home: usize, chunk: u32, weight: u32) -> bool {
+    shared.desks[home].inbox.push(&shared.arena, chunk, weight)
 }
 
 /// The worker of the next lease: the same one as long as it makes progress or holds less than its

@@ -16,6 +16,7 @@ use crate::pin::Pinned;
 use crate::report::{CRASH_PROOF, MEMCPY, Report, Tight, TightRow};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
+use crate::subjects::limits::{Position, Steps};
 
 const RECORD_BYTES: [usize; 4] = [32, 128, 512, 2048];
 /// What slow subjects may take for the rounds of one repetition.
@@ -57,7 +58,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
 }
 
 fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) -> Vec<TightRow> {
-    let entries = with_wide_limit(bench);
+    let entries = with_limits(bench);
     let visits = interleaved(&entries, plan.repetitions, |entry| {
         visit(bench, entry, record_bytes, plan.rounds).unwrap_or_else(|unavailable| {
             report.skip("tight", entry.name(), &unavailable.0);
@@ -91,16 +92,24 @@ fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) 
     rows.filter(|row| row.rounds + row.rounds_thrown_away > 0).collect()
 }
 
-/// All entries, and after memcpy's another one of it, into a ring that is as large as a round: who is not
-/// to keep a caller waiting can't write to the same 64 KiB again and again, and this is the limit then.
-fn with_wide_limit(bench: &Bench) -> Vec<Entry<'_>> {
+/// All entries, and after memcpy's the limits of who is not to keep a caller waiting, and so can't write to the
+/// same 64 KiB again and again: into memory that is as large as a round, a copy, one whose position others can
+/// see, and the steps of a write.
+fn with_limits(bench: &Bench) -> Vec<Entry<'_>> {
     let mut entries = bench.entries();
     if let Some(place) = entries.iter().position(|entry| entry.name() == MEMCPY) {
-        let buffer_bytes = bench.round_bytes;
-        let buffers = Buffers { buffer_bytes, memory_bytes: 2 * buffer_bytes };
-        entries.insert(place + 1, Entry { buffers, ..entries[place] });
+        let buffers = wide(bench);
+        let limits = [entries[place].subject, &Position, &Steps];
+        let limits = limits.map(|subject| Entry { subject, buffers });
+        entries.splice(place + 1..place + 1, limits);
     }
     entries
+}
+
+/// Memory for a round.
+pub fn wide(bench: &Bench) -> Buffers {
+    let buffer_bytes = bench.round_bytes;
+    Buffers { buffer_bytes, memory_bytes: 2 * buffer_bytes }
 }
 
 /// Calls `visit` for each entry once a repetition, in an order that rotates. For each entry what came of

@@ -2,18 +2,20 @@
 //! which has room.
 //!
 //! As in measure 1, but that each of the threads times its own round, on a processor of its own, and all
-//! begin at once. memcpy with as many threads, each into a ring of its own, is the machine's own limit.
+//! begin at once. memcpy with as many threads, each into a ring of its own, is the machine's own limit;
+//! so are the steps of a write, on memory of each thread's own.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bench::{Bench, Entry, record};
 use crate::clock;
-use crate::measure::tight::{Visit, gather, interleaved, lead_in, pause};
+use crate::measure::tight::{Visit, gather, interleaved, lead_in, pause, wide};
 use crate::pin::Pinned;
 use crate::report::{MEMCPY, PRODUCER, Report, TwoThreads, TwoThreadsRow, WRITER};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable};
+use crate::subjects::limits::Steps;
 
 const RECORD_BYTES: usize = 128;
 const WARM_UP_ROUNDS: u64 = 4;
@@ -24,6 +26,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
     eprintln!("two threads against one: {repetitions} repetitions");
     let mut entries = bench.entries();
     entries.retain(|entry| [MEMCPY, PRODUCER, WRITER].contains(&entry.name()));
+    entries.insert(1.min(entries.len()), Entry { subject: &Steps, buffers: wide(bench) });
     let visits = interleaved(&entries, repetitions, |entry| {
         [1, 2].map(|threads| {
             visit(bench, entry, threads, rounds).unwrap_or_else(|unavailable| {

@@ -5,10 +5,24 @@ use std::time::Duration;
 
 use crate::subject::{Running, Setup, Subject, Unavailable, Writer};
 
-/// Where the allocator happens to put the ring must not decide how fast the limit is.
+/// Memory that begins with a page: where the allocator happens to put it must not decide how fast a limit is.
+pub(super) struct Pages(Vec<Page>);
+
 #[derive(Clone)]
 #[repr(align(4096))]
 struct Page(#[expect(dead_code, reason = "written through a pointer to the first")] [u8; 4096]);
+
+impl Pages {
+    pub(super) fn new(bytes: usize) -> Self {
+        Pages(vec![Page([0; 4096]); bytes.div_ceil(4096)])
+    }
+
+    /// Of all of them, which lie one behind the other.
+    #[inline(always)]
+    pub(super) fn begin(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
 
 pub struct Memcpy;
 
@@ -36,8 +50,7 @@ impl Subject for Memcpy {
 
 impl Running for AtWork {
     fn writer(&self) -> Box<dyn Writer + '_> {
-        let pages = vec![Page([0; 4096]); self.ring_bytes.div_ceil(4096)];
-        Box::new(Ring { pages, bytes: self.ring_bytes, at: 0 })
+        Box::new(Ring { pages: Pages::new(self.ring_bytes), bytes: self.ring_bytes, at: 0 })
     }
 
     fn settle(&self, _: Duration) -> bool {
@@ -48,7 +61,7 @@ impl Running for AtWork {
 }
 
 struct Ring {
-    pages: Vec<Page>,
+    pages: Pages,
     bytes: usize,
     at: usize,
 }
@@ -62,9 +75,9 @@ impl Writer for Ring {
             }
             self.at = 0;
         }
-        // SAFETY: `record` fits between `at` and the end of the ring, whose pages lie one behind the other.
+        // SAFETY: `record` fits between `at` and the end of the ring.
         unsafe {
-            let to = self.pages.as_mut_ptr().cast::<u8>().add(self.at);
+            let to = self.pages.begin().add(self.at);
             std::ptr::copy_nonoverlapping(record.as_ptr(), to, record.len());
         }
         std::hint::black_box(&mut self.pages);

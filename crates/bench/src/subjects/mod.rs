@@ -2,6 +2,7 @@
 
 mod channel;
 mod flexi;
+pub mod limits;
 mod marks;
 mod memcpy;
 mod mutex;
