@@ -214,6 +214,31 @@ fn recovering_a_good_memory_gives_what_is_in_it() {
     assert!(yard.of_instance(&yard.memory).is_empty());
 }
 
+/// A dry run tells what the recovery after it does, and changes nothing.
+#[test]
+fn a_dry_run_tells_what_is_in_a_memory() {
+    let yard = yard();
+    for which in 0..4 {
+        yard.tidy();
+        leave(&yard);
+        let memory = yard.memory.join(yard.names.memory());
+        fs::write(&memory, make(&(which, Vec::new(), true), &yard.names).0).unwrap();
+        fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+        let dirs = [yard.memory.clone()];
+        let run = |dry_run| {
+            let mut recovery = Recovery::default();
+            bury::run(Search { dry_run, ..search(&yard, &dirs) }, None, &mut recovery).unwrap();
+            (recovery.published.len(), recovery.bytes, recovery.lost, recovery.set_aside.len())
+        };
+        let names = || [&yard.path, &yard.temp, &yard.memory].map(|dir| yard.of_instance(dir));
+        let before = names();
+        let told = run(true);
+        assert_eq!(names(), before, "{which}");
+        assert_eq!(told, run(false), "{which}");
+        assert!(which == 3 || told.1 > 0, "{which}: {told:?}");
+    }
+}
+
 /// A temp file that is not to be touched keeps the memory, which tells what it holds; the records in chunks need
 /// not wait for that.
 #[test]
