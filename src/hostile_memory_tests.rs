@@ -214,6 +214,48 @@ fn recovering_a_good_memory_gives_what_is_in_it() {
     assert!(yard.of_instance(&yard.memory).is_empty());
 }
 
+/// Whoever holds the lock is at work with it.
+#[test]
+fn a_memory_that_somebody_holds_is_left_to_him() {
+    let yard = yard();
+    leave(&yard);
+    let memory = yard.memory.join(yard.names.memory());
+    fs::write(&memory, seed(0, &yard.names).0).unwrap();
+    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+    let before = [&yard.path, &yard.temp, &yard.memory].map(|dir| yard.of_instance(dir));
+    let mut holder = RealFs.open(&memory).unwrap();
+    holder.try_lock().unwrap();
+    let mut recovery = Recovery::default();
+    bury::run(search(&yard, std::slice::from_ref(&yard.memory)), None, &mut recovery).unwrap();
+    assert!(recovery.is_empty(), "{recovery:?}");
+    assert_eq!([&yard.path, &yard.temp, &yard.memory].map(|dir| yard.of_instance(dir)), before);
+}
+
+/// More than a recovery copies at once comes whole, in order.
+#[test]
+fn recovering_a_large_memory() {
+    let yard = yard();
+    let layout = Layout { chunks: 4, size: 1 << 20, ..LAYOUT };
+    let mut bytes = layout.header(&yard.names);
+    bytes.resize(layout.bytes().unwrap(), 0);
+    let mut expected = Vec::new();
+    for chunk in 0..4 {
+        let len = layout.size - 1000 * chunk;
+        let record: Vec<u8> = (0..len).map(|at| (at * (chunk + 7) % 251) as u8).collect();
+        let mut put = |at: usize, new: &[u8]| bytes[at..at + new.len()].copy_from_slice(new);
+        // Producer, lease; length and number of records.
+        put(4160 + 32 * chunk, &1_u64.to_ne_bytes());
+        put(4160 + 32 * chunk + 8, &(chunk as u64).to_ne_bytes());
+        put(layout.arena_at() + 128 * chunk, &(1 << 32 | len as u64).to_ne_bytes());
+        put(layout.byte_at(chunk as u32, 0), &record);
+        expected.extend(record);
+    }
+    recover_bytes(&yard, &bytes).unwrap();
+    let files = yard.of_instance(&yard.path);
+    let found = files.iter().map(|name| fs::read(yard.path.join(name)).unwrap());
+    assert!(found.into_iter().any(|found| found == expected), "{files:?}");
+}
+
 /// A dry run tells what the recovery after it does, and changes nothing.
 #[test]
 fn a_dry_run_tells_what_is_in_a_memory() {
