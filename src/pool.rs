@@ -1,7 +1,7 @@
 //! The free chunks: the writer's memory bound.
 //!
 //! Guarantees: a chunk is given out once until it comes back; a producer gets the chunk that came back to it
-//! last, since it is in its processor's cache, and another's or a fresh one only when it has none; no operation
+//! last, since it is in its processor's cache, else a fresh one, and only then another's; no operation
 //! waits for another thread, except `wait_until`, which is what it is for. Refuses: to grow. Never touches
 //! bytes or files.
 //!
@@ -75,15 +75,14 @@ impl Pool {
         self.lists[list].pop(arena).or_else(|| self.pop_elsewhere(arena, list))
     }
 
-    /// What others do not use before what was never used: so no more memory is touched than was needed at once.
+    /// What was never used before what others had: that is in their processors' caches, and would be missing there.
     #[cold]
     #[inline(never)]
     fn pop_elsewhere(&self, arena: &Arena, list: usize) -> Option<ChunkId> {
-        let others = (1..LISTS).map(|step| (list + step) % LISTS);
-        let chunk = others
-            .filter_map(|other| self.lists[other].pop(arena))
-            .next()
-            .or_else(|| self.pop_fresh(arena))?;
+        let mut others = (1..LISTS).map(|step| (list + step) % LISTS);
+        let chunk = self
+            .pop_fresh(arena)
+            .or_else(|| others.find_map(|other| self.lists[other].pop(arena)))?;
         arena.set_list(chunk, list);
         Some(chunk)
     }

@@ -132,7 +132,7 @@ impl Shared {
     }
 
     /// Worker: the chunks below `used` were in use once. Makes as much again resident, within limits, so that
-    /// callers meet no page fault: what was never in use is given out in ascending order, when all else is.
+    /// callers meet no page fault: what was never in use is given out in ascending order.
     #[cfg(not(loom))]
     pub(crate) fn prefault(&self, used: u32) {
         let chunks = |bytes| u32::try_from(bytes / self.arena.size()).unwrap_or(u32::MAX);
