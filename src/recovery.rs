@@ -109,3 +109,25 @@ impl fmt::Display for LeftReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_happened_is_told() {
+        let path = || vec![PathBuf::from("name")];
+        let left_alone = vec![LeftAlone { path: "name".into(), reason: LeftReason::Version(7) }];
+        let error = Error::io("rename", std::path::Path::new("name"), std::io::Error::other("no"));
+        let some = [
+            Recovery { instances: 1, ..Recovery::default() },
+            Recovery { published: path(), ..Recovery::default() },
+            Recovery { set_aside: path(), ..Recovery::default() },
+            Recovery { left_alone, ..Recovery::default() },
+            Recovery { errors: vec![error], ..Recovery::default() },
+        ];
+        assert!(some.iter().all(|recovery| !recovery.is_empty()), "{some:?}");
+        assert!(Recovery { alive: 3, ..Recovery::default() }.is_empty());
+        assert!(some[3].left_alone[0].reason.to_string().contains('7'));
+    }
+}

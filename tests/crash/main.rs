@@ -227,10 +227,11 @@ fn each_step(tally: &mut Tally) {
             let killed = status.signal() == Some(9);
             assert!(killed || status.code() == Some(0), "{status}");
             recover_and_check(&dirs, &case, &mut random, tally);
-            tally.steps += u64::from(killed);
             if !killed {
+                assert!(step > 200, "only {step} steps: were they counted?");
                 break;
             }
+            tally.steps += 1;
         }
     }
 }

@@ -97,7 +97,9 @@ fn all_say_forked(writer: &BufferedWriter) {
     assert!(matches!(writer.flush(Duration::MAX), Err(FlushError::Forked)));
     let closed = writer.close(Duration::MAX).unwrap_err();
     assert_eq!(closed.to_string(), "close: the writer is that of the parent process");
-    assert!(writer.stats().accepted.is_zero());
+    let stats = writer.stats();
+    assert!(stats.accepted.is_zero() && stats.memory_bound_bytes > 0, "{stats:?}");
+    assert!(!stats.temp_dir.as_os_str().is_empty(), "{stats:?}");
     assert!(writer.health().is_ok() && writer.recovery().is_none());
     assert!(format!("{writer:?} {producer:?}").contains("BufferedWriter"));
     drop(producer);
