@@ -92,3 +92,30 @@ fn a_full_file_is_tried_again_by_itself() {
         dir.assert_clean();
     }
 }
+
+/// A file that the system does not let grow (RLIMIT_FSIZE, or the file system's own limit) is published, and the
+/// records go to another one; nobody has to wait for that.
+#[test]
+fn a_file_that_may_not_grow_is_published() {
+    use crate::support::{Answer, Op, TestFs};
+    let dir = TestDir::new();
+    let fs = TestFs::new(|call| {
+        let is_large = || fs::metadata(call.path).is_ok_and(|facts| facts.len() >= 1000);
+        match call.op == Op::Write && call.is_temp() && is_large() {
+            true => Answer::Error(rustix::io::Errno::FBIG),
+            false => Answer::Go,
+        }
+    });
+    let config = dir.config().size(256).queue_size(8).workers(1).fs(fs);
+    let writer = BufferedWriter::new(config).unwrap();
+    let mut buffer = Vec::new();
+    for seq in 0..200 {
+        record(&mut buffer, 0, seq, 100);
+        writer.write_timeout(&buffer, BOUND).unwrap();
+    }
+    close(&writer);
+    // Ten writes of two records or more each would be one file without the limit.
+    assert!(dir.files().len() > 1, "{:?}", dir.files());
+    Tally::of(&dir).assert_ranges(&[(0, 200)]);
+    dir.assert_clean();
+}
