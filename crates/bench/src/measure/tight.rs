@@ -16,7 +16,7 @@ use crate::pin::Pinned;
 use crate::report::{CRASH_PROOF, MEMCPY, Report, Tight, TightRow};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
-use crate::subjects::limits::{Position, Steps};
+use crate::subjects::limits::Limit;
 
 const RECORD_BYTES: [usize; 4] = [32, 128, 512, 2048];
 /// What slow subjects may take for the rounds of one repetition.
@@ -99,7 +99,7 @@ fn with_limits(bench: &Bench) -> Vec<Entry<'_>> {
     let mut entries = bench.entries();
     if let Some(place) = entries.iter().position(|entry| entry.name() == MEMCPY) {
         let buffers = wide(bench);
-        let limits = [entries[place].subject, &Position, &Steps];
+        let limits = [entries[place].subject, &Limit::Position, &Limit::Steps];
         let limits = limits.map(|subject| Entry { subject, buffers });
         entries.splice(place + 1..place + 1, limits);
     }

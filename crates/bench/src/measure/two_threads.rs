@@ -15,7 +15,7 @@ use crate::pin::Pinned;
 use crate::report::{MEMCPY, PRODUCER, Report, TwoThreads, TwoThreadsRow, WRITER};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable};
-use crate::subjects::limits::Steps;
+use crate::subjects::limits::Limit;
 
 const RECORD_BYTES: usize = 128;
 const WARM_UP_ROUNDS: u64 = 4;
@@ -26,7 +26,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
     eprintln!("two threads against one: {repetitions} repetitions");
     let mut entries = bench.entries();
     entries.retain(|entry| [MEMCPY, PRODUCER, WRITER].contains(&entry.name()));
-    entries.insert(1.min(entries.len()), Entry { subject: &Steps, buffers: wide(bench) });
+    entries.insert(1.min(entries.len()), Entry { subject: &Limit::Steps, buffers: wide(bench) });
     let visits = interleaved(&entries, repetitions, |entry| {
         [1, 2].map(|threads| {
             visit(bench, entry, threads, rounds).unwrap_or_else(|unavailable| {

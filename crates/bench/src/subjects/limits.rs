@@ -1,6 +1,5 @@
-//! What a write can't do without, on memory that no other thread ever touches: a copy whose position is kept
-//! where another thread could see it, which is the least that handing over takes; and the same loads and
-//! stores as the library's hot path. The bytes land nowhere.
+//! The limits: what a write can't do without, into memory that no other thread ever touches. The bytes land
+//! nowhere.
 
 use std::hint::black_box;
 use std::ptr::copy_nonoverlapping;
@@ -8,21 +7,30 @@ use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, compiler_fence};
 use std::time::Duration;
 
-use super::memcpy::Pages;
 use crate::subject::{Running, Setup, Subject, Unavailable, Writer};
 
 const CHUNK_BYTES: usize = 64 << 10;
 const OPEN: u64 = 1;
 
-/// The bytes, and how far they go, stored after them.
-pub struct Position;
+/// As much memory as one buffer has, 64 KiB unless a measure says otherwise, written again and again.
+#[derive(Clone, Copy)]
+pub enum Limit {
+    /// The bytes, of a length that is known at run time only, and nothing else.
+    Memcpy,
+    /// The bytes, and how far they go, stored where another thread could see it: the least that handing over
+    /// takes.
+    Position,
+    /// The same loads and stores as the library's hot path.
+    Steps,
+}
 
-/// The steps of a write.
-pub struct Steps;
-
-impl Subject for Position {
+impl Subject for Limit {
     fn name(&self) -> &'static str {
-        "memcpy, position"
+        match self {
+            Limit::Memcpy => "memcpy",
+            Limit::Position => "memcpy, position",
+            Limit::Steps => "memcpy, steps of a write",
+        }
     }
 
     fn when_outrun(&self) -> &'static str {
@@ -34,38 +42,25 @@ impl Subject for Position {
     }
 
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
-        let bytes = setup.buffer_bytes;
-        Ok(Box::new(AtWork(Box::new(move || {
-            Box::new(Seen { pages: Pages::new(bytes), bytes, at: Box::new(AtomicU64::new(0)) })
-        }))))
+        Ok(Box::new(AtWork { limit: *self, bytes: setup.buffer_bytes }))
     }
 }
 
-impl Subject for Steps {
-    fn name(&self) -> &'static str {
-        "memcpy, steps of a write"
-    }
-
-    fn when_outrun(&self) -> &'static str {
-        "-"
-    }
-
-    fn lands(&self) -> bool {
-        false
-    }
-
-    fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
-        let bytes = setup.buffer_bytes;
-        Ok(Box::new(AtWork(Box::new(move || Box::new(Chunks::new(bytes))))))
-    }
+struct AtWork {
+    limit: Limit,
+    bytes: usize,
 }
-
-/// Makes a writer for each thread.
-struct AtWork(Box<dyn Fn() -> Box<dyn Writer> + Send + Sync>);
 
 impl Running for AtWork {
     fn writer(&self) -> Box<dyn Writer + '_> {
-        (self.0)()
+        let bytes = self.bytes;
+        match self.limit {
+            Limit::Memcpy => Box::new(Ring { pages: Pages::new(bytes), bytes, at: 0 }),
+            Limit::Position => {
+                Box::new(Seen { pages: Pages::new(bytes), bytes, at: Box::new(AtomicU64::new(0)) })
+            }
+            Limit::Steps => Box::new(Chunks::new(bytes)),
+        }
     }
 
     fn settle(&self, _: Duration) -> bool {
@@ -73,6 +68,51 @@ impl Running for AtWork {
     }
 
     fn finish(self: Box<Self>, _: Duration) {}
+}
+
+/// Memory that begins with a page: where the allocator happens to put it must not decide how fast a limit is.
+struct Pages(Vec<Page>);
+
+#[derive(Clone)]
+#[repr(align(4096))]
+struct Page(#[expect(dead_code, reason = "written through a pointer to the first")] [u8; 4096]);
+
+impl Pages {
+    fn new(bytes: usize) -> Self {
+        Pages(vec![Page([0; 4096]); bytes.div_ceil(4096)])
+    }
+
+    /// Of all of them, which lie one behind the other.
+    #[inline(always)]
+    fn begin(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+struct Ring {
+    pages: Pages,
+    bytes: usize,
+    at: usize,
+}
+
+impl Writer for Ring {
+    #[inline]
+    fn write(&mut self, record: &[u8]) -> bool {
+        if self.at + record.len() > self.bytes {
+            if record.len() > self.bytes {
+                return false;
+            }
+            self.at = 0;
+        }
+        // SAFETY: `record` fits between `at` and the end of the ring.
+        unsafe {
+            let to = self.pages.begin().add(self.at);
+            copy_nonoverlapping(record.as_ptr(), to, record.len());
+        }
+        black_box(&mut self.pages);
+        self.at += record.len();
+        true
+    }
 }
 
 struct Seen {

@@ -4,7 +4,6 @@ mod channel;
 mod flexi;
 pub mod limits;
 mod marks;
-mod memcpy;
 mod mutex;
 mod ours;
 mod ring;
@@ -18,7 +17,7 @@ use crate::subject::Subject;
 /// All of them.
 pub fn all() -> Vec<Box<dyn Subject>> {
     vec![
-        Box::new(memcpy::Memcpy),
+        Box::new(limits::Limit::Memcpy),
         Box::new(ours::Ours { way: ours::Way::Producer, crash_proof: false }),
         Box::new(ours::Ours { way: ours::Way::Writer, crash_proof: false }),
         Box::new(ours::Ours { way: ours::Way::Record, crash_proof: false }),
