@@ -8,13 +8,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::bury;
-use crate::control::wait_on;
+use crate::control::Latch;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::name::Names;
 use crate::recovery::Recovery;
 use crate::search::Search;
-use crate::sync::{Arc, Condvar, Mutex, lock};
+use crate::sync::{Arc, Mutex, lock};
 
 /// Whose left-overs are looked for: those of writers with the same places and prefix.
 pub(crate) struct Task {
@@ -31,7 +31,7 @@ pub(crate) struct Task {
 #[derive(Debug, Default)]
 pub(crate) struct Background {
     state: Mutex<State>,
-    over: Condvar,
+    over: Latch,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -61,7 +61,7 @@ impl Background {
 
     fn end(&self, recovery: Recovery) {
         *lock(&self.state) = State::Over(recovery);
-        self.over.notify_all();
+        self.over.set();
     }
 
     /// The result; none while it runs, or if there is none to be made.
@@ -74,14 +74,9 @@ impl Background {
 
     /// Waits until it is over, or the deadline has passed.
     pub(crate) fn wait(&self, deadline: Option<Instant>) {
-        let mut state = lock(&self.state);
-        while matches!(*state, State::Running) {
-            match wait_on(&self.over, state, deadline) {
-                Some(woken) => state = woken,
-                None => return,
-            }
+        if matches!(*lock(&self.state), State::Idle) || !self.over.wait(deadline) {
+            return;
         }
-        drop(state);
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // It has nothing left to do.
