@@ -4,6 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -13,7 +14,7 @@ use crate::bury;
 use crate::fs::Fs;
 use crate::fuzz;
 use crate::hand::{Hand, LAYOUT, STAMP, seed};
-use crate::hostile_tests::{CASES, NoSync, Yard};
+use crate::hostile_tests::{CASES, NoSync, TEMPS, Yard};
 use crate::name::Names;
 use crate::real_fs::RealFs;
 use crate::recovery::{LeftReason, Recovery};
@@ -129,31 +130,37 @@ pub(crate) fn yard() -> Yard {
     yard
 }
 
-/// What the temp files of the two workers hold: `seed` says how much of it counts.
-const TEMPS: [(usize, u64, &str); 3] = [(0, 1, "one two torn"), (1, 2, "whole"), (1, 3, "unnamed")];
-
-fn search<'a>(yard: &'a Yard, memory: &'a [std::path::PathBuf]) -> Search<'a> {
-    Search {
+fn run(yard: &Yard, dry_run: bool) -> Recovery {
+    let mut recovery = Recovery::default();
+    let search = Search {
         fs: &NoSync,
         path: &yard.path,
         temp: &yard.temp,
         prefix: Some("p".as_ref()),
-        memory,
-        dry_run: false,
-    }
+        memory: std::slice::from_ref(&yard.memory),
+        dry_run,
+    };
+    bury::run(search, None, &mut recovery).unwrap();
+    recovery
 }
 
 /// Everything that a dead instance left but its memory.
 fn leave(yard: &Yard) {
-    for (worker, seq, contents) in TEMPS {
-        fs::write(yard.temp.join(yard.names.temp(STAMP, worker, seq)), contents).unwrap();
-    }
+    yard.leave_temps();
     let boot = RealFs.boot_id().unwrap_or_default();
     let mut bytes = header(boot, &yard.path, Some(&yard.memory), &yard.names, 2).unwrap();
     // Older than the memory.
     bytes.extend(record(0, None, 0, 0));
     bytes.extend(record(0, None, 0, 0));
     fs::write(yard.temp.join(yard.names.state()), &bytes).unwrap();
+}
+
+/// Writes the memory, as its writer would have it.
+fn put(yard: &Yard, bytes: &[u8]) -> PathBuf {
+    let memory = yard.memory.join(yard.names.memory());
+    fs::write(&memory, bytes).unwrap();
+    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+    memory
 }
 
 fn recover(yard: &Yard, case: &Case) -> Result<(), TestCaseError> {
@@ -165,23 +172,20 @@ pub(crate) fn recover_bytes(yard: &Yard, bytes: &[u8]) -> Result<(), TestCaseErr
     yard.tidy();
     let before = yard.canaries();
     leave(yard);
-    let memory = yard.memory.join(yard.names.memory());
-    fs::write(&memory, bytes).unwrap();
-    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+    put(yard, bytes);
+    // All that chunks can hold: no byte comes twice.
+    let layout = fuzz::read_memory(bytes.to_vec(), &yard.names).map(|relics| relics.layout);
+    let most = layout.map_or(0, |layout| layout.chunks as usize * layout.size);
 
-    let mut recovery = Recovery::default();
-    let dirs = [yard.memory.clone()];
-    bury::run(search(yard, &dirs), None, &mut recovery).unwrap();
+    let recovery = run(yard, false);
     prop_assert!(recovery.errors.is_empty(), "{recovery:?}");
     prop_assert_eq!(yard.canaries(), before);
     for name in yard.of_instance(&yard.path) {
         let found = fs::read(yard.path.join(&name)).unwrap();
         let is_temps = TEMPS.iter().any(|temp| temp.2.as_bytes().starts_with(&found));
-        // No more than there is memory: no byte comes twice.
-        prop_assert!(!found.is_empty() && (is_temps || found.len() <= bytes.len()), "{name:?}");
+        prop_assert!(!found.is_empty() && (is_temps || found.len() <= most), "{name:?}: {found:?}");
     }
-    let mut again = Recovery::default();
-    bury::run(search(yard, &dirs), None, &mut again).unwrap();
+    let again = run(yard, false);
     prop_assert!(again.published.is_empty() && again.set_aside.is_empty(), "{again:?}");
     Ok(())
 }
@@ -219,14 +223,11 @@ fn recovering_a_good_memory_gives_what_is_in_it() {
 fn a_memory_that_somebody_holds_is_left_to_him() {
     let yard = yard();
     leave(&yard);
-    let memory = yard.memory.join(yard.names.memory());
-    fs::write(&memory, seed(0, &yard.names).0).unwrap();
-    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+    let memory = put(&yard, &seed(0, &yard.names).0);
     let before = [&yard.path, &yard.temp, &yard.memory].map(|dir| yard.of_instance(dir));
     let mut holder = RealFs.open(&memory).unwrap();
     holder.try_lock().unwrap();
-    let mut recovery = Recovery::default();
-    bury::run(search(&yard, std::slice::from_ref(&yard.memory)), None, &mut recovery).unwrap();
+    let recovery = run(&yard, false);
     assert!(recovery.is_empty(), "{recovery:?}");
     assert_eq!([&yard.path, &yard.temp, &yard.memory].map(|dir| yard.of_instance(dir)), before);
 }
@@ -263,20 +264,16 @@ fn a_dry_run_tells_what_is_in_a_memory() {
     for which in 0..4 {
         yard.tidy();
         leave(&yard);
-        let memory = yard.memory.join(yard.names.memory());
-        fs::write(&memory, make(&(which, Vec::new(), true), &yard.names).0).unwrap();
-        fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
-        let dirs = [yard.memory.clone()];
-        let run = |dry_run| {
-            let mut recovery = Recovery::default();
-            bury::run(Search { dry_run, ..search(&yard, &dirs) }, None, &mut recovery).unwrap();
+        put(&yard, &make(&(which, Vec::new(), true), &yard.names).0);
+        let tell = |dry_run| {
+            let recovery = run(&yard, dry_run);
             (recovery.published.len(), recovery.bytes, recovery.lost, recovery.set_aside.len())
         };
         let names = || [&yard.path, &yard.temp, &yard.memory].map(|dir| yard.of_instance(dir));
         let before = names();
-        let told = run(true);
+        let told = tell(true);
         assert_eq!(names(), before, "{which}");
-        assert_eq!(told, run(false), "{which}");
+        assert_eq!(told, tell(false), "{which}");
         assert!(which == 3 || told.1 > 0, "{which}: {told:?}");
     }
 }
@@ -290,9 +287,7 @@ fn recovering_beside_a_file_that_stays() {
     let files = yard.of_instance(&yard.path);
     assert_eq!((files.len(), yard.of_instance(&yard.memory).len()), (3, 1));
     fs::remove_file(yard.temp.join(yard.names.temp(STAMP, 7, 7))).unwrap();
-    let mut recovery = Recovery::default();
-    let dirs = [yard.memory.clone()];
-    bury::run(search(&yard, &dirs), None, &mut recovery).unwrap();
+    run(&yard, false);
     assert_eq!(yard.of_instance(&yard.path), files);
     assert!(yard.of_instance(&yard.memory).is_empty());
 }
@@ -320,20 +315,16 @@ fn a_memory_of_another_number_of_workers_is_set_aside() {
 #[test]
 fn a_memory_that_is_not_ours_alone_is_left_alone() {
     let yard = Yard::new();
-    let memory = yard.memory.join(yard.names.memory());
+    // Others may read it, or it has two names.
+    let memory = put(&yard, &seed(0, &yard.names).0);
     let left = |yard: &Yard| {
         leave(yard);
-        let mut recovery = Recovery::default();
-        let dirs = [yard.memory.clone()];
-        bury::run(search(yard, &dirs), None, &mut recovery).unwrap();
+        let recovery = run(yard, false);
         assert!(recovery.published.is_empty() && recovery.errors.is_empty(), "{recovery:?}");
         let left: Vec<_> = recovery.left_alone.iter().map(|left| left.reason).collect();
         assert_eq!(recovery.left_alone[0].path, memory);
         left
     };
-    let good = || fs::write(&memory, seed(0, &yard.names).0).unwrap();
-    // Others may read it, or it has two names.
-    good();
     fs::set_permissions(&memory, Permissions::from_mode(0o644)).unwrap();
     assert_eq!(left(&yard), [LeftReason::NotOurs]);
     fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
@@ -349,7 +340,6 @@ fn a_memory_that_is_not_ours_alone_is_left_alone() {
     // Of another version.
     let mut newer = seed(0, &yard.names);
     newer.0[8..12].copy_from_slice(&2_u32.to_ne_bytes());
-    fs::write(&memory, newer.fix_checksum().0.clone()).unwrap();
-    fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
+    put(&yard, &newer.fix_checksum().0);
     assert_eq!(left(&yard), [LeftReason::Version(2)]);
 }

@@ -26,6 +26,9 @@ use crate::state::{HEADER_BYTES, RECORD_BYTES, header, record};
 
 pub(crate) const CASES: u32 = 5_000;
 const WORKERS: usize = 2;
+/// Worker, number and contents of each temp file of a dead instance.
+pub(crate) const TEMPS: [(usize, u64, &str); 3] =
+    [(0, 1, "one two torn"), (1, 2, "whole"), (1, 3, "unnamed")];
 
 /// One change of a good state file.
 #[derive(Clone, Debug)]
@@ -190,14 +193,18 @@ impl Yard {
         self.recover(&bytes)
     }
 
+    /// The temp files of a dead instance.
+    pub(crate) fn leave_temps(&self) {
+        for (worker, seq, contents) in TEMPS {
+            fs::write(self.temp.join(self.names.temp(STAMP, worker, seq)), contents).unwrap();
+        }
+    }
+
     /// Recovers an instance with this state file.
     pub(crate) fn recover(&self, bytes: &[u8]) -> Result<(), TestCaseError> {
         self.tidy();
         let before = self.canaries();
-        let temps = [(0, 1, "one two torn"), (1, 2, "whole"), (1, 3, "unnamed")];
-        for (worker, seq, contents) in temps {
-            fs::write(self.temp.join(self.names.temp(STAMP, worker, seq)), contents).unwrap();
-        }
+        self.leave_temps();
         fs::write(self.temp.join(self.names.state()), bytes).unwrap();
 
         let mut recovery = Recovery::default();
@@ -214,7 +221,7 @@ impl Yard {
         prop_assert!(recovery.errors.is_empty(), "{recovery:?}");
         prop_assert_eq!(self.canaries(), before);
         // Nothing is longer than it was, and what is gone held nothing that was good.
-        for (worker, seq, contents) in temps {
+        for (worker, seq, contents) in TEMPS {
             let is_its = |dir: &Path, name: &OsString| {
                 let text = name.to_string_lossy().into_owned();
                 let end = format!("-w{worker}-{seq}.");
