@@ -137,7 +137,7 @@ impl Arena {
             link: AtomicU32::new(0),
             chain: AtomicU32::new(0),
             messages: std::array::from_fn(|_| crate::sync::AtomicPtr::new(std::ptr::null_mut())),
-            list: AtomicU32::new(0),
+            lane: AtomicU32::new(0),
         };
         let bytes = (0..chunks as usize * size).map(|_| loom::cell::UnsafeCell::new(0)).collect();
         let headers = (0..chunks).map(header).collect();
@@ -212,15 +212,15 @@ impl Arena {
         self.header(chunk).link.store(next.wrapping_sub(chunk + 1), Relaxed);
     }
 
-    /// The free list to which the chunk comes back.
+    /// The lane in which the chunk goes to a worker and comes back.
     #[inline]
-    pub(crate) fn list(&self, chunk: ChunkId) -> usize {
-        self.header(chunk).list.load(Relaxed) as usize
+    pub(crate) fn lane(&self, chunk: ChunkId) -> usize {
+        self.header(chunk).lane.load(Relaxed) as usize
     }
 
     /// Leaseholder, before anything else.
-    pub(crate) fn set_list(&self, chunk: ChunkId, list: usize) {
-        self.header(chunk).list.store(list as u32, Relaxed);
+    pub(crate) fn set_lane(&self, chunk: ChunkId, lane: usize) {
+        self.header(chunk).lane.store(lane as u32, Relaxed);
     }
 
     /// The second chunk of a chain that begins here.

@@ -150,7 +150,7 @@ impl Chain {
             arena.note_lease(slot.current().chunk(), slot.number, 2 * slot.leased());
         }
         self.link(arena);
-        lease.home = lease::home(shared, lease);
+        lease.home = lease::home(shared, slot, lease);
         let before = slot.current();
         slot.set_current(before.swapping());
         slot.add_sealed(Count::new(1, self.len as u64));

@@ -55,8 +55,9 @@ pub(crate) struct Header {
     /// Stored by the leaseholder before it commits them; taken out by the home worker once a file
     /// has them; all null when the chunk is free.
     pub(crate) messages: [AtomicPtr<Head>; MESSAGES_MAX],
-    /// The free list to which the chunk comes back. Stored by the leaseholder, read by the home worker.
-    pub(crate) list: AtomicU32,
+    /// That of the producer that leases the chunk, or leased it last. Stored by the leaseholder, read by the
+    /// home worker.
+    pub(crate) lane: AtomicU32,
 }
 
 #[cfg(not(loom))]

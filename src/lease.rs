@@ -9,6 +9,7 @@
 
 use crate::arena::{ChunkId, Extent};
 use crate::error::WriteError;
+use crate::lane::{self, LANES};
 use crate::shared::Shared;
 use crate::slot::{Chunk, Lease, Phase, Slot, gate};
 use crate::sync::{SeqCst, fence};
@@ -92,7 +93,7 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
         shared.starve(1);
         return Err(WriteError::Full);
     }
-    shared.prefetch(lease.home);
+    shared.prefetch(lease.home, lane::of(slot.number));
     let chunk = pop(shared, slot, lease)?;
     shared.arena.prefetch(chunk);
     let sealed = seal_quietly(shared, slot, lease);
@@ -145,7 +146,7 @@ fn run_dry(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
 /// Makes a chunk the leased one, in place of none.
 #[inline(always)]
 pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: ChunkId) {
-    lease.home = home(shared, lease);
+    lease.home = home(shared, slot, lease);
     let arena = &shared.arena;
     arena.note_lease(chunk, slot.number, 2 * slot.leased());
     lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
@@ -214,15 +215,30 @@ fn push(shared: &Shared, home: usize, chunk: u32, weight: u32) -> bool {
 /// The worker of the next lease: the same one as long as it makes progress or holds less than its
 /// share; then the next one that holds less. Few workers are busy, so, and files are large.
 #[inline(always)]
-pub(crate) fn home(shared: &Shared, lease: &mut Lease) -> usize {
-    let desk = &shared.desks[lease.home];
-    let freed = desk.freed();
-    let stuck = freed == lease.freed && desk.held() >= shared.share;
-    if stuck {
+pub(crate) fn home(shared: &Shared, slot: &Slot, lease: &mut Lease) -> usize {
+    let freed = shared.desks[lease.home].freed();
+    if freed == lease.freed && holds_share(shared, slot, lease) {
         return elsewhere(shared, lease);
     }
     lease.freed = freed;
     lease.home
+}
+
+/// Whether the home worker holds its share. What waits in other lanes is in others' caches: that is counted only
+/// now and then, once as much in each lane would be a share. So no lane exceeds it by more than a 32nd of it.
+#[inline(always)]
+fn holds_share(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
+    let (desk, share) = (&shared.desks[lease.home], shared.share as usize);
+    let (backlog, waiting) = (desk.backlog() as usize, desk.waiting(lane::of(slot.number)));
+    if backlog < share {
+        // Fewer than before: the worker took them, or it is another one.
+        let is_due = waiting.wrapping_sub(lease.weighed) >= shared.share / 32;
+        if !is_due || backlog + waiting as usize * LANES < share {
+            return false;
+        }
+        lease.weighed = waiting;
+    }
+    desk.held() >= shared.share
 }
 
 /// The next worker that holds less than its share; the same one if there is none.
@@ -237,4 +253,29 @@ fn elsewhere(shared: &Shared, lease: &mut Lease) -> usize {
         .unwrap_or(old);
     lease.freed = desks[new].freed();
     new
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::append;
+    use crate::lane::LANES;
+    use crate::shared::Shared;
+    use crate::sync::Barrier;
+
+    /// However many lanes it is filled through, and although those are counted only now and then.
+    #[test]
+    fn a_worker_that_does_nothing_gets_its_share_and_a_quarter_more() {
+        let (size, share, lanes) = (8, 400, 3);
+        let shared = Shared::new(2 * share, size, 2, Barrier::detect()).unwrap();
+        let slots: Vec<_> = (0..lanes).map(|_| shared.slots.acquire()).collect();
+        for slot in slots.iter().cycle().take(2 * share as usize) {
+            // SAFETY: the slots are ours.
+            unsafe { append::write(&shared, &**slot, &[b'x'; 8]) }.unwrap();
+        }
+        let held = [0, 1].map(|worker| shared.desks[worker].held());
+        assert!((share..share + share / 4).contains(&held[0]), "{held:?}");
+        // All but what the producers have.
+        assert_eq!(held[0] + held[1], 2 * share - lanes);
+        assert!(lanes as usize <= LANES);
+    }
 }

@@ -67,6 +67,7 @@ mod intake;
 mod io;
 #[cfg(not(loom))]
 mod judge;
+mod lane;
 mod layout;
 #[cfg(all(test, not(loom)))]
 mod layout_tests;
@@ -87,6 +88,8 @@ mod notes;
 #[cfg(not(loom))]
 mod output;
 mod pool;
+#[cfg(not(loom))]
+mod prefault;
 #[cfg(not(loom))]
 mod producer;
 #[cfg(not(loom))]

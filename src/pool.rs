@@ -13,23 +13,29 @@
 use crossbeam_utils::CachePadded;
 
 use crate::arena::{Arena, ChunkId};
+use crate::lane::{self, LANES};
+use crate::layout::{Header, PAGE};
 use crate::sync::lock;
 use crate::sync::{Acquire, AtomicU32, AtomicU64, Condvar, Mutex, Relaxed, Release, SeqCst, fence};
 
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
 
-/// Producers share them in turn. With one list, threads that swap at the same time would get each other's
-/// chunks, and each of their writes would fetch lines from another processor (docs/benchmarks/choices.md).
-const LISTS: usize = if cfg!(loom) { 2 } else { 8 };
+/// Fresh chunks that a lane takes at once: neighbours' headers are then in its processor's cache only, which fetches
+/// them ahead of use (docs/benchmarks/choices.md).
+const RUN_MAX: u32 = if cfg!(loom) { 2 } else { (PAGE / size_of::<Header>()) as u32 };
+/// Such a run is at most this part of all chunks.
+const RUN_PART: u32 = if cfg!(loom) { 3 } else { 32 };
 
 /// The free chunks, and where callers wait for one.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// Chunks that came back, each in the list of the producer that had it.
-    lists: [List; LISTS],
+    /// Free chunks by the lane of the producer that had them, or took them with its own.
+    lists: [List; LANES],
     /// Number of the first chunk that was never given out; it only grows.
     fresh: CachePadded<AtomicU32>,
+    /// Chunks of a run.
+    run: u32,
     /// Callers between their announcement and the end of their wait.
     waiters: CachePadded<AtomicU32>,
     /// How often those who wait were called; under its lock nothing else happens.
@@ -43,10 +49,21 @@ impl Pool {
         Pool {
             lists: std::array::from_fn(|_| List::new(arena)),
             fresh: CachePadded::new(AtomicU32::new(0)),
+            run: (arena.none() / RUN_PART).clamp(1, RUN_MAX),
             waiters: CachePadded::new(AtomicU32::new(0)),
             calls: Mutex::new(0),
             called: Condvar::new(),
         }
+    }
+
+    /// Fresh chunks are given out in runs of so many.
+    pub(crate) fn run(&self) -> u32 {
+        self.run
+    }
+
+    /// Number of the first chunk that was never given out.
+    pub(crate) fn fresh(&self) -> ChunkId {
+        self.fresh.load(Relaxed)
     }
 
     /// Whether no chunk is free: one load unless nearly all memory was in use once.
@@ -71,28 +88,36 @@ impl Pool {
     /// Takes one chunk for this producer. `None`: none was free where it looked, when it looked there.
     #[inline(always)]
     pub(crate) fn pop(&self, arena: &Arena, producer: u64) -> Option<ChunkId> {
-        let list = producer as usize % LISTS;
-        self.lists[list].pop(arena).or_else(|| self.pop_elsewhere(arena, list))
+        let lane = lane::of(producer);
+        self.lists[lane].pop(arena).or_else(|| self.pop_elsewhere(arena, lane))
     }
 
     /// What was never used before what others had: that is in their processors' caches, and would be missing there.
     #[cold]
     #[inline(never)]
-    fn pop_elsewhere(&self, arena: &Arena, list: usize) -> Option<ChunkId> {
-        let mut others = (1..LISTS).map(|step| (list + step) % LISTS);
-        let chunk = self
-            .pop_fresh(arena)
-            .or_else(|| others.find_map(|other| self.lists[other].pop(arena)))?;
-        arena.set_list(chunk, list);
-        Some(chunk)
+    fn pop_elsewhere(&self, arena: &Arena, lane: usize) -> Option<ChunkId> {
+        let mut others = (1..LANES).map(|step| (lane + step) % LANES);
+        self.pop_fresh(arena, lane).or_else(|| {
+            let chunk = others.find_map(|other| self.lists[other].pop(arena))?;
+            arena.set_lane(chunk, lane);
+            Some(chunk)
+        })
     }
 
-    /// Fresh chunks are given out in ascending order. Relaxed: there is nothing in them to see.
-    fn pop_fresh(&self, arena: &Arena) -> Option<ChunkId> {
+    /// Fresh chunks are given out in ascending order, and in runs: this one, and what the lane will need next.
+    /// Others may for a moment not find those.
+    fn pop_fresh(&self, arena: &Arena, lane: usize) -> Option<ChunkId> {
         let mut fresh = self.fresh.load(Relaxed);
         while fresh < arena.none() {
-            match self.fresh.compare_exchange_weak(fresh, fresh + 1, Relaxed, Relaxed) {
+            let end = (fresh + self.run).min(arena.none());
+            // Relaxed: there is nothing in them to see.
+            match self.fresh.compare_exchange_weak(fresh, end, Relaxed, Relaxed) {
                 Ok(_) => {
+                    // What is fresh is linked to what follows it.
+                    (fresh..end).for_each(|chunk| arena.set_lane(chunk, lane));
+                    if fresh + 1 < end {
+                        self.push_chain(arena, fresh + 1, end - 1);
+                    }
                     arena.set_next(fresh, arena.none());
                     return Some(fresh);
                 }
@@ -129,17 +154,17 @@ impl Pool {
     /// Gives back chunks that are linked from `first` to `last`, as good as new and of one producer, and wakes
     /// who waits for them.
     pub(crate) fn push_chain(&self, arena: &Arena, first: ChunkId, last: ChunkId) {
-        self.lists[arena.list(first)].push_chain(arena, first, last);
+        self.lists[arena.lane(first)].push_chain(arena, first, last);
         self.notify();
     }
 
     /// Gives back chunks of any producers, those of a list at once, the last one to be the first that is given
     /// out; how many.
     pub(crate) fn push_all(&self, arena: &Arena, chunks: impl Iterator<Item = ChunkId>) -> u64 {
-        let mut ends: [Option<(ChunkId, ChunkId)>; LISTS] = [None; LISTS];
+        let mut ends: [Option<(ChunkId, ChunkId)>; LANES] = [None; LANES];
         let mut count = 0;
         for chunk in chunks {
-            let ends = &mut ends[arena.list(chunk)];
+            let ends = &mut ends[arena.lane(chunk)];
             let last = ends.map_or(chunk, |(first, last)| {
                 arena.set_next(chunk, first);
                 last

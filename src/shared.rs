@@ -11,15 +11,10 @@ use crate::arena::Arena;
 use crate::bell::Bell;
 use crate::inbox::Inbox;
 use crate::pool::Pool;
+#[cfg(not(loom))]
+use crate::prefault::Prefault;
 use crate::slots::Slots;
 use crate::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence, prefetch};
-
-/// Bytes that are made resident before anybody needs them: at first, and at most. What exceeds the first is
-/// as much as is in use.
-#[cfg(not(loom))]
-const PREFAULT_BYTES_MIN: usize = 256 << 10;
-#[cfg(not(loom))]
-const PREFAULT_BYTES_MAX: usize = 4 << 20;
 
 /// The memory of a writer.
 pub(crate) struct Shared {
@@ -30,10 +25,11 @@ pub(crate) struct Shared {
     /// Chunks that somebody needed and did not find free, or zero: then workers revoke the leases of
     /// idle producers.
     starving: CachePadded<AtomicU32>,
-    /// Chunks that a worker without progress may hold before its producers move to another.
+    /// Chunks that a worker without progress may hold before its producers move to another: they find out
+    /// after a quarter more at the latest.
     pub(crate) share: u32,
-    /// Chunks below are resident, or about to be.
-    resident: AtomicU32,
+    #[cfg(not(loom))]
+    pub(crate) prefault: Prefault,
     /// One while the disk guard has no chunk given out. Beside what is hardly ever written: each swap
     /// looks at it.
     guarded: AtomicU32,
@@ -77,13 +73,15 @@ impl Shared {
                 freed: AtomicU64::new(0),
             }),
         };
+        let pool = Pool::new(&arena);
         Ok(Shared {
             desks: (0..workers).map(desk).collect(),
-            pool: Pool::new(&arena),
             slots: Arc::new(Slots::new(barrier)?),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (arena.none() / workers as u32).max(1),
-            resident: AtomicU32::new(0),
+            #[cfg(not(loom))]
+            prefault: Prefault::new(&arena, &pool),
+            pool,
             guarded: AtomicU32::new(0),
             arena,
         })
@@ -124,31 +122,11 @@ impl Shared {
 
     /// Producer, about to swap a chunk of this home: the lines that it will need, which others write. They are
     /// mostly far away by then.
-    pub(crate) fn prefetch(&self, home: usize) {
+    pub(crate) fn prefetch(&self, home: usize, lane: usize) {
         let desk = &self.desks[home];
-        desk.inbox.prefetch();
+        desk.inbox.prefetch(lane);
         desk.bell.prefetch();
         prefetch(&raw const desk.gauges);
-    }
-
-    /// Worker: the chunks below `used` were in use once. Makes as much again resident, within limits, so that
-    /// callers meet no page fault: what was never in use is given out in ascending order.
-    #[cfg(not(loom))]
-    pub(crate) fn prefault(&self, used: u32) {
-        let chunks = |bytes| u32::try_from(bytes / self.arena.size()).unwrap_or(u32::MAX);
-        let ahead = used.clamp(chunks(PREFAULT_BYTES_MIN), chunks(PREFAULT_BYTES_MAX));
-        let resident = self.resident.load(Relaxed);
-        let wanted = used.saturating_add(ahead).min(self.arena.none());
-        // In steps that are worth a call; large chunks not at all.
-        let enough =
-            wanted < resident.saturating_add(ahead.div_ceil(4)) && wanted < self.arena.none();
-        if ahead == 0 || enough || resident >= wanted {
-            return;
-        }
-        // Who comes second has nothing to do.
-        if self.resident.compare_exchange(resident, wanted, Relaxed, Relaxed).is_ok() {
-            self.arena.populate(resident..wanted);
-        }
     }
 
     /// Producer, before it takes a chunk: whether the disk guard forbids it. Relaxed: nothing is read because
@@ -180,7 +158,19 @@ impl Shared {
 impl Desk {
     /// Chunks that wait for the worker or are held by it.
     pub(crate) fn held(&self) -> u32 {
-        self.inbox.depth() + self.gauges.backlog.load(Relaxed)
+        self.inbox.depth() + self.backlog()
+    }
+
+    /// Chunks of one lane that wait for the worker.
+    #[inline(always)]
+    pub(crate) fn waiting(&self, lane: usize) -> u32 {
+        self.inbox.depth_of(lane)
+    }
+
+    /// Chunks that the worker has taken and not yet freed.
+    #[inline(always)]
+    pub(crate) fn backlog(&self) -> u32 {
+        self.gauges.backlog.load(Relaxed)
     }
 
     /// Chunks that the worker has freed in all: it makes progress as long as this grows.
@@ -196,44 +186,5 @@ impl Desk {
     /// Worker only: it has freed so many chunks more.
     pub(crate) fn add_freed(&self, chunks: u64) {
         self.gauges.freed.store(self.freed() + chunks, Relaxed);
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    /// How many of the chunks are in memory, which must be the first ones.
-    fn resident(shared: &Shared) -> u32 {
-        let chunks = 0..shared.arena.none();
-        let count =
-            chunks.clone().take_while(|&chunk| shared.arena.is_resident(chunk)).count() as u32;
-        assert!(!chunks.skip(count as usize).any(|chunk| shared.arena.is_resident(chunk)));
-        count
-    }
-
-    #[test]
-    fn memory_is_made_resident_ahead_of_its_use() {
-        let shared = Shared::new(4000, 4096, 1, Barrier::detect()).unwrap();
-        assert_eq!(resident(&shared), 0);
-        // 256 KiB at first, then as much again as is in use, in steps; 4 MiB at most.
-        for (used, expected) in
-            [(0, 64), (10, 64), (30, 94), (100, 200), (40, 200), (1500, 2524), (4000, 4000)]
-        {
-            shared.prefault(used);
-            assert_eq!(resident(&shared), expected, "{used} in use");
-        }
-    }
-
-    #[test]
-    fn large_chunks_are_not_made_resident_before_anybody_uses_one() {
-        let shared = Shared::new(20, 1 << 20, 1, Barrier::detect()).unwrap();
-        for (used, expected) in [(0, 0), (1, 2), (3, 6), (10, 14)] {
-            shared.prefault(used);
-            assert_eq!(resident(&shared), expected, "{used} in use");
-        }
-        let shared = Shared::new(2, 8 << 20, 1, Barrier::detect()).unwrap();
-        shared.prefault(1);
-        assert_eq!(resident(&shared), 0);
     }
 }

@@ -120,6 +120,8 @@ pub(crate) struct Lease {
     pub(crate) home: usize,
     /// What that worker had freed by then.
     pub(crate) freed: u64,
+    /// Chunks of this lane that waited for that worker when all lanes were last counted.
+    pub(crate) weighed: u32,
     /// Messages that stand in the chunk.
     pub(crate) messages: usize,
     /// A record is being formatted beyond what is committed.
@@ -241,6 +243,7 @@ impl Slot {
                 chunk: Chunk { base: BytePtr::NONE, end: 0, commit: std::ptr::null() },
                 home: 0,
                 freed: 0,
+                weighed: 0,
                 messages: 0,
                 is_recording: false,
             }),

@@ -71,8 +71,6 @@ pub(crate) struct Worker {
     policy: Policy,
     /// No unpublished record of this worker's was accepted before.
     oldest: Instant,
-    /// Chunks below have been in use, as far as this worker has seen.
-    used: u32,
     /// When the inbox last had something.
     pushed: Option<Instant>,
     /// When the first chunk came that is not written yet.
@@ -124,7 +122,6 @@ impl Worker {
             faults: Faults::new(policy.give_up_after),
             policy,
             oldest: now,
-            used: 0,
             pushed: None,
             gathered: None,
             nap: NAP,
@@ -140,7 +137,7 @@ impl Worker {
     /// Runs until the writer is closed and everything is published, or until it is given up.
     pub(crate) fn run(mut self) {
         // Before the first record, if nobody is quicker.
-        self.shared.prefault(0);
+        self.shared.prefault.begin(&self.shared.arena, &self.shared.pool);
         while let Some(rest) = self.step(Instant::now) {
             match rest {
                 Rest::Again => {}
@@ -272,10 +269,10 @@ impl Worker {
 
     /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
-        let Worker { intake, output, shared, used, .. } = self;
+        let Worker { intake, output, shared, .. } = self;
         let (before, is_written) = (output.chunks(), output.is_written());
         let push = |piece: Piece| {
-            *used = (*used).max(piece.chunk + 1);
+            shared.prefault.note(&shared.arena, &shared.pool, piece.chunk);
             output.push(piece);
         };
         let complete = if phase == Phase::Draining {
@@ -287,7 +284,6 @@ impl Worker {
             intake.take(shared, push);
             false
         };
-        self.shared.prefault(self.used);
         if self.output.chunks() != before {
             self.pushed = Some(now);
             self.gathered.get_or_insert(now);

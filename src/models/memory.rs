@@ -352,6 +352,29 @@ fn wait_for_a_chain() {
     });
 }
 
+/// Waiting for what another took ahead: who finds nothing, since the rest of a run is on its way, is called when
+/// it is there.
+#[test]
+fn wait_for_the_rest_of_a_run() {
+    explore("wait_for_the_rest_of_a_run", || {
+        let shared = shared(6, 1, 1);
+        assert_eq!(shared.pool.run(), 2);
+        assert_eq!(shared.pool.pop_chain(&shared.arena, 0, 4), Some((0, 3)));
+        let other = {
+            let shared = shared.clone();
+            thread::spawn(move || shared.pool.pop(&shared.arena, 0))
+        };
+        let look = || shared.pool.pop(&shared.arena, 1);
+        let found = shared.pool.wait_until(look, |called, calls| called.wait(calls).ok());
+        // Who does not wait may find nothing either, and then the rest is still there.
+        let rest = || shared.pool.pop(&shared.arena, 0);
+        let mut taken = [found, other.join().unwrap().or_else(rest)];
+        taken.sort();
+        assert_eq!(taken, [Some(4), Some(5)]);
+        assert!(shared.pool.is_empty(&shared.arena));
+    });
+}
+
 /// Adoption: a slot that its owner gave back is the next one's, with the chunk in it.
 #[test]
 fn slot_goes_to_the_next_owner() {
