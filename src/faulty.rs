@@ -55,6 +55,9 @@ struct Plan {
     faults: Vec<(Op, usize, Fault)>,
     /// From this call on, of whatever operation; only that one, or all.
     any: Option<(usize, bool, Fault)>,
+    /// Writes to temp files, and faults of those alone, by number.
+    appends: usize,
+    append_faults: Vec<(usize, Fault)>,
 }
 
 /// The real file system with planned faults. Clones share the plan.
@@ -85,6 +88,24 @@ impl Faulty {
         self.0.lock().unwrap().calls.iter().filter(|&&o| o == op).count()
     }
 
+    /// Plans a fault for the `nth` write to a temp file from now on, counted from 1.
+    pub(crate) fn plan_append(&self, nth: usize, fault: Fault) {
+        let mut plan = self.0.lock().unwrap();
+        let nth = plan.appends + nth;
+        plan.append_faults.push((nth, fault));
+    }
+
+    /// How often a temp file was written to: without the notes in the state file, which are writes too.
+    pub(crate) fn appends(&self) -> usize {
+        self.0.lock().unwrap().appends
+    }
+
+    fn append_fault(&self) -> Option<Fault> {
+        let mut plan = self.0.lock().unwrap();
+        plan.appends += 1;
+        plan.append_faults.iter().find(|fault| fault.0 == plan.appends).map(|fault| fault.1)
+    }
+
     fn fault(&self, op: Op) -> Option<Fault> {
         self.0.lock().unwrap().calls.push(op);
         let nth = self.calls(op);
@@ -106,14 +127,15 @@ impl Faulty {
         }
     }
 
-    fn wrap(&self, file: Box<dyn FsFile>) -> Box<dyn FsFile> {
-        Box::new(FaultyFile { fs: self.clone(), file })
+    fn wrap(&self, file: Box<dyn FsFile>, is_temp: bool) -> Box<dyn FsFile> {
+        Box::new(FaultyFile { fs: self.clone(), file, is_temp })
     }
 }
 
 impl Fs for Faulty {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
-        self.call(Op::Create, || RealFs.create(path, mode)).map(|file| self.wrap(file))
+        self.call(Op::Create, || RealFs.create(path, mode))
+            .map(|file| self.wrap(file, is_temp(path)))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(Op::Rename, || RealFs.rename(from, to))
@@ -129,7 +151,7 @@ impl Fs for Faulty {
         }
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        self.call(Op::Open, || RealFs.open(path)).map(|file| self.wrap(file))
+        self.call(Op::Open, || RealFs.open(path)).map(|file| self.wrap(file, is_temp(path)))
     }
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
         match self.fault(Op::Facts) {
@@ -161,11 +183,18 @@ impl Fs for Faulty {
 struct FaultyFile {
     fs: Faulty,
     file: Box<dyn FsFile>,
+    is_temp: bool,
+}
+
+fn is_temp(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
 }
 
 impl FsFile for FaultyFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        match self.fs.fault(Op::Write) {
+        let fault = self.fs.fault(Op::Write);
+        let append = if self.is_temp { self.fs.append_fault() } else { None };
+        match append.or(fault) {
             Some(Fault::Error(errno)) => Err(errno.into()),
             Some(Fault::Short(bytes)) => {
                 let all: Vec<u8> = slices.iter().flat_map(|s| s.iter().copied()).collect();
@@ -196,7 +225,9 @@ impl FsFile for FaultyFile {
         self.file.go_buffered()
     }
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        self.fs.call(Op::Clone, || self.file.try_clone()).map(|file| self.fs.wrap(file))
+        self.fs
+            .call(Op::Clone, || self.file.try_clone())
+            .map(|file| self.fs.wrap(file, self.is_temp))
     }
 }
 

@@ -87,6 +87,8 @@ mod name;
 mod notes;
 #[cfg(not(loom))]
 mod output;
+#[cfg(all(test, not(loom)))]
+mod output_tests;
 mod pool;
 #[cfg(not(loom))]
 mod prefault;

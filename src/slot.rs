@@ -200,26 +200,29 @@ pub(crate) struct Slot {
     pub(crate) lease: UnsafeCell<Lease>,
     /// Commit word of no chunk: nothing is ever committed to it.
     zero: AtomicU64,
-
     /// See [`Current`]. Stored by the owner alone.
     current: AtomicU64,
-    /// What the chunk held when its lease was revoked: an [`Extent`], valid while the gate is TAKEN.
-    /// Stored by the home worker.
-    revoked: AtomicU64,
+    /// Ascends in a writer: who reads what is left of its memory tells producers by it.
+    pub(crate) number: u64,
     /// Records and bytes of chunks sealed before. Stored by the owner alone, in phase Swapping.
     sealed_records: AtomicU64,
     sealed_bytes: AtomicU64,
     /// Chunks leased in all. Stored by the owner alone.
     leased_chunks: AtomicU64,
+    /// What the chunk held when its lease was revoked: an [`Extent`], valid while the gate is TAKEN.
+    /// Stored by the home worker.
+    revoked: AtomicU64,
     /// Records and bytes refused, by cause. Stored by the owner alone.
     refused: [[AtomicU64; 2]; 5],
-    /// Ascends in a writer: who reads what is left of its memory tells producers by it.
-    pub(crate) number: u64,
     /// The slot registered before this one.
     pub(crate) next: *const Slot,
     #[cfg(loom)]
     barrier: BarrierWord,
 }
+
+// What a swap needs of a slot, which is far away by then, are its first two lines.
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+const _: () = assert!(std::mem::offset_of!(Slot, revoked) <= 128);
 
 // SAFETY: `lease` is the owner's alone, which `Slots` hands out to one thread at a time; `next` is
 // fixed before the slot is shared; the rest are atomics.

@@ -416,6 +416,13 @@ mod tests {
     use crate::submit;
     use rustix::io::Errno;
 
+    impl Worker {
+        /// For tests of the output alone.
+        pub(crate) fn into_parts(self) -> (Output, Intake) {
+            (self.output, self.intake)
+        }
+    }
+
     /// A writer with one worker, which is stepped by hand.
     fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Handle, Worker) {
         let config = config.path(dir.path()).temp(dir.path()).workers(1);
