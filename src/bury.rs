@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::error::Error;
-use crate::fs::{Facts, FsFile, write_all};
+use crate::fs::{Facts, FsFile, read_full, write_all};
 use crate::judge::{Claim, Verdict, claim, is_ours, judge};
 use crate::name::{self, Names, Parsed};
 use crate::publish::{self, Refusal};
@@ -432,13 +432,11 @@ fn write_again(file: &mut dyn FsFile, mut range: Range<u64>) -> io::Result<()> {
     let mut bytes = vec![0; COPY_BYTES.min((range.end - range.start.min(range.end)) as usize)];
     while range.start < range.end {
         let left = (range.end - range.start).min(bytes.len() as u64) as usize;
-        let read = match file.read_at(&mut bytes[..left], range.start) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        write_all(file, &mut [IoSlice::new(&bytes[..read])], range.start).1?;
-        range.start += read as u64;
+        if read_full(file, &mut bytes[..left], range.start)? < left {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        write_all(file, &mut [IoSlice::new(&bytes[..left])], range.start).1?;
+        range.start += left as u64;
     }
     Ok(())
 }

@@ -93,6 +93,25 @@ pub trait FsFile: Send {
 /// A call that is interrupted so often in a row is not made again: the worker must be able to end.
 const INTERRUPTIONS_MAX: u32 = 100;
 
+/// Reads from an offset on until there is no room or the file ends. How many bytes that were.
+pub(crate) fn read_full(file: &mut dyn FsFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let (mut done, mut interruptions) = (0, 0);
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => (done, interruptions) = (done + read, 0),
+            Err(error)
+                if error.kind() == io::ErrorKind::Interrupted
+                    && interruptions < INTERRUPTIONS_MAX =>
+            {
+                interruptions += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
 /// Writes all slices from an offset on. Tells how many bytes were written, also when an error
 /// stopped it: a short write alone is none, one of 0 bytes is `WriteZero`.
 pub(crate) fn write_all(
@@ -120,4 +139,91 @@ pub(crate) fn write_all(
         }
     }
     (written, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten bytes, of which a call reads or writes three, and each third call is interrupted.
+    struct Slow {
+        bytes: Vec<u8>,
+        calls: u32,
+        is_stuck: bool,
+    }
+
+    impl Slow {
+        fn new(is_stuck: bool) -> Self {
+            Slow { bytes: (0..10).collect(), calls: 0, is_stuck }
+        }
+
+        fn call(&mut self) -> io::Result<()> {
+            self.calls += 1;
+            let is_interrupted = self.is_stuck || self.calls.is_multiple_of(3);
+            if is_interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        }
+    }
+
+    impl FsFile for Slow {
+        fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.call()?;
+            let rest = &self.bytes[self.bytes.len().min(offset as usize)..];
+            let read = rest.len().min(bytes.len()).min(3);
+            bytes[..read].copy_from_slice(&rest[..read]);
+            Ok(read)
+        }
+        fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+            self.call()?;
+            assert_eq!(offset, self.bytes.len() as u64);
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.bytes.extend(&all[..all.len().min(3)]);
+            Ok(all.len().min(3))
+        }
+        fn facts(&self) -> io::Result<Facts> {
+            unreachable!()
+        }
+        fn set_len(&mut self, _: u64) -> io::Result<()> {
+            unreachable!()
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            unreachable!()
+        }
+        fn try_lock(&mut self) -> io::Result<()> {
+            unreachable!()
+        }
+        fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn what_comes_in_pieces_is_read_until_it_ends() {
+        for (offset, room, expected) in [(0, 10, 10), (0, 8, 8), (2, 20, 8), (10, 5, 0), (3, 0, 0)]
+        {
+            let (mut file, mut bytes) = (Slow::new(false), vec![99; room]);
+            assert_eq!(read_full(&mut file, &mut bytes, offset).unwrap(), expected);
+            let read: Vec<u8> = (offset as u8..).take(expected).collect();
+            assert_eq!(bytes[..expected], read);
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_is_written_whole() {
+        let mut file = Slow::new(false);
+        let mut slices = [IoSlice::new(b""), IoSlice::new(b"abcde"), IoSlice::new(b"fg")];
+        let (written, result) = write_all(&mut file, &mut slices, 10);
+        result.unwrap();
+        assert_eq!((written, &file.bytes[10..]), (7, &b"abcdefg"[..]));
+    }
+
+    #[test]
+    fn who_is_interrupted_for_ever_gives_up() {
+        let mut file = Slow::new(true);
+        let error = read_full(&mut file, &mut [0], 0).unwrap_err();
+        assert_eq!((error.kind(), file.calls), (io::ErrorKind::Interrupted, 101));
+        let mut file = Slow::new(true);
+        let (written, result) = write_all(&mut file, &mut [IoSlice::new(b"x")], 10);
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!((written, file.calls), (0, 101));
+    }
 }

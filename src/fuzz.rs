@@ -11,6 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
 
 use crate::checksum::fnv1a;
+use crate::fs::read_full;
 use crate::hand::{Hand, Held, STAMP, seed};
 use crate::layout::Header;
 use crate::name::{AFFIX_BYTES_MAX, Names, TempId};
@@ -102,7 +103,8 @@ pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<Relics, Unrea
         assert!(!seen, "twice: {run:?}");
         let mut found = vec![0; run.to - run.from];
         let at = layout.byte_at(run.chunk, run.from) as u64;
-        assert!(relics::read_all(&mut held, at, &mut found).expect("bytes can be read"));
+        let read = read_full(&mut held, &mut found, at).expect("bytes can be read");
+        assert_eq!(read, found.len());
     }
     assert_eq!(relics.records.len(), workers);
     assert!(relics.records.iter().all(|record| record.synced <= record.good));

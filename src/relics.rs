@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::checksum::fnv1a;
-use crate::fs::FsFile;
+use crate::fs::{FsFile, read_full};
 use crate::layout::{ChunkId, Header};
 use crate::name::{Names, Stamp, TempId};
 use crate::remains::{Record, Unreadable};
@@ -76,21 +76,7 @@ pub(crate) fn read(file: &mut dyn FsFile, names: &Names) -> io::Result<Result<Re
 /// So many bytes from here on; none if the file ends before.
 fn part(file: &mut dyn FsFile, at: usize, len: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = vec![0; len];
-    Ok(read_all(file, at as u64, &mut bytes)?.then_some(bytes))
-}
-
-/// Whether all of it was there.
-pub(crate) fn read_all(file: &mut dyn FsFile, at: u64, bytes: &mut [u8]) -> io::Result<bool> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match file.read_at(&mut bytes[done..], at + done as u64) {
-            Ok(0) => return Ok(false),
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
+    Ok((read_full(file, &mut bytes, at as u64)? == len).then_some(bytes))
 }
 
 fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> {

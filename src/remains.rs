@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::checksum::fnv1a;
-use crate::fs::FsFile;
+use crate::fs::{FsFile, read_full};
 use crate::name::{AFFIX_BYTES_MAX, Names, Stamp, TempId};
 use crate::state::{CHECKSUM_BYTES, HEADER_BYTES, MAGIC, RECORD_BYTES, TEXTS_AT, VERSION};
 
@@ -60,15 +60,7 @@ pub(crate) enum Unreadable {
 pub(crate) fn bytes(file: &mut dyn FsFile) -> io::Result<Vec<u8>> {
     // One byte more, so that a longer file shows.
     let mut bytes = vec![0; BYTES_MAX + 1];
-    let mut len = 0;
-    while len < bytes.len() {
-        match file.read_at(&mut bytes[len..], len as u64) {
-            Ok(0) => break,
-            Ok(read) => len += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let len = read_full(file, &mut bytes, 0)?;
     bytes.truncate(len);
     Ok(bytes)
 }

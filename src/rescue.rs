@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::error::Error;
-use crate::fs::{Fs, FsFile, write_all};
+use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::judge::is_ours;
 use crate::name::{self, Names, Stamp};
 use crate::publish::{self, Refusal};
@@ -185,9 +185,9 @@ impl Memory {
         let (had, len) = (buffer.len(), (run.to - run.from).min(COPY_BYTES - buffer.len()));
         buffer.resize(had + len, 0);
         let at = self.relics.layout.byte_at(run.chunk, run.from) as u64;
-        let whole = relics::read_all(&mut *self.file, at, &mut buffer[had..])
+        let read = read_full(&mut *self.file, &mut buffer[had..], at)
             .map_err(|e| Error::io("read", &self.path, e))?;
-        if !whole {
+        if read < len {
             return Err(Error::io("read", &self.path, ErrorKind::UnexpectedEof.into()));
         }
         run.from += len;
