@@ -98,3 +98,30 @@ impl Task {
         recovery
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faulty::{Fault, Faulty, Op, TestDir};
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    #[test]
+    fn what_goes_wrong_is_in_the_result() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        fs.plan(Op::List, 1, Fault::Error(rustix::io::Errno::IO));
+        let names =
+            Names { prefix: OsString::new(), extension: OsString::new(), instance: 1, pid: 1 };
+        let path = dir.path().to_owned();
+        let task =
+            Task { fs: std::sync::Arc::new(fs), temp: path.clone(), path, memory: vec![], names };
+        let background = Arc::new(Background::default());
+        assert!(background.result().is_none());
+        // Nothing was started, so there is nothing to wait for.
+        background.wait(None);
+        Background::start(&background, task);
+        background.wait(Instant::now().checked_add(Duration::from_secs(60)));
+        let result = background.result().expect("it is over");
+        assert_eq!(result.errors.iter().map(Error::operation).collect::<Vec<_>>(), ["list"]);
+    }
+}

@@ -429,7 +429,7 @@ fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<Remains, Unreadabl
 
 /// Writes what stands there once more, so that the next fsync has to force it to the disk.
 fn write_again(file: &mut dyn FsFile, mut range: Range<u64>) -> io::Result<()> {
-    let mut bytes = vec![0; COPY_BYTES.min((range.end - range.start.min(range.end)) as usize)];
+    let mut bytes = vec![0; COPY_BYTES];
     while range.start < range.end {
         let left = (range.end - range.start).min(bytes.len() as u64) as usize;
         if read_full(file, &mut bytes[..left], range.start)? < left {

@@ -115,9 +115,7 @@ mod tests {
     use super::*;
     use crate::faulty::{Fault, Faulty, Op, TestDir};
     use crate::file::TempFile;
-    use crate::fs::Fs;
     use crate::name::Names;
-    use crate::real_fs::RealFs;
     use crate::staging::PAGE;
     use crate::stats::Count;
     use rustix::io::Errno;
@@ -129,18 +127,15 @@ mod tests {
         expected: Vec<u8>,
     }
 
-    /// A file in the directory of the tests, whose file system must have direct I/O for these to say
-    /// something; none where it has not.
-    fn direct(fs: &dyn Fs, dir: &TestDir) -> Option<Written> {
+    /// A file in the directory of the tests.
+    fn direct(fs: &Faulty, dir: &TestDir) -> Written {
         let (prefix, extension) = (OsString::new(), OsString::from("log"));
         let names = Names { prefix, extension, instance: 7, pid: 1 };
         let mut file = TempFile::create(fs, dir.path(), &names, 0, 0, 0o600).unwrap();
         file.go_direct();
         let staging = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
-        if !file.is_direct() {
-            println!("skipped: no direct I/O in {}", dir.path().display());
-        }
-        file.is_direct().then_some(Written { file, staging, expected: Vec::new() })
+        assert!(file.is_direct());
+        Written { file, staging, expected: Vec::new() }
     }
 
     impl Written {
@@ -172,7 +167,7 @@ mod tests {
     #[test]
     fn records_of_any_length_make_a_file() {
         let dir = TestDir::new();
-        let Some(mut written) = direct(&RealFs, &dir) else { return };
+        let mut written = direct(&Faulty::default(), &dir);
         for len in LENGTHS {
             written.append(&[len]).unwrap();
             written.append(&[len / 3, 0, len - len / 3, 5]).unwrap();
@@ -188,7 +183,7 @@ mod tests {
     #[test]
     fn a_failed_write_counts_as_nothing_and_is_written_over() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        let Some(mut written) = direct(&fs, &dir) else { return };
+        let mut written = direct(&fs, &dir);
         for len in LENGTHS {
             written.append(&[len]).unwrap();
             for nth in 1..=3 {
@@ -205,7 +200,7 @@ mod tests {
     #[test]
     fn records_that_a_failed_write_spoilt_are_written_again() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        let Some(mut written) = direct(&fs, &dir) else { return };
+        let mut written = direct(&fs, &dir);
         written.append(&[5000]).unwrap();
         fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
         written.append(&[6000]).unwrap_err();
@@ -224,7 +219,7 @@ mod tests {
     #[test]
     fn records_that_a_failed_write_spoilt_are_written_again_before_the_cache_goes_on() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        let Some(mut written) = direct(&fs, &dir) else { return };
+        let mut written = direct(&fs, &dir);
         written.append(&[5000]).unwrap();
         fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
         written.append(&[6000]).unwrap_err();
@@ -248,7 +243,7 @@ mod tests {
             (8192, 30_000, true),
             (9000, 3288, false),
         ] {
-            let Some(mut written) = direct(&RealFs, &dir) else { return };
+            let mut written = direct(&Faulty::default(), &dir);
             written.append(&[before]).unwrap();
             written.file.sync().unwrap();
             let expected = written.expected.clone();
@@ -267,7 +262,7 @@ mod tests {
         for errno in [Errno::INVAL, Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
             for nth in 1..=3 {
                 let (fs, dir) = (Faulty::default(), TestDir::new());
-                let Some(mut written) = direct(&fs, &dir) else { return };
+                let mut written = direct(&fs, &dir);
                 written.append(&[5000]).unwrap();
                 fs.plan(Op::Write, nth, Fault::Error(errno));
                 written.append(&[7, 20_000]).unwrap();
@@ -281,7 +276,7 @@ mod tests {
     #[test]
     fn a_short_write_that_is_not_aligned_is_made_up_for() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        let Some(mut written) = direct(&fs, &dir) else { return };
+        let mut written = direct(&fs, &dir);
         for short in [0, 512, 4096] {
             fs.plan(Op::Write, 1, Fault::Short(short));
             let _ = written.append(&[6000]);
@@ -293,7 +288,7 @@ mod tests {
     #[test]
     fn a_commit_of_a_part_ends_direct_io() {
         let dir = TestDir::new();
-        let Some(mut written) = direct(&RealFs, &dir) else { return };
+        let mut written = direct(&Faulty::default(), &dir);
         let record = [b'a'; 5000];
         written.file.append(&mut [IoSlice::new(&record)], &mut written.staging).1.unwrap();
         written.file.commit(Count::new(1, 4500));

@@ -128,7 +128,7 @@ impl Faulty {
     }
 
     fn wrap(&self, file: Box<dyn FsFile>, is_temp: bool) -> Box<dyn FsFile> {
-        Box::new(FaultyFile { fs: self.clone(), file, is_temp })
+        Box::new(FaultyFile { fs: self.clone(), file, is_temp, block: 1 })
     }
 }
 
@@ -184,6 +184,8 @@ struct FaultyFile {
     fs: Faulty,
     file: Box<dyn FsFile>,
     is_temp: bool,
+    /// Writes must be multiples of it, if it goes past the page cache, or pretends to.
+    block: usize,
 }
 
 fn is_temp(path: &Path) -> bool {
@@ -194,8 +196,11 @@ impl FsFile for FaultyFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let fault = self.fs.fault(Op::Write);
         let append = if self.is_temp { self.fs.append_fault() } else { None };
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        let is_aligned = [offset as usize, bytes].iter().all(|n| n.is_multiple_of(self.block));
         match append.or(fault) {
             Some(Fault::Error(errno)) => Err(errno.into()),
+            _ if !is_aligned => Err(io::ErrorKind::InvalidInput.into()),
             Some(Fault::Short(bytes)) => {
                 let all: Vec<u8> = slices.iter().flat_map(|s| s.iter().copied()).collect();
                 self.file.write_at(&[IoSlice::new(&all[..bytes.min(all.len())])], offset)
@@ -219,9 +224,12 @@ impl FsFile for FaultyFile {
         self.fs.call(Op::Lock, || self.file.try_lock())
     }
     fn go_direct(&mut self) -> io::Result<usize> {
-        self.file.go_direct()
+        // Where the file system of the tests has no direct I/O, the rules are the same.
+        self.block = self.file.go_direct().unwrap_or(512);
+        Ok(self.block)
     }
     fn go_buffered(&mut self) -> io::Result<()> {
+        self.block = 1;
         self.file.go_buffered()
     }
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {

@@ -290,6 +290,11 @@ mod tests {
         assert!(guard.shared.is_guarded() && guard.stats().refuses);
         assert_eq!(guard.stats().total_bytes, Some(1000));
         assert_eq!(guard.vigil(now), Some(INTERVAL));
+        assert_eq!(guard.vigil(now + INTERVAL / 4), Some(INTERVAL * 3 / 4));
+        // Who measures may hang.
+        lock(&guard.state).is_claimed = true;
+        assert_eq!(guard.vigil(now + INTERVAL / 4), Some(INTERVAL));
+        lock(&guard.state).is_claimed = false;
         // In truth nothing is there.
         guard.look(|| now + INTERVAL);
         assert!(!guard.shared.is_guarded() && !guard.stats().refuses);

@@ -164,6 +164,17 @@ mod tests {
     }
 
     #[test]
+    fn what_huge_pages_take_is_counted() {
+        let below = HUGE_FROM - PAGE;
+        assert_eq!(mapped_bytes(3, below), 3 * below);
+        assert_eq!(mapped_bytes(2, HUGE_FROM), HUGE);
+        assert_eq!(mapped_bytes(3, HUGE_FROM), 2 * HUGE);
+        assert_eq!(mapped_bytes(1, HUGE), HUGE);
+        assert_eq!(mapped_bytes(usize::MAX, 0), 0);
+        assert_eq!(mapped_bytes(usize::MAX, PAGE), usize::MAX);
+    }
+
+    #[test]
     fn pads_with_zeros_whatever_was_there_before() {
         let mut part = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
         part.put(&[7; 2 * PAGE]);

@@ -340,6 +340,18 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_does_not_fit_is_none() {
+        let header_of = |bytes: usize| {
+            let path =
+                "x".repeat(bytes - TEXTS_AT - names().prefix.len() - names().extension.len());
+            header([0; 16], Path::new(&path), None, &names(), 3)
+        };
+        let most = HEADER_BYTES - CHECKSUM_BYTES;
+        assert_eq!(header_of(most).map(|bytes| bytes.len()), Some(HEADER_BYTES));
+        assert_eq!(header_of(most + 1), None);
+    }
+
+    #[test]
     fn workers_change_their_own_record_only_and_never_the_length() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let state = create(&fs, &dir).unwrap();
