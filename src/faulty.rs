@@ -225,7 +225,7 @@ impl FsFile for FaultyFile {
     }
     fn go_direct(&mut self) -> io::Result<usize> {
         // Where the file system of the tests has no direct I/O, the rules are the same.
-        self.block = self.file.go_direct().unwrap_or(512);
+        self.block = self.file.go_direct().unwrap_or(4096);
         Ok(self.block)
     }
     fn go_buffered(&mut self) -> io::Result<()> {
