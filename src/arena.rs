@@ -376,7 +376,7 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     impl Arena {
@@ -392,5 +392,21 @@ mod tests {
                     u64::from_ne_bytes(entry) >> 63 == 1
                 })
         }
+    }
+
+    /// Bytes of address space that this process has mapped (proc(5), statm).
+    pub(crate) fn mapped() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').next().unwrap().parse::<usize>().unwrap() * PAGE
+    }
+
+    /// Other tests map less meanwhile.
+    #[test]
+    fn memory_goes_with_the_arena() {
+        let before = mapped();
+        for _ in 0..64 {
+            drop(Arena::new(1 << 10, 1 << 20).unwrap());
+        }
+        assert!(mapped() < before + (32 << 30));
     }
 }

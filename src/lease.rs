@@ -278,4 +278,18 @@ mod tests {
         assert_eq!(held[0] + held[1], 2 * share - lanes);
         assert!(lanes as usize <= LANES);
     }
+
+    /// Also from a producer that is new to it.
+    #[test]
+    fn a_worker_that_holds_its_share_gets_no_more() {
+        for (backlog, home) in [(399, 0), (400, 1), (401, 1)] {
+            let shared = Shared::new(800, 8, 2, Barrier::detect()).unwrap();
+            shared.desks[0].set_backlog(backlog);
+            let slot = shared.slots.acquire();
+            // SAFETY: the slot is ours.
+            unsafe { append::write(&shared, &*slot, b"x") }.unwrap();
+            // SAFETY: the slots live as long as `shared`.
+            assert_eq!(unsafe { &*slot }.current().home(), home, "{backlog}");
+        }
+    }
 }

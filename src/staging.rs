@@ -163,6 +163,16 @@ mod tests {
         }
     }
 
+    /// Other tests map less meanwhile.
+    #[test]
+    fn memory_goes_with_the_last_part() {
+        let before = crate::arena::tests::mapped();
+        for _ in 0..64 {
+            drop(Staging::for_workers(256, 4 << 20).unwrap());
+        }
+        assert!(crate::arena::tests::mapped() < before + (32 << 30));
+    }
+
     #[test]
     fn what_huge_pages_take_is_counted() {
         let below = HUGE_FROM - PAGE;
