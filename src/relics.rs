@@ -228,3 +228,29 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 const _: () = assert!(LIST_AT + LIST_MAX * ENTRY_BYTES <= WORKER_BYTES && NOTE_BYTES == 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the options allow at most is read, and no more.
+    #[test]
+    fn the_largest_memories_are_read() {
+        let names = crate::hand::names();
+        let read = |layout: Layout| {
+            let len = layout.bytes().expect("it fits the address space") as u64;
+            super::layout(&layout.header(&names), len, &names).is_ok()
+        };
+        let most = Layout { chunks: (1 << 20) + 256, size: 1, workers: 256, mode: 0o777 };
+        assert!(read(most));
+        for more in [
+            Layout { chunks: most.chunks + 1, ..most },
+            Layout { workers: 257, ..most },
+            Layout { mode: 0o1000, ..most },
+            Layout { chunks: 1, size: (1 << 30) + 1, ..most },
+        ] {
+            assert!(!read(more), "{more:?}");
+        }
+        assert!(read(Layout { chunks: 1, size: 1 << 30, ..most }));
+    }
+}

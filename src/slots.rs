@@ -229,3 +229,19 @@ mod boxes {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A thread costs a slot, not a page.
+    #[test]
+    fn slots_lie_side_by_side() {
+        let slots = Slots::new(Barrier::detect()).unwrap();
+        let places: Vec<usize> = (0..100).map(|_| slots.acquire().addr()).collect();
+        let mut pages: Vec<usize> = places.iter().map(|place| place / 4096).collect();
+        pages.dedup();
+        assert!(pages.len() <= 100 * size_of::<Slot>() / 4096 + 2, "{}", pages.len());
+        assert_eq!(slots.iter().count(), 100);
+    }
+}
