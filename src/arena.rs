@@ -376,8 +376,9 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 #[cfg(all(test, not(loom)))]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use crate::faulty::mapped;
 
     impl Arena {
         /// Whether the first byte of a chunk and its header are in memory, as the kernel says (proc(5), pagemap).
@@ -392,12 +393,6 @@ pub(crate) mod tests {
                     u64::from_ne_bytes(entry) >> 63 == 1
                 })
         }
-    }
-
-    /// Bytes of address space that this process has mapped (proc(5), statm).
-    pub(crate) fn mapped() -> usize {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split(' ').next().unwrap().parse::<usize>().unwrap() * PAGE
     }
 
     /// Other tests map less meanwhile.

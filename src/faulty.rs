@@ -288,3 +288,9 @@ pub(crate) fn list(dir: &Path) -> Vec<OsString> {
     names.sort();
     names
 }
+
+/// Bytes of address space that this process has mapped (proc(5), statm).
+pub(crate) fn mapped() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').next().unwrap().parse::<usize>().unwrap() * 4096
+}

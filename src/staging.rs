@@ -144,6 +144,7 @@ impl Drop for Region {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faulty::mapped;
 
     #[test]
     fn parts_are_aligned_apart_and_take_what_fits() {
@@ -166,11 +167,11 @@ mod tests {
     /// Other tests map less meanwhile.
     #[test]
     fn memory_goes_with_the_last_part() {
-        let before = crate::arena::tests::mapped();
+        let before = mapped();
         for _ in 0..64 {
             drop(Staging::for_workers(256, 4 << 20).unwrap());
         }
-        assert!(crate::arena::tests::mapped() < before + (32 << 30));
+        assert!(mapped() < before + (32 << 30));
     }
 
     #[test]
