@@ -265,6 +265,8 @@ fn gives_up_on_a_disk_that_hangs() {
             assert_eq!(report.unresolved.records, unresolved);
             assert_eq!((report.accepted.records, report.written.records), (2, 1));
             assert!(error.to_string().contains(&format!("{lost} records lost")), "{error}");
+            // What it waited for, as far as there is a file.
+            assert_eq!(error.to_string().contains(".tmp"), op != Op::Create, "{error}");
             assert!(matches!(flusher.join().unwrap(), Err(FlushError::Closed)));
             assert_eq!(writer.write(b"third\n"), Err(WriteError::Closed));
             let again = writer.close(BOUND).unwrap_err();
