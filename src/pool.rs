@@ -105,11 +105,13 @@ impl Pool {
     }
 
     /// Fresh chunks are given out in ascending order, and in runs: this one, and what the lane will need next.
-    /// Others may for a moment not find those.
+    /// Others may for a moment not find those. Who waits for memory, for several chunks at once, is called then.
     fn pop_fresh(&self, arena: &Arena, lane: usize) -> Option<ChunkId> {
         let mut fresh = self.fresh.load(Relaxed);
         while fresh < arena.none() {
-            let end = (fresh + self.run).min(arena.none());
+            // What comes last one by one: nobody is to find nothing because of who took more than one.
+            let left = arena.none() - fresh;
+            let end = fresh + if left > self.run { self.run } else { 1 };
             // Relaxed: there is nothing in them to see.
             match self.fresh.compare_exchange_weak(fresh, end, Relaxed, Relaxed) {
                 Ok(_) => {

@@ -25,8 +25,8 @@ pub(crate) struct Shared {
     /// Chunks that somebody needed and did not find free, or zero: then workers revoke the leases of
     /// idle producers.
     starving: CachePadded<AtomicU32>,
-    /// Chunks that a worker without progress may hold before its producers move to another: they find out
-    /// after a quarter more at the latest.
+    /// Chunks that a worker without progress may hold before its producers move to another. They find out
+    /// after a quarter more at the latest, and bring what they had begun by then.
     pub(crate) share: u32,
     #[cfg(not(loom))]
     pub(crate) prefault: Prefault,
