@@ -16,6 +16,7 @@ use crate::health::{ErrorEvent, OnError};
 use crate::intake::Piece;
 use crate::message::Head;
 use crate::name::AFFIX_BYTES_MAX;
+use crate::prefault::Prefault;
 use crate::real_fs::RealFs;
 use crate::staging::{self, PAGE};
 use crate::vault::Layout;
@@ -163,6 +164,8 @@ impl Config {
     const LOOK_BYTES_PER_CHUNK: usize = 6 * size_of::<(ChunkId, Extent)>();
     /// What the writer keeps beside each message that was handed over.
     const MESSAGE_BYTES_PER_CHUNK: usize = MESSAGES_MAX * size_of::<Head>();
+    /// What is known of each run of chunks, which may be of one.
+    const RUN_BYTES_PER_CHUNK: usize = Prefault::RUN_BYTES;
     const STAGING_BYTES_MIN: usize = 2 * PAGE;
     const STAGING_BYTES_MAX: usize = 1 << 20;
     /// From these on the page cache costs more than it saves.
@@ -379,7 +382,8 @@ impl Config {
             .saturating_add(chunks.saturating_mul(
                 Self::QUEUE_BYTES_PER_CHUNK
                     + Self::LOOK_BYTES_PER_CHUNK
-                    + Self::MESSAGE_BYTES_PER_CHUNK,
+                    + Self::MESSAGE_BYTES_PER_CHUNK
+                    + Self::RUN_BYTES_PER_CHUNK,
             ))
             .saturating_add(self.workers.saturating_mul(Self::WORKER_BYTES))
             .saturating_add(staging::mapped_bytes(self.workers, self.staging_bytes()))

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
-use crate::arena::MESSAGES_MAX;
+use crate::arena::{ChunkId, MESSAGES_MAX};
 use crate::config::Sync;
 use crate::error::Error;
 use crate::file::TempFile;
@@ -34,9 +34,8 @@ const BATCH_SLICES: usize = 1024;
 /// Slices of one piece at most: its messages, and bytes before, between and after them.
 const RUNS_MAX: usize = 2 * MESSAGES_MAX + 1;
 
-/// A file that can't become visible grows to so many times its size, and to one write at least. One file
-/// that grows, rather than several that wait: a state file names one for each worker, and whoever reads
-/// visible files counts on a bound.
+/// A file that can't become visible grows to so many times its size, and to one write at least. One that grows,
+/// not several that wait: a state file names one for each worker, and readers count on a bound.
 const OVERSIZE: u64 = 4;
 
 /// Where and how a writer's files are made; the same for all its workers.
@@ -164,6 +163,11 @@ impl Output {
     /// What kept the file from becoming visible, since somebody said that it is to be tried.
     pub(crate) fn held(&self) -> Result<(), Error> {
         self.held.clone().map_or(Ok(()), Err)
+    }
+
+    /// The chunks of what is not in the file yet.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = ChunkId> {
+        self.queue.range(self.done..).map(|piece| piece.chunk)
     }
 
     /// Chunks held.
@@ -434,15 +438,9 @@ impl Output {
             return Ok(());
         }
         self.notes.set_publishing(true);
-        let renamed = publish::rename(
-            &**fs,
-            file.path(),
-            path,
-            names,
-            self.worker,
-            file.id().seq,
-            self.shared.arena.is_in_vault(),
-        );
+        let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_vault());
+        let renamed =
+            publish::rename(&**fs, file.path(), path, names, self.worker, seq, in_one_step);
         let (outcome, result) = match renamed {
             Ok(_) => (Outcome::Written, Ok(())),
             Err(Refusal::Gone(error)) => (Outcome::Lost(error.clone()), Err(error)),

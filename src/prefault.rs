@@ -1,13 +1,12 @@
 //! Memory that is made resident before a caller needs it: a write meets no page fault.
 //!
-//! Guarantees: in each lane, as much ahead of what is in use as is in use, within limits, and no more than
-//! that. Workers call it; it never waits for anybody. Refuses nothing: what can't be made resident is left to
-//! whoever writes first.
-
-use std::ops::Range;
+//! Guarantees: in each run of chunks that a lane has, and in what nobody was given yet, as much ahead of what is
+//! in use as the lane uses, within limits, and little more than that. Workers call it; it never waits for anybody.
+//! Refuses nothing: what can't be made resident is left to whoever writes first.
 
 use crate::arena::{Arena, ChunkId};
 use crate::lane::LANES;
+use crate::layout::{Header, LINE};
 use crate::pool::Pool;
 use crate::sync::{AtomicU32, Relaxed};
 
@@ -15,6 +14,10 @@ use crate::sync::{AtomicU32, Relaxed};
 /// those that are larger than the second altogether.
 const BYTES_MIN: usize = 256 << 10;
 const BYTES_MAX: usize = 4 << 20;
+/// Bytes at the beginning of each run that the next lanes will get, and a chunk at least.
+const HEAD_BYTES: usize = 16 << 10;
+/// What the smallest chunk takes: a line, and its header.
+const SMALLEST_BYTES: usize = LINE + size_of::<Header>();
 
 /// What is resident. All of it is known to be too small at worst: then a call is made in vain.
 pub(crate) struct Prefault {
@@ -22,6 +25,8 @@ pub(crate) struct Prefault {
     runs: Box<[Run]>,
     /// Chunks that were in use once, by lane.
     used: [AtomicU32; LANES],
+    /// Of the chunks that nobody was given yet, those below are resident; it only grows.
+    fresh: AtomicU32,
 }
 
 /// Chunks from the beginning of a run on.
@@ -33,17 +38,23 @@ struct Run {
 }
 
 impl Prefault {
+    /// Bytes for each run.
+    pub(crate) const RUN_BYTES: usize = size_of::<Run>();
+
     pub(crate) fn new(arena: &Arena, pool: &Pool) -> Self {
         let runs = arena.none().div_ceil(pool.run());
         Prefault {
             runs: (0..runs).map(|_| Run::default()).collect(),
             used: std::array::from_fn(|_| AtomicU32::new(0)),
+            fresh: AtomicU32::new(0),
         }
     }
 
     /// Worker, before the first record, if nobody is quicker.
     pub(crate) fn begin(&self, arena: &Arena, pool: &Pool) {
-        self.ahead(arena, pool, 0, 0, 0);
+        let ahead = chunks(arena, BYTES_MIN);
+        self.fresh(arena, pool, ahead, ahead);
+        self.heads(arena, pool);
     }
 
     /// Worker: a chunk is, or was, in use.
@@ -53,36 +64,40 @@ impl Prefault {
         if known.load(Relaxed) >= count {
             return;
         }
-        let new = count.saturating_sub(known.fetch_max(count, Relaxed));
-        if new > 0 {
-            let used = self.used[arena.lane(chunk)].fetch_add(new, Relaxed) + new;
-            self.ahead(arena, pool, run, count, used);
+        let before = known.fetch_max(count, Relaxed);
+        let new = count.saturating_sub(before);
+        if new == 0 {
+            return;
         }
-    }
-
-    /// Makes resident what follows the first `count` chunks of a run, and then what nobody was given yet, for a lane
-    /// that has used so many.
-    fn ahead(&self, arena: &Arena, pool: &Pool, run: usize, count: u32, used: u32) {
-        let chunks = |bytes| u32::try_from(bytes / arena.size()).unwrap_or(u32::MAX);
-        let ahead = used.clamp(chunks(BYTES_MIN), chunks(BYTES_MAX));
+        let used = self.used[arena.lane(chunk)].fetch_add(new, Relaxed) + new;
+        let ahead = used.clamp(chunks(arena, BYTES_MIN), chunks(arena, BYTES_MAX));
         if ahead == 0 {
             return;
         }
-        let mut wanted = count.saturating_add(ahead);
-        let fresh = (pool.fresh().div_ceil(pool.run()) as usize).min(self.runs.len());
-        for run in std::iter::once(run).chain(fresh.max(run + 1)..self.runs.len()) {
-            self.populate(arena, pool.run(), run, wanted, ahead.div_ceil(4));
-            wanted = wanted.saturating_sub(pool.run());
-            if wanted == 0 {
-                break;
-            }
+        let wanted = count.saturating_add(ahead);
+        self.run(arena, pool, run, wanted, ahead.div_ceil(4));
+        // The lane's next run.
+        self.fresh(arena, pool, wanted.saturating_sub(pool.run()), ahead.div_ceil(4));
+        if before == 0 {
+            self.heads(arena, pool);
         }
     }
 
-    /// In steps that are worth a call.
-    fn populate(&self, arena: &Arena, len: u32, run: usize, wanted: u32, step: u32) {
-        let begin = run as u32 * len;
-        let whole = len.min(arena.none() - begin);
+    /// What the next lanes begin with.
+    fn heads(&self, arena: &Arena, pool: &Pool) {
+        if arena.size() > BYTES_MIN {
+            return;
+        }
+        let (head, first) = (chunks(arena, HEAD_BYTES).max(1), pool.fresh().div_ceil(pool.run()));
+        for run in (first as usize..self.runs.len()).take(LANES) {
+            self.run(arena, pool, run, head, 1);
+        }
+    }
+
+    /// Makes the first chunks of a run resident, in steps that are worth a call.
+    fn run(&self, arena: &Arena, pool: &Pool, run: usize, wanted: u32, step: u32) {
+        let begin = run as u32 * pool.run();
+        let whole = pool.run().min(arena.none() - begin);
         let (known, wanted) = (&self.runs[run].resident, wanted.min(whole));
         let resident = known.load(Relaxed);
         let is_worth_it = wanted >= resident.saturating_add(step) || wanted == whole;
@@ -91,15 +106,39 @@ impl Prefault {
             // Who comes second has nothing to do.
             && known.compare_exchange(resident, wanted, Relaxed, Relaxed).is_ok()
         {
-            let chunks: Range<ChunkId> = begin + resident..begin + wanted;
-            arena.populate(chunks);
+            arena.populate(begin + resident..begin + wanted);
         }
     }
+
+    /// Makes so many chunks resident that nobody was given yet.
+    fn fresh(&self, arena: &Arena, pool: &Pool, count: u32, step: u32) {
+        let (known, fresh) = (self.fresh.load(Relaxed), pool.fresh());
+        let from = known.max(fresh);
+        let to = fresh.saturating_add(count).min(arena.none());
+        let is_worth_it = to >= from.saturating_add(step) || to == arena.none();
+        if from >= to
+            || !is_worth_it
+            || self.fresh.compare_exchange(known, to, Relaxed, Relaxed).is_err()
+        {
+            return;
+        }
+        for run in from / pool.run()..to.div_ceil(pool.run()) {
+            let resident = (to - run * pool.run()).min(pool.run());
+            self.runs[run as usize].resident.fetch_max(resident, Relaxed);
+        }
+        arena.populate(from..to);
+    }
+}
+
+/// How many chunks have so many bytes, with their headers.
+fn chunks(arena: &Arena, bytes: usize) -> u32 {
+    u32::try_from(bytes / arena.size().max(SMALLEST_BYTES)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Range;
 
     struct Memory(Arena, Pool, Prefault);
 
@@ -137,17 +176,18 @@ mod tests {
         let memory = Memory::new(4000, 4096);
         assert_eq!(memory.resident(), []);
         memory.2.begin(&memory.0, &memory.1);
-        // 256 KiB at first, then as much again as is in use, in steps; 4 MiB at most.
-        assert_eq!(memory.resident(), vec![Range { start: 0, end: 64 }]);
+        // 256 KiB at first, and heads of the next runs; then as much again as is in use, in steps; 4 MiB at most.
+        assert_eq!(memory.resident()[..2], [0..68, 96..100]);
         let mut used = 0;
         for more in [10, 20, 70, 1400, 2500] {
             memory.use_chunks(0, more);
             used += more;
             let ahead = u32::clamp(used, 64, 1024);
-            let [Range { start: 0, end }] = memory.resident()[..] else {
-                panic!("{:?}", memory.resident())
-            };
-            let (least, most) = (used + ahead - ahead / 4, used + ahead);
+            let resident = memory.resident();
+            assert_eq!(resident[0].start, 0);
+            // But for the head of a run that comes next.
+            let end = resident[0].end;
+            let (least, most) = (used + ahead - ahead / 4, used + ahead + 4);
             assert!((least.min(4000)..=most.min(4000)).contains(&end), "{used} in use: {end}");
         }
     }
@@ -159,10 +199,14 @@ mod tests {
         memory.use_chunks(0, 2);
         memory.use_chunks(1, 10);
         memory.use_chunks(2, 1);
-        assert_eq!(memory.resident(), [0..6, 32..52, 64..69]);
+        let heads = || memory.resident().into_iter().filter(|range| range.len() == 1);
+        let others = || memory.resident().into_iter().filter(|range| range.len() > 1);
+        assert!(others().eq([0..6, 32..52, 64..69]), "{:?}", memory.resident());
+        // What the next lanes begin with.
+        assert!(heads().map(|head| head.start).eq((96..352).step_by(32)));
         // The next run of lane 0 begins at 96.
         memory.use_chunks(0, 28);
-        assert_eq!(memory.resident(), [0..52, 64..69, 96..124]);
+        assert!(others().eq([0..52, 64..69, 96..124]), "{:?}", memory.resident());
     }
 
     #[test]

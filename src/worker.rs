@@ -271,10 +271,7 @@ impl Worker {
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
         let Worker { intake, output, shared, .. } = self;
         let (before, is_written) = (output.chunks(), output.is_written());
-        let push = |piece: Piece| {
-            shared.prefault.note(&shared.arena, &shared.pool, piece.chunk);
-            output.push(piece);
-        };
+        let push = |piece: Piece| output.push(piece);
         let complete = if phase == Phase::Draining {
             intake.close(shared, push)
         } else if all && (is_written || !self.faults.blocks()) {
@@ -289,6 +286,9 @@ impl Worker {
             self.gathered.get_or_insert(now);
             self.desk().set_backlog(self.output.chunks());
         }
+        let Shared { prefault, arena, pool, .. } = &*self.shared;
+        // After what was taken is in the gauge: memory may take its time.
+        self.output.waiting().for_each(|chunk| prefault.note(arena, pool, chunk));
         complete
     }
 

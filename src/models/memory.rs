@@ -352,26 +352,24 @@ fn wait_for_a_chain() {
     });
 }
 
-/// Waiting for what another took ahead: who finds nothing, since the rest of a run is on its way, is called when
+/// Waiting for what another took ahead: who finds too few, since the rest of a run is on its way, is called when
 /// it is there.
 #[test]
 fn wait_for_the_rest_of_a_run() {
     explore("wait_for_the_rest_of_a_run", || {
         let shared = shared(6, 1, 1);
         assert_eq!(shared.pool.run(), 2);
-        assert_eq!(shared.pool.pop_chain(&shared.arena, 0, 4), Some((0, 3)));
+        assert_eq!(shared.pool.pop_chain(&shared.arena, 0, 2), Some((0, 1)));
         let other = {
             let shared = shared.clone();
             thread::spawn(move || shared.pool.pop(&shared.arena, 0))
         };
-        let look = || shared.pool.pop(&shared.arena, 1);
+        let look = || shared.pool.pop_chain(&shared.arena, 1, 3);
         let found = shared.pool.wait_until(look, |called, calls| called.wait(calls).ok());
-        // Who does not wait may find nothing either, and then the rest is still there.
-        let rest = || shared.pool.pop(&shared.arena, 0);
-        let mut taken = [found, other.join().unwrap().or_else(rest)];
-        taken.sort();
-        assert_eq!(taken, [Some(4), Some(5)]);
-        assert!(shared.pool.is_empty(&shared.arena));
+        assert!(found.is_some());
+        // Who does not wait finds one nevertheless, or would a moment later.
+        let one = other.join().unwrap().or_else(|| shared.pool.pop(&shared.arena, 0));
+        assert!(one.is_some() && shared.pool.is_empty(&shared.arena));
     });
 }
 

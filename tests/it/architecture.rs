@@ -86,7 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared", &["arena", "bell", "inbox", "pool", "prefault", "slots", "sync"]),
     ("slots", &["fork", "slot", "sync"]),
     ("slot", &["arena", "error", "stats", "sync"]),
-    ("prefault", &["arena", "lane", "pool", "sync"]),
+    ("prefault", &["arena", "lane", "layout", "pool", "sync"]),
     ("pool", &["arena", "lane", "layout", "sync"]),
     ("inbox", &["arena", "lane", "sync"]),
     ("lane", &[]),
@@ -133,8 +133,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "arena", "error", "fs", "health", "intake", "message", "name", "real_fs", "staging",
-            "vault",
+            "arena", "error", "fs", "health", "intake", "message", "name", "prefault", "real_fs",
+            "staging", "vault",
         ],
     ),
     ("report", &["error", "stats"]),
