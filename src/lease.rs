@@ -1,7 +1,8 @@
 //! The lease of a chunk: from the pool to a producer, and from the producer to its home worker.
 //!
 //! Guarantees: the swap takes no lock, allocates nothing and makes no system call while the home
-//! worker is awake, but to call who waits for several chunks, when it takes a run of fresh ones. Nothing here waits. Everything here is the owner's, while busy.
+//! worker is awake, but to call who waits for several chunks, when it takes a run of fresh ones. Nothing
+//! here waits. Everything here is the owner's, while busy.
 //! Refuses: a chunk when none is free or the disk guard forbids it, everything after `close`.
 //!
 //! A swap comes so seldom that its code is far away by then: what the common one runs is inlined into one
@@ -258,7 +259,7 @@ fn elsewhere(shared: &Shared, lease: &mut Lease) -> usize {
 mod tests {
     use crate::append;
     use crate::shared::Shared;
-    use crate::slot::Slot;
+    use crate::slot::{Phase, Slot};
     use crate::sync::Barrier;
 
     /// Each of these seals a chunk of a byte or, with its first write, begins one.
@@ -283,9 +284,14 @@ mod tests {
                 write(&shared, &slots[1..], room / 2);
                 write(&shared, &slots, room - room / 2);
                 let held = [0, 1].map(|worker| shared.desks[worker].held());
+                let leased: u64 = shared.slots.iter().map(Slot::leased).sum();
+                let live = shared.slots.iter().filter(|slot| slot.current().phase() == Phase::Live);
+                let sealed = leased as u32 - live.count() as u32;
+                assert_eq!(held[0] + held[1], sealed, "{held:?} of {share}, {first} first");
                 // What producers had begun by then comes to it too.
                 let most = share + share / 4 + producers;
-                assert!(held[0] <= most, "{held:?} of {share}, {first} first");
+                let least = share.min(sealed);
+                assert!((least..=most).contains(&held[0]), "{held:?} of {share}, {first} first");
             }
         }
     }
