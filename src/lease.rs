@@ -231,7 +231,7 @@ pub(crate) fn home(shared: &Shared, slot: &Slot, lease: &mut Lease) -> usize {
 fn holds_share(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
     let desk = &shared.desks[lease.home];
     if desk.backlog() < shared.share {
-        let waiting = desk.waiting(lane::of(slot.number));
+        let waiting = desk.inbox.depth_of(lane::of(slot.number));
         // Fewer than before: the worker took them, or it is another one.
         if waiting.wrapping_sub(lease.weighed) < shared.share / 32 {
             return false;

@@ -165,9 +165,9 @@ impl Output {
         self.held.clone().map_or(Ok(()), Err)
     }
 
-    /// The chunks of what is not in the file yet.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = ChunkId> {
-        self.queue.range(self.done..).map(|piece| piece.chunk)
+    /// The chunks of the pieces that were pushed last.
+    pub(crate) fn newest(&self, pieces: usize) -> impl Iterator<Item = ChunkId> {
+        self.queue.iter().rev().take(pieces).map(|piece| piece.chunk)
     }
 
     /// Chunks held.

@@ -101,11 +101,7 @@ impl Prefault {
         let (known, wanted) = (&self.runs[run].resident, wanted.min(whole));
         let resident = known.load(Relaxed);
         let is_worth_it = wanted >= resident.saturating_add(step) || wanted == whole;
-        if resident < wanted
-            && is_worth_it
-            // Who comes second has nothing to do.
-            && known.compare_exchange(resident, wanted, Relaxed, Relaxed).is_ok()
-        {
+        if resident < wanted && is_worth_it && raise(known, resident, wanted) {
             arena.populate(begin + resident..begin + wanted);
         }
     }
@@ -116,10 +112,7 @@ impl Prefault {
         let from = known.max(fresh);
         let to = fresh.saturating_add(count).min(arena.none());
         let is_worth_it = to >= from.saturating_add(step) || to == arena.none();
-        if from >= to
-            || !is_worth_it
-            || self.fresh.compare_exchange(known, to, Relaxed, Relaxed).is_err()
-        {
+        if from >= to || !is_worth_it || !raise(&self.fresh, known, to) {
             return;
         }
         for run in from / pool.run()..to.div_ceil(pool.run()) {
@@ -128,6 +121,11 @@ impl Prefault {
         }
         arena.populate(from..to);
     }
+}
+
+/// Whether the caller is to see to it. Who comes second has nothing to do.
+fn raise(mark: &AtomicU32, from: u32, to: u32) -> bool {
+    mark.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
 }
 
 /// How many chunks have so many bytes, with their headers.

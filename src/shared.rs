@@ -161,12 +161,6 @@ impl Desk {
         self.inbox.depth() + self.backlog()
     }
 
-    /// Chunks of one lane that wait for the worker.
-    #[inline(always)]
-    pub(crate) fn waiting(&self, lane: usize) -> u32 {
-        self.inbox.depth_of(lane)
-    }
-
     /// Chunks that the worker has taken and not yet freed.
     #[inline(always)]
     pub(crate) fn backlog(&self) -> u32 {

@@ -271,7 +271,11 @@ impl Worker {
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
         let Worker { intake, output, shared, .. } = self;
         let (before, is_written) = (output.chunks(), output.is_written());
-        let push = |piece: Piece| output.push(piece);
+        let mut came = 0;
+        let push = |piece: Piece| {
+            came += 1;
+            output.push(piece);
+        };
         let complete = if phase == Phase::Draining {
             intake.close(shared, push)
         } else if all && (is_written || !self.faults.blocks()) {
@@ -288,7 +292,7 @@ impl Worker {
         }
         let Shared { prefault, arena, pool, .. } = &*self.shared;
         // After what was taken is in the gauge: memory may take its time.
-        self.output.waiting().for_each(|chunk| prefault.note(arena, pool, chunk));
+        self.output.newest(came).for_each(|chunk| prefault.note(arena, pool, chunk));
         complete
     }
 
@@ -432,10 +436,8 @@ mod tests {
     }
 
     fn write(handle: &Handle, record: &[u8]) {
-        let slot = handle.shared.slots.acquire();
-        // SAFETY: the slot is ours until it is released, and of this writer.
-        unsafe { submit::write(&handle.shared, &*slot, record) }.unwrap();
-        handle.shared.slots.release(slot);
+        // SAFETY: the slot is ours for the call, and of this writer.
+        unsafe { submit::write(&handle.shared, &handle.shared.slots.borrow(), record) }.unwrap();
     }
 
     #[test]
