@@ -188,7 +188,8 @@ struct FaultyFile {
     block: usize,
 }
 
-fn is_temp(path: &Path) -> bool {
+/// Whether it is what workers write to.
+pub(crate) fn is_temp(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "tmp")
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::faulty::Op;
+use crate::faulty::{Op, is_temp};
 use crate::fs::{Facts, Fs, FsFile};
 use crate::sync::lock;
 
@@ -360,10 +360,6 @@ impl Disk {
 
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
-fn is_temp(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "tmp")
 }
 
 impl Fs for MemoryFs {

@@ -1,13 +1,16 @@
 //! The disk half of a worker alone: what it writes at once, what it makes visible, and what it says of itself.
 
 use crate::config::{Config, Io, Sync};
+use crate::error::Error;
 use crate::faulty::{Fault, Faulty, Op, TestDir};
 use crate::handle::Handle;
 use crate::intake::Intake;
 use crate::memory_fs::{Clock, MemoryFs};
+use crate::name;
 use crate::output::Output;
 use crate::submit;
 use rustix::io::Errno;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,15 +32,19 @@ impl Rig {
         Rig { handle, output, intake, fs, dir }
     }
 
+    /// A record that is pushed to the output at once, together with what its producer had.
     fn put(&mut self, record: &[u8]) {
-        put(&self.handle, &mut self.output, &mut self.intake, record);
+        let Rig { handle, output, intake, .. } = self;
+        // SAFETY: the slot is ours for the call, and of this writer.
+        unsafe { submit::write(&handle.shared, &handle.shared.slots.borrow(), record) }.unwrap();
+        assert!(intake.scrape(&handle.shared, |piece| output.push(piece)));
     }
 
-    fn write(&mut self) -> Result<(), crate::error::Error> {
+    fn write(&mut self) -> Result<(), Error> {
         self.output.write(&mut self.intake)
     }
 
-    fn publish(&mut self) -> Result<(), crate::error::Error> {
+    fn publish(&mut self) -> Result<(), Error> {
         self.output.publish(&mut self.intake)
     }
 
@@ -46,20 +53,22 @@ impl Rig {
         self.handle.shared.desks[0].held()
     }
 
-    /// Contents of the visible files, in the order of their names.
-    fn visible(&self) -> Vec<Vec<u8>> {
-        let names = self.dir.list();
-        let visible = names.iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
-        visible.map(|name| std::fs::read(self.dir.join(name)).unwrap()).collect()
+    /// Numbers and contents of the temp files, or of the visible ones, in the order of their names.
+    fn files(&self, temp: bool) -> Vec<(u64, Vec<u8>)> {
+        let parse = |name: &OsString| name::parse(name, "".as_ref(), "log".as_ref());
+        let names = self.dir.list().into_iter().filter_map(|name| Some((parse(&name)?, name)));
+        let names = names.filter(|(parsed, _)| parsed.temp == temp);
+        names
+            .map(|(parsed, name)| (parsed.seq, std::fs::read(self.dir.join(name)).unwrap()))
+            .collect()
     }
 
-    /// What the temp file has.
+    fn visible(&self) -> Vec<Vec<u8>> {
+        self.files(false).into_iter().map(|file| file.1).collect()
+    }
+
     fn temp(&self) -> Option<Vec<u8>> {
-        let names = self.dir.list();
-        let is_temp = |name: &&std::ffi::OsString| {
-            name.as_encoded_bytes().starts_with(b".") && name.as_encoded_bytes().ends_with(b".tmp")
-        };
-        names.iter().find(is_temp).map(|name| std::fs::read(self.dir.join(name)).unwrap())
+        self.files(true).pop().map(|file| file.1)
     }
 }
 
@@ -68,15 +77,6 @@ fn assemble(size: usize, chunks: usize, config: Config) -> (Handle, Output, Inta
     let (handle, mut workers) = Handle::assemble(config, Instant::now()).unwrap();
     let (output, intake) = workers.remove(0).into_parts();
     (handle, output, intake)
-}
-
-/// A record that is pushed to the output at once, together with what its producer had.
-fn put(handle: &Handle, output: &mut Output, intake: &mut Intake, record: &[u8]) {
-    let slot = handle.shared.slots.acquire();
-    // SAFETY: the slot is ours until it is released, and of this writer.
-    unsafe { submit::write(&handle.shared, &*slot, record) }.unwrap();
-    handle.shared.slots.release(slot);
-    assert!(intake.scrape(&handle.shared, |piece| output.push(piece)));
 }
 
 fn buffered() -> Config {
@@ -136,14 +136,8 @@ fn files_have_their_size_and_ascending_numbers() {
     assert_eq!(rig.temp().unwrap(), b"record 09\nrecord 10\n");
     assert_eq!(rig.fs.appends(), 4);
     assert_eq!((rig.output.progress().published, rig.output.progress().landed), (3, 11));
-    let numbers: Vec<_> = rig.dir.list().iter().filter_map(|name| sequence(name)).collect();
+    let numbers: Vec<_> = rig.files(false).into_iter().map(|file| file.0).collect();
     assert_eq!(numbers, [0, 1, 2]);
-}
-
-/// The number in a visible file's name.
-fn sequence(name: &std::ffi::OsStr) -> Option<u64> {
-    let parsed = crate::name::parse(name, "".as_ref(), "log".as_ref())?;
-    (!parsed.temp).then_some(parsed.seq)
 }
 
 #[test]

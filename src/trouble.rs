@@ -335,10 +335,11 @@ mod tests {
         }
 
         fn write(&self, record: &[u8]) {
-            let slot = self.handle.shared.slots.acquire();
-            // SAFETY: the slot is ours until it is released, and of this writer.
-            unsafe { submit::write(&self.handle.shared, &*slot, record) }.unwrap();
-            self.handle.shared.slots.release(slot);
+            // SAFETY: the slot is ours for the call, and of this writer.
+            unsafe {
+                submit::write(&self.handle.shared, &self.handle.shared.slots.borrow(), record)
+            }
+            .unwrap();
         }
 
         fn fail(&self, op: Op) {
