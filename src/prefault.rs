@@ -1,7 +1,7 @@
 //! Memory that is made resident before a caller needs it: a write meets no page fault.
 //!
 //! Guarantees: in each run of chunks that a lane has, and in what nobody was given yet, as much ahead of what is
-//! in use as the lane uses, within limits, and little more than that. Workers call it; it never waits for anybody.
+//! in use as the lane uses, within limits; before any use, about as much as the least for all lanes together. Workers call it; it never waits for anybody.
 //! Refuses nothing: what can't be made resident is left to whoever writes first.
 
 use crate::arena::{Arena, ChunkId};
@@ -10,12 +10,10 @@ use crate::layout::{Header, LINE};
 use crate::pool::Pool;
 use crate::sync::{AtomicU32, Relaxed};
 
-/// Bytes ahead, at least and at most. Chunks that are larger than the first are left alone until one is in use, and
-/// those that are larger than the second altogether.
+/// Bytes ahead, at least and at most, once a chunk is in use. Chunks that are larger than the first are left alone until
+/// then, and those that are larger than the second altogether.
 const BYTES_MIN: usize = 256 << 10;
 const BYTES_MAX: usize = 4 << 20;
-/// Bytes at the beginning of each run that the next lanes will get, and a chunk at least.
-const HEAD_BYTES: usize = 16 << 10;
 /// What the smallest chunk takes: a line, and its header.
 const SMALLEST_BYTES: usize = LINE + size_of::<Header>();
 
@@ -52,8 +50,8 @@ impl Prefault {
 
     /// Worker, before the first record, if nobody is quicker.
     pub(crate) fn begin(&self, arena: &Arena, pool: &Pool) {
-        let ahead = chunks(arena, BYTES_MIN);
-        self.fresh(arena, pool, ahead, ahead);
+        // With the heads no more than the least: a writer that is never used is to take little.
+        self.fresh(arena, pool, chunks(arena, BYTES_MIN / 2), 1);
         self.heads(arena, pool);
     }
 
@@ -83,14 +81,12 @@ impl Prefault {
         }
     }
 
-    /// What the next lanes begin with.
+    /// What the next lanes begin with: a chunk each.
     fn heads(&self, arena: &Arena, pool: &Pool) {
-        if arena.size() > BYTES_MIN {
-            return;
-        }
-        let (head, first) = (chunks(arena, HEAD_BYTES).max(1), pool.fresh().div_ceil(pool.run()));
-        for run in (first as usize..self.runs.len()).take(LANES) {
-            self.run(arena, pool, run, head, 1);
+        let first = pool.fresh().div_ceil(pool.run()) as usize;
+        let lanes = LANES.min(chunks(arena, BYTES_MIN) as usize);
+        for run in (first..self.runs.len()).take(lanes) {
+            self.run(arena, pool, run, 1, 1);
         }
     }
 
@@ -174,8 +170,10 @@ mod tests {
         let memory = Memory::new(4000, 4096);
         assert_eq!(memory.resident(), []);
         memory.2.begin(&memory.0, &memory.1);
-        // 256 KiB at first, and heads of the next runs; then as much again as is in use, in steps; 4 MiB at most.
-        assert_eq!(memory.resident()[..2], [0..68, 96..100]);
+        // 128 KiB at first, and a chunk of each run that the first lanes will get.
+        let heads = (64..=224).step_by(32).map(|head| head..head + 1);
+        assert!(memory.resident().into_iter().eq([0..33].into_iter().chain(heads)));
+        // Then as much again as is in use, in steps, 256 KiB at least and 4 MiB at most.
         let mut used = 0;
         for more in [10, 20, 70, 1400, 2500] {
             memory.use_chunks(0, more);
@@ -185,7 +183,7 @@ mod tests {
             assert_eq!(resident[0].start, 0);
             // But for the head of a run that comes next.
             let end = resident[0].end;
-            let (least, most) = (used + ahead - ahead / 4, used + ahead + 4);
+            let (least, most) = (used + ahead - ahead / 4, used + ahead + 1);
             assert!((least.min(4000)..=most.min(4000)).contains(&end), "{used} in use: {end}");
         }
     }
@@ -201,7 +199,7 @@ mod tests {
         let others = || memory.resident().into_iter().filter(|range| range.len() > 1);
         assert!(others().eq([0..6, 32..52, 64..69]), "{:?}", memory.resident());
         // What the next lanes begin with.
-        assert!(heads().map(|head| head.start).eq((96..352).step_by(32)));
+        assert!(heads().map(|head| head.start).eq((96..224).step_by(32)));
         // The next run of lane 0 begins at 96.
         memory.use_chunks(0, 28);
         assert!(others().eq([0..52, 64..69, 96..124]), "{:?}", memory.resident());
