@@ -172,7 +172,7 @@ mod tests {
         memory.2.begin(&memory.0, &memory.1);
         // 128 KiB at first, and a chunk of each run that the first lanes will get.
         let heads = (64..=224).step_by(32).map(|head| head..head + 1);
-        assert!(memory.resident().into_iter().eq([0..33].into_iter().chain(heads)));
+        assert!(memory.resident().into_iter().eq(std::iter::once(0..33).chain(heads)));
         // Then as much again as is in use, in steps, 256 KiB at least and 4 MiB at most.
         let mut used = 0;
         for more in [10, 20, 70, 1400, 2500] {
