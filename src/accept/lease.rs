@@ -1,0 +1,312 @@
+//! The lease of a chunk: from the pool to a producer, and from the producer to its home worker.
+//!
+//! Guarantees: the swap takes no lock, allocates nothing and makes no system call while the home
+//! worker is awake, but to call who waits for several chunks, when it takes a run of fresh ones. Nothing
+//! here waits. Everything here is the owner's, while busy.
+//! Refuses: a chunk when none is free or the disk guard forbids it, everything after `close`.
+//!
+//! A swap comes so seldom that its code is far away by then: what the common one runs is inlined into one
+//! piece, and whatever else may happen is a call.
+
+use crate::base::sync::{SeqCst, fence};
+use crate::memory::Shared;
+use crate::memory::arena::{ChunkId, Extent};
+use crate::memory::shard;
+use crate::memory::slot::{Chunk, Lease, Phase, Slot, gate};
+use crate::report::error::WriteError;
+
+/// Sees to an open gate and, for what fits one chunk, to room in the leased one. Busy.
+#[inline(always)]
+pub(crate) fn make_room(
+    shared: &Shared,
+    slot: &Slot,
+    lease: &mut Lease,
+    len: usize,
+) -> Result<(), WriteError> {
+    if lease.is_recording {
+        // The chunk is in use by a record whose formatter writes to the same writer: whoever
+        // called sees that too, and takes another slot.
+        return Err(WriteError::Full);
+    }
+    if !pass_gate(shared, slot, lease) {
+        return Err(WriteError::Closed);
+    }
+    let size = shared.arena.size();
+    if len > size {
+        return fits(shared, len);
+    }
+    // The gate may have been the only hindrance.
+    if len > lease.chunk.room() { swap(shared, slot, lease) } else { Ok(()) }
+}
+
+/// Whether all chunks together can hold a record.
+#[cold]
+#[inline(never)]
+fn fits(shared: &Shared, len: usize) -> Result<(), WriteError> {
+    let fits = len.div_ceil(shared.arena.size()) <= shared.arena.none() as usize;
+    if fits { Ok(()) } else { Err(WriteError::TooLarge) }
+}
+
+/// Sees to an open gate while busy; `false` once it is closed.
+#[inline(always)]
+pub(crate) fn pass_gate(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
+    slot.gate() & gate::STATE == gate::OPEN || pass_gate_slow(shared, slot, lease)
+}
+
+#[cold]
+#[inline(never)]
+fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
+    loop {
+        let seen = slot.gate();
+        match seen & gate::STATE {
+            gate::OPEN => return true,
+            gate::FENCED => {
+                // In place of the light side of the barrier: busy first, then the gate.
+                fence(SeqCst);
+                if slot.gate() == seen {
+                    return true;
+                }
+            }
+            gate::CLOSED | gate::CLOSED_TAKEN => return false,
+            gate::TAKEN => {
+                forget(slot, lease, slot.revoked());
+                slot.reopen(seen);
+            }
+            _ => {
+                // The home worker sleeps, or is about to, and would not look for this record.
+                lease.end_write(slot);
+                slot.reopen(seen);
+                shared.desks[slot.current().home()].bell.ring();
+                slot.enter();
+            }
+        }
+    }
+}
+
+/// Leases a new chunk, then seals the old one. Without a free chunk the old one is sealed all the
+/// same: else all chunks could be full in the hands of producers that each wait for another.
+#[inline(always)]
+pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<(), WriteError> {
+    pass_guard(shared, slot, lease)?;
+    let before = slot.current();
+    // While the pool is empty a producer without a chunk pays some loads, and writes nothing.
+    if before.phase() == Phase::Idle && shared.pool.is_empty(&shared.arena) {
+        shared.starve(1);
+        return Err(WriteError::Full);
+    }
+    shared.prefetch(lease.home, shard::of(slot.number));
+    let chunk = pop(shared, slot, lease)?;
+    shared.arena.prefetch(chunk);
+    let sealed = seal_quietly(shared, slot, lease);
+    // One ring for both, the push and the new lease: each costs a fence.
+    begin(shared, slot, lease, chunk);
+    if let Some(home) = sealed.filter(|home| *home != lease.home) {
+        shared.desks[home].bell.ring();
+    }
+    Ok(())
+}
+
+/// Whether the disk guard has chunks given out: one load. If not, the leased one is sealed, as without a free
+/// chunk, so that what is in it gets to a worker; but nobody is called for memory.
+#[inline(always)]
+pub(crate) fn pass_guard(
+    shared: &Shared,
+    slot: &Slot,
+    lease: &mut Lease,
+) -> Result<(), WriteError> {
+    if shared.is_guarded() { Err(hold_back(shared, slot, lease)) } else { Ok(()) }
+}
+
+#[cold]
+#[inline(never)]
+fn hold_back(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
+    seal(shared, slot, lease);
+    WriteError::DiskGuard
+}
+
+/// Takes a free chunk from the pool, or seals the leased one.
+#[inline(always)]
+pub(crate) fn pop(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<ChunkId, WriteError> {
+    let Some(chunk) = shared.pool.pop(&shared.arena, slot.number) else {
+        return Err(run_dry(shared, slot, lease));
+    };
+    slot.add_leased(1);
+    Ok(chunk)
+}
+
+#[cold]
+#[inline(never)]
+fn run_dry(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
+    seal(shared, slot, lease);
+    // Out of memory for the first time: worth some calls, so that no worker naps on.
+    shared.wake_busy();
+    shared.starve(1);
+    WriteError::Full
+}
+
+/// Makes a chunk the leased one, in place of none.
+#[inline(always)]
+pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: ChunkId) {
+    lease.home = home(shared, slot, lease);
+    let arena = &shared.arena;
+    arena.note_lease(chunk, slot.number, 2 * slot.leased());
+    lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
+    slot.set_current(slot.current().live(chunk, lease.home));
+    // A worker that sleeps must know that it has a producer now; see `Bell::lie_down`.
+    shared.desks[lease.home].bell.ring();
+}
+
+/// Gives the leased chunk, if there is one, to its home worker.
+#[inline(always)]
+pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
+    if let Some(home) = seal_quietly(shared, slot, lease) {
+        shared.desks[home].bell.ring();
+    }
+}
+
+/// As [`seal`]; the worker that is returned must be rung soon.
+#[inline(always)]
+fn seal_quietly(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Option<usize> {
+    let before = slot.current();
+    if before.phase() == Phase::Idle {
+        return None;
+    }
+    // Before the push: a worker that has taken the chunk never sees it as live again.
+    slot.set_current(before.swapping());
+    end(slot, lease, lease.chunk.extent());
+    let home = before.home();
+    let is_taken = push(shared, home, before.chunk(), 1);
+    // After the push: a worker that sees the slot without the chunk finds it in its inbox.
+    slot.set_current(before.idle());
+    is_taken.then_some(home)
+}
+
+/// Adds what was leased to the totals. In phase Swapping.
+#[inline(always)]
+fn end(slot: &Slot, lease: &mut Lease, extent: Extent) {
+    slot.add_sealed(extent.count());
+    lease.messages = 0;
+    lease.chunk = slot.no_chunk();
+}
+
+/// Ends a lease without sealing the chunk, of which `extent` is committed: it was revoked, and is its
+/// worker's already, or somebody else's by now; or it is empty, and the owner has other plans.
+pub(crate) fn forget(slot: &Slot, lease: &mut Lease, extent: Extent) {
+    let before = slot.current();
+    slot.set_current(before.swapping());
+    end(slot, lease, extent);
+    slot.set_current(before.idle());
+}
+
+/// Puts a chunk, or a chain, into a worker's inbox, and rings.
+#[inline(always)]
+pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
+    if push(shared, home, chunk, weight) {
+        shared.desks[home].bell.ring();
+    }
+}
+
+/// Puts a chunk, or a chain, into a worker's inbox. `false`: after `close` gave up there is no worker; then
+/// the chunk stays out of circulation, and its records are accounted for as lost.
+#[inline(always)]
+fn push(shared: &Shared, home: usize, chunk: u32, weight: u32) -> bool {
+    shared.desks[home].inbox.push(&shared.arena, chunk, weight)
+}
+
+/// The worker of the next lease: the same one as long as it makes progress or holds less than its
+/// share; then the next one that holds less. Few workers are busy, so, and files are large.
+#[inline(always)]
+pub(crate) fn home(shared: &Shared, slot: &Slot, lease: &mut Lease) -> usize {
+    let freed = shared.desks[lease.home].freed();
+    if freed == lease.freed && holds_share(shared, slot, lease) {
+        return elsewhere(shared, lease);
+    }
+    lease.freed = freed;
+    lease.home
+}
+
+/// Whether the home worker holds its share. What waits in other lanes is in others' caches: all lanes are counted
+/// only now and then. So no lane exceeds it by more than a 32nd of it.
+#[inline(always)]
+fn holds_share(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
+    let desk = &shared.desks[lease.home];
+    if desk.backlog() < shared.share {
+        let waiting = desk.inbox.depth_of(shard::of(slot.number));
+        // Fewer than before: the worker took them, or it is another one.
+        if waiting.wrapping_sub(lease.weighed) < shared.share / 32 {
+            return false;
+        }
+        lease.weighed = waiting;
+    }
+    desk.held() >= shared.share
+}
+
+/// The next worker that holds less than its share; the same one if there is none.
+#[cold]
+#[inline(never)]
+fn elsewhere(shared: &Shared, lease: &mut Lease) -> usize {
+    let (desks, old) = (&shared.desks, lease.home);
+    let workers = desks.len();
+    let new = (1..workers)
+        .map(|step| (old + step) % workers)
+        .find(|&worker| desks[worker].held() < shared.share)
+        .unwrap_or(old);
+    lease.freed = desks[new].freed();
+    new
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::accept::append;
+    use crate::base::sync::Barrier;
+    use crate::memory::Shared;
+    use crate::memory::slot::{Phase, Slot};
+
+    /// Each of these seals a chunk of a byte or, with its first write, begins one.
+    fn write(shared: &Shared, slots: &[*const Slot], count: u32) {
+        for slot in slots.iter().cycle().take(count as usize) {
+            // SAFETY: the slots are ours, and of these.
+            unsafe { append::write(shared, &**slot, b"x") }.unwrap();
+        }
+    }
+
+    /// However unevenly it is filled: through one lane alone, then through the others, then through all.
+    #[test]
+    fn a_worker_that_does_nothing_gets_its_share_and_a_quarter_more() {
+        for share in [1, 3, 16, 31, 32, 100, 400] {
+            for first in [0, share / 2, share] {
+                let producers = if share < 100 { 2 } else { 8 };
+                // Memory for one that hangs, and for one that does not.
+                let shared = Shared::new(2 * share, 1, 2, Barrier::detect()).unwrap();
+                let slots: Vec<_> = (0..producers).map(|_| shared.slots.acquire()).collect();
+                write(&shared, &slots[..1], first);
+                let room = 2 * share - first - producers.min(share);
+                write(&shared, &slots[1..], room / 2);
+                write(&shared, &slots, room - room / 2);
+                let held = [0, 1].map(|worker| shared.desks[worker].held());
+                let leased: u64 = shared.slots.iter().map(Slot::leased).sum();
+                let live = shared.slots.iter().filter(|slot| slot.current().phase() == Phase::Live);
+                let sealed = leased as u32 - live.count() as u32;
+                assert_eq!(held[0] + held[1], sealed, "{held:?} of {share}, {first} first");
+                // What producers had begun by then comes to it too.
+                let most = share + share / 4 + producers;
+                let least = share.min(sealed);
+                assert!((least..=most).contains(&held[0]), "{held:?} of {share}, {first} first");
+            }
+        }
+    }
+
+    /// Also from a producer that is new to it.
+    #[test]
+    fn a_worker_that_holds_its_share_gets_no_more() {
+        for (backlog, home) in [(399, 0), (400, 1), (401, 1)] {
+            let shared = Shared::new(800, 8, 2, Barrier::detect()).unwrap();
+            shared.desks[0].set_backlog(backlog);
+            let slot = shared.slots.acquire();
+            // SAFETY: the slot is ours.
+            unsafe { append::write(&shared, &*slot, b"x") }.unwrap();
+            // SAFETY: the slots live as long as `shared`.
+            assert_eq!(unsafe { &*slot }.current().home(), home, "{backlog}");
+        }
+    }
+}

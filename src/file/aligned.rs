@@ -1,0 +1,201 @@
+//! Memory in which workers put together whole blocks, for files that are written past the page cache.
+//!
+//! Guarantees: page-aligned, bounded, touched when it is first used; workers share nothing of it but
+//! the mapping. Refuses nothing, never touches files.
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Each worker's part begins at a multiple of it, and so does a file's block.
+pub(crate) const PAGE: usize = 4096;
+/// A huge page. The kernel takes hold of one in one step rather than in 512, which halves its part of
+/// what a direct write costs.
+const HUGE: usize = 2 << 20;
+/// A worker's part from which on huge pages are worth it: they are touched as a whole.
+const HUGE_FROM: usize = 1 << 20;
+
+/// Bytes that are mapped for so many workers with so many bytes each, all of which may be touched.
+pub(crate) fn mapped_bytes(workers: usize, bytes: usize) -> usize {
+    let all = workers.saturating_mul(bytes);
+    if bytes < HUGE_FROM { all } else { all.saturating_add(HUGE - 1) / HUGE * HUGE }
+}
+
+/// The mapping, unmapped with the last worker.
+struct Region {
+    map: NonNull<u8>,
+    len: usize,
+}
+
+/// One worker's part.
+pub(crate) struct Staging {
+    /// Keeps the mapping; none without any memory.
+    _region: Option<Arc<Region>>,
+    /// Nobody else's bytes: `capacity` of them from here on.
+    begin: NonNull<u8>,
+    /// A multiple of [`PAGE`].
+    capacity: usize,
+    /// At most `capacity`.
+    len: usize,
+}
+
+// SAFETY: the bytes are this value's alone, and not bound to a thread.
+unsafe impl Send for Staging {}
+// SAFETY: a region is only ever unmapped, by its last owner; its bytes are those of the parts.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Staging {
+    /// No memory: files go through the page cache.
+    pub(crate) fn none() -> Self {
+        Staging { _region: None, begin: NonNull::dangling(), capacity: 0, len: 0 }
+    }
+
+    /// A part of so many bytes, a multiple of [`PAGE`], for each worker. Without bytes nothing is mapped.
+    pub(crate) fn for_workers(workers: usize, bytes: usize) -> io::Result<Vec<Self>> {
+        debug_assert!(bytes.is_multiple_of(PAGE));
+        if bytes == 0 {
+            return Ok((0..workers).map(|_| Self::none()).collect());
+        }
+        let used = mapped_bytes(workers, bytes);
+        let is_huge = bytes >= HUGE_FROM;
+        // Room to begin at a huge page; what lies before and after it is never touched.
+        let len =
+            used.checked_add(if is_huge { HUGE } else { 0 }).ok_or(io::ErrorKind::OutOfMemory)?;
+        let (prot, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: a new private mapping at an address of the kernel's choice.
+        let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
+        let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let region = Arc::new(Region { map, len });
+        // A child has no workers. If it shared these pages, a write under way could meet a copy (open(2)),
+        // and each would be copied. An error leaves it at that.
+        // SAFETY: our own mapping; forking alone is affected.
+        let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
+        let skip = if is_huge { map.as_ptr().align_offset(HUGE) } else { 0 };
+        // SAFETY: there is room for that before the end.
+        let begin = unsafe { map.add(skip) };
+        if is_huge {
+            // SAFETY: our own mapping, with nothing in it yet. An error means small pages.
+            let _ = unsafe { madvise(begin.as_ptr().cast(), used, Advice::LinuxHugepage) };
+        }
+        let part = |worker| Staging {
+            _region: Some(region.clone()),
+            // SAFETY: within the mapping: `used` is at least `workers * bytes`.
+            begin: unsafe { begin.add(worker * bytes) },
+            capacity: bytes,
+            len: 0,
+        };
+        Ok((0..workers).map(part).collect())
+    }
+
+    /// Bytes that it can hold; zero for none.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What is in it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: ours, and initialised: the mapping began as zeros.
+        unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.len) }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.capacity
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Appends as much of `bytes` as there is room for; how much that is.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> usize {
+        let len = bytes.len().min(self.capacity - self.len);
+        // SAFETY: the room is ours, so nobody has a reference to it.
+        unsafe {
+            let to = self.begin.as_ptr().add(self.len);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len);
+        }
+        self.len += len;
+        len
+    }
+
+    /// Appends zeros up to a whole block, whose size divides the capacity.
+    pub(crate) fn pad(&mut self, block: usize) {
+        const ZEROS: [u8; PAGE] = [0; PAGE];
+        let end = self.len.next_multiple_of(block).min(self.capacity);
+        while self.len < end {
+            self.put(&ZEROS[..(end - self.len).min(PAGE)]);
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: exactly the mapping that was made; the last part is gone.
+        let unmapped = unsafe { munmap(self.map.as_ptr().cast(), self.len) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fs::faulty::mapped;
+
+    #[test]
+    fn parts_are_aligned_apart_and_take_what_fits() {
+        for bytes in [PAGE, 3 * PAGE, HUGE_FROM] {
+            let mut parts = Staging::for_workers(3, bytes).unwrap();
+            for (i, part) in parts.iter_mut().enumerate() {
+                assert_eq!((part.capacity(), part.bytes().len()), (bytes, 0));
+                assert!(part.bytes().as_ptr().addr().is_multiple_of(PAGE));
+                assert_eq!(part.put(&vec![i as u8 + 1; bytes - 1]), bytes - 1);
+                assert!(!part.is_full());
+                assert_eq!(part.put(&[9; 5]), 1);
+                assert!(part.is_full());
+            }
+            for (i, part) in parts.iter().enumerate() {
+                assert!(part.bytes()[..bytes - 1].iter().all(|&b| b == i as u8 + 1));
+            }
+        }
+    }
+
+    /// Other tests map less meanwhile.
+    #[test]
+    fn memory_goes_with_the_last_part() {
+        let before = mapped();
+        for _ in 0..64 {
+            drop(Staging::for_workers(256, 4 << 20).unwrap());
+        }
+        assert!(mapped() < before + (32 << 30));
+    }
+
+    #[test]
+    fn what_huge_pages_take_is_counted() {
+        let below = HUGE_FROM - PAGE;
+        assert_eq!(mapped_bytes(3, below), 3 * below);
+        assert_eq!(mapped_bytes(2, HUGE_FROM), HUGE);
+        assert_eq!(mapped_bytes(3, HUGE_FROM), 2 * HUGE);
+        assert_eq!(mapped_bytes(1, HUGE), HUGE);
+        assert_eq!(mapped_bytes(usize::MAX, 0), 0);
+        assert_eq!(mapped_bytes(usize::MAX, PAGE), usize::MAX);
+    }
+
+    #[test]
+    fn pads_with_zeros_whatever_was_there_before() {
+        let mut part = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
+        part.put(&[7; 2 * PAGE]);
+        part.clear();
+        part.put(b"abc");
+        part.pad(PAGE);
+        assert_eq!(part.bytes().len(), PAGE);
+        assert!(part.bytes().starts_with(b"abc") && part.bytes()[3..].iter().all(|&b| b == 0));
+        part.pad(PAGE);
+        assert_eq!(part.bytes().len(), PAGE, "a whole block is left alone");
+        assert_eq!((Staging::none().capacity(), Staging::none().bytes()), (0, &b""[..]));
+    }
+}

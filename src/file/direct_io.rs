@@ -1,0 +1,300 @@
+//! A file's writes past the page cache: whole blocks, put together from records of any length.
+//!
+//! The last block is mostly a part of one. It is written with zeros after the records, so that the file
+//! has all that was appended; its bytes are kept, and the next write begins with them at the same offset.
+//!
+//! Guarantees: each write is aligned; what was appended is in the file as a whole, or counts as not
+//! there. Refuses to choose when: that is the output's.
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use crate::file::aligned::Staging;
+use crate::fs::{FsFile, write_all};
+
+/// What is kept of a file between two writes.
+pub(crate) struct Direct {
+    /// A power of two; divides the capacity of any staging memory.
+    pub(crate) block: usize,
+    /// The bytes between the last multiple of the block and the file's good length.
+    tail: Vec<u8>,
+    /// The same, should all be committed that was written last.
+    next: Vec<u8>,
+    /// How many bytes that was.
+    written: u64,
+    /// A write failed that began with the tail: who knows what stands there now.
+    is_uncertain: bool,
+}
+
+impl Direct {
+    /// For an empty file.
+    pub(crate) fn new(block: usize) -> Self {
+        let part = || Vec::with_capacity(block);
+        Direct { block, tail: part(), next: part(), written: 0, is_uncertain: false }
+    }
+
+    /// Writes all slices from the good length on, which stays where it is; how many bytes they have.
+    pub(crate) fn write(
+        &mut self,
+        file: &mut dyn FsFile,
+        slices: &[IoSlice<'_>],
+        staging: &mut Staging,
+        good: u64,
+    ) -> io::Result<u64> {
+        let mut at = good - self.tail.len() as u64;
+        self.is_uncertain = true;
+        staging.clear();
+        staging.put(&self.tail);
+        for slice in slices {
+            let mut rest: &[u8] = slice;
+            while !rest.is_empty() {
+                if staging.is_full() {
+                    at += flush(file, staging, at)?;
+                }
+                rest = &rest[staging.put(rest)..];
+            }
+        }
+        let whole = staging.bytes().len() & !(self.block - 1);
+        self.next.clear();
+        self.next.extend_from_slice(&staging.bytes()[whole..]);
+        staging.pad(self.block);
+        flush(file, staging, at)?;
+        self.is_uncertain = false;
+        self.written = slices.iter().map(|slice| slice.len() as u64).sum();
+        Ok(self.written)
+    }
+
+    /// The records of the last block, if a failed write may have spoilt them.
+    pub(crate) fn uncertain(&self) -> Option<&[u8]> {
+        self.is_uncertain.then_some(&self.tail)
+    }
+
+    /// The good length has moved on by all that was written last. `false` if only by a part of it, so that
+    /// nobody knows any more what the last block holds.
+    pub(crate) fn commit(&mut self, bytes: u64) -> bool {
+        if bytes == self.written {
+            std::mem::swap(&mut self.tail, &mut self.next);
+        }
+        bytes == self.written
+    }
+
+    /// The good length has moved back by so many bytes, to `good`. `false` if what the last block held
+    /// before is not known any more.
+    pub(crate) fn roll_back(&mut self, bytes: u64, good: u64) -> bool {
+        let len = (self.tail.len() as u64).checked_sub(bytes);
+        if len.is_none() {
+            // What may be spoilt begins beyond the good length.
+            self.is_uncertain = false;
+        }
+        self.tail.truncate(len.unwrap_or(0) as usize);
+        len.is_some() || good.is_multiple_of(self.block as u64)
+    }
+}
+
+/// Writes what is in the staging memory and empties it.
+fn flush(file: &mut dyn FsFile, staging: &mut Staging, at: u64) -> io::Result<u64> {
+    let (written, result) = write_all(file, &mut [IoSlice::new(staging.bytes())], at);
+    staging.clear();
+    result.map(|()| written)
+}
+
+/// Whether the page cache may do what direct I/O could not: the file system takes no such writes, or
+/// there is room for a part of one.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidInput
+            | ErrorKind::Unsupported
+            | ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::aligned::PAGE;
+    use crate::file::temp_file::TempFile;
+    use crate::naming::Names;
+    use crate::report::stats::Count;
+    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use rustix::io::Errno;
+    use std::ffi::OsString;
+
+    struct Written {
+        file: TempFile,
+        staging: Staging,
+        expected: Vec<u8>,
+    }
+
+    /// A file in the directory of the tests.
+    fn direct(fs: &Faulty, dir: &TestDir) -> Written {
+        let (prefix, extension) = (OsString::new(), OsString::from("log"));
+        let names = Names { prefix, extension, instance: 7, pid: 1 };
+        let mut file = TempFile::create(fs, dir.path(), &names, 0, 0, 0o600).unwrap();
+        file.go_direct();
+        let staging = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
+        assert!(file.is_direct());
+        Written { file, staging, expected: Vec::new() }
+    }
+
+    impl Written {
+        /// Appends a record in parts of so many bytes and commits what is said to be written.
+        fn append(&mut self, parts: &[usize]) -> Result<(), ErrorKind> {
+            let byte = self.expected.len() as u8;
+            let parts: Vec<_> = parts.iter().map(|&len| vec![byte ^ len as u8; len]).collect();
+            let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let (written, result) = self.file.append(&mut slices, &mut self.staging);
+            let whole = parts.concat();
+            if written == whole.len() as u64 {
+                self.expected.extend_from_slice(&whole);
+                self.file.commit(Count::new(1, written));
+            }
+            result.map_err(|error| error.kind())
+        }
+
+        /// What is in the file once it is sealed.
+        fn check(&mut self) {
+            self.file.seal().unwrap();
+            let read = std::fs::read(self.file.path()).unwrap();
+            assert!(read == self.expected, "{} of {} bytes", read.len(), self.expected.len());
+        }
+    }
+
+    const LENGTHS: [usize; 12] =
+        [1, 4094, 1, 1, 4095, 4096, 4097, 3, 8192, 8191, 30_000, 2 * PAGE - 1];
+
+    #[test]
+    fn records_of_any_length_make_a_file() {
+        let dir = TestDir::new();
+        let mut written = direct(&Faulty::default(), &dir);
+        for len in LENGTHS {
+            written.append(&[len]).unwrap();
+            written.append(&[len / 3, 0, len - len / 3, 5]).unwrap();
+            assert!(written.file.is_direct());
+        }
+        written.check();
+        // A file that was cut goes on where its records end.
+        written.append(&[5000]).unwrap();
+        written.check();
+        assert!(written.file.is_direct());
+    }
+
+    #[test]
+    fn a_failed_write_counts_as_nothing_and_is_written_over() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut written = direct(&fs, &dir);
+        for len in LENGTHS {
+            written.append(&[len]).unwrap();
+            for nth in 1..=3 {
+                fs.plan(Op::Write, nth, Fault::Error(Errno::IO));
+                // Of three writes at least.
+                written.append(&[20_000]).unwrap_err();
+            }
+            assert!(written.file.is_direct(), "an error of the disk is not hidden by the cache");
+        }
+        written.check();
+    }
+
+    /// The disk fails in the middle of the block that has records already.
+    #[test]
+    fn records_that_a_failed_write_spoilt_are_written_again() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut written = direct(&fs, &dir);
+        written.append(&[5000]).unwrap();
+        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        written.append(&[6000]).unwrap_err();
+        assert!(!written.file.is_synced());
+        let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
+        // The first try fails too.
+        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        written.file.seal().unwrap_err();
+        written.check();
+        written.append(&[7000]).unwrap();
+        written.check();
+    }
+
+    /// And then the file system refuses: the cache must not go on behind a block that is spoilt.
+    #[test]
+    fn records_that_a_failed_write_spoilt_are_written_again_before_the_cache_goes_on() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut written = direct(&fs, &dir);
+        written.append(&[5000]).unwrap();
+        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        written.append(&[6000]).unwrap_err();
+        let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
+        // Twice, so that the first try to mend it fails too.
+        (1..=2).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::NOSPC)));
+        written.append(&[6000]).unwrap_err();
+        written.append(&[6000]).unwrap();
+        fs.plan(Op::Write, 1, Fault::Error(Errno::NOSPC));
+        written.append(&[7000]).unwrap();
+        written.check();
+    }
+
+    #[test]
+    fn a_good_length_that_moves_back_is_gone_on_from() {
+        let dir = TestDir::new();
+        for (before, after, is_direct) in [
+            (5000, 100, true),
+            (5000, 904 + 4096, false),
+            (8192, 30_000, true),
+            (9000, 3288, false),
+        ] {
+            let mut written = direct(&Faulty::default(), &dir);
+            written.append(&[before]).unwrap();
+            written.file.sync().unwrap();
+            let expected = written.expected.clone();
+            written.append(&[after]).unwrap();
+            written.file.drop_unsynced();
+            written.expected = expected;
+            assert_eq!(written.file.is_direct(), is_direct, "{before} and {after}");
+            written.append(&[6000]).unwrap();
+            written.append(&[1]).unwrap();
+            written.check();
+        }
+    }
+
+    #[test]
+    fn what_is_refused_goes_through_the_page_cache() {
+        for errno in [Errno::INVAL, Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            for nth in 1..=3 {
+                let (fs, dir) = (Faulty::default(), TestDir::new());
+                let mut written = direct(&fs, &dir);
+                written.append(&[5000]).unwrap();
+                fs.plan(Op::Write, nth, Fault::Error(errno));
+                written.append(&[7, 20_000]).unwrap();
+                assert!(!written.file.is_direct());
+                written.append(&[9000]).unwrap();
+                written.check();
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_write_that_is_not_aligned_is_made_up_for() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut written = direct(&fs, &dir);
+        for short in [0, 512, 4096] {
+            fs.plan(Op::Write, 1, Fault::Short(short));
+            let _ = written.append(&[6000]);
+            written.append(&[6000]).unwrap();
+        }
+        written.check();
+    }
+
+    #[test]
+    fn a_commit_of_a_part_ends_direct_io() {
+        let dir = TestDir::new();
+        let mut written = direct(&Faulty::default(), &dir);
+        let record = [b'a'; 5000];
+        written.file.append(&mut [IoSlice::new(&record)], &mut written.staging).1.unwrap();
+        written.file.commit(Count::new(1, 4500));
+        assert!(!written.file.is_direct());
+        written.expected.extend_from_slice(&record[..4500]);
+        written.append(&[6000]).unwrap();
+        written.check();
+    }
+}

@@ -1,0 +1,426 @@
+//! One worker's temp file, from its creation until it can be renamed.
+//!
+//! Guarantees: what is counted are whole records, from the start of the file on without a gap;
+//! whatever a failed write left beyond them is cut off before the file is synced or published.
+//! Where it is written past the page cache, in whole blocks, zeros stand after the last record until then.
+//! Refuses, after a failed fsync, to write to or sync the same file again: the second fsync would
+//! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+
+use crate::file::aligned::Staging;
+use crate::file::direct_io::{Direct, is_refusal};
+use crate::fs::{Fs, FsFile, write_all};
+use crate::naming::{Names, Stamp, TempId};
+use crate::report::error::Error;
+use crate::report::stats::Count;
+
+/// A file that is being written under a hidden name.
+pub(crate) struct TempFile {
+    file: Box<dyn FsFile>,
+    path: PathBuf,
+    id: TempId,
+    /// The whole records in it. Its bytes are the file's good length.
+    count: Count,
+    /// What the last successful fsync covers: at most `count`.
+    synced: Count,
+    /// At least `count.bytes`; nothing stands in the file at or beyond it.
+    end_max: u64,
+    /// The fsync that failed, for good.
+    failed: Option<Error>,
+    /// As long as it is written past the page cache.
+    direct: Option<Direct>,
+}
+
+impl TempFile {
+    /// Creates an empty file in `dir`, with exactly these permissions.
+    pub(crate) fn create(
+        fs: &dyn Fs,
+        dir: &Path,
+        names: &Names,
+        worker: usize,
+        seq: u64,
+        mode: u32,
+    ) -> Result<Self, Error> {
+        let id = TempId { stamp: Stamp::next(), seq };
+        let path = dir.join(names.temp(id.stamp, worker, seq));
+        let file = fs.create(&path, mode).map_err(|e| Error::io("create", &path, e))?;
+        let (count, synced) = (Count::ZERO, Count::ZERO);
+        Ok(TempFile { file, path, id, count, synced, end_max: 0, failed: None, direct: None })
+    }
+
+    /// From here on writes go past the page cache, if the file system has that. For an empty file.
+    pub(crate) fn go_direct(&mut self) {
+        debug_assert_eq!(self.end_max, 0);
+        self.direct = self.file.go_direct().ok().map(Direct::new);
+    }
+
+    /// Whether it is written past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    /// Writes at the good length, which stays where it is until [`commit`](Self::commit): a second
+    /// call without one writes over the first. Returns how many bytes were written, and the error
+    /// that stopped it, if any. Moves the slices on. Allocates nothing unless it fails.
+    ///
+    /// Past the page cache it goes through `staging`, all of it or nothing. If the file system refuses,
+    /// or there is no room for all, the file goes on through the page cache, which takes any part.
+    pub(crate) fn append(
+        &mut self,
+        slices: &mut [IoSlice<'_>],
+        staging: &mut Staging,
+    ) -> (u64, Result<(), Error>) {
+        if let Some(error) = &self.failed {
+            return (0, Err(error.clone()));
+        }
+        let (written, result) = match self.append_direct(slices, staging) {
+            Some(written) => written,
+            None => write_all(&mut *self.file, slices, self.count.bytes),
+        };
+        match result {
+            Ok(()) => {
+                let block = self.direct.as_ref().map_or(1, |direct| direct.block as u64);
+                let end = (self.count.bytes + written).next_multiple_of(block);
+                self.end_max = self.end_max.max(end);
+                (written, Ok(()))
+            }
+            Err(error) => {
+                // How much a failed call wrote is not known.
+                self.end_max = u64::MAX;
+                (written, Err(Error::io("write", &self.path, error)))
+            }
+        }
+    }
+
+    /// Past the page cache; none if the file does not go that way, or not any more.
+    fn append_direct(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        staging: &mut Staging,
+    ) -> Option<(u64, io::Result<()>)> {
+        let direct = self.direct.as_mut()?;
+        match direct.write(&mut *self.file, slices, staging, self.count.bytes) {
+            Ok(written) => Some((written, Ok(()))),
+            // Whatever else is wrong with the disk, the page cache would only hide it.
+            Err(error) if !is_refusal(&error) => Some((0, Err(error))),
+            // The last block first: this write, or one before, may have spoilt it.
+            Err(error) => match self.mend() {
+                Ok(()) => {
+                    // How much was written is not known.
+                    self.end_max = u64::MAX;
+                    None
+                }
+                Err(_) => Some((0, Err(error))),
+            },
+        }
+    }
+
+    /// The first `count.bytes` that were written beyond the good length are whole records. If that is
+    /// not all, a file goes on through the page cache.
+    pub(crate) fn commit(&mut self, count: Count) {
+        self.count += count;
+        debug_assert!(self.count.bytes <= self.end_max, "committed more than was written");
+        if count.bytes > 0 && self.direct.as_mut().is_some_and(|direct| !direct.commit(count.bytes))
+        {
+            self.direct = None;
+            // An error comes again with the next write.
+            let _ = self.file.go_buffered();
+        }
+    }
+
+    /// Forces the whole records to the disk, after cutting off whatever stands beyond them. Once
+    /// the fsync has failed, this returns the same error without another try.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.cut()?;
+        if let Err(error) = self.file.sync() {
+            let error = Error::io("fsync", &self.path, error);
+            self.failed = Some(error.clone());
+            return Err(error);
+        }
+        self.synced = self.count;
+        Ok(())
+    }
+
+    /// What no fsync covers does not count any more: it is written over, or cut off.
+    pub(crate) fn drop_unsynced(&mut self) {
+        let dropped = self.count.saturating_sub(self.synced).bytes;
+        self.count = self.synced;
+        let good = self.count.bytes;
+        if self.direct.as_mut().is_some_and(|direct| !direct.roll_back(dropped, good)) {
+            self.direct = None;
+            // An error comes again with the next write.
+            let _ = self.file.go_buffered();
+        }
+    }
+
+    /// After a failed fsync: cuts the file to what was synced before. Returns what was cut off, which
+    /// the worker still has to write, to another file.
+    pub(crate) fn roll_back_to_synced(&mut self) -> Result<Count, Error> {
+        self.set_len(self.synced.bytes)?;
+        let dropped = self.count.saturating_sub(self.synced);
+        self.count = self.synced;
+        Ok(dropped)
+    }
+
+    /// Makes the file's length exactly the good length: it can be renamed then. After a failed
+    /// fsync it must have been rolled back.
+    pub(crate) fn seal(&mut self) -> Result<(), Error> {
+        match &self.failed {
+            Some(error) if self.count != self.synced => Err(error.clone()),
+            _ => self.cut(),
+        }
+    }
+
+    /// Removes the file, whatever is in it.
+    pub(crate) fn remove(&self, fs: &dyn Fs) -> Result<(), Error> {
+        fs.remove(&self.path).map_err(|e| Error::io("unlink", &self.path, e))
+    }
+
+    /// Whether an fsync of it failed: nothing is added to it any more.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its name can be made of again.
+    pub(crate) fn id(&self) -> TempId {
+        self.id
+    }
+
+    /// Bytes of whole records.
+    pub(crate) fn good(&self) -> u64 {
+        self.count.bytes
+    }
+
+    /// The whole records in it.
+    pub(crate) fn count(&self) -> Count {
+        self.count
+    }
+
+    /// Those of them that a fsync covers.
+    pub(crate) fn synced_count(&self) -> Count {
+        self.synced
+    }
+
+    /// Whether the last fsync covers the file as it is: all records, nothing behind them, and none that a
+    /// failed write may have spoilt.
+    pub(crate) fn is_synced(&self) -> bool {
+        let is_uncertain = self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some());
+        self.synced == self.count && self.end_max == self.count.bytes && !is_uncertain
+    }
+
+    /// Writes the records of the last block again, through the page cache, if a failed write past it may have
+    /// spoilt them. An fsync tells whether they are there.
+    fn mend(&mut self) -> Result<(), Error> {
+        let Some(tail) = self.direct.as_ref().and_then(Direct::uncertain) else { return Ok(()) };
+        let at = self.count.bytes - tail.len() as u64;
+        let written = self
+            .file
+            .go_buffered()
+            .and_then(|()| write_all(&mut *self.file, &mut [IoSlice::new(tail)], at).1);
+        written.map_err(|e| Error::io("write", &self.path, e))?;
+        self.direct = None;
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<(), Error> {
+        self.mend()?;
+        if self.end_max > self.count.bytes {
+            self.set_len(self.count.bytes)?;
+        }
+        Ok(())
+    }
+
+    fn set_len(&mut self, len: u64) -> Result<(), Error> {
+        self.file.set_len(len).map_err(|e| Error::io("truncate", &self.path, e))?;
+        self.end_max = len;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use rustix::io::Errno;
+    use std::ffi::OsString;
+    use std::io::ErrorKind;
+
+    fn names() -> Names {
+        let extension = OsString::from("log");
+        Names { prefix: OsString::from("p"), extension, instance: 7, pid: 1 }
+    }
+
+    fn new(fs: &Faulty, dir: &TestDir) -> TempFile {
+        TempFile::create(fs, dir.path(), &names(), 3, 9, 0o600).unwrap()
+    }
+
+    fn append(file: &mut TempFile, texts: &[&str]) -> (u64, Result<(), Error>) {
+        let mut slices: Vec<_> = texts.iter().map(|text| IoSlice::new(text.as_bytes())).collect();
+        file.append(&mut slices, &mut Staging::none())
+    }
+
+    /// Writes one record and commits it.
+    fn add(file: &mut TempFile, text: &str) {
+        let (written, result) = append(file, &[text]);
+        result.unwrap();
+        assert_eq!(written, text.len() as u64);
+        file.commit(Count::new(1, written));
+    }
+
+    fn read(file: &TempFile) -> String {
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn appends_commits_and_is_known_by_its_name() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut file = new(&fs, &dir);
+        assert_eq!(file.good(), 0);
+        let id = file.id();
+        assert_eq!(dir.list(), [names().temp(id.stamp, 3, id.seq)]);
+        assert_eq!(append(&mut file, &["one ", "", "two "]).0, 8);
+        assert_eq!(file.good(), 0);
+        file.commit(Count::new(2, 8));
+        add(&mut file, "three ");
+        file.seal().unwrap();
+        assert_eq!((read(&file).as_str(), file.count()), ("one two three ", Count::new(3, 14)));
+        assert_eq!(fs.calls(Op::SetLen), 0, "nothing to cut");
+        file.remove(&fs).unwrap();
+        assert!(dir.list().is_empty());
+    }
+
+    #[test]
+    fn what_was_not_committed_is_overwritten_or_cut() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut file = new(&fs, &dir);
+        append(&mut file, &["something long"]).1.unwrap();
+        add(&mut file, "short");
+        assert_eq!(read(&file), "shorthing long");
+        file.seal().unwrap();
+        assert_eq!(read(&file), "short");
+        file.seal().unwrap();
+        assert_eq!(fs.calls(Op::SetLen), 1);
+    }
+
+    #[test]
+    fn short_and_interrupted_writes_go_on() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut file = new(&fs, &dir);
+        for (nth, fault) in [
+            (1, Fault::Short(1)),
+            (2, Fault::Error(Errno::INTR)),
+            (3, Fault::Short(4)),
+            (4, Fault::Short(2)),
+        ] {
+            fs.plan(Op::Write, nth, fault);
+        }
+        let (written, result) = append(&mut file, &["ab", "", "cdefg", "hij"]);
+        result.unwrap();
+        assert_eq!((written, read(&file).as_str()), (10, "abcdefghij"));
+        assert_eq!(fs.calls(Op::Write), 5);
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_leaves_whole_records() {
+        for end in [Fault::Error(Errno::NOSPC), Fault::Short(0)] {
+            let (fs, dir) = (Faulty::default(), TestDir::new());
+            let mut file = new(&fs, &dir);
+            add(&mut file, "first ");
+            fs.plan(Op::Write, 1, Fault::Short(10));
+            fs.plan(Op::Write, 2, end);
+            let (written, result) = append(&mut file, &["second ", "third "]);
+            let error = result.unwrap_err();
+            assert_eq!((written, error.operation()), (10, "write"));
+            assert_eq!(error.path(), Some(file.path()));
+            let full = matches!(end, Fault::Error(_));
+            let kind = if full { ErrorKind::StorageFull } else { ErrorKind::WriteZero };
+            assert_eq!(error.kind(), kind);
+            file.commit(Count::new(1, 7));
+            assert_eq!(read(&file), "first second thi");
+
+            // There is room again: the torn record is written over, or cut off.
+            let (_, result) = append(&mut file, &["x"]);
+            result.unwrap();
+            file.commit(Count::new(1, 1));
+            fs.plan(Op::SetLen, 1, Fault::Error(Errno::IO));
+            let error = file.seal().unwrap_err();
+            assert_eq!(error.operation(), "truncate");
+            file.seal().unwrap();
+            assert_eq!((read(&file).as_str(), file.good()), ("first second x", 14));
+        }
+    }
+
+    #[test]
+    fn a_sync_covers_whole_records_only() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut file = new(&fs, &dir);
+        add(&mut file, "first ");
+        append(&mut file, &["torn"]).1.unwrap();
+        assert_eq!(file.synced_count(), Count::ZERO);
+        file.sync().unwrap();
+        assert_eq!((read(&file).as_str(), file.synced_count()), ("first ", Count::new(1, 6)));
+        assert_eq!((fs.calls(Op::SetLen), fs.calls(Op::Sync)), (1, 1));
+        // A tail that is cut later must not come back when the power is cut.
+        assert!(file.is_synced());
+        append(&mut file, &["torn"]).1.unwrap();
+        assert!(!file.is_synced());
+        file.sync().unwrap();
+        assert!(file.is_synced());
+    }
+
+    #[test]
+    fn a_failed_fsync_is_final_and_what_it_covered_is_dropped() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut file = new(&fs, &dir);
+        add(&mut file, "first ");
+        file.sync().unwrap();
+        add(&mut file, "second ");
+        add(&mut file, "third ");
+        append(&mut file, &["torn"]).1.unwrap();
+        fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+        let errors = [
+            file.sync().unwrap_err(),
+            file.sync().unwrap_err(),
+            append(&mut file, &["more"]).1.unwrap_err(),
+            file.seal().unwrap_err(),
+        ];
+        let first = errors[0].to_string();
+        assert!(first.starts_with("fsync ") && errors.iter().all(|e| e.to_string() == first));
+        assert_eq!((fs.calls(Op::Sync), fs.calls(Op::Write)), (2, 4));
+
+        fs.plan(Op::SetLen, 1, Fault::Error(Errno::IO));
+        assert_eq!(file.roll_back_to_synced().unwrap_err().operation(), "truncate");
+        assert_eq!(file.count(), Count::new(3, 19));
+        assert_eq!(file.roll_back_to_synced().unwrap(), Count::new(2, 13));
+        assert_eq!(file.roll_back_to_synced().unwrap(), Count::ZERO);
+        file.seal().unwrap();
+        assert_eq!((read(&file).as_str(), file.count()), ("first ", Count::new(1, 6)));
+        assert!(file.sync().is_err());
+        assert_eq!(fs.calls(Op::Sync), 2);
+    }
+
+    #[test]
+    fn errors_name_the_operation_and_the_path() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        fs.plan(Op::Create, 1, Fault::Error(Errno::MFILE));
+        let error = TempFile::create(&fs, dir.path(), &names(), 0, 0, 0o600).err().unwrap();
+        assert_eq!(
+            (error.operation(), error.path().unwrap().parent()),
+            ("create", Some(dir.path()))
+        );
+        let file = new(&fs, &dir);
+        std::fs::remove_file(file.path()).unwrap();
+        let error = file.remove(&fs).unwrap_err();
+        assert_eq!((error.operation(), error.kind()), ("unlink", ErrorKind::NotFound));
+    }
+}

@@ -1,0 +1,175 @@
+//! How much room there is, and how much the files of a prefix take.
+//!
+//! Guarantees: names in directories are parsed, never trusted; symbolic links are not followed; no file is
+//! opened. A count can be made in portions. Refuses nothing: what fails, is told.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fs::Fs;
+use crate::naming;
+use crate::report::error::Error;
+
+/// Files between two looks at the clock.
+const CLOCK_FILES: usize = 16;
+
+/// Where a writer's files are, and whose they are.
+pub(crate) struct Scope {
+    /// Of the options, so std's.
+    pub(crate) fs: std::sync::Arc<dyn Fs>,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    pub(crate) prefix: OsString,
+    pub(crate) extension: OsString,
+}
+
+/// A count of the files, as far as it has come.
+#[derive(Debug)]
+pub(crate) struct Tour {
+    /// What the writer had written when it began.
+    pub(crate) written: u64,
+    /// Without what came between its portions.
+    pub(crate) took: Duration,
+    /// Directories to be listed; whether files are visible there.
+    dirs: VecDeque<(PathBuf, bool)>,
+    /// The directory that was listed last, and what is not looked up yet.
+    dir: (PathBuf, bool),
+    names: std::vec::IntoIter<OsString>,
+    /// Files with several names.
+    counted: BTreeSet<(u64, u64)>,
+    pub(crate) total: u64,
+}
+
+impl Tour {
+    pub(crate) fn new(scope: &Scope, written: u64) -> Self {
+        Tour {
+            written,
+            took: Duration::ZERO,
+            dirs: scope.dirs().map(|(dir, visible)| (dir.clone(), visible)).collect(),
+            dir: (PathBuf::new(), false),
+            names: Vec::new().into_iter(),
+            counted: BTreeSet::new(),
+            total: 0,
+        }
+    }
+}
+
+impl Scope {
+    /// The directories; whether files are visible there.
+    fn dirs(&self) -> impl Iterator<Item = (&PathBuf, bool)> {
+        let temp = (self.temp != self.path).then_some((&self.temp, false));
+        [(&self.path, true)].into_iter().chain(temp)
+    }
+
+    /// What this process may still take of the file system: as the directory says that has less.
+    pub(crate) fn free_bytes(&self) -> Result<u64, Error> {
+        let mut least = u64::MAX;
+        for (dir, _) in self.dirs() {
+            let free = self.fs.free_bytes(dir);
+            least = least.min(free.map_err(|e| Error::io("look for free space in", dir, e))?);
+        }
+        Ok(least)
+    }
+
+    /// Goes on to count what all files of this prefix and extension take, visible ones of any instance and
+    /// temp files, until that is done: `true`; or the time is over.
+    pub(crate) fn count(&self, tour: &mut Tour, is_over: impl Fn() -> bool) -> Result<bool, Error> {
+        loop {
+            for i in 1.. {
+                let Some(name) = tour.names.next() else { break };
+                self.add(tour, &name)?;
+                if i % CLOCK_FILES == 0 && is_over() {
+                    return Ok(false);
+                }
+            }
+            let Some((dir, visible)) = tour.dirs.pop_front() else { return Ok(true) };
+            tour.names = self.fs.list(&dir).map_err(|e| Error::io("list", &dir, e))?.into_iter();
+            tour.dir = (dir, visible);
+        }
+    }
+
+    fn add(&self, tour: &mut Tour, name: &OsStr) -> Result<(), Error> {
+        let (dir, visible) = &tour.dir;
+        let parsed = naming::parse(name, &self.prefix, &self.extension);
+        if parsed.is_none_or(|parsed| !parsed.temp && !visible) {
+            return Ok(());
+        }
+        let path = dir.join(name);
+        let facts = self.fs.facts(&path).map_err(|e| Error::io("look up", &path, e))?;
+        // Published or removed meanwhile; or nothing that a writer makes.
+        let Some(facts) = facts.filter(|facts| facts.is_file) else { return Ok(()) };
+        // A rename by link and unlink (see `RealFs`) leaves two names for a moment.
+        if facts.links < 2 || tour.counted.insert(facts.id) {
+            tour.total = tour.total.saturating_add(facts.allocated.max(facts.len));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fs::faulty::{Faulty, Op, TestDir};
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    fn names(prefix: &[u8], instance: u64) -> naming::Names {
+        let prefix = OsStr::from_bytes(prefix).to_owned();
+        naming::Names { prefix, extension: OsString::from("log"), instance, pid: 1 }
+    }
+
+    /// A file of so many bytes; what it takes.
+    fn put(path: PathBuf, bytes: usize) -> u64 {
+        fs::write(&path, vec![b'x'; bytes]).unwrap();
+        let facts = crate::fs::real::RealFs.facts(&path).unwrap().unwrap();
+        facts.allocated.max(facts.len)
+    }
+
+    #[test]
+    fn what_counts_are_files_of_this_prefix_of_anybody() {
+        let dir = TestDir::new();
+        let (path, temp) = (dir.dir("path"), dir.dir("temp"));
+        let (ours, longer) = (names(b"a\xff", 1), names(b"a\xffb", 1));
+        let stamp = naming::Stamp(1);
+        let mut expected = put(path.join(ours.visible(stamp, 0, 1)), 100_000);
+        expected += put(path.join(names(b"a\xff", 2).visible(stamp, 0, 1)), 10);
+        expected += put(path.join(ours.temp(stamp, 0, 3)), 20_000);
+        expected += put(temp.join(ours.temp(stamp, 0, 2)), 30_000);
+        for seq in 100..120 {
+            expected += put(path.join(ours.visible(stamp, 0, seq)), 10);
+        }
+        // Sparse: not what it takes, but what it may come to.
+        let sparse = fs::File::create(path.join(ours.visible(stamp, 0, 9))).unwrap();
+        sparse.set_len(1 << 30).unwrap();
+        expected += 1 << 30;
+        // One file under two names.
+        let [from, to] = [5, 6].map(|seq| path.join(ours.visible(stamp, 0, seq)));
+        expected += put(from.clone(), 40_000);
+        fs::hard_link(from, to).unwrap();
+        // None of these.
+        put(path.join(longer.visible(stamp, 0, 1)), 1000);
+        put(path.join(names(b"a", 1).visible(stamp, 0, 1)), 1000);
+        put(path.join(names(b"", 1).visible(stamp, 0, 1)), 1000);
+        put(path.join("a"), 1000);
+        put(temp.join(ours.visible(stamp, 0, 7)), 1000);
+        put(temp.join(ours.state()), 1000);
+        symlink("/etc/passwd", path.join(ours.visible(stamp, 1, 1))).unwrap();
+        fs::create_dir(path.join(ours.visible(stamp, 1, 2))).unwrap();
+
+        let fs = Faulty::default();
+        let prefix = ours.prefix.clone();
+        let shared = std::sync::Arc::new(fs.clone());
+        let scope = Scope { fs: shared, path, temp, prefix, extension: OsString::from("log") };
+        let mut tour = Tour::new(&scope, 0);
+        assert!(scope.count(&mut tour, || false).unwrap());
+        assert_eq!(tour.total, expected);
+        // In portions it is the same.
+        let mut again = Tour::new(&scope, 0);
+        let portions = (1..).find(|_| scope.count(&mut again, || true).unwrap());
+        assert!(again.total == expected && portions > Some(1), "{portions:?}");
+        assert_eq!(fs.calls(Op::Open), 0);
+    }
+}

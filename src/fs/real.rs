@@ -1,0 +1,408 @@
+//! The file system of the machine, behind the trait of `fs.rs`.
+//!
+//! Guarantees: those of the trait; calls that a signal interrupts are made again, but for writes.
+//! Refuses direct I/O where it means nothing.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, IoSlice};
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, fstatfs, statvfs, statx};
+#[cfg(not(bufferedwriter_portable))]
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::base::fork::ClosedInChild;
+use crate::fs::{Facts, Fs, FsFile};
+
+/// STATX_DIOALIGN of statx(2): asks how direct I/O must be aligned.
+const DIOALIGN: u32 = 0x2000;
+/// What files are aligned to that are written past the page cache.
+const PAGE: u32 = 4096;
+/// Types of file systems, of statfs(2).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
+
+/// The file system of the machine. std retries interrupted calls by itself; so do the others here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+            .open(path)?;
+        // The umask has only taken permissions away, so nobody had more than `mode` until here.
+        if let Err(error) = file.set_permissions(Permissions::from_mode(mode)) {
+            let _ = fs::remove_file(path);
+            return Err(error);
+        }
+        Ok(Box::new(RealFile::new(file)))
+    }
+
+    #[cfg(bufferedwriter_portable)]
+    fn rename_in_one_step(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(bufferedwriter_portable))]
+    fn rename_in_one_step(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    #[cfg(bufferedwriter_portable)]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        link_and_unlink(from, to)
+    }
+
+    #[cfg(not(bufferedwriter_portable))]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.rename_in_one_step(from, to) {
+            // NFS, 9p and some FUSE file systems do not know the flag; old kernels not the call.
+            // EPERM is not among them: it is a refusal that link would get round only by halves.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => link_and_unlink(from, to),
+            result => result,
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Box::new(RealFile::new(file)))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.facts(path)?.is_some())
+    }
+
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        match fs::symlink_metadata(path) {
+            Ok(found) => Ok(Some(facts(&found))),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let told = retry_on_intr(|| statvfs(dir))?;
+        Ok(told.f_bavail.saturating_mul(told.f_frsize))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let flags = OFlags::DIRECTORY.bits() as i32;
+        OpenOptions::new().read(true).custom_flags(flags).open(dir)?.sync_all()
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    }
+
+    fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
+        let dir = fs::canonicalize(dir)?;
+        if !fs::metadata(&dir)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(dir)
+    }
+
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let digits = text.trim().replace('-', "");
+        let number = u128::from_str_radix(&digits, 16).ok()?;
+        (digits.len() == 32).then_some(number.to_be_bytes())
+    }
+}
+
+fn facts(found: &fs::Metadata) -> Facts {
+    Facts {
+        is_file: found.is_file(),
+        len: found.len(),
+        allocated: found.blocks().saturating_mul(512),
+        uid: found.uid(),
+        mode: found.mode() & 0o7777,
+        links: found.nlink(),
+        id: (found.dev(), found.ino()),
+    }
+}
+
+/// A rename without replacing for file systems that have none, and for sandboxes that forbid the
+/// call (`bufferedwriter_portable`). Not one step: a process that is killed in between leaves the
+/// file under both names.
+fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
+    if let Err(error) = fs::hard_link(from, to) {
+        // NFS sends a call again when the answer is lost, and then meets its own link.
+        if error.kind() != io::ErrorKind::AlreadyExists || !same_file(from, to) {
+            return Err(error);
+        }
+    }
+    // From here on the file is visible, and somebody may have it already. An old name that stays
+    // is a leftover; an error would make the caller publish the same records twice.
+    let _ = fs::remove_file(from);
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path| fs::symlink_metadata(path).map(|found| facts(&found).id);
+    matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+struct RealFile {
+    file: ManuallyDrop<File>,
+    /// Once it has the lock.
+    locked: Option<ClosedInChild>,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        RealFile { file: ManuallyDrop::new(file), locked: None }
+    }
+}
+
+impl Drop for RealFile {
+    fn drop(&mut self) {
+        // In a forked child it is closed already, and its number may be another file's.
+        if self.locked.as_ref().is_none_or(ClosedInChild::end) {
+            // SAFETY: here only, and nothing uses it after.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
+    }
+}
+
+impl FsFile for RealFile {
+    fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        // Of more slices than the system takes (1024), rustix passes as many; the rest is a short
+        // write. Who writes all makes a call again that was interrupted.
+        Ok(rustix::io::pwritev(&*self.file, slices, offset)?)
+    }
+
+    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(&*self.file, bytes, offset)
+    }
+
+    fn facts(&self) -> io::Result<Facts> {
+        Ok(facts(&self.file.metadata()?))
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn try_lock(&mut self) -> io::Result<()> {
+        self.file.try_lock()?;
+        self.locked = Some(ClosedInChild::new(self.file.as_raw_fd()));
+        Ok(())
+    }
+
+    fn go_direct(&mut self) -> io::Result<usize> {
+        let unsupported = || Err(io::ErrorKind::Unsupported.into());
+        // These take the flag and make nothing of it: their files are the page cache.
+        if matches!(fstatfs(&*self.file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
+            return unsupported();
+        }
+        // Where the kernel does not tell (before 6.1), blocks of a page fit all devices that there are.
+        let told =
+            statx(&*self.file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
+                .ok()
+                .filter(|told| told.stx_mask & DIOALIGN != 0);
+        if told.is_some_and(|told| !(1..=PAGE).contains(&told.stx_dio_offset_align)) {
+            return unsupported();
+        }
+        let flags = fcntl_getfl(&*self.file)?;
+        match fcntl_setfl(&*self.file, flags | OFlags::DIRECT) {
+            Ok(()) => Ok(PAGE as usize),
+            Err(Errno::INVAL) => unsupported(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn go_buffered(&mut self) -> io::Result<()> {
+        let flags = fcntl_getfl(&*self.file)?;
+        Ok(fcntl_setfl(&*self.file, flags - OFlags::DIRECT)?)
+    }
+
+    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
+        let file = self.file.try_clone()?;
+        let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_raw_fd()));
+        Ok(Box::new(RealFile { file: ManuallyDrop::new(file), locked }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::write_all;
+    use crate::tests::fs::faulty::TestDir;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn create_is_exclusive_follows_no_link_and_sets_the_mode() {
+        let dir = TestDir::new();
+        // Affects the whole process for a moment; no test depends on what it takes away here.
+        let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let created = RealFs.create(&dir.join("file"), 0o664);
+        rustix::process::umask(umask);
+        assert!(created.is_ok());
+        let mode = fs::metadata(dir.join("file")).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o664);
+
+        symlink(dir.join("elsewhere"), dir.join("link")).unwrap();
+        for name in ["file", "link"] {
+            let error = RealFs.create(&dir.join(name), 0o600).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        }
+        assert!(!RealFs.exists(&dir.join("elsewhere")).unwrap());
+        assert!(RealFs.exists(&dir.join("link")).unwrap());
+        assert!(!RealFs.exists(&dir.join("file/below")).unwrap());
+    }
+
+    #[test]
+    fn neither_way_to_rename_replaces() {
+        for rename in [link_and_unlink, |a: &Path, b: &Path| RealFs.rename(a, b)] {
+            let dir = TestDir::new();
+            fs::write(dir.join("a"), "a").unwrap();
+            fs::write(dir.join("b"), "b").unwrap();
+            let error = rename(&dir.join("a"), &dir.join("b")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+            assert_eq!(dir.list(), ["a", "b"]);
+            rename(&dir.join("a"), &dir.join("c")).unwrap();
+            assert_eq!(dir.list(), ["b", "c"]);
+            assert_eq!(fs::read(dir.join("c")).unwrap(), b"a");
+            assert_eq!(fs::read(dir.join("b")).unwrap(), b"b");
+            let error = rename(&dir.join("a"), &dir.join("d")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+        }
+    }
+
+    /// A directory tells the two ways apart: it has no hard links.
+    #[test]
+    fn a_portable_rename_is_a_link() {
+        let dir = TestDir::new();
+        fs::create_dir(dir.join("a")).unwrap();
+        let renamed = RealFs.rename(&dir.join("a"), &dir.join("b")).is_ok();
+        assert_eq!(renamed, !cfg!(bufferedwriter_portable));
+        assert_eq!(dir.list(), [if renamed { "b" } else { "a" }]);
+    }
+
+    #[test]
+    fn a_link_whose_answer_was_lost_is_met_again() {
+        let dir = TestDir::new();
+        fs::write(dir.join("a"), "a").unwrap();
+        fs::hard_link(dir.join("a"), dir.join("b")).unwrap();
+        link_and_unlink(&dir.join("a"), &dir.join("b")).unwrap();
+        assert_eq!(dir.list(), ["b"]);
+    }
+
+    #[test]
+    fn more_slices_than_one_call_takes_and_empty_ones() {
+        let dir = TestDir::new();
+        let mut file = RealFs.create(&dir.join("file"), 0o600).unwrap();
+        let bytes: Vec<u8> = (0..5000_u32).map(|i| i as u8).collect();
+        let mut slices = vec![IoSlice::new(b""); 3 * 1024];
+        slices.extend(bytes.chunks(2).map(IoSlice::new));
+        slices.extend([IoSlice::new(b""); 2 * 1024]);
+        let (written, result) = write_all(&mut *file, &mut slices, 3);
+        assert!(result.is_ok());
+        assert_eq!(written, 5000);
+        let read = fs::read(dir.join("file")).unwrap();
+        assert_eq!(read, [&[0; 3], &bytes[..]].concat());
+        assert!(write_all(&mut *file, &mut [], 0).1.is_ok());
+    }
+
+    #[test]
+    fn clones_share_the_lock() {
+        let dir = TestDir::new();
+        let mut file = RealFs.create(&dir.join("file"), 0o600).unwrap();
+        file.try_lock().unwrap();
+        let clone = file.try_clone().unwrap();
+        drop(file);
+        let other = File::open(dir.join("file")).unwrap();
+        assert_eq!(io::Error::from(other.try_lock().unwrap_err()).kind(), ErrorKind::WouldBlock);
+        drop(clone);
+        other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn directories() {
+        let dir = TestDir::new();
+        let deep = dir.join("a/b");
+        assert_eq!(RealFs.canonicalize(&deep).unwrap_err().kind(), ErrorKind::NotFound);
+        RealFs.create_dir_all(&deep).unwrap();
+        RealFs.create_dir_all(&deep).unwrap();
+        assert_eq!(fs::metadata(&deep).unwrap().mode() & 0o077, 0);
+        symlink(&deep, dir.join("link")).unwrap();
+        assert_eq!(RealFs.canonicalize(&dir.join("link")).unwrap(), deep);
+        RealFs.sync_dir(&deep).unwrap();
+        fs::write(dir.join("file"), "").unwrap();
+        let file = dir.join("file");
+        assert_eq!(RealFs.canonicalize(&file).unwrap_err().kind(), ErrorKind::NotADirectory);
+        assert_eq!(RealFs.sync_dir(&file).unwrap_err().kind(), ErrorKind::NotADirectory);
+        RealFs.remove(&file).unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_boot_has_an_identity() {
+        assert!(RealFs.boot_id().is_some_and(|id| id != [0; 16] && Some(id) == RealFs.boot_id()));
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_no_link_is_followed() {
+        let dir = TestDir::new();
+        fs::write(dir.join("file"), "text").unwrap();
+        symlink(dir.join("file"), dir.join("link")).unwrap();
+        // Would wait for a reader.
+        let fifo = dir.join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        assert!(RealFs.open(&dir.join("link")).is_err());
+        assert!(RealFs.open(&fifo).is_err());
+        assert!(RealFs.open(dir.path()).is_err());
+        let mut file = RealFs.open(&dir.join("file")).unwrap();
+        let mut bytes = [0; 9];
+        assert_eq!(file.read_at(&mut bytes, 1).unwrap(), 3);
+        assert_eq!(&bytes[..3], b"ext");
+        let facts = file.facts().unwrap();
+        assert_eq!((facts.is_file, facts.len, facts.links), (true, 4, 1));
+        assert_eq!(RealFs.facts(&dir.join("file")).unwrap(), Some(facts));
+        let link = RealFs.facts(&dir.join("link")).unwrap().unwrap();
+        assert!(!link.is_file && link.id != facts.id);
+        assert_eq!(RealFs.facts(&dir.join("nothing")).unwrap(), None);
+        let mut names = RealFs.list(dir.path()).unwrap();
+        names.sort();
+        assert_eq!(names, ["fifo", "file", "link"]);
+        assert!(RealFs.free_bytes(dir.path()).unwrap() > 0);
+    }
+}

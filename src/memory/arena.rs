@@ -1,0 +1,409 @@
+//! All chunks of a writer: one mapping of headers and bytes, touched page by page as it is used.
+//!
+//! Guarantees: a chunk's bytes and header stay where they are as long as the arena lives; two
+//! chunks share no cache line; messages that nobody took out are dropped with the arena.
+//! Refuses: sizes that overflow the address space. Never blocks.
+
+#[cfg(not(loom))]
+use std::io;
+use std::ops::Range;
+
+use crate::base::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
+pub(crate) use crate::memory::byte_ptr::{BytePtr, Bytes};
+use crate::memory::chunk_header::Header;
+#[cfg(not(loom))]
+pub(crate) use crate::memory::chunk_header::bytes;
+pub(crate) use crate::memory::chunk_header::{ChunkId, MESSAGES_MAX};
+#[cfg(not(loom))]
+use crate::memory::chunk_header::{LINE, PAGE, byte_at};
+#[cfg(not(loom))]
+use crate::memory::crash_image::Vault;
+use crate::memory::message::Message;
+use crate::report::stats::Count;
+
+/// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
+/// the low half: a write needs it as an offset, and adds to both halves with one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent(pub(crate) u64);
+
+impl Extent {
+    /// `len` is at most 2^30 and no record is empty, so both halves have room.
+    #[inline]
+    pub(crate) fn new(len: usize, records: u32) -> Self {
+        Extent(len as u64 | u64::from(records) << 32)
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    pub(crate) fn records(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn count(self) -> Count {
+        Count::new(u64::from(self.records()), self.len() as u64)
+    }
+
+    /// One more record of `len` bytes.
+    #[inline]
+    pub(crate) fn plus(self, len: usize) -> Self {
+        Extent(self.0 + (1 << 32) + len as u64)
+    }
+}
+
+/// The chunks.
+pub(crate) struct Arena {
+    chunks: u32,
+    size: usize,
+    /// One once a message was handed over: only then the headers are searched for some at the end.
+    /// Stored once, so that callers share a line that does not change.
+    has_messages: AtomicU32,
+    #[cfg(not(loom))]
+    map: std::ptr::NonNull<u8>,
+    /// What the mapping is part of, if it outlives the process.
+    #[cfg(not(loom))]
+    vault: Option<Vault>,
+    #[cfg(loom)]
+    headers: Box<[Header]>,
+    #[cfg(loom)]
+    bytes: Box<[loom::cell::UnsafeCell<u8>]>,
+}
+
+impl Arena {
+    /// Maps the arena; not a page of it is touched.
+    #[cfg(not(loom))]
+    pub(crate) fn new(chunks: u32, size: usize) -> io::Result<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let len = bytes(chunks as usize, size).ok_or(io::ErrorKind::OutOfMemory)?;
+        let (prot, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: a new private mapping at an address of the kernel's choice.
+        let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
+        let map = std::ptr::NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map, vault: None })
+    }
+
+    /// In memory that outlives the process, and was made for as many chunks of as many bytes.
+    #[cfg(not(loom))]
+    pub(crate) fn in_vault(chunks: u32, size: usize, vault: Vault) -> Self {
+        let map = vault.arena();
+        Arena { chunks, size, has_messages: AtomicU32::new(0), map, vault: Some(vault) }
+    }
+
+    /// What a recovery would read, if the memory outlives the process.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.vault.as_ref()
+    }
+
+    /// Leaseholder: whose the chunk's records will be, and in what order. Before it commits any.
+    #[inline]
+    pub(crate) fn note_lease(&self, chunk: ChunkId, producer: u64, lease: u64) {
+        #[cfg(not(loom))]
+        if let Some(vault) = self.vault() {
+            vault.set_lease(chunk, producer, lease);
+        }
+        #[cfg(loom)]
+        let _ = (chunk, producer, lease);
+    }
+
+    /// Leaseholder: the chunk goes on with a record that another one begins. Before it is filled.
+    pub(crate) fn note_part(&self, chunk: ChunkId) {
+        #[cfg(not(loom))]
+        if let Some(vault) = self.vault() {
+            vault.set_part(chunk);
+        }
+        #[cfg(loom)]
+        let _ = chunk;
+    }
+
+    /// Whether it outlives the process: then all that counts stands in it.
+    pub(crate) fn is_in_vault(&self) -> bool {
+        #[cfg(not(loom))]
+        return self.vault.is_some();
+        #[cfg(loom)]
+        false
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn new(chunks: u32, size: usize) -> std::io::Result<Self> {
+        let header = |_| Header {
+            commit: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            link: AtomicU32::new(0),
+            chain: AtomicU32::new(0),
+            messages: std::array::from_fn(|_| {
+                crate::base::sync::AtomicPtr::new(std::ptr::null_mut())
+            }),
+            lane: AtomicU32::new(0),
+        };
+        let bytes = (0..chunks as usize * size).map(|_| loom::cell::UnsafeCell::new(0)).collect();
+        let headers = (0..chunks).map(header).collect();
+        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), headers, bytes })
+    }
+
+    /// Number of chunks, and the mark for "none".
+    #[inline]
+    pub(crate) fn none(&self) -> ChunkId {
+        self.chunks
+    }
+
+    /// Bytes of one chunk.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn header(&self, chunk: ChunkId) -> &Header {
+        debug_assert!(chunk < self.chunks);
+        // SAFETY: the mapping begins with one header per chunk, page-aligned; zeroed memory is a
+        // valid header; headers are only ever shared, their fields are atomics.
+        unsafe { &*self.map.cast::<Header>().as_ptr().add(chunk as usize) }
+    }
+
+    #[cfg(loom)]
+    fn header(&self, chunk: ChunkId) -> &Header {
+        &self.headers[chunk as usize]
+    }
+
+    /// The chunk's committed prefix, as stored by its leaseholder.
+    #[inline]
+    pub(crate) fn commit_word(&self, chunk: ChunkId) -> &AtomicU64 {
+        &self.header(chunk).commit
+    }
+
+    /// What the home worker has queued of the chunk. Only the home worker calls this.
+    pub(crate) fn taken(&self, chunk: ChunkId) -> Extent {
+        Extent(self.header(chunk).taken.load(Relaxed))
+    }
+
+    /// Only the home worker calls this.
+    pub(crate) fn set_taken(&self, chunk: ChunkId, extent: Extent) {
+        self.header(chunk).taken.store(extent.0, Relaxed);
+    }
+
+    /// Makes a chunk as good as new. Only the home worker calls this, before it frees the chunk;
+    /// the push to the free list publishes it.
+    pub(crate) fn reset(&self, chunk: ChunkId) {
+        let header = self.header(chunk);
+        // Release: pairs with `Slot::accepted`, which may look at a chunk that its slot has no
+        // more, and must not take the zero for the slot's.
+        header.commit.store(0, Release);
+        header.taken.store(0, Relaxed);
+        header.chain.store(0, Relaxed);
+        #[cfg(not(loom))]
+        if let Some(vault) = self.vault() {
+            vault.clear(chunk);
+        }
+    }
+
+    /// The chunk after this one in the list that it is in.
+    #[inline]
+    pub(crate) fn next(&self, chunk: ChunkId) -> ChunkId {
+        self.header(chunk).link.load(Relaxed).wrapping_add(chunk + 1)
+    }
+
+    #[inline]
+    pub(crate) fn set_next(&self, chunk: ChunkId, next: ChunkId) {
+        self.header(chunk).link.store(next.wrapping_sub(chunk + 1), Relaxed);
+    }
+
+    /// The lane in which the chunk goes to a worker and comes back.
+    #[inline]
+    pub(crate) fn lane(&self, chunk: ChunkId) -> usize {
+        self.header(chunk).lane.load(Relaxed) as usize
+    }
+
+    /// Leaseholder, before anything else.
+    pub(crate) fn set_lane(&self, chunk: ChunkId, lane: usize) {
+        self.header(chunk).lane.store(lane as u32, Relaxed);
+    }
+
+    /// The second chunk of a chain that begins here.
+    pub(crate) fn chained(&self, head: ChunkId) -> Option<ChunkId> {
+        self.header(head).chain.load(Relaxed).checked_sub(1)
+    }
+
+    pub(crate) fn set_chained(&self, head: ChunkId, second: ChunkId) {
+        self.header(head).chain.store(second + 1, Relaxed);
+    }
+
+    /// Leaseholder: puts a message in the place of the chunk's bytes from `offset` on, before it
+    /// commits them; `index` counts the messages of the lease.
+    pub(crate) fn place(&self, chunk: ChunkId, index: usize, message: Message, offset: usize) {
+        if self.has_messages.load(Relaxed) == 0 {
+            self.has_messages.store(1, Relaxed);
+        }
+        // Pairs with the loads of `each_run` and `drop_messages`: a worker may look at the message
+        // before it is committed, to find that it is not its turn.
+        self.header(chunk).messages[index].store(message.into_raw(offset), Release);
+    }
+
+    /// Committed bytes of a chunk in their order: its own, and those of messages.
+    ///
+    /// # Safety
+    /// The bytes are committed; the chunk is not freed and its messages stay during `'a`.
+    #[allow(clippy::useless_conversion, reason = "loom has another type of bytes")]
+    pub(crate) unsafe fn each_run<'a>(
+        &self,
+        chunk: ChunkId,
+        range: Range<usize>,
+        mut each: impl FnMut(Bytes<'a>),
+    ) {
+        let mut from = range.start;
+        let own = |from: usize, to: usize, each: &mut dyn FnMut(Bytes<'a>)| {
+            if from < to {
+                // SAFETY: the caller's promise.
+                each(unsafe { self.at(chunk, from).get(to - from) }.into());
+            }
+        };
+        for message in &self.header(chunk).messages {
+            // SAFETY: a message that is there is alive, the caller's promise.
+            let Some(message) = (unsafe { message.load(Acquire).as_ref() }) else { continue };
+            if range.contains(&message.offset()) {
+                own(from, message.offset(), &mut each);
+                // SAFETY: as above.
+                each(unsafe { message.bytes() }.into());
+                from = message.offset() + message.len();
+            }
+        }
+        own(from, range.end, &mut each);
+    }
+
+    /// Home worker: drops the messages that stand in this part of a chunk, which a file has.
+    pub(crate) fn drop_messages(&self, chunk: ChunkId, range: Range<usize>) {
+        for message in &self.header(chunk).messages {
+            let head = message.load(Acquire);
+            // SAFETY: only this takes messages out, so one that is there is alive.
+            if unsafe { head.as_ref() }.is_some_and(|head| range.contains(&head.offset())) {
+                message.store(std::ptr::null_mut(), Relaxed);
+                // SAFETY: it was there, so nobody has taken it out before.
+                drop(unsafe { Message::from_raw(head) });
+            }
+        }
+    }
+
+    /// The first bytes of a chunk that was just leased.
+    #[cfg(not(loom))]
+    pub(crate) fn prefetch(&self, chunk: ChunkId) {
+        use crate::base::sync::prefetch;
+        let first = self.at(chunk, 0).get_ptr();
+        prefetch(first);
+        prefetch(first.wrapping_byte_add(LINE));
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn prefetch(&self, _: ChunkId) {}
+
+    /// Makes some chunks' pages resident, as if somebody had written to them; what is in them stays.
+    #[cfg(not(loom))]
+    pub(crate) fn populate(&self, chunks: Range<ChunkId>) {
+        use rustix::mm::{Advice, madvise};
+        let bytes =
+            self.at(chunks.start, 0).get_ptr().addr()..self.at(chunks.end, 0).get_ptr().addr();
+        let headers = |chunk| self.map.as_ptr().addr() + chunk as usize * size_of::<Header>();
+        for range in [headers(chunks.start)..headers(chunks.end), bytes] {
+            let begin = range.start / PAGE * PAGE;
+            let at = self.map.as_ptr().with_addr(begin).cast();
+            // SAFETY: within the mapping, whose contents this does not change. An error (no memory, or
+            // a kernel before 5.14) leaves the pages to whoever writes first.
+            let _ = unsafe { madvise(at, range.end - begin, Advice::LinuxPopulateWrite) };
+        }
+    }
+
+    /// Address of a byte of a chunk; `offset` is at most the size.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
+        debug_assert!(chunk <= self.chunks && offset <= self.size);
+        let begin = byte_at(self.chunks, self.size, chunk, offset);
+        // SAFETY: within the mapping, whose length `bytes` computed from the same terms.
+        BytePtr::new(unsafe { self.map.as_ptr().add(begin) })
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
+        assert!(chunk < self.chunks && offset <= self.size);
+        // SAFETY: within the slice, or one past its end.
+        BytePtr::new(unsafe { self.bytes.as_ptr().add(chunk as usize * self.size + offset) })
+    }
+}
+
+impl Arena {
+    /// Messages that no worker took: of chunks that were given up with the writer.
+    fn drop_all_messages(&self) {
+        if self.has_messages.load(Relaxed) == 0 {
+            return;
+        }
+        for chunk in 0..self.chunks {
+            self.drop_messages(chunk, 0..usize::MAX);
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.drop_all_messages();
+    }
+}
+
+#[cfg(not(loom))]
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.drop_all_messages();
+        if self.vault.is_some() {
+            // Whose it is.
+            return;
+        }
+        if let Some(len) = bytes(self.chunks as usize, self.size) {
+            // SAFETY: exactly the mapping that `new` made; nobody has a reference into it any
+            // more, since all of them are bound to a handle or a worker, which own the arena.
+            let unmapped = unsafe { rustix::mm::munmap(self.map.as_ptr().cast(), len) };
+            debug_assert!(unmapped.is_ok());
+        }
+    }
+}
+
+// SAFETY: headers are atomics. Bytes are written by a chunk's leaseholder only, beyond what it
+// has committed, and read by its home worker only, up to what was committed.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::tests::fs::faulty::mapped;
+
+    impl Arena {
+        /// Whether the first byte of a chunk and its header are in memory, as the kernel says (proc(5), pagemap).
+        pub(crate) fn is_resident(&self, chunk: ChunkId) -> bool {
+            use std::os::unix::fs::FileExt;
+            let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
+            [std::ptr::from_ref(self.header(chunk)).addr(), self.at(chunk, 0).get_ptr().addr()]
+                .iter()
+                .all(|at| {
+                    let mut entry = [0; 8];
+                    pages.read_exact_at(&mut entry, (at / PAGE * 8) as u64).unwrap();
+                    u64::from_ne_bytes(entry) >> 63 == 1
+                })
+        }
+    }
+
+    /// Other tests map less meanwhile.
+    #[test]
+    fn memory_goes_with_the_arena() {
+        let before = mapped();
+        for _ in 0..64 {
+            drop(Arena::new(1 << 10, 1 << 20).unwrap());
+        }
+        assert!(mapped() < before + (32 << 30));
+    }
+}

@@ -1,0 +1,325 @@
+//! The part of a writer's memory that a recovery reads after the process has died: what is in which chunk, and
+//! what of it is in which file already. The layout is described in `docs/durability.md`.
+//!
+//! Guarantees: at each instruction at which the process may die, each committed record is either in its
+//! chunk beyond what counts as filed, or in a temp file below what counts as good, never both, never
+//! neither: files move both at once, by a list that is complete before it counts and is gone through again if
+//! need be. Off the hot path: producers come here when they swap a chunk, workers when a file has something.
+
+use std::path::Path;
+
+use crate::base::sync::{AcqRel, AtomicU64, Relaxed, Release};
+use crate::memory::chunk_header::{self, ChunkId, Header};
+use crate::memory::crash_mapping::MemoryFile;
+use crate::naming::{Names, TempId};
+use crate::report::error::Error;
+use crate::report::stats::Count;
+
+pub(crate) const MAGIC: [u8; 8] = *b"BUFWMEM\0";
+pub(crate) const VERSION: u32 = 1;
+/// Reads as another number where bytes have another order.
+pub(crate) const ORDER: u32 = 0x0102_0304;
+/// Of a part of the file.
+const PAGE: usize = 4096;
+/// What never changes, with a checksum at its end.
+pub(crate) const HEADER_BYTES: usize = PAGE;
+/// Words of the whole writer, behind the header.
+const WORDS_AT: usize = HEADER_BYTES;
+const NOTES_AT: usize = WORDS_AT + 64;
+pub(crate) const NOTE_BYTES: usize = 32;
+pub(crate) const WORKER_BYTES: usize = 2 * PAGE;
+/// Where a worker's list begins in its part.
+pub(crate) const LIST_AT: usize = 128;
+pub(crate) const ENTRY_BYTES: usize = 16;
+/// Chunks of one step of a worker.
+pub(crate) const LIST_MAX: usize = (WORKER_BYTES - LIST_AT) / ENTRY_BYTES;
+
+/// Words of the whole writer.
+#[repr(usize)]
+#[derive(Clone, Copy)]
+pub(crate) enum Word {
+    /// Not zero: the writer was closed, and nothing in here is of use.
+    Closed = 0,
+    /// Stored by a recovery: the stamp of the temp file that has all that was left in chunks.
+    Rescued = 1,
+}
+
+/// Words of a chunk. All zero when the chunk is free.
+#[repr(usize)]
+#[derive(Clone, Copy)]
+pub(crate) enum Note {
+    /// Number of the producer that leases it, or did last.
+    Producer = 0,
+    /// Number of the lease, ascending for each producer.
+    Lease = 1,
+    /// Bytes of it that are in a file; of the first chunk of a chain: not zero = all of it is.
+    Filed = 2,
+    /// Not zero: it goes on where another chunk of a chain ended.
+    Part = 3,
+}
+
+/// Words of a worker.
+#[repr(usize)]
+#[derive(Clone, Copy)]
+pub(crate) enum Work {
+    /// Its temp file.
+    Stamp = 0,
+    Seq = 1,
+    /// Bytes of whole records in it that count as filed.
+    Good = 2,
+    /// Not zero while it is being renamed: if it is gone then, it is visible, or was.
+    Publishing = 3,
+    LostRecords = 4,
+    LostBytes = 5,
+    /// Entries of the list; not zero = what they and `NextGood` say holds in place of what `Filed` and
+    /// `Good` say.
+    Listed = 6,
+    NextGood = 7,
+}
+
+/// Where everything is, for so many chunks and workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) chunks: u32,
+    pub(crate) size: usize,
+    pub(crate) workers: usize,
+    /// Permissions of visible files.
+    pub(crate) mode: u32,
+}
+
+impl Layout {
+    pub(crate) fn word_at(self, word: Word) -> usize {
+        WORDS_AT + word as usize * 8
+    }
+
+    pub(crate) fn note_at(self, chunk: ChunkId, note: Note) -> usize {
+        NOTES_AT + chunk as usize * NOTE_BYTES + note as usize * 8
+    }
+
+    pub(crate) fn worker_at(self, worker: usize) -> usize {
+        let notes = NOTES_AT + self.chunks as usize * NOTE_BYTES;
+        notes.next_multiple_of(PAGE) + worker * WORKER_BYTES
+    }
+
+    pub(crate) fn work_at(self, worker: usize, work: Work) -> usize {
+        self.worker_at(worker) + work as usize * 8
+    }
+
+    /// The number of the chunk, and behind it the bytes of it that are filed.
+    pub(crate) fn entry_at(self, worker: usize, entry: usize) -> usize {
+        self.worker_at(worker) + LIST_AT + entry * ENTRY_BYTES
+    }
+
+    /// Where the arena begins: its headers, then its bytes.
+    pub(crate) fn arena_at(self) -> usize {
+        self.worker_at(self.workers)
+    }
+
+    /// Where a byte of a chunk is.
+    pub(crate) fn byte_at(self, chunk: ChunkId, offset: usize) -> usize {
+        self.arena_at() + chunk_header::byte_at(self.chunks, self.size, chunk, offset)
+    }
+
+    /// Length of the file; none beyond the address space.
+    pub(crate) fn bytes(self) -> Option<usize> {
+        self.arena_at().checked_add(chunk_header::bytes(self.chunks as usize, self.size)?)
+    }
+
+    /// What never changes.
+    pub(crate) fn header(self, names: &Names) -> Vec<u8> {
+        let fields: [&[u8]; 10] = [
+            &MAGIC,
+            &VERSION.to_ne_bytes(),
+            &ORDER.to_ne_bytes(),
+            &self.chunks.to_ne_bytes(),
+            &(self.workers as u32).to_ne_bytes(),
+            &(self.size as u64).to_ne_bytes(),
+            &(self.bytes().unwrap_or(0) as u64).to_ne_bytes(),
+            &names.instance.to_ne_bytes(),
+            &names.pid.to_ne_bytes(),
+            &self.mode.to_ne_bytes(),
+        ];
+        let mut bytes = fields.concat();
+        bytes.resize(HEADER_BYTES - 8, 0);
+        bytes.extend(crate::base::checksum::fnv1a(&bytes).to_ne_bytes());
+        bytes
+    }
+}
+
+// What a recovery reads of an arena's headers, which are not made for it.
+const _: () = assert!(size_of::<Header>() == 128 && Header::COMMIT_AT == 0);
+const _: () = assert!(Header::LINK_AT == 16 && Header::CHAIN_AT == 20);
+
+/// The memory, as the writer sees it.
+pub(crate) struct Vault {
+    memory: MemoryFile,
+    layout: Layout,
+}
+
+impl Vault {
+    /// Allocates it in `dir`, without a name.
+    pub(crate) fn create(dir: &Path, layout: Layout, names: &Names) -> Result<Self, Error> {
+        let len = layout.bytes().ok_or_else(|| {
+            Error::io("map memory in", dir, std::io::ErrorKind::OutOfMemory.into())
+        })?;
+        let mut memory = MemoryFile::create(dir, len)?;
+        let header = layout.header(names);
+        // SAFETY: within the mapping, which nobody else knows yet.
+        unsafe {
+            memory.begin().as_ptr().copy_from_nonoverlapping(header.as_ptr(), header.len());
+        }
+        memory.link(dir.join(names.memory()))?;
+        Ok(Vault { memory, layout })
+    }
+
+    /// Where the arena begins.
+    pub(crate) fn arena(&self) -> std::ptr::NonNull<u8> {
+        // SAFETY: within the mapping.
+        unsafe { self.memory.begin().add(self.layout.arena_at()) }
+    }
+
+    fn word(&self, at: usize) -> &AtomicU64 {
+        debug_assert!(at + 8 <= self.memory.len() && at.is_multiple_of(8));
+        // SAFETY: within the mapping, aligned, and only ever seen as an atomic.
+        unsafe { self.memory.begin().add(at).cast().as_ref() }
+    }
+
+    fn note(&self, chunk: ChunkId, note: Note) -> &AtomicU64 {
+        self.word(self.layout.note_at(chunk, note))
+    }
+
+    fn work(&self, worker: usize, work: Work) -> &AtomicU64 {
+        self.word(self.layout.work_at(worker, work))
+    }
+
+    /// Producer: whose the chunk's records are, and in what order. Before anything is committed to it.
+    pub(crate) fn set_lease(&self, chunk: ChunkId, producer: u64, lease: u64) {
+        step();
+        self.note(chunk, Note::Producer).store(producer, Release);
+        self.note(chunk, Note::Lease).store(lease, Release);
+    }
+
+    /// Producer: the chunk goes on with what another one began. Before it is filled.
+    pub(crate) fn set_part(&self, chunk: ChunkId) {
+        self.note(chunk, Note::Part).store(1, Release);
+    }
+
+    /// Worker: the chunk is free, nothing is committed to it any more.
+    pub(crate) fn clear(&self, chunk: ChunkId) {
+        step();
+        self.note(chunk, Note::Filed).store(0, Release);
+        self.note(chunk, Note::Part).store(0, Release);
+        step();
+    }
+
+    /// Worker: it has a new temp file, which is empty.
+    pub(crate) fn begin_file(&self, worker: usize, id: TempId) {
+        step();
+        self.work(worker, Work::Seq).store(id.seq, Release);
+        self.work(worker, Work::Stamp).store(id.stamp.0, Release);
+        step();
+    }
+
+    /// Worker: the temp file has so many bytes more, to the ends of these chunks' prefixes. Parts of chains
+    /// are not among them, and no record goes beyond. In as many steps as the list takes.
+    pub(crate) fn file(&self, worker: usize, filed: impl Iterator<Item = Filed>) {
+        let (mut entries, mut good) = (0, self.work(worker, Work::Good).load(Relaxed));
+        for Filed { chunk, to, bytes, is_end } in filed {
+            good += bytes;
+            if let Some(to) = to {
+                let at = self.layout.entry_at(worker, entries);
+                self.word(at).store(u64::from(chunk), Release);
+                self.word(at + 8).store(to, Release);
+                entries += 1;
+            }
+            if is_end && entries == LIST_MAX {
+                self.step_on(worker, entries, good);
+                entries = 0;
+            }
+        }
+        if entries > 0 {
+            self.step_on(worker, entries, good);
+        }
+    }
+
+    fn step_on(&self, worker: usize, entries: usize, good: u64) {
+        step();
+        self.work(worker, Work::NextGood).store(good, Release);
+        step();
+        // From here on the list holds.
+        self.work(worker, Work::Listed).store(entries as u64, Release);
+        step();
+        self.work(worker, Work::Good).store(good, Release);
+        step();
+        for entry in 0..entries {
+            let at = self.layout.entry_at(worker, entry);
+            let chunk = self.word(at).load(Relaxed) as ChunkId;
+            self.note(chunk, Note::Filed).store(self.word(at + 8).load(Relaxed), Release);
+        }
+        step();
+        self.work(worker, Work::Listed).store(0, Release);
+        step();
+    }
+
+    /// Worker: about to rename its temp file, or that has failed.
+    pub(crate) fn set_publishing(&self, worker: usize, publishing: bool) {
+        step();
+        self.work(worker, Work::Publishing).store(u64::from(publishing), Release);
+        step();
+    }
+
+    /// Worker: the temp file is gone, it is visible or lost.
+    pub(crate) fn end_file(&self, worker: usize) {
+        step();
+        self.work(worker, Work::Good).store(0, Release);
+        step();
+        self.work(worker, Work::Publishing).store(0, Release);
+        step();
+    }
+
+    /// Worker: so much is lost.
+    pub(crate) fn add_lost(&self, worker: usize, lost: Count) {
+        let add = |work, amount| {
+            let word = self.work(worker, work);
+            word.store(word.load(Relaxed) + amount, Release);
+        };
+        add(Work::LostRecords, lost.records);
+        add(Work::LostBytes, lost.bytes);
+    }
+
+    /// The writer is closed: whatever is in here is of no use any more.
+    pub(crate) fn close(&self) {
+        self.word(self.layout.word_at(Word::Closed)).store(1, Release);
+    }
+
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        self.memory.unlink()
+    }
+}
+
+/// A piece that a file has.
+pub(crate) struct Filed {
+    pub(crate) chunk: ChunkId,
+    /// Where the piece ends in its chunk; none for a part of a chain.
+    pub(crate) to: Option<u64>,
+    pub(crate) bytes: u64,
+    /// It ends with a whole record.
+    pub(crate) is_end: bool,
+}
+
+/// Steps until the process is killed; zero = it is not.
+static STEPS_LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// For tests: the process dies, as by `kill -9`, at the so-manyeth point of the protocol from now on.
+pub fn kill_at_step(step: u64) {
+    STEPS_LEFT.store(step, Release);
+}
+
+/// A point at which a test may want the process to die.
+pub(crate) fn step() {
+    if STEPS_LEFT.load(Relaxed) != 0 && STEPS_LEFT.fetch_sub(1, AcqRel) == 1 {
+        let me = rustix::process::getpid();
+        // An error would mean that there is no process to kill.
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    }
+}

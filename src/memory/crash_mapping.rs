@@ -1,0 +1,168 @@
+//! A file of memory that outlives the process: preallocated, locked, mapped shared.
+//!
+//! Guarantees: all of it is allocated before it is mapped, so that no store meets a full file system
+//! (SIGBUS); it has no name before its maker says that it is complete, so nobody ever finds half of one; the
+//! process holds its lock (flock) while it lives. Refuses directories that are not in memory (tmpfs): a
+//! write there would not be one of memory.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, fstatfs, linkat};
+use rustix::io::retry_on_intr;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+
+use crate::base::fork::ClosedInChild;
+use crate::report::error::Error;
+
+/// Type of a file system in memory, of statfs(2).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// The file and its mapping.
+pub(crate) struct MemoryFile {
+    map: NonNull<u8>,
+    len: usize,
+    file: ManuallyDrop<File>,
+    locked: ClosedInChild,
+    /// Its name, once it has one.
+    path: Option<PathBuf>,
+}
+
+// SAFETY: plain memory, of which this only knows the address.
+unsafe impl Send for MemoryFile {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryFile {}
+
+impl MemoryFile {
+    /// Zeroed memory of so many bytes, without a name, for the owner alone.
+    pub(crate) fn create(dir: &Path, len: usize) -> Result<Self, Error> {
+        let failed = |operation, error: io::Error| Error::io(operation, dir, error);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(OFlags::TMPFILE.bits() as i32)
+            .open(dir)
+            .map_err(|e| failed("create memory in", e))?;
+        let kind = fstatfs(&file).map_err(|e| failed("look up", e.into()))?.f_type as u64;
+        if kind != TMPFS_MAGIC {
+            let why = "not a file system in memory (tmpfs)";
+            return Err(failed(
+                "create memory in",
+                io::Error::new(io::ErrorKind::Unsupported, why),
+            ));
+        }
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(|e| failed("chmod in", e))?;
+        file.try_lock().map_err(|e| failed("lock memory in", e.into()))?;
+        retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, len as u64))
+            .map_err(|e| failed("allocate memory in", e.into()))?;
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: a new mapping at an address of the kernel's choice, of a file that is as long.
+        let map = unsafe { mmap(std::ptr::null_mut(), len, prot, flags, &file, 0) };
+        let map = map.map_err(|e| failed("map memory in", e.into()))?;
+        let map = NonNull::new(map.cast::<u8>())
+            .ok_or_else(|| failed("map memory in", io::ErrorKind::OutOfMemory.into()))?;
+        // A child must not write to its parent's memory. An error leaves it to the gates.
+        // SAFETY: our own mapping; children alone are affected.
+        let kept = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
+        let locked = ClosedInChild::new(file.as_raw_fd());
+        if kept.is_ok() {
+            locked.map(map, len);
+        }
+        Ok(MemoryFile { map, len, file: ManuallyDrop::new(file), locked, path: None })
+    }
+
+    /// Gives it a name that nothing has: from here on others find it.
+    pub(crate) fn link(&mut self, path: PathBuf) -> Result<(), Error> {
+        // The way of open(2) for files without a name that needs no privilege.
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW)
+            .map_err(|e| Error::io("name memory", &path, e.into()))?;
+        self.path = Some(path);
+        Ok(())
+    }
+
+    pub(crate) fn begin(&self) -> NonNull<u8> {
+        self.map
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Takes its name away: what is in it is of no use any more. It may be gone already.
+    pub(crate) fn unlink(&self) -> Result<(), Error> {
+        match self.path.as_ref().map(|path| (path, fs::remove_file(path))) {
+            Some((path, Err(error))) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("unlink", path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        // In a forked child neither is there.
+        if self.locked.end() {
+            // SAFETY: mapped by `create`; whoever had addresses in it is done with them. The file is dropped
+            // here only.
+            unsafe {
+                let _ = munmap(self.map.as_ptr().cast(), self.len);
+                ManuallyDrop::drop(&mut self.file);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fs::faulty::TestDir;
+
+    #[test]
+    fn memory_is_a_file_of_its_own_that_is_locked() {
+        let shm = Path::new("/dev/shm");
+        if !shm.is_dir() {
+            println!("skipped: there is no /dev/shm");
+            return;
+        }
+        let mut memory = MemoryFile::create(shm, 10_000).unwrap();
+        let name = shm.join(format!(".bufferedwriter-test-{}", std::process::id()));
+        assert!(memory.unlink().is_ok(), "it has no name yet");
+        memory.link(name.clone()).unwrap();
+        // SAFETY: within the mapping.
+        unsafe { memory.begin().as_ptr().add(9_999).write(7) };
+        let bytes = fs::read(&name).unwrap();
+        assert_eq!((bytes.len(), bytes[9_999]), (10_000, 7));
+        assert!(File::open(&name).unwrap().try_lock().is_err());
+        assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o7777, 0o600);
+        let other = MemoryFile::create(shm, 1).unwrap().link(name.clone()).unwrap_err();
+        assert_eq!(
+            (other.operation(), other.kind()),
+            ("name memory", io::ErrorKind::AlreadyExists)
+        );
+        memory.unlink().unwrap();
+        memory.unlink().unwrap();
+        assert!(!name.exists());
+    }
+
+    #[test]
+    fn what_is_not_memory_and_what_is_too_much_is_refused() {
+        let dir = TestDir::new();
+        let is_memory = rustix::fs::statfs(dir.path()).unwrap().f_type as u64 == TMPFS_MAGIC;
+        // Where the directory for temporary files is in memory itself, there is nothing to refuse.
+        if !is_memory {
+            let error = MemoryFile::create(dir.path(), 10).err().unwrap();
+            assert_eq!(error.operation(), "create memory in");
+            assert_eq!(error.path(), Some(dir.path()));
+        }
+        let error = MemoryFile::create(Path::new("/dev/shm"), 1 << 50).err().unwrap();
+        assert_eq!(error.operation(), "allocate memory in");
+    }
+}

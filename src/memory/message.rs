@@ -1,0 +1,218 @@
+//! A message that the caller gave away: the bytes of any owned type, until a file has them.
+//!
+//! Guarantees: `as_ref` is called once, when the message lies where it will lie until its end;
+//! each message is dropped exactly once, and a `Drop` that panics does not get out of here.
+//! Never blocks by itself; what a foreign `Drop` does takes its own time.
+
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use crate::base::sync::{AtomicU32, Relaxed};
+
+/// Any owned message, in one word.
+#[derive(Debug)]
+pub(crate) struct Message(NonNull<Head>);
+
+// SAFETY: `new` takes types that are Send only. The bytes are a borrow of the message that nobody
+// else uses until the drop: as if it were lent to a scoped thread and then sent there.
+unsafe impl Send for Message {}
+
+/// What is known of a message without its type.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// What `as_ref` returned. Valid until the drop, since nothing touches the message before.
+    bytes: *const u8,
+    len: usize,
+    /// Where in its chunk it stands. Atomic, since a worker that looks for messages also meets those
+    /// that are not committed yet; stored before the pointer to this.
+    offset: AtomicU32,
+    /// Drops and frees the whole box.
+    drop: unsafe fn(NonNull<Head>),
+}
+
+#[repr(C)]
+struct Boxed<M> {
+    /// First, so that a pointer to it is one to the box.
+    head: Head,
+    message: M,
+}
+
+impl Message {
+    /// Calls `as_ref`. If that panics, the message is dropped and the panic goes on.
+    pub(crate) fn new<M: AsRef<[u8]> + Send + 'static>(message: M) -> Self {
+        let (bytes, drop) = (std::ptr::null(), drop_boxed::<M> as unsafe fn(_));
+        let head = Head { bytes, len: 0, offset: AtomicU32::new(0), drop };
+        let boxed = Box::into_raw(Box::new(Boxed { head, message }));
+        // SAFETY: just made by `into_raw`; a pointer to the whole box, so that `drop` may free it.
+        let this = Message(unsafe { NonNull::new_unchecked(boxed.cast()) });
+        // SAFETY: `boxed` is valid and nobody else's. Of its fields the message is borrowed, for as
+        // long as it lives, and the head is written: they do not overlap.
+        unsafe {
+            let message = &(*boxed).message;
+            let bytes = message.as_ref();
+            (*boxed).head.bytes = bytes.as_ptr();
+            (*boxed).head.len = bytes.len();
+        }
+        this
+    }
+
+    /// The bytes, as long as the message is not dropped.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: valid until the drop, see `Head`.
+        unsafe { self.0.as_ref().bytes() }
+    }
+
+    /// The message itself again.
+    ///
+    /// # Safety
+    /// It was made of an `M`.
+    pub(crate) unsafe fn into_inner<M>(self) -> M {
+        let head = ManuallyDrop::new(self).0.as_ptr();
+        // SAFETY: `new` made the box with this type, and nobody drops it.
+        let boxed = unsafe { Box::from_raw(head.cast::<Boxed<M>>()) };
+        boxed.message
+    }
+
+    /// Gives the ownership away, to be taken back by `from_raw`, with the place where it stands.
+    pub(crate) fn into_raw(self, offset: usize) -> *mut Head {
+        let head = ManuallyDrop::new(self).0.as_ptr();
+        // SAFETY: nobody else has the message yet. A chunk has at most 2^30 bytes.
+        unsafe { &*head }.offset.store(offset as u32, Relaxed);
+        head
+    }
+
+    /// # Safety
+    /// `head` is null or comes from `into_raw`, and this is the only call for it.
+    pub(crate) unsafe fn from_raw(head: *mut Head) -> Option<Self> {
+        NonNull::new(head).map(Message)
+    }
+}
+
+impl Head {
+    /// # Safety
+    /// The message is not dropped during the life of the slice.
+    pub(crate) unsafe fn bytes<'a>(&self) -> &'a [u8] {
+        // SAFETY: a slice that `as_ref` returned, of a message that was not touched since.
+        unsafe { std::slice::from_raw_parts(self.bytes, self.len) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.offset.load(Relaxed) as usize
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: the only owner, and the function is the one for its type.
+        quietly(|| unsafe { (self.0.as_ref().drop)(self.0) });
+    }
+}
+
+unsafe fn drop_boxed<M>(head: NonNull<Head>) {
+    // SAFETY: the caller owns the box, which `new` made with this type.
+    drop(unsafe { Box::from_raw(head.as_ptr().cast::<Boxed<M>>()) });
+}
+
+/// Runs foreign code; a panic ends here, after the panic hook has told of it.
+pub(crate) fn quietly(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+        // The payload is foreign too. One whose drop panics is not worth a third try.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static DROPS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Lies inline, changes from call to call, counts its drops.
+    struct Odd {
+        bytes: [u8; 4],
+        calls: Cell<usize>,
+        panics: bool,
+    }
+
+    impl AsRef<[u8]> for Odd {
+        fn as_ref(&self) -> &[u8] {
+            self.calls.set(self.calls.get() + 1);
+            &self.bytes[..self.calls.get()]
+        }
+    }
+
+    impl Drop for Odd {
+        fn drop(&mut self) {
+            DROPS.set(DROPS.get() + 1);
+            if self.panics {
+                // A payload whose own drop panics.
+                struct Payload;
+                impl Drop for Payload {
+                    fn drop(&mut self) {
+                        panic!("drop of the payload");
+                    }
+                }
+                std::panic::panic_any(Payload);
+            }
+        }
+    }
+
+    fn odd(panics: bool) -> Odd {
+        Odd { bytes: *b"abcd", calls: Cell::new(0), panics }
+    }
+
+    #[test]
+    fn as_ref_is_called_once_and_the_message_comes_back_whole() {
+        let message = Message::new(odd(false));
+        assert_eq!((message.bytes(), message.bytes()), (&b"a"[..], &b"a"[..]));
+        // SAFETY: it was made of that type.
+        let back: Odd = unsafe { message.into_inner() };
+        assert_eq!((back.calls.get(), DROPS.get()), (1, 0));
+        drop(back);
+        assert_eq!(DROPS.take(), 1);
+    }
+
+    #[test]
+    fn a_drop_that_panics_stays_here() {
+        drop(Message::new(odd(true)));
+        assert_eq!(DROPS.take(), 1);
+    }
+
+    #[test]
+    fn an_as_ref_that_panics_drops_the_message_once() {
+        struct Bad(#[expect(dead_code, reason = "dropped")] Odd);
+        impl AsRef<[u8]> for Bad {
+            fn as_ref(&self) -> &[u8] {
+                panic!("as_ref");
+            }
+        }
+        assert!(catch_unwind(|| Message::new(Bad(odd(false)))).is_err());
+        assert_eq!(DROPS.take(), 1);
+    }
+
+    #[test]
+    fn the_types_that_people_use() {
+        let expected = b"some bytes".as_slice();
+        for message in [
+            Message::new(expected.to_vec()),
+            Message::new("some bytes".to_owned()),
+            Message::new(expected),
+            Message::new(std::sync::Arc::<[u8]>::from(expected)),
+            Message::new(expected.to_vec().into_boxed_slice()),
+            Message::new(*b"some bytes"),
+        ] {
+            assert_eq!(message.bytes(), expected);
+        }
+    }
+}

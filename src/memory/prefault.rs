@@ -1,0 +1,220 @@
+//! Memory that is made resident before a caller needs it: a write meets no page fault.
+//!
+//! Guarantees: in each run of chunks that a lane has, and in what nobody was given yet, as much ahead of what is
+//! in use as the lane uses, within limits; before any use, about as much as the least for all lanes together. Workers call it; it never waits for anybody.
+//! Refuses nothing: what can't be made resident is left to whoever writes first.
+
+use crate::base::sync::{AtomicU32, Relaxed};
+use crate::memory::arena::{Arena, ChunkId};
+use crate::memory::chunk_header::{Header, LINE};
+use crate::memory::pool::Pool;
+use crate::memory::shard::LANES;
+
+/// Bytes ahead, at least and at most, once a chunk is in use. Chunks that are larger than the first are left alone until
+/// then, and those that are larger than the second altogether.
+const BYTES_MIN: usize = 256 << 10;
+const BYTES_MAX: usize = 4 << 20;
+/// What the smallest chunk takes: a line, and its header.
+const SMALLEST_BYTES: usize = LINE + size_of::<Header>();
+
+/// What is resident. All of it is known to be too small at worst: then a call is made in vain.
+pub(crate) struct Prefault {
+    /// The runs in which the pool gives out fresh chunks.
+    runs: Box<[Run]>,
+    /// Chunks that were in use once, by lane.
+    used: [AtomicU32; LANES],
+    /// Of the chunks that nobody was given yet, those below are resident; it only grows.
+    fresh: AtomicU32,
+}
+
+/// Chunks from the beginning of a run on.
+#[derive(Default)]
+struct Run {
+    used: AtomicU32,
+    /// Or about to be. Whoever raises it sees to that.
+    resident: AtomicU32,
+}
+
+impl Prefault {
+    /// Bytes for each run.
+    pub(crate) const RUN_BYTES: usize = size_of::<Run>();
+
+    pub(crate) fn new(arena: &Arena, pool: &Pool) -> Self {
+        let runs = arena.none().div_ceil(pool.run());
+        Prefault {
+            runs: (0..runs).map(|_| Run::default()).collect(),
+            used: std::array::from_fn(|_| AtomicU32::new(0)),
+            fresh: AtomicU32::new(0),
+        }
+    }
+
+    /// Worker, before the first record, if nobody is quicker.
+    pub(crate) fn begin(&self, arena: &Arena, pool: &Pool) {
+        // With the heads no more than the least: a writer that is never used is to take little.
+        self.fresh(arena, pool, chunks(arena, BYTES_MIN / 2), 1);
+        self.heads(arena, pool);
+    }
+
+    /// Worker: a chunk is, or was, in use.
+    pub(crate) fn note(&self, arena: &Arena, pool: &Pool, chunk: ChunkId) {
+        let (run, count) = ((chunk / pool.run()) as usize, chunk % pool.run() + 1);
+        let known = &self.runs[run].used;
+        if known.load(Relaxed) >= count {
+            return;
+        }
+        let before = known.fetch_max(count, Relaxed);
+        let new = count.saturating_sub(before);
+        if new == 0 {
+            return;
+        }
+        let used = self.used[arena.lane(chunk)].fetch_add(new, Relaxed) + new;
+        let ahead = used.clamp(chunks(arena, BYTES_MIN), chunks(arena, BYTES_MAX));
+        if ahead == 0 {
+            return;
+        }
+        let wanted = count.saturating_add(ahead);
+        self.run(arena, pool, run, wanted, ahead.div_ceil(4));
+        // The lane's next run.
+        self.fresh(arena, pool, wanted.saturating_sub(pool.run()), ahead.div_ceil(4));
+        if before == 0 {
+            self.heads(arena, pool);
+        }
+    }
+
+    /// What the next lanes begin with: a chunk each.
+    fn heads(&self, arena: &Arena, pool: &Pool) {
+        let first = pool.fresh().div_ceil(pool.run()) as usize;
+        let lanes = LANES.min(chunks(arena, BYTES_MIN) as usize);
+        for run in (first..self.runs.len()).take(lanes) {
+            self.run(arena, pool, run, 1, 1);
+        }
+    }
+
+    /// Makes the first chunks of a run resident, in steps that are worth a call.
+    fn run(&self, arena: &Arena, pool: &Pool, run: usize, wanted: u32, step: u32) {
+        let begin = run as u32 * pool.run();
+        let whole = pool.run().min(arena.none() - begin);
+        let (known, wanted) = (&self.runs[run].resident, wanted.min(whole));
+        let resident = known.load(Relaxed);
+        let is_worth_it = wanted >= resident.saturating_add(step) || wanted == whole;
+        if resident < wanted && is_worth_it && raise(known, resident, wanted) {
+            arena.populate(begin + resident..begin + wanted);
+        }
+    }
+
+    /// Makes so many chunks resident that nobody was given yet.
+    fn fresh(&self, arena: &Arena, pool: &Pool, count: u32, step: u32) {
+        let (known, fresh) = (self.fresh.load(Relaxed), pool.fresh());
+        let from = known.max(fresh);
+        let to = fresh.saturating_add(count).min(arena.none());
+        let is_worth_it = to >= from.saturating_add(step) || to == arena.none();
+        if from >= to || !is_worth_it || !raise(&self.fresh, known, to) {
+            return;
+        }
+        for run in from / pool.run()..to.div_ceil(pool.run()) {
+            let resident = (to - run * pool.run()).min(pool.run());
+            self.runs[run as usize].resident.fetch_max(resident, Relaxed);
+        }
+        arena.populate(from..to);
+    }
+}
+
+/// Whether the caller is to see to it. Who comes second has nothing to do.
+fn raise(mark: &AtomicU32, from: u32, to: u32) -> bool {
+    mark.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
+}
+
+/// How many chunks have so many bytes, with their headers.
+fn chunks(arena: &Arena, bytes: usize) -> u32 {
+    u32::try_from(bytes / arena.size().max(SMALLEST_BYTES)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ops::Range;
+
+    struct Memory(Arena, Pool, Prefault);
+
+    impl Memory {
+        fn new(chunks: u32, size: usize) -> Self {
+            let arena = Arena::new(chunks, size).unwrap();
+            let pool = Pool::new(&arena);
+            let prefault = Prefault::new(&arena, &pool);
+            Memory(arena, pool, prefault)
+        }
+
+        /// A producer takes so many chunks, and workers get them.
+        fn use_chunks(&self, producer: u64, count: u32) {
+            let Memory(arena, pool, prefault) = self;
+            for _ in 0..count {
+                prefault.note(arena, pool, pool.pop(arena, producer).unwrap());
+            }
+        }
+
+        /// Where memory is resident.
+        fn resident(&self) -> Vec<Range<ChunkId>> {
+            let mut ranges: Vec<Range<ChunkId>> = Vec::new();
+            for chunk in (0..self.0.none()).filter(|&chunk| self.0.is_resident(chunk)) {
+                match ranges.last_mut() {
+                    Some(last) if last.end == chunk => last.end += 1,
+                    _ => ranges.push(chunk..chunk + 1),
+                }
+            }
+            ranges
+        }
+    }
+
+    #[test]
+    fn memory_is_made_resident_ahead_of_its_use() {
+        let memory = Memory::new(4000, 4096);
+        assert_eq!(memory.resident(), []);
+        memory.2.begin(&memory.0, &memory.1);
+        // 128 KiB at first, and a chunk of each run that the first lanes will get.
+        let heads = (64..=224).step_by(32).map(|head| head..head + 1);
+        assert!(memory.resident().into_iter().eq(std::iter::once(0..33).chain(heads)));
+        // Then as much again as is in use, in steps, 256 KiB at least and 4 MiB at most.
+        let mut used = 0;
+        for more in [10, 20, 70, 1400, 2500] {
+            memory.use_chunks(0, more);
+            used += more;
+            let ahead = u32::clamp(used, 64, 1024);
+            let resident = memory.resident();
+            assert_eq!(resident[0].start, 0);
+            // But for the head of a run that comes next.
+            let end = resident[0].end;
+            let (least, most) = (used + ahead - ahead / 4, used + ahead + 1);
+            assert!((least.min(4000)..=most.min(4000)).contains(&end), "{used} in use: {end}");
+        }
+    }
+
+    #[test]
+    fn each_lane_has_as_much_ahead_as_it_uses() {
+        // Runs of 32 chunks, of which 256 KiB are 4.
+        let memory = Memory::new(1024, 64 << 10);
+        memory.use_chunks(0, 2);
+        memory.use_chunks(1, 10);
+        memory.use_chunks(2, 1);
+        let heads = || memory.resident().into_iter().filter(|range| range.len() == 1);
+        let others = || memory.resident().into_iter().filter(|range| range.len() > 1);
+        assert!(others().eq([0..6, 32..52, 64..69]), "{:?}", memory.resident());
+        // What the next lanes begin with.
+        assert!(heads().map(|head| head.start).eq((96..224).step_by(32)));
+        // The next run of lane 0 begins at 96.
+        memory.use_chunks(0, 28);
+        assert!(others().eq([0..52, 64..69, 96..124]), "{:?}", memory.resident());
+    }
+
+    #[test]
+    fn large_chunks_are_not_made_resident_before_anybody_uses_one() {
+        let memory = Memory::new(20, 1 << 20);
+        memory.2.begin(&memory.0, &memory.1);
+        for (used, expected) in [(0, 0), (1, 2), (3, 6), (10, 14)] {
+            memory.use_chunks(0, used - memory.2.used[0].load(Relaxed));
+            assert_eq!(memory.resident().last().map_or(0, |range| range.end), expected);
+        }
+        let memory = Memory::new(2, 8 << 20);
+        memory.use_chunks(0, 1);
+        assert_eq!(memory.resident(), []);
+    }
+}

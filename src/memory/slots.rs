@@ -1,0 +1,247 @@
+//! All slots of a writer: who writes has one; who ends leaves it to the next.
+//!
+//! Guarantees: one owner at a time; a slot stays where it is until the last one who holds the list
+//! lets it go; after `close` all gates are closed, those of slots to come too. Takes a lock, for a
+//! moment, when a thread begins or ends, and never in a write.
+//!
+//! Slots lie in pages that a forked child finds zeroed. The child takes no lock: a thread of its parent may
+//! have held it.
+
+use std::io;
+use std::mem::ManuallyDrop;
+
+use crate::base::sync::{Acquire, AtomicPtr, Barrier, Mutex, Relaxed, Release, lock};
+use crate::memory::slot::Slot;
+#[cfg(not(loom))]
+use blocks::Blocks;
+#[cfg(loom)]
+use boxes::Blocks;
+
+/// All slots of a writer. Never shrinks while it lives: slots are given from thread to thread.
+/// Keeps no writer alive: a thread may hold it long after the writer is gone.
+pub(crate) struct Slots {
+    /// The slot registered last; they are linked.
+    head: AtomicPtr<Slot>,
+    barrier: Barrier,
+    /// Never registered, its gate never opened. What a forked child gets for each of its threads, and
+    /// how it knows what it is.
+    ghost: *const Slot,
+    /// Not dropped in a forked child, where nobody knows in what state it was left.
+    idle: ManuallyDrop<Mutex<Idle>>,
+}
+
+struct Idle {
+    /// Memory of all slots.
+    blocks: Blocks,
+    /// Slots registered so far.
+    made: u64,
+    /// Registered, without an owner.
+    slots: Vec<*const Slot>,
+    /// Set once, before the closer walks the list: later slots are born closed.
+    closed: bool,
+}
+
+// SAFETY: the pointers are to slots of the list, which are Sync and live as long as it.
+unsafe impl Send for Slots {}
+// SAFETY: as above; `idle` is locked.
+unsafe impl Sync for Slots {}
+
+impl Slots {
+    pub(crate) fn new(barrier: Barrier) -> io::Result<Self> {
+        let mut blocks = Blocks::default();
+        let ghost = blocks.place()?;
+        // SAFETY: the place is new.
+        unsafe {
+            Slot::make(ghost, barrier, 0, std::ptr::null());
+            (*ghost).close();
+        }
+        let idle = Mutex::new(Idle { blocks, made: 0, slots: Vec::new(), closed: false });
+        Ok(Slots {
+            head: AtomicPtr::new(std::ptr::null_mut()),
+            barrier,
+            ghost,
+            idle: ManuallyDrop::new(idle),
+        })
+    }
+
+    /// Whether this process was forked from the one that these slots are of.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        // SAFETY: it lives as long as `self`.
+        unsafe { (*self.ghost).is_wiped() }
+    }
+
+    /// A slot for the caller alone, until it gives it back: one that another owner left, with
+    /// whatever it leases, or a new one. It lives as long as `self`. In a forked child, where no slot
+    /// does anything, all get the same one.
+    pub(crate) fn acquire(&self) -> *const Slot {
+        if self.is_forked() {
+            return self.ghost;
+        }
+        let mut idle = lock(&self.idle);
+        if let Some(slot) = idle.slots.pop() {
+            return slot;
+        }
+        // As whoever runs out of memory for a box.
+        let Ok(slot) = idle.blocks.place() else {
+            std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>())
+        };
+        // SAFETY: the place is new.
+        unsafe { Slot::make(slot, self.barrier, idle.made, self.head.load(Relaxed)) };
+        idle.made += 1;
+        if idle.closed {
+            // SAFETY: just made.
+            unsafe { &*slot }.close();
+        }
+        // Pairs with the load of `iter`; the lock orders registrations.
+        self.head.store(slot, Release);
+        slot
+    }
+
+    /// A slot for the caller alone, until the guard is dropped, for one call.
+    pub(crate) fn borrow(&self) -> Borrowed<'_> {
+        Borrowed { slots: self, slot: self.acquire() }
+    }
+
+    /// Takes a slot back for the next one.
+    pub(crate) fn release(&self, slot: *const Slot) {
+        if !self.is_forked() {
+            lock(&self.idle).slots.push(slot);
+        }
+    }
+
+    /// Closes all gates, those of slots to come too.
+    pub(crate) fn close(&self) {
+        lock(&self.idle).closed = true;
+        self.iter().for_each(Slot::close);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_forked() || lock(&self.idle).closed
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        let mut at = self.head.load(Acquire).cast_const();
+        std::iter::from_fn(move || {
+            // SAFETY: slots are freed in `drop` only, and `&self` keeps that away.
+            let slot = unsafe { at.as_ref() }?;
+            at = slot.next;
+            Some(slot)
+        })
+    }
+
+    /// The heavy side of the barrier, towards all owners.
+    pub(crate) fn heavy_barrier(&self) {
+        #[cfg(not(loom))]
+        self.barrier.heavy();
+        #[cfg(loom)]
+        self.iter().for_each(Slot::pass_barrier);
+    }
+}
+
+/// A slot for one call.
+pub(crate) struct Borrowed<'a> {
+    slots: &'a Slots,
+    slot: *const Slot,
+}
+
+impl std::ops::Deref for Borrowed<'_> {
+    type Target = Slot;
+    fn deref(&self) -> &Slot {
+        // SAFETY: it lives as long as the list.
+        unsafe { &*self.slot }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        self.slots.release(self.slot);
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        if !self.is_forked() {
+            // SAFETY: here only; nobody has a slot of a list that nobody holds.
+            unsafe { ManuallyDrop::drop(&mut self.idle) };
+        }
+    }
+}
+
+/// Memory for slots, a page at a time.
+#[cfg(not(loom))]
+mod blocks {
+    use std::io;
+
+    use crate::base::fork::WipedPages;
+    use crate::memory::slot::Slot;
+
+    const PAGE: usize = 4096;
+    const SLOTS: usize = PAGE / size_of::<Slot>();
+
+    #[derive(Default)]
+    pub(super) struct Blocks {
+        pages: Vec<WipedPages>,
+        /// Places that are taken of the last page.
+        taken: usize,
+    }
+
+    impl Blocks {
+        /// Room for one slot more, which stays there as long as `self`.
+        pub(super) fn place(&mut self) -> io::Result<*mut Slot> {
+            if self.pages.is_empty() || self.taken == SLOTS {
+                self.pages.push(WipedPages::new(PAGE)?);
+                self.taken = 0;
+            }
+            let page = &self.pages[self.pages.len() - 1];
+            // SAFETY: within the page, which begins aligned.
+            let place = unsafe { page.begin().cast::<Slot>().add(self.taken) };
+            self.taken += 1;
+            Ok(place)
+        }
+    }
+}
+
+/// loom's types are no plain memory, and are dropped.
+#[cfg(loom)]
+mod boxes {
+    use std::mem::MaybeUninit;
+
+    use crate::memory::slot::Slot;
+
+    #[derive(Default)]
+    pub(super) struct Blocks(Vec<*mut MaybeUninit<Slot>>);
+
+    impl Blocks {
+        pub(super) fn place(&mut self) -> std::io::Result<*mut Slot> {
+            let place = Box::into_raw(Box::new(MaybeUninit::uninit()));
+            self.0.push(place);
+            Ok(place.cast())
+        }
+    }
+
+    impl Drop for Blocks {
+        fn drop(&mut self) {
+            for place in self.0.drain(..) {
+                // SAFETY: made by `place`, and each place has become a slot.
+                drop(unsafe { Box::from_raw(place.cast::<Slot>()) });
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A thread costs a slot, not a page.
+    #[test]
+    fn slots_lie_side_by_side() {
+        let slots = Slots::new(Barrier::detect()).unwrap();
+        let places: Vec<usize> = (0..100).map(|_| slots.acquire().addr()).collect();
+        let mut pages: Vec<usize> = places.iter().map(|place| place / 4096).collect();
+        pages.dedup();
+        assert!(pages.len() <= 100 * size_of::<Slot>() / 4096 + 2, "{}", pages.len());
+        assert_eq!(slots.iter().count(), 100);
+    }
+}

@@ -1,0 +1,127 @@
+//! The recovery that a writer makes at its start, on a thread of its own.
+//!
+//! Guarantees: the thread keeps no writer open, and nobody waits for it but who closes, until its deadline.
+//! What goes wrong, also that there is no thread to be had, is in the result. Refuses nothing.
+
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::base::latch::Latch;
+use crate::base::sync::{Arc, Mutex, lock};
+use crate::fs::Fs;
+use crate::naming::Names;
+use crate::recovery::run;
+use crate::recovery::scan::Search;
+use crate::report::error::Error;
+use crate::report::recovery::Recovery;
+
+/// Whose left-overs are looked for: those of writers with the same places and prefix.
+pub(crate) struct Task {
+    pub(crate) fs: std::sync::Arc<dyn Fs>,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    /// Where memory may be that outlives its process.
+    pub(crate) memory: Vec<PathBuf>,
+    /// Of the writer itself.
+    pub(crate) names: Names,
+}
+
+/// Where the result will be.
+#[derive(Debug, Default)]
+pub(crate) struct Background {
+    state: Mutex<State>,
+    over: Latch,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Not wanted, or not started yet.
+    #[default]
+    Idle,
+    Running,
+    Over(Recovery),
+}
+
+impl Background {
+    /// Starts it.
+    pub(crate) fn start(this: &Arc<Self>, task: Task) {
+        *lock(&this.state) = State::Running;
+        let (background, temp) = (this.clone(), task.temp.clone());
+        let started = thread::Builder::new()
+            .name("bw-recover".into())
+            .spawn(move || background.end(task.run()));
+        let started = started.map(|thread| *lock(&this.thread) = Some(thread));
+        if let Err(error) = started {
+            let error = Error::io("start a recovery in", &temp, error);
+            this.end(Recovery { errors: vec![error], ..Recovery::default() });
+        }
+    }
+
+    fn end(&self, recovery: Recovery) {
+        *lock(&self.state) = State::Over(recovery);
+        self.over.set();
+    }
+
+    /// The result; none while it runs, or if there is none to be made.
+    pub(crate) fn result(&self) -> Option<Recovery> {
+        match &*lock(&self.state) {
+            State::Over(recovery) => Some(recovery.clone()),
+            State::Idle | State::Running => None,
+        }
+    }
+
+    /// Waits until it is over, or the deadline has passed.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) {
+        if matches!(*lock(&self.state), State::Idle) || !self.over.wait(deadline) {
+            return;
+        }
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // It has nothing left to do.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Task {
+    fn run(self) -> Recovery {
+        let Task { fs, path, temp, memory, names } = self;
+        let prefix = Some(&*names.prefix);
+        let search =
+            Search { fs: &*fs, path: &path, temp: &temp, prefix, memory: &memory, dry_run: false };
+        let mut recovery = Recovery::default();
+        if let Err(error) = run::run(search, Some(&names.state()), &mut recovery) {
+            recovery.errors.push(error);
+        }
+        recovery
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    #[test]
+    fn what_goes_wrong_is_in_the_result() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        fs.plan(Op::List, 1, Fault::Error(rustix::io::Errno::IO));
+        let names =
+            Names { prefix: OsString::new(), extension: OsString::new(), instance: 1, pid: 1 };
+        let path = dir.path().to_owned();
+        let task =
+            Task { fs: std::sync::Arc::new(fs), temp: path.clone(), path, memory: vec![], names };
+        let background = Arc::new(Background::default());
+        assert!(background.result().is_none());
+        // Nothing was started, so there is nothing to wait for.
+        background.wait(None);
+        Background::start(&background, task);
+        background.wait(Instant::now().checked_add(Duration::from_secs(60)));
+        let result = background.result().expect("it is over");
+        assert_eq!(result.errors.iter().map(Error::operation).collect::<Vec<_>>(), ["list"]);
+    }
+}

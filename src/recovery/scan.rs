@@ -1,0 +1,55 @@
+//! Where a recovery looks, and how: without following a link, without trusting a name.
+//!
+//! Guarantees: a file that is opened is the one that was looked at. Changes nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::file::publish;
+use crate::fs::{Facts, Fs, FsFile};
+use crate::report::error::Error;
+
+/// Where to look, and for what. The directories are canonical.
+#[derive(Clone, Copy)]
+pub(crate) struct Search<'a> {
+    pub(crate) fs: &'a dyn Fs,
+    /// Where files become visible.
+    pub(crate) path: &'a Path,
+    /// Where state files and temp files are.
+    pub(crate) temp: &'a Path,
+    /// None = any.
+    pub(crate) prefix: Option<&'a OsStr>,
+    /// Where memory may be that outlives its process.
+    pub(crate) memory: &'a [PathBuf],
+    pub(crate) dry_run: bool,
+}
+
+impl Search<'_> {
+    pub(crate) fn list(&self, dir: &Path) -> Result<Vec<OsString>, Error> {
+        self.fs.list(dir).map_err(|e| Error::io("list", dir, e))
+    }
+
+    pub(crate) fn facts(&self, path: &Path) -> Result<Option<Facts>, Error> {
+        self.fs.facts(path).map_err(|e| Error::io("look up", path, e))
+    }
+
+    /// Opens a file that these facts are of; none if another one stands there meanwhile, or none.
+    pub(crate) fn open(
+        &self,
+        path: &Path,
+        known: &Facts,
+    ) -> Result<Option<Box<dyn FsFile>>, Error> {
+        let file = match self.fs.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|e| Error::io("open", path, e))?,
+        };
+        let facts = file.facts().map_err(|e| Error::io("look up", path, e))?;
+        let shown = |of: &Facts| (of.id, of.is_file, of.uid, of.links, of.len);
+        Ok((shown(&facts) == shown(known)).then_some(file))
+    }
+
+    pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), Error> {
+        if self.dry_run { Ok(()) } else { publish::sync_dir(self.fs, dir) }
+    }
+}

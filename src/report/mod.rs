@@ -1,0 +1,12 @@
+//! What users are told: errors, accounts, health, the results of a close and of a recovery.
+//!
+//! Plain values: no atomics, no locks, no I/O.
+
+#[cfg(not(loom))]
+pub(crate) mod close;
+pub(crate) mod error;
+#[cfg(not(loom))]
+pub(crate) mod health;
+#[cfg(not(loom))]
+pub(crate) mod recovery;
+pub(crate) mod stats;

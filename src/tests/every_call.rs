@@ -1,0 +1,426 @@
+//! Every call fails: the life of a writer, again and again, with the k-th call to the disk failing.
+//!
+//! Real workers on a file system in memory, stepped by hand by a clock of the test's, so that the
+//! k-th call is the same in each run, and each k is tried: with each error, short writes and a call
+//! that hangs; once, and for good, until the disk is healed. Promises, checked each time: no panic;
+//! nothing torn, empty or twice is visible; the accounts balance; what was accepted lands once the
+//! disk is well; nothing is left over.
+//!
+//! `BUFFEREDWRITER_FAULT_PAIRS=1` tries pairs of faults too, which takes minutes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::accept;
+use crate::base::sync::lock;
+use crate::config::{Config, Io, Sync};
+use crate::memory::message::Message;
+use crate::memory::slot::Slot;
+use crate::report::error::Error;
+use crate::tests::fs::faulty::{Faulty, Op, TestDir};
+use crate::tests::fs::memory::{Clock, Fault, MemoryFs, Planned};
+use crate::worker::round::{Rest, Worker};
+use crate::writer::inner::Handle;
+
+const SIZE: usize = 64;
+const PRODUCERS: usize = 2;
+/// Steps of workers in one stretch of time: beyond it they don't rest.
+const STEPS_MAX: usize = 20_000;
+/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than the longest pause after an error.
+const HEALED: Duration = Duration::from_secs(3);
+
+/// What a call may meet. Each with a name for the report.
+const FAULTS: [(&str, Fault); 10] = [
+    ("ENOSPC", Fault::Error(Errno::NOSPC, 0)),
+    ("EIO", Fault::Error(Errno::IO, 5)),
+    ("EROFS", Fault::Error(Errno::ROFS, 0)),
+    ("EACCES", Fault::Error(Errno::ACCESS, 0)),
+    ("EMFILE", Fault::Error(Errno::MFILE, 0)),
+    ("EINTR", Fault::Error(Errno::INTR, 0)),
+    ("EDQUOT", Fault::Error(Errno::DQUOT, 3)),
+    ("a short write", Fault::Short(7)),
+    ("a write of nothing", Fault::Short(0)),
+    ("a call that hangs", Fault::Slow(Duration::from_secs(5))),
+];
+
+/// How a writer is set up.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    sync: Sync,
+    io: Io,
+    /// `temp` is on another file system.
+    crossing: bool,
+}
+
+const SETUPS: [Setup; 6] = [
+    Setup { sync: Sync::None, io: Io::Buffered, crossing: false },
+    Setup { sync: Sync::None, io: Io::Direct, crossing: false },
+    Setup { sync: Sync::File, io: Io::Buffered, crossing: false },
+    Setup { sync: Sync::File, io: Io::Direct, crossing: false },
+    Setup { sync: Sync::None, io: Io::Buffered, crossing: true },
+    Setup { sync: Sync::File, io: Io::Buffered, crossing: true },
+];
+
+/// A slot and the right to write through it.
+struct Owned(*const Slot);
+
+// SAFETY: all runs in one thread; this is only for what the file system does meanwhile.
+unsafe impl Send for Owned {}
+
+struct Callers {
+    handle: Arc<Handle>,
+    slots: [Owned; PRODUCERS],
+    /// Which producer's it is, and all that was accepted.
+    accepted: BTreeMap<u32, (usize, Vec<u8>)>,
+    next: u32,
+    refused: u64,
+}
+
+impl Callers {
+    /// Writes a record of so many bytes, or gives it away as a message. Whether it was accepted.
+    fn write(&mut self, producer: usize, len: usize, is_message: bool) -> bool {
+        let mut record = format!("{:05}:", self.next).into_bytes();
+        record.resize(len - 1, b'a' + (self.next % 26) as u8);
+        record.push(b'\n');
+        let (shared, slot) = (&self.handle.shared, self.slots[producer].0);
+        // SAFETY: slots live as long as the writer; this one is the producer's alone.
+        let said = unsafe {
+            if is_message {
+                accept::sent::<Vec<u8>>(accept::send(shared, &*slot, Message::new(record.clone())))
+                    .is_ok()
+            } else {
+                accept::write(shared, &*slot, &record).is_ok()
+            }
+        };
+        if said {
+            self.accepted.insert(self.next, (producer, record));
+        } else {
+            self.refused += 1;
+        }
+        self.next += 1;
+        said
+    }
+
+    /// Some records of each kind; what finds no memory is refused.
+    fn write_some(&mut self) {
+        for (producer, len, is_message) in
+            [(0, 30, false), (0, 30, false), (1, 50, false), (0, 150, false), (1, 40, true)]
+        {
+            self.write(producer, len, is_message);
+        }
+    }
+
+    /// The accounts balance, and say what was really accepted.
+    fn look(&self) {
+        let stats = self.handle.stats();
+        assert_eq!(stats.accepted, stats.written + stats.pending + stats.lost.total());
+        assert_eq!(stats.accepted.records, self.accepted.len() as u64);
+        assert_eq!(stats.refused.total().records, self.refused);
+        assert!(stats.lost.total().is_zero(), "{stats:?}");
+    }
+}
+
+struct Driven {
+    worker: Option<Worker>,
+    rest: Option<Rest>,
+    until: Option<Instant>,
+}
+
+struct Life {
+    handle: Arc<Handle>,
+    fs: MemoryFs,
+    clock: Clock,
+    workers: Vec<Driven>,
+    callers: Arc<Mutex<Callers>>,
+    /// Calls to the file system at the last look.
+    calls: u64,
+    /// How often each record was found in a visible file.
+    visible: BTreeMap<u32, u32>,
+}
+
+impl Life {
+    fn new(setup: Setup, fs: MemoryFs, clock: Clock) -> Result<Self, Error> {
+        let config = Config::default()
+            .size(SIZE)
+            .queue_size(12)
+            .workers(2)
+            .path("/ready")
+            .temp("/unfinished")
+            .file_size(200)
+            .file_age(Duration::from_secs(1))
+            .sync(setup.sync)
+            .io(setup.io)
+            .drop_timeout(Duration::ZERO)
+            .fs(Arc::new(fs.clone()));
+        let (handle, workers) = Handle::assemble(config, clock.now())?;
+        let handle = Arc::new(handle);
+        let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire()));
+        let accepted = BTreeMap::new();
+        let callers = Callers { handle: handle.clone(), slots, accepted, next: 0, refused: 0 };
+        let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };
+        let callers = Arc::new(Mutex::new(callers));
+        let others = callers.clone();
+        fs.meanwhile(Some(Box::new(move || lock(&others).write_some())));
+        let workers = workers.into_iter().map(driven).collect();
+        Ok(Life { handle, fs, clock, workers, callers, calls: 0, visible: BTreeMap::new() })
+    }
+
+    /// Lets each worker run when it wants to, or was woken, for so long; without a limit until all
+    /// have ended.
+    fn run(&mut self, time: Option<Duration>) {
+        let end = time.map(|time| self.clock.now() + time);
+        for turn in 0..STEPS_MAX {
+            let now = self.clock.now();
+            let due = |i: usize| {
+                let driven = &self.workers[i];
+                driven.worker.as_ref()?;
+                let rung = self.handle.shared.desks[i].bell.is_rung();
+                if rung { Some(now) } else { driven.until }
+            };
+            let count = self.workers.len();
+            let next = (0..count).map(|i| (i + turn) % count);
+            let next = next.filter_map(|i| Some((due(i)?.max(now), i))).min_by_key(|&(at, _)| at);
+            match next {
+                Some((at, worker)) if end.is_none_or(|end| at <= end) => {
+                    self.clock.advance(at - now);
+                    self.drive(worker);
+                }
+                _ => {
+                    let left = end.and_then(|end| end.checked_duration_since(now));
+                    self.clock.advance(left.unwrap_or_default());
+                    return;
+                }
+            }
+        }
+        panic!("the workers don't rest");
+    }
+
+    /// One step of a worker, as its thread does it.
+    fn drive(&mut self, me: usize) {
+        let driven = &mut self.workers[me];
+        let Some(worker) = &mut driven.worker else { return };
+        if let Some(rest) = driven.rest.take() {
+            if rest != Rest::Again {
+                self.handle.shared.desks[me].bell.take_ring();
+            }
+            worker.rise(rest, || self.clock.now());
+        }
+        driven.rest = worker.step(|| self.clock.now());
+        driven.until = match driven.rest {
+            Some(Rest::Again) => Some(self.clock.now()),
+            Some(Rest::Nap(time) | Rest::Doze(Some(time))) => Some(self.clock.now() + time),
+            Some(Rest::Doze(None) | Rest::Sleep(_)) => None,
+            None => {
+                driven.worker = None;
+                None
+            }
+        };
+        let calls = self.fs.calls().0;
+        if std::mem::replace(&mut self.calls, calls) != calls {
+            self.look();
+        }
+    }
+
+    /// What is visible are whole records, each once, in the order of their producer in each file.
+    fn look(&mut self) {
+        let callers = lock(&self.callers);
+        for content in self.fs.appeared() {
+            let mut last = [None; PRODUCERS];
+            for record in content.split_inclusive(|&byte| byte == b'\n') {
+                let number =
+                    record.get(..5).and_then(|n| std::str::from_utf8(n).ok()?.parse().ok());
+                let number: u32 = number.unwrap_or_else(|| panic!("torn: {record:?}"));
+                let (producer, expected) = &callers.accepted[&number];
+                assert_eq!(record, expected, "torn");
+                assert!(last[*producer] < Some(number), "out of order: {number}");
+                last[*producer] = Some(number);
+                let found = self.visible.entry(number).or_default();
+                *found += 1;
+                assert_eq!(*found, 1, "found again: {number}");
+            }
+        }
+        assert_eq!(self.fs.breaches(), [""; 0]);
+        callers.look();
+    }
+
+    fn flush(&mut self) -> bool {
+        let flush = self.handle.ask_flush().expect("not closed");
+        self.run(Some(Duration::from_millis(50)));
+        self.handle.wait_flushed(&flush, Some(Instant::now())).is_ok()
+    }
+
+    /// All but the start and the end.
+    fn go_on(&mut self) {
+        for round in 0..5 {
+            lock(&self.callers).write_some();
+            self.run(Some(Duration::from_millis(2)));
+            match round {
+                1 => drop(self.flush()),
+                // So that a file is due by its age.
+                2 => self.run(Some(Duration::from_secs(2))),
+                _ => {}
+            }
+        }
+    }
+
+    fn assert_all_visible(&self) {
+        let callers = lock(&self.callers);
+        assert!(self.visible.keys().eq(callers.accepted.keys()), "not all that was accepted");
+    }
+
+    /// From the healed disk to the end.
+    fn end(&mut self, is_closing: bool) {
+        if !is_closing {
+            self.run(Some(HEALED));
+            assert!(self.flush(), "{:?}", self.handle.stats());
+            self.assert_all_visible();
+            let stats = self.handle.stats();
+            assert!(stats.workers.iter().all(|worker| worker.last_error.is_none()), "{stats:?}");
+            // The memory is back, all but what a producer may hold.
+            for producer in 0..PRODUCERS {
+                assert!(lock(&self.callers).write(producer, SIZE, false), "no memory");
+            }
+            self.handle.begin_close(None);
+        }
+        self.run(None);
+        let report = self.handle.close(PATIENCE).expect("a clean close");
+        assert_eq!((report.accepted, report.unresolved.is_zero()), (report.written, true));
+        self.look();
+        self.assert_all_visible();
+        assert_eq!(self.fs.settled(), report.files, "the directory is not synced");
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        // It holds the callers, who hold the writer, which holds the file system.
+        self.fs.meanwhile(None);
+    }
+}
+
+/// When the disk is healed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heal {
+    BeforeClose,
+    /// While the writer is being closed.
+    AmidClose,
+}
+
+/// A whole life with these faults. How many calls it made by the close, and how many of them failed.
+fn live(setup: Setup, planned: &[Planned], heal: Heal) -> (u64, usize) {
+    let clock = Clock::new();
+    let durable = setup.sync == Sync::File;
+    let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
+    fs.plan(planned);
+    if let Ok(mut life) = Life::new(setup, fs.clone(), clock) {
+        life.go_on();
+        if heal == Heal::AmidClose {
+            life.handle.begin_close(None);
+            life.run(Some(Duration::from_millis(200)));
+        }
+        fs.plan(&[]);
+        life.end(heal == Heal::AmidClose);
+    } else {
+        assert!(!fs.met().is_empty(), "refused on a disk that is well");
+    }
+    // What could not be removed may stay, once for each refusal.
+    let stays = fs.met().iter().filter(|&&op| op == Op::Remove).count();
+    let left = fs.leftovers();
+    assert!(left.len() <= stays, "left over: {left:?}");
+    (fs.calls().0, fs.met().len())
+}
+
+/// As `live`; says which faults they were if it panics.
+fn try_live(setup: Setup, planned: &[Planned], heal: Heal) -> (u64, usize) {
+    let lived = std::panic::catch_unwind(|| live(setup, planned, heal));
+    lived.unwrap_or_else(|_| panic!("with {setup:?}, {planned:?}, healed {heal:?}"))
+}
+
+#[test]
+fn every_call_fails_once_and_for_good() {
+    let mut sum = 0;
+    for (name, fault) in FAULTS {
+        let (mut cases, mut met, mut calls) = (0, 0, 0);
+        for setup in SETUPS {
+            let (all, _) = try_live(setup, &[], Heal::BeforeClose);
+            calls += all;
+            for nth in 1..=all {
+                for (sticky, heal) in
+                    [(false, Heal::BeforeClose), (true, Heal::BeforeClose), (true, Heal::AmidClose)]
+                {
+                    met += try_live(setup, &[Planned { nth, fault, sticky }], heal).1;
+                    cases += 1;
+                }
+            }
+        }
+        println!("{name}: {cases} cases, {calls} calls in all, the fault was met {met} times");
+        assert!(met as u64 >= calls, "{name}: not each call met the fault");
+        sum += cases;
+    }
+    println!("{sum} cases");
+}
+
+#[test]
+fn pairs_of_calls_fail() {
+    let is_long = std::env::var_os("BUFFEREDWRITER_FAULT_PAIRS").is_some();
+    let (mut cases, mut met) = (0, 0);
+    for setup in SETUPS {
+        let (all, _) = try_live(setup, &[], Heal::BeforeClose);
+        for first in 1..all {
+            for second in first + 1..=all {
+                let turn = (first * 31 + second) as usize;
+                // Without the long mode a few of them, all over the life.
+                if !is_long && !turn.is_multiple_of(23) {
+                    continue;
+                }
+                for i in 0..if is_long { FAULTS.len() } else { 1 } {
+                    let fault = |n: usize| FAULTS[n % FAULTS.len()].1;
+                    let (one, two) = (fault(turn / 23 + i), fault(turn / 7 + 3 * i));
+                    let planned = [
+                        Planned { nth: first, fault: one, sticky: turn & 1 == 0 },
+                        Planned { nth: second, fault: two, sticky: turn & 2 == 0 },
+                    ];
+                    met += try_live(setup, &planned, Heal::BeforeClose).1;
+                    cases += 1;
+                }
+            }
+        }
+    }
+    println!("{cases} pairs, {met} faults met");
+    assert!(met > cases, "most second faults were never met");
+}
+
+/// With `Sync::File`: so many chunks are sealed, the worker makes one round, and nobody waits for
+/// memory. How often it synced, and how many chunks are in use.
+fn after_one_round(sync: Sync, chunks: usize) -> (usize, usize) {
+    let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+    // A worker's share is 10 of 40.
+    let config = Config::default().size(SIZE).queue_size(36).workers(4).sync(sync);
+    let config = config.path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
+    let (handle, mut workers) = Handle::assemble(config.fs(Arc::new(fs.clone())), now).unwrap();
+    let slot = handle.shared.slots.acquire();
+    // SAFETY: the slot is ours, and of this writer.
+    let write = || unsafe { accept::write(&handle.shared, &*slot, &[b'x'; SIZE]) }.unwrap();
+    write();
+    // SAFETY: as above.
+    let home = unsafe { (*slot).current().home() };
+    (0..chunks).for_each(|_| write());
+    workers[home].step(|| now).unwrap();
+    assert_eq!(handle.stats().workers[home].temp_file_bytes, (chunks * SIZE) as u64);
+    (fs.calls(Op::Sync), handle.stats().memory_bytes / SIZE - 1)
+}
+
+#[test]
+fn memory_is_free_only_once_it_is_synced_and_a_worker_syncs_before_its_share_is_used_up() {
+    // The file has them, the disk not yet.
+    assert_eq!(after_one_round(Sync::File, 5), (0, 5));
+    assert_eq!(after_one_round(Sync::None, 5), (0, 0));
+    // Nobody asked for memory or for a file: it does it of itself.
+    assert_eq!(after_one_round(Sync::File, 10), (1, 0));
+    assert_eq!(after_one_round(Sync::None, 10), (0, 0));
+}

@@ -1,0 +1,129 @@
+//! loom models of the shipped types: each explores the interleavings of a few operations and
+//! checks a promise, not only that it runs. `docs/invariants.md` lists them.
+//!
+//! Threads are few and chunks tiny, so that all interleavings with a bounded number of preemptions
+//! are tried: two, or what LOOM_MAX_PREEMPTIONS says. A deadlock aborts the process: that is how a
+//! missed wake-up shows.
+
+mod accounts;
+mod close;
+mod memory;
+mod messages;
+mod recording;
+mod revocation;
+mod sleep;
+
+use std::sync::atomic::{AtomicU64 as Tally, Ordering::Relaxed as Plain};
+
+use loom::thread;
+
+use crate::accept::append;
+use crate::base::sync::{Acquire, Arc, AtomicU32, Barrier, Relaxed, Release};
+use crate::memory::Shared;
+use crate::memory::arena::{Bytes, Extent};
+use crate::memory::slot::Slot;
+use crate::report::error::WriteError;
+use crate::report::stats::Count;
+use crate::worker::collect::{Intake, Piece};
+
+/// Runs a model and says how many interleavings it had.
+fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
+    static RUNS: Tally = Tally::new(0);
+    let mut builder = loom::model::Builder::new();
+    // Of one execution; loom's 1,000 are a little short for a record that grows.
+    builder.max_branches = 5_000;
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    let tally: &'static Tally = Box::leak(Box::new(Tally::new(0)));
+    builder.check(move || {
+        tally.fetch_add(1, Plain);
+        model();
+    });
+    let all = RUNS.fetch_add(tally.load(Plain), Plain) + tally.load(Plain);
+    println!("model {name}: {} interleavings ({all} so far)", tally.load(Plain));
+}
+
+fn shared(chunks: u32, size: usize, workers: usize) -> Arc<Shared> {
+    Arc::new(Shared::new(chunks, size, workers, Barrier::Model).unwrap())
+}
+
+/// A slot and the right to write through it.
+#[derive(Clone, Copy)]
+struct Owner(*const Slot);
+
+// SAFETY: each model moves an owner to one thread at a time.
+unsafe impl Send for Owner {}
+
+impl Owner {
+    fn new(shared: &Shared) -> Self {
+        Owner(shared.slots.acquire())
+    }
+
+    fn write(self, shared: &Arc<Shared>, record: &[u8]) -> Result<(), WriteError> {
+        // SAFETY: the slot lives as long as `shared`, and this thread owns it.
+        unsafe { append::write(shared, &*self.0, record) }
+    }
+
+    /// Writes when the pool has a chunk for it.
+    fn write_soon(self, shared: &Arc<Shared>, record: &[u8]) {
+        while let Err(error) = self.write(shared, record) {
+            assert_eq!(error, WriteError::Full);
+            thread::yield_now();
+        }
+    }
+
+    fn accepted(self, shared: &Shared) -> Option<Count> {
+        // SAFETY: as above; this reads atomics only.
+        unsafe { &*self.0 }.accepted(&shared.arena)
+    }
+}
+
+/// A worker that "writes" to a vector.
+struct Worker {
+    intake: Intake,
+    out: Vec<u8>,
+    records: u32,
+}
+
+impl Worker {
+    fn new(me: usize) -> Self {
+        Worker { intake: Intake::new(me), out: Vec::new(), records: 0 }
+    }
+
+    fn take(&mut self, shared: &Shared) {
+        let mut pieces = Vec::new();
+        self.intake.take(shared, |piece| pieces.push(piece));
+        self.put(shared, pieces);
+    }
+
+    fn scrape(&mut self, shared: &Shared) -> bool {
+        let mut pieces = Vec::new();
+        let complete = self.intake.scrape(shared, |piece| pieces.push(piece));
+        self.put(shared, pieces);
+        complete
+    }
+
+    fn close(&mut self, shared: &Shared) -> bool {
+        let mut pieces = Vec::new();
+        let complete = self.intake.close(shared, |piece| pieces.push(piece));
+        self.put(shared, pieces);
+        complete
+    }
+
+    fn revoke(&mut self, shared: &Shared) {
+        let mut pieces = Vec::new();
+        self.intake.revoke(shared, |piece| pieces.push(piece));
+        self.put(shared, pieces);
+    }
+
+    fn put(&mut self, shared: &Shared, pieces: Vec<Piece>) {
+        for piece in &pieces {
+            let out = |run: Bytes<'_>| self.out.extend_from_slice(&run);
+            // SAFETY: a piece is committed and its chunk not freed yet; loom checks it.
+            unsafe { shared.arena.each_run(piece.chunk, piece.range(), out) };
+            shared.arena.drop_messages(piece.chunk, piece.range());
+            self.records += piece.records;
+        }
+        let last = pieces.iter().filter(|piece| piece.last).map(|piece| piece.chunk);
+        self.intake.free(shared, last);
+    }
+}

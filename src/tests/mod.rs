@@ -1,0 +1,16 @@
+//! Tests that need the library's insides, and what they share. Nothing of this is in a build that users get.
+
+#[cfg(all(test, not(loom)))]
+mod every_call;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod fs;
+#[cfg(all(test, loom))]
+mod loom;
+#[cfg(all(test, not(loom)))]
+mod output;
+#[cfg(all(test, not(loom)))]
+mod property;
+#[cfg(not(loom))]
+pub mod recovery;
+#[cfg(all(test, not(loom)))]
+mod simulator;

@@ -1,0 +1,182 @@
+//! What must have become of each record: a list of those that were handed over, nothing more.
+//!
+//! A record's first byte is its number in the list, the others follow from that number and its
+//! length, which the list has, with the slot that it came through: no two are equal, and what is not
+//! whole does not pass for it.
+
+use std::time::{Duration, Instant};
+
+use crate::report::error::WriteError;
+use crate::report::stats::{Count, Refused};
+
+/// Records of a case: their numbers fit one byte.
+pub(super) const RECORDS_MAX: usize = 256;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Refused,
+    Pending,
+    Visible,
+    Lost,
+    /// By a worker. Which they are shows once nothing is pending.
+    GivenUp,
+}
+
+struct Record {
+    /// Which slot it was written through: slots are the producers that files are ordered by.
+    slot: usize,
+    len: usize,
+    at: Instant,
+    fate: Fate,
+    /// Number of the visible file that it is in, in the order of their appearance.
+    file: u64,
+}
+
+/// All records of a case, in the order in which they were handed over.
+#[derive(Default)]
+pub(super) struct Model {
+    records: Vec<Record>,
+    pub(super) accepted: Count,
+    pub(super) refused: Refused,
+    pub(super) visible: Count,
+    pub(super) lost: Count,
+    pub(super) gave_up: Count,
+    pub(super) files: u64,
+}
+
+impl Model {
+    /// The record after so many others: none once there are enough of them.
+    pub(super) fn next(&self, others: usize, len: usize) -> Option<Vec<u8>> {
+        let number = self.records.len() + others;
+        (number < RECORDS_MAX).then(|| bytes(number, len))
+    }
+
+    /// What the writer said of the next record; when it was refused, so many bytes count.
+    pub(super) fn note(
+        &mut self,
+        slot: usize,
+        len: usize,
+        at: Instant,
+        said: Result<(), (WriteError, usize)>,
+    ) {
+        if said.is_ok() && len == 0 {
+            return;
+        }
+        let count = Count::new(1, said.map_or_else(|(_, counted)| counted, |()| len) as u64);
+        let fate = if said.is_ok() { Fate::Pending } else { Fate::Refused };
+        *match said.map_err(|(cause, _)| cause) {
+            Ok(()) => &mut self.accepted,
+            Err(WriteError::Full) => &mut self.refused.full,
+            Err(WriteError::DiskGuard) => &mut self.refused.disk_guard,
+            Err(WriteError::TooLarge) => &mut self.refused.too_large,
+            Err(WriteError::Closed | WriteError::Forked) => &mut self.refused.closed,
+            Err(WriteError::Format) => &mut self.refused.format,
+        } += count;
+        self.records.push(Record { slot, len, at, fate, file: 0 });
+    }
+
+    /// How many records there are.
+    pub(super) fn handed_over(&self) -> usize {
+        self.records.len()
+    }
+
+    /// A file became visible.
+    pub(super) fn appear(&mut self, content: &[u8]) -> Result<(), String> {
+        self.files += 1;
+        let count = self.settle(content, Fate::Visible)?;
+        self.visible += count;
+        Ok(())
+    }
+
+    /// A file is gone that nobody has seen.
+    pub(super) fn vanish(&mut self, content: &[u8]) -> Result<(), String> {
+        let count = self.settle(content, Fate::Lost)?;
+        self.lost += count;
+        Ok(())
+    }
+
+    /// The content must be whole records that were pending, those of one slot in their order.
+    fn settle(&mut self, mut content: &[u8], fate: Fate) -> Result<Count, String> {
+        let mut count = Count::ZERO;
+        let mut last: Vec<(usize, usize)> = Vec::new();
+        while let Some(&first) = content.first() {
+            let number = usize::from(first);
+            let record = self.records.get_mut(number);
+            let record = record.ok_or(format!("a file has a record {number}, which is not yet"))?;
+            let expected = bytes(number, record.len);
+            let Some(rest) = content.strip_prefix(&*expected) else {
+                return Err(format!("record {number} is not whole in a file: {content:?}"));
+            };
+            if record.fate != Fate::Pending {
+                return Err(format!("record {number} is in a file, but was {:?}", record.fate));
+            }
+            match last.iter_mut().find(|(slot, _)| *slot == record.slot) {
+                Some((_, before)) if *before > number => {
+                    return Err(format!("record {number} stands after {before} of the same slot"));
+                }
+                Some((_, before)) => *before = number,
+                None => last.push((record.slot, number)),
+            }
+            (record.fate, record.file) = (fate, self.files);
+            count += Count::new(1, record.len as u64);
+            content = rest;
+        }
+        Ok(count)
+    }
+
+    /// Records that are neither visible nor lost.
+    pub(super) fn pending(&self) -> Vec<usize> {
+        let pending = |&number: &usize| self.records[number].fate == Fate::Pending;
+        (0..self.records.len()).filter(pending).collect()
+    }
+
+    /// Nothing is pending: what is neither visible nor lost in another way was given up.
+    pub(super) fn note_given_up(&mut self) {
+        for number in self.pending() {
+            self.records[number].fate = Fate::GivenUp;
+            self.gave_up += Count::new(1, self.records[number].len as u64);
+        }
+    }
+
+    /// All of these must be visible, in the first so many files, but for those given up by then.
+    pub(super) fn expect_visible(
+        &self,
+        numbers: &[usize],
+        settled: u64,
+        gave_up: Count,
+    ) -> Result<(), String> {
+        let covered = |record: &Record| record.fate == Fate::Visible && record.file <= settled;
+        let records = numbers.iter().map(|&number| &self.records[number]);
+        let missing: Count =
+            records.filter(|&r| !covered(r)).map(|r| Count::new(1, r.len as u64)).sum();
+        if missing == gave_up {
+            return Ok(());
+        }
+        Err(format!("a flush succeeded, but {missing:?} of it is missing: {self:?}"))
+    }
+
+    /// No pending record is older than this.
+    pub(super) fn expect_young(&self, now: Instant, age_max: Duration) -> Result<(), String> {
+        for number in self.pending() {
+            let age = now.saturating_duration_since(self.records[number].at);
+            if age > age_max {
+                return Err(format!("record {number} was accepted {age:?} ago: {self:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let records = self.records.iter().map(|record| (record.slot, record.len, record.fate));
+        f.debug_list().entries(records).finish()
+    }
+}
+
+/// The bytes of a record.
+fn bytes(number: usize, len: usize) -> Vec<u8> {
+    let byte = |at: usize| (number + at * (number + 7) + at / 251) as u8;
+    (0..len).map(byte).collect()
+}

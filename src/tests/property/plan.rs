@@ -1,0 +1,297 @@
+//! What a random case consists of: options, steps, an end; and how likely each is.
+
+use std::fmt;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use rustix::io::Errno;
+
+use crate::config::{Io, Sync};
+use crate::tests::fs::faulty::Op;
+use crate::tests::fs::memory::{Fault, Trouble};
+
+/// Callers that write, each with a slot of its own as long as it lives.
+pub(super) const HANDS: usize = 5;
+
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) setup: Setup,
+    pub(super) steps: Vec<Step>,
+    pub(super) end: End,
+}
+
+/// A step on a line, however it is asked for.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}", self.setup)?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step:?}"))?;
+        write!(f, "{:?}", self.end)
+    }
+}
+
+/// The options, as far as a case depends on them.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) size: usize,
+    pub(super) queue_size: usize,
+    pub(super) workers: usize,
+    pub(super) file_size: u64,
+    pub(super) forced: Duration,
+    pub(super) file_age: Duration,
+    pub(super) sync: Sync,
+    pub(super) io: Io,
+    /// Zero = never.
+    pub(super) give_up_after: Duration,
+    /// `temp` is on another file system than `path`.
+    pub(super) crossing: bool,
+    pub(super) guard: Limit,
+}
+
+/// What the disk guard is told to keep to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limit {
+    None,
+    /// Some space must stay free.
+    Free,
+    /// The files take so many bytes at most.
+    Total(u64),
+}
+
+/// One step of a case.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Call(Call),
+    /// Callers do this in the middle of the next call to the file system: before or after it has
+    /// its effect.
+    Amid(bool, Vec<Call>),
+    /// Time passes, and each worker runs when it asked to, or is woken.
+    Tick(Duration),
+    /// Time passes, and no worker gets the processor.
+    Stall(Duration),
+    /// A worker runs, whether it asked for that or not: a park may return for no reason.
+    Round(usize),
+    /// Calls to the file system fail from here on.
+    Trouble(Trouble),
+    Heal,
+    /// From here on there is no free space, or much; and so much time passes.
+    Space {
+        short: bool,
+        time: Duration,
+    },
+    /// Somebody removes a worker's temp file.
+    Steal(usize),
+}
+
+/// What a caller does.
+#[derive(Clone, Debug)]
+pub(super) enum Call {
+    /// Hands over a record of so many bytes.
+    Write {
+        hand: usize,
+        way: Way,
+        len: usize,
+    },
+    /// The thread ends; another one may get its slot.
+    Exit {
+        hand: usize,
+    },
+    /// Somebody found fewer chunks than this.
+    Starve(u32),
+    Flush,
+    Snapshot,
+}
+
+/// A way to hand over a record: a new one is a variant here, a line in `way` and one in
+/// `Callers::hand_over`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    Write,
+    /// A quarter is the smallest that is handed over: four fill a chunk.
+    Send {
+        quarter: bool,
+    },
+    /// Formatted in parts of so many bytes. A nested one writes a record of `NESTED_BYTES` through
+    /// the same slot, in the middle of it.
+    Record {
+        part: usize,
+        nested: bool,
+        end: Format,
+    },
+}
+
+/// How a formatter ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Whole,
+    Error,
+    Panic,
+}
+
+/// A record by a formatter.
+pub(super) const NESTED_BYTES: usize = 3;
+
+/// How a case ends.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// The disk is healed, a flush is answered, a caller that waits gets a record of so many bytes
+    /// in; or nothing of that, and close waits for a while with the disk as it is. Then the disk is
+    /// healed, and close waits for everything.
+    Drain { flush: bool, patient: Option<usize>, ill: Duration },
+    /// Close gives up before any worker has heard of it, or after so long; at rest, or in the middle
+    /// of a call to the file system, before or after its effect.
+    GiveUp { after: Option<Duration>, amid: Option<bool> },
+}
+
+pub(super) fn plans() -> impl Strategy<Value = Plan> {
+    (setups(), vec(step().boxed(), 0..50), end()).prop_map(|(setup, steps, end)| Plan {
+        setup,
+        steps,
+        end,
+    })
+}
+
+fn setups() -> impl Strategy<Value = Setup> {
+    let size = prop_oneof![Just(1_usize), 2..16_usize, 16..=64_usize];
+    let file_size = prop_oneof![2 => Just(0_u64), 4 => 1..200_u64, 2 => Just(64 << 20)];
+    let sync = prop_oneof![Just(Sync::None), Just(Sync::File)];
+    let io = prop_oneof![Just(Io::Direct), Just(Io::Buffered)];
+    let guard = prop_oneof![
+        6 => Just(Limit::None),
+        2 => Just(Limit::Free),
+        1 => (1..600_u64).prop_map(Limit::Total),
+    ];
+    let policies = (prop::bool::weighted(0.1), patience(), guard);
+    let rest = (0..=6_usize, 1..=3_usize, io, policies);
+    (size, rest, file_size, age(), age(), sync).prop_map(
+        |(size, (queue_size, workers, io, policies), file_size, forced, file_age, sync)| {
+            let (crossing, give_up_after, guard) = policies;
+            Setup {
+                size,
+                queue_size,
+                workers,
+                file_size,
+                forced,
+                file_age,
+                sync,
+                io,
+                give_up_after,
+                crossing,
+                guard,
+            }
+        },
+    )
+}
+
+fn age() -> impl Strategy<Value = Duration> {
+    prop_oneof![2 => Just(0_u64), 2 => 1..20_u64, 2 => 20..300_u64].prop_map(Duration::from_millis)
+}
+
+fn patience() -> impl Strategy<Value = Duration> {
+    prop_oneof![3 => Just(0_u64), 3 => 1..20_u64, 2 => 20..3000_u64].prop_map(Duration::from_millis)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        40 => call().boxed().prop_map(Step::Call),
+        7 => (any::<bool>(), vec(call().boxed(), 1..4)).prop_map(|(after, calls)| Step::Amid(after, calls)),
+        16 => short().prop_map(Step::Tick),
+        2 => (0..400_u64).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
+        1 => (0..10_000_u64).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
+        1 => short().prop_map(Step::Stall),
+        8 => (0..3_usize).prop_map(Step::Round),
+        7 => trouble().boxed().prop_map(Step::Trouble),
+        3 => Just(Step::Heal),
+        2 => (any::<bool>(), 0..1500_u64).prop_map(|(short, ms)| {
+            Step::Space { short, time: Duration::from_millis(ms) }
+        }),
+        1 => (0..3_usize).prop_map(Step::Steal),
+    ]
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        20 => (hand(), way(), len()).prop_map(|(hand, way, len)| Call::Write { hand, way, len }),
+        2 => (0..HANDS).prop_map(|hand| Call::Exit { hand }),
+        1 => (1..6_u32).prop_map(Call::Starve),
+        1 => Just(Call::Flush),
+        1 => Just(Call::Snapshot),
+    ]
+}
+
+/// One of them does most of the work.
+fn hand() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 0..HANDS]
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    let format =
+        prop_oneof![6 => Just(Format::Whole), 1 => Just(Format::Error), 1 => Just(Format::Panic)];
+    prop_oneof![
+        4 => Just(Way::Write),
+        4 => any::<bool>().prop_map(|quarter| Way::Send { quarter }),
+        3 => (1..40_usize, prop::bool::weighted(0.2), format)
+            .prop_map(|(part, nested, end)| Way::Record { part, nested, end }),
+    ]
+}
+
+/// None, some, about a chunk, more than all chunks.
+fn len() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(0_usize), 20 => 1..8_usize, 20 => 1..70_usize, 4 => 1..600_usize]
+}
+
+/// From no time at all to some naps.
+fn short() -> impl Strategy<Value = Duration> {
+    prop_oneof![0..100_u64, 0..1_500_u64, 0..30_000_u64].prop_map(Duration::from_micros)
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    let errno = prop_oneof![
+        Just(Errno::NOSPC),
+        Just(Errno::IO),
+        Just(Errno::DQUOT),
+        Just(Errno::FBIG),
+        Just(Errno::ROFS)
+    ];
+    let full = (errno.clone(), 0..100_usize).prop_map(|(errno, room)| Fault::Full(errno, room));
+    let error = (errno, 0..100_usize).prop_map(|(errno, torn)| Fault::Error(errno, torn));
+    let op = prop_oneof![
+        4 => Just(Op::Write),
+        4 => Just(Op::Sync),
+        2 => Just(Op::Rename),
+        1 => Just(Op::Create),
+        1 => Just(Op::SetLen),
+        1 => Just(Op::SyncDir),
+        1 => Just(Op::Remove),
+    ];
+    let slow = (0..2_000_u64).prop_map(|ms| Fault::Slow(Duration::from_millis(ms)));
+    let kind = prop_oneof![
+        8 => (op.prop_map(Some), error.clone()),
+        2 => (Just(None), error),
+        4 => (Just(Some(Op::Write)), full),
+        2 => (Just(Some(Op::Write)), (0..40_usize).prop_map(Fault::Short)),
+        1 => (Just(Some(Op::Rename)), Just(Fault::Error(Errno::NOENT, 0))),
+        1 => (Just(Some(Op::Rename)), Just(Fault::Error(Errno::EXIST, 0))),
+        1 => (Just(Some(Op::Rename)), Just(Fault::DoneBut(Errno::NOENT))),
+        1 => (Just(Some(Op::Exists)), Just(Fault::Error(Errno::IO, 0))),
+        1 => (Just(None), slow),
+    ];
+    let interrupted = (0..40_usize, 1..5_u32).prop_map(|(torn, times)| {
+        // Such calls are made again at once, so there must be an end of it.
+        (Some(Op::Write), Fault::Error(Errno::INTR, torn), Some(times))
+    });
+    let kinds = (kind, option::of(1..5_u32)).prop_map(|((op, fault), times)| (op, fault, times));
+    (prop_oneof![12 => kinds, 1 => interrupted], 0..4_u32)
+        .prop_map(|((op, fault, times), after)| Trouble { op, fault, after, times })
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let time = || prop_oneof![Just(Duration::ZERO), short()];
+    prop_oneof![
+        3 => (any::<bool>(), option::of(len()), time())
+            .prop_map(|(flush, patient, ill)| End::Drain { flush, patient, ill }),
+        1 => (option::of(time()), option::of(any::<bool>()))
+            .prop_map(|(after, amid)| End::GiveUp { after, amid }),
+    ]
+}

@@ -1,0 +1,415 @@
+//! Runs a case: real workers, stepped by hand, by a clock that goes when it is told to.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::callers::{Callers, ensure};
+use super::plan::{Call, End, Limit, Plan, Setup, Step, Way};
+use super::tally::Seen;
+use crate::base::sync::lock;
+use crate::config::{Config, Sync};
+use crate::memory::slot::gate;
+use crate::tests::fs::memory::{Clock, MemoryFs};
+use crate::worker::round::{Rest, Worker};
+use crate::writer::inner::Handle;
+
+/// Steps of workers in one stretch of time: beyond it they don't rest.
+const STEPS_MAX: usize = 20_000;
+/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A worker that had nothing to do for so long sleeps without a limit.
+const QUIET: Duration = Duration::from_millis(350);
+
+/// One worker and its rest.
+struct Driven {
+    /// None once it has ended.
+    worker: Option<Worker>,
+    rest: Option<Rest>,
+    /// When it wants to go on, if nobody wakes it.
+    until: Option<Instant>,
+}
+
+struct Run {
+    handle: Arc<Handle>,
+    fs: MemoryFs,
+    clock: Clock,
+    callers: Arc<Mutex<Callers>>,
+    workers: Vec<Driven>,
+    age_max: Option<Duration>,
+    file_size: u64,
+    guard: Limit,
+    /// Somebody removed a temp file.
+    theft: bool,
+    /// Who is first among those that want to run at the same time.
+    turn: usize,
+    /// Calls to the file system at the last look.
+    calls: u64,
+    /// A fault, a stall or a theft is not made up for yet: ages are not promised.
+    disturbed: bool,
+    faults: u64,
+}
+
+/// What the case saw, or what went wrong.
+pub(super) fn run(plan: &Plan) -> Result<Seen, String> {
+    let mut run = Run::new(&plan.setup)?;
+    plan.steps.iter().try_for_each(|step| run.step(step))?;
+    run.end(&plan.end)?;
+    run.accounts()?;
+    let (mut seen, messages) = {
+        let callers = lock(&run.callers);
+        (callers.seen, callers.messages.clone())
+    };
+    seen.fault = run.faults > 0;
+    drop(run);
+    messages.expect_dropped()?;
+    Ok(seen)
+}
+
+impl Run {
+    fn new(setup: &Setup) -> Result<Self, String> {
+        let clock = Clock::new();
+        let durable = setup.sync == Sync::File;
+        let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
+        let config = Config::default()
+            .size(setup.size)
+            .queue_size(setup.queue_size)
+            .workers(setup.workers)
+            .path("/ready")
+            .temp("/unfinished")
+            .forced(setup.forced)
+            .file_size(setup.file_size)
+            .file_age(setup.file_age)
+            .sync(setup.sync)
+            .io(setup.io)
+            .drop_timeout(Duration::ZERO)
+            .give_up_after(setup.give_up_after)
+            .fs(Arc::new(fs.clone()));
+        let config = match setup.guard {
+            Limit::None => config,
+            Limit::Free => config.min_free(1),
+            Limit::Total(bytes) => config.max_total(bytes),
+        };
+        let age_max = config.age_max();
+        let (handle, workers) =
+            Handle::assemble(config, clock.now()).map_err(|error| error.to_string())?;
+        let handle = Arc::new(handle);
+        let callers = Callers::new(handle.clone(), fs.clone(), clock.clone(), setup.give_up_after);
+        let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };
+        Ok(Run {
+            handle,
+            fs,
+            callers: Arc::new(Mutex::new(callers)),
+            workers: workers.into_iter().map(driven).collect(),
+            age_max,
+            file_size: setup.file_size.max(1),
+            guard: setup.guard,
+            theft: false,
+            turn: 0,
+            calls: 0,
+            disturbed: false,
+            faults: 0,
+            clock,
+        })
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Call(call) => lock(&self.callers).call(call, false),
+            Step::Amid(after, calls) => {
+                self.amid(*after, calls);
+                Ok(())
+            }
+            Step::Tick(time) => self.tick(*time),
+            Step::Stall(time) => {
+                self.disturbed |= !time.is_zero();
+                self.clock.advance(*time);
+                Ok(())
+            }
+            Step::Round(worker) => self.drive(worker % self.workers.len()),
+            Step::Trouble(trouble) => {
+                self.fs.trouble(Some(trouble.clone()));
+                Ok(())
+            }
+            Step::Heal => {
+                self.fs.trouble(None);
+                Ok(())
+            }
+            Step::Space { short, time } => {
+                self.fs.set_short(*short);
+                self.tick(*time)
+            }
+            Step::Steal(worker) => {
+                let stats = self.handle.stats();
+                if let Some(temp) = &stats.workers[worker % self.workers.len()].temp_file {
+                    self.fs.steal(temp);
+                    self.disturbed = true;
+                    self.theft = true;
+                    lock(&self.callers).seen.theft = true;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn amid(&self, after: bool, calls: &[Call]) {
+        let (callers, calls) = (self.callers.clone(), calls.to_vec());
+        let hook = move || {
+            let mut callers = lock(&callers);
+            callers.seen.amid = true;
+            let result = calls.iter().try_for_each(|call| callers.call(call, true));
+            callers.failure = callers.failure.take().or(result.err());
+        };
+        self.fs.amid(after, Box::new(hook));
+    }
+
+    /// Lets each worker run when it wants to, or was woken, until so much time has passed.
+    fn tick(&mut self, time: Duration) -> Result<(), String> {
+        let end = self.clock.now() + time;
+        let quiet = time >= QUIET && !self.disturbed && lock(&self.callers).is_calm();
+        self.run_until(Some(end))?;
+        self.go_on_to(end)?;
+        let mut callers = lock(&self.callers);
+        if self.disturbed {
+            callers.look(false)?;
+            self.disturbed = !(self.fs.is_healthy() && callers.is_calm());
+        } else {
+            // What was taken before the disk was healed makes a second round necessary, after a nap.
+            if time >= Duration::from_millis(1) {
+                callers.expect_answers()?;
+            }
+            let rests = self.workers.iter().all(|driven| driven.until.is_none());
+            let looked_after = self.handle.shared.is_starving() || self.handle.shared.is_guarded();
+            ensure(!quiet || looked_after || rests, || "an idle worker wakes up".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Until then, or until all workers have ended.
+    fn run_until(&mut self, end: Option<Instant>) -> Result<(), String> {
+        for _ in 0..STEPS_MAX {
+            let now = self.clock.now();
+            let next = (0..self.workers.len())
+                .map(|i| (i + self.turn) % self.workers.len())
+                .filter_map(|i| Some((self.due(i, now)?.max(now), i)))
+                .min_by_key(|&(at, _)| at);
+            match next {
+                Some((at, worker)) if end.is_none_or(|end| at <= end) => {
+                    self.go_on_to(at)?;
+                    self.drive(worker)?;
+                    self.turn += 1;
+                }
+                None if end.is_none() => {
+                    let ended = self.workers.iter().all(|driven| driven.worker.is_none());
+                    return ensure(ended, || "a worker sleeps on although all is over".to_owned());
+                }
+                _ => return Ok(()),
+            }
+        }
+        Err("the workers don't rest".to_owned())
+    }
+
+    /// When a worker runs next, of itself or because somebody woke it.
+    fn due(&self, worker: usize, now: Instant) -> Option<Instant> {
+        let driven = &self.workers[worker];
+        driven.worker.as_ref()?;
+        let rung = self.handle.shared.desks[worker].bell.is_rung();
+        if rung { Some(now) } else { driven.until }
+    }
+
+    fn go_on_to(&mut self, at: Instant) -> Result<(), String> {
+        let Some(time) = at.checked_duration_since(self.clock.now()) else { return Ok(()) };
+        if !self.disturbed
+            && let Some(age_max) = self.age_max
+        {
+            lock(&self.callers).model.expect_young(at, age_max)?;
+        }
+        self.clock.advance(time);
+        Ok(())
+    }
+
+    /// One step of a worker, as its thread does it.
+    fn drive(&mut self, worker: usize) -> Result<(), String> {
+        let driven = &mut self.workers[worker];
+        let Some(stepped) = &mut driven.worker else { return Ok(()) };
+        if let Some(rest) = driven.rest.take() {
+            if rest != Rest::Again {
+                self.handle.shared.desks[worker].bell.take_ring();
+            }
+            stepped.rise(rest, || self.clock.now());
+        }
+        driven.rest = stepped.step(|| self.clock.now());
+        driven.until = match driven.rest {
+            Some(Rest::Again) => Some(self.clock.now()),
+            Some(Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time))) => {
+                Some(self.clock.now() + time)
+            }
+            Some(Rest::Doze(None) | Rest::Sleep(None)) => None,
+            None => {
+                driven.worker = None;
+                None
+            }
+        };
+        self.look()
+    }
+
+    /// After each step of a worker.
+    fn look(&mut self) -> Result<(), String> {
+        let (calls, faults) = self.fs.calls();
+        self.disturbed |= faults != self.faults;
+        self.faults = faults;
+        let mut callers = lock(&self.callers);
+        if let Some(failure) = callers.failure.take() {
+            return Err(failure);
+        }
+        let mut slots = self.handle.shared.slots.iter();
+        callers.seen.revocation |= slots.any(|slot| slot.gate() & gate::STATE == gate::TAKEN);
+        callers.hear()?;
+        if calls != self.calls {
+            self.calls = calls;
+            callers.look(false)?;
+            let stats = self.handle.stats();
+            let full = stats.workers.iter().any(|worker| worker.temp_file_bytes >= self.file_size);
+            self.expect_within(stats.accepted.saturating_sub(stats.lost.total()).bytes)?;
+            ensure(self.disturbed || !full, || format!("a full file is kept: {stats:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// The files exceed what they may take by no more than memory holds. Stolen ones are not counted.
+    fn expect_within(&self, bytes: u64) -> Result<(), String> {
+        let Limit::Total(max) = self.guard else { return Ok(()) };
+        let arena = &self.handle.shared.arena;
+        let held = u64::from(arena.none()) * arena.size() as u64;
+        let theft = self.theft;
+        ensure(theft || bytes <= max + held, || format!("{bytes} bytes accepted, {max} permitted"))
+    }
+
+    fn end(&mut self, end: &End) -> Result<(), String> {
+        match end {
+            End::Drain { flush, patient, ill } => {
+                if *flush {
+                    self.fs.trouble(None);
+                    lock(&self.callers).call(&Call::Flush, false)?;
+                    self.tick(Duration::from_millis(1))?;
+                    lock(&self.callers).expect_answers()?;
+                }
+                if let Some(len) = patient {
+                    self.fs.trouble(None);
+                    self.be_patient(*len)?;
+                }
+                self.handle.begin_close(None);
+                self.run_until(Some(self.clock.now() + *ill))?;
+                self.fs.trouble(None);
+                self.run_until(None)?;
+                self.drained()
+            }
+            End::GiveUp { after, amid } => {
+                self.handle.begin_close(None);
+                if let Some(time) = after {
+                    self.run_until(Some(self.clock.now() + *time))?;
+                }
+                self.give_up(*amid)
+            }
+        }
+    }
+
+    /// On a healthy disk a caller that tries again and again gets its record in soon.
+    fn be_patient(&mut self, len: usize) -> Result<(), String> {
+        let all = self.handle.shared.arena.none() as usize * self.handle.shared.arena.size();
+        let attempts = 5;
+        if !lock(&self.callers).has_room(attempts) {
+            return Ok(());
+        }
+        self.fs.set_short(false);
+        // Beyond the longest pause after an error; a temp file that is gone is one more.
+        self.tick(Duration::from_millis(2100))?;
+        let stats = self.handle.stats();
+        let recovered = stats.workers.iter().all(|worker| worker.last_error.is_none());
+        ensure(recovered, || format!("an error stays: {stats:?}"))?;
+        for _ in 0..attempts {
+            if lock(&self.callers).write(0, Way::Write, len.min(all))?.is_none() {
+                return Ok(());
+            }
+            self.tick(Duration::from_millis(10))?;
+        }
+        if matches!(self.guard, Limit::Total(_)) && self.handle.shared.is_guarded() {
+            // Nobody takes files away here.
+            return Ok(());
+        }
+        Err(format!(
+            "no memory for a record of {len} bytes in all the time: {:?}",
+            self.handle.stats()
+        ))
+    }
+
+    /// Close had all the time that it needed.
+    fn drained(&mut self) -> Result<(), String> {
+        let report = self.handle.close(PATIENCE).map_err(|error| error.to_string())?;
+        let mut callers = lock(&self.callers);
+        callers.seen.drained = true;
+        callers.look(false)?;
+        callers.hear()?;
+        callers.expect_answers()?;
+        let dealt_with = report.written + report.lost.total() == report.accepted;
+        ensure(dealt_with && report.unresolved.is_zero(), || format!("{report:?}"))?;
+        ensure(report.lost.shutdown.is_zero(), || format!("{report:?}"))?;
+        let settled = self.fs.settled() == report.files;
+        ensure(settled, || "the directory is not synced".to_owned())?;
+        let pending = callers.model.pending();
+        ensure(pending.is_empty(), || format!("neither visible nor lost: {pending:?}"))
+    }
+
+    fn give_up(&mut self, amid: Option<bool>) -> Result<(), String> {
+        self.disturbed = true;
+        if let Some(after) = amid {
+            let callers = self.callers.clone();
+            self.fs.amid(after, Box::new(move || lock(&callers).give_up()));
+            self.run_until(Some(self.clock.now()))?;
+        }
+        let finished = self.handle.is_finished();
+        // No call came, or none was wanted.
+        if let Some(hook) = self.fs.take_hook() {
+            drop(hook);
+            lock(&self.callers).give_up();
+        } else if amid.is_none() {
+            lock(&self.callers).give_up();
+        }
+        self.run_until(None)?;
+        let closed = self.handle.close(PATIENCE);
+        let mut callers = lock(&self.callers);
+        callers.hear()?;
+        match closed {
+            Ok(report) => {
+                ensure(finished, || format!("was given up, but says {report:?}"))?;
+                callers.seen.drained = true;
+            }
+            Err(error) => {
+                let told = || format!("{error}: {:?}", error.report());
+                ensure(!finished && error.report().unresolved.is_zero(), told)?;
+                callers.seen.given_up = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// When all is over.
+    fn accounts(&mut self) -> Result<(), String> {
+        // A hook that no call came for holds the callers.
+        drop(self.fs.take_hook());
+        let mut callers = lock(&self.callers);
+        callers.call(&Call::Write { hand: 1, way: Way::Write, len: 3 }, false)?;
+        callers.look(false)?;
+        let shared = &self.handle.shared;
+        let mut chunks = callers.leased();
+        chunks.extend(std::iter::from_fn(|| shared.pool.pop(&shared.arena, 0)).take(100));
+        chunks.sort_unstable();
+        let all = chunks.iter().copied().eq(0..shared.arena.none());
+        let distinct = chunks.windows(2).all(|pair| pair[0] < pair[1]);
+        let complete = !callers.seen.drained || all;
+        ensure(distinct && complete, || format!("chunks that came back: {chunks:?}"))?;
+        let leftovers = self.fs.leftovers();
+        ensure(self.fs.calls().1 > 0 || leftovers.is_empty(), || {
+            format!("left behind: {leftovers:?}")
+        })
+    }
+}

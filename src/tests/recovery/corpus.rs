@@ -1,0 +1,190 @@
+//! The committed corpus of the fuzzer (`fuzz/corpus`), read and recovered by every test run: files that an enemy may
+//! have written, found by `scripts/fuzz`, which called them by their checksums, and made by hand, which say in their
+//! names what they are.
+//!
+//! `BUFFEREDWRITER_BLESS=1` writes those that are made by hand anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::file::state_file::decode::Unreadable::{self, Damaged, Short, Version};
+use crate::tests::recovery::fuzz;
+use crate::tests::recovery::hostile_memory::{recover_bytes, yard};
+use crate::tests::recovery::hostile_state::Yard;
+
+/// Of found files there are at least so many: who makes the corpus anew has a look at this.
+const FOUND_MIN: [(&str, usize); 2] = [("memory", 101), ("state", 101)];
+
+/// Changes of a good file: see `src/fuzz.rs`.
+type Changes = &'static [(u8, u16, u64)];
+/// Numbers of 1, 2, 4 and 8 bytes, and the length of the file.
+const U8: u8 = 0;
+const U16: u8 = 1;
+const U32: u8 = 2;
+const U64: u8 = 3;
+const LEN: u8 = 8;
+const MAX: u64 = u64::MAX;
+/// First bytes: the checksums stay as they are; there is no good file.
+const UNFIXED: u8 = 8;
+const RAW: u8 = 7;
+
+/// Name, first byte, changes, and what a reader says: why it is unreadable, or how much of it is damaged.
+type ByHand = (&'static str, u8, Changes, Result<u64, Unreadable>);
+
+/// The places are those of `docs/durability.md`, with five chunks of 100 bytes and two workers.
+const MEMORY: &[ByHand] = &[
+    ("empty", RAW, &[], Err(Short)),
+    ("good", 0, &[], Ok(0)),
+    ("truncated-header", 0, &[(LEN, 4095, 0)], Err(Short)),
+    ("header-only", 0, &[(LEN, 4096, 0)], Err(Damaged)),
+    ("truncated", 0, &[(LEN, 32_767, 0)], Err(Damaged)),
+    ("too-long", 0, &[(LEN, 32_769, 0)], Err(Damaged)),
+    ("other-magic", 0, &[(U8, 0, 0)], Err(Damaged)),
+    ("other-version", 0, &[(U32, 8, 2)], Err(Version(2))),
+    ("wrong-order", 0, &[(U32, 12, 0x0403_0201)], Err(Damaged)),
+    ("wrong-checksum", UNFIXED, &[(U8, 100, 1)], Err(Damaged)),
+    ("no-chunks", 0, &[(U32, 16, 0)], Err(Damaged)),
+    ("chunks-beyond-the-file", 0, &[(U32, 16, 64)], Err(Damaged)),
+    ("chunks-beyond-all", 0, &[(U32, 16, MAX)], Err(Damaged)),
+    ("no-workers", 0, &[(U32, 20, 0)], Err(Damaged)),
+    ("257-workers", 0, &[(U32, 20, 257)], Err(Damaged)),
+    // Another layout, which fits: what were words of the second worker are headers of chunks then.
+    ("a-worker-less", 0, &[(U32, 20, 1), (U64, 32, 24_576), (LEN, 24_576, 0)], Ok(1)),
+    ("no-size", 0, &[(U64, 24, 0)], Err(Damaged)),
+    ("size-that-overflows", 0, &[(U64, 24, MAX)], Err(Damaged)),
+    ("other-length", 0, &[(U64, 32, MAX)], Err(Damaged)),
+    ("other-instance", 0, &[(U64, 40, 6)], Err(Damaged)),
+    ("other-pid", 0, &[(U32, 48, 2)], Err(Damaged)),
+    ("mode-with-setuid", 0, &[(U32, 52, 0o4755)], Err(Damaged)),
+    ("closed", 0, &[(U64, 4096, 1)], Ok(0)),
+    ("rescued-to-a-file-that-is-gone", 0, &[(U64, 4104, MAX)], Ok(0)),
+    ("length-beyond-chunk", 0, &[(U64, 24_576, 101)], Ok(1)),
+    ("length-beyond-all", 0, &[(U32, 24_576, MAX)], Ok(1)),
+    ("more-filed-than-there-is", 0, &[(U64, 4176, 51)], Ok(1)),
+    ("filed-beyond-all", 0, &[(U64, 4176, MAX)], Ok(1)),
+    ("chain-in-a-circle", 0, &[(U32, 24_976, MAX)], Ok(1)),
+    ("chain-through-its-head", 0, &[(U32, 24_852, 3)], Ok(1)),
+    ("chain-out-of-the-arena", 0, &[(U32, 24_852, 7)], Ok(1)),
+    ("chain-far-out-of-the-arena", 0, &[(U32, 24_852, MAX)], Ok(1)),
+    ("chain-with-an-empty-part", 0, &[(U64, 25_088, 0)], Ok(1)),
+    ("chain-with-a-part-too-long", 0, &[(U64, 25_088, 101)], Ok(1)),
+    ("chain-without-its-head", 0, &[(U64, 24_832, 0)], Ok(0)),
+    ("two-chains-through-one-chunk", 0, &[(U32, 24_724, 4)], Ok(1)),
+    ("good-length-beyond-the-temp-file", 0, &[(U64, 8208, MAX)], Ok(0)),
+    (
+        "counts-that-overflow",
+        0,
+        &[(U64, 8224, MAX), (U64, 16_416, MAX), (U64, 8232, MAX), (U64, 16_424, MAX)],
+        Ok(0),
+    ),
+    ("list", 1, &[], Ok(0)),
+    // The entries that there are say "of chunk 0 nothing".
+    ("list-longer-than-504", 0, &[(U64, 8240, 505)], Ok(1)),
+    ("list-beyond-all", 0, &[(U64, 8240, MAX)], Ok(1)),
+    ("list-of-chunks-that-are-not", 1, &[(U64, 8240, 2), (U64, 8320, 5), (U64, 8336, MAX)], Ok(2)),
+    ("list-that-files-too-much", 1, &[(U64, 8328, MAX)], Ok(1)),
+];
+
+/// The places are those of `src/state.rs`; path, prefix and extension are `/srv/out`, `p` and `log`.
+const STATE: &[ByHand] = &[
+    ("empty", RAW, &[], Err(Short)),
+    ("good", 0, &[], Ok(0)),
+    ("good-with-memory", 1, &[], Ok(0)),
+    ("no-version", 0, &[(LEN, 11, 0)], Err(Short)),
+    ("truncated-header", 0, &[(LEN, 8191, 0)], Err(Short)),
+    ("header-only", 0, &[(LEN, 8192, 0)], Err(Short)),
+    ("truncated-record", 0, &[(LEN, 8319, 0)], Err(Short)),
+    ("too-long", 0, &[(LEN, 8321, 0)], Err(Damaged)),
+    ("longer-than-any", 0, &[(LEN, 24_577, 0)], Err(Damaged)),
+    ("other-magic", 0, &[(U8, 0, 0)], Err(Damaged)),
+    ("other-version", 0, &[(U32, 8, 2)], Err(Version(2))),
+    ("wrong-checksum", UNFIXED, &[(U8, 100, 1)], Err(Damaged)),
+    ("no-workers", 0, &[(U32, 12, 0)], Err(Damaged)),
+    ("257-workers", 0, &[(U32, 12, 257), (LEN, 24_640, 0)], Err(Damaged)),
+    ("workers-that-overflow", 0, &[(U32, 12, MAX)], Err(Damaged)),
+    ("path-beyond-the-header", 0, &[(U32, 44, MAX)], Err(Damaged)),
+    ("prefix-beyond-the-header", 0, &[(U16, 48, MAX)], Err(Damaged)),
+    ("memory-beyond-the-header", 0, &[(U16, 52, 8117)], Err(Damaged)),
+    ("prefix-with-a-slash", 0, &[(U8, 64, b'/' as u64)], Err(Damaged)),
+    ("prefix-with-nul", 0, &[(U8, 64, 0)], Err(Damaged)),
+    ("extension-with-a-slash", 0, &[(U8, 65, b'/' as u64)], Err(Damaged)),
+    ("affixes-too-long", UNFIXED, &[(U16, 48, 161)], Err(Damaged)),
+    ("path-that-is-no-path", 0, &[(U64, 56, MAX)], Ok(0)),
+    ("no-boot", 4, &[], Ok(0)),
+    ("other-instance", 0, &[(U64, 32, 6)], Ok(0)),
+    ("more-synced-than-good", 0, &[(U64, 8224, 9)], Ok(1)),
+    ("record-with-wrong-checksum", UNFIXED, &[(U8, 8200, 1)], Ok(1)),
+    ("records-that-say-all", 0, &[(U64, 8216, MAX), (U64, 8224, MAX), (U64, 8280, MAX)], Ok(0)),
+    ("record-without-a-file", 0, &[(U64, 8200, 0)], Ok(0)),
+];
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn input((_, first, changes, _): &ByHand) -> Vec<u8> {
+    let mut input = vec![*first];
+    for (what, place, number) in *changes {
+        input.push(*what);
+        input.extend(place.to_le_bytes());
+        input.extend(number.to_le_bytes());
+    }
+    input
+}
+
+/// All files of it, by name. Fails if some are gone.
+fn files(target: &str, by_hand: &[ByHand]) -> BTreeMap<String, Vec<u8>> {
+    let dir = corpus(target);
+    if std::env::var_os("BUFFEREDWRITER_BLESS").is_some() {
+        by_hand.iter().for_each(|each| fs::write(dir.join(each.0), input(each)).unwrap());
+    }
+    let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let files: BTreeMap<_, _> = entries
+        .map(|entry| entry.unwrap())
+        .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
+        .collect();
+    for each in by_hand {
+        assert_eq!(files.get(each.0), Some(&input(each)), "{target}/{}", each.0);
+    }
+    let names: BTreeSet<_> = by_hand.iter().map(|each| each.0).collect();
+    let found = files.keys().filter(|name| !names.contains(name.as_str()));
+    assert!(found.clone().all(|name| name.len() == 40), "neither found nor by hand: {found:?}");
+    let min = FOUND_MIN.iter().find(|min| min.0 == target).unwrap().1;
+    let found = found.count();
+    assert!(found >= min, "{target}: {found} files that were found, of {min}");
+    files
+}
+
+#[test]
+fn memories_of_the_corpus() {
+    let files = files("memory", MEMORY);
+    let names = fuzz::names();
+    let read = |input: &[u8]| fuzz::read_memory(fuzz::memory_of(input, &names), &names);
+    for each in MEMORY {
+        let said = read(&input(each)).map(|relics| relics.damaged);
+        assert_eq!(said, each.3, "{}", each.0);
+    }
+    let yard = yard();
+    for (name, input) in &files {
+        fuzz::memory(input);
+        let recovered = recover_bytes(&yard, &fuzz::memory_of(input, &yard.names));
+        recovered.unwrap_or_else(|error| panic!("memory/{name}: {error}"));
+    }
+}
+
+#[test]
+fn state_files_of_the_corpus() {
+    let files = files("state", STATE);
+    for each in STATE {
+        let read = fuzz::read_state(&fuzz::state_of(&input(each), Path::new("/srv/out")));
+        let damaged = |records: &[_]| records.iter().filter(|r| Option::is_none(r)).count() as u64;
+        assert_eq!(read.map(|remains| damaged(&remains.records)), each.3, "{}", each.0);
+    }
+    let yard = Yard::new();
+    for (name, input) in &files {
+        fuzz::state(input);
+        let recovered = yard.recover(&fuzz::state_of(input, &yard.path));
+        recovered.unwrap_or_else(|error| panic!("state/{name}: {error}"));
+    }
+}

@@ -1,0 +1,201 @@
+//! What the fuzzer (`fuzz/`), its corpus and the random cases share: how few bytes make a file that an enemy may
+//! have written, and what must hold of whatever is read of it. Not part of the library: only there under
+//! `cfg(fuzzing)`, and for tests.
+//!
+//! An input begins with a byte: which good file is changed (bits 0 to 2; 7 = none, the rest is the file), and
+//! whether the checksums stay as they are then (bit 3; else they are made right). Changes follow, each of 11
+//! bytes: what (bits 0 and 1: a number of 1, 2, 4 or 8 bytes; bit 2: the place is the number of one that a
+//! recovery looks at; bit 3: the length of the file changes), place u16, number u64, little-endian.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path};
+
+use crate::base::checksum::fnv1a;
+use crate::file::state_file::decode::{self, Remains, Unreadable};
+use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
+use crate::fs::read_full;
+use crate::memory::chunk_header::Header;
+use crate::memory::crash_image::{LIST_MAX, Layout, Note, Word, Work};
+use crate::naming::{AFFIX_BYTES_MAX, Names, TempId};
+use crate::recovery::memory_image::{self, Relics};
+use crate::tests::recovery::images::{Hand, Held, STAMP, seed};
+
+const CHANGE_BYTES: usize = 11;
+
+/// Reads what the input makes a crash-proof memory of. Panics if a promise does not hold.
+pub fn memory(input: &[u8]) {
+    let names = names();
+    let _ = read_memory(memory_of(input, &names), &names);
+}
+
+/// Reads what the input makes a state file of. Panics if a promise does not hold.
+pub fn state(input: &[u8]) {
+    let _ = read_state(&state_of(input, Path::new("/srv/out")));
+}
+
+/// Of the instance that all hostile files say they are of.
+pub(crate) fn names() -> Names {
+    let (prefix, extension) = (OsString::from("p"), OsString::from("log"));
+    Names { prefix, extension, instance: 5, pid: 1 }
+}
+
+/// The file that an input describes.
+pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
+    let Some((&first, changes)) = input.split_first() else { return Vec::new() };
+    let (mut hand, layout, changes) = match first & 7 {
+        7 => return changes.to_vec(),
+        which @ 0..=3 => {
+            (seed(which.into(), names), crate::tests::recovery::images::LAYOUT, changes)
+        }
+        _ => {
+            // Another layout, with nothing in it.
+            let Some((&[chunks, size, workers], changes)) = changes.split_first_chunk() else {
+                return Vec::new();
+            };
+            let layout = Layout {
+                chunks: 1 + u32::from(chunks % 64),
+                size: 1 + usize::from(size),
+                workers: 1 + usize::from(workers % 3),
+                mode: 0o600,
+            };
+            let mut bytes = layout.header(names);
+            bytes.resize(layout.bytes().unwrap_or(0), 0);
+            (Hand(bytes), layout, changes)
+        }
+    };
+    change(&mut hand.0, changes, &words(layout));
+    if first & 8 == 0 {
+        hand.fix_checksum();
+    }
+    hand.0
+}
+
+/// Where a recovery looks.
+fn words(layout: Layout) -> Vec<usize> {
+    let mut words = vec![layout.word_at(Word::Closed), layout.word_at(Word::Rescued)];
+    for worker in 0..layout.workers {
+        let first = layout.work_at(worker, Work::Stamp);
+        words.extend((first..=layout.work_at(worker, Work::NextGood)).step_by(8));
+        for entry in [0, 1, 2, LIST_MAX - 1] {
+            let at = layout.entry_at(worker, entry);
+            words.extend([at, at + 8]);
+        }
+    }
+    for chunk in 0..layout.chunks.min(16) {
+        words.extend((0..4).map(|note| layout.note_at(chunk, Note::Producer) + 8 * note));
+        let header = layout.arena_at() + chunk as usize * size_of::<Header>();
+        words.extend([Header::COMMIT_AT, Header::LINK_AT, Header::CHAIN_AT].map(|at| header + at));
+    }
+    words.extend((8..56).step_by(4));
+    words
+}
+
+/// Takes a memory apart, and checks that all of it is within the file, and that no byte comes twice.
+pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<Relics, Unreadable> {
+    let len = bytes.len();
+    let mut held = Held(bytes);
+    let relics = memory_image::read(&mut held, names).expect("bytes can be read")?;
+    let layout = relics.layout;
+    let (chunks, workers) = (layout.chunks as usize, layout.workers);
+    assert_eq!(layout.bytes(), Some(len));
+    let mut is_in_a_run = vec![false; chunks];
+    for run in &relics.runs {
+        assert!(run.from < run.to && run.to <= layout.size, "{run:?}");
+        let seen = std::mem::replace(&mut is_in_a_run[run.chunk as usize], true);
+        assert!(!seen, "twice: {run:?}");
+        let mut found = vec![0; run.to - run.from];
+        let at = layout.byte_at(run.chunk, run.from) as u64;
+        let read = read_full(&mut held, &mut found, at).expect("bytes can be read");
+        assert_eq!(read, found.len());
+    }
+    assert_eq!(relics.records.len(), workers);
+    assert!(relics.records.iter().all(|record| record.synced <= record.good));
+    let is_of_use = !relics.runs.is_empty() || relics.records.iter().any(|record| record.good > 0);
+    assert!(!relics.is_closed || !is_of_use);
+    assert!(relics.damaged <= (chunks + workers * (LIST_MAX + 1)) as u64);
+    Ok(relics)
+}
+
+/// The file that an input describes; `path` is where its writer's files were to appear.
+pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
+    let Some((&first, changes)) = input.split_first() else { return Vec::new() };
+    if first & 7 == 7 {
+        return changes.to_vec();
+    }
+    let workers = if first & 2 == 0 { 2 } else { 1 };
+    let memory = (first & 1 != 0).then(|| path.join("memory"));
+    let boot = if first & 4 == 0 { [9; 16] } else { [0; 16] };
+    let mut bytes = header(boot, path, memory.as_deref(), &names(), workers).unwrap_or_default();
+    for worker in 0..workers as u64 {
+        let temp = TempId { stamp: STAMP, seq: 1 + worker };
+        bytes.extend(record(1, Some(temp), 8, 4));
+    }
+    let mut fields: Vec<usize> = (0..16).chain((16..64).step_by(2)).collect();
+    fields.extend((0..2 * RECORD_BYTES).step_by(8).map(|at| HEADER_BYTES + at));
+    change(&mut bytes, changes, &fields);
+    if first & 8 == 0 {
+        fix_state(&mut bytes);
+    }
+    bytes
+}
+
+/// Makes the checksums of a state file right, but for those of records that were never used.
+pub(crate) fn fix_state(bytes: &mut [u8]) {
+    let fix = |part: &mut [u8]| {
+        let (body, checksum) = part.split_at_mut(part.len() - CHECKSUM_BYTES);
+        checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
+    };
+    let Some((header, records)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
+    fix(header);
+    let records = records.chunks_exact_mut(RECORD_BYTES);
+    records.filter(|record| record.iter().any(|&byte| byte != 0)).for_each(fix);
+}
+
+/// Takes a state file apart, and checks that names are names, lengths in range, and that it says what a writer
+/// would have said.
+pub(crate) fn read_state(bytes: &[u8]) -> Result<Remains, Unreadable> {
+    let remains = decode::read(bytes)?;
+    let Remains { boot_id, names, path, memory, records } = &remains;
+    assert!((1..=256).contains(&records.len()));
+    assert_eq!(bytes.len(), HEADER_BYTES + records.len() * RECORD_BYTES);
+    assert!(names.prefix.len() + names.extension.len() <= AFFIX_BYTES_MAX);
+    for name in [names.state(), names.memory(), names.temp(STAMP, 255, u64::MAX)] {
+        assert!(is_one_name(&name), "{name:?}");
+    }
+    let boot = boot_id.unwrap_or_default();
+    let mut written = header(boot, path, memory.as_deref(), names, records.len()).expect("it fits");
+    for known in records {
+        let known = known.unwrap_or_default();
+        assert!(known.synced <= known.good);
+        written.extend(record(1, known.temp, known.good, known.synced));
+    }
+    let mut again = decode::read(&written).expect("as a writer writes it");
+    for (again, known) in again.records.iter_mut().zip(records) {
+        *again = again.filter(|_| known.is_some());
+    }
+    assert_eq!(again, remains);
+    Ok(remains)
+}
+
+/// It leads nowhere but to a file of its directory.
+fn is_one_name(name: &OsStr) -> bool {
+    let mut components = Path::new(name).components();
+    let is_one = components.next() == Some(Component::Normal(name)) && components.next().is_none();
+    is_one && name.len() <= 255 && !name.as_encoded_bytes().contains(&0)
+}
+
+fn change(bytes: &mut Vec<u8>, changes: &[u8], places: &[usize]) {
+    for change in changes.chunks_exact(CHANGE_BYTES) {
+        let (what, at, number) = (change[0], &change[1..3], &change[3..]);
+        let at = usize::from(u16::from_le_bytes([at[0], at[1]]));
+        if what & 8 != 0 {
+            bytes.resize(at, 7);
+            continue;
+        }
+        let at = if what & 4 == 0 { at } else { places[at % places.len()] };
+        let number = &number[..1 << (what & 3)];
+        if let Some(place) = bytes.get_mut(at..at + number.len()) {
+            place.copy_from_slice(number);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Random cases: state files that an enemy wrote, beside files that must not be touched.
+//!
+//! `PROPTEST_CASES` says how many; 5,000 if it does not, which take about ten seconds.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::file::state_file::{HEADER_BYTES, RECORD_BYTES, header, record};
+use crate::fs::real::RealFs;
+use crate::fs::{Facts, Fs, FsFile};
+use crate::naming::{self, Names, TempId};
+use crate::recovery::run;
+use crate::recovery::scan::Search;
+use crate::report::recovery::Recovery;
+use crate::tests::fs::faulty::{TestDir, list};
+use crate::tests::recovery::fuzz;
+use crate::tests::recovery::images::STAMP;
+
+pub(crate) const CASES: u32 = 5_000;
+const WORKERS: usize = 2;
+/// Worker, number and contents of each temp file of a dead instance.
+pub(crate) const TEMPS: [(usize, u64, &str); 3] =
+    [(0, 1, "one two torn"), (1, 2, "whole"), (1, 3, "unnamed")];
+
+/// One change of a good state file.
+#[derive(Clone, Debug)]
+enum Change {
+    Flip(usize, u8),
+    Cut(usize),
+    Extend(Vec<u8>),
+    /// Bytes of the header, anywhere, or where numbers and texts stand.
+    Header(usize, Vec<u8>),
+    /// Bytes of a worker's record.
+    Record(usize, usize, Vec<u8>),
+    /// Path, prefix and extension, with lengths that fit them; none = as they should be.
+    Texts([Option<Vec<u8>>; 3]),
+}
+
+/// A case: the changes, whether the checksums are made right afterwards, and whether it is this boot.
+type Case = (Vec<Change>, bool, bool);
+
+fn changes() -> impl Strategy<Value = Change> {
+    let some = |len| prop::collection::vec(any::<u8>(), 1..len);
+    let evil = prop_oneof![
+        Just(b"../canary".to_vec()),
+        Just(b"/".to_vec()),
+        Just(b"\0".to_vec()),
+        Just(b"..".to_vec()),
+        Just(b"p".to_vec()),
+        Just(Vec::new()),
+        some(300),
+    ];
+    let text = prop::option::of(evil).boxed();
+    prop_oneof![
+        (any::<prop::sample::Index>(), 1..=255_u8)
+            .prop_map(|(at, by)| Change::Flip(at.index(HEADER_BYTES + WORKERS * RECORD_BYTES), by)),
+        (0..HEADER_BYTES + WORKERS * RECORD_BYTES).prop_map(Change::Cut),
+        some(200).prop_map(Change::Extend),
+        (0..80_usize, some(9)).prop_map(|(at, bytes)| Change::Header(at, bytes)),
+        (0..WORKERS, 0..RECORD_BYTES, some(9)).prop_map(|(w, at, b)| Change::Record(w, at, b)),
+        (text.clone(), text.clone(), text).prop_map(|(a, b, c)| Change::Texts([a, b, c])),
+    ]
+}
+
+fn change(bytes: &mut Vec<u8>, change: &Change, path: &Path) {
+    let mut put = |at: usize, new: &[u8]| {
+        let end = bytes.len().min(at + new.len());
+        if at < end {
+            bytes[at..end].copy_from_slice(&new[..end - at]);
+        }
+    };
+    match change {
+        Change::Flip(at, by) => {
+            if let Some(byte) = bytes.get_mut(*at) {
+                *byte ^= by;
+            }
+        }
+        Change::Cut(len) => bytes.truncate(*len),
+        Change::Extend(more) => bytes.extend(more),
+        Change::Header(at, new) => put(*at, new),
+        Change::Record(worker, at, new) => put(HEADER_BYTES + worker * RECORD_BYTES + at, new),
+        Change::Texts(texts) => {
+            let good = [path.as_os_str().as_bytes(), b"p", b"log"];
+            let text = |at: usize| texts[at].as_deref().unwrap_or(good[at]);
+            let [path, prefix, extension] = [0, 1, 2].map(text);
+            put(44, &(path.len() as u32).to_le_bytes());
+            put(48, &(prefix.len() as u16).to_le_bytes());
+            put(50, &(extension.len() as u16).to_le_bytes());
+            put(56, &[path, prefix, extension].concat());
+        }
+    }
+}
+
+/// Directories with canaries in and around them, the same for all cases.
+pub(crate) struct Yard {
+    pub(crate) dir: TestDir,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    pub(crate) memory: PathBuf,
+    pub(crate) names: Names,
+}
+
+/// What stands at a path: inode, and the time of its last change of whatever kind.
+pub(crate) type Files = BTreeMap<PathBuf, (u64, i64, i64)>;
+
+impl Yard {
+    pub(crate) fn new() -> Self {
+        let dir = TestDir::new();
+        let (path, temp, memory) = (dir.dir("path"), dir.dir("temp"), dir.dir("memory"));
+        let names = fuzz::names();
+        let yard = Yard { dir, path, temp, memory, names };
+        let put = |at: PathBuf| fs::write(at, "canary").unwrap();
+        put(yard.dir.join("canary"));
+        put(yard.path.join("canary"));
+        put(yard.temp.join("canary"));
+        put(yard.temp.join("canary.tmp"));
+        put(yard.path.join(yard.names.visible(STAMP, 0, 0)));
+        // Other instances', and names that are almost ours.
+        for other in [
+            Names { instance: 6, ..yard.names.clone() },
+            Names { pid: 2, ..yard.names.clone() },
+            Names { prefix: OsString::from("q"), ..yard.names.clone() },
+        ] {
+            put(yard.temp.join(other.temp(STAMP, 0, 0)));
+            put(yard.memory.join(other.memory()));
+        }
+        let mut almost = yard.names.temp(STAMP, 0, 0);
+        almost.push("x");
+        put(yard.temp.join(almost));
+        let link = yard.temp.join(yard.names.temp(STAMP, 7, 7));
+        symlink(yard.dir.join("canary"), link).unwrap();
+        yard
+    }
+
+    /// Everything, but for the temp files and the state file of the instance, whatever they are called now.
+    pub(crate) fn canaries(&self) -> Files {
+        let mut files = Files::new();
+        for dir in [self.dir.path(), &self.path, &self.temp, &self.memory] {
+            for name in list(dir) {
+                let file = dir.join(&name);
+                let found = file.symlink_metadata().unwrap();
+                if found.is_dir() || self.is_of_instance(&name) && dir != self.dir.path() {
+                    continue;
+                }
+                files.insert(file, (found.ino(), found.ctime(), found.ctime_nsec()));
+            }
+        }
+        files
+    }
+
+    /// Its name carries the instance, and it is not the link or the canary that was visible before.
+    fn is_of_instance(&self, name: &OsString) -> bool {
+        let text = name.to_string_lossy().into_owned();
+        text.contains("0000000000000005-1")
+            && !text.contains("-w7-7")
+            && !text.ends_with("x")
+            && *name != self.names.visible(STAMP, 0, 0)
+            && !text.contains("q2")
+    }
+
+    /// Removes what the last case left.
+    pub(crate) fn tidy(&self) {
+        for dir in [&self.path, &self.temp, &self.memory] {
+            for name in list(dir).iter().filter(|name| self.is_of_instance(name)) {
+                fs::remove_file(dir.join(name)).unwrap();
+            }
+        }
+    }
+
+    pub(crate) fn of_instance(&self, dir: &Path) -> Vec<OsString> {
+        list(dir).into_iter().filter(|name| self.is_of_instance(name)).collect()
+    }
+
+    fn run(&self, case: &Case) -> Result<(), TestCaseError> {
+        let (changes, fixed, same_boot) = case;
+        let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or([9; 16]);
+        let mut bytes = header(boot, &self.path, None, &self.names, WORKERS).unwrap();
+        let id = |seq| Some(TempId { stamp: STAMP, seq });
+        bytes.extend(record(1, id(1), 8, 4));
+        bytes.extend(record(2, id(2), 5, 5));
+        changes.iter().for_each(|each| change(&mut bytes, each, &self.path));
+        if *fixed {
+            fuzz::fix_state(&mut bytes);
+        }
+        self.recover(&bytes)
+    }
+
+    /// The temp files of a dead instance.
+    pub(crate) fn leave_temps(&self) {
+        for (worker, seq, contents) in TEMPS {
+            fs::write(self.temp.join(self.names.temp(STAMP, worker, seq)), contents).unwrap();
+        }
+    }
+
+    /// Recovers an instance with this state file.
+    pub(crate) fn recover(&self, bytes: &[u8]) -> Result<(), TestCaseError> {
+        self.tidy();
+        let before = self.canaries();
+        self.leave_temps();
+        fs::write(self.temp.join(self.names.state()), bytes).unwrap();
+
+        let mut recovery = Recovery::default();
+        let (path, temp) = (&*self.path, &*self.temp);
+        let search = Search {
+            fs: &NoSync,
+            path,
+            temp,
+            prefix: Some("p".as_ref()),
+            memory: &[],
+            dry_run: false,
+        };
+        run::run(search, None, &mut recovery).unwrap();
+        prop_assert!(recovery.errors.is_empty(), "{recovery:?}");
+        prop_assert_eq!(self.canaries(), before);
+        // Nothing is longer than it was, and what is gone held nothing that was good.
+        for (worker, seq, contents) in TEMPS {
+            let is_its = |dir: &Path, name: &OsString| {
+                let text = name.to_string_lossy().into_owned();
+                let end = format!("-w{worker}-{seq}.");
+                text.contains(&end).then(|| fs::read(dir.join(name)).unwrap())
+            };
+            let found: Vec<_> = [path, temp]
+                .iter()
+                .flat_map(|dir| self.of_instance(dir).into_iter().map(move |name| (*dir, name)))
+                .filter_map(|(dir, name)| is_its(dir, &name))
+                .collect();
+            prop_assert!(found.len() <= 1);
+            let whole = found.iter().all(|found| contents.as_bytes().starts_with(found));
+            prop_assert!(whole, "{:?}", found);
+        }
+        let mut again = Recovery::default();
+        run::run(search, None, &mut again).unwrap();
+        prop_assert!(again.published.is_empty() && again.set_aside.is_empty(), "{again:?}");
+        prop_assert!(naming::parse_state(&self.names.state(), None).is_some());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_hostile_state_file_touches_nothing_but_temp_files_of_its_instance() {
+    let yard = Yard::new();
+    let cases = std::env::var("PROPTEST_CASES").is_err().then_some(CASES);
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    config.cases = cases.unwrap_or(config.cases);
+    let strategy =
+        (prop::collection::vec(changes(), 0..4), prop::bool::weighted(0.8), any::<bool>());
+    TestRunner::new(config).run(&strategy, |case| yard.run(&case)).unwrap();
+}
+
+/// The real file system without its fsyncs, which would take the time of all cases.
+pub(crate) struct NoSync;
+
+struct NoSyncFile(Box<dyn FsFile>);
+
+impl Fs for NoSync {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
+        RealFs.create(path, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFs.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFs.remove(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(NoSyncFile(RealFs.open(path)?)))
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealFs.exists(path)
+    }
+    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
+        RealFs.facts(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        RealFs.list(dir)
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        RealFs.free_bytes(dir)
+    }
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealFs.create_dir_all(dir)
+    }
+    fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
+        RealFs.canonicalize(dir)
+    }
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        RealFs.boot_id()
+    }
+}
+
+impl FsFile for NoSyncFile {
+    fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.0.write_at(slices, offset)
+    }
+    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(bytes, offset)
+    }
+    fn facts(&self) -> io::Result<Facts> {
+        self.0.facts()
+    }
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn try_lock(&mut self) -> io::Result<()> {
+        self.0.try_lock()
+    }
+    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
+        self.0.try_clone()
+    }
+}

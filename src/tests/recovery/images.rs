@@ -1,0 +1,137 @@
+//! Memories of dead writers that are made by hand, for tests and for the fuzzer (`fuzz/`).
+
+use std::ffi::OsString;
+use std::io::{self, IoSlice};
+
+use crate::base::checksum::fnv1a;
+use crate::fs::{Facts, FsFile};
+use crate::memory::crash_image::Layout;
+use crate::naming::{Names, Stamp};
+
+/// Of the temp files of all hostile cases.
+pub(crate) const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
+
+pub(crate) fn names() -> Names {
+    let (prefix, extension) = (OsString::from("p"), OsString::from("log"));
+    Names { prefix, extension, instance: 0x1122_3344_5566_7788, pid: 77 }
+}
+
+/// Five chunks of 100 bytes, two workers. All offsets below are of this one.
+pub(crate) const LAYOUT: Layout = Layout { chunks: 5, size: 100, workers: 2, mode: 0o640 };
+/// Number of bytes, and where the parts of it begin.
+pub(crate) const LEN: usize = 32_768;
+pub(crate) const NOTES: usize = 4160;
+pub(crate) const ARENA: usize = 24_576;
+pub(crate) const BYTES: usize = 28_672;
+
+/// A memory that is made by hand.
+#[derive(Clone)]
+pub(crate) struct Hand(pub(crate) Vec<u8>);
+
+impl Hand {
+    pub(crate) fn new() -> Self {
+        let mut bytes = vec![0; LEN];
+        let header = LAYOUT.header(&names());
+        bytes[..header.len()].copy_from_slice(&header);
+        Hand(bytes)
+    }
+
+    pub(crate) fn put(&mut self, at: usize, word: u64) -> &mut Self {
+        self.0[at..at + 8].copy_from_slice(&word.to_ne_bytes());
+        self
+    }
+
+    pub(crate) fn put_u32(&mut self, at: usize, word: u32) -> &mut Self {
+        self.0[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+        self
+    }
+
+    /// A chunk of a producer, with so much committed, of which so much is filed.
+    pub(crate) fn chunk(
+        &mut self,
+        chunk: usize,
+        producer: u64,
+        lease: u64,
+        committed: u64,
+        filed: u64,
+    ) -> &mut Self {
+        let note = NOTES + 32 * chunk;
+        self.put(note, producer).put(note + 8, lease).put(note + 16, filed);
+        // Three records; nobody looks at their number.
+        self.put(ARENA + 128 * chunk, 3 << 32 | committed);
+        for at in 0..committed.min(100) as usize {
+            self.0[BYTES + 128 * chunk + at] = 16 * chunk as u8 + at as u8 % 16;
+        }
+        self
+    }
+
+    /// These chunks are one record.
+    pub(crate) fn chain(&mut self, chunks: &[u32]) -> &mut Self {
+        self.put_u32(ARENA + 128 * chunks[0] as usize + 20, chunks[1] + 1);
+        for (at, &chunk) in chunks.iter().enumerate().skip(1) {
+            self.put(NOTES + 32 * chunk as usize + 24, 1);
+            let next = chunks.get(at + 1).copied().unwrap_or(5);
+            let distance = next.wrapping_sub(chunk).wrapping_sub(1);
+            self.put_u32(ARENA + 128 * chunk as usize + 16, distance);
+        }
+        self
+    }
+
+    pub(crate) fn fix_checksum(&mut self) -> &mut Self {
+        if self.0.len() >= 4096 {
+            let sum = fnv1a(&self.0[..4088]);
+            self.put(4088, sum);
+        }
+        self
+    }
+}
+
+/// Bytes as a file.
+pub(crate) struct Held(pub(crate) Vec<u8>);
+
+impl FsFile for Held {
+    fn write_at(&mut self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+        unreachable!("nothing is written to a memory that is read")
+    }
+    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let from = self.0.len().min(offset as usize);
+        // In pieces, as a file may come.
+        let read = bytes.len().min(self.0.len() - from).min(5000);
+        bytes[..read].copy_from_slice(&self.0[from..from + read]);
+        Ok(read)
+    }
+    fn facts(&self) -> io::Result<Facts> {
+        let (len, uid) = (self.0.len() as u64, rustix::process::geteuid().as_raw());
+        Ok(Facts { is_file: true, len, allocated: len, uid, mode: 0o600, links: 1, id: (0, 0) })
+    }
+    fn set_len(&mut self, _: u64) -> io::Result<()> {
+        unreachable!("nobody changes the length of a memory that is read")
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn try_lock(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
+        Ok(Box::new(Held(self.0.clone())))
+    }
+}
+
+/// Seeds: memories with something of everything.
+pub(crate) fn seed(which: usize, names: &Names) -> Hand {
+    let mut hand = Hand::new();
+    hand.0[..4096].copy_from_slice(&LAYOUT.header(names));
+    hand.chunk(0, 1, 1, 50, 10).chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0);
+    hand.chain(&[2, 3, 4]);
+    // Temp files of both workers, the first one in the middle of a step.
+    hand.put(8192, STAMP.0).put(8192 + 8, 1).put(8192 + 16, 4);
+    hand.put(16_384, STAMP.0).put(16_384 + 8, 2).put(16_384 + 16, 5);
+    match which {
+        0 => drop(hand.chunk(1, 1, 2, 100, 0)),
+        1 => drop(hand.put(8192 + 56, 8).put(8192 + 128, 0).put(8192 + 136, 50).put(8192 + 48, 1)),
+        2 => drop(hand.put(4104, STAMP.0)),
+        _ => drop(hand.put(4096, 1)),
+    }
+    hand
+}

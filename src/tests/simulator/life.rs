@@ -1,0 +1,188 @@
+//! One life of a process that has a writer: until it is closed, or until it crashes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::disk::SimFs;
+use super::random::Random;
+use super::record::{self, Id};
+use crate::accept;
+use crate::config::{Config, Io, Sync};
+use crate::memory::slot::Slot;
+use crate::tests::fs::memory::Clock;
+use crate::worker::round::{Rest, Worker};
+use crate::writer::inner::{Flush, Handle};
+
+const PRODUCERS: usize = 3;
+const STEPS_MAX: usize = 200;
+
+/// What a life promised.
+#[derive(Default)]
+pub(super) struct Promised {
+    /// Records that were accepted.
+    pub(super) accepted: BTreeSet<Id>,
+    /// Those of them that a flush, or a close, said to be visible.
+    pub(super) acknowledged: BTreeSet<Id>,
+    /// Bytes that were visible or in temp files, as the state file knew, whatever became of the process.
+    pub(super) noted_bytes: u64,
+}
+
+pub(super) struct Life {
+    number: u16,
+    handle: Handle,
+    workers: Vec<Driven>,
+    clock: Clock,
+    fs: SimFs,
+    flush: Option<(Flush, BTreeSet<Id>)>,
+    promised: Promised,
+}
+
+struct Driven {
+    worker: Option<Worker>,
+    rest: Option<Rest>,
+    until: Instant,
+}
+
+impl Life {
+    /// None if the disk does not let it begin.
+    pub(super) fn begin(
+        number: u16,
+        sync: Sync,
+        fs: &SimFs,
+        clock: &Clock,
+        random: &mut Random,
+    ) -> Option<Self> {
+        let config = Config::default()
+            .size(random.one_of(&[16, 64, 200]))
+            .queue_size(random.one_of(&[0, 3, 20]))
+            .workers(1 + random.below(3) as usize)
+            .path("/ready")
+            .temp("/unfinished")
+            .forced(Duration::from_millis(random.one_of(&[0, 5, 50])))
+            .file_size(random.one_of(&[0, 100, 400, 64 << 20]))
+            .file_age(Duration::from_millis(random.one_of(&[0, 20, 200])))
+            .sync(sync)
+            .io(random.one_of(&[Io::Direct, Io::Buffered]))
+            .drop_timeout(Duration::ZERO)
+            .fs(Arc::new(fs.clone()));
+        let (handle, workers) = Handle::assemble(config, clock.now()).ok()?;
+        let driven = |worker| Driven { worker: Some(worker), rest: None, until: clock.now() };
+        Some(Life {
+            number,
+            handle,
+            workers: workers.into_iter().map(driven).collect(),
+            clock: clock.clone(),
+            fs: fs.clone(),
+            flush: None,
+            promised: Promised::default(),
+        })
+    }
+
+    /// Lives until it crashes, or until it is closed and all is visible.
+    pub(super) fn live(mut self, random: &mut Random) -> Result<Promised, String> {
+        let slots: Vec<*const Slot> =
+            (0..PRODUCERS).map(|_| self.handle.shared.slots.acquire()).collect();
+        for _ in 0..random.below(STEPS_MAX as u64) {
+            if self.fs.is_dead() {
+                return Ok(self.promised);
+            }
+            match random.below(10) {
+                // SAFETY: the slots are ours, and of this writer.
+                0..5 => (0..1 + random.below(4))
+                    .for_each(|_| unsafe { self.write(&*random.one_of(&slots), random) }),
+                5 if self.flush.is_none() => {
+                    let flush = self.handle.ask_flush().map_err(|e| e.to_string())?;
+                    self.flush = Some((flush, self.promised.accepted.clone()));
+                }
+                6 => self.clock.advance(Duration::from_micros(random.below(400_000))),
+                _ => self.drive(random.below(self.workers.len() as u64) as usize),
+            }
+            self.hear();
+        }
+        self.close()
+    }
+
+    /// # Safety
+    /// The slot is the caller's.
+    unsafe fn write(&mut self, slot: &Slot, random: &mut Random) {
+        let id = (self.number, self.promised.accepted.len() as u32);
+        let extra = random.one_of(&[0, 5, 20, 100, 300]);
+        let record = record::make(id, random.below(extra + 1) as usize);
+        // SAFETY: the caller's promise.
+        if unsafe { accept::write(&self.handle.shared, slot, &record) }.is_ok() {
+            self.promised.accepted.insert(id);
+        }
+    }
+
+    /// One step of a worker that wants one.
+    fn drive(&mut self, worker: usize) {
+        let driven = &mut self.workers[worker];
+        let Some(stepped) = &mut driven.worker else { return };
+        let bell = &self.handle.shared.desks[worker].bell;
+        if driven.until > self.clock.now() && !bell.is_rung() {
+            return;
+        }
+        if let Some(rest) = driven.rest.take() {
+            if rest != Rest::Again {
+                bell.take_ring();
+            }
+            stepped.rise(rest, || self.clock.now());
+        }
+        let now = self.clock.now();
+        driven.rest = stepped.step(|| self.clock.now());
+        driven.until = match driven.rest {
+            Some(Rest::Nap(time) | Rest::Doze(Some(time))) => now + time,
+            Some(Rest::Doze(None) | Rest::Sleep(_)) => now + Duration::from_secs(3600),
+            Some(Rest::Again) => now,
+            None => {
+                driven.worker = None;
+                now
+            }
+        };
+        if !self.fs.is_dead() {
+            let stats = self.handle.stats();
+            let unpublished =
+                stats.workers.iter().map(|worker| worker.temp_file_bytes).sum::<u64>();
+            self.promised.noted_bytes = stats.written.bytes + unpublished;
+        }
+    }
+
+    fn hear(&mut self) {
+        if let Some((flush, before)) = &self.flush
+            && !self.fs.is_dead()
+            && self.handle.wait_flushed(flush, Some(Instant::now())).is_ok()
+        {
+            self.promised.acknowledged.extend(before);
+            self.flush = None;
+        }
+    }
+
+    fn close(mut self) -> Result<Promised, String> {
+        self.handle.begin_close(None);
+        for step in 0.. {
+            if self.fs.is_dead() {
+                return Ok(self.promised);
+            }
+            if self.handle.is_finished() {
+                break;
+            }
+            if step > 20_000 {
+                return Err(format!("close does not end: {:?}", self.handle.stats()));
+            }
+            self.clock.advance(Duration::from_millis(1));
+            self.drive(step % self.workers.len());
+        }
+        let report = self.handle.close(Duration::ZERO).map_err(|error| error.to_string())?;
+        if report.accepted.records != self.promised.accepted.len() as u64 {
+            return Err(format!("{} accepted: {report:?}", self.promised.accepted.len()));
+        }
+        if report.written != report.accepted {
+            return Err(format!("not all is written: {report:?}"));
+        }
+        if !self.fs.is_dead() {
+            self.promised.acknowledged.clone_from(&self.promised.accepted);
+        }
+        Ok(self.promised)
+    }
+}

@@ -1,0 +1,100 @@
+//! What a recovery would have to know of one worker, if the process died now: in the state file and, where the
+//! memory outlives the process, beside the chunks.
+//!
+//! Guarantees: each step of the worker is noted in the order that `vault.rs` promises; an error of the state
+//! file stops nobody: a recovery with an older note publishes less, never anything wrong, and the next note
+//! comes soon.
+
+use crate::base::sync::Arc;
+use crate::file::state_file::WorkerState;
+use crate::file::temp_file::TempFile;
+use crate::fs::Fs;
+use crate::memory::Shared;
+use crate::memory::crash_image::{Filed, Vault};
+use crate::report::stats::Count;
+use crate::worker::collect::Piece;
+
+/// The notes of one worker.
+pub(crate) struct Notes {
+    worker: usize,
+    shared: Arc<Shared>,
+    state: WorkerState,
+}
+
+impl Notes {
+    pub(crate) fn new(worker: usize, shared: Arc<Shared>, state: WorkerState) -> Self {
+        Notes { worker, shared, state }
+    }
+
+    fn vault(&self) -> Option<&Vault> {
+        self.shared.arena.vault()
+    }
+
+    /// About to make a temp file, which a recovery does not find without the state file.
+    pub(crate) fn prepare(&mut self, fs: &dyn Fs) {
+        self.state.restore(fs);
+    }
+
+    /// It has a new temp file.
+    pub(crate) fn begin(&mut self, file: &TempFile) {
+        if let Some(vault) = self.vault() {
+            vault.begin_file(self.worker, file.id());
+        }
+        self.update(file);
+    }
+
+    /// The temp file has grown, or more of it is synced.
+    pub(crate) fn update(&mut self, file: &TempFile) {
+        let synced = file.synced_count().bytes;
+        // After a failed fsync the page cache may have lost the rest.
+        let good = if file.is_failed() { synced } else { file.good() };
+        let _ = self.state.set(Some(file.id()), good, synced);
+    }
+
+    /// These pieces are in the file, and their memory is about to be freed.
+    pub(crate) fn file<'a>(&self, pieces: impl Iterator<Item = &'a Piece>) {
+        if let Some(vault) = self.vault() {
+            vault.file(self.worker, filed(pieces));
+        }
+    }
+
+    /// These pieces will never be in a file: so much is lost. Counted first; a death in between recovers what
+    /// is counted as lost.
+    pub(crate) fn give_up<'a>(&self, lost: Count, pieces: impl Iterator<Item = &'a Piece>) {
+        if let Some(vault) = self.vault() {
+            vault.add_lost(self.worker, lost);
+            vault.file(self.worker, filed(pieces).map(|filed| Filed { bytes: 0, ..filed }));
+        }
+    }
+
+    /// About to rename the temp file, or that has failed.
+    pub(crate) fn set_publishing(&self, publishing: bool) {
+        if let Some(vault) = self.vault() {
+            vault.set_publishing(self.worker, publishing);
+        }
+    }
+
+    /// The temp file is not there any more.
+    pub(crate) fn end(&mut self) {
+        if let Some(vault) = self.vault() {
+            vault.end_file(self.worker);
+        }
+        let _ = self.state.set(None, 0, 0);
+    }
+
+    /// So much will never be in a file.
+    pub(crate) fn lose(&self, lost: Count) {
+        if let Some(vault) = self.vault() {
+            vault.add_lost(self.worker, lost);
+        }
+    }
+}
+
+fn filed<'a>(pieces: impl Iterator<Item = &'a Piece>) -> impl Iterator<Item = Filed> {
+    let mut is_part = false;
+    pieces.map(move |piece| {
+        let to = (!is_part && piece.len > 0).then(|| piece.range().end as u64);
+        is_part = piece.split;
+        Filed { chunk: piece.chunk, to, bytes: piece.len.into(), is_end: !piece.split }
+    })
+}

@@ -1,0 +1,224 @@
+//! The worker's side of the memory: what its producers have committed, as pieces in the order in
+//! which they go to the file; and the way of chunks back to the pool.
+//!
+//! Guarantees: each committed byte becomes part of exactly one piece; pieces of one producer come
+//! in the order of its writes; nothing here waits for a producer. Touches no file.
+
+use std::ops::Range;
+
+use crate::base::sync::Acquire;
+use crate::memory::Shared;
+use crate::memory::arena::{Arena, ChunkId, Extent};
+use crate::memory::slot::{Slot, View};
+use crate::report::stats::Count;
+
+/// A run of committed bytes within one chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) chunk: ChunkId,
+    pub(crate) from: u32,
+    pub(crate) len: u32,
+    pub(crate) records: u32,
+    /// Nothing of the chunk comes after this: once the piece is done, the chunk is free.
+    pub(crate) last: bool,
+    /// The piece ends within a record, which goes on in the next piece.
+    pub(crate) split: bool,
+}
+
+impl Piece {
+    /// The bytes of the chunk that it is about. A message that is larger than the chunk makes it
+    /// longer than that.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.from as usize..self.from as usize + self.len as usize
+    }
+
+    pub(crate) fn count(&self) -> Count {
+        Count::new(u64::from(self.records), u64::from(self.len))
+    }
+}
+
+/// The intake of one worker.
+pub(crate) struct Intake {
+    /// Number of the worker: of the chunks in flight it touches only those whose home it is.
+    me: usize,
+    /// Live chunks and their lengths, of the scrape under way.
+    live: Vec<(ChunkId, Extent)>,
+    /// Live chunks and their lengths at the last look for idle producers, by chunk.
+    seen: Vec<(ChunkId, Extent)>,
+}
+
+impl Intake {
+    pub(crate) fn new(me: usize) -> Self {
+        Intake { me, live: Vec::new(), seen: Vec::new() }
+    }
+
+    /// Takes the sealed chunks.
+    pub(crate) fn take(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) {
+        let Shared { arena, desks, .. } = shared;
+        desks[self.me].inbox.take(arena, |chunk| sealed(arena, chunk, &mut each));
+    }
+
+    /// Takes the sealed chunks and, after them, the committed prefixes of the live ones.
+    /// `false` if a producer was in the middle of a swap: then a chunk may be on its way, and only
+    /// a later scrape covers all that was accepted before this one.
+    pub(crate) fn scrape(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) -> bool {
+        let complete = self.look(shared);
+        self.take(shared, &mut each);
+        self.prefixes(&shared.arena, each);
+        complete
+    }
+
+    /// As `scrape`, for the last time: the inbox takes nothing any more.
+    pub(crate) fn close(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) -> bool {
+        let complete = self.look(shared);
+        let Shared { arena, desks, .. } = shared;
+        desks[self.me].inbox.close(arena, |chunk| sealed(arena, chunk, &mut each));
+        self.prefixes(arena, each);
+        complete
+    }
+
+    /// Notes the live lengths. They must be read before the inbox is taken: in the other order a
+    /// producer could seal one chunk and fill the next in between, and the later records would be
+    /// written first.
+    fn look(&mut self, shared: &Shared) -> bool {
+        let mut complete = true;
+        self.live.clear();
+        for slot in shared.slots.iter() {
+            match slot.view(self.me) {
+                // Ours: nobody else frees the chunk, so it is what the slot says it is.
+                View::Live(chunk) => self.live.push((chunk, committed(&shared.arena, chunk))),
+                View::Swapping => complete = false,
+                View::Elsewhere => {}
+            }
+        }
+        complete
+    }
+
+    fn prefixes(&mut self, arena: &Arena, mut each: impl FnMut(Piece)) {
+        for &(chunk, extent) in &self.live {
+            // A chunk that was sealed meanwhile is taken further already, or even reset and, for
+            // all we know, leased again by nobody: only we free it, and not in here.
+            let taken = arena.taken(chunk);
+            if extent.len() > taken.len() {
+                each(piece(chunk, taken, extent, false));
+                arena.set_taken(chunk, extent);
+            }
+        }
+    }
+
+    /// Whether nothing is inside the inbox, and all that was committed to live chunks is taken.
+    pub(crate) fn is_drained(&self, shared: &Shared) -> bool {
+        let Shared { arena, desks, slots, .. } = shared;
+        desks[self.me].inbox.is_empty(arena)
+            && slots.iter().all(|slot| match slot.view(self.me) {
+                View::Live(chunk) => committed(arena, chunk) == arena.taken(chunk),
+                View::Swapping => false,
+                View::Elsewhere => true,
+            })
+    }
+
+    /// Lies down so that a producer's next record, swap or large record rings; `false` if there is
+    /// something to do already. After `true` the worker may sleep without a time limit.
+    pub(crate) fn lie_down(&self, shared: &Shared) -> bool {
+        shared.desks[self.me].bell.lie_down();
+        let ours = |slot: &&Slot| matches!(slot.view(self.me), View::Live(_));
+        let mut any = false;
+        for slot in shared.slots.iter().filter(ours) {
+            slot.shut();
+            any = true;
+        }
+        if any {
+            shared.slots.heavy_barrier();
+        }
+        // A slot that is busy may have passed its gate before it was shut. Busy is read first:
+        // once it is seen as zero, the lengths show all that the owner wrote.
+        !shared.slots.iter().any(|slot| slot.is_busy() && ours(&slot)) && self.is_drained(shared)
+    }
+
+    /// Takes the chunks of producers that committed nothing since the last call: somebody else needs
+    /// the memory. A producer that writes on just then keeps its chunk, or leases another.
+    pub(crate) fn revoke(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) {
+        let arena = &shared.arena;
+        // Sealed chunks first: a producer's older records come before those of its live chunk.
+        let idle = self.idle(shared);
+        self.take(shared, &mut each);
+        let shut: Vec<_> =
+            idle.iter().filter_map(|&(slot, chunk)| Some((slot, chunk, slot.shut()?))).collect();
+        if shut.is_empty() {
+            return;
+        }
+        shared.slots.heavy_barrier();
+        for (slot, chunk, gate) in shut {
+            // Rest first: it shows all that was committed, and the swap that was under way.
+            if !slot.is_at_rest() || slot.view(self.me) != View::Live(chunk) {
+                continue;
+            }
+            let extent = committed(arena, chunk);
+            if slot.take(gate, extent) {
+                each(piece(chunk, arena.taken(chunk), extent, true));
+                arena.set_taken(chunk, extent);
+            }
+        }
+    }
+
+    /// Slots whose chunk and its length are as they were at the last call.
+    fn idle<'a>(&mut self, shared: &'a Shared) -> Vec<(&'a Slot, ChunkId)> {
+        let before = std::mem::take(&mut self.seen);
+        let mut idle = Vec::new();
+        for slot in shared.slots.iter() {
+            let View::Live(chunk) = slot.view(self.me) else { continue };
+            let seen = (chunk, committed(&shared.arena, chunk));
+            if before
+                .binary_search_by_key(&chunk, |&(chunk, _)| chunk)
+                .is_ok_and(|i| before[i] == seen)
+            {
+                idle.push((slot, chunk));
+            }
+            self.seen.push(seen);
+        }
+        self.seen.sort_unstable_by_key(|&(chunk, _)| chunk);
+        idle
+    }
+
+    /// Gives back chunks whose last piece is done.
+    pub(crate) fn free(&mut self, shared: &Shared, chunks: impl Iterator<Item = ChunkId>) {
+        let arena = &shared.arena;
+        let freed = shared.pool.push_all(arena, chunks.inspect(|&chunk| arena.reset(chunk)));
+        if freed > 0 {
+            shared.desks[self.me].add_freed(freed);
+        }
+    }
+}
+
+/// The rest of a sealed chunk, or all chunks of a chain.
+fn sealed(arena: &Arena, head: ChunkId, each: &mut impl FnMut(Piece)) {
+    let mut chunk = head;
+    let mut next = arena.chained(head);
+    loop {
+        // The push to the inbox came after the commit, the take after the push.
+        let extent = committed(arena, chunk);
+        let mut rest = piece(chunk, arena.taken(chunk), extent, true);
+        rest.split = next.is_some();
+        arena.set_taken(chunk, extent);
+        each(rest);
+        let Some(following) = next else { return };
+        chunk = following;
+        next = Some(arena.next(chunk)).filter(|&after| after != arena.none());
+    }
+}
+
+/// Acquire: pairs with the commit in `lease`, the bytes are there.
+fn committed(arena: &Arena, chunk: ChunkId) -> Extent {
+    Extent(arena.commit_word(chunk).load(Acquire))
+}
+
+fn piece(chunk: ChunkId, from: Extent, to: Extent, last: bool) -> Piece {
+    Piece {
+        chunk,
+        from: from.len() as u32,
+        len: (to.len() - from.len()) as u32,
+        records: to.records() - from.records(),
+        last,
+        split: false,
+    }
+}

@@ -1,0 +1,210 @@
+//! One worker's accounts: what became visible, what was lost, what is under way.
+//!
+//! Guarantees: a file is counted as written or as lost, never both, also when a closer gives the
+//! worker up at the same moment. The lock is never held during I/O, and no caller's write takes it.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::base::sync::{Mutex, lock};
+use crate::report::error::Error;
+use crate::report::health::Trouble;
+use crate::report::stats::{Count, Lost, WorkerStats};
+
+/// A call that takes longer than this hangs, as far as anybody can tell.
+const HANG: Duration = Duration::from_secs(1);
+
+/// The accounts of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Entries>);
+
+#[derive(Clone, Debug, Default)]
+struct Entries {
+    written: Count,
+    lost: Lost,
+    /// What made the last loss.
+    last_loss: Option<Error>,
+    files: u64,
+    /// In a file that is being renamed just now: nobody can say yet.
+    in_flight: Count,
+    /// What the worker has not published is counted as lost; it must publish nothing any more.
+    given_up: bool,
+    temp_file: Option<PathBuf>,
+    /// The whole records in it.
+    temp_file_count: Count,
+    temp_file_is_direct: bool,
+    failure: Option<Failure>,
+    /// Since when it works without an answer of the disk.
+    busy: Option<Instant>,
+}
+
+/// What failed last, and has not gone well since.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) since: Instant,
+    pub(crate) attempts: u64,
+}
+
+/// What became of a claimed file.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// It is visible.
+    Written,
+    /// It is still a temp file.
+    Unchanged,
+    /// It is gone.
+    Lost(Error),
+}
+
+/// Sums over the workers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) written: Count,
+    pub(crate) lost: Lost,
+    pub(crate) files: u64,
+    pub(crate) in_flight: Count,
+}
+
+impl Ledger {
+    /// Worker: about to rename a file. `false` once it was given up.
+    pub(crate) fn claim(&self, count: Count) -> bool {
+        let mut entries = lock(&self.0);
+        if entries.given_up {
+            return false;
+        }
+        entries.in_flight = count;
+        true
+    }
+
+    /// Worker: the rename has returned.
+    pub(crate) fn settle(&self, outcome: Outcome) {
+        let mut entries = lock(&self.0);
+        let count = std::mem::take(&mut entries.in_flight);
+        match outcome {
+            Outcome::Written => {
+                entries.written += count;
+                entries.files += 1;
+            }
+            Outcome::Lost(error) => {
+                entries.lost.temp_file_removed += count;
+                entries.last_loss = Some(error);
+            }
+            Outcome::Unchanged => {}
+        }
+    }
+
+    /// Closer: from here on the worker publishes nothing that it has not claimed.
+    pub(crate) fn give_up(&self) {
+        lock(&self.0).given_up = true;
+    }
+
+    /// Worker: what it held in memory is lost, because of this error. `false` once the closer has given
+    /// it up: then all of it is counted already.
+    pub(crate) fn lose(&self, count: Count, error: &Error) -> bool {
+        let mut entries = lock(&self.0);
+        if entries.given_up {
+            return false;
+        }
+        entries.lost.gave_up += count;
+        entries.last_loss = Some(error.clone());
+        true
+    }
+
+    pub(crate) fn set_temp_file(&self, path: Option<PathBuf>) {
+        let mut entries = lock(&self.0);
+        entries.temp_file = path;
+        (entries.temp_file_count, entries.temp_file_is_direct) = (Count::ZERO, false);
+    }
+
+    pub(crate) fn set_temp_file_count(&self, count: Count, is_direct: bool) {
+        let mut entries = lock(&self.0);
+        (entries.temp_file_count, entries.temp_file_is_direct) = (count, is_direct);
+        if entries.busy.is_some() {
+            // The disk answers, however long all of it may take.
+            entries.busy = Some(Instant::now());
+        }
+    }
+
+    /// Worker: begins to work, or is done.
+    pub(crate) fn set_busy(&self, since: Option<Instant>) {
+        lock(&self.0).busy = since;
+    }
+
+    pub(crate) fn set_failure(&self, failure: Option<Failure>) {
+        lock(&self.0).failure = failure;
+    }
+
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        lock(&self.0).failure.as_ref().map(|failure| failure.error.clone())
+    }
+
+    /// What holds the worker up, if anything; `dir` is where it writes, `held` how many chunks it has.
+    pub(crate) fn trouble(
+        &self,
+        worker: usize,
+        now: Instant,
+        dir: &Path,
+        held: usize,
+    ) -> Option<Trouble> {
+        let entries = lock(&self.0).clone();
+        let Failure { error, since, attempts } = entries.failure(now, dir)?;
+        Some(Trouble {
+            worker,
+            error,
+            since,
+            lasting: now.saturating_duration_since(since),
+            attempts,
+            held_chunks: held,
+            held_in_file: entries.temp_file_count,
+        })
+    }
+
+    pub(crate) fn last_loss(&self) -> Option<Error> {
+        lock(&self.0).last_loss.clone()
+    }
+
+    /// What the worker has lost so far.
+    pub(crate) fn lost(&self) -> Count {
+        lock(&self.0).lost.total()
+    }
+
+    /// The file that the worker is writing.
+    pub(crate) fn temp_file(&self) -> Option<PathBuf> {
+        lock(&self.0).temp_file.clone()
+    }
+
+    pub(crate) fn worker_stats(&self, backlog: usize, now: Instant, dir: &Path) -> WorkerStats {
+        let entries = lock(&self.0).clone();
+        WorkerStats {
+            backlog_chunks: backlog,
+            temp_file_bytes: entries.temp_file_count.bytes,
+            last_error: entries.failure(now, dir).map(|failure| failure.error),
+            temp_file: entries.temp_file,
+            temp_file_is_direct: entries.temp_file_is_direct,
+        }
+    }
+
+    pub(crate) fn add_to(&self, totals: &mut Totals) {
+        let entries = lock(&self.0);
+        totals.written += entries.written;
+        totals.lost += entries.lost;
+        totals.files += entries.files;
+        totals.in_flight += entries.in_flight;
+    }
+}
+
+impl Entries {
+    /// What failed, or a call that does not return: the file that it is for says where.
+    fn failure(&self, now: Instant, dir: &Path) -> Option<Failure> {
+        let hangs = |&since: &Instant| now.saturating_duration_since(since) >= HANG;
+        let hung = || {
+            let since = self.busy.filter(hangs)?;
+            let path = self.temp_file.as_deref().unwrap_or(dir);
+            let error = Error::io("finish", path, ErrorKind::TimedOut.into());
+            Some(Failure { error, since, attempts: 0 })
+        };
+        self.failure.clone().or_else(hung)
+    }
+}

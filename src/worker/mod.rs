@@ -1,0 +1,17 @@
+//! From chunks to published files: a worker's loop and what it decides with.
+
+#[cfg(not(loom))]
+pub(crate) mod checkpoint;
+pub(crate) mod collect;
+#[cfg(not(loom))]
+pub(crate) mod control;
+#[cfg(not(loom))]
+pub(crate) mod ledger;
+#[cfg(not(loom))]
+pub(crate) mod output;
+#[cfg(not(loom))]
+pub(crate) mod quota;
+#[cfg(not(loom))]
+pub(crate) mod retry;
+#[cfg(not(loom))]
+pub(crate) mod round;

@@ -1,0 +1,498 @@
+//! The only loop: take what producers sealed, write it, publish what is due, rest.
+//!
+//! Guarantees: no record stays unpublished beyond the age that was configured, while the disk
+//! answers; after an error everything is kept and tried again, later and later, unless it is to be given
+//! up; an idle worker does not wake up. Never panics on I/O, prints nothing, calls user code between rounds only.
+//!
+//! Time is passed in, and how to rest is decided apart from resting, so that a test can drive workers
+//! by hand, by a clock of its own (`cases.rs`).
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::base::sync::Arc;
+use crate::memory::message::quietly;
+use crate::memory::{Desk, Shared};
+use crate::report::error::Error;
+use crate::report::health::{ErrorEvent, OnError};
+use crate::report::stats::Count;
+use crate::worker::collect::{Intake, Piece};
+use crate::worker::control::{Asked, Control, Phase};
+use crate::worker::ledger::{Failure, Ledger};
+use crate::worker::output::Output;
+use crate::worker::retry::{Faults, Teller};
+
+/// Between two looks at the inbox while chunks come in, at least. The kernel adds about 50 us of its own.
+const NAP: Duration = Duration::from_micros(500);
+/// At most, while few chunks come in, and not so long that callers could fill all memory meanwhile.
+const NAP_MAX: Duration = Duration::from_millis(4);
+/// What callers fill in a second, at most, for the above.
+const FILL_BYTES_MAX: f64 = 4e9;
+/// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
+const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
+/// Chunks wait at most so long for more of them, to be written past the page cache.
+const GATHER_MAX: Duration = Duration::from_millis(100);
+/// Between two looks for idle producers while somebody lacks memory. Each may cost a membarrier,
+/// which pauses running threads for about 3 us: 0.03 % of their time.
+const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What a worker is to do of itself; the same for all of a writer's.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    /// At which age a record must be visible.
+    pub(crate) age_max: Option<Duration>,
+    /// How long memory waits for a disk that fails; zero = as long as it takes.
+    pub(crate) give_up_after: Duration,
+    pub(crate) on_error: OnError,
+}
+
+/// How a worker rests between two rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Not at all: something came while it lay down, or there is more to look up for the disk guard.
+    Again,
+    /// So long. A push does not wake it.
+    Nap(Duration),
+    /// Lying down, so that a push wakes it, so long or without a limit.
+    Doze(Option<Duration>),
+    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit; or so long,
+    /// to look whether the disk guard still has to refuse records.
+    Sleep(Option<Duration>),
+}
+
+/// One worker, until its thread ends.
+pub(crate) struct Worker {
+    me: usize,
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    ledger: Arc<Ledger>,
+    intake: Intake,
+    output: Output,
+    policy: Policy,
+    /// No unpublished record of this worker's was accepted before.
+    oldest: Instant,
+    /// When the inbox last had something.
+    pushed: Option<Instant>,
+    /// When the first chunk came that is not written yet.
+    gathered: Option<Instant>,
+    /// Between two looks just now: half the time in which the last write was gathered.
+    nap: Duration,
+    nap_max: Duration,
+    /// When somebody last ended a sleep without a limit.
+    woken: Option<Instant>,
+    /// When idle producers were last looked for.
+    revoked: Instant,
+    /// Flushes answered.
+    flushed: u64,
+    faults: Faults,
+    teller: Teller,
+    /// Losses that somebody was told of.
+    lost: Count,
+}
+
+/// What a round did.
+struct Round {
+    /// None if it was not time to try anything.
+    tried: Option<Result<(), Error>>,
+    /// If that went well, all that was accepted before the round is published.
+    is_all: bool,
+    /// Memory waits for what failed, not only a file that is written.
+    is_blocked: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        me: usize,
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        ledger: Arc<Ledger>,
+        output: Output,
+        policy: Policy,
+        now: Instant,
+    ) -> Self {
+        let all_bytes = f64::from(shared.arena.none()) * shared.arena.size() as f64;
+        let filled = Duration::from_secs_f64(all_bytes / FILL_BYTES_MAX);
+        Worker {
+            me,
+            shared,
+            control,
+            ledger,
+            intake: Intake::new(me),
+            output,
+            faults: Faults::new(policy.give_up_after),
+            policy,
+            oldest: now,
+            pushed: None,
+            gathered: None,
+            nap: NAP,
+            nap_max: filled.clamp(NAP, NAP_MAX),
+            woken: None,
+            revoked: now,
+            flushed: 0,
+            teller: Teller::default(),
+            lost: Count::ZERO,
+        }
+    }
+
+    /// Runs until the writer is closed and everything is published, or until it is given up.
+    pub(crate) fn run(mut self) {
+        // Before the first record, if nobody is quicker.
+        self.shared.prefault.begin(&self.shared.arena, &self.shared.pool);
+        while let Some(rest) = self.step(Instant::now) {
+            match rest {
+                Rest::Again => {}
+                Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time)) => {
+                    thread::park_timeout(time);
+                }
+                Rest::Doze(None) | Rest::Sleep(None) => thread::park(),
+            }
+            self.rise(rest, Instant::now);
+        }
+    }
+
+    /// Does what is to be done now and says how to rest before the next step; none if this was the
+    /// last one. The clock is read again after the round, in which the disk may have taken its time.
+    pub(crate) fn step(&mut self, clock: impl Fn() -> Instant) -> Option<Rest> {
+        if self.shared.slots.is_forked() {
+            // Foreign code on this thread has forked, and this is the child: the files are the parent's.
+            return None;
+        }
+        let asked = self.control.asked();
+        if asked.phase == Phase::Abandoned {
+            self.output.abandon(&mut self.intake);
+            self.control.answer_ended(self.me, false);
+            return None;
+        }
+        let began = clock();
+        let round = self.round(began, asked);
+        let is_settled = match round.tried {
+            None => false,
+            Some(Ok(())) => {
+                self.recover(clock());
+                true
+            }
+            Some(Err(error)) => self.fail(&error, clock(), asked, round.is_blocked),
+        };
+        self.ledger.set_busy(None);
+        if is_settled && round.is_all {
+            self.oldest = began;
+            if asked.flushes > self.flushed {
+                self.flushed = asked.flushes;
+                self.control.answer_flush(self.me, asked.flushes);
+            }
+            // The second look: once it was given up, what it did last may have been in vain.
+            if asked.phase == Phase::Draining && asked.phase == self.control.phase() {
+                // A file of which nothing counts, if all was given up. The error would change nothing.
+                let _ = self.output.remove();
+                self.control.answer_ended(self.me, true);
+                return None;
+            }
+        }
+        if asked.phase == Phase::Open
+            && let Some(guard) = self.output.guard()
+            && guard.look(&clock)
+        {
+            // Between two portions of it what came in is written.
+            return Some(Rest::Again);
+        }
+        Some(self.rest(clock(), asked))
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.shared.desks[self.me]
+    }
+
+    /// One round of work.
+    fn round(&mut self, now: Instant, asked: Asked) -> Round {
+        let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
+        let due = forced || self.due_at().is_some_and(|at| at <= now);
+        let may_try = self.faults.may_try(now, asked);
+        // Before it is time, prefixes would only make more pieces.
+        let complete = self.collect(due && may_try, now, asked.phase);
+        self.revoke(now);
+        if (!may_try && self.faults.blocks()) || (!due && self.gathers(now)) {
+            return Round { tried: None, is_all: false, is_blocked: false };
+        }
+        self.ledger.set_busy(Some(now));
+        if may_try {
+            self.output.try_again();
+        }
+        let written = self.write(now);
+        if written.is_ok() && !may_try {
+            // What keeps the file from becoming visible has time, but memory has not.
+            return Round { tried: None, is_all: false, is_blocked: false };
+        }
+        // Even if not all could be written: what is whole need not wait for the rest.
+        let published = if due { self.output.publish(&mut self.intake) } else { Ok(()) };
+        let is_blocked = written.is_err() || !self.output.is_written();
+        let tried = written.and(published).and(self.output.held());
+        Round { tried: Some(tried), is_all: due && complete, is_blocked }
+    }
+
+    /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
+    /// it, and when nothing more comes.
+    fn write(&mut self, now: Instant) -> Result<(), Error> {
+        self.output.write(&mut self.intake)?;
+        if let Some(began) = self.gathered.take() {
+            self.nap = (now.saturating_duration_since(began) / 2).clamp(NAP, self.nap_max);
+        }
+        let Shared { pool, arena, .. } = &*self.shared;
+        if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
+            self.output.sync(&mut self.intake)?;
+        }
+        Ok(())
+    }
+
+    /// Whether to wait for more chunks, so that a write past the page cache is a large one: as long as they
+    /// come, for a while, and while nobody waits for the memory and nothing else is wrong.
+    fn gathers(&self, now: Instant) -> bool {
+        let Shared { pool, arena, .. } = &*self.shared;
+        let soon = |since| now.saturating_duration_since(since) < GATHER_MAX;
+        self.output.gathers()
+            && !self.faults.blocks()
+            && self.gathered.is_some_and(soon)
+            && self.is_pushed(now)
+            && !pool.is_empty(arena)
+            && !self.shared.is_starving()
+    }
+
+    /// Whether chunks came in lately.
+    fn is_pushed(&self, now: Instant) -> bool {
+        self.pushed.is_some_and(|at| now.saturating_duration_since(at) < NAPS_AFTER_PUSH)
+    }
+
+    /// Whether it was woken just now. Who rang has yet to commit the record: a worker that lay down
+    /// again at once would shut the gate that was just opened, and have it rung at once more.
+    fn is_woken(&self, now: Instant) -> bool {
+        self.woken.is_some_and(|at| now.saturating_duration_since(at) < NAP * 2)
+    }
+
+    /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
+    fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
+        let Worker { intake, output, shared, .. } = self;
+        let (before, is_written) = (output.chunks(), output.is_written());
+        let mut came = 0;
+        let push = |piece: Piece| {
+            came += 1;
+            output.push(piece);
+        };
+        let complete = if phase == Phase::Draining {
+            intake.close(shared, push)
+        } else if all && (is_written || !self.faults.blocks()) {
+            intake.scrape(shared, push)
+        } else {
+            // While the disk fails, prefixes stay where they are: more pieces would help nobody.
+            intake.take(shared, push);
+            false
+        };
+        if self.output.chunks() != before {
+            self.pushed = Some(now);
+            self.gathered.get_or_insert(now);
+            self.desk().set_backlog(self.output.chunks());
+        }
+        let Shared { prefault, arena, pool, .. } = &*self.shared;
+        // After what was taken is in the gauge: memory may take its time.
+        self.output.newest(came).for_each(|chunk| prefault.note(arena, pool, chunk));
+        complete
+    }
+
+    /// Takes the chunks of idle producers while somebody lacks memory. Not while the disk fails:
+    /// they would come no nearer to the pool.
+    fn revoke(&mut self, now: Instant) {
+        let Worker { intake, output, shared, .. } = self;
+        let rested = now.saturating_duration_since(self.revoked) >= REVOKE_INTERVAL;
+        if rested && !self.faults.blocks() && shared.is_starving() {
+            intake.revoke(shared, |piece| output.push(piece));
+            self.revoked = now;
+        }
+    }
+
+    /// When the oldest record must be visible, with some time left for making it so.
+    fn due_at(&self) -> Option<Instant> {
+        let age = self.policy.age_max?;
+        let lead = (age / 16).min(Duration::from_millis(50));
+        self.oldest.checked_add(age - lead)
+    }
+
+    fn recover(&mut self, now: Instant) {
+        if self.faults.recover(now, self.output.progress()) {
+            self.ledger.set_failure(None);
+        }
+    }
+
+    /// Whether nothing is left to be done nevertheless, since all was given up.
+    fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
+        let Worker { intake, output, faults, ledger, .. } = self;
+        let is_over = faults.fail(now, asked, is_blocked, output.progress());
+        let failure = faults.since().map(|(since, attempts)| Failure {
+            error: error.clone(),
+            since,
+            attempts,
+        });
+        ledger.set_failure(failure);
+        let is_settled = is_over && output.give_up(intake, error) && output.is_settled();
+        self.tell(now);
+        is_settled
+    }
+
+    /// Tells whoever wants to know of what failed. This is foreign code: nothing is held meanwhile.
+    fn tell(&mut self, now: Instant) {
+        let Some(on_error) = self.policy.on_error.0.clone() else { return };
+        let (held, lost) = (self.desk().held() as usize, self.ledger.lost());
+        let Some(trouble) = self.ledger.trouble(self.me, now, self.output.dir(), held) else {
+            return;
+        };
+        let lost_now = lost.saturating_sub(self.lost);
+        if self.teller.tells(now, &trouble.error, trouble.attempts == 1, !lost_now.is_zero()) {
+            self.lost = lost;
+            quietly(|| on_error(&ErrorEvent { trouble, lost: lost_now }));
+        }
+    }
+
+    /// Decides how to rest, and lies down if it is for longer.
+    fn rest(&mut self, now: Instant, asked: Asked) -> Rest {
+        let closes = asked.phase != Phase::Open;
+        if self.faults.blocks() || (closes && !self.faults.is_none()) {
+            // No push need wake it: there is nothing that it could do with it, or none comes any more.
+            Rest::Nap(self.left(now))
+        } else if self.faults.is_none() && (asked.flushes > self.flushed || closes) {
+            // A producer was in the middle of a swap, which takes no time unless it is preempted.
+            Rest::Nap(NAP / 10)
+        } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
+            // The next round syncs what still waits for it, since the time has passed meanwhile.
+            Rest::Nap(self.nap.min(self.left(now)))
+        } else if self.shared.is_starving() {
+            Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
+        } else {
+            self.lie_down(now)
+        }
+    }
+
+    /// Until somebody rings, or until the oldest record is due.
+    fn lie_down(&mut self, now: Instant) -> Rest {
+        // With a record in memory already, each further one would ring at a gate that is shut.
+        let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
+        // Only while the disk guard refuses records: who raises that flag wakes all.
+        let vigil = self.output.guard().and_then(|guard| guard.vigil(now));
+        if self.policy.age_max.is_some()
+            && self.faults.is_none()
+            && clean
+            && self.intake.lie_down(&self.shared)
+        {
+            return Rest::Sleep(vigil);
+        }
+        self.desk().bell.lie_down();
+        if !self.desk().inbox.is_empty(&self.shared.arena) {
+            self.desk().bell.get_up();
+            return Rest::Again;
+        }
+        let left = vigil.unwrap_or(Duration::MAX).min(self.left(now));
+        Rest::Doze(Some(left).filter(|&left| left < Duration::MAX))
+    }
+
+    /// Until what failed is to be tried again, or else until the oldest record is due. If it is, a producer is
+    /// in a swap: it must get the processor.
+    fn left(&self, now: Instant) -> Duration {
+        let due = || self.due_at().map(|at| at.saturating_duration_since(now));
+        let left = self.faults.wait(now).or_else(due);
+        left.map_or(Duration::MAX, |left| left.max(NAP / 10))
+    }
+
+    /// After the rest, whatever ended it.
+    pub(crate) fn rise(&mut self, rest: Rest, clock: impl Fn() -> Instant) {
+        if matches!(rest, Rest::Sleep(_)) {
+            // Who wakes it rings before the record is committed, or at once after.
+            self.oldest = clock();
+            self.woken = Some(self.oldest);
+        }
+        if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
+            self.desk().bell.get_up();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accept;
+    use crate::config::{Config, Sync};
+    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::writer::inner::Handle;
+    use rustix::io::Errno;
+
+    impl Worker {
+        /// For tests of the output alone.
+        pub(crate) fn into_parts(self) -> (Output, Intake) {
+            (self.output, self.intake)
+        }
+    }
+
+    /// A writer with one worker, which is stepped by hand.
+    fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Handle, Worker) {
+        let config = config.path(dir.path()).temp(dir.path()).workers(1);
+        let config = config.drop_timeout(Duration::ZERO);
+        let (handle, mut workers) = Handle::assemble(config, now).unwrap();
+        (handle, workers.remove(0))
+    }
+
+    fn write(handle: &Handle, record: &[u8]) {
+        // SAFETY: the slot is ours for the call, and of this writer.
+        unsafe { accept::write(&handle.shared, &handle.shared.slots.borrow(), record) }.unwrap();
+    }
+
+    #[test]
+    fn no_nap_goes_on_beyond_the_age() {
+        for (age, wanted) in [(1_100, 0), (8_000, 4)] {
+            let (dir, began) = (TestDir::new(), Instant::now());
+            let age = Duration::from_micros(age);
+            let config = Config::default().size(2).queue_size(3).forced(age);
+            let (handle, mut worker) = assemble(config, &dir, began);
+            // A large one is pushed at once.
+            write(&handle, if wanted == 0 { b"pushed" } else { b"-" });
+            handle.shared.starve(wanted);
+            let mut now = began;
+            while handle.stats().files == 0 {
+                let rest = worker.step(|| now).unwrap();
+                worker.rise(rest, || now);
+                let (Rest::Nap(time) | Rest::Doze(Some(time))) = rest else { panic!("{rest:?}") };
+                assert!(now <= began + age, "{:?} of {age:?}", now - began);
+                now += time;
+            }
+        }
+    }
+    #[test]
+    fn who_is_given_up_at_a_file_that_may_not_grow_ends() {
+        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+        let config = Config::default().size(1).fs(Arc::new(fs.clone()));
+        let (handle, mut worker) = assemble(config, &dir, now);
+        write(&handle, b"first");
+        worker.step(|| now).unwrap();
+        write(&handle, b"second");
+        (1..100).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::FBIG)));
+        let before = fs.calls(Op::Write);
+        // Just after it has looked what is asked for.
+        worker.ledger.give_up();
+        worker.step(|| now).unwrap();
+        assert!(fs.calls(Op::Write) < before + 10);
+        handle.give_up();
+        assert!(worker.step(|| now).is_none());
+    }
+    #[test]
+    fn a_file_without_records_that_is_gone_is_no_error() {
+        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
+        let config = Config::default().size(1).sync(Sync::File).fs(Arc::new(fs.clone()));
+        let (handle, mut worker) = assemble(config, &dir, now);
+        fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+        write(&handle, b"record");
+        let flush = handle.ask_flush().unwrap();
+        worker.step(|| now).unwrap();
+        let failed = handle.stats().workers.remove(0);
+        assert_eq!(failed.last_error.unwrap().operation(), "fsync");
+        std::fs::remove_file(failed.temp_file.unwrap()).unwrap();
+        let later = now + crate::worker::retry::RETRY_MIN;
+        worker.step(|| later).unwrap();
+        assert!(handle.stats().workers[0].last_error.is_none());
+        worker.step(|| later).unwrap();
+        handle.wait_flushed(&flush, Some(now)).unwrap();
+    }
+}

@@ -1,0 +1,53 @@
+//! Writers and producers as [`io::Write`]: one call is one record.
+//!
+//! Guarantees: also `write_vectored` and `write_fmt` are one record each, so that neither `write!`
+//! nor a buffer in parts is ever torn. Errors keep their cause, under its kind. Never blocks.
+
+use std::fmt::{self, Arguments};
+use std::io::{self, IoSlice, Write};
+
+use crate::accept::formatted::Record;
+use crate::writer::BufferedWriter;
+use crate::writer::producer::Producer;
+
+/// `$writer` has the methods that `$name` shall have as `io::Write`.
+macro_rules! io_write {
+    ($writer:ident, $name:ty) => {
+        /// One call is one record. `Full` is `WouldBlock`, `TooLarge` is `InvalidInput`, `Closed` is
+        /// `BrokenPipe`; the [`WriteError`](crate::WriteError) is inside.
+        impl Write for $name {
+            #[inline]
+            fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+                $writer::write(self, record)?;
+                Ok(record.len())
+            }
+
+            fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+                $writer::record(self, |record| join(record, parts))?;
+                Ok(parts.iter().map(|part| part.len()).sum())
+            }
+
+            fn write_fmt(&mut self, args: Arguments<'_>) -> io::Result<()> {
+                match args.as_str() {
+                    Some(text) => $writer::write(self, text.as_bytes())?,
+                    None => $writer::record(self, |record| record.write_fmt(args))?,
+                }
+                Ok(())
+            }
+
+            /// Does nothing: this side of the writer keeps no bytes, and must not wait. The writer's
+            /// own [`flush`](BufferedWriter::flush) waits until records are visible.
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+    };
+}
+
+io_write!(BufferedWriter, BufferedWriter);
+io_write!(BufferedWriter, &BufferedWriter);
+io_write!(Producer, Producer);
+
+fn join(record: &mut Record<'_>, parts: &[IoSlice<'_>]) -> fmt::Result {
+    parts.iter().try_for_each(|part| record.write_bytes(part))
+}
