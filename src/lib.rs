@@ -58,7 +58,6 @@ pub use tests::recovery::fuzz;
 pub mod testing {
     pub use crate::fs::real::RealFs;
     pub use crate::fs::{Facts, Fs, FsFile};
-    pub use crate::memory::crash_image::kill_at_step;
 }
 
 /// Examples of the guide, so that they compile and run.

@@ -6,12 +6,12 @@
 //! neither: files move both at once, by a list that is complete before it counts and is gone through again if
 //! need be. Off the hot path: producers come here when they swap a chunk, workers when a file has something.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::base::sync::{AcqRel, AtomicU64, Relaxed, Release};
+use crate::base::sync::{AtomicU64, Relaxed, Release};
 use crate::memory::chunk_header::{self, ChunkId, Header};
 use crate::memory::crash_mapping::MemoryFile;
-use crate::naming::{Names, TempId};
 use crate::report::error::Error;
 use crate::report::stats::Count;
 
@@ -125,8 +125,8 @@ impl Layout {
         self.arena_at().checked_add(chunk_header::bytes(self.chunks as usize, self.size)?)
     }
 
-    /// What never changes.
-    pub(crate) fn header(self, names: &Names) -> Vec<u8> {
+    /// What never changes, of the writer with this instance number in the process with this id.
+    pub(crate) fn header(self, instance: u64, pid: u32) -> Vec<u8> {
         let fields: [&[u8]; 10] = [
             &MAGIC,
             &VERSION.to_ne_bytes(),
@@ -135,8 +135,8 @@ impl Layout {
             &(self.workers as u32).to_ne_bytes(),
             &(self.size as u64).to_ne_bytes(),
             &(self.bytes().unwrap_or(0) as u64).to_ne_bytes(),
-            &names.instance.to_ne_bytes(),
-            &names.pid.to_ne_bytes(),
+            &instance.to_ne_bytes(),
+            &pid.to_ne_bytes(),
             &self.mode.to_ne_bytes(),
         ];
         let mut bytes = fields.concat();
@@ -157,18 +157,24 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    /// Allocates it in `dir`, without a name.
-    pub(crate) fn create(dir: &Path, layout: Layout, names: &Names) -> Result<Self, Error> {
+    /// Allocates it in `dir` and gives it its name once it is complete.
+    pub(crate) fn create(
+        dir: &Path,
+        name: &OsStr,
+        layout: Layout,
+        instance: u64,
+        pid: u32,
+    ) -> Result<Self, Error> {
         let len = layout.bytes().ok_or_else(|| {
             Error::io("map memory in", dir, std::io::ErrorKind::OutOfMemory.into())
         })?;
         let mut memory = MemoryFile::create(dir, len)?;
-        let header = layout.header(names);
+        let header = layout.header(instance, pid);
         // SAFETY: within the mapping, which nobody else knows yet.
         unsafe {
             memory.begin().as_ptr().copy_from_nonoverlapping(header.as_ptr(), header.len());
         }
-        memory.link(dir.join(names.memory()))?;
+        memory.link(dir.join(name))?;
         Ok(Vault { memory, layout })
     }
 
@@ -213,10 +219,10 @@ impl Vault {
     }
 
     /// Worker: it has a new temp file, which is empty.
-    pub(crate) fn begin_file(&self, worker: usize, id: TempId) {
+    pub(crate) fn begin_file(&self, worker: usize, stamp: u64, seq: u64) {
         step();
-        self.work(worker, Work::Seq).store(id.seq, Release);
-        self.work(worker, Work::Stamp).store(id.stamp.0, Release);
+        self.work(worker, Work::Seq).store(seq, Release);
+        self.work(worker, Work::Stamp).store(stamp, Release);
         step();
     }
 
@@ -307,19 +313,10 @@ pub(crate) struct Filed {
     pub(crate) is_end: bool,
 }
 
-/// Steps until the process is killed; zero = it is not.
-static STEPS_LEFT: AtomicU64 = AtomicU64::new(0);
+/// A point at which a test lets the process die.
+#[cfg(test)]
+pub(crate) use crate::tests::crash::step;
 
-/// For tests: the process dies, as by `kill -9`, at the so-manyeth point of the protocol from now on.
-pub fn kill_at_step(step: u64) {
-    STEPS_LEFT.store(step, Release);
-}
-
-/// A point at which a test may want the process to die.
-pub(crate) fn step() {
-    if STEPS_LEFT.load(Relaxed) != 0 && STEPS_LEFT.fetch_sub(1, AcqRel) == 1 {
-        let me = rustix::process::getpid();
-        // An error would mean that there is no process to kill.
-        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
-    }
-}
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn step() {}

@@ -239,7 +239,7 @@ mod tests {
         let names = crate::tests::recovery::images::names();
         let read = |layout: Layout| {
             let len = layout.bytes().expect("it fits the address space") as u64;
-            super::layout(&layout.header(&names), len, &names).is_ok()
+            super::layout(&layout.header(names.instance, names.pid), len, &names).is_ok()
         };
         let most = Layout { chunks: (1 << 20) + 256, size: 1, workers: 256, mode: 0o777 };
         assert!(read(most));

@@ -38,7 +38,8 @@ impl Notes {
     /// It has a new temp file.
     pub(crate) fn begin(&mut self, file: &TempFile) {
         if let Some(vault) = self.vault() {
-            vault.begin_file(self.worker, file.id());
+            let id = file.id();
+            vault.begin_file(self.worker, id.stamp.0, id.seq);
         }
         self.update(file);
     }

@@ -60,7 +60,9 @@ impl Ground<'_> {
         let failed = |e| Error::io("map memory for", path, e);
         let arena = match self.memory {
             Some(dir) => {
-                Arena::in_vault(chunks, size, Vault::create(dir, self.layout, self.names)?)
+                let Names { instance, pid, .. } = *self.names;
+                let vault = Vault::create(dir, &self.names.memory(), self.layout, instance, pid)?;
+                Arena::in_vault(chunks, size, vault)
             }
             None => Arena::new(chunks, size).map_err(failed)?,
         };

@@ -58,7 +58,7 @@ pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
                 workers: 1 + usize::from(workers % 3),
                 mode: 0o600,
             };
-            let mut bytes = layout.header(names);
+            let mut bytes = layout.header(names.instance, names.pid);
             bytes.resize(layout.bytes().unwrap_or(0), 0);
             (Hand(bytes), layout, changes)
         }

@@ -237,7 +237,7 @@ fn a_memory_that_somebody_holds_is_left_to_him() {
 fn recovering_a_large_memory() {
     let yard = yard();
     let layout = Layout { chunks: 4, size: 1 << 20, ..LAYOUT };
-    let mut bytes = layout.header(&yard.names);
+    let mut bytes = layout.header(yard.names.instance, yard.names.pid);
     bytes.resize(layout.bytes().unwrap(), 0);
     let mut expected = Vec::new();
     for chunk in 0..4 {
@@ -298,7 +298,7 @@ fn a_memory_of_another_number_of_workers_is_set_aside() {
     let yard = yard();
     for workers in [1, 3] {
         let layout = Layout { workers, ..LAYOUT };
-        let mut bytes = layout.header(&yard.names);
+        let mut bytes = layout.header(yard.names.instance, yard.names.pid);
         bytes.resize(layout.bytes().unwrap(), 0);
         recover_bytes(&yard, &bytes).unwrap();
         let mut files = yard.of_instance(&yard.path).len();

@@ -31,7 +31,7 @@ pub(crate) struct Hand(pub(crate) Vec<u8>);
 impl Hand {
     pub(crate) fn new() -> Self {
         let mut bytes = vec![0; LEN];
-        let header = LAYOUT.header(&names());
+        let header = LAYOUT.header(names().instance, names().pid);
         bytes[..header.len()].copy_from_slice(&header);
         Hand(bytes)
     }
@@ -121,7 +121,7 @@ impl FsFile for Held {
 /// Seeds: memories with something of everything.
 pub(crate) fn seed(which: usize, names: &Names) -> Hand {
     let mut hand = Hand::new();
-    hand.0[..4096].copy_from_slice(&LAYOUT.header(names));
+    hand.0[..4096].copy_from_slice(&LAYOUT.header(names.instance, names.pid));
     hand.chunk(0, 1, 1, 50, 10).chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0);
     hand.chain(&[2, 3, 4]);
     // Temp files of both workers, the first one in the middle of a step.

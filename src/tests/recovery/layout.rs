@@ -36,7 +36,7 @@ impl Hand {
 
 #[test]
 fn the_header_is_these_bytes() {
-    let header = LAYOUT.header(&names());
+    let header = LAYOUT.header(names().instance, names().pid);
     assert_eq!(header.len(), 4096);
     let mut expected = b"BUFWMEM\0".to_vec();
     expected.extend(1_u32.to_ne_bytes());

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Id {
-    pub process: u32,
-    pub thread: u32,
-    pub seq: u32,
+pub(super) struct Id {
+    pub(super) process: u32,
+    pub(super) thread: u32,
+    pub(super) seq: u32,
 }
 
 /// Process, thread, sequence, length of what follows, checksum.
 const HEAD: usize = 20;
 
 /// Some are small, some fill a chunk, some are larger than one.
-pub fn make(id: Id) -> Vec<u8> {
+pub(super) fn make(id: Id) -> Vec<u8> {
     let sizes = [3, 40, 90, 11, 250, 60, 700, 25];
     let extra = sizes[(id.seq as usize * 3 + id.thread as usize) % sizes.len()];
     let mut record = Vec::with_capacity(HEAD + extra);
@@ -36,11 +36,11 @@ fn checksum(record: &[u8]) -> u32 {
 
 /// The records of some files.
 #[derive(Default)]
-pub struct Seen(BTreeMap<(u32, u32), Vec<u32>>);
+pub(super) struct Seen(BTreeMap<(u32, u32), Vec<u32>>);
 
 impl Seen {
     /// A file: whole records only, ascending for each thread.
-    pub fn read(&mut self, mut bytes: &[u8], file: &Path) {
+    pub(super) fn read(&mut self, mut bytes: &[u8], file: &Path) {
         assert!(!bytes.is_empty(), "empty: {}", file.display());
         let mut last = BTreeMap::new();
         while !bytes.is_empty() {
@@ -61,7 +61,7 @@ impl Seen {
     }
 
     /// How many records of a thread there are: the first ones, each once.
-    pub fn count(&mut self, process: u32, thread: u32) -> u32 {
+    pub(super) fn count(&mut self, process: u32, thread: u32) -> u32 {
         let seqs = self.0.entry((process, thread)).or_default();
         seqs.sort_unstable();
         let right = seqs.iter().enumerate().all(|(at, seq)| at as u32 == *seq);
@@ -70,7 +70,7 @@ impl Seen {
     }
 
     /// All are of this process.
-    pub fn assert_nothing_else(&self, process: u32) {
+    pub(super) fn assert_nothing_else(&self, process: u32) {
         assert!(self.0.keys().all(|(of, _)| *of == process));
     }
 }

@@ -1,0 +1,203 @@
+//! The processes that die: one that writes and one that recovers, each killed at the step that its case says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio, exit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::BOUND;
+use super::record::{self, Id};
+use crate::{BufferedWriter, Config, CrashProof, Io, RecoverOptions, Sync, WriteError};
+
+/// What tells a process what to do: its arguments, a line each.
+const ARGS: &str = "BUFFEREDWRITER_CRASH_PROCESS";
+const THREADS: u32 = 3;
+
+/// Steps until the process is killed; zero = it is not.
+static STEPS_LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// A point of the protocol: the process dies here, as by `kill -9`, if it is its turn.
+pub(crate) fn step() {
+    let left = &STEPS_LEFT;
+    if left.load(Ordering::Relaxed) != 0 && left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let me = rustix::process::getpid();
+        rustix::process::kill_process(me, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "a process of the tests of crashes, which start it themselves"]
+fn process() {
+    let args = std::env::var(ARGS).expect("started by a test");
+    let args: Vec<String> = args.lines().map(str::to_owned).collect();
+    let case = Case::parse(&args[1..]);
+    STEPS_LEFT.store(case.step, Ordering::Release);
+    match &*args[0] {
+        "write" => write(&case),
+        what => {
+            assert_eq!(what, "recover");
+            recover(&case);
+        }
+    }
+}
+
+/// How a process is set up, as its arguments say.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) root: PathBuf,
+    pub(super) memory: PathBuf,
+    /// Tells its records from those of others.
+    pub(super) process: u32,
+    /// The step at which it dies; zero = none.
+    pub(super) step: u64,
+    /// Records of each thread; then it dies without a close.
+    pub(super) records: u32,
+    pub(super) workers: usize,
+    pub(super) sync: Sync,
+    pub(super) io: Io,
+}
+
+impl Case {
+    fn args(&self) -> Vec<String> {
+        let sync = u8::from(self.sync == Sync::File);
+        let io = u8::from(self.io == Io::Direct);
+        let numbers = [
+            self.process.to_string(),
+            self.step.to_string(),
+            self.records.to_string(),
+            self.workers.to_string(),
+            sync.to_string(),
+            io.to_string(),
+        ];
+        let paths = [&self.root, &self.memory].map(|path| path.to_str().unwrap().to_owned());
+        paths.into_iter().chain(numbers).collect()
+    }
+
+    fn parse(args: &[String]) -> Self {
+        let number = |at: usize| args[at].parse::<u64>().unwrap();
+        Case {
+            root: PathBuf::from(&args[0]),
+            memory: PathBuf::from(&args[1]),
+            process: number(2) as u32,
+            step: number(3),
+            records: number(4) as u32,
+            workers: number(5) as usize,
+            sync: if number(6) == 1 { Sync::File } else { Sync::None },
+            io: if number(7) == 1 { Io::Direct } else { Io::Buffered },
+        }
+    }
+
+    fn config(&self) -> Config {
+        Config::default()
+            .path(self.root.join("ready"))
+            .temp(self.root.join("unfinished"))
+            .size(256)
+            .queue_size(30)
+            .workers(self.workers)
+            .file_size(1500)
+            .file_age(Duration::from_millis(3))
+            .sync(self.sync)
+            .io(self.io)
+            .crash_proof(CrashProof::Dir(self.memory.clone()))
+    }
+
+    /// Where the process notes how many records of each thread were accepted.
+    pub(super) fn page(&self) -> PathBuf {
+        self.memory.join(format!("accepted-{}", self.process))
+    }
+
+    /// This program again, as the one "test" that [`process`] is.
+    pub(super) fn spawn(&self, what: &str) -> Child {
+        let args: Vec<String> = [what.to_owned()].into_iter().chain(self.args()).collect();
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::crash::process::process", "--ignored", "--nocapture"])
+            .env(ARGS, args.join("\n"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+}
+
+/// A process that writes until it dies.
+fn write(case: &Case) {
+    let page = Page::map(&case.page());
+    let writer = BufferedWriter::new(case.config()).unwrap();
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (writer, page) = (&writer, &page);
+            scope.spawn(move || {
+                let mut producer = writer.producer();
+                for seq in 0..case.records {
+                    let id = Id { process: case.process, thread: number, seq };
+                    let record = record::make(id);
+                    let hand_over = || match (seq + number) % 5 {
+                        0 => writer.write(&record),
+                        1 => writer.send(record.clone()).map_err(|refused| refused.kind()),
+                        2 => writer.record(|r| r.write_bytes(&record)),
+                        _ => Err(WriteError::Format),
+                    };
+                    // Thread-local and own producers are two orders: each thread keeps to one of them.
+                    let mut attempt =
+                        || if number == 0 { producer.write(&record) } else { hand_over() };
+                    let mut accepted = attempt();
+                    while accepted == Err(WriteError::Full) {
+                        thread::yield_now();
+                        accepted = attempt();
+                    }
+                    if accepted == Err(WriteError::Format) {
+                        accepted = writer.write_timeout(&record, BOUND);
+                    }
+                    accepted.unwrap();
+                    page.accepted(number, seq + 1);
+                }
+            });
+        }
+    });
+    let _ = writer.flush(BOUND);
+    // Without a close.
+    // SAFETY: a plain call.
+    unsafe { _exit(0) }
+}
+
+unsafe extern "C" {
+    fn _exit(status: i32) -> !;
+}
+
+/// A process that recovers until it dies, or is done.
+fn recover(case: &Case) {
+    let options = RecoverOptions::new(case.root.join("ready"), case.root.join("unfinished"));
+    let recovery = crate::recover(&options.memory(&case.memory)).unwrap();
+    exit(i32::from(!recovery.errors.is_empty()));
+}
+
+/// Numbers that outlive the process that stores them.
+pub(super) struct Page(*const AtomicU64);
+
+// SAFETY: it is only seen as atomics.
+unsafe impl std::marker::Sync for Page {}
+
+impl Page {
+    fn map(path: &Path) -> Self {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+        let mut options = fs::File::options();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        file.set_len(4096).unwrap();
+        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: a new mapping, of a file that is as long.
+        let map = unsafe { mmap(std::ptr::null_mut(), 4096, prot, flags, &file, 0) };
+        Page(map.unwrap().cast())
+    }
+
+    fn accepted(&self, thread: u32, count: u32) {
+        // SAFETY: within the page.
+        unsafe { &*self.0.add(thread as usize) }.store(count.into(), Ordering::Release);
+    }
+
+    pub(super) fn read(path: &Path) -> Vec<u32> {
+        let bytes = fs::read(path).unwrap_or_default();
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap()) as u32;
+        bytes.chunks_exact(8).take(THREADS as usize).map(number).collect()
+    }
+}
