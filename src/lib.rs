@@ -29,18 +29,18 @@ mod worker;
 mod writer;
 
 #[cfg(not(loom))]
-pub use accept::formatted::Record;
+pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
-pub use config::{Config, CrashProof, Io, Sync};
+pub use config::{Config, CrashProof, Durability, Io};
 #[cfg(not(loom))]
 pub use recovery::{RecoverOptions, recover};
 #[cfg(not(loom))]
-pub use report::close::{CloseError, Report};
+pub use report::close::{CloseError, CloseReport};
 pub use report::error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
-pub use report::health::{ErrorEvent, Health, Trouble};
+pub use report::health::{ErrorEvent, Health, Stall};
 #[cfg(not(loom))]
-pub use report::recovery::{LeftAlone, LeftReason, Recovery};
+pub use report::recovery::{Recovery, SkipReason, Skipped};
 pub use report::stats::{Count, GuardStats, Lost, Refused, Stats, WorkerStats};
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;

@@ -68,7 +68,7 @@ unsafe fn append(chunk: Chunk, extent: Extent, record: &[u8]) {
 fn is_handed_over(shared: &Shared, len: usize) -> bool {
     let is_large = len >= shared.arena.size().div_ceil(MESSAGES_MAX);
     // What outlives the process must not point at what does not.
-    is_large && u32::try_from(len).is_ok() && !shared.arena.is_in_vault()
+    is_large && u32::try_from(len).is_ok() && !shared.arena.is_in_crash_image()
 }
 
 /// Accepts a message: handed over if it is large, else copied; then it comes back, to be dropped.
@@ -181,7 +181,7 @@ unsafe fn accept(
 mod tests {
     use super::*;
     use crate::base::sync::Barrier;
-    use crate::worker::collect::Intake;
+    use crate::worker::collect::Collector;
 
     /// What the worker would write is where the message has it, and the chunk is not touched.
     #[test]
@@ -199,8 +199,8 @@ mod tests {
             let sent = unsafe { send(&shared, &*slot, Message::new(bytes)) };
             assert_eq!(sent.unwrap().is_some(), len < 25, "small ones are copied and come back");
         }
-        let (mut intake, mut runs, mut pieces) = (Intake::new(0), Vec::new(), Vec::new());
-        assert!(intake.scrape(&shared, |piece| pieces.push(piece)));
+        let (mut collector, mut runs, mut pieces) = (Collector::new(0), Vec::new(), Vec::new());
+        assert!(collector.scrape(&shared, |piece| pieces.push(piece)));
         for piece in &pieces {
             // SAFETY: all of it is committed, nothing is freed yet.
             unsafe { shared.arena.each_run(piece.chunk, piece.range(), |run| runs.push(run)) };

@@ -22,7 +22,7 @@ use crate::report::error::WriteError;
 /// `write!` works on it without an import; so does whatever takes a [`fmt::Write`] or an
 /// [`io::Write`], such as a serialiser. Once something was refused, all the rest is too, and the
 /// record is as if it had never been.
-pub struct Record<'a> {
+pub struct RecordWriter<'a> {
     shared: &'a Shared,
     /// The caller is its owner.
     slot: &'a Slot,
@@ -39,7 +39,7 @@ pub struct Record<'a> {
     is_over: bool,
 }
 
-impl<'a> Record<'a> {
+impl<'a> RecordWriter<'a> {
     /// Begins a record: a chunk is leased, if there is none with room.
     ///
     /// # Safety
@@ -56,7 +56,7 @@ impl<'a> Record<'a> {
         let lease = unsafe { &mut *slot.lease.get() };
         let ready = slot.gate() & gate::STATE == gate::OPEN && lease.chunk.room() > 0;
         let result = if ready { Ok(()) } else { lease::make_room(shared, slot, lease, 1) };
-        let mut record = Record {
+        let mut record = RecordWriter {
             shared,
             slot,
             at: BytePtr::NONE,
@@ -261,7 +261,7 @@ impl<'a> Record<'a> {
     }
 }
 
-impl Drop for Record<'_> {
+impl Drop for RecordWriter<'_> {
     /// The formatter panicked.
     fn drop(&mut self) {
         if self.is_over || self.slot.is_wiped() {
@@ -276,14 +276,14 @@ impl Drop for Record<'_> {
     }
 }
 
-impl fmt::Write for Record<'_> {
+impl fmt::Write for RecordWriter<'_> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.write_bytes(text.as_bytes())
     }
 }
 
-impl io::Write for Record<'_> {
+impl io::Write for RecordWriter<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put(bytes)?;
@@ -296,8 +296,8 @@ impl io::Write for Record<'_> {
     }
 }
 
-impl fmt::Debug for Record<'_> {
+impl fmt::Debug for RecordWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("bytes", &self.len).finish_non_exhaustive()
+        f.debug_struct("RecordWriter").field("bytes", &self.len).finish_non_exhaustive()
     }
 }

@@ -76,7 +76,7 @@ fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
                 // The home worker sleeps, or is about to, and would not look for this record.
                 lease.end_write(slot);
                 slot.reopen(seen);
-                shared.desks[slot.current().home()].bell.ring();
+                shared.mailboxes[slot.current().home()].parker.wake_if_parked();
                 slot.enter();
             }
         }
@@ -101,7 +101,7 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
     // One ring for both, the push and the new lease: each costs a fence.
     begin(shared, slot, lease, chunk);
     if let Some(home) = sealed.filter(|home| *home != lease.home) {
-        shared.desks[home].bell.ring();
+        shared.mailboxes[home].parker.wake_if_parked();
     }
     Ok(())
 }
@@ -152,19 +152,19 @@ pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: Chun
     arena.note_lease(chunk, slot.number, 2 * slot.leased());
     lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
     slot.set_current(slot.current().live(chunk, lease.home));
-    // A worker that sleeps must know that it has a producer now; see `Bell::lie_down`.
-    shared.desks[lease.home].bell.ring();
+    // A worker that sleeps must know that it has a producer now; see `Parker::prepare_to_park`.
+    shared.mailboxes[lease.home].parker.wake_if_parked();
 }
 
 /// Gives the leased chunk, if there is one, to its home worker.
 #[inline(always)]
 pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
     if let Some(home) = seal_quietly(shared, slot, lease) {
-        shared.desks[home].bell.ring();
+        shared.mailboxes[home].parker.wake_if_parked();
     }
 }
 
-/// As [`seal`]; the worker that is returned must be rung soon.
+/// As [`seal`]; the worker that is returned must be woken_up soon.
 #[inline(always)]
 fn seal_quietly(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Option<usize> {
     let before = slot.current();
@@ -202,7 +202,7 @@ pub(crate) fn forget(slot: &Slot, lease: &mut Lease, extent: Extent) {
 #[inline(always)]
 pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
     if push(shared, home, chunk, weight) {
-        shared.desks[home].bell.ring();
+        shared.mailboxes[home].parker.wake_if_parked();
     }
 }
 
@@ -210,14 +210,14 @@ pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
 /// the chunk stays out of circulation, and its records are accounted for as lost.
 #[inline(always)]
 fn push(shared: &Shared, home: usize, chunk: u32, weight: u32) -> bool {
-    shared.desks[home].inbox.push(&shared.arena, chunk, weight)
+    shared.mailboxes[home].inbox.push(&shared.arena, chunk, weight)
 }
 
 /// The worker of the next lease: the same one as long as it makes progress or holds less than its
 /// share; then the next one that holds less. Few workers are busy, so, and files are large.
 #[inline(always)]
 pub(crate) fn home(shared: &Shared, slot: &Slot, lease: &mut Lease) -> usize {
-    let freed = shared.desks[lease.home].freed();
+    let freed = shared.mailboxes[lease.home].freed();
     if freed == lease.freed && holds_share(shared, slot, lease) {
         return elsewhere(shared, lease);
     }
@@ -225,33 +225,33 @@ pub(crate) fn home(shared: &Shared, slot: &Slot, lease: &mut Lease) -> usize {
     lease.home
 }
 
-/// Whether the home worker holds its share. What waits in other lanes is in others' caches: all lanes are counted
-/// only now and then. So no lane exceeds it by more than a 32nd of it.
+/// Whether the home worker holds its share. What waits in other shards is in others' caches: all shards are counted
+/// only now and then. So no shard exceeds it by more than a 32nd of it.
 #[inline(always)]
 fn holds_share(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
-    let desk = &shared.desks[lease.home];
-    if desk.backlog() < shared.share {
-        let waiting = desk.inbox.depth_of(shard::of(slot.number));
+    let mailbox = &shared.mailboxes[lease.home];
+    if mailbox.backlog() < shared.share {
+        let waiting = mailbox.inbox.depth_of(shard::of(slot.number));
         // Fewer than before: the worker took them, or it is another one.
         if waiting.wrapping_sub(lease.weighed) < shared.share / 32 {
             return false;
         }
         lease.weighed = waiting;
     }
-    desk.held() >= shared.share
+    mailbox.held() >= shared.share
 }
 
 /// The next worker that holds less than its share; the same one if there is none.
 #[cold]
 #[inline(never)]
 fn elsewhere(shared: &Shared, lease: &mut Lease) -> usize {
-    let (desks, old) = (&shared.desks, lease.home);
-    let workers = desks.len();
+    let (mailboxes, old) = (&shared.mailboxes, lease.home);
+    let workers = mailboxes.len();
     let new = (1..workers)
         .map(|step| (old + step) % workers)
-        .find(|&worker| desks[worker].held() < shared.share)
+        .find(|&worker| mailboxes[worker].held() < shared.share)
         .unwrap_or(old);
-    lease.freed = desks[new].freed();
+    lease.freed = mailboxes[new].freed();
     new
 }
 
@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// However unevenly it is filled: through one lane alone, then through the others, then through all.
+    /// However unevenly it is filled: through one shard alone, then through the others, then through all.
     #[test]
     fn a_worker_that_does_nothing_gets_its_share_and_a_quarter_more() {
         for share in [1, 3, 16, 31, 32, 100, 400] {
@@ -283,7 +283,7 @@ mod tests {
                 let room = 2 * share - first - producers.min(share);
                 write(&shared, &slots[1..], room / 2);
                 write(&shared, &slots, room - room / 2);
-                let held = [0, 1].map(|worker| shared.desks[worker].held());
+                let held = [0, 1].map(|worker| shared.mailboxes[worker].held());
                 let leased: u64 = shared.slots.iter().map(Slot::leased).sum();
                 let live = shared.slots.iter().filter(|slot| slot.current().phase() == Phase::Live);
                 let sealed = leased as u32 - live.count() as u32;
@@ -301,7 +301,7 @@ mod tests {
     fn a_worker_that_holds_its_share_gets_no_more() {
         for (backlog, home) in [(399, 0), (400, 1), (401, 1)] {
             let shared = Shared::new(800, 8, 2, Barrier::detect()).unwrap();
-            shared.desks[0].set_backlog(backlog);
+            shared.mailboxes[0].set_backlog(backlog);
             let slot = shared.slots.acquire();
             // SAFETY: the slot is ours.
             unsafe { append::write(&shared, &*slot, b"x") }.unwrap();

@@ -12,7 +12,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use crate::accept::formatted::Record;
+use crate::accept::formatted::RecordWriter;
 use crate::base::latch::wait_on;
 use crate::memory::Shared;
 use crate::memory::message::Message;
@@ -150,7 +150,7 @@ pub(crate) unsafe fn send(
 pub(crate) unsafe fn record(
     shared: &Shared,
     slot: &Slot,
-    format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
+    format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
     if unsafe { slot.is_recording() } {
@@ -158,7 +158,7 @@ pub(crate) unsafe fn record(
         return unsafe { record(shared, &shared.slots.borrow(), format) };
     }
     // SAFETY: the caller's promise, and it is not recording.
-    let (bytes, result) = match unsafe { Record::begin(shared, slot) } {
+    let (bytes, result) = match unsafe { RecordWriter::begin(shared, slot) } {
         Ok(mut record) => {
             let formatted = format(&mut record);
             (record.len(), record.end(formatted))

@@ -24,7 +24,7 @@ use crate::worker::collect::Piece;
 /// When data is forced to the disk, not only to the operating system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Sync {
+pub enum Durability {
     /// Never: the operating system writes back when it likes. A visible file survives the death of
     /// the process, not the loss of power; errors of the writeback are invisible to the writer.
     #[default]
@@ -98,7 +98,7 @@ pub struct Config {
     pub(crate) forced: Duration,
     pub(crate) file_size: u64,
     pub(crate) file_age: Duration,
-    pub(crate) sync: Sync,
+    pub(crate) durability: Durability,
     pub(crate) io: Io,
     pub(crate) mode: u32,
     pub(crate) extension: OsString,
@@ -135,7 +135,7 @@ impl Default for Config {
             forced: Duration::ZERO,
             file_size: 64 << 20,
             file_age: Duration::from_secs(10),
-            sync: Sync::None,
+            durability: Durability::None,
             io: Io::Auto,
             mode: 0o600,
             extension: OsString::from("log"),
@@ -241,9 +241,9 @@ impl Config {
         self
     }
 
-    /// Whether files are forced to the disk. Default [`Sync::None`].
-    pub fn sync(mut self, sync: Sync) -> Self {
-        self.sync = sync;
+    /// Whether files are forced to the disk. Default [`Durability::None`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
@@ -302,8 +302,8 @@ impl Config {
     ///
     /// Once no file of a worker's could take what it holds for so long, although it was tried again and
     /// again, that is counted as lost ([`Lost::gave_up`](crate::Lost::gave_up)), messages are dropped, and
-    /// the memory serves again. While the trouble lasts, so is what comes later, after each try that fails.
-    /// What is in a temp file, with [`Sync::File`] covered by an fsync, is never given up: it takes no
+    /// the memory serves again. While the stall lasts, so is what comes later, after each try that fails.
+    /// What is in a temp file, with [`Durability::File`] covered by an fsync, is never given up: it takes no
     /// memory, and may still become visible. A call that does not return at all is not ended by this:
     /// its worker holds its share of the memory, as long as it hangs; `close` gives it up at its deadline.
     pub fn give_up_after(mut self, time: Duration) -> Self {
@@ -314,8 +314,8 @@ impl Config {
     /// Who is told when a worker is held up by an error, or loses records. Default: nobody.
     ///
     /// Called on the worker's own thread while nothing is held: at once for a new error, then at most once
-    /// a second for each worker while it lasts ([`Trouble::attempts`](crate::Trouble::attempts) tells how
-    /// often it was tried meanwhile); and at once when records are lost. The end of the trouble is not
+    /// a second for each worker while it lasts ([`Stall::attempts`](crate::Stall::attempts) tells how
+    /// often it was tried meanwhile); and at once when records are lost. The end of the stall is not
     /// told, nor a call that does not return: [`health`](crate::BufferedWriter::health) shows both.
     ///
     /// As in the `Drop` of a message, `write` works, `flush` and `close` return an error, and a panic is

@@ -27,7 +27,7 @@ pub(crate) struct Scope {
 
 /// A count of the files, as far as it has come.
 #[derive(Debug)]
-pub(crate) struct Tour {
+pub(crate) struct Walk {
     /// What the writer had written when it began.
     pub(crate) written: u64,
     /// Without what came between its portions.
@@ -42,9 +42,9 @@ pub(crate) struct Tour {
     pub(crate) total: u64,
 }
 
-impl Tour {
+impl Walk {
     pub(crate) fn new(scope: &Scope, written: u64) -> Self {
-        Tour {
+        Walk {
             written,
             took: Duration::ZERO,
             dirs: scope.dirs().map(|(dir, visible)| (dir.clone(), visible)).collect(),
@@ -75,23 +75,23 @@ impl Scope {
 
     /// Goes on to count what all files of this prefix and extension take, visible ones of any instance and
     /// temp files, until that is done: `true`; or the time is over.
-    pub(crate) fn count(&self, tour: &mut Tour, is_over: impl Fn() -> bool) -> Result<bool, Error> {
+    pub(crate) fn count(&self, walk: &mut Walk, is_over: impl Fn() -> bool) -> Result<bool, Error> {
         loop {
             for i in 1.. {
-                let Some(name) = tour.names.next() else { break };
-                self.add(tour, &name)?;
+                let Some(name) = walk.names.next() else { break };
+                self.add(walk, &name)?;
                 if i % CLOCK_FILES == 0 && is_over() {
                     return Ok(false);
                 }
             }
-            let Some((dir, visible)) = tour.dirs.pop_front() else { return Ok(true) };
-            tour.names = self.fs.list(&dir).map_err(|e| Error::io("list", &dir, e))?.into_iter();
-            tour.dir = (dir, visible);
+            let Some((dir, visible)) = walk.dirs.pop_front() else { return Ok(true) };
+            walk.names = self.fs.list(&dir).map_err(|e| Error::io("list", &dir, e))?.into_iter();
+            walk.dir = (dir, visible);
         }
     }
 
-    fn add(&self, tour: &mut Tour, name: &OsStr) -> Result<(), Error> {
-        let (dir, visible) = &tour.dir;
+    fn add(&self, walk: &mut Walk, name: &OsStr) -> Result<(), Error> {
+        let (dir, visible) = &walk.dir;
         let parsed = naming::parse(name, &self.prefix, &self.extension);
         if parsed.is_none_or(|parsed| !parsed.temp && !visible) {
             return Ok(());
@@ -101,8 +101,8 @@ impl Scope {
         // Published or removed meanwhile; or nothing that a writer makes.
         let Some(facts) = facts.filter(|facts| facts.is_file) else { return Ok(()) };
         // A rename by link and unlink (see `RealFs`) leaves two names for a moment.
-        if facts.links < 2 || tour.counted.insert(facts.id) {
-            tour.total = tour.total.saturating_add(facts.allocated.max(facts.len));
+        if facts.links < 2 || walk.counted.insert(facts.id) {
+            walk.total = walk.total.saturating_add(facts.allocated.max(facts.len));
         }
         Ok(())
     }
@@ -163,11 +163,11 @@ mod tests {
         let prefix = ours.prefix.clone();
         let shared = std::sync::Arc::new(fs.clone());
         let scope = Scope { fs: shared, path, temp, prefix, extension: OsString::from("log") };
-        let mut tour = Tour::new(&scope, 0);
-        assert!(scope.count(&mut tour, || false).unwrap());
-        assert_eq!(tour.total, expected);
+        let mut walk = Walk::new(&scope, 0);
+        assert!(scope.count(&mut walk, || false).unwrap());
+        assert_eq!(walk.total, expected);
         // In portions it is the same.
-        let mut again = Tour::new(&scope, 0);
+        let mut again = Walk::new(&scope, 0);
         let portions = (1..).find(|_| scope.count(&mut again, || true).unwrap());
         assert!(again.total == expected && portions > Some(1), "{portions:?}");
         assert_eq!(fs.calls(Op::Open), 0);

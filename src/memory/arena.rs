@@ -17,7 +17,7 @@ pub(crate) use crate::memory::chunk_header::{ChunkId, MESSAGES_MAX};
 #[cfg(not(loom))]
 use crate::memory::chunk_header::{LINE, PAGE, byte_at};
 #[cfg(not(loom))]
-use crate::memory::crash_image::Vault;
+use crate::memory::crash_image::CrashImage;
 use crate::memory::message::Message;
 use crate::report::stats::Count;
 
@@ -65,7 +65,7 @@ pub(crate) struct Arena {
     map: std::ptr::NonNull<u8>,
     /// What the mapping is part of, if it outlives the process.
     #[cfg(not(loom))]
-    vault: Option<Vault>,
+    crash_image: Option<CrashImage>,
     #[cfg(loom)]
     headers: Box<[Header]>,
     #[cfg(loom)]
@@ -83,29 +83,29 @@ impl Arena {
         // SAFETY: a new private mapping at an address of the kernel's choice.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = std::ptr::NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map, vault: None })
+        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map, crash_image: None })
     }
 
     /// In memory that outlives the process, and was made for as many chunks of as many bytes.
     #[cfg(not(loom))]
-    pub(crate) fn in_vault(chunks: u32, size: usize, vault: Vault) -> Self {
-        let map = vault.arena();
-        Arena { chunks, size, has_messages: AtomicU32::new(0), map, vault: Some(vault) }
+    pub(crate) fn in_crash_image(chunks: u32, size: usize, image: CrashImage) -> Self {
+        let map = image.arena();
+        Arena { chunks, size, has_messages: AtomicU32::new(0), map, crash_image: Some(image) }
     }
 
     /// What a recovery would read, if the memory outlives the process.
     #[cfg(not(loom))]
     #[inline]
-    pub(crate) fn vault(&self) -> Option<&Vault> {
-        self.vault.as_ref()
+    pub(crate) fn crash_image(&self) -> Option<&CrashImage> {
+        self.crash_image.as_ref()
     }
 
     /// Leaseholder: whose the chunk's records will be, and in what order. Before it commits any.
     #[inline]
     pub(crate) fn note_lease(&self, chunk: ChunkId, producer: u64, lease: u64) {
         #[cfg(not(loom))]
-        if let Some(vault) = self.vault() {
-            vault.set_lease(chunk, producer, lease);
+        if let Some(image) = self.crash_image() {
+            image.set_lease(chunk, producer, lease);
         }
         #[cfg(loom)]
         let _ = (chunk, producer, lease);
@@ -114,17 +114,17 @@ impl Arena {
     /// Leaseholder: the chunk goes on with a record that another one begins. Before it is filled.
     pub(crate) fn note_part(&self, chunk: ChunkId) {
         #[cfg(not(loom))]
-        if let Some(vault) = self.vault() {
-            vault.set_part(chunk);
+        if let Some(image) = self.crash_image() {
+            image.set_part(chunk);
         }
         #[cfg(loom)]
         let _ = chunk;
     }
 
     /// Whether it outlives the process: then all that counts stands in it.
-    pub(crate) fn is_in_vault(&self) -> bool {
+    pub(crate) fn is_in_crash_image(&self) -> bool {
         #[cfg(not(loom))]
-        return self.vault.is_some();
+        return self.crash_image.is_some();
         #[cfg(loom)]
         false
     }
@@ -139,7 +139,7 @@ impl Arena {
             messages: std::array::from_fn(|_| {
                 crate::base::sync::AtomicPtr::new(std::ptr::null_mut())
             }),
-            lane: AtomicU32::new(0),
+            shard: AtomicU32::new(0),
         };
         let bytes = (0..chunks as usize * size).map(|_| loom::cell::UnsafeCell::new(0)).collect();
         let headers = (0..chunks).map(header).collect();
@@ -198,8 +198,8 @@ impl Arena {
         header.taken.store(0, Relaxed);
         header.chain.store(0, Relaxed);
         #[cfg(not(loom))]
-        if let Some(vault) = self.vault() {
-            vault.clear(chunk);
+        if let Some(image) = self.crash_image() {
+            image.clear(chunk);
         }
     }
 
@@ -214,15 +214,15 @@ impl Arena {
         self.header(chunk).link.store(next.wrapping_sub(chunk + 1), Relaxed);
     }
 
-    /// The lane in which the chunk goes to a worker and comes back.
+    /// The shard in which the chunk goes to a worker and comes back.
     #[inline]
-    pub(crate) fn lane(&self, chunk: ChunkId) -> usize {
-        self.header(chunk).lane.load(Relaxed) as usize
+    pub(crate) fn shard(&self, chunk: ChunkId) -> usize {
+        self.header(chunk).shard.load(Relaxed) as usize
     }
 
     /// Leaseholder, before anything else.
-    pub(crate) fn set_lane(&self, chunk: ChunkId, lane: usize) {
-        self.header(chunk).lane.store(lane as u32, Relaxed);
+    pub(crate) fn set_shard(&self, chunk: ChunkId, shard: usize) {
+        self.header(chunk).shard.store(shard as u32, Relaxed);
     }
 
     /// The second chunk of a chain that begins here.
@@ -358,7 +358,7 @@ impl Drop for Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         self.drop_all_messages();
-        if self.vault.is_some() {
+        if self.crash_image.is_some() {
             // Whose it is.
             return;
         }

@@ -57,7 +57,7 @@ pub(crate) struct Header {
     pub(crate) messages: [AtomicPtr<Head>; MESSAGES_MAX],
     /// That of the producer that leases the chunk, or leased it last. Stored by the leaseholder, read by the
     /// home worker.
-    pub(crate) lane: AtomicU32,
+    pub(crate) shard: AtomicU32,
 }
 
 #[cfg(not(loom))]

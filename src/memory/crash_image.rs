@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::base::sync::{AtomicU64, Relaxed, Release};
 use crate::memory::chunk_header::{self, ChunkId, Header};
-use crate::memory::crash_mapping::MemoryFile;
+use crate::memory::crash_mapping::CrashMapping;
 use crate::report::error::Error;
 use crate::report::stats::Count;
 
@@ -25,8 +25,8 @@ const PAGE: usize = 4096;
 pub(crate) const HEADER_BYTES: usize = PAGE;
 /// Words of the whole writer, behind the header.
 const WORDS_AT: usize = HEADER_BYTES;
-const NOTES_AT: usize = WORDS_AT + 64;
-pub(crate) const NOTE_BYTES: usize = 32;
+const CHUNK_WORDS_AT: usize = WORDS_AT + 64;
+pub(crate) const CHUNK_WORDS_BYTES: usize = 32;
 pub(crate) const WORKER_BYTES: usize = 2 * PAGE;
 /// Where a worker's list begins in its part.
 pub(crate) const LIST_AT: usize = 128;
@@ -37,17 +37,17 @@ pub(crate) const LIST_MAX: usize = (WORKER_BYTES - LIST_AT) / ENTRY_BYTES;
 /// Words of the whole writer.
 #[repr(usize)]
 #[derive(Clone, Copy)]
-pub(crate) enum Word {
+pub(crate) enum WriterWord {
     /// Not zero: the writer was closed, and nothing in here is of use.
     Closed = 0,
     /// Stored by a recovery: the stamp of the temp file that has all that was left in chunks.
-    Rescued = 1,
+    Salvaged = 1,
 }
 
 /// Words of a chunk. All zero when the chunk is free.
 #[repr(usize)]
 #[derive(Clone, Copy)]
-pub(crate) enum Note {
+pub(crate) enum ChunkWord {
     /// Number of the producer that leases it, or did last.
     Producer = 0,
     /// Number of the lease, ascending for each producer.
@@ -61,7 +61,7 @@ pub(crate) enum Note {
 /// Words of a worker.
 #[repr(usize)]
 #[derive(Clone, Copy)]
-pub(crate) enum Work {
+pub(crate) enum WorkerWord {
     /// Its temp file.
     Stamp = 0,
     Seq = 1,
@@ -88,21 +88,21 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn word_at(self, word: Word) -> usize {
+    pub(crate) fn word_at(self, word: WriterWord) -> usize {
         WORDS_AT + word as usize * 8
     }
 
-    pub(crate) fn note_at(self, chunk: ChunkId, note: Note) -> usize {
-        NOTES_AT + chunk as usize * NOTE_BYTES + note as usize * 8
+    pub(crate) fn chunk_word_at(self, chunk: ChunkId, word: ChunkWord) -> usize {
+        CHUNK_WORDS_AT + chunk as usize * CHUNK_WORDS_BYTES + word as usize * 8
     }
 
     pub(crate) fn worker_at(self, worker: usize) -> usize {
-        let notes = NOTES_AT + self.chunks as usize * NOTE_BYTES;
-        notes.next_multiple_of(PAGE) + worker * WORKER_BYTES
+        let checkpoint = CHUNK_WORDS_AT + self.chunks as usize * CHUNK_WORDS_BYTES;
+        checkpoint.next_multiple_of(PAGE) + worker * WORKER_BYTES
     }
 
-    pub(crate) fn work_at(self, worker: usize, work: Work) -> usize {
-        self.worker_at(worker) + work as usize * 8
+    pub(crate) fn worker_word_at(self, worker: usize, word: WorkerWord) -> usize {
+        self.worker_at(worker) + word as usize * 8
     }
 
     /// The number of the chunk, and behind it the bytes of it that are filed.
@@ -151,12 +151,12 @@ const _: () = assert!(size_of::<Header>() == 128 && Header::COMMIT_AT == 0);
 const _: () = assert!(Header::LINK_AT == 16 && Header::CHAIN_AT == 20);
 
 /// The memory, as the writer sees it.
-pub(crate) struct Vault {
-    memory: MemoryFile,
+pub(crate) struct CrashImage {
+    memory: CrashMapping,
     layout: Layout,
 }
 
-impl Vault {
+impl CrashImage {
     /// Allocates it in `dir` and gives it its name once it is complete.
     pub(crate) fn create(
         dir: &Path,
@@ -168,14 +168,14 @@ impl Vault {
         let len = layout.bytes().ok_or_else(|| {
             Error::io("map memory in", dir, std::io::ErrorKind::OutOfMemory.into())
         })?;
-        let mut memory = MemoryFile::create(dir, len)?;
+        let mut memory = CrashMapping::create(dir, len)?;
         let header = layout.header(instance, pid);
         // SAFETY: within the mapping, which nobody else knows yet.
         unsafe {
             memory.begin().as_ptr().copy_from_nonoverlapping(header.as_ptr(), header.len());
         }
         memory.link(dir.join(name))?;
-        Ok(Vault { memory, layout })
+        Ok(CrashImage { memory, layout })
     }
 
     /// Where the arena begins.
@@ -190,46 +190,46 @@ impl Vault {
         unsafe { self.memory.begin().add(at).cast().as_ref() }
     }
 
-    fn note(&self, chunk: ChunkId, note: Note) -> &AtomicU64 {
-        self.word(self.layout.note_at(chunk, note))
+    fn chunk_word(&self, chunk: ChunkId, word: ChunkWord) -> &AtomicU64 {
+        self.word(self.layout.chunk_word_at(chunk, word))
     }
 
-    fn work(&self, worker: usize, work: Work) -> &AtomicU64 {
-        self.word(self.layout.work_at(worker, work))
+    fn worker_word(&self, worker: usize, word: WorkerWord) -> &AtomicU64 {
+        self.word(self.layout.worker_word_at(worker, word))
     }
 
     /// Producer: whose the chunk's records are, and in what order. Before anything is committed to it.
     pub(crate) fn set_lease(&self, chunk: ChunkId, producer: u64, lease: u64) {
         step();
-        self.note(chunk, Note::Producer).store(producer, Release);
-        self.note(chunk, Note::Lease).store(lease, Release);
+        self.chunk_word(chunk, ChunkWord::Producer).store(producer, Release);
+        self.chunk_word(chunk, ChunkWord::Lease).store(lease, Release);
     }
 
     /// Producer: the chunk goes on with what another one began. Before it is filled.
     pub(crate) fn set_part(&self, chunk: ChunkId) {
-        self.note(chunk, Note::Part).store(1, Release);
+        self.chunk_word(chunk, ChunkWord::Part).store(1, Release);
     }
 
     /// Worker: the chunk is free, nothing is committed to it any more.
     pub(crate) fn clear(&self, chunk: ChunkId) {
         step();
-        self.note(chunk, Note::Filed).store(0, Release);
-        self.note(chunk, Note::Part).store(0, Release);
+        self.chunk_word(chunk, ChunkWord::Filed).store(0, Release);
+        self.chunk_word(chunk, ChunkWord::Part).store(0, Release);
         step();
     }
 
     /// Worker: it has a new temp file, which is empty.
     pub(crate) fn begin_file(&self, worker: usize, stamp: u64, seq: u64) {
         step();
-        self.work(worker, Work::Seq).store(seq, Release);
-        self.work(worker, Work::Stamp).store(stamp, Release);
+        self.worker_word(worker, WorkerWord::Seq).store(seq, Release);
+        self.worker_word(worker, WorkerWord::Stamp).store(stamp, Release);
         step();
     }
 
     /// Worker: the temp file has so many bytes more, to the ends of these chunks' prefixes. Parts of chains
     /// are not among them, and no record goes beyond. In as many steps as the list takes.
     pub(crate) fn file(&self, worker: usize, filed: impl Iterator<Item = Filed>) {
-        let (mut entries, mut good) = (0, self.work(worker, Work::Good).load(Relaxed));
+        let (mut entries, mut good) = (0, self.worker_word(worker, WorkerWord::Good).load(Relaxed));
         for Filed { chunk, to, bytes, is_end } in filed {
             good += bytes;
             if let Some(to) = to {
@@ -250,52 +250,53 @@ impl Vault {
 
     fn step_on(&self, worker: usize, entries: usize, good: u64) {
         step();
-        self.work(worker, Work::NextGood).store(good, Release);
+        self.worker_word(worker, WorkerWord::NextGood).store(good, Release);
         step();
         // From here on the list holds.
-        self.work(worker, Work::Listed).store(entries as u64, Release);
+        self.worker_word(worker, WorkerWord::Listed).store(entries as u64, Release);
         step();
-        self.work(worker, Work::Good).store(good, Release);
+        self.worker_word(worker, WorkerWord::Good).store(good, Release);
         step();
         for entry in 0..entries {
             let at = self.layout.entry_at(worker, entry);
             let chunk = self.word(at).load(Relaxed) as ChunkId;
-            self.note(chunk, Note::Filed).store(self.word(at + 8).load(Relaxed), Release);
+            self.chunk_word(chunk, ChunkWord::Filed)
+                .store(self.word(at + 8).load(Relaxed), Release);
         }
         step();
-        self.work(worker, Work::Listed).store(0, Release);
+        self.worker_word(worker, WorkerWord::Listed).store(0, Release);
         step();
     }
 
     /// Worker: about to rename its temp file, or that has failed.
     pub(crate) fn set_publishing(&self, worker: usize, publishing: bool) {
         step();
-        self.work(worker, Work::Publishing).store(u64::from(publishing), Release);
+        self.worker_word(worker, WorkerWord::Publishing).store(u64::from(publishing), Release);
         step();
     }
 
     /// Worker: the temp file is gone, it is visible or lost.
     pub(crate) fn end_file(&self, worker: usize) {
         step();
-        self.work(worker, Work::Good).store(0, Release);
+        self.worker_word(worker, WorkerWord::Good).store(0, Release);
         step();
-        self.work(worker, Work::Publishing).store(0, Release);
+        self.worker_word(worker, WorkerWord::Publishing).store(0, Release);
         step();
     }
 
     /// Worker: so much is lost.
     pub(crate) fn add_lost(&self, worker: usize, lost: Count) {
-        let add = |work, amount| {
-            let word = self.work(worker, work);
+        let add = |word, amount| {
+            let word = self.worker_word(worker, word);
             word.store(word.load(Relaxed) + amount, Release);
         };
-        add(Work::LostRecords, lost.records);
-        add(Work::LostBytes, lost.bytes);
+        add(WorkerWord::LostRecords, lost.records);
+        add(WorkerWord::LostBytes, lost.bytes);
     }
 
     /// The writer is closed: whatever is in here is of no use any more.
     pub(crate) fn close(&self) {
-        self.word(self.layout.word_at(Word::Closed)).store(1, Release);
+        self.word(self.layout.word_at(WriterWord::Closed)).store(1, Release);
     }
 
     pub(crate) fn remove(&self) -> Result<(), Error> {

@@ -24,7 +24,7 @@ use crate::report::error::Error;
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The file and its mapping.
-pub(crate) struct MemoryFile {
+pub(crate) struct CrashMapping {
     map: NonNull<u8>,
     len: usize,
     file: ManuallyDrop<File>,
@@ -34,11 +34,11 @@ pub(crate) struct MemoryFile {
 }
 
 // SAFETY: plain memory, of which this only knows the address.
-unsafe impl Send for MemoryFile {}
+unsafe impl Send for CrashMapping {}
 // SAFETY: as above.
-unsafe impl Sync for MemoryFile {}
+unsafe impl Sync for CrashMapping {}
 
-impl MemoryFile {
+impl CrashMapping {
     /// Zeroed memory of so many bytes, without a name, for the owner alone.
     pub(crate) fn create(dir: &Path, len: usize) -> Result<Self, Error> {
         let failed = |operation, error: io::Error| Error::io(operation, dir, error);
@@ -74,7 +74,7 @@ impl MemoryFile {
         if kept.is_ok() {
             locked.map(map, len);
         }
-        Ok(MemoryFile { map, len, file: ManuallyDrop::new(file), locked, path: None })
+        Ok(CrashMapping { map, len, file: ManuallyDrop::new(file), locked, path: None })
     }
 
     /// Gives it a name that nothing has: from here on others find it.
@@ -106,7 +106,7 @@ impl MemoryFile {
     }
 }
 
-impl Drop for MemoryFile {
+impl Drop for CrashMapping {
     fn drop(&mut self) {
         // In a forked child neither is there.
         if self.locked.end() {
@@ -132,7 +132,7 @@ mod tests {
             println!("skipped: there is no /dev/shm");
             return;
         }
-        let mut memory = MemoryFile::create(shm, 10_000).unwrap();
+        let mut memory = CrashMapping::create(shm, 10_000).unwrap();
         let name = shm.join(format!(".bufferedwriter-test-{}", std::process::id()));
         assert!(memory.unlink().is_ok(), "it has no name yet");
         memory.link(name.clone()).unwrap();
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!((bytes.len(), bytes[9_999]), (10_000, 7));
         assert!(File::open(&name).unwrap().try_lock().is_err());
         assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o7777, 0o600);
-        let other = MemoryFile::create(shm, 1).unwrap().link(name.clone()).unwrap_err();
+        let other = CrashMapping::create(shm, 1).unwrap().link(name.clone()).unwrap_err();
         assert_eq!(
             (other.operation(), other.kind()),
             ("name memory", io::ErrorKind::AlreadyExists)
@@ -158,11 +158,11 @@ mod tests {
         let is_memory = rustix::fs::statfs(dir.path()).unwrap().f_type as u64 == TMPFS_MAGIC;
         // Where the directory for temporary files is in memory itself, there is nothing to refuse.
         if !is_memory {
-            let error = MemoryFile::create(dir.path(), 10).err().unwrap();
+            let error = CrashMapping::create(dir.path(), 10).err().unwrap();
             assert_eq!(error.operation(), "create memory in");
             assert_eq!(error.path(), Some(dir.path()));
         }
-        let error = MemoryFile::create(Path::new("/dev/shm"), 1 << 50).err().unwrap();
+        let error = CrashMapping::create(Path::new("/dev/shm"), 1 << 50).err().unwrap();
         assert_eq!(error.operation(), "allocate memory in");
     }
 }

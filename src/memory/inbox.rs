@@ -3,7 +3,7 @@
 //! Guarantees: chunks of one producer come out in the order in which they went in; each once;
 //! neither side ever waits for the other. Refuses: pushes after `close`.
 //!
-//! A stack for each lane that is taken whole and turned around (as in Linux' llist). Deviation: the
+//! A stack for each shard that is taken whole and turned around (as in Linux' llist). Deviation: the
 //! number of chunks inside stands beside the head, so that a producer sees a worker that is behind
 //! without another shared word.
 
@@ -11,19 +11,19 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::sync::{Acquire, AtomicU64, Relaxed, Release, prefetch};
 use crate::memory::arena::{Arena, ChunkId};
-use crate::memory::shard::LANES;
+use crate::memory::shard::SHARDS;
 
 const CLOSED: u64 = u64::MAX;
 
 /// The inbox of one worker.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    lanes: [Lane; LANES],
+    shards: [Shard; SHARDS],
 }
 
 /// Chunks of some producers, the one that came last at the head.
 #[derive(Debug)]
-struct Lane {
+struct Shard {
     /// Number of the chunk pushed last in the low half, number of chunks inside in the high half;
     /// or `CLOSED`.
     head: CachePadded<AtomicU64>,
@@ -31,55 +31,55 @@ struct Lane {
 
 impl Inbox {
     pub(crate) fn new(arena: &Arena) -> Self {
-        Inbox { lanes: std::array::from_fn(|_| Lane::new(arena)) }
+        Inbox { shards: std::array::from_fn(|_| Shard::new(arena)) }
     }
 
     /// Of what a swap needs.
-    pub(crate) fn prefetch(&self, lane: usize) {
-        prefetch(&raw const self.lanes[lane].head);
+    pub(crate) fn prefetch(&self, shard: usize) {
+        prefetch(&raw const self.shards[shard].head);
     }
 
     /// Hands a sealed chunk, or the head of a chain of `weight` chunks, to the worker. `false` if
     /// the worker is gone: the chunk stays the caller's.
     #[inline(always)]
     pub(crate) fn push(&self, arena: &Arena, chunk: ChunkId, weight: u32) -> bool {
-        self.lanes[arena.lane(chunk)].push(arena, chunk, weight)
+        self.shards[arena.shard(chunk)].push(arena, chunk, weight)
     }
 
-    /// Takes all that is inside, each lane's oldest first.
+    /// Takes all that is inside, each shard's oldest first.
     pub(crate) fn take(&self, arena: &Arena, mut each: impl FnMut(ChunkId)) {
-        for lane in self.lanes.iter().filter(|lane| !lane.is_empty(arena)) {
-            lane.drain(arena, u64::from(arena.none()), &mut each);
+        for shard in self.shards.iter().filter(|shard| !shard.is_empty(arena)) {
+            shard.drain(arena, u64::from(arena.none()), &mut each);
         }
     }
 
     /// Takes all that is inside for the last time.
     pub(crate) fn close(&self, arena: &Arena, mut each: impl FnMut(ChunkId)) {
-        for lane in &self.lanes {
-            lane.drain(arena, CLOSED, &mut each);
+        for shard in &self.shards {
+            shard.drain(arena, CLOSED, &mut each);
         }
     }
 
     /// Whether nothing is inside. Relaxed: a hint, or after a fence.
     pub(crate) fn is_empty(&self, arena: &Arena) -> bool {
-        self.lanes.iter().all(|lane| lane.is_empty(arena))
+        self.shards.iter().all(|shard| shard.is_empty(arena))
     }
 
     /// Chunks inside.
     pub(crate) fn depth(&self) -> u32 {
-        self.lanes.iter().map(Lane::depth).sum()
+        self.shards.iter().map(Shard::depth).sum()
     }
 
-    /// Chunks inside that came along one lane.
+    /// Chunks inside that came along one shard.
     #[inline(always)]
-    pub(crate) fn depth_of(&self, lane: usize) -> u32 {
-        self.lanes[lane].depth()
+    pub(crate) fn depth_of(&self, shard: usize) -> u32 {
+        self.shards[shard].depth()
     }
 }
 
-impl Lane {
+impl Shard {
     fn new(arena: &Arena) -> Self {
-        Lane { head: CachePadded::new(AtomicU64::new(u64::from(arena.none()))) }
+        Shard { head: CachePadded::new(AtomicU64::new(u64::from(arena.none()))) }
     }
 
     #[inline(always)]

@@ -27,7 +27,7 @@ use crossbeam_utils::CachePadded;
 use crate::base::sync::{Arc, AtomicU32, AtomicU64, Barrier, Relaxed, SeqCst, fence, prefetch};
 use crate::memory::arena::Arena;
 use crate::memory::inbox::Inbox;
-use crate::memory::parker::Bell;
+use crate::memory::parker::Parker;
 use crate::memory::pool::Pool;
 #[cfg(not(loom))]
 use crate::memory::prefault::Prefault;
@@ -37,7 +37,7 @@ use crate::memory::slots::Slots;
 pub(crate) struct Shared {
     pub(crate) arena: Arena,
     pub(crate) pool: Pool,
-    pub(crate) desks: Box<[Desk]>,
+    pub(crate) mailboxes: Box<[Mailbox]>,
     pub(crate) slots: Arc<Slots>,
     /// Chunks that somebody needed and did not find free, or zero: then workers revoke the leases of
     /// idle producers.
@@ -54,9 +54,9 @@ pub(crate) struct Shared {
 
 /// Where producers and one worker meet.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Mailbox {
     pub(crate) inbox: Inbox,
-    pub(crate) bell: Bell,
+    pub(crate) parker: Parker,
     gauges: CachePadded<Gauges>,
 }
 
@@ -82,9 +82,9 @@ impl Shared {
 
     /// With this memory, none of which is in use.
     pub(crate) fn with(arena: Arena, workers: usize, barrier: Barrier) -> io::Result<Self> {
-        let desk = |_| Desk {
+        let mailbox = |_| Mailbox {
             inbox: Inbox::new(&arena),
-            bell: Bell::new(),
+            parker: Parker::new(),
             gauges: CachePadded::new(Gauges {
                 backlog: AtomicU32::new(0),
                 freed: AtomicU64::new(0),
@@ -92,7 +92,7 @@ impl Shared {
         };
         let pool = Pool::new(&arena);
         Ok(Shared {
-            desks: (0..workers).map(desk).collect(),
+            mailboxes: (0..workers).map(mailbox).collect(),
             slots: Arc::new(Slots::new(barrier)?),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (arena.none() / workers as u32).max(1),
@@ -112,7 +112,7 @@ impl Shared {
         if self.starving.load(Relaxed) < wanted {
             self.starving.fetch_max(wanted, Relaxed);
             // All of them: idle producers' workers sleep.
-            self.desks.iter().for_each(|desk| desk.bell.wake());
+            self.mailboxes.iter().for_each(|mailbox| mailbox.parker.wake());
         }
     }
 
@@ -139,11 +139,11 @@ impl Shared {
 
     /// Producer, about to swap a chunk of this home: the lines that it will need, which others write. They are
     /// mostly far away by then.
-    pub(crate) fn prefetch(&self, home: usize, lane: usize) {
-        let desk = &self.desks[home];
-        desk.inbox.prefetch(lane);
-        desk.bell.prefetch();
-        prefetch(&raw const desk.gauges);
+    pub(crate) fn prefetch(&self, home: usize, shard: usize) {
+        let mailbox = &self.mailboxes[home];
+        mailbox.inbox.prefetch(shard);
+        mailbox.parker.prefetch();
+        prefetch(&raw const mailbox.gauges);
     }
 
     /// Producer, before it takes a chunk: whether the disk guard forbids it. Relaxed: nothing is read because
@@ -162,17 +162,20 @@ impl Shared {
         if guarded {
             // Its fence comes between the store and the look for waiters.
             self.pool.notify();
-            self.desks.iter().for_each(|desk| desk.bell.wake());
+            self.mailboxes.iter().for_each(|mailbox| mailbox.parker.wake());
         }
     }
 
     /// Wakes the workers that hold chunks, also from a nap or while they wait for a later sync.
     pub(crate) fn wake_busy(&self) {
-        self.desks.iter().filter(|desk| desk.held() > 0).for_each(|desk| desk.bell.wake());
+        self.mailboxes
+            .iter()
+            .filter(|mailbox| mailbox.held() > 0)
+            .for_each(|mailbox| mailbox.parker.wake());
     }
 }
 
-impl Desk {
+impl Mailbox {
     /// Chunks that wait for the worker or are held by it.
     pub(crate) fn held(&self) -> u32 {
         self.inbox.depth() + self.backlog()

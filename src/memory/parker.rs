@@ -8,29 +8,29 @@ use std::sync::OnceLock;
 
 use crate::base::sync::{AtomicU32, Relaxed, SeqCst, Thread, fence, prefetch};
 
-/// The bell of one worker.
+/// The parker of one worker.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub(crate) struct Parker {
     /// One while the worker sleeps or is about to. Stored by the worker alone.
     asleep: CachePadded<AtomicU32>,
     thread: OnceLock<Thread>,
     /// Stands in for the thread where a test drives the worker by hand.
     #[cfg(all(test, not(loom)))]
-    rung: AtomicU32,
+    woken_up: AtomicU32,
 }
 
-impl Bell {
+impl Parker {
     pub(crate) fn new() -> Self {
-        Bell {
+        Parker {
             asleep: CachePadded::new(AtomicU32::new(0)),
             thread: OnceLock::new(),
             #[cfg(all(test, not(loom)))]
-            rung: AtomicU32::new(0),
+            woken_up: AtomicU32::new(0),
         }
     }
 
     /// Names the worker, before the first producer can ring.
-    pub(crate) fn hang(&self, worker: Thread) {
+    pub(crate) fn register(&self, worker: Thread) {
         // A second call would be a second worker for one inbox, which the writer never starts.
         let first = self.thread.set(worker);
         debug_assert!(first.is_ok());
@@ -43,8 +43,8 @@ impl Bell {
 
     /// Wakes the worker if it sleeps. What the caller stored before is seen by the worker then.
     #[inline(always)]
-    pub(crate) fn ring(&self) {
-        // Pairs with the fence of `lie_down`.
+    pub(crate) fn wake_if_parked(&self) {
+        // Pairs with the fence of `prepare_to_park`.
         fence(SeqCst);
         if self.asleep.load(Relaxed) != 0 {
             self.wake();
@@ -56,7 +56,7 @@ impl Bell {
     #[inline(never)]
     pub(crate) fn wake(&self) {
         #[cfg(all(test, not(loom)))]
-        self.rung.store(1, Relaxed);
+        self.woken_up.store(1, Relaxed);
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
@@ -64,25 +64,25 @@ impl Bell {
 
     /// Worker: from here on, who stores something rings; what was stored before is seen by the
     /// loads after this. It sleeps only if those find nothing.
-    pub(crate) fn lie_down(&self) {
+    pub(crate) fn prepare_to_park(&self) {
         self.asleep.store(1, Relaxed);
         fence(SeqCst);
     }
 
     /// Worker: awake again, no need to ring.
-    pub(crate) fn get_up(&self) {
+    pub(crate) fn cancel_park(&self) {
         self.asleep.store(0, Relaxed);
     }
 
     /// Whether a park would return at once.
     #[cfg(all(test, not(loom)))]
-    pub(crate) fn is_rung(&self) -> bool {
-        self.rung.load(Relaxed) != 0
+    pub(crate) fn is_woken_up(&self) -> bool {
+        self.woken_up.load(Relaxed) != 0
     }
 
     /// As a park does when it returns.
     #[cfg(all(test, not(loom)))]
-    pub(crate) fn take_ring(&self) {
-        self.rung.store(0, Relaxed);
+    pub(crate) fn take_wake_up(&self) {
+        self.woken_up.store(0, Relaxed);
     }
 }

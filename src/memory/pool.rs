@@ -18,12 +18,12 @@ use crate::base::sync::{
 };
 use crate::memory::arena::{Arena, ChunkId};
 use crate::memory::chunk_header::{Header, PAGE};
-use crate::memory::shard::{self, LANES};
+use crate::memory::shard::{self, SHARDS};
 
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
 
-/// Fresh chunks that a lane takes at once: neighbours' headers are then in its processor's cache only, which fetches
+/// Fresh chunks that a shard takes at once: neighbours' headers are then in its processor's cache only, which fetches
 /// them ahead of use (docs/benchmarks/choices.md).
 const RUN_MAX: u32 = if cfg!(loom) { 2 } else { (PAGE / size_of::<Header>()) as u32 };
 /// Such a run is at most this part of all chunks.
@@ -32,8 +32,8 @@ const RUN_PART: u32 = if cfg!(loom) { 3 } else { 32 };
 /// The free chunks, and where callers wait for one.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// Free chunks by the lane of the producer that had them, or took them with its own.
-    lists: [List; LANES],
+    /// Free chunks by the shard of the producer that had them, or took them with its own.
+    lists: [List; SHARDS],
     /// Number of the first chunk that was never given out; it only grows.
     fresh: CachePadded<AtomicU32>,
     /// Chunks of a run.
@@ -90,25 +90,25 @@ impl Pool {
     /// Takes one chunk for this producer. `None`: none was free where it looked, when it looked there.
     #[inline(always)]
     pub(crate) fn pop(&self, arena: &Arena, producer: u64) -> Option<ChunkId> {
-        let lane = shard::of(producer);
-        self.lists[lane].pop(arena).or_else(|| self.pop_elsewhere(arena, lane))
+        let shard = shard::of(producer);
+        self.lists[shard].pop(arena).or_else(|| self.pop_elsewhere(arena, shard))
     }
 
     /// What was never used before what others had: that is in their processors' caches, and would be missing there.
     #[cold]
     #[inline(never)]
-    fn pop_elsewhere(&self, arena: &Arena, lane: usize) -> Option<ChunkId> {
-        let mut others = (1..LANES).map(|step| (lane + step) % LANES);
-        self.pop_fresh(arena, lane).or_else(|| {
+    fn pop_elsewhere(&self, arena: &Arena, shard: usize) -> Option<ChunkId> {
+        let mut others = (1..SHARDS).map(|step| (shard + step) % SHARDS);
+        self.pop_fresh(arena, shard).or_else(|| {
             let chunk = others.find_map(|other| self.lists[other].pop(arena))?;
-            arena.set_lane(chunk, lane);
+            arena.set_shard(chunk, shard);
             Some(chunk)
         })
     }
 
-    /// Fresh chunks are given out in ascending order, and in runs: this one, and what the lane will need next.
+    /// Fresh chunks are given out in ascending order, and in runs: this one, and what the shard will need next.
     /// Others may for a moment not find those. Who waits for memory, for several chunks at once, is called then.
-    fn pop_fresh(&self, arena: &Arena, lane: usize) -> Option<ChunkId> {
+    fn pop_fresh(&self, arena: &Arena, shard: usize) -> Option<ChunkId> {
         let mut fresh = self.fresh.load(Relaxed);
         while fresh < arena.none() {
             // What comes last one by one: nobody is to find nothing because of who took more than one.
@@ -118,7 +118,7 @@ impl Pool {
             match self.fresh.compare_exchange_weak(fresh, end, Relaxed, Relaxed) {
                 Ok(_) => {
                     // What is fresh is linked to what follows it.
-                    (fresh..end).for_each(|chunk| arena.set_lane(chunk, lane));
+                    (fresh..end).for_each(|chunk| arena.set_shard(chunk, shard));
                     if fresh + 1 < end {
                         self.push_chain(arena, fresh + 1, end - 1);
                     }
@@ -158,17 +158,17 @@ impl Pool {
     /// Gives back chunks that are linked from `first` to `last`, as good as new and of one producer, and wakes
     /// who waits for them.
     pub(crate) fn push_chain(&self, arena: &Arena, first: ChunkId, last: ChunkId) {
-        self.lists[arena.lane(first)].push_chain(arena, first, last);
+        self.lists[arena.shard(first)].push_chain(arena, first, last);
         self.notify();
     }
 
     /// Gives back chunks of any producers, those of a list at once, the last one to be the first that is given
     /// out; how many.
     pub(crate) fn push_all(&self, arena: &Arena, chunks: impl Iterator<Item = ChunkId>) -> u64 {
-        let mut ends: [Option<(ChunkId, ChunkId)>; LANES] = [None; LANES];
+        let mut ends: [Option<(ChunkId, ChunkId)>; SHARDS] = [None; SHARDS];
         let mut count = 0;
         for chunk in chunks {
-            let ends = &mut ends[arena.lane(chunk)];
+            let ends = &mut ends[arena.shard(chunk)];
             let last = ends.map_or(chunk, |(first, last)| {
                 arena.set_next(chunk, first);
                 last

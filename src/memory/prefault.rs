@@ -1,14 +1,14 @@
 //! Memory that is made resident before a caller needs it: a write meets no page fault.
 //!
-//! Guarantees: in each run of chunks that a lane has, and in what nobody was given yet, as much ahead of what is
-//! in use as the lane uses, within limits; before any use, about as much as the least for all lanes together. Workers call it; it never waits for anybody.
+//! Guarantees: in each run of chunks that a shard has, and in what nobody was given yet, as much ahead of what is
+//! in use as the shard uses, within limits; before any use, about as much as the least for all shards together. Workers call it; it never waits for anybody.
 //! Refuses nothing: what can't be made resident is left to whoever writes first.
 
 use crate::base::sync::{AtomicU32, Relaxed};
 use crate::memory::arena::{Arena, ChunkId};
 use crate::memory::chunk_header::{Header, LINE};
 use crate::memory::pool::Pool;
-use crate::memory::shard::LANES;
+use crate::memory::shard::SHARDS;
 
 /// Bytes ahead, at least and at most, once a chunk is in use. Chunks that are larger than the first are left alone until
 /// then, and those that are larger than the second altogether.
@@ -21,8 +21,8 @@ const SMALLEST_BYTES: usize = LINE + size_of::<Header>();
 pub(crate) struct Prefault {
     /// The runs in which the pool gives out fresh chunks.
     runs: Box<[Run]>,
-    /// Chunks that were in use once, by lane.
-    used: [AtomicU32; LANES],
+    /// Chunks that were in use once, by shard.
+    used: [AtomicU32; SHARDS],
     /// Of the chunks that nobody was given yet, those below are resident; it only grows.
     fresh: AtomicU32,
 }
@@ -67,25 +67,25 @@ impl Prefault {
         if new == 0 {
             return;
         }
-        let used = self.used[arena.lane(chunk)].fetch_add(new, Relaxed) + new;
+        let used = self.used[arena.shard(chunk)].fetch_add(new, Relaxed) + new;
         let ahead = used.clamp(chunks(arena, BYTES_MIN), chunks(arena, BYTES_MAX));
         if ahead == 0 {
             return;
         }
         let wanted = count.saturating_add(ahead);
         self.run(arena, pool, run, wanted, ahead.div_ceil(4));
-        // The lane's next run.
+        // The shard's next run.
         self.fresh(arena, pool, wanted.saturating_sub(pool.run()), ahead.div_ceil(4));
         if before == 0 {
             self.heads(arena, pool);
         }
     }
 
-    /// What the next lanes begin with: a chunk each.
+    /// What the next shards begin with: a chunk each.
     fn heads(&self, arena: &Arena, pool: &Pool) {
         let first = pool.fresh().div_ceil(pool.run()) as usize;
-        let lanes = LANES.min(chunks(arena, BYTES_MIN) as usize);
-        for run in (first..self.runs.len()).take(lanes) {
+        let shards = SHARDS.min(chunks(arena, BYTES_MIN) as usize);
+        for run in (first..self.runs.len()).take(shards) {
             self.run(arena, pool, run, 1, 1);
         }
     }
@@ -170,7 +170,7 @@ mod tests {
         let memory = Memory::new(4000, 4096);
         assert_eq!(memory.resident(), []);
         memory.2.begin(&memory.0, &memory.1);
-        // 128 KiB at first, and a chunk of each run that the first lanes will get.
+        // 128 KiB at first, and a chunk of each run that the first shards will get.
         let heads = (64..=224).step_by(32).map(|head| head..head + 1);
         assert!(memory.resident().into_iter().eq(std::iter::once(0..33).chain(heads)));
         // Then as much again as is in use, in steps, 256 KiB at least and 4 MiB at most.
@@ -198,9 +198,9 @@ mod tests {
         let heads = || memory.resident().into_iter().filter(|range| range.len() == 1);
         let others = || memory.resident().into_iter().filter(|range| range.len() > 1);
         assert!(others().eq([0..6, 32..52, 64..69]), "{:?}", memory.resident());
-        // What the next lanes begin with.
+        // What the next shards begin with.
         assert!(heads().map(|head| head.start).eq((96..224).step_by(32)));
-        // The next run of lane 0 begins at 96.
+        // The next run of shard 0 begins at 96.
         memory.use_chunks(0, 28);
         assert!(others().eq([0..52, 64..69, 96..124]), "{:?}", memory.resident());
     }

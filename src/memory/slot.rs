@@ -120,7 +120,7 @@ pub(crate) struct Lease {
     pub(crate) home: usize,
     /// What that worker had freed by then.
     pub(crate) freed: u64,
-    /// Chunks of this lane that waited for that worker when all lanes were last counted.
+    /// Chunks of this shard that waited for that worker when all shards were last counted.
     pub(crate) weighed: u32,
     /// Messages that stand in the chunk.
     pub(crate) messages: usize,
@@ -160,7 +160,7 @@ impl Chunk {
     /// Commits one record more, of `len` bytes, which are there.
     #[inline(always)]
     pub(crate) fn commit(&self, before: Extent, len: usize) {
-        // SAFETY: as above. Release: the bytes come before it. Pairs with the loads of `Intake` and
+        // SAFETY: as above. Release: the bytes come before it. Pairs with the loads of `Collector` and
         // `Slot::accepted`.
         unsafe { &*self.commit }.store(before.plus(len).0, Release);
     }
@@ -301,7 +301,7 @@ impl Slot {
     }
 
     /// The gate, seen by the owner. Relaxed: it guards nothing but the right to go on, and that is
-    /// what the barrier orders; who finds it SHUT passes the fence of `Bell::ring`.
+    /// what the barrier orders; who finds it SHUT passes the fence of `Parker::ring`.
     #[inline(always)]
     pub(crate) fn gate(&self) -> u64 {
         self.gate.load(Relaxed)

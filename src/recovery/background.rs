@@ -12,7 +12,7 @@ use crate::base::sync::{Arc, Mutex, lock};
 use crate::fs::Fs;
 use crate::naming::Names;
 use crate::recovery::run;
-use crate::recovery::scan::Search;
+use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 
@@ -90,7 +90,7 @@ impl Task {
         let Task { fs, path, temp, memory, names } = self;
         let prefix = Some(&*names.prefix);
         let search =
-            Search { fs: &*fs, path: &path, temp: &temp, prefix, memory: &memory, dry_run: false };
+            Scan { fs: &*fs, path: &path, temp: &temp, prefix, memory: &memory, dry_run: false };
         let mut recovery = Recovery::default();
         if let Err(error) = run::run(search, Some(&names.state()), &mut recovery) {
             recovery.errors.push(error);

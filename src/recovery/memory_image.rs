@@ -1,4 +1,4 @@
-//! The memory of a dead instance, read as if an enemy had written it. The layout stands in `vault.rs` and in
+//! The memory of a dead instance, read as if an enemy had written it. The layout stands in `crash_image.rs` and in
 //! `docs/durability.md`.
 //!
 //! Guarantees: never panics, maps nothing, reads nothing beyond the file; what it returns is in range: chunks,
@@ -12,8 +12,8 @@ use crate::file::state_file::decode::{Record, Unreadable};
 use crate::fs::{FsFile, read_full};
 use crate::memory::chunk_header::{ChunkId, Header};
 use crate::memory::crash_image::{
-    ENTRY_BYTES, HEADER_BYTES, LIST_AT, LIST_MAX, Layout, MAGIC, NOTE_BYTES, Note, ORDER, VERSION,
-    WORKER_BYTES, Word, Work,
+    CHUNK_WORDS_BYTES, ChunkWord, ENTRY_BYTES, HEADER_BYTES, LIST_AT, LIST_MAX, Layout, MAGIC,
+    ORDER, VERSION, WORKER_BYTES, WorkerWord, WriterWord,
 };
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::Count;
@@ -24,7 +24,7 @@ const WORKERS_MAX: u32 = 256;
 
 /// What is left of a writer's memory.
 #[derive(Debug)]
-pub(crate) struct Relics {
+pub(crate) struct MemoryImage {
     pub(crate) layout: Layout,
     /// The writer was closed: nothing in here is of use.
     pub(crate) is_closed: bool,
@@ -60,7 +60,10 @@ struct Chunk {
 }
 
 /// Takes a memory apart that should be of this instance.
-pub(crate) fn read(file: &mut dyn FsFile, names: &Names) -> io::Result<Result<Relics, Unreadable>> {
+pub(crate) fn read(
+    file: &mut dyn FsFile,
+    names: &Names,
+) -> io::Result<Result<MemoryImage, Unreadable>> {
     let len = file.facts()?.len;
     let Some(header) = part(file, 0, HEADER_BYTES)? else { return Ok(Err(Unreadable::Short)) };
     let layout = match layout(&header, len, names) {
@@ -105,39 +108,41 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
 }
 
 /// `all` is what lies before the arena, `headers` are the arena's.
-fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
+fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
     let chunk = |chunk: ChunkId| {
         let header = &headers[chunk as usize * size_of::<Header>()..];
-        let note = |note| u64_at(all, layout.note_at(chunk, note));
+        let note = |note| u64_at(all, layout.chunk_word_at(chunk, note));
         Chunk {
             committed: u64_at(header, Header::COMMIT_AT) as u32 as usize,
             link: u32_at(header, Header::LINK_AT),
             chain: u32_at(header, Header::CHAIN_AT),
-            producer: note(Note::Producer),
-            lease: note(Note::Lease),
-            filed: note(Note::Filed),
-            is_part: note(Note::Part) != 0,
+            producer: note(ChunkWord::Producer),
+            lease: note(ChunkWord::Lease),
+            filed: note(ChunkWord::Filed),
+            is_part: note(ChunkWord::Part) != 0,
         }
     };
     let mut chunks: Vec<Chunk> = (0..layout.chunks).map(chunk).collect();
-    let mut relics = Relics {
+    let mut relics = MemoryImage {
         layout,
-        is_closed: u64_at(all, layout.word_at(Word::Closed)) != 0,
-        rescued: Some(u64_at(all, layout.word_at(Word::Rescued))).filter(|at| *at != 0).map(Stamp),
+        is_closed: u64_at(all, layout.word_at(WriterWord::Closed)) != 0,
+        rescued: Some(u64_at(all, layout.word_at(WriterWord::Salvaged)))
+            .filter(|at| *at != 0)
+            .map(Stamp),
         records: Vec::new(),
         lost: Count::ZERO,
         runs: Vec::new(),
         damaged: 0,
     };
     for worker in 0..layout.workers {
-        let work = |work| u64_at(all, layout.work_at(worker, work));
-        let lost = Count::new(work(Work::LostRecords), work(Work::LostBytes));
+        let work = |work| u64_at(all, layout.worker_word_at(worker, work));
+        let lost = Count::new(work(WorkerWord::LostRecords), work(WorkerWord::LostBytes));
         relics.lost = relics.lost.saturating_add(lost);
-        let mut good = work(Work::Good);
-        let listed = work(Work::Listed);
+        let mut good = work(WorkerWord::Good);
+        let listed = work(WorkerWord::Listed);
         if listed != 0 {
             // The worker died in the middle of this step: it holds as a whole.
-            good = work(Work::NextGood);
+            good = work(WorkerWord::NextGood);
             relics.damaged += u64::from(listed > LIST_MAX as u64);
             for entry in 0..LIST_MAX.min(listed as usize) {
                 let at = layout.entry_at(worker, entry);
@@ -147,8 +152,9 @@ fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
                 }
             }
         }
-        let stamp = work(Work::Stamp);
-        let temp = (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: work(Work::Seq) });
+        let stamp = work(WorkerWord::Stamp);
+        let temp =
+            (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: work(WorkerWord::Seq) });
         if relics.is_closed {
             good = 0;
         }
@@ -160,7 +166,7 @@ fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> Relics {
     relics
 }
 
-impl Relics {
+impl MemoryImage {
     fn find_runs(&mut self, chunks: &mut [Chunk]) {
         let mut order: Vec<ChunkId> = (0..self.layout.chunks)
             .filter(|&chunk| {
@@ -227,7 +233,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(number)
 }
 
-const _: () = assert!(LIST_AT + LIST_MAX * ENTRY_BYTES <= WORKER_BYTES && NOTE_BYTES == 32);
+const _: () = assert!(LIST_AT + LIST_MAX * ENTRY_BYTES <= WORKER_BYTES && CHUNK_WORDS_BYTES == 32);
 
 #[cfg(test)]
 mod tests {

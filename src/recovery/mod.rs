@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
-use crate::recovery::scan::Search;
+use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 
@@ -112,7 +112,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
     let (path, temp) = (open(path)?, open(temp)?);
     let memory = memory.as_deref().map(open).transpose()?;
     let memory: Vec<PathBuf> = memory.into_iter().chain([PathBuf::from("/dev/shm")]).collect();
-    let search = |temp| Search {
+    let search = |temp| Scan {
         fs: &**fs,
         path: &path,
         temp,

@@ -14,21 +14,21 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::file::publish::{self, Refusal};
-use crate::file::state_file::decode::{self, Record, Remains, Unreadable};
+use crate::file::state_file::decode::{self, DecodedState, Record, Unreadable};
 use crate::fs::{Facts, FsFile, read_full, write_all};
 use crate::naming::{self, Names, Parsed};
 use crate::recovery::salvage::{Found, Memory, Places};
-use crate::recovery::scan::Search;
+use crate::recovery::scan::Scan;
 use crate::recovery::verdict::{Claim, Verdict, claim, is_ours, judge};
 use crate::report::error::Error;
-use crate::report::recovery::{LeftAlone, LeftReason, Recovery};
+use crate::report::recovery::{Recovery, SkipReason, Skipped};
 
 /// Bytes of one copy.
 const COPY_BYTES: usize = 256 << 10;
 
 /// Deals with all dead instances but the one of this state file, our own.
 pub(crate) fn run(
-    search: Search<'_>,
+    search: Scan<'_>,
     own: Option<&OsStr>,
     recovery: &mut Recovery,
 ) -> Result<(), Error> {
@@ -46,7 +46,7 @@ pub(crate) fn run(
 
 /// A recovery that is under way.
 struct Run<'a> {
-    search: Search<'a>,
+    search: Scan<'a>,
     uid: u32,
     recovery: &'a mut Recovery,
 }
@@ -74,12 +74,12 @@ impl Run<'_> {
             return Ok(());
         }
         if !facts.is_file {
-            return self.leave_alone(&state, LeftReason::NotOurs);
+            return self.skip(&state, SkipReason::NotOurs);
         }
         let Some(mut file) = search.open(&state, &facts)? else { return Ok(()) };
         // Before the lock is tried, since for others it would look as if the instance were alive.
         if let Some(reason) = self.foreign(&read(&mut *file, &state)?, name) {
-            return self.leave_alone(&state, reason);
+            return self.skip(&state, reason);
         }
         match file.try_lock() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -95,7 +95,7 @@ impl Run<'_> {
         match facts.links {
             1 => self.locked(&state, name, named, &mut *file),
             2 if self.is_aside(&state, &facts)? => self.remove(&state),
-            _ => self.leave_alone(&state, LeftReason::OtherName),
+            _ => self.skip(&state, SkipReason::OtherName),
         }
     }
 
@@ -109,10 +109,10 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let remains = read(file, state)?;
         if let Some(reason) = self.foreign(&remains, name) {
-            return self.leave_alone(state, reason);
+            return self.skip(state, reason);
         }
         match &remains {
-            Ok(Remains { boot_id, names, records, memory, .. }) => {
+            Ok(DecodedState { boot_id, names, records, memory, .. }) => {
                 let same_boot = boot_id.is_some() && *boot_id == self.search.fs.boot_id();
                 let dead = Dead { state, names, records: Some(records), same_boot, memory: None };
                 match memory {
@@ -130,12 +130,16 @@ impl Run<'_> {
     }
 
     /// Why an instance is not to be dealt with, dead or alive.
-    fn foreign(&self, remains: &Result<Remains, Unreadable>, name: &OsStr) -> Option<LeftReason> {
+    fn foreign(
+        &self,
+        remains: &Result<DecodedState, Unreadable>,
+        name: &OsStr,
+    ) -> Option<SkipReason> {
         match remains {
-            Err(Unreadable::Version(version)) => Some(LeftReason::Version(*version)),
-            Ok(remains) if remains.names.state() != name => Some(LeftReason::OtherInstance),
+            Err(Unreadable::Version(version)) => Some(SkipReason::Version(*version)),
+            Ok(remains) if remains.names.state() != name => Some(SkipReason::OtherInstance),
             Ok(remains) if remains.path.as_os_str() != self.search.path => {
-                Some(LeftReason::OtherPath)
+                Some(SkipReason::OtherPath)
             }
             _ => None,
         }
@@ -151,9 +155,9 @@ impl Run<'_> {
 
     /// An instance whose state file is whole, and whose memory is, or was, in this directory.
     fn bury_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
-        let Search { fs, path, temp, memory, dry_run, .. } = self.search;
+        let Scan { fs, path, temp, memory, dry_run, .. } = self.search;
         if !memory.iter().any(|known| known == dir) {
-            return self.leave_alone(dead.state, LeftReason::OtherMemory);
+            return self.skip(dead.state, SkipReason::OtherMemory);
         }
         let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
             // It is gone with the last boot, or was closed.
@@ -163,7 +167,7 @@ impl Run<'_> {
                 return Ok(());
             }
             Found::LeaveAlone(reason) => {
-                return self.leave_alone(&dir.join(dead.names.memory()), reason);
+                return self.skip(&dir.join(dead.names.memory()), reason);
             }
             Found::Damaged(path) => {
                 self.set_aside(&path)?;
@@ -237,7 +241,7 @@ impl Run<'_> {
     /// The empty files by which it tried its directories, if it died just then. They are where the two names
     /// say, and have both while a rename in two steps is under way.
     fn remove_probes(&self, names: &Names) -> Result<(), Error> {
-        let Search { temp, path, .. } = self.search;
+        let Scan { temp, path, .. } = self.search;
         for dir in [temp, path].into_iter().take(if temp == path { 1 } else { 2 }) {
             for name in self.search.list(dir)? {
                 if !naming::is_probe(&name, names) {
@@ -301,7 +305,7 @@ impl Run<'_> {
             Verdict::SetAside => self.set_aside(&temp)?,
             Verdict::TwoNames => return self.end_rename(dead, &temp, parsed, &facts),
             Verdict::LeaveAlone(reason) => {
-                self.leave_alone(&temp, reason)?;
+                self.skip(&temp, reason)?;
                 return Ok(false);
             }
         }
@@ -318,13 +322,13 @@ impl Run<'_> {
         len: u64,
         doubtful: Option<u64>,
     ) -> Result<bool, Error> {
-        let Search { fs, path, dry_run, .. } = self.search;
+        let Scan { fs, path, dry_run, .. } = self.search;
         let in_one_step = dead.memory.is_some();
         let visible = if dry_run {
             temp.to_owned()
         } else {
             let Some(mut file) = self.search.open(temp, facts)? else {
-                self.leave_alone(temp, LeftReason::NotOurs)?;
+                self.skip(temp, SkipReason::NotOurs)?;
                 return Ok(false);
             };
             if facts.len > len {
@@ -363,7 +367,7 @@ impl Run<'_> {
             self.remove(temp)?;
             return Ok(true);
         }
-        self.leave_alone(temp, LeftReason::OtherName)?;
+        self.skip(temp, SkipReason::OtherName)?;
         Ok(false)
     }
 
@@ -392,8 +396,8 @@ impl Run<'_> {
         Ok(false)
     }
 
-    fn leave_alone(&mut self, path: &Path, reason: LeftReason) -> Result<(), Error> {
-        self.recovery.left_alone.push(LeftAlone { path: path.to_owned(), reason });
+    fn skip(&mut self, path: &Path, reason: SkipReason) -> Result<(), Error> {
+        self.recovery.skipped.push(Skipped { path: path.to_owned(), reason });
         Ok(())
     }
 
@@ -422,7 +426,7 @@ impl Run<'_> {
     }
 }
 
-fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<Remains, Unreadable>, Error> {
+fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<DecodedState, Unreadable>, Error> {
     let bytes = decode::bytes(file).map_err(|e| Error::io("read", state, e))?;
     Ok(decode::read(&bytes))
 }

@@ -13,12 +13,12 @@ use rustix::process::geteuid;
 use crate::file::publish::{self, Refusal};
 use crate::file::state_file::decode::Unreadable;
 use crate::fs::{Fs, FsFile, read_full, write_all};
-use crate::memory::crash_image::{Word, step};
+use crate::memory::crash_image::{WriterWord, step};
 use crate::naming::{self, Names, Stamp};
-use crate::recovery::memory_image::{self, Relics, Run};
+use crate::recovery::memory_image::{self, MemoryImage, Run};
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
-use crate::report::recovery::LeftReason;
+use crate::report::recovery::SkipReason;
 
 /// Bytes of one copy.
 const COPY_BYTES: usize = 256 << 10;
@@ -28,7 +28,7 @@ pub(crate) enum Found {
     Nothing,
     /// Somebody else has its lock: the instance lives, or another recovery was quicker.
     Alive,
-    LeaveAlone(LeftReason),
+    LeaveAlone(SkipReason),
     /// Its lock is ours, and it is not what its writer wrote.
     Damaged(PathBuf),
     Memory(Memory),
@@ -38,7 +38,7 @@ pub(crate) enum Found {
 pub(crate) struct Memory {
     file: Box<dyn FsFile>,
     path: PathBuf,
-    pub(crate) relics: Relics,
+    pub(crate) relics: MemoryImage,
 }
 
 /// Where files of a dead instance are made and become visible.
@@ -60,7 +60,7 @@ impl Memory {
         };
         let is_ours = facts.is_file && facts.uid == uid && facts.mode & 0o077 == 0;
         if !is_ours || facts.links != 1 {
-            return Ok(Found::LeaveAlone(LeftReason::NotOurs));
+            return Ok(Found::LeaveAlone(SkipReason::NotOurs));
         }
         let mut file = match fs.open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -79,7 +79,7 @@ impl Memory {
         match memory_image::read(&mut *file, names).map_err(|e| failed("read", e))? {
             Ok(relics) => Ok(Found::Memory(Memory { file, path, relics })),
             Err(Unreadable::Version(version)) => {
-                Ok(Found::LeaveAlone(LeftReason::Version(version)))
+                Ok(Found::LeaveAlone(SkipReason::Version(version)))
             }
             Err(Unreadable::Short | Unreadable::Damaged) => Ok(Found::Damaged(path)),
         }
@@ -171,7 +171,7 @@ impl Memory {
         step();
         file.sync().map_err(|e| Error::io("fsync", &path, e))?;
         step();
-        let at = self.relics.layout.word_at(Word::Rescued) as u64;
+        let at = self.relics.layout.word_at(WriterWord::Salvaged) as u64;
         let word = stamp.0.to_ne_bytes();
         write_all(&mut *self.file, &mut [IoSlice::new(&word)], at)
             .1

@@ -12,7 +12,7 @@ use crate::report::error::Error;
 
 /// Where to look, and for what. The directories are canonical.
 #[derive(Clone, Copy)]
-pub(crate) struct Search<'a> {
+pub(crate) struct Scan<'a> {
     pub(crate) fs: &'a dyn Fs,
     /// Where files become visible.
     pub(crate) path: &'a Path,
@@ -25,7 +25,7 @@ pub(crate) struct Search<'a> {
     pub(crate) dry_run: bool,
 }
 
-impl Search<'_> {
+impl Scan<'_> {
     pub(crate) fn list(&self, dir: &Path) -> Result<Vec<OsString>, Error> {
         self.fs.list(dir).map_err(|e| Error::io("list", dir, e))
     }

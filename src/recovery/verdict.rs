@@ -7,7 +7,7 @@
 use crate::file::state_file::decode::Record;
 use crate::fs::Facts;
 use crate::naming::Parsed;
-use crate::report::recovery::LeftReason;
+use crate::report::recovery::SkipReason;
 
 /// What is to be done with a temp file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Verdict {
     /// was being renamed in two steps. If not, it is to be left alone.
     TwoNames,
     /// It is not to be touched.
-    LeaveAlone(LeftReason),
+    LeaveAlone(SkipReason),
 }
 
 /// What the state file says of a temp file.
@@ -61,12 +61,12 @@ pub(crate) fn is_ours(facts: &Facts, uid: u32) -> bool {
 /// The verdict on a temp file. `same_boot`: the machine was not started anew since it was written.
 pub(crate) fn judge(facts: &Facts, uid: u32, claim: Claim, same_boot: bool) -> Verdict {
     if !is_ours(facts, uid) {
-        return Verdict::LeaveAlone(LeftReason::NotOurs);
+        return Verdict::LeaveAlone(SkipReason::NotOurs);
     }
     match facts.links {
         1 => {}
         2 => return Verdict::TwoNames,
-        _ => return Verdict::LeaveAlone(LeftReason::OtherName),
+        _ => return Verdict::LeaveAlone(SkipReason::OtherName),
     }
     if facts.len == 0 {
         // Also if it should be longer: nothing is left to set aside... but the loss must show.

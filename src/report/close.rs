@@ -8,7 +8,7 @@ use crate::report::stats::{Count, Lost, Refused};
 /// What became of everything when a writer was closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Report {
+pub struct CloseReport {
     /// Records that were accepted in all.
     pub accepted: Count,
     /// Records in visible files.
@@ -29,7 +29,7 @@ pub struct Report {
 #[derive(Clone, Debug)]
 pub struct CloseError {
     /// Boxed, so that a close that goes well is not the larger for it.
-    pub(crate) report: Box<Report>,
+    pub(crate) report: Box<CloseReport>,
     pub(crate) reason: Reason,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum Reason {
 impl CloseError {
     /// What was written and what was not.
     #[must_use]
-    pub fn report(&self) -> &Report {
+    pub fn report(&self) -> &CloseReport {
         &self.report
     }
 }

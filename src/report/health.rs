@@ -15,21 +15,21 @@ use crate::report::stats::Count;
 #[non_exhaustive]
 pub struct Health {
     /// One for each worker that is held up, in the order of the workers.
-    pub troubles: Vec<Trouble>,
+    pub stalls: Vec<Stall>,
 }
 
 impl Health {
     /// Nothing holds any worker up.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.troubles.is_empty()
+        self.stalls.is_empty()
     }
 }
 
 /// What holds one worker up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Trouble {
+pub struct Stall {
     /// Its number, counted from 0, as in [`Stats::workers`](crate::Stats::workers).
     pub worker: usize,
     /// What failed last. For a call that has not returned for a second: the operation `"finish"`, the file
@@ -48,9 +48,9 @@ pub struct Trouble {
     pub held_in_file: Count,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Trouble { worker, error, lasting, attempts, .. } = self;
+        let Stall { worker, error, lasting, attempts, .. } = self;
         write!(f, "worker {worker}: {error} (for {lasting:.1?}, attempts: {attempts})")
     }
 }
@@ -60,7 +60,7 @@ impl fmt::Display for Trouble {
 #[non_exhaustive]
 pub struct ErrorEvent {
     /// What holds the worker up. What it gave up just now is not held any more.
-    pub trouble: Trouble,
+    pub stall: Stall,
     /// What the worker lost since the last event of its own: given up, or in a temp file that somebody
     /// removed. Zero as long as everything is kept.
     pub lost: Count,
@@ -68,7 +68,7 @@ pub struct ErrorEvent {
 
 impl fmt::Display for ErrorEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.trouble.fmt(f)?;
+        self.stall.fmt(f)?;
         if self.lost.is_zero() { Ok(()) } else { write!(f, "; {} records lost", self.lost.records) }
     }
 }

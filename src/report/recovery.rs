@@ -29,7 +29,7 @@ pub struct Recovery {
     /// ([`Config::crash_proof`](crate::Config::crash_proof)).
     pub lost: Count,
     /// What was left as it is, with the reason.
-    pub left_alone: Vec<LeftAlone>,
+    pub skipped: Vec<Skipped>,
     /// What failed. The instances that it was for are tried again by the next recovery.
     pub errors: Vec<Error>,
 }
@@ -41,7 +41,7 @@ impl Recovery {
         self.instances == 0
             && self.published.is_empty()
             && self.set_aside.is_empty()
-            && self.left_alone.is_empty()
+            && self.skipped.is_empty()
             && self.errors.is_empty()
     }
 }
@@ -59,7 +59,7 @@ impl fmt::Display for Recovery {
             self.bytes,
             self.cut_bytes,
             self.set_aside.len(),
-            self.left_alone.len(),
+            self.skipped.len(),
             self.lost.records,
             self.errors.len(),
         )
@@ -69,17 +69,17 @@ impl fmt::Display for Recovery {
 /// A file that a recovery did not touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct LeftAlone {
+pub struct Skipped {
     /// Where it is.
     pub path: PathBuf,
     /// Why it was not touched.
-    pub reason: LeftReason,
+    pub reason: SkipReason,
 }
 
 /// Why a recovery left a file as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum LeftReason {
+pub enum SkipReason {
     /// Not a regular file, or of another user: whoever put it there may mean harm.
     NotOurs,
     /// It has another name besides. Its records may be visible under that already.
@@ -95,17 +95,17 @@ pub enum LeftReason {
     OtherMemory,
 }
 
-impl fmt::Display for LeftReason {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LeftReason::NotOurs => f.write_str("not a regular file of this user"),
-            LeftReason::OtherName => f.write_str("it has another name besides"),
-            LeftReason::Version(version) => {
+            SkipReason::NotOurs => f.write_str("not a regular file of this user"),
+            SkipReason::OtherName => f.write_str("it has another name besides"),
+            SkipReason::Version(version) => {
                 write!(f, "of version {version}, which is not known here")
             }
-            LeftReason::OtherPath => f.write_str("its files belong into another directory"),
-            LeftReason::OtherMemory => f.write_str("its memory is in another directory"),
-            LeftReason::OtherInstance => f.write_str("it is the state file of another instance"),
+            SkipReason::OtherPath => f.write_str("its files belong into another directory"),
+            SkipReason::OtherMemory => f.write_str("its memory is in another directory"),
+            SkipReason::OtherInstance => f.write_str("it is the state file of another instance"),
         }
     }
 }
@@ -117,17 +117,17 @@ mod tests {
     #[test]
     fn whatever_happened_is_told() {
         let path = || vec![PathBuf::from("name")];
-        let left_alone = vec![LeftAlone { path: "name".into(), reason: LeftReason::Version(7) }];
+        let skipped = vec![Skipped { path: "name".into(), reason: SkipReason::Version(7) }];
         let error = Error::io("rename", std::path::Path::new("name"), std::io::Error::other("no"));
         let some = [
             Recovery { instances: 1, ..Recovery::default() },
             Recovery { published: path(), ..Recovery::default() },
             Recovery { set_aside: path(), ..Recovery::default() },
-            Recovery { left_alone, ..Recovery::default() },
+            Recovery { skipped, ..Recovery::default() },
             Recovery { errors: vec![error], ..Recovery::default() },
         ];
         assert!(some.iter().all(|recovery| !recovery.is_empty()), "{some:?}");
         assert!(Recovery { alive: 3, ..Recovery::default() }.is_empty());
-        assert!(some[3].left_alone[0].reason.to_string().contains('7'));
+        assert!(some[3].skipped[0].reason.to_string().contains('7'));
     }
 }

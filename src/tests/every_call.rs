@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::accept;
 use crate::base::sync::lock;
-use crate::config::{Config, Io, Sync};
+use crate::config::{Config, Durability, Io};
 use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::report::error::Error;
@@ -51,19 +51,19 @@ const FAULTS: [(&str, Fault); 10] = [
 /// How a writer is set up.
 #[derive(Clone, Copy, Debug)]
 struct Setup {
-    sync: Sync,
+    durability: Durability,
     io: Io,
     /// `temp` is on another file system.
     crossing: bool,
 }
 
 const SETUPS: [Setup; 6] = [
-    Setup { sync: Sync::None, io: Io::Buffered, crossing: false },
-    Setup { sync: Sync::None, io: Io::Direct, crossing: false },
-    Setup { sync: Sync::File, io: Io::Buffered, crossing: false },
-    Setup { sync: Sync::File, io: Io::Direct, crossing: false },
-    Setup { sync: Sync::None, io: Io::Buffered, crossing: true },
-    Setup { sync: Sync::File, io: Io::Buffered, crossing: true },
+    Setup { durability: Durability::None, io: Io::Buffered, crossing: false },
+    Setup { durability: Durability::None, io: Io::Direct, crossing: false },
+    Setup { durability: Durability::File, io: Io::Buffered, crossing: false },
+    Setup { durability: Durability::File, io: Io::Direct, crossing: false },
+    Setup { durability: Durability::None, io: Io::Buffered, crossing: true },
+    Setup { durability: Durability::File, io: Io::Buffered, crossing: true },
 ];
 
 /// A slot and the right to write through it.
@@ -153,7 +153,7 @@ impl Life {
             .temp("/unfinished")
             .file_size(200)
             .file_age(Duration::from_secs(1))
-            .sync(setup.sync)
+            .durability(setup.durability)
             .io(setup.io)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
@@ -179,8 +179,8 @@ impl Life {
             let due = |i: usize| {
                 let driven = &self.workers[i];
                 driven.worker.as_ref()?;
-                let rung = self.handle.shared.desks[i].bell.is_rung();
-                if rung { Some(now) } else { driven.until }
+                let woken_up = self.handle.shared.mailboxes[i].parker.is_woken_up();
+                if woken_up { Some(now) } else { driven.until }
             };
             let count = self.workers.len();
             let next = (0..count).map(|i| (i + turn) % count);
@@ -206,7 +206,7 @@ impl Life {
         let Some(worker) = &mut driven.worker else { return };
         if let Some(rest) = driven.rest.take() {
             if rest != Rest::Again {
-                self.handle.shared.desks[me].bell.take_ring();
+                self.handle.shared.mailboxes[me].parker.take_wake_up();
             }
             worker.rise(rest, || self.clock.now());
         }
@@ -314,7 +314,7 @@ enum Heal {
 /// A whole life with these faults. How many calls it made by the close, and how many of them failed.
 fn live(setup: Setup, planned: &[Planned], heal: Heal) -> (u64, usize) {
     let clock = Clock::new();
-    let durable = setup.sync == Sync::File;
+    let durable = setup.durability == Durability::File;
     let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
     fs.plan(planned);
     if let Ok(mut life) = Life::new(setup, fs.clone(), clock) {
@@ -395,12 +395,12 @@ fn pairs_of_calls_fail() {
     assert!(met > cases, "most second faults were never met");
 }
 
-/// With `Sync::File`: so many chunks are sealed, the worker makes one round, and nobody waits for
+/// With `Durability::File`: so many chunks are sealed, the worker makes one round, and nobody waits for
 /// memory. How often it synced, and how many chunks are in use.
-fn after_one_round(sync: Sync, chunks: usize) -> (usize, usize) {
+fn after_one_round(durability: Durability, chunks: usize) -> (usize, usize) {
     let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
     // A worker's share is 10 of 40.
-    let config = Config::default().size(SIZE).queue_size(36).workers(4).sync(sync);
+    let config = Config::default().size(SIZE).queue_size(36).workers(4).durability(durability);
     let config = config.path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
     let (handle, mut workers) = Handle::assemble(config.fs(Arc::new(fs.clone())), now).unwrap();
     let slot = handle.shared.slots.acquire();
@@ -418,9 +418,9 @@ fn after_one_round(sync: Sync, chunks: usize) -> (usize, usize) {
 #[test]
 fn memory_is_free_only_once_it_is_synced_and_a_worker_syncs_before_its_share_is_used_up() {
     // The file has them, the disk not yet.
-    assert_eq!(after_one_round(Sync::File, 5), (0, 5));
-    assert_eq!(after_one_round(Sync::None, 5), (0, 0));
+    assert_eq!(after_one_round(Durability::File, 5), (0, 5));
+    assert_eq!(after_one_round(Durability::None, 5), (0, 0));
     // Nobody asked for memory or for a file: it does it of itself.
-    assert_eq!(after_one_round(Sync::File, 10), (1, 0));
-    assert_eq!(after_one_round(Sync::None, 10), (0, 0));
+    assert_eq!(after_one_round(Durability::File, 10), (1, 0));
+    assert_eq!(after_one_round(Durability::None, 10), (0, 0));
 }

@@ -1,12 +1,12 @@
 //! The disk half of a worker alone: what it writes at once, what it makes visible, and what it says of itself.
 
 use crate::accept;
-use crate::config::{Config, Io, Sync};
+use crate::config::{Config, Durability, Io};
 use crate::naming;
 use crate::report::error::Error;
 use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
 use crate::tests::fs::memory::{Clock, MemoryFs};
-use crate::worker::collect::Intake;
+use crate::worker::collect::Collector;
 use crate::worker::output::Output;
 use crate::writer::inner::Handle;
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 struct Rig {
     handle: Handle,
     output: Output,
-    intake: Intake,
+    collector: Collector,
     fs: Faulty,
     dir: TestDir,
 }
@@ -28,29 +28,29 @@ impl Rig {
     fn new(size: usize, chunks: usize, config: Config) -> Self {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let config = config.path(dir.path()).temp(dir.path()).fs(Arc::new(fs.clone()));
-        let (handle, output, intake) = assemble(size, chunks, config);
-        Rig { handle, output, intake, fs, dir }
+        let (handle, output, collector) = assemble(size, chunks, config);
+        Rig { handle, output, collector, fs, dir }
     }
 
     /// A record that is pushed to the output at once, together with what its producer had.
     fn put(&mut self, record: &[u8]) {
-        let Rig { handle, output, intake, .. } = self;
+        let Rig { handle, output, collector, .. } = self;
         // SAFETY: the slot is ours for the call, and of this writer.
         unsafe { accept::write(&handle.shared, &handle.shared.slots.borrow(), record) }.unwrap();
-        assert!(intake.scrape(&handle.shared, |piece| output.push(piece)));
+        assert!(collector.scrape(&handle.shared, |piece| output.push(piece)));
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        self.output.write(&mut self.intake)
+        self.output.write(&mut self.collector)
     }
 
     fn publish(&mut self) -> Result<(), Error> {
-        self.output.publish(&mut self.intake)
+        self.output.publish(&mut self.collector)
     }
 
     /// Chunks that are not free, but for the one that the producer has.
     fn held(&self) -> u32 {
-        self.handle.shared.desks[0].held()
+        self.handle.shared.mailboxes[0].held()
     }
 
     /// Numbers and contents of the temp files, or of the visible ones, in the order of their names.
@@ -72,11 +72,11 @@ impl Rig {
     }
 }
 
-fn assemble(size: usize, chunks: usize, config: Config) -> (Handle, Output, Intake) {
+fn assemble(size: usize, chunks: usize, config: Config) -> (Handle, Output, Collector) {
     let config = config.size(size).queue_size(chunks - 2).workers(2).drop_timeout(Duration::ZERO);
     let (handle, mut workers) = Handle::assemble(config, Instant::now()).unwrap();
-    let (output, intake) = workers.remove(0).into_parts();
-    (handle, output, intake)
+    let (output, collector) = workers.remove(0).into_parts();
+    (handle, output, collector)
 }
 
 fn buffered() -> Config {
@@ -85,13 +85,13 @@ fn buffered() -> Config {
 
 #[test]
 fn nothing_is_settled_before_it_is_visible_and_the_directory_synced() {
-    let mut rig = Rig::new(4, 8, buffered().sync(Sync::File));
+    let mut rig = Rig::new(4, 8, buffered().durability(Durability::File));
     assert!(rig.output.is_settled() && rig.output.is_clean() && rig.output.is_written());
     rig.put(b"one\n");
     assert!(!rig.output.is_settled() && !rig.output.is_clean() && !rig.output.is_written());
     rig.write().unwrap();
     assert!(!rig.output.is_settled() && !rig.output.is_clean() && rig.output.is_written());
-    rig.output.sync(&mut rig.intake).unwrap();
+    rig.output.sync(&mut rig.collector).unwrap();
     assert!(!rig.output.is_settled() && !rig.output.is_clean());
     let calls = rig.fs.calls(Op::SyncDir);
     rig.fs.plan(Op::SyncDir, 1, Fault::Error(Errno::IO));
@@ -117,7 +117,7 @@ fn what_is_left_over_of_an_empty_file_is_settled_but_not_clean() {
     rig.put(b"one\n");
     rig.fs.plan_append(1, Fault::Error(Errno::NOSPC));
     let error = rig.write().unwrap_err();
-    assert!(rig.output.give_up(&mut rig.intake, &error));
+    assert!(rig.output.give_up(&mut rig.collector, &error));
     assert!(rig.output.is_settled() && !rig.output.is_clean());
     assert_eq!((rig.held(), rig.temp()), (0, Some(Vec::new())));
     rig.publish().unwrap();
@@ -203,7 +203,7 @@ fn only_whole_records_of_a_short_write_count() {
 
 #[test]
 fn synced_memory_is_free_and_nothing_is_synced_twice() {
-    let mut rig = Rig::new(4, 16, buffered().sync(Sync::File));
+    let mut rig = Rig::new(4, 16, buffered().durability(Durability::File));
     rig.put(b"one\n");
     rig.write().unwrap();
     rig.put(b"two\n");
@@ -212,12 +212,12 @@ fn synced_memory_is_free_and_nothing_is_synced_twice() {
         (rig.output.chunks(), rig.output.progress().landed, rig.fs.calls(Op::Sync)),
         (1, 0, 0)
     );
-    rig.output.sync(&mut rig.intake).unwrap();
+    rig.output.sync(&mut rig.collector).unwrap();
     assert_eq!(
         (rig.output.chunks(), rig.output.progress().landed, rig.fs.calls(Op::Sync)),
         (0, 2, 1)
     );
-    rig.output.sync(&mut rig.intake).unwrap();
+    rig.output.sync(&mut rig.collector).unwrap();
     rig.publish().unwrap();
     assert_eq!(rig.fs.calls(Op::Sync), 1);
     // Before memory is used up, of which its share is a half. The last chunk is the producer's.
@@ -232,15 +232,15 @@ fn synced_memory_is_free_and_nothing_is_synced_twice() {
 
 #[test]
 fn a_failed_sync_takes_back_what_was_not_covered() {
-    let mut rig = Rig::new(4, 8, buffered().sync(Sync::File));
+    let mut rig = Rig::new(4, 8, buffered().durability(Durability::File));
     rig.put(b"one\n");
     rig.write().unwrap();
-    rig.output.sync(&mut rig.intake).unwrap();
+    rig.output.sync(&mut rig.collector).unwrap();
     rig.put(b"two\n");
     rig.write().unwrap();
     let creates = rig.fs.calls(Op::Create);
     rig.fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
-    rig.output.sync(&mut rig.intake).unwrap_err();
+    rig.output.sync(&mut rig.collector).unwrap_err();
     assert!(!rig.output.is_written());
     // What was synced becomes visible; the rest goes to another file.
     rig.write().unwrap();
@@ -281,22 +281,22 @@ fn past_the_page_cache_pieces_wait_for_a_write_that_is_worth_it() {
     // A page of staging memory and one for the part of a block before it: 8 chunks, and so is half of the share.
     let fs = MemoryFs::new(Clock::new(), "/path", false, false);
     let config = Config::default().path("/path").temp("/path").io(Io::Direct);
-    let (handle, mut output, mut intake) = assemble(1024, 32, config.fs(Arc::new(fs.clone())));
+    let (handle, mut output, mut collector) = assemble(1024, 32, config.fs(Arc::new(fs.clone())));
     let slot = handle.shared.slots.acquire();
     for record in 0..9 {
         assert!(output.gathers(), "{record}");
         // SAFETY: the slot is ours, and of this writer.
         unsafe { accept::write(&handle.shared, &*slot, &[record; 1024]) }.unwrap();
-        intake.take(&handle.shared, |piece| output.push(piece));
+        collector.take(&handle.shared, |piece| output.push(piece));
     }
     assert!(!output.gathers());
     let (calls, _) = fs.calls();
-    output.write(&mut intake).unwrap();
+    output.write(&mut collector).unwrap();
     // The file is created, and written in two portions of a page.
     let (now, _) = fs.calls();
     assert!(output.gathers() && output.is_written());
     assert!(now - calls < 8, "{}", now - calls);
-    output.publish(&mut intake).unwrap();
+    output.publish(&mut collector).unwrap();
     let expected: Vec<u8> = (0..8).flat_map(|record| [record; 1024]).collect();
     assert_eq!(fs.appeared(), [expected]);
 }
@@ -308,7 +308,7 @@ fn who_is_given_up_leaves_no_file_and_publishes_nothing() {
     rig.write().unwrap();
     assert!(rig.temp().is_some());
     rig.put(b"two\n");
-    rig.output.abandon(&mut rig.intake);
+    rig.output.abandon(&mut rig.collector);
     assert!(rig.temp().is_none() && rig.visible().is_empty());
 }
 

@@ -1,7 +1,7 @@
 //! What a recovery would have to know of one worker, if the process died now: in the state file and, where the
 //! memory outlives the process, beside the chunks.
 //!
-//! Guarantees: each step of the worker is noted in the order that `vault.rs` promises; an error of the state
+//! Guarantees: each step of the worker is noted in the order that `crash_image.rs` promises; an error of the state
 //! file stops nobody: a recovery with an older note publishes less, never anything wrong, and the next note
 //! comes soon.
 
@@ -10,24 +10,24 @@ use crate::file::state_file::WorkerState;
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::memory::Shared;
-use crate::memory::crash_image::{Filed, Vault};
+use crate::memory::crash_image::{CrashImage, Filed};
 use crate::report::stats::Count;
 use crate::worker::collect::Piece;
 
-/// The notes of one worker.
-pub(crate) struct Notes {
+/// The checkpoint of one worker.
+pub(crate) struct Checkpoint {
     worker: usize,
     shared: Arc<Shared>,
     state: WorkerState,
 }
 
-impl Notes {
+impl Checkpoint {
     pub(crate) fn new(worker: usize, shared: Arc<Shared>, state: WorkerState) -> Self {
-        Notes { worker, shared, state }
+        Checkpoint { worker, shared, state }
     }
 
-    fn vault(&self) -> Option<&Vault> {
-        self.shared.arena.vault()
+    fn crash_image(&self) -> Option<&CrashImage> {
+        self.shared.arena.crash_image()
     }
 
     /// About to make a temp file, which a recovery does not find without the state file.
@@ -37,9 +37,9 @@ impl Notes {
 
     /// It has a new temp file.
     pub(crate) fn begin(&mut self, file: &TempFile) {
-        if let Some(vault) = self.vault() {
+        if let Some(image) = self.crash_image() {
             let id = file.id();
-            vault.begin_file(self.worker, id.stamp.0, id.seq);
+            image.begin_file(self.worker, id.stamp.0, id.seq);
         }
         self.update(file);
     }
@@ -54,39 +54,39 @@ impl Notes {
 
     /// These pieces are in the file, and their memory is about to be freed.
     pub(crate) fn file<'a>(&self, pieces: impl Iterator<Item = &'a Piece>) {
-        if let Some(vault) = self.vault() {
-            vault.file(self.worker, filed(pieces));
+        if let Some(image) = self.crash_image() {
+            image.file(self.worker, filed(pieces));
         }
     }
 
     /// These pieces will never be in a file: so much is lost. Counted first; a death in between recovers what
     /// is counted as lost.
     pub(crate) fn give_up<'a>(&self, lost: Count, pieces: impl Iterator<Item = &'a Piece>) {
-        if let Some(vault) = self.vault() {
-            vault.add_lost(self.worker, lost);
-            vault.file(self.worker, filed(pieces).map(|filed| Filed { bytes: 0, ..filed }));
+        if let Some(image) = self.crash_image() {
+            image.add_lost(self.worker, lost);
+            image.file(self.worker, filed(pieces).map(|filed| Filed { bytes: 0, ..filed }));
         }
     }
 
     /// About to rename the temp file, or that has failed.
     pub(crate) fn set_publishing(&self, publishing: bool) {
-        if let Some(vault) = self.vault() {
-            vault.set_publishing(self.worker, publishing);
+        if let Some(image) = self.crash_image() {
+            image.set_publishing(self.worker, publishing);
         }
     }
 
     /// The temp file is not there any more.
     pub(crate) fn end(&mut self) {
-        if let Some(vault) = self.vault() {
-            vault.end_file(self.worker);
+        if let Some(image) = self.crash_image() {
+            image.end_file(self.worker);
         }
         let _ = self.state.set(None, 0, 0);
     }
 
     /// So much will never be in a file.
     pub(crate) fn lose(&self, lost: Count) {
-        if let Some(vault) = self.vault() {
-            vault.add_lost(self.worker, lost);
+        if let Some(image) = self.crash_image() {
+            image.add_lost(self.worker, lost);
         }
     }
 }

@@ -37,8 +37,8 @@ impl Piece {
     }
 }
 
-/// The intake of one worker.
-pub(crate) struct Intake {
+/// The collector of one worker.
+pub(crate) struct Collector {
     /// Number of the worker: of the chunks in flight it touches only those whose home it is.
     me: usize,
     /// Live chunks and their lengths, of the scrape under way.
@@ -47,15 +47,15 @@ pub(crate) struct Intake {
     seen: Vec<(ChunkId, Extent)>,
 }
 
-impl Intake {
+impl Collector {
     pub(crate) fn new(me: usize) -> Self {
-        Intake { me, live: Vec::new(), seen: Vec::new() }
+        Collector { me, live: Vec::new(), seen: Vec::new() }
     }
 
     /// Takes the sealed chunks.
     pub(crate) fn take(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) {
-        let Shared { arena, desks, .. } = shared;
-        desks[self.me].inbox.take(arena, |chunk| sealed(arena, chunk, &mut each));
+        let Shared { arena, mailboxes, .. } = shared;
+        mailboxes[self.me].inbox.take(arena, |chunk| sealed(arena, chunk, &mut each));
     }
 
     /// Takes the sealed chunks and, after them, the committed prefixes of the live ones.
@@ -71,13 +71,13 @@ impl Intake {
     /// As `scrape`, for the last time: the inbox takes nothing any more.
     pub(crate) fn close(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) -> bool {
         let complete = self.look(shared);
-        let Shared { arena, desks, .. } = shared;
-        desks[self.me].inbox.close(arena, |chunk| sealed(arena, chunk, &mut each));
+        let Shared { arena, mailboxes, .. } = shared;
+        mailboxes[self.me].inbox.close(arena, |chunk| sealed(arena, chunk, &mut each));
         self.prefixes(arena, each);
         complete
     }
 
-    /// Notes the live lengths. They must be read before the inbox is taken: in the other order a
+    /// Checkpoint the live lengths. They must be read before the inbox is taken: in the other order a
     /// producer could seal one chunk and fill the next in between, and the later records would be
     /// written first.
     fn look(&mut self, shared: &Shared) -> bool {
@@ -108,8 +108,8 @@ impl Intake {
 
     /// Whether nothing is inside the inbox, and all that was committed to live chunks is taken.
     pub(crate) fn is_drained(&self, shared: &Shared) -> bool {
-        let Shared { arena, desks, slots, .. } = shared;
-        desks[self.me].inbox.is_empty(arena)
+        let Shared { arena, mailboxes, slots, .. } = shared;
+        mailboxes[self.me].inbox.is_empty(arena)
             && slots.iter().all(|slot| match slot.view(self.me) {
                 View::Live(chunk) => committed(arena, chunk) == arena.taken(chunk),
                 View::Swapping => false,
@@ -119,8 +119,8 @@ impl Intake {
 
     /// Lies down so that a producer's next record, swap or large record rings; `false` if there is
     /// something to do already. After `true` the worker may sleep without a time limit.
-    pub(crate) fn lie_down(&self, shared: &Shared) -> bool {
-        shared.desks[self.me].bell.lie_down();
+    pub(crate) fn prepare_to_park(&self, shared: &Shared) -> bool {
+        shared.mailboxes[self.me].parker.prepare_to_park();
         let ours = |slot: &&Slot| matches!(slot.view(self.me), View::Live(_));
         let mut any = false;
         for slot in shared.slots.iter().filter(ours) {
@@ -185,7 +185,7 @@ impl Intake {
         let arena = &shared.arena;
         let freed = shared.pool.push_all(arena, chunks.inspect(|&chunk| arena.reset(chunk)));
         if freed > 0 {
-            shared.desks[self.me].add_freed(freed);
+            shared.mailboxes[self.me].add_freed(freed);
         }
     }
 }

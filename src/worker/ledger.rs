@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::sync::{Mutex, lock};
 use crate::report::error::Error;
-use crate::report::health::Trouble;
+use crate::report::health::Stall;
 use crate::report::stats::{Count, Lost, WorkerStats};
 
 /// A call that takes longer than this hangs, as far as anybody can tell.
@@ -141,16 +141,16 @@ impl Ledger {
     }
 
     /// What holds the worker up, if anything; `dir` is where it writes, `held` how many chunks it has.
-    pub(crate) fn trouble(
+    pub(crate) fn stall(
         &self,
         worker: usize,
         now: Instant,
         dir: &Path,
         held: usize,
-    ) -> Option<Trouble> {
+    ) -> Option<Stall> {
         let entries = lock(&self.0).clone();
         let Failure { error, since, attempts } = entries.failure(now, dir)?;
-        Some(Trouble {
+        Some(Stall {
             worker,
             error,
             since,

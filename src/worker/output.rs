@@ -1,7 +1,7 @@
 //! From pieces of memory to visible files: the disk half of a worker.
 //!
 //! Guarantees: pieces go to the file in their order, whole records only become part of it; a piece
-//! leaves the queue, and its memory, once the file has it, with [`Sync::File`] once a sync covers
+//! leaves the queue, and its memory, once the file has it, with [`Durability::File`] once a sync covers
 //! it. Each step can be tried again after an error. Refuses to publish once the worker is given up.
 //! While the file can't become visible, it grows on, up to a limit, so that memory is free meanwhile.
 //! Past the page cache, with staging memory, writes are large: pieces wait for each other.
@@ -11,7 +11,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
 use crate::base::sync::Arc;
-use crate::config::Sync;
+use crate::config::Durability;
 use crate::file::aligned::{PAGE, Staging};
 use crate::file::publish::{self, Refusal};
 use crate::file::temp_file::TempFile;
@@ -21,10 +21,10 @@ use crate::memory::arena::{ChunkId, MESSAGES_MAX};
 use crate::naming::Names;
 use crate::report::error::Error;
 use crate::report::stats::Count;
-use crate::worker::checkpoint::Notes;
-use crate::worker::collect::{Intake, Piece};
+use crate::worker::checkpoint::Checkpoint;
+use crate::worker::collect::{Collector, Piece};
 use crate::worker::ledger::{Ledger, Outcome};
-use crate::worker::quota::Guard;
+use crate::worker::quota::Quota;
 use crate::worker::retry::Progress;
 
 /// Bytes of one write: beyond this a larger one is not faster.
@@ -47,11 +47,11 @@ pub(crate) struct Target {
     pub(crate) names: Names,
     pub(crate) mode: u32,
     pub(crate) file_size: u64,
-    pub(crate) sync: Sync,
+    pub(crate) durability: Durability,
     /// Of each worker, to write past the page cache; zero = through it.
     pub(crate) staging_bytes: usize,
     /// None if it is off.
-    pub(crate) guard: Option<Guard>,
+    pub(crate) guard: Option<Quota>,
     /// Where the memory is, if it outlives the process.
     pub(crate) memory: Option<PathBuf>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Output {
     shared: Arc<Shared>,
     target: Arc<Target>,
     ledger: Arc<Ledger>,
-    notes: Notes,
+    checkpoint: Checkpoint,
     queue: VecDeque<Piece>,
     /// The first so many pieces of the queue are in the file, whole records, but not synced.
     done: usize,
@@ -90,7 +90,7 @@ impl Output {
         shared: Arc<Shared>,
         target: Arc<Target>,
         ledger: Arc<Ledger>,
-        notes: Notes,
+        checkpoint: Checkpoint,
         staging: Staging,
     ) -> Self {
         let share = shared.share as usize;
@@ -100,7 +100,7 @@ impl Output {
             shared,
             target,
             ledger,
-            notes,
+            checkpoint,
             queue: VecDeque::new(),
             done: 0,
             chunks: 0,
@@ -116,7 +116,7 @@ impl Output {
     }
 
     /// The disk guard, if there is one.
-    pub(crate) fn guard(&self) -> Option<&Guard> {
+    pub(crate) fn guard(&self) -> Option<&Quota> {
         self.target.guard.as_ref()
     }
 
@@ -178,18 +178,18 @@ impl Output {
     /// Writes all that was pushed, and publishes each file that has its size; also one for which
     /// that failed before, without waiting for more to write. If that fails, `held` tells; it is an error
     /// only once the file may not grow any more.
-    pub(crate) fn write(&mut self, intake: &mut Intake) -> Result<(), Error> {
-        self.discard_failed_file(intake)?;
-        self.publish_full(intake);
-        while !self.skip_empty(intake) {
+    pub(crate) fn write(&mut self, collector: &mut Collector) -> Result<(), Error> {
+        self.discard_failed_file(collector)?;
+        self.publish_full(collector);
+        while !self.skip_empty(collector) {
             if self.room() == 0 {
                 self.held()?;
             }
             self.open()?;
-            match self.write_batch(intake) {
+            match self.write_batch(collector) {
                 // No file may be larger (RLIMIT_FSIZE, or the file system): another one may take it.
                 Err(error) if error.kind() == ErrorKind::FileTooLarge && self.has_good() => {
-                    self.publish(intake)?;
+                    self.publish(collector)?;
                     if self.file.is_some() {
                         // It was given up: nothing is published any more.
                         return Err(error);
@@ -198,22 +198,22 @@ impl Output {
                 }
                 written => written?,
             }
-            self.publish_full(intake);
+            self.publish_full(collector);
             if self.chunks >= self.shared.share as usize {
                 // Memory is reused only when a sync covers it; producers must not wait for that.
-                self.sync(intake)?;
+                self.sync(collector)?;
             }
         }
         Ok(())
     }
 
     /// Passes pieces of no bytes, which end a lease and need no file. Whether all is written then.
-    fn skip_empty(&mut self, intake: &mut Intake) -> bool {
+    fn skip_empty(&mut self, collector: &mut Collector) -> bool {
         while self.queue.get(self.done).is_some_and(|piece| piece.len == 0) {
             self.done += 1;
         }
-        if self.file.is_none() || self.target.sync == Sync::None {
-            self.release(intake);
+        if self.file.is_none() || self.target.durability == Durability::None {
+            self.release(collector);
         }
         self.is_written()
     }
@@ -239,7 +239,7 @@ impl Output {
         }
         let Target { fs, temp, names, mode, .. } = &*self.target;
         // First: a recovery finds no temp file without it.
-        self.notes.prepare(&**fs);
+        self.checkpoint.prepare(&**fs);
         let mut file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
         self.seq += 1;
         if self.staging.capacity() > 0 {
@@ -247,13 +247,13 @@ impl Output {
         }
         self.is_direct = file.is_direct();
         self.ledger.set_temp_file(Some(file.path().to_owned()));
-        self.notes.begin(&file);
+        self.checkpoint.begin(&file);
         self.file = Some(file);
         Ok(())
     }
 
     /// Writes some pieces that end with a whole record, as many as are wise at once.
-    fn write_batch(&mut self, intake: &mut Intake) -> Result<(), Error> {
+    fn write_batch(&mut self, collector: &mut Collector) -> Result<(), Error> {
         let room = self.room();
         let Some(file) = &mut self.file else { return Ok(()) };
         // Past the page cache: what fits one write, with the part of a block that comes before.
@@ -281,8 +281,8 @@ impl Output {
             guard.wrote(written);
         }
         self.settle(written);
-        if self.target.sync == Sync::None {
-            self.release(intake);
+        if self.target.durability == Durability::None {
+            self.release(collector);
         }
         self.note();
         result
@@ -308,17 +308,17 @@ impl Output {
     }
 
     /// The pieces that are done need no memory any more.
-    fn release(&mut self, intake: &mut Intake) {
+    fn release(&mut self, collector: &mut Collector) {
         let landed = self.queue.range(..self.done).filter(|piece| piece.len > 0).count();
         if landed > 0 {
-            self.notes.file(self.queue.range(..self.done));
+            self.checkpoint.file(self.queue.range(..self.done));
         }
         self.progress.landed += landed as u64;
-        self.free(intake);
+        self.free(collector);
     }
 
     /// Drops the pieces that are done with their messages, and frees their chunks.
-    fn free(&mut self, intake: &mut Intake) {
+    fn free(&mut self, collector: &mut Collector) {
         if self.done == 0 {
             return;
         }
@@ -329,8 +329,8 @@ impl Output {
             *chunks -= 1;
             piece.chunk
         });
-        intake.free(&self.shared, freed);
-        self.shared.desks[self.worker].set_backlog(self.chunks);
+        collector.free(&self.shared, freed);
+        self.shared.mailboxes[self.worker].set_backlog(self.chunks);
     }
 
     /// Drops the messages of the first pieces. This is foreign code: it may even write to this writer.
@@ -340,11 +340,11 @@ impl Output {
         }
     }
 
-    /// With `Sync::File`, forces what is in the file to the disk.
-    pub(crate) fn sync(&mut self, intake: &mut Intake) -> Result<(), Error> {
+    /// With `Durability::File`, forces what is in the file to the disk.
+    pub(crate) fn sync(&mut self, collector: &mut Collector) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let nothing_new = self.done == 0 && file.is_synced();
-        if self.target.sync == Sync::None || nothing_new || file.is_failed() {
+        if self.target.durability == Durability::None || nothing_new || file.is_failed() {
             return Ok(());
         }
         let synced = file.sync();
@@ -354,44 +354,44 @@ impl Output {
             self.note();
         }
         synced?;
-        self.release(intake);
+        self.release(collector);
         self.note();
         Ok(())
     }
 
     /// Counts as lost what is in memory, which can't get into a file because of this error, and frees it.
     /// What is in the file stays there, but for what no sync covers. `false` once close has given up.
-    pub(crate) fn give_up(&mut self, intake: &mut Intake, error: &Error) -> bool {
+    pub(crate) fn give_up(&mut self, collector: &mut Collector, error: &Error) -> bool {
         let lost = self.queue.iter().map(Piece::count).sum();
         if !self.ledger.lose(lost, error) {
             return false;
         }
-        self.notes.give_up(lost, self.queue.iter());
+        self.checkpoint.give_up(lost, self.queue.iter());
         if let Some(file) = self.file.as_mut().filter(|file| self.done > 0 || file.is_failed()) {
             file.drop_unsynced();
             self.is_direct = file.is_direct();
             self.ledger.set_temp_file_count(file.count(), file.is_direct());
         }
         self.done = self.queue.len();
-        self.free(intake);
+        self.free(collector);
         self.note();
         true
     }
 
     /// Makes what is in the file visible.
-    pub(crate) fn publish(&mut self, intake: &mut Intake) -> Result<(), Error> {
+    pub(crate) fn publish(&mut self, collector: &mut Collector) -> Result<(), Error> {
         self.attempt(|output| {
-            output.sync(intake)?;
+            output.sync(collector)?;
             output.rename()?;
             output.sync_directory()
         })
     }
 
     /// If that fails, `held` tells.
-    fn publish_full(&mut self, intake: &mut Intake) {
+    fn publish_full(&mut self, collector: &mut Collector) {
         let full = |file: &TempFile| file.good() >= self.target.file_size.max(1);
         let _ = if self.file.as_ref().is_some_and(full) {
-            self.publish(intake)
+            self.publish(collector)
         } else {
             self.attempt(Self::sync_directory)
         };
@@ -415,9 +415,9 @@ impl Output {
 
     /// After a failed fsync nothing is added to a file: what was synced of it before becomes
     /// visible.
-    fn discard_failed_file(&mut self, intake: &mut Intake) -> Result<(), Error> {
+    fn discard_failed_file(&mut self, collector: &mut Collector) -> Result<(), Error> {
         match &self.file {
-            Some(file) if file.is_failed() => self.publish(intake),
+            Some(file) if file.is_failed() => self.publish(collector),
             _ => Ok(()),
         }
     }
@@ -437,8 +437,8 @@ impl Output {
         if !self.ledger.claim(file.count()) {
             return Ok(());
         }
-        self.notes.set_publishing(true);
-        let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_vault());
+        self.checkpoint.set_publishing(true);
+        let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_crash_image());
         let renamed =
             publish::rename(&**fs, file.path(), path, names, self.worker, seq, in_one_step);
         let (outcome, result) = match renamed {
@@ -448,14 +448,14 @@ impl Output {
         };
         self.progress.published += u64::from(matches!(outcome, Outcome::Written));
         if matches!(outcome, Outcome::Lost(_)) {
-            self.notes.lose(file.count());
+            self.checkpoint.lose(file.count());
         }
         let over = !matches!(outcome, Outcome::Unchanged);
         self.ledger.settle(outcome);
         if !over {
-            self.notes.set_publishing(false);
+            self.checkpoint.set_publishing(false);
         } else {
-            self.directory_is_dirty |= self.target.sync == Sync::File;
+            self.directory_is_dirty |= self.target.durability == Durability::File;
             self.forget();
         }
         result
@@ -463,11 +463,11 @@ impl Output {
 
     /// Gives up: nothing becomes visible, and no temp file is left if the disk allows it. Messages
     /// are dropped, but for those that a producer is handing over just now: they go with the arena.
-    pub(crate) fn abandon(&mut self, intake: &mut Intake) {
+    pub(crate) fn abandon(&mut self, collector: &mut Collector) {
         // The error would have nobody left to hear it.
         let _ = self.remove();
         let shared = self.shared.clone();
-        intake.close(&shared, |piece| self.push(piece));
+        collector.close(&shared, |piece| self.push(piece));
         self.drop_messages(self.queue.len());
     }
 
@@ -486,13 +486,13 @@ impl Output {
     /// After its file has changed.
     fn note(&mut self) {
         if let Some(file) = &self.file {
-            self.notes.update(file);
+            self.checkpoint.update(file);
         }
     }
 
     fn forget(&mut self) {
         self.file = None;
         self.ledger.set_temp_file(None);
-        self.notes.end();
+        self.checkpoint.end();
     }
 }

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::base::sync::{Arc, Mutex, lock};
-use crate::file::usage::{Scope, Tour};
+use crate::file::usage::{Scope, Walk};
 use crate::memory::Shared;
 use crate::report::error::Error;
 use crate::report::stats::GuardStats;
@@ -34,7 +34,7 @@ pub(crate) struct Limits {
 }
 
 /// The guard of one writer.
-pub(crate) struct Guard {
+pub(crate) struct Quota {
     limits: Limits,
     scope: Scope,
     shared: Arc<Shared>,
@@ -54,7 +54,7 @@ struct State {
     /// When the last measurement that succeeded ended.
     measured_at: Option<Instant>,
     /// The count of the files that is under way, between two portions.
-    tour: Option<Tour>,
+    walk: Option<Walk>,
 }
 
 /// One of the two things that are measured.
@@ -111,7 +111,7 @@ impl State {
     }
 }
 
-impl Guard {
+impl Quota {
     /// None if everything is permitted: then nothing is ever measured.
     pub(crate) fn new(
         limits: Limits,
@@ -127,19 +127,19 @@ impl Guard {
             is_claimed: false,
             refuses: false,
             measured_at: None,
-            tour: None,
+            walk: None,
         });
-        (min_free > 0 || max_total > 0).then_some(Guard { limits, scope, shared, state })
+        (min_free > 0 || max_total > 0).then_some(Quota { limits, scope, shared, state })
     }
 
     /// Worker: measures if it is time to and nobody else does; a portion, after which this returns `true`, or
     /// the rest of it. Takes as long as the file system does.
     pub(crate) fn look(&self, clock: impl Fn() -> Instant) -> bool {
         let began = clock();
-        let Some((free, mut tour, written)) = self.claim(began) else { return false };
+        let Some((free, mut walk, written)) = self.claim(began) else { return false };
         let free = free.then(|| self.scope.free_bytes());
         let is_over = || clock().saturating_duration_since(began) >= PORTION;
-        let counted = tour.as_mut().map(|tour| self.scope.count(tour, is_over));
+        let counted = walk.as_mut().map(|walk| self.scope.count(walk, is_over));
         let now = clock();
         let mut state = lock(&self.state);
         state.is_claimed = false;
@@ -147,36 +147,36 @@ impl Guard {
             state.measured_at = if result.is_ok() { Some(now) } else { state.measured_at };
             state.free.settle(result, written, now.checked_add(INTERVAL));
         }
-        if let (Some(mut tour), Some(counted)) = (tour, counted) {
-            tour.took += now.saturating_duration_since(began);
+        if let (Some(mut walk), Some(counted)) = (walk, counted) {
+            walk.took += now.saturating_duration_since(began);
             match counted {
-                Ok(false) => state.tour = Some(tour),
+                Ok(false) => state.walk = Some(walk),
                 Ok(true) | Err(_) => {
-                    let rest = INTERVAL.max(tour.took.saturating_mul(REST_FACTOR));
+                    let rest = INTERVAL.max(walk.took.saturating_mul(REST_FACTOR));
                     state.measured_at = if counted.is_ok() { Some(now) } else { state.measured_at };
-                    let result = counted.map(|_| tour.total);
-                    state.total.settle(result, tour.written, now.checked_add(rest));
+                    let result = counted.map(|_| walk.total);
+                    state.total.settle(result, walk.written, now.checked_add(rest));
                 }
             }
         }
         self.judge(&mut state);
-        state.tour.is_some()
+        state.walk.is_some()
     }
 
     /// Whether to look for free space, the count to begin or to go on with, and what is written by now; none
     /// if there is nothing to do, or another one does it.
-    fn claim(&self, now: Instant) -> Option<(bool, Option<Tour>, u64)> {
+    fn claim(&self, now: Instant) -> Option<(bool, Option<Walk>, u64)> {
         let mut state = lock(&self.state);
         if state.is_claimed {
             return None;
         }
         let written = state.written;
-        let begin = || Tour::new(&self.scope, written);
+        let begin = || Walk::new(&self.scope, written);
         let is_due = state.total.is_due(now);
-        let tour = state.tour.take().or_else(|| is_due.then(begin));
+        let walk = state.walk.take().or_else(|| is_due.then(begin));
         let free = state.free.is_due(now);
-        state.is_claimed = free || tour.is_some();
-        state.is_claimed.then_some((free, tour, written))
+        state.is_claimed = free || walk.is_some();
+        state.is_claimed.then_some((free, walk, written))
     }
 
     /// Worker: so many bytes more are in its file.
@@ -243,12 +243,12 @@ mod tests {
         crate::naming::Names { prefix, extension: OsString::from("log"), instance, pid: 1 }
     }
 
-    fn guard(fs: &Faulty, path: PathBuf, temp: PathBuf, limits: Limits, now: Instant) -> Guard {
+    fn guard(fs: &Faulty, path: PathBuf, temp: PathBuf, limits: Limits, now: Instant) -> Quota {
         let prefix = OsStr::from_bytes(b"a\xff").to_owned();
         let fs = std::sync::Arc::new(fs.clone());
         let scope = Scope { fs, path, temp, prefix, extension: OsString::from("log") };
         let shared = Shared::new(4, 64, 1, Barrier::detect()).unwrap();
-        Guard::new(limits, scope, Arc::new(shared), now).unwrap()
+        Quota::new(limits, scope, Arc::new(shared), now).unwrap()
     }
 
     /// A file of so many bytes; what it takes.
@@ -307,7 +307,7 @@ mod tests {
             is_claimed: false,
             refuses: false,
             measured_at: None,
-            tour: None,
+            walk: None,
         };
         let beyond = |min_free| free.is_beyond(Limits { min_free, max_total: 0 });
         assert_eq!((beyond(100), beyond(101), beyond(102)), (false, true, true));
@@ -394,8 +394,8 @@ mod tests {
         let hour = now + Duration::from_secs(3600);
         assert_eq!(rests(hour), [Rest::Sleep(Some(INTERVAL)); 2]);
         assert!(handle.shared.is_guarded());
-        let rung = |i: usize| handle.shared.desks[i].bell.is_rung();
-        assert!(rung(0) && rung(1), "all see to it that somebody looks again");
+        let woken_up = |i: usize| handle.shared.mailboxes[i].parker.is_woken_up();
+        assert!(woken_up(0) && woken_up(1), "all see to it that somebody looks again");
         let soon = hour + INTERVAL / 2;
         assert_eq!(rests(soon), [Rest::Sleep(Some(INTERVAL / 2)); 2]);
         fs::remove_file(path).unwrap();

@@ -12,7 +12,7 @@ use crate::worker::control::Asked;
 /// First and longest pause before another try after an error.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// Between two times that the same trouble is told, at least.
+/// Between two times that the same stall is told, at least.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far a worker's output has come.
@@ -26,7 +26,7 @@ pub(crate) struct Progress {
 
 /// The failures of one worker.
 #[derive(Debug)]
-pub(crate) struct Faults {
+pub(crate) struct Retry {
     give_up_after: Option<Duration>,
     fault: Option<Fault>,
 }
@@ -47,16 +47,16 @@ struct Fault {
     blocked: Option<Instant>,
     /// What was held up is given up.
     is_over: bool,
-    /// Nothing is held up any more, since all was given up: only the next try will tell whether the trouble
+    /// Nothing is held up any more, since all was given up: only the next try will tell whether the stall
     /// lasts. Until then nobody waits for it.
     is_dormant: bool,
 }
 
-impl Faults {
+impl Retry {
     /// Zero = records are never given up.
     pub(crate) fn new(give_up_after: Duration) -> Self {
         let give_up_after = Some(give_up_after).filter(|time| !time.is_zero());
-        Faults { give_up_after, fault: None }
+        Retry { give_up_after, fault: None }
     }
 
     fn active(&self) -> Option<&Fault> {
@@ -101,7 +101,7 @@ impl Faults {
         progress: Progress,
     ) -> bool {
         let give_up_after = self.give_up_after;
-        // Who knows what became of a trouble that nobody met for long.
+        // Who knows what became of a stall that nobody met for long.
         let is_old = |fault: &Fault| {
             let late = now.saturating_duration_since(fault.retry_at);
             fault.is_dormant && late > give_up_after.unwrap_or_default()
@@ -182,11 +182,11 @@ mod tests {
     use super::*;
     use crate::accept;
     use crate::base::sync::lock;
-    use crate::config::{Config, Sync};
+    use crate::config::{Config, Durability};
     use crate::report::health::ErrorEvent;
     use crate::report::stats::Stats;
     use crate::tests::fs::faulty::Op;
-    use crate::tests::fs::memory::{Clock, Fault as DiskFault, MemoryFs, Trouble};
+    use crate::tests::fs::memory::{Clock, Fault as DiskFault, FaultPlan, MemoryFs};
     use crate::worker::control::Phase;
     use crate::worker::round::{Rest, Worker};
     use crate::writer::inner::Handle;
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_second_until_a_file_is_visible() {
-        let (mut faults, mut now) = (Faults::new(Duration::ZERO), Instant::now());
+        let (mut faults, mut now) = (Retry::new(Duration::ZERO), Instant::now());
         let began = now;
         for (nth, pause) in
             [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000].into_iter().enumerate()
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_request_is_worth_a_try_at_once_but_only_one() {
-        let (mut faults, now) = (Faults::new(Duration::ZERO), Instant::now());
+        let (mut faults, now) = (Retry::new(Duration::ZERO), Instant::now());
         faults.fail(now, ASKED, true, at(0, 0));
         for asked in [Asked { flushes: 1, ..ASKED }, Asked { flushes: 1, phase: Phase::Draining }] {
             assert!(faults.may_try(now, asked));
@@ -236,9 +236,9 @@ mod tests {
 
     #[test]
     fn what_waits_is_given_up_in_time_after_a_last_try() {
-        let (mut faults, began) = (Faults::new(MS * 100), Instant::now());
+        let (mut faults, began) = (Retry::new(MS * 100), Instant::now());
         let mut now = began;
-        let mut fail = |faults: &mut Faults, landed| {
+        let mut fail = |faults: &mut Retry, landed| {
             let is_over = faults.fail(now, ASKED, true, at(0, landed));
             now += faults.wait(now).unwrap();
             (is_over, (now - began).as_millis())
@@ -249,25 +249,25 @@ mod tests {
         }
         // It lasts: nothing that came since waits for so long again.
         assert_eq!(fail(&mut faults, 0), (true, 580));
-        // Something landed in between: it is another trouble as far as memory is concerned.
+        // Something landed in between: it is another stall as far as memory is concerned.
         assert_eq!(fail(&mut faults, 1), (false, 680));
         assert!(fail(&mut faults, 1).0);
     }
 
     #[test]
     fn with_nothing_left_nobody_waits_and_the_next_failure_tells() {
-        let (mut faults, began) = (Faults::new(MS), Instant::now());
+        let (mut faults, began) = (Retry::new(MS), Instant::now());
         faults.fail(began, ASKED, true, at(0, 0));
         let now = began + MS;
         assert!(faults.fail(now, ASKED, true, at(0, 0)) && faults.blocks());
         assert!(faults.recover(now + MS, at(0, 0)));
         assert!(faults.is_none() && !faults.blocks() && faults.wait(now).is_none());
-        assert!(faults.fail(now + 2 * MS, ASKED, true, at(0, 0)), "the same trouble");
+        assert!(faults.fail(now + 2 * MS, ASKED, true, at(0, 0)), "the same stall");
         assert_eq!(faults.since(), Some((began, 3)));
         // Nobody met it for long.
         let later = now + MS * 1000;
         faults.recover(now + 2 * MS, at(0, 0));
-        assert!(!faults.fail(later, ASKED, true, at(0, 0)), "another trouble");
+        assert!(!faults.fail(later, ASKED, true, at(0, 0)), "another stall");
         assert_eq!(faults.since(), Some((later, 1)));
         // Something landed: it is over.
         assert!(faults.fail(later + MS, ASKED, true, at(0, 0)));
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_file_that_can_not_become_visible_holds_no_memory() {
-        let (mut faults, mut now) = (Faults::new(MS), Instant::now());
+        let (mut faults, mut now) = (Retry::new(MS), Instant::now());
         for _ in 0..5 {
             assert!(!faults.fail(now, ASKED, false, at(0, 0)) && !faults.blocks());
             now += MS * 1000;
@@ -344,7 +344,7 @@ mod tests {
 
         fn fail(&self, op: Op) {
             let fault = DiskFault::Error(Errno::IO, 0);
-            self.fs.trouble(Some(Trouble { op: Some(op), fault, after: 0, times: None }));
+            self.fs.fail(Some(FaultPlan { op: Some(op), fault, after: 0, times: None }));
         }
 
         /// Steps the worker as often as it wants to, for so long.
@@ -367,11 +367,11 @@ mod tests {
             }
         }
 
-        /// Of each event: how long the trouble lasted in milliseconds, attempts, records lost.
+        /// Of each event: how long the stall lasted in milliseconds, attempts, records lost.
         fn told(&self) -> Vec<(u128, u64, u64)> {
             let told = |event: &ErrorEvent| {
-                let trouble = &event.trouble;
-                (trouble.lasting.as_millis(), trouble.attempts, event.lost.records)
+                let stall = &event.stall;
+                (stall.lasting.as_millis(), stall.attempts, event.lost.records)
             };
             std::mem::take(&mut *lock(&self.events)).iter().map(told).collect()
         }
@@ -391,7 +391,7 @@ mod tests {
             driven.told(),
             [(0, 1, 0), (1270, 8, 0), (2270, 9, 0), (3270, 10, 0), (4270, 11, 0)]
         );
-        driven.fs.trouble(None);
+        driven.fs.fail(None);
         driven.handle.ask_flush().unwrap();
         let stats = driven.run(MS);
         assert_eq!((stats.written.records, stats.pending.records), (1, 0));
@@ -409,15 +409,15 @@ mod tests {
         assert_eq!((stats.pending.records, stats.lost.gave_up.records), (0, 1));
         assert_eq!((stats.lost.gave_up.bytes, stats.memory_bytes), (8, 0));
         assert_eq!(driven.told(), [(0, 1, 0), (500, 7, 1)]);
-        // The trouble lasts: nobody waits for so long again, but a try comes first.
+        // The stall lasts: nobody waits for so long again, but a try comes first.
         let before = driven.fs.calls().1;
         driven.run(MS * 1000);
         driven.write(b"another one");
         let stats = driven.run(MS);
         assert_eq!((stats.lost.gave_up.records, driven.fs.calls().1 - before), (2, 1));
         assert!(driven.told().iter().all(|&(_, _, lost)| lost == 1));
-        // It is over: what comes is written, and the next trouble begins anew.
-        driven.fs.trouble(None);
+        // It is over: what comes is written, and the next stall begins anew.
+        driven.fs.fail(None);
         driven.run(MS * 1000);
         driven.write(b"a third");
         let stats = driven.run(MS * 1000);
@@ -434,7 +434,8 @@ mod tests {
     #[test]
     fn what_no_fsync_covers_does_not_appear_once_it_is_given_up() {
         for io in [crate::config::Io::Direct, crate::config::Io::Buffered] {
-            let config = Config::default().size(4).queue_size(19).sync(Sync::File).io(io);
+            let config =
+                Config::default().size(4).queue_size(19).durability(Durability::File).io(io);
             let mut driven = Driven::new(config.give_up_after(MS * 500));
             driven.write(b"synced, since nothing more comes. ");
             driven.run(MS * 1000);
@@ -447,7 +448,7 @@ mod tests {
             let stats = driven.run(MS * 1000);
             assert_eq!((stats.lost.gave_up.records, stats.pending.records), (2, 1), "{io:?}");
             assert_eq!((stats.workers[0].temp_file_bytes, stats.memory_bytes), (34, 0));
-            driven.fs.trouble(None);
+            driven.fs.fail(None);
             driven.write(b"afterwards. ");
             driven.handle.ask_flush().unwrap();
             driven.run(MS * 1000);
@@ -471,12 +472,12 @@ mod tests {
         }
         let stats = driven.handle.stats();
         assert_eq!((stats.lost.total().records, stats.pending.records), (0, 200));
-        let trouble = driven.handle.health().troubles.remove(0);
-        assert_eq!(trouble.held_in_file, stats.pending);
-        assert!(trouble.error.to_string().starts_with("rename /unfinished/."), "{}", trouble.error);
+        let stall = driven.handle.health().stalls.remove(0);
+        assert_eq!(stall.held_in_file, stats.pending);
+        assert!(stall.error.to_string().starts_with("rename /unfinished/."), "{}", stall.error);
         // A second between two tries.
-        assert!(trouble.attempts < 10, "{trouble}");
-        driven.fs.trouble(None);
+        assert!(stall.attempts < 10, "{stall}");
+        driven.fs.fail(None);
         let stats = driven.run(MS * 1000);
         assert_eq!((stats.written.records, stats.files), (200, 1));
     }

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use crate::base::sync::Arc;
 use crate::memory::message::quietly;
-use crate::memory::{Desk, Shared};
+use crate::memory::{Mailbox, Shared};
 use crate::report::error::Error;
 use crate::report::health::{ErrorEvent, OnError};
 use crate::report::stats::Count;
-use crate::worker::collect::{Intake, Piece};
+use crate::worker::collect::{Collector, Piece};
 use crate::worker::control::{Asked, Control, Phase};
 use crate::worker::ledger::{Failure, Ledger};
 use crate::worker::output::Output;
-use crate::worker::retry::{Faults, Teller};
+use crate::worker::retry::{Retry, Teller};
 
 /// Between two looks at the inbox while chunks come in, at least. The kernel adds about 50 us of its own.
 const NAP: Duration = Duration::from_micros(500);
@@ -66,7 +66,7 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     control: Arc<Control>,
     ledger: Arc<Ledger>,
-    intake: Intake,
+    collector: Collector,
     output: Output,
     policy: Policy,
     /// No unpublished record of this worker's was accepted before.
@@ -84,7 +84,7 @@ pub(crate) struct Worker {
     revoked: Instant,
     /// Flushes answered.
     flushed: u64,
-    faults: Faults,
+    faults: Retry,
     teller: Teller,
     /// Losses that somebody was told of.
     lost: Count,
@@ -117,9 +117,9 @@ impl Worker {
             shared,
             control,
             ledger,
-            intake: Intake::new(me),
+            collector: Collector::new(me),
             output,
-            faults: Faults::new(policy.give_up_after),
+            faults: Retry::new(policy.give_up_after),
             policy,
             oldest: now,
             pushed: None,
@@ -159,7 +159,7 @@ impl Worker {
         }
         let asked = self.control.asked();
         if asked.phase == Phase::Abandoned {
-            self.output.abandon(&mut self.intake);
+            self.output.abandon(&mut self.collector);
             self.control.answer_ended(self.me, false);
             return None;
         }
@@ -198,8 +198,8 @@ impl Worker {
         Some(self.rest(clock(), asked))
     }
 
-    fn desk(&self) -> &Desk {
-        &self.shared.desks[self.me]
+    fn mailbox(&self) -> &Mailbox {
+        &self.shared.mailboxes[self.me]
     }
 
     /// One round of work.
@@ -223,7 +223,7 @@ impl Worker {
             return Round { tried: None, is_all: false, is_blocked: false };
         }
         // Even if not all could be written: what is whole need not wait for the rest.
-        let published = if due { self.output.publish(&mut self.intake) } else { Ok(()) };
+        let published = if due { self.output.publish(&mut self.collector) } else { Ok(()) };
         let is_blocked = written.is_err() || !self.output.is_written();
         let tried = written.and(published).and(self.output.held());
         Round { tried: Some(tried), is_all: due && complete, is_blocked }
@@ -232,13 +232,13 @@ impl Worker {
     /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
     /// it, and when nothing more comes.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
-        self.output.write(&mut self.intake)?;
+        self.output.write(&mut self.collector)?;
         if let Some(began) = self.gathered.take() {
             self.nap = (now.saturating_duration_since(began) / 2).clamp(NAP, self.nap_max);
         }
         let Shared { pool, arena, .. } = &*self.shared;
         if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
-            self.output.sync(&mut self.intake)?;
+            self.output.sync(&mut self.collector)?;
         }
         Ok(())
     }
@@ -262,14 +262,14 @@ impl Worker {
     }
 
     /// Whether it was woken just now. Who rang has yet to commit the record: a worker that lay down
-    /// again at once would shut the gate that was just opened, and have it rung at once more.
+    /// again at once would shut the gate that was just opened, and have it woken_up at once more.
     fn is_woken(&self, now: Instant) -> bool {
         self.woken.is_some_and(|at| now.saturating_duration_since(at) < NAP * 2)
     }
 
     /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
-        let Worker { intake, output, shared, .. } = self;
+        let Worker { collector, output, shared, .. } = self;
         let (before, is_written) = (output.chunks(), output.is_written());
         let mut came = 0;
         let push = |piece: Piece| {
@@ -277,18 +277,18 @@ impl Worker {
             output.push(piece);
         };
         let complete = if phase == Phase::Draining {
-            intake.close(shared, push)
+            collector.close(shared, push)
         } else if all && (is_written || !self.faults.blocks()) {
-            intake.scrape(shared, push)
+            collector.scrape(shared, push)
         } else {
             // While the disk fails, prefixes stay where they are: more pieces would help nobody.
-            intake.take(shared, push);
+            collector.take(shared, push);
             false
         };
         if self.output.chunks() != before {
             self.pushed = Some(now);
             self.gathered.get_or_insert(now);
-            self.desk().set_backlog(self.output.chunks());
+            self.mailbox().set_backlog(self.output.chunks());
         }
         let Shared { prefault, arena, pool, .. } = &*self.shared;
         // After what was taken is in the gauge: memory may take its time.
@@ -299,10 +299,10 @@ impl Worker {
     /// Takes the chunks of idle producers while somebody lacks memory. Not while the disk fails:
     /// they would come no nearer to the pool.
     fn revoke(&mut self, now: Instant) {
-        let Worker { intake, output, shared, .. } = self;
+        let Worker { collector, output, shared, .. } = self;
         let rested = now.saturating_duration_since(self.revoked) >= REVOKE_INTERVAL;
         if rested && !self.faults.blocks() && shared.is_starving() {
-            intake.revoke(shared, |piece| output.push(piece));
+            collector.revoke(shared, |piece| output.push(piece));
             self.revoked = now;
         }
     }
@@ -322,7 +322,7 @@ impl Worker {
 
     /// Whether nothing is left to be done nevertheless, since all was given up.
     fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
-        let Worker { intake, output, faults, ledger, .. } = self;
+        let Worker { collector, output, faults, ledger, .. } = self;
         let is_over = faults.fail(now, asked, is_blocked, output.progress());
         let failure = faults.since().map(|(since, attempts)| Failure {
             error: error.clone(),
@@ -330,7 +330,7 @@ impl Worker {
             attempts,
         });
         ledger.set_failure(failure);
-        let is_settled = is_over && output.give_up(intake, error) && output.is_settled();
+        let is_settled = is_over && output.give_up(collector, error) && output.is_settled();
         self.tell(now);
         is_settled
     }
@@ -338,14 +338,14 @@ impl Worker {
     /// Tells whoever wants to know of what failed. This is foreign code: nothing is held meanwhile.
     fn tell(&mut self, now: Instant) {
         let Some(on_error) = self.policy.on_error.0.clone() else { return };
-        let (held, lost) = (self.desk().held() as usize, self.ledger.lost());
-        let Some(trouble) = self.ledger.trouble(self.me, now, self.output.dir(), held) else {
+        let (held, lost) = (self.mailbox().held() as usize, self.ledger.lost());
+        let Some(stall) = self.ledger.stall(self.me, now, self.output.dir(), held) else {
             return;
         };
         let lost_now = lost.saturating_sub(self.lost);
-        if self.teller.tells(now, &trouble.error, trouble.attempts == 1, !lost_now.is_zero()) {
+        if self.teller.tells(now, &stall.error, stall.attempts == 1, !lost_now.is_zero()) {
             self.lost = lost;
-            quietly(|| on_error(&ErrorEvent { trouble, lost: lost_now }));
+            quietly(|| on_error(&ErrorEvent { stall, lost: lost_now }));
         }
     }
 
@@ -364,26 +364,26 @@ impl Worker {
         } else if self.shared.is_starving() {
             Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
         } else {
-            self.lie_down(now)
+            self.prepare_to_park(now)
         }
     }
 
     /// Until somebody rings, or until the oldest record is due.
-    fn lie_down(&mut self, now: Instant) -> Rest {
+    fn prepare_to_park(&mut self, now: Instant) -> Rest {
         // With a record in memory already, each further one would ring at a gate that is shut.
-        let clean = self.output.is_clean() && self.intake.is_drained(&self.shared);
+        let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
         // Only while the disk guard refuses records: who raises that flag wakes all.
         let vigil = self.output.guard().and_then(|guard| guard.vigil(now));
         if self.policy.age_max.is_some()
             && self.faults.is_none()
             && clean
-            && self.intake.lie_down(&self.shared)
+            && self.collector.prepare_to_park(&self.shared)
         {
             return Rest::Sleep(vigil);
         }
-        self.desk().bell.lie_down();
-        if !self.desk().inbox.is_empty(&self.shared.arena) {
-            self.desk().bell.get_up();
+        self.mailbox().parker.prepare_to_park();
+        if !self.mailbox().inbox.is_empty(&self.shared.arena) {
+            self.mailbox().parker.cancel_park();
             return Rest::Again;
         }
         let left = vigil.unwrap_or(Duration::MAX).min(self.left(now));
@@ -406,7 +406,7 @@ impl Worker {
             self.woken = Some(self.oldest);
         }
         if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
-            self.desk().bell.get_up();
+            self.mailbox().parker.cancel_park();
         }
     }
 }
@@ -415,15 +415,15 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::accept;
-    use crate::config::{Config, Sync};
+    use crate::config::{Config, Durability};
     use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
     use crate::writer::inner::Handle;
     use rustix::io::Errno;
 
     impl Worker {
         /// For tests of the output alone.
-        pub(crate) fn into_parts(self) -> (Output, Intake) {
-            (self.output, self.intake)
+        pub(crate) fn into_parts(self) -> (Output, Collector) {
+            (self.output, self.collector)
         }
     }
 
@@ -480,7 +480,8 @@ mod tests {
     #[test]
     fn a_file_without_records_that_is_gone_is_no_error() {
         let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
-        let config = Config::default().size(1).sync(Sync::File).fs(Arc::new(fs.clone()));
+        let config =
+            Config::default().size(1).durability(Durability::File).fs(Arc::new(fs.clone()));
         let (handle, mut worker) = assemble(config, &dir, now);
         fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
         write(&handle, b"record");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::latch::Latch;
 use crate::base::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
-use crate::config::{Config, Sync};
+use crate::config::{Config, Durability};
 use crate::file::aligned::Staging;
 use crate::file::publish;
 use crate::file::state_file::StateFile;
@@ -17,16 +17,16 @@ use crate::memory::Shared;
 use crate::memory::slot::Slot;
 use crate::naming::Names;
 use crate::recovery::background::{Background, Task};
-use crate::report::close::{CloseError, Reason, Report};
+use crate::report::close::{CloseError, CloseReport, Reason};
 use crate::report::error::{Error, FlushError};
 use crate::report::health::Health;
 use crate::report::recovery::Recovery;
 use crate::report::stats::{Count, Refused, Stats};
-use crate::worker::checkpoint::Notes;
+use crate::worker::checkpoint::Checkpoint;
 use crate::worker::control::{Control, Phase};
 use crate::worker::ledger::{Ledger, Totals};
 use crate::worker::output::{Output, Target};
-use crate::worker::quota::{Guard, Limits};
+use crate::worker::quota::{Limits, Quota};
 use crate::worker::round::{Policy, Worker};
 use crate::writer::open::{self, Ground};
 
@@ -94,7 +94,7 @@ impl Handle {
         let ground = Ground { fs: &*fs, memory: memory.as_deref(), names: &names, layout };
         let (places, state) = ground.settle(wanted)?;
         let unsettle = |_: &Error| drop(state.remove(&*fs));
-        if config.sync == Sync::File {
+        if config.durability == Durability::File {
             // Noticed now rather than at the first file.
             publish::sync_dir(&*fs, &places.path).inspect_err(unsettle)?;
         }
@@ -109,7 +109,7 @@ impl Handle {
             names,
             mode: config.mode,
             file_size: config.file_size,
-            sync: config.sync,
+            durability: config.durability,
             staging_bytes,
             guard,
             memory,
@@ -137,8 +137,9 @@ impl Handle {
             .map_err(|e| Error::io("map memory for", &self.target.path, e))?;
         let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
             let (shared, target) = (self.shared.clone(), self.target.clone());
-            let notes = Notes::new(me, shared.clone(), state);
-            let output = Output::new(me, shared.clone(), target, ledger.clone(), notes, staging);
+            let checkpoint = Checkpoint::new(me, shared.clone(), state);
+            let output =
+                Output::new(me, shared.clone(), target, ledger.clone(), checkpoint, staging);
             let (control, ledger) = (self.control.clone(), ledger.clone());
             Worker::new(me, shared, control, ledger, output, policy.clone(), now)
         };
@@ -155,7 +156,7 @@ impl Handle {
                     worker.run();
                 })
                 .map_err(|e| Error::io("start a worker for", &self.target.path, e))?;
-            self.shared.desks[me].bell.hang(thread.thread().clone());
+            self.shared.mailboxes[me].parker.register(thread.thread().clone());
             threads.push(thread);
         }
         Ok(())
@@ -247,7 +248,7 @@ impl Handle {
 
     /// Ends the writer. Each caller waits until its own deadline; the first deadline that passes
     /// ends the wait of all, since nobody wants the writer any more.
-    pub(crate) fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
+    pub(crate) fn close(&self, timeout: Duration) -> Result<CloseReport, CloseError> {
         if self.is_forked() {
             return Err(CloseError { report: Box::default(), reason: Reason::Forked });
         }
@@ -327,9 +328,9 @@ impl Handle {
     /// Tells the workers to publish nothing that they have not claimed, and to end.
     pub(crate) fn give_up(&self) {
         self.control.advance(Phase::Abandoned);
-        if let Some(vault) = self.shared.arena.vault() {
+        if let Some(image) = self.shared.arena.crash_image() {
             // What was reported as lost must not come back, even if the process dies while a worker hangs.
-            vault.close();
+            image.close();
         }
         self.ledgers.iter().for_each(|ledger| ledger.give_up());
         self.wake_all();
@@ -340,7 +341,7 @@ impl Handle {
         self.control.is_finished()
     }
 
-    fn finish(&self, deadline: Option<Instant>) -> Result<Report, CloseError> {
+    fn finish(&self, deadline: Option<Instant>) -> Result<CloseReport, CloseError> {
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             // They have ended, or are about to, with nothing in between that could hang.
@@ -367,8 +368,8 @@ impl Handle {
         let done = Arc::new(Latch::default());
         let is_done = done.clone();
         let remove = move || {
-            if let Some(vault) = shared.arena.vault() {
-                let _ = vault.remove();
+            if let Some(image) = shared.arena.crash_image() {
+                let _ = image.remove();
             }
             let _ = state.remove(&*target.fs);
             done.set();
@@ -395,12 +396,12 @@ impl Handle {
     }
 
     fn wake_all(&self) {
-        self.shared.desks.iter().for_each(|desk| desk.bell.wake());
+        self.shared.mailboxes.iter().for_each(|mailbox| mailbox.parker.wake());
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> CloseReport {
         let stats = self.stats();
-        Report {
+        CloseReport {
             accepted: stats.accepted,
             written: stats.written,
             lost: stats.lost,
@@ -446,7 +447,7 @@ impl Handle {
             memory_bound_bytes: self.memory_bound,
             temp_dir: self.temp_dir(),
             workers,
-            disk_guard: self.target.guard.as_ref().map(Guard::stats),
+            disk_guard: self.target.guard.as_ref().map(Quota::stats),
         }
     }
 
@@ -457,19 +458,19 @@ impl Handle {
         }
         let (now, temp) = (Instant::now(), &self.target.temp);
         let workers = self.held().enumerate();
-        let trouble =
-            |(me, (ledger, held)): (usize, (&Ledger, usize))| ledger.trouble(me, now, temp, held);
-        Health { troubles: workers.filter_map(trouble).collect() }
+        let stall =
+            |(me, (ledger, held)): (usize, (&Ledger, usize))| ledger.stall(me, now, temp, held);
+        Health { stalls: workers.filter_map(stall).collect() }
     }
 
     /// Of each worker, its ledger and the chunks that it holds.
     fn held(&self) -> impl Iterator<Item = (&Ledger, usize)> {
-        let workers = self.ledgers.iter().zip(&self.shared.desks);
-        workers.map(|(ledger, desk)| (&**ledger, desk.held() as usize))
+        let workers = self.ledgers.iter().zip(&self.shared.mailboxes);
+        workers.map(|(ledger, mailbox)| (&**ledger, mailbox.held() as usize))
     }
 
     fn chunks_freed(&self) -> u64 {
-        self.shared.desks.iter().map(crate::memory::Desk::freed).sum()
+        self.shared.mailboxes.iter().map(crate::memory::Mailbox::freed).sum()
     }
 
     /// A swap takes no time, unless the producer is preempted in it.

@@ -6,7 +6,7 @@
 use std::fmt::{self, Arguments};
 use std::io::{self, IoSlice, Write};
 
-use crate::accept::formatted::Record;
+use crate::accept::formatted::RecordWriter;
 use crate::writer::BufferedWriter;
 use crate::writer::producer::Producer;
 
@@ -48,6 +48,6 @@ io_write!(BufferedWriter, BufferedWriter);
 io_write!(BufferedWriter, &BufferedWriter);
 io_write!(Producer, Producer);
 
-fn join(record: &mut Record<'_>, parts: &[IoSlice<'_>]) -> fmt::Result {
+fn join(record: &mut RecordWriter<'_>, parts: &[IoSlice<'_>]) -> fmt::Result {
     parts.iter().try_for_each(|part| record.write_bytes(part))
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use crate::accept;
 use crate::accept::append;
-use crate::accept::formatted::Record;
+use crate::accept::formatted::RecordWriter;
 use crate::config::Config;
-use crate::report::close::{CloseError, Report};
+use crate::report::close::{CloseError, CloseReport};
 use crate::report::error::{Error, FlushError, SendError, WriteError};
 use crate::report::health::Health;
 use crate::report::recovery::Recovery;
@@ -120,7 +120,7 @@ impl BufferedWriter {
     /// Accepts a message that the caller gives away: its bytes are one record, as of
     /// [`write`](Self::write). From a quarter of [`Config::size`] on (and up to 4 GiB) it is handed
     /// over without a copy, takes as much of the writer's memory as it has bytes, and is dropped by a
-    /// worker once a file has it (with [`Sync::File`](crate::Sync::File), once an fsync covers it). A
+    /// worker once a file has it (with [`Durability::File`](crate::Durability::File), once an fsync covers it). A
     /// smaller one is copied, and dropped before this returns.
     ///
     /// `as_ref` is called once, here; if it panics, the panic goes on, and the record is counted in
@@ -187,7 +187,7 @@ impl BufferedWriter {
     /// buffer has room left.
     pub fn record(
         &self,
-        format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
+        format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
         with_slot(self.id, &self.handle, |slot| {
             // SAFETY: as in `write`; while `format` runs, the slot is recording, so it stays ours.
@@ -228,8 +228,8 @@ impl BufferedWriter {
     /// # let config = Config::default().path(&dir).temp(&dir).create_dirs(true);
     /// let writer = BufferedWriter::new(config)?;
     /// let health = writer.health();
-    /// for trouble in &health.troubles {
-    ///     eprintln!("{trouble}, {} buffers wait", trouble.held_chunks);
+    /// for stall in &health.stalls {
+    ///     eprintln!("{stall}, {} buffers wait", stall.held_chunks);
     /// }
     /// assert!(health.is_ok());
     /// # writer.close(std::time::Duration::from_secs(5))?;
@@ -258,7 +258,7 @@ impl BufferedWriter {
     /// When `timeout` is over before everything is in visible files: the rest is lost and counted
     /// as such, the workers publish nothing any more. The error carries the report. In the `Drop` of a
     /// message that runs on a thread of the writer's own, and in a child by `fork`, nothing is closed.
-    pub fn close(&self, timeout: Duration) -> Result<Report, CloseError> {
+    pub fn close(&self, timeout: Duration) -> Result<CloseReport, CloseError> {
         self.handle.close(timeout)
     }
 }

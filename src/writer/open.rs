@@ -14,10 +14,10 @@ use crate::file::usage::Scope;
 use crate::fs::Fs;
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
-use crate::memory::crash_image::{Layout, Vault};
+use crate::memory::crash_image::{CrashImage, Layout};
 use crate::naming::Names;
 use crate::report::error::Error;
-use crate::worker::quota::{Guard, Limits};
+use crate::worker::quota::{Limits, Quota};
 
 /// What is known before anything is made.
 #[derive(Clone, Copy)]
@@ -61,8 +61,9 @@ impl Ground<'_> {
         let arena = match self.memory {
             Some(dir) => {
                 let Names { instance, pid, .. } = *self.names;
-                let vault = Vault::create(dir, &self.names.memory(), self.layout, instance, pid)?;
-                Arena::in_vault(chunks, size, vault)
+                let image =
+                    CrashImage::create(dir, &self.names.memory(), self.layout, instance, pid)?;
+                Arena::in_crash_image(chunks, size, image)
             }
             None => Arena::new(chunks, size).map_err(failed)?,
         };
@@ -78,7 +79,7 @@ pub(crate) fn guard(
     names: &Names,
     shared: &Arc<Shared>,
     now: Instant,
-) -> Option<Guard> {
+) -> Option<Quota> {
     let scope = Scope {
         fs: fs.clone(),
         path: places.path.clone(),
@@ -86,7 +87,7 @@ pub(crate) fn guard(
         prefix: names.prefix.clone(),
         extension: names.extension.clone(),
     };
-    let guard = Guard::new(limits, scope, shared.clone(), now)?;
+    let guard = Quota::new(limits, scope, shared.clone(), now)?;
     while guard.look(|| now) {}
     Some(guard)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::accept;
 use crate::accept::append;
-use crate::accept::formatted::Record;
+use crate::accept::formatted::RecordWriter;
 use crate::memory::slot::Slot;
 use crate::report::error::{SendError, WriteError};
 use crate::writer::handle::Hold;
@@ -98,7 +98,7 @@ impl Producer {
     /// The same.
     pub fn record(
         &mut self,
-        format: impl FnOnce(&mut Record<'_>) -> fmt::Result,
+        format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
         // SAFETY: as above, also while `format` runs.
         unsafe { accept::record(&self.handle.shared, &*self.slot, format) }

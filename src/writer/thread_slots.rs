@@ -132,7 +132,7 @@ mod tests {
         let handle = || handle(&dir);
         let (outer, inner) = (handle(), handle());
         let result = with_slot(outer.id, &outer, |slot| {
-            let format = |_: &mut crate::accept::formatted::Record<'_>| {
+            let format = |_: &mut crate::accept::formatted::RecordWriter<'_>| {
                 outer.close(Duration::from_secs(60)).unwrap();
                 // SAFETY: the slot is this thread's.
                 with_slot(inner.id, &inner, |slot| unsafe {

@@ -211,7 +211,7 @@ fn no_flush_succeeds_once_it_was_given_up() {
             }
             Answer::Go
         });
-        let config = dir.config().workers(1).sync(bufferedwriter::Sync::File).fs(fs);
+        let config = dir.config().workers(1).durability(bufferedwriter::Durability::File).fs(fs);
         let writer = BufferedWriter::new(config).unwrap();
         gate.set_shut(true);
         writer.write(b"lost\n").unwrap();

@@ -120,7 +120,7 @@ fn a_start_that_fails_leaves_nothing() {
     const DROP_TIMEOUT: Duration = Duration::from_secs(20);
     let dir = TestDir::new();
     let start = |fs| {
-        let config = dir.config().workers(2).sync(bufferedwriter::Sync::File).fs(fs);
+        let config = dir.config().workers(2).durability(bufferedwriter::Durability::File).fs(fs);
         BufferedWriter::new(config.create_dirs(true).drop_timeout(DROP_TIMEOUT))
     };
     let clean = TestFs::new(|_| Answer::Go);

@@ -4,14 +4,14 @@
 use std::sync::Barrier;
 use std::thread;
 
-use bufferedwriter::{BufferedWriter, Sync};
+use bufferedwriter::{BufferedWriter, Durability};
 
 use crate::support::{BOUND, Tally, TestDir, close, record, stats};
 
 /// Threads of little stack, all alive at once, so that each wants a chunk of its own.
-fn crowd(threads: u32, chunks: usize, sync: Sync, records: u32) {
+fn crowd(threads: u32, chunks: usize, durability: Durability, records: u32) {
     let dir = TestDir::new();
-    let config = dir.config().queue_size(chunks - 2).workers(2).sync(sync);
+    let config = dir.config().queue_size(chunks - 2).workers(2).durability(durability);
     let writer = BufferedWriter::new(config).unwrap();
     let (all, writer_ref) = (Barrier::new(threads as usize), &writer);
     thread::scope(|scope| {
@@ -36,12 +36,12 @@ fn crowd(threads: u32, chunks: usize, sync: Sync, records: u32) {
 
 #[test]
 fn five_hundred_threads_share_ten_chunks() {
-    crowd(500, 10, Sync::None, 2);
+    crowd(500, 10, Durability::None, 2);
 }
 
 #[test]
 fn with_sync_too() {
-    crowd(100, 4, Sync::File, 2);
+    crowd(100, 4, Durability::File, 2);
 }
 
 /// Without forced, file_age and traffic the workers sleep without a limit: who needs memory wakes

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bufferedwriter::testing::{Fs, RealFs};
-use bufferedwriter::{BufferedWriter, Config, Io, Sync};
+use bufferedwriter::{BufferedWriter, Config, Durability, Io};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -116,11 +116,11 @@ fn everything_lands(dir: &TestDir, config: Config) {
 
 #[test]
 fn files_hold_what_was_written() {
-    for sync in [Sync::None, Sync::File] {
+    for durability in [Durability::None, Durability::File] {
         for (size, queue_size) in [(1000, 60), (8192, 30), (100, 3000)] {
             let dir = TestDir::new();
             let config = dir.config().size(size).queue_size(queue_size).workers(3);
-            everything_lands(&dir, config.file_size(123_456).sync(sync).io(Io::Direct));
+            everything_lands(&dir, config.file_size(123_456).durability(durability).io(Io::Direct));
         }
     }
 }

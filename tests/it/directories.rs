@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bufferedwriter::{BufferedWriter, Config, Sync};
+use bufferedwriter::{BufferedWriter, Config, Durability};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -73,10 +73,10 @@ fn path_is_away_for_a_while() {
             symlink("/nonexistent/nowhere", path).unwrap();
         }),
     ];
-    for sync in [Sync::None, Sync::File] {
+    for durability in [Durability::None, Durability::File] {
         for (name, refuse) in refuse {
             let dir = TestDir::new();
-            let mut traffic = Traffic::new(dir.config().sync(sync));
+            let mut traffic = Traffic::new(dir.config().durability(durability));
             traffic.write(10);
             traffic.settle();
             refuse(&dir.path);
@@ -148,7 +148,7 @@ fn temp_is_moved_away_and_back() {
 #[test]
 fn directories_are_read_only_for_a_while() {
     for errno in [Errno::ROFS, Errno::ACCESS, Errno::PERM] {
-        for sync in [Sync::None, Sync::File] {
+        for durability in [Durability::None, Durability::File] {
             let dir = TestDir::new();
             let read_only = Arc::new(AtomicBool::new(false));
             let is_read_only = read_only.clone();
@@ -158,7 +158,8 @@ fn directories_are_read_only_for_a_while() {
                 }
                 _ => Answer::Go,
             });
-            let mut traffic = Traffic::new(dir.config().file_size(300).sync(sync).fs(fs.clone()));
+            let mut traffic =
+                Traffic::new(dir.config().file_size(300).durability(durability).fs(fs.clone()));
             traffic.write(20);
             traffic.writer.flush(BOUND).unwrap();
             read_only.store(true, Ordering::SeqCst);
@@ -406,7 +407,7 @@ fn files_of_others_are_not_touched() {
                 Answer::Go
             }
         });
-        let config = config().file_size(400).sync(Sync::File);
+        let config = config().file_size(400).durability(Durability::File);
         let mut own = Traffic::new(config.fs(fs.clone()));
         for _ in 0..20 {
             own.write(5);

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bufferedwriter::{BufferedWriter, Sync, WriteError};
+use bufferedwriter::{BufferedWriter, Durability, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -14,7 +14,7 @@ use crate::support::{
 
 #[test]
 fn no_space_for_a_while() {
-    for sync in [Sync::None, Sync::File] {
+    for durability in [Durability::None, Durability::File] {
         let dir = TestDir::new();
         let full = Arc::new(AtomicBool::new(false));
         let (is_full, writes) = (full.clone(), AtomicU64::new(0));
@@ -31,7 +31,8 @@ fn no_space_for_a_while() {
                 _ => Answer::Short(0),
             }
         });
-        let config = dir.config().size(128).queue_size(60).workers(2).file_size(1000).sync(sync);
+        let config =
+            dir.config().size(128).queue_size(60).workers(2).file_size(1000).durability(durability);
         let writer = BufferedWriter::new(config.fs(fs.clone())).unwrap();
         let mut own = writer.producer();
         let (mut random, mut buffer, mut seq) = (Random(5), Vec::new(), 0);
@@ -115,7 +116,7 @@ fn memory_runs_out_meanwhile() {
 
 #[test]
 fn short_writes_are_continued() {
-    for sync in [Sync::None, Sync::File] {
+    for durability in [Durability::None, Durability::File] {
         let dir = TestDir::new();
         let writes = AtomicU64::new(0);
         let fs = TestFs::new(move |call| match call.op {
@@ -125,7 +126,8 @@ fn short_writes_are_continued() {
             },
             _ => Answer::Go,
         });
-        let config = dir.config().size(256).queue_size(60).workers(2).file_size(3000).sync(sync);
+        let config =
+            dir.config().size(256).queue_size(60).workers(2).file_size(3000).durability(durability);
         let writer = BufferedWriter::new(config.fs(fs)).unwrap();
         let (mut random, mut buffer) = (Random(5), Vec::new());
         for seq in 0..600 {

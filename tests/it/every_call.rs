@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use bufferedwriter::{BufferedWriter, Io, Sync};
+use bufferedwriter::{BufferedWriter, Durability, Io};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -36,7 +36,7 @@ enum Fault {
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    sync: Sync,
+    durability: Durability,
     io: Io,
     fault: Fault,
     /// The call that meets it.
@@ -72,7 +72,7 @@ fn live(case: Case) -> (u64, u64, u64) {
         }
     });
     let config = dir.config().size(64).queue_size(12).workers(2).file_size(300);
-    let config = config.sync(case.sync).io(case.io);
+    let config = config.durability(case.durability).io(case.io);
     let start = match BufferedWriter::new(config.fs(fs.clone())) {
         Ok(writer) => {
             let start = fs.calls();
@@ -156,9 +156,9 @@ fn traffic(writer: &BufferedWriter, case: Case) -> Vec<(u32, Vec<u32>)> {
 
 /// `BUFFEREDWRITER_FAULT_PAIRS` tries each fault at each call; without, each call meets two of them
 /// (in memory, `src/faults.rs`, each meets all).
-fn each_call_fails(sync: Sync, io: Io) {
+fn each_call_fails(durability: Durability, io: Io) {
     let is_long = std::env::var_os("BUFFEREDWRITER_FAULT_PAIRS").is_some();
-    let well = Case { sync, io, fault: Fault::Short, k: 0, sticky: false };
+    let well = Case { durability, io, fault: Fault::Short, k: 0, sticky: false };
     let (start, all, _) = live(well);
     let mut tally = [(0, 0); FAULTS.len()];
     // The number of calls varies with the timing; a few beyond the end may happen or not.
@@ -176,33 +176,33 @@ fn each_call_fails(sync: Sync, io: Io) {
         }
     }
     for ((name, _), (cases, met)) in FAULTS.iter().zip(tally) {
-        println!("{sync:?}, {io:?}, {name}: {cases} cases, met {met} times");
+        println!("{durability:?}, {io:?}, {name}: {cases} cases, met {met} times");
         assert!(met > 0, "{name} was never met");
     }
 }
 
 #[test]
 fn without_sync() {
-    each_call_fails(Sync::None, Io::Buffered);
+    each_call_fails(Durability::None, Io::Buffered);
 }
 
 #[test]
 fn without_sync_past_the_page_cache() {
-    each_call_fails(Sync::None, Io::Direct);
+    each_call_fails(Durability::None, Io::Direct);
 }
 
 #[test]
 fn with_sync() {
-    each_call_fails(Sync::File, Io::Buffered);
+    each_call_fails(Durability::File, Io::Buffered);
 }
 
 #[test]
 fn with_sync_past_the_page_cache() {
-    each_call_fails(Sync::File, Io::Direct);
+    each_call_fails(Durability::File, Io::Direct);
 }
 
 /// Many calls fail, in any combination, as long as traffic lasts; then the disk is well again.
-fn many_calls_fail(sync: Sync) {
+fn many_calls_fail(durability: Durability) {
     for seed in 0..5 {
         let dir = TestDir::new();
         let (random, sick) = (Mutex::new(Random(seed)), Arc::new(AtomicBool::new(true)));
@@ -220,7 +220,8 @@ fn many_calls_fail(sync: Sync) {
                 _ => Answer::Go,
             }
         });
-        let config = dir.config().size(64).queue_size(30).workers(2).file_size(500).sync(sync);
+        let config =
+            dir.config().size(64).queue_size(30).workers(2).file_size(500).durability(durability);
         let writer = BufferedWriter::new(config.fs(fs.clone())).unwrap();
         thread::scope(|scope| {
             for producer in 0..3_u32 {
@@ -249,10 +250,10 @@ fn many_calls_fail(sync: Sync) {
 
 #[test]
 fn many_without_sync() {
-    many_calls_fail(Sync::None);
+    many_calls_fail(Durability::None);
 }
 
 #[test]
 fn many_with_sync() {
-    many_calls_fail(Sync::File);
+    many_calls_fail(Durability::File);
 }

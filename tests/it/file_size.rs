@@ -76,7 +76,7 @@ fn a_full_file_is_tried_again_by_itself() {
             _ => Answer::Go,
         });
         let config = dir.config().size(64).workers(1).file_size(100).fs(fs);
-        let config = config.sync(bufferedwriter::Sync::File);
+        let config = config.durability(bufferedwriter::Durability::File);
         let writer = BufferedWriter::new(config).unwrap();
         let mut buffer = Vec::new();
         // The third one stays in its chunk, the two before fill a file.

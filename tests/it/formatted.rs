@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::Duration;
 
-use bufferedwriter::{BufferedWriter, Record, WriteError};
+use bufferedwriter::{BufferedWriter, RecordWriter, WriteError};
 
 use crate::support::{BOUND, Drops, Random, Tally, TestDir, close, record, stats, until};
 
 /// Formats bytes in parts of random lengths.
-fn in_parts(w: &mut Record<'_>, bytes: &[u8], random: &mut Random) -> fmt::Result {
+fn in_parts(w: &mut RecordWriter<'_>, bytes: &[u8], random: &mut Random) -> fmt::Result {
     let mut rest = bytes;
     while !rest.is_empty() {
         let (part, left) = rest.split_at(random.within(0, rest.len().min(90)));

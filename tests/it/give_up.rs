@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, FlushError, Sync};
+use bufferedwriter::{BufferedWriter, Durability, FlushError};
 use rustix::io::Errno;
 
 use crate::support::{Answer, BOUND, Drops, Op, Tally, TestDir, TestFs, record, stats, until};
@@ -25,7 +25,11 @@ fn broken(ops: &'static [Op]) -> (Arc<AtomicBool>, Arc<TestFs>) {
 
 #[test]
 fn its_memory_serves_again_and_what_comes_later_lands() {
-    for (op, sync) in [(Op::Create, Sync::None), (Op::Write, Sync::None), (Op::Sync, Sync::File)] {
+    for (op, durability) in [
+        (Op::Create, Durability::None),
+        (Op::Write, Durability::None),
+        (Op::Sync, Durability::File),
+    ] {
         let dir = TestDir::new();
         let ops: &[Op] = match op {
             Op::Create => &[Op::Create],
@@ -33,7 +37,7 @@ fn its_memory_serves_again_and_what_comes_later_lands() {
             _ => &[Op::Sync],
         };
         let (broken, fs) = broken(ops);
-        let config = dir.config().size(128).queue_size(14).workers(2).sync(sync);
+        let config = dir.config().size(128).queue_size(14).workers(2).durability(durability);
         let config = config.give_up_after(AGE).fs(fs.clone());
         let began = Instant::now();
         let writer = BufferedWriter::new(config).unwrap();
@@ -135,7 +139,7 @@ fn by_default_nothing_is_given_up() {
     let writer = BufferedWriter::new(dir.config().size(64).workers(1).fs(fs)).unwrap();
     writer.write(&[b'x'; 200]).unwrap();
     until("it was tried for some time", || {
-        writer.health().troubles.first().is_some_and(|trouble| trouble.lasting > 5 * AGE)
+        writer.health().stalls.first().is_some_and(|stall| stall.lasting > 5 * AGE)
     });
     assert_eq!((stats(&writer).pending.records, stats(&writer).lost.total().records), (1, 0));
     broken.store(false, Ordering::SeqCst);

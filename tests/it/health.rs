@@ -38,15 +38,15 @@ fn one_worker_fails_and_the_others_go_on() {
     let mut attempts = 0;
     until("it is tried again", || {
         let health = writer.health();
-        let [trouble] = &health.troubles[..] else { panic!("{health:?}") };
-        assert_eq!((trouble.worker, trouble.error.operation()), (0, "create"), "{trouble}");
-        assert_eq!(trouble.error.kind(), ErrorKind::StorageFull);
-        assert!(trouble.error.path().is_some_and(|path| path.starts_with(&dir.temp)), "{trouble}");
-        assert!(trouble.since >= began && trouble.lasting <= began.elapsed(), "{trouble}");
-        assert!((1..=32).contains(&trouble.held_chunks), "{trouble:?}");
-        assert!(trouble.held_in_file.is_zero(), "{trouble:?}");
-        assert!(trouble.attempts >= attempts, "{trouble}");
-        attempts = trouble.attempts;
+        let [stall] = &health.stalls[..] else { panic!("{health:?}") };
+        assert_eq!((stall.worker, stall.error.operation()), (0, "create"), "{stall}");
+        assert_eq!(stall.error.kind(), ErrorKind::StorageFull);
+        assert!(stall.error.path().is_some_and(|path| path.starts_with(&dir.temp)), "{stall}");
+        assert!(stall.since >= began && stall.lasting <= began.elapsed(), "{stall}");
+        assert!((1..=32).contains(&stall.held_chunks), "{stall:?}");
+        assert!(stall.held_in_file.is_zero(), "{stall:?}");
+        assert!(stall.attempts >= attempts, "{stall}");
+        attempts = stall.attempts;
         attempts >= 3
     });
     assert_eq!(flush_error(&writer).operation(), "create");
@@ -80,12 +80,8 @@ fn what_waits_for_a_rename_is_told() {
         writer.write(&buffer).unwrap();
     }
     assert_eq!(flush_error(&writer).operation(), "rename");
-    let trouble = writer.health().troubles.remove(0);
-    assert_eq!(
-        (trouble.held_in_file.records, trouble.held_in_file.bytes),
-        (10, 500),
-        "{trouble:?}"
-    );
+    let stall = writer.health().stalls.remove(0);
+    assert_eq!((stall.held_in_file.records, stall.held_in_file.bytes), (10, 500), "{stall:?}");
     broken.store(false, Ordering::SeqCst);
     close(&writer);
 }
@@ -103,21 +99,18 @@ fn a_call_that_does_not_return_is_told_after_a_second() {
         until("the call hangs", || gate.waiting() == 1);
         let began = Instant::now();
         until("it is told", || !writer.health().is_ok());
-        let trouble = writer.health().troubles.remove(0);
-        assert_eq!((trouble.worker, trouble.error.operation()), (0, "finish"), "{trouble}");
-        assert_eq!((trouble.error.kind(), trouble.attempts), (ErrorKind::TimedOut, 0));
-        let path = trouble.error.path().unwrap();
+        let stall = writer.health().stalls.remove(0);
+        assert_eq!((stall.worker, stall.error.operation()), (0, "finish"), "{stall}");
+        assert_eq!((stall.error.kind(), stall.attempts), (ErrorKind::TimedOut, 0));
+        let path = stall.error.path().unwrap();
         // There is no file before it is created.
         let expected = if op == Op::Create { dir.temp.clone() } else { dir.temps().remove(0) };
         assert_eq!(path, expected);
-        assert!(
-            trouble.lasting >= Duration::from_secs(1) && trouble.held_chunks == 2,
-            "{trouble:?}"
-        );
+        assert!(stall.lasting >= Duration::from_secs(1) && stall.held_chunks == 2, "{stall:?}");
         assert!(began.elapsed() + Duration::from_millis(100) >= Duration::from_secs(1));
         // Statistics tell the same.
         let told = stats(&writer).workers.remove(0).last_error.unwrap();
-        assert_eq!(told.to_string(), trouble.error.to_string());
+        assert_eq!(told.to_string(), stall.error.to_string());
         gate.set_shut(false);
         until("all is well", || writer.health().is_ok());
         assert!(stats(&writer).workers[0].last_error.is_none());

@@ -3,16 +3,16 @@
 
 use std::thread;
 
-use bufferedwriter::{BufferedWriter, Sync};
+use bufferedwriter::{BufferedWriter, Durability};
 
 use crate::support::{BOUND, Tally, TestDir, close, record, stats};
 
 #[test]
 fn comes_back_after_flush_and_close() {
-    for sync in [Sync::None, Sync::File] {
+    for durability in [Durability::None, Durability::File] {
         let dir = TestDir::new();
         let (size, threads) = (256, 4);
-        let config = dir.config().size(size).queue_size(100).workers(3).sync(sync);
+        let config = dir.config().size(size).queue_size(100).workers(3).durability(durability);
         let bound = config.memory_bound();
         let writer = BufferedWriter::new(config).unwrap();
         assert_eq!(stats(&writer).memory_bytes, 0);

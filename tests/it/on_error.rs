@@ -37,17 +37,17 @@ fn errors_are_told_at_once_and_then_once_a_second() {
     until("it is told", || events.lock().unwrap().len() >= 3);
     let events = events.lock().unwrap().clone();
     let (first, event) = &events[0];
-    assert_eq!((event.trouble.worker, event.trouble.attempts), (0, 1), "{event}");
-    assert_eq!((event.trouble.error.operation(), event.trouble.held_chunks), ("create", 2));
-    assert!(event.lost.is_zero() && event.trouble.since >= began, "{event}");
+    assert_eq!((event.stall.worker, event.stall.attempts), (0, 1), "{event}");
+    assert_eq!((event.stall.error.operation(), event.stall.held_chunks), ("create", 2));
+    assert!(event.lost.is_zero() && event.stall.since >= began, "{event}");
     for ((before, _), (at, event)) in events.iter().zip(&events[1..]) {
         let apart = at.duration_since(*before);
         // The clock is read a little before the call.
         assert!(apart > Duration::from_millis(900), "{apart:?} apart: {event}");
-        assert!(event.trouble.since == events[0].1.trouble.since, "{event}");
+        assert!(event.stall.since == events[0].1.stall.since, "{event}");
     }
     // Those that were left out show in the number.
-    assert!(events[1].1.trouble.attempts >= 5, "{}", events[1].1);
+    assert!(events[1].1.stall.attempts >= 5, "{}", events[1].1);
     assert!(first.duration_since(began) < BOUND);
 }
 
@@ -74,7 +74,7 @@ fn losses_are_told() {
     let lost = events.iter().map(|(_, event)| event.lost.records).sum::<u64>();
     assert_eq!(lost, 2, "{events:?}");
     let (_, last) = events.last().unwrap();
-    assert_eq!(last.trouble.held_chunks, 0, "{last}");
+    assert_eq!(last.stall.held_chunks, 0, "{last}");
 }
 
 #[test]

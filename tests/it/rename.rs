@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bufferedwriter::{BufferedWriter, FlushError, Sync, WorkerStats, WriteError};
+use bufferedwriter::{BufferedWriter, Durability, FlushError, WorkerStats, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -55,9 +55,11 @@ fn fails_for_a_while() {
 /// the error is told until then.
 #[test]
 fn is_tried_again_without_traffic() {
-    for (op, sync) in
-        [(Op::Rename, Sync::None), (Op::Rename, Sync::File), (Op::SyncDir, Sync::File)]
-    {
+    for (op, durability) in [
+        (Op::Rename, Durability::None),
+        (Op::Rename, Durability::File),
+        (Op::SyncDir, Durability::File),
+    ] {
         let dir = TestDir::new();
         let broken = Arc::new(AtomicBool::new(false));
         let (is_broken, refusals) = (broken.clone(), Arc::new(AtomicU64::new(0)));
@@ -73,7 +75,8 @@ fn is_tried_again_without_traffic() {
             synced.store(call.op == Op::SyncDir, Ordering::SeqCst);
             Answer::Go
         });
-        let config = dir.config().size(128).queue_size(60).workers(1).file_size(500).sync(sync);
+        let config =
+            dir.config().size(128).queue_size(60).workers(1).file_size(500).durability(durability);
         let writer = BufferedWriter::new(config.fs(fs)).unwrap();
         broken.store(true, Ordering::SeqCst);
         let mut buffer = Vec::new();
@@ -137,7 +140,7 @@ fn a_temp_file_that_somebody_removed() {
 /// There is room in `temp`, so memory serves on: each file grows up to a limit, and only then memory fills.
 #[test]
 fn memory_goes_on_while_renames_fail() {
-    for sync in [Sync::None, Sync::File] {
+    for durability in [Durability::None, Durability::File] {
         let dir = TestDir::new();
         let broken = Arc::new(AtomicBool::new(true));
         let is_broken = broken.clone();
@@ -148,7 +151,7 @@ fn memory_goes_on_while_renames_fail() {
         });
         // 64 KiB of memory. Four times the size of a file would be less than the 1 MiB that it may have.
         let config = dir.config().size(1024).queue_size(62).workers(2).file_size(10_000);
-        let writer = BufferedWriter::new(config.sync(sync).fs(fs.clone())).unwrap();
+        let writer = BufferedWriter::new(config.durability(durability).fs(fs.clone())).unwrap();
         let mut buffer = Vec::new();
         let mut own = writer.producer();
         let mut seq = 0;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bufferedwriter::{BufferedWriter, Sync, WriteError};
+use bufferedwriter::{BufferedWriter, Durability, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -30,9 +30,15 @@ fn send_soon(writer: &BufferedWriter, message: crate::support::Message) {
 
 #[test]
 fn in_order_between_writes_and_each_dropped_once() {
-    for sync in [Sync::None, Sync::File] {
+    for durability in [Durability::None, Durability::File] {
         let dir = TestDir::new();
-        let config = dir.config().size(1000).queue_size(20).workers(1).file_size(20_000).sync(sync);
+        let config = dir
+            .config()
+            .size(1000)
+            .queue_size(20)
+            .workers(1)
+            .file_size(20_000)
+            .durability(durability);
         let writer = BufferedWriter::new(config).unwrap();
         let (drops, mut random, mut buffer, mut sent) = (Drops::default(), Random(3), vec![], 0);
         for seq in 0..2000 {
@@ -122,7 +128,8 @@ fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
 fn small_ones_are_dropped_at_once_large_ones_when_a_sync_covers_them() {
     let dir = TestDir::new();
     let (gate, fs) = hangs_at(Op::Sync);
-    let config = dir.config_without_copy().size(1000).workers(1).sync(Sync::File).fs(fs);
+    let config =
+        dir.config_without_copy().size(1000).workers(1).durability(Durability::File).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     let drops = Drops::default();
     gate.set_shut(true);
@@ -150,7 +157,8 @@ fn a_disk_that_fails_gets_them_again() {
             _ if call.op == Op::Write => Answer::Short(700),
             _ => Answer::Go,
         });
-        let config = dir.config().size(512).queue_size(100).workers(1).sync(Sync::File).fs(fs);
+        let config =
+            dir.config().size(512).queue_size(100).workers(1).durability(Durability::File).fs(fs);
         let writer = BufferedWriter::new(config).unwrap();
         let (drops, mut buffer) = (Drops::default(), Vec::new());
         for seq in 0..20 {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Sync};
+use bufferedwriter::{BufferedWriter, Durability};
 
 use crate::support::{
     Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, stats, until,
@@ -27,7 +27,8 @@ fn hung(dir: &TestDir, op: Op) -> (Gate, BufferedWriter) {
         }
         Answer::Go
     });
-    let config = dir.config().workers(2).size(64).queue_size(60).file_size(600).sync(Sync::File);
+    let config =
+        dir.config().workers(2).size(64).queue_size(60).file_size(600).durability(Durability::File);
     let writer = BufferedWriter::new(config.fs(fs)).unwrap();
     let mut buffer = Vec::new();
     for seq in 0..30 {

@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use bufferedwriter::{BufferedWriter, Producer, Sync};
+use bufferedwriter::{BufferedWriter, Durability, Producer};
 
 use crate::support::{
     Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, stats, until,
@@ -53,7 +53,7 @@ impl Load {
 }
 
 /// All homes go round while this worker hangs in this operation.
-fn others_go_on(op: Op, sync: Sync, stuck: usize) {
+fn others_go_on(op: Op, durability: Durability, stuck: usize) {
     let dir = TestDir::new();
     let (gate, pass) = Gate::open();
     let fs = TestFs::new(move |call| {
@@ -63,7 +63,8 @@ fn others_go_on(op: Op, sync: Sync, stuck: usize) {
         Answer::Go
     });
     let config = dir.config().size(SIZE).queue_size(CHUNKS - WORKERS).workers(WORKERS);
-    let writer = BufferedWriter::new(config.file_size(1000).sync(sync).fs(fs.clone())).unwrap();
+    let writer =
+        BufferedWriter::new(config.file_size(1000).durability(durability).fs(fs.clone())).unwrap();
     let mut load = Load::new(&writer);
     let mut tally = Tally::default();
     // Each worker has a producer and has made progress.
@@ -111,21 +112,21 @@ fn others_go_on(op: Op, sync: Sync, stuck: usize) {
 
 #[test]
 fn in_a_write_each_worker_in_turn() {
-    (0..WORKERS).for_each(|stuck| others_go_on(Op::Write, Sync::None, stuck));
+    (0..WORKERS).for_each(|stuck| others_go_on(Op::Write, Durability::None, stuck));
 }
 
 #[test]
 fn in_a_creation_or_a_rename() {
     for (i, op) in [Op::Create, Op::Rename].into_iter().enumerate() {
-        others_go_on(op, Sync::None, i);
-        others_go_on(op, Sync::File, i + 3);
+        others_go_on(op, Durability::None, i);
+        others_go_on(op, Durability::File, i + 3);
     }
 }
 
 #[test]
 fn in_an_fsync_of_a_file_or_of_the_directory() {
     for (i, op) in [Op::Sync, Op::SyncDir].into_iter().enumerate() {
-        others_go_on(op, Sync::File, i);
-        others_go_on(op, Sync::File, i + 4);
+        others_go_on(op, Durability::File, i);
+        others_go_on(op, Durability::File, i + 4);
     }
 }

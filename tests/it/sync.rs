@@ -1,4 +1,4 @@
-//! Promise: with `Sync::File` no file is visible before a sync covers all of it, and its directory
+//! Promise: with `Durability::File` no file is visible before a sync covers all of it, and its directory
 //! is synced before a flush returns. A failed fsync is final for its file: what was synced before is
 //! published, everything else goes to another file, exactly once.
 
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bufferedwriter::{BufferedWriter, Sync};
+use bufferedwriter::{BufferedWriter, Durability};
 use rustix::io::Errno;
 
 use crate::support::{
@@ -58,8 +58,8 @@ fn disk(
     let disk = Arc::new(Mutex::new(Disk::default()));
     let (seen, syncs) = (disk.clone(), AtomicU64::new(0));
     let fs = TestFs::new(move |call| {
-        let sync = call.op == Op::Sync && call.is_temp();
-        let fails = sync && fails(syncs.fetch_add(1, Ordering::SeqCst) + 1);
+        let durability = call.op == Op::Sync && call.is_temp();
+        let fails = durability && fails(syncs.fetch_add(1, Ordering::SeqCst) + 1);
         seen.lock().unwrap().see(call, fails);
         if fails { Answer::Error(Errno::IO) } else { Answer::Go }
     });
@@ -71,7 +71,7 @@ fn nothing_is_visible_before_it_is_synced() {
     let dir = TestDir::new();
     let (fs, disk) = disk(|_| false);
     let config = dir.config().size(128).queue_size(20).workers(2).file_size(2000);
-    let writer = BufferedWriter::new(config.sync(Sync::File).fs(fs.clone())).unwrap();
+    let writer = BufferedWriter::new(config.durability(Durability::File).fs(fs.clone())).unwrap();
     let mut buffer = Vec::new();
     for seq in 0..1000 {
         record(&mut buffer, 1, seq, 20 + seq as usize % 200);
@@ -98,7 +98,8 @@ fn an_fsync_that_fails_once() {
         let (fs, disk) = disk(move |nth| nth == k);
         // Memory for a few records only: it is reused as syncs cover it, several times in a file.
         let config = dir.config().size(128).queue_size(3).workers(1).file_size(4000);
-        let writer = BufferedWriter::new(config.sync(Sync::File).fs(fs.clone())).unwrap();
+        let writer =
+            BufferedWriter::new(config.durability(Durability::File).fs(fs.clone())).unwrap();
         let mut own = writer.producer();
         let mut buffer = Vec::new();
         for seq in 0..200 {
@@ -128,7 +129,7 @@ fn an_fsync_that_fails_for_a_while() {
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = broken.clone();
     let (fs, disk) = disk(move |_| is_broken.load(Ordering::SeqCst));
-    let config = dir.config().size(128).queue_size(20).workers(2).sync(Sync::File);
+    let config = dir.config().size(128).queue_size(20).workers(2).durability(Durability::File);
     let writer = BufferedWriter::new(config.fs(fs.clone())).unwrap();
     let mut buffer = Vec::new();
     for seq in 0..10 {
@@ -156,7 +157,8 @@ fn no_worker_sleeps_on_memory() {
         let dir = TestDir::new();
         let writers: Vec<_> = (0..150)
             .map(|_| {
-                let config = dir.config().size(64).workers(1).queue_size(8).sync(Sync::File);
+                let config =
+                    dir.config().size(64).workers(1).queue_size(8).durability(Durability::File);
                 BufferedWriter::new(config).unwrap()
             })
             .collect();
@@ -193,7 +195,8 @@ fn memory_stays_until_the_sync_returns() {
             Answer::Go
         });
         let (size, chunks) = (128, 8);
-        let config = dir.config().size(size).queue_size(chunks - 1).workers(1).sync(Sync::File);
+        let config =
+            dir.config().size(size).queue_size(chunks - 1).workers(1).durability(Durability::File);
         let writer = BufferedWriter::new(config.fs(fs.clone())).unwrap();
         let (mut own, mut buffer) = (writer.producer(), Vec::new());
         let mut seq = 0;

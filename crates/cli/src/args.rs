@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bufferedwriter::{Config, CrashProof, Io, Sync};
+use bufferedwriter::{Config, CrashProof, Durability, Io};
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -123,7 +123,7 @@ pub(crate) struct Write {
 
     /// When data is forced to the disk
     #[arg(long, value_name = "WHEN", default_value = "none")]
-    sync: SyncWhen,
+    durability: DurabilityHow,
 
     /// Whether files are written past the system's page cache
     #[arg(long, value_name = "HOW", default_value = "auto")]
@@ -165,9 +165,9 @@ pub(crate) struct Write {
     pub(crate) quiet: bool,
 }
 
-/// [`Sync`] on the command line.
+/// [`Durability`] on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum SyncWhen {
+enum DurabilityHow {
     /// Never: the system writes back when it likes
     None,
     /// A file and its name are on the disk before they count as written
@@ -232,9 +232,9 @@ impl Write {
                 Some(dir) if dir == Path::new(SHM) => CrashProof::Auto,
                 Some(dir) => CrashProof::Dir(dir.clone()),
             })
-            .sync(match self.sync {
-                SyncWhen::None => Sync::None,
-                SyncWhen::File => Sync::File,
+            .durability(match self.durability {
+                DurabilityHow::None => Durability::None,
+                DurabilityHow::File => Durability::File,
             })
             .io(match self.io {
                 IoHow::Auto => Io::Auto,
@@ -328,7 +328,7 @@ mod tests {
             "--forced=0",
             "--file-size=8KB",
             "--file-age=1m 30s",
-            "--sync=file",
+            "--durability=file",
             "--io=buffered",
             "--mode=0640",
             "--extension=txt",
@@ -350,7 +350,7 @@ mod tests {
             .prefix("a_")
             .file_size(8000)
             .file_age(Duration::from_secs(90))
-            .sync(Sync::File)
+            .durability(Durability::File)
             .io(Io::Buffered)
             .mode(0o640)
             .extension("txt")

@@ -13,7 +13,7 @@ use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
 use bytesize::ByteSize;
 
 use crate::console;
-use crate::watch::{Trouble, Watch};
+use crate::watch::{Stall, Watch};
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -92,10 +92,10 @@ impl State {
     fn look(&mut self) {
         let stats = self.writer.stats();
         let now = Instant::now();
-        let disk = self.watch.disk(now, &troubles(&stats));
+        let disk = self.watch.disk(now, &stalls(&stats));
         let guard = self.watch.guard(now, guard_reason(&stats).as_deref());
         let guard_error = stats.disk_guard.as_ref().and_then(|guard| guard.last_error.as_ref());
-        let guard_error = self.watch.guard_error(guard_error.map(trouble));
+        let guard_error = self.watch.guard_error(guard_error.map(stall));
         let dropped = |count: Count| if self.options.drops { count.records } else { 0 };
         let drops = self.watch.drops(now, dropped(stats.refused.full));
         let guard_drops = self.watch.guard_drops(now, dropped(stats.refused.disk_guard));
@@ -124,13 +124,13 @@ impl State {
     }
 }
 
-fn troubles(stats: &Stats) -> Vec<Trouble> {
+fn stalls(stats: &Stats) -> Vec<Stall> {
     let errors = stats.workers.iter().filter_map(|worker| worker.last_error.as_ref());
-    errors.map(trouble).collect()
+    errors.map(stall).collect()
 }
 
-fn trouble(error: &Error) -> Trouble {
-    Trouble { kind: (error.operation(), error.kind()), text: error.to_string() }
+fn stall(error: &Error) -> Stall {
+    Stall { kind: (error.operation(), error.kind()), text: error.to_string() }
 }
 
 /// What the disk guard refuses lines for; none while it does not.

@@ -107,7 +107,7 @@ fn tell_files(recovery: &Recovery, dry_run: bool) {
         |what: &str, path: &Path| console::report(format_args!("{what}: {}", path.display()));
     recovery.published.iter().for_each(|path| tell(published, path));
     recovery.set_aside.iter().for_each(|path| tell(aside, path));
-    for left in &recovery.left_alone {
+    for left in &recovery.skipped {
         console::report(format_args!("left alone: {}: {}", left.path.display(), left.reason));
     }
     console::report(format_args!("{summary}: {recovery}"));
@@ -116,7 +116,7 @@ fn tell_files(recovery: &Recovery, dry_run: bool) {
 fn json(recovery: &Recovery, dry_run: bool) -> Value {
     let text = |path: &PathBuf| Value::from(path.to_string_lossy());
     let paths = |paths: &[PathBuf]| paths.iter().map(text).collect::<Vec<_>>();
-    let left = recovery.left_alone.iter().map(
+    let left = recovery.skipped.iter().map(
         |left| json!({ "path": left.path.to_string_lossy(), "reason": left.reason.to_string() }),
     );
     json!({
@@ -128,7 +128,7 @@ fn json(recovery: &Recovery, dry_run: bool) -> Value {
         "cut_bytes": recovery.cut_bytes,
         "lost": { "records": recovery.lost.records, "bytes": recovery.lost.bytes },
         "set_aside": paths(&recovery.set_aside),
-        "left_alone": left.collect::<Vec<_>>(),
+        "skipped": left.collect::<Vec<_>>(),
         "errors": recovery.errors.iter().map(|error| error.to_string()).collect::<Vec<_>>(),
     })
 }

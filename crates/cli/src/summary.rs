@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bufferedwriter::{Count, Lost, Report};
+use bufferedwriter::{CloseReport, Count, Lost};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ pub(crate) struct Summary {
 impl Summary {
     /// Takes over what the writer says of itself. What it refused is not taken over: lines that
     /// waited for memory are refused many times before they are accepted.
-    pub(crate) fn settle(&mut self, report: &Report) {
+    pub(crate) fn settle(&mut self, report: &CloseReport) {
         self.written = report.written;
         self.lost = report.lost;
         self.unresolved = report.unresolved;

@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A worker that is held up.
 #[derive(Clone, Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct Stall {
     /// What makes it the same matter as another: what was tried, and how it failed.
     pub(crate) kind: (&'static str, ErrorKind),
     /// The whole error, path included.
@@ -61,8 +61,8 @@ struct Outage {
 
 impl Watch {
     /// The state of the disk; at most one message.
-    pub(crate) fn disk(&mut self, now: Instant, troubles: &[Trouble]) -> Option<String> {
-        let Some(first) = troubles.first() else {
+    pub(crate) fn disk(&mut self, now: Instant, stalls: &[Stall]) -> Option<String> {
+        let Some(first) = stalls.first() else {
             let outage = self.outage.take()?;
             let seconds = now.duration_since(outage.since).as_secs();
             return Some(format!("the disk answers again, after {seconds} s"));
@@ -72,14 +72,14 @@ impl Watch {
             told: Vec::new(),
             told_at: now,
         });
-        let fresh = troubles.iter().find(|trouble| !outage.told.contains(&trouble.kind));
+        let fresh = stalls.iter().find(|stall| !outage.told.contains(&stall.kind));
         if fresh.is_none() && now.duration_since(outage.told_at) < INTERVAL {
             return None;
         }
         outage.told_at = now;
-        outage.told.extend(fresh.map(|trouble| trouble.kind));
+        outage.told.extend(fresh.map(|stall| stall.kind));
         let text = &fresh.unwrap_or(first).text;
-        Some(format!("{text} (retrying; workers held up: {})", troubles.len()))
+        Some(format!("{text} (retrying; workers held up: {})", stalls.len()))
     }
 
     /// Whether the disk guard refuses lines, for this reason.
@@ -99,10 +99,10 @@ impl Watch {
     }
 
     /// The disk guard can't look at the disk; told once, as long as it is the same matter.
-    pub(crate) fn guard_error(&mut self, trouble: Option<Trouble>) -> Option<String> {
-        let kind = trouble.as_ref().map(|trouble| trouble.kind);
+    pub(crate) fn guard_error(&mut self, stall: Option<Stall>) -> Option<String> {
+        let kind = stall.as_ref().map(|stall| stall.kind);
         let fresh = std::mem::replace(&mut self.guard_error, kind) != kind;
-        let text = trouble.filter(|_| fresh)?.text;
+        let text = stall.filter(|_| fresh)?.text;
         Some(format!("disk guard: {text} (retrying; what was found before still holds)"))
     }
 
@@ -136,8 +136,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    fn trouble(operation: &'static str, kind: ErrorKind) -> Trouble {
-        Trouble { kind: (operation, kind), text: format!("{operation} /d: {kind}") }
+    fn stall(operation: &'static str, kind: ErrorKind) -> Stall {
+        Stall { kind: (operation, kind), text: format!("{operation} /d: {kind}") }
     }
 
     #[test]
@@ -145,8 +145,8 @@ mod tests {
         let mut watch = Watch::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let full = [trouble("write", ErrorKind::StorageFull)];
-        let both = [full[0].clone(), trouble("rename", ErrorKind::NotFound)];
+        let full = [stall("write", ErrorKind::StorageFull)];
+        let both = [full[0].clone(), stall("rename", ErrorKind::NotFound)];
 
         assert_eq!(watch.disk(at(0), &[]), None);
         let first = watch.disk(at(1), &full).unwrap();
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(watch.guard(at(23), None), None);
         assert!(watch.guard_drops(at(24), 5).unwrap().contains("disk guard: 5 more lines dropped"));
         assert_eq!((watch.guard_drops(at(25), 6), watch.guard_error(None)), (None, None));
-        let mut error = |kind: Option<_>| watch.guard_error(kind.map(|kind| trouble("list", kind)));
+        let mut error = |kind: Option<_>| watch.guard_error(kind.map(|kind| stall("list", kind)));
         let told = error(Some(ErrorKind::NotFound)).unwrap();
         assert!(told.starts_with("disk guard: list /d: entity not found (retrying"), "{told}");
         assert_eq!(error(Some(ErrorKind::NotFound)), None);

@@ -23,7 +23,7 @@ const BYTES_MAX: usize = HEADER_BYTES + WORKERS_MAX * RECORD_BYTES;
 
 /// A state file, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Remains {
+pub(crate) struct DecodedState {
     /// None if the writer did not know it.
     pub(crate) boot_id: Option<[u8; 16]>,
     /// Names of its files; the affixes have neither `/` nor NUL.
@@ -68,7 +68,7 @@ pub(crate) fn bytes(file: &mut dyn FsFile) -> io::Result<Vec<u8>> {
 }
 
 /// Takes the contents of a state file apart.
-pub(crate) fn read(bytes: &[u8]) -> Result<Remains, Unreadable> {
+pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let Some(number) = bytes.get(8..12) else { return Err(Unreadable::Short) };
     let version = u32(number);
     if bytes.starts_with(&MAGIC) && version != VERSION {
@@ -90,7 +90,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Remains, Unreadable> {
 }
 
 /// Without the records.
-fn read_header(header: &[u8]) -> Option<Remains> {
+fn read_header(header: &[u8]) -> Option<DecodedState> {
     let (body, checksum) = header.split_at(HEADER_BYTES - CHECKSUM_BYTES);
     if !body.starts_with(&MAGIC) || u64(checksum) != fnv1a(body) {
         return None;
@@ -118,7 +118,7 @@ fn read_header(header: &[u8]) -> Option<Remains> {
     }
     let boot_id: [u8; 16] = body[16..32].try_into().ok()?;
     let (instance, pid) = (u64(&body[32..40]), u32(&body[40..44]));
-    Some(Remains {
+    Some(DecodedState {
         boot_id: Some(boot_id).filter(|id| *id != [0; 16]),
         names: Names { prefix, extension, instance, pid },
         path: path.into(),

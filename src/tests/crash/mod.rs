@@ -16,7 +16,7 @@ use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Io, Sync};
+use crate::{Durability, Io};
 pub(crate) use process::step;
 use process::{Case, Page};
 use record::Seen;
@@ -28,12 +28,12 @@ const BOUND: Duration = Duration::from_secs(60);
 /// One worker, and a process for each step that it comes to.
 #[test]
 fn killed_at_each_step_of_the_protocol() {
-    for (sync, io) in [(Sync::None, Io::Buffered), (Sync::File, Io::Direct)] {
+    for (durability, io) in [(Durability::None, Io::Buffered), (Durability::File, Io::Direct)] {
         let Some(dirs) = Dirs::new("steps") else { return };
         let mut tally = Tally::default();
         let mut random = Random(7);
         for step in 1.. {
-            let case = dirs.case(step as u32, step, FEW, 1, sync, io);
+            let case = dirs.case(step as u32, step, FEW, 1, durability, io);
             let status = wait(case.spawn("write"));
             let killed = status.signal() == Some(9);
             assert!(killed || status.code() == Some(0), "{status}");
@@ -44,7 +44,7 @@ fn killed_at_each_step_of_the_protocol() {
             }
             tally.kills += 1;
         }
-        println!("each step, {sync:?}, {io:?}: {tally:?}");
+        println!("each step, {durability:?}, {io:?}: {tally:?}");
     }
 }
 
@@ -56,10 +56,10 @@ fn killed_at_random_moments() {
     let mut tally = Tally::default();
     let mut random = Random(8);
     for kill in 0..kills.unwrap_or(100) {
-        let sync = if random.below(2) == 0 { Sync::None } else { Sync::File };
+        let durability = if random.below(2) == 0 { Durability::None } else { Durability::File };
         let io = if random.below(2) == 0 { Io::Buffered } else { Io::Direct };
         let workers = 1 + random.below(4) as usize;
-        let case = dirs.case(kill, 0, u32::MAX, workers, sync, io);
+        let case = dirs.case(kill, 0, u32::MAX, workers, durability, io);
         let mut child = case.spawn("write");
         thread::sleep(Duration::from_micros(random.below(60_000)));
         child.kill().unwrap();
@@ -148,11 +148,11 @@ impl Dirs {
         step: u64,
         records: u32,
         workers: usize,
-        sync: Sync,
+        durability: Durability,
         io: Io,
     ) -> Case {
         let (root, memory) = (self.root.clone(), self.memory.clone());
-        Case { root, memory, process, step, records, workers, sync, io }
+        Case { root, memory, process, step, records, workers, durability, io }
     }
 
     fn visible(&self) -> Vec<PathBuf> {

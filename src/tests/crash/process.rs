@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::BOUND;
 use super::record::{self, Id};
-use crate::{BufferedWriter, Config, CrashProof, Io, RecoverOptions, Sync, WriteError};
+use crate::{BufferedWriter, Config, CrashProof, Durability, Io, RecoverOptions, WriteError};
 
 /// What tells a process what to do: its arguments, a line each.
 const ARGS: &str = "BUFFEREDWRITER_CRASH_PROCESS";
@@ -55,20 +55,20 @@ pub(super) struct Case {
     /// Records of each thread; then it dies without a close.
     pub(super) records: u32,
     pub(super) workers: usize,
-    pub(super) sync: Sync,
+    pub(super) durability: Durability,
     pub(super) io: Io,
 }
 
 impl Case {
     fn args(&self) -> Vec<String> {
-        let sync = u8::from(self.sync == Sync::File);
+        let durability = u8::from(self.durability == Durability::File);
         let io = u8::from(self.io == Io::Direct);
         let numbers = [
             self.process.to_string(),
             self.step.to_string(),
             self.records.to_string(),
             self.workers.to_string(),
-            sync.to_string(),
+            durability.to_string(),
             io.to_string(),
         ];
         let paths = [&self.root, &self.memory].map(|path| path.to_str().unwrap().to_owned());
@@ -84,7 +84,7 @@ impl Case {
             step: number(3),
             records: number(4) as u32,
             workers: number(5) as usize,
-            sync: if number(6) == 1 { Sync::File } else { Sync::None },
+            durability: if number(6) == 1 { Durability::File } else { Durability::None },
             io: if number(7) == 1 { Io::Direct } else { Io::Buffered },
         }
     }
@@ -98,7 +98,7 @@ impl Case {
             .workers(self.workers)
             .file_size(1500)
             .file_age(Duration::from_millis(3))
-            .sync(self.sync)
+            .durability(self.durability)
             .io(self.io)
             .crash_proof(CrashProof::Dir(self.memory.clone()))
     }

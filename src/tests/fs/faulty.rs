@@ -95,7 +95,7 @@ impl Faulty {
         plan.append_faults.push((nth, fault));
     }
 
-    /// How often a temp file was written to: without the notes in the state file, which are writes too.
+    /// How often a temp file was written to: without the checkpoint in the state file, which are writes too.
     pub(crate) fn appends(&self) -> usize {
         self.0.lock().unwrap().appends
     }

@@ -1,7 +1,7 @@
 //! For tests: a file system in memory that fails as the test wants, with a clock of the test's.
 //!
 //! Guarantees: creation is exclusive, a rename replaces nothing, a failed fsync takes with it what it
-//! did not force to the disk; direct I/O wants blocks. Notes each breach of what no writer may do: to touch a visible file
+//! did not force to the disk; direct I/O wants blocks. Checkpoint each breach of what no writer may do: to touch a visible file
 //! again, to publish an empty one or, if told to sync, one that is not synced.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub(crate) enum Fault {
 
 /// Which calls meet a fault.
 #[derive(Clone, Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct FaultPlan {
     /// Only calls of this operation, on temp files; none = all calls.
     pub(crate) op: Option<Op>,
     pub(crate) fault: Fault,
@@ -113,10 +113,10 @@ struct Disk {
     nodes: Vec<Node>,
     /// Names of files that somebody removed while they were written.
     stolen: BTreeMap<PathBuf, usize>,
-    trouble: Option<Trouble>,
+    plan: Option<FaultPlan>,
     /// Nothing is free, as `free_bytes` says; writes find room all the same.
     is_short: bool,
-    /// Faults, and for a sticky one its operation once it was met.
+    /// Retry, and for a sticky one its operation once it was met.
     planned: Vec<(Planned, Option<Op>)>,
     /// Operations that met one of them.
     met: Vec<Op>,
@@ -181,8 +181,8 @@ impl MemoryFs {
     }
 
     /// From now on calls fail like this, and no more in another way.
-    pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
-        lock(&self.0.disk).trouble = trouble;
+    pub(crate) fn fail(&self, plan: Option<FaultPlan>) {
+        lock(&self.0.disk).plan = plan;
     }
 
     /// From now on there is no free space, or much.
@@ -191,7 +191,7 @@ impl MemoryFs {
     }
 
     pub(crate) fn is_healthy(&self) -> bool {
-        lock(&self.0.disk).trouble.is_none()
+        lock(&self.0.disk).plan.is_none()
     }
 
     /// Does this in the middle of the next call: before it has its effect, or after.
@@ -296,26 +296,26 @@ impl Disk {
             self.met.push(op);
             return Some(planned.fault);
         }
-        let trouble = self.trouble.as_mut()?;
-        if trouble.op.is_some_and(|wanted| wanted != op || !temp) {
+        let plan = self.plan.as_mut()?;
+        if plan.op.is_some_and(|wanted| wanted != op || !temp) {
             return None;
         }
-        if trouble.after > 0 {
-            trouble.after -= 1;
+        if plan.after > 0 {
+            plan.after -= 1;
             return None;
         }
-        let mut fault = trouble.fault;
-        if let Fault::Full(errno, room) = &mut trouble.fault {
+        let mut fault = plan.fault;
+        if let Fault::Full(errno, room) = &mut plan.fault {
             let written = bytes.min(*room);
             let full = *room == 0 || op != Op::Write;
             fault = if full { Fault::Error(*errno, 0) } else { Fault::Short(written) };
             *room -= written;
         }
         self.fired += 1;
-        if let Some(times) = &mut trouble.times {
+        if let Some(times) = &mut plan.times {
             *times -= 1;
             if *times == 0 {
-                self.trouble = None;
+                self.plan = None;
             }
         }
         Some(fault)
@@ -375,7 +375,12 @@ impl Fs for MemoryFs {
             disk.names.insert(path.to_owned(), disk.nodes.len() - 1);
             Ok(disk.nodes.len() - 1)
         })?;
-        Ok(Box::new(MemoryFile { fs: self.clone(), path: path.to_owned(), node, is_direct: false }))
+        Ok(Box::new(CrashMapping {
+            fs: self.clone(),
+            path: path.to_owned(),
+            node,
+            is_direct: false,
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -405,7 +410,12 @@ impl Fs for MemoryFs {
         let node = self.call(Op::Open, is_temp(path), 0, |disk, _| {
             disk.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
         })?;
-        Ok(Box::new(MemoryFile { fs: self.clone(), path: path.to_owned(), node, is_direct: false }))
+        Ok(Box::new(CrashMapping {
+            fs: self.clone(),
+            path: path.to_owned(),
+            node,
+            is_direct: false,
+        }))
     }
 
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
@@ -446,14 +456,14 @@ impl Fs for MemoryFs {
 }
 
 /// An open file. Nobody else ever opens it, so its lock is always free.
-struct MemoryFile {
+struct CrashMapping {
     fs: MemoryFs,
     path: PathBuf,
     node: usize,
     is_direct: bool,
 }
 
-impl MemoryFile {
+impl CrashMapping {
     fn call<T>(
         &self,
         op: Op,
@@ -469,7 +479,7 @@ impl MemoryFile {
     }
 }
 
-impl FsFile for MemoryFile {
+impl FsFile for CrashMapping {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
         let aligned = |at: usize| at.is_multiple_of(BLOCK);
@@ -556,13 +566,13 @@ impl FsFile for MemoryFile {
     }
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        let MemoryFile { fs, path, node, is_direct } = self;
+        let CrashMapping { fs, path, node, is_direct } = self;
         let (fs, path, node, is_direct) = (fs.clone(), path.clone(), *node, *is_direct);
-        Ok(Box::new(MemoryFile { fs, path, node, is_direct }))
+        Ok(Box::new(CrashMapping { fs, path, node, is_direct }))
     }
 }
 
-impl Drop for MemoryFile {
+impl Drop for CrashMapping {
     fn drop(&mut self) {
         let mut disk = lock(&self.fs.0.disk);
         if disk.nodes[self.node].missed {

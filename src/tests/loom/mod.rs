@@ -24,7 +24,7 @@ use crate::memory::arena::{Bytes, Extent};
 use crate::memory::slot::Slot;
 use crate::report::error::WriteError;
 use crate::report::stats::Count;
-use crate::worker::collect::{Intake, Piece};
+use crate::worker::collect::{Collector, Piece};
 
 /// Runs a model and says how many interleavings it had.
 fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
@@ -79,39 +79,39 @@ impl Owner {
 
 /// A worker that "writes" to a vector.
 struct Worker {
-    intake: Intake,
+    collector: Collector,
     out: Vec<u8>,
     records: u32,
 }
 
 impl Worker {
     fn new(me: usize) -> Self {
-        Worker { intake: Intake::new(me), out: Vec::new(), records: 0 }
+        Worker { collector: Collector::new(me), out: Vec::new(), records: 0 }
     }
 
     fn take(&mut self, shared: &Shared) {
         let mut pieces = Vec::new();
-        self.intake.take(shared, |piece| pieces.push(piece));
+        self.collector.take(shared, |piece| pieces.push(piece));
         self.put(shared, pieces);
     }
 
     fn scrape(&mut self, shared: &Shared) -> bool {
         let mut pieces = Vec::new();
-        let complete = self.intake.scrape(shared, |piece| pieces.push(piece));
+        let complete = self.collector.scrape(shared, |piece| pieces.push(piece));
         self.put(shared, pieces);
         complete
     }
 
     fn close(&mut self, shared: &Shared) -> bool {
         let mut pieces = Vec::new();
-        let complete = self.intake.close(shared, |piece| pieces.push(piece));
+        let complete = self.collector.close(shared, |piece| pieces.push(piece));
         self.put(shared, pieces);
         complete
     }
 
     fn revoke(&mut self, shared: &Shared) {
         let mut pieces = Vec::new();
-        self.intake.revoke(shared, |piece| pieces.push(piece));
+        self.collector.revoke(shared, |piece| pieces.push(piece));
         self.put(shared, pieces);
     }
 
@@ -124,6 +124,6 @@ impl Worker {
             self.records += piece.records;
         }
         let last = pieces.iter().filter(|piece| piece.last).map(|piece| piece.chunk);
-        self.intake.free(shared, last);
+        self.collector.free(shared, last);
     }
 }

@@ -6,12 +6,12 @@ use std::fmt;
 use super::close::close_gates;
 use super::sleep::sleeper;
 use super::*;
-use crate::accept::formatted::Record;
+use crate::accept::formatted::RecordWriter;
 
 /// Formats each part with others running in between.
 fn format(owner: Owner, shared: &Shared, parts: &[&[u8]]) -> Result<(), WriteError> {
     // SAFETY: the slot lives as long as `shared`, and this thread owns it.
-    let mut record = unsafe { Record::begin(shared, &*owner.0) }?;
+    let mut record = unsafe { RecordWriter::begin(shared, &*owner.0) }?;
     let formatted = parts.iter().try_for_each(|part| record.write_bytes(part));
     record.end(formatted)
 }
@@ -109,7 +109,7 @@ fn record_given_up_against_revocation() {
             let shared = shared.clone();
             thread::spawn(move || {
                 // SAFETY: as above.
-                let mut record = unsafe { Record::begin(&shared, &*owner.0) }.unwrap();
+                let mut record = unsafe { RecordWriter::begin(&shared, &*owner.0) }.unwrap();
                 let _ = record.write_bytes(b"abc");
                 assert_eq!(record.end(Err(fmt::Error)), Err(WriteError::Format));
                 owner.write(&shared, b"d").unwrap();

@@ -69,7 +69,7 @@ fn revocation_against_a_move() {
                 // SAFETY: this thread owns the slot.
                 unsafe { (*(*owner.0).lease.get()).home = 1 };
                 owner.write(&shared, b"b").unwrap();
-                Intake::new(1).lie_down(&shared);
+                Collector::new(1).prepare_to_park(&shared);
             })
         };
         worker.revoke(&shared);

@@ -22,23 +22,23 @@ pub(super) fn sleeper(
                 if worker.records >= records {
                     return worker.out;
                 }
-                let desk = &shared.desks[0];
+                let mailbox = &shared.mailboxes[0];
                 let calm = if deep {
-                    worker.intake.lie_down(&shared)
+                    worker.collector.prepare_to_park(&shared)
                 } else {
-                    desk.bell.lie_down();
-                    desk.inbox.is_empty(&shared.arena)
+                    mailbox.parker.prepare_to_park();
+                    mailbox.inbox.is_empty(&shared.arena)
                 };
                 if calm {
                     thread::park();
                 } else {
                     thread::yield_now();
                 }
-                desk.bell.get_up();
+                mailbox.parker.cancel_park();
             }
         })
     };
-    shared.desks[0].bell.hang(worker.thread().clone());
+    shared.mailboxes[0].parker.register(worker.thread().clone());
     worker
 }
 

@@ -10,7 +10,7 @@ use super::model::{Model, RECORDS_MAX};
 use super::plan::{Call, Format, HANDS, NESTED_BYTES, Way};
 use super::tally::Seen;
 use crate::accept;
-use crate::accept::formatted::Record;
+use crate::accept::formatted::RecordWriter;
 use crate::base::sync::{AtomicU64, Relaxed};
 use crate::memory::message::Message;
 use crate::memory::slot::{Phase, Slot, gate};
@@ -188,7 +188,7 @@ impl Callers {
     ) -> Result<(), (WriteError, usize)> {
         let shared = self.handle.shared.clone();
         let mut done = 0;
-        let mut format = |w: &mut Record<'_>| {
+        let mut format = |w: &mut RecordWriter<'_>| {
             if nested {
                 self.write_nested(slot);
             }

@@ -8,9 +8,9 @@ use proptest::option;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use crate::config::{Io, Sync};
+use crate::config::{Durability, Io};
 use crate::tests::fs::faulty::Op;
-use crate::tests::fs::memory::{Fault, Trouble};
+use crate::tests::fs::memory::{Fault, FaultPlan};
 
 /// Callers that write, each with a slot of its own as long as it lives.
 pub(super) const HANDS: usize = 5;
@@ -40,7 +40,7 @@ pub(super) struct Setup {
     pub(super) file_size: u64,
     pub(super) forced: Duration,
     pub(super) file_age: Duration,
-    pub(super) sync: Sync,
+    pub(super) durability: Durability,
     pub(super) io: Io,
     /// Zero = never.
     pub(super) give_up_after: Duration,
@@ -73,7 +73,7 @@ pub(super) enum Step {
     /// A worker runs, whether it asked for that or not: a park may return for no reason.
     Round(usize),
     /// Calls to the file system fail from here on.
-    Trouble(Trouble),
+    Faults(FaultPlan),
     Heal,
     /// From here on there is no free space, or much; and so much time passes.
     Space {
@@ -155,7 +155,7 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
 fn setups() -> impl Strategy<Value = Setup> {
     let size = prop_oneof![Just(1_usize), 2..16_usize, 16..=64_usize];
     let file_size = prop_oneof![2 => Just(0_u64), 4 => 1..200_u64, 2 => Just(64 << 20)];
-    let sync = prop_oneof![Just(Sync::None), Just(Sync::File)];
+    let durability = prop_oneof![Just(Durability::None), Just(Durability::File)];
     let io = prop_oneof![Just(Io::Direct), Just(Io::Buffered)];
     let guard = prop_oneof![
         6 => Just(Limit::None),
@@ -164,8 +164,8 @@ fn setups() -> impl Strategy<Value = Setup> {
     ];
     let policies = (prop::bool::weighted(0.1), patience(), guard);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
-    (size, rest, file_size, age(), age(), sync).prop_map(
-        |(size, (queue_size, workers, io, policies), file_size, forced, file_age, sync)| {
+    (size, rest, file_size, age(), age(), durability).prop_map(
+        |(size, (queue_size, workers, io, policies), file_size, forced, file_age, durability)| {
             let (crossing, give_up_after, guard) = policies;
             Setup {
                 size,
@@ -174,7 +174,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 file_size,
                 forced,
                 file_age,
-                sync,
+                durability,
                 io,
                 give_up_after,
                 crossing,
@@ -201,7 +201,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..10_000_u64).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
         1 => short().prop_map(Step::Stall),
         8 => (0..3_usize).prop_map(Step::Round),
-        7 => trouble().boxed().prop_map(Step::Trouble),
+        7 => fault_plan().boxed().prop_map(Step::Faults),
         3 => Just(Step::Heal),
         2 => (any::<bool>(), 0..1500_u64).prop_map(|(short, ms)| {
             Step::Space { short, time: Duration::from_millis(ms) }
@@ -246,7 +246,7 @@ fn short() -> impl Strategy<Value = Duration> {
     prop_oneof![0..100_u64, 0..1_500_u64, 0..30_000_u64].prop_map(Duration::from_micros)
 }
 
-fn trouble() -> impl Strategy<Value = Trouble> {
+fn fault_plan() -> impl Strategy<Value = FaultPlan> {
     let errno = prop_oneof![
         Just(Errno::NOSPC),
         Just(Errno::IO),
@@ -283,7 +283,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
     });
     let kinds = (kind, option::of(1..5_u32)).prop_map(|((op, fault), times)| (op, fault, times));
     (prop_oneof![12 => kinds, 1 => interrupted], 0..4_u32)
-        .prop_map(|((op, fault, times), after)| Trouble { op, fault, after, times })
+        .prop_map(|((op, fault, times), after)| FaultPlan { op, fault, after, times })
 }
 
 fn end() -> impl Strategy<Value = End> {

@@ -7,7 +7,7 @@ use super::callers::{Callers, ensure};
 use super::plan::{Call, End, Limit, Plan, Setup, Step, Way};
 use super::tally::Seen;
 use crate::base::sync::lock;
-use crate::config::{Config, Sync};
+use crate::config::{Config, Durability};
 use crate::memory::slot::gate;
 use crate::tests::fs::memory::{Clock, MemoryFs};
 use crate::worker::round::{Rest, Worker};
@@ -68,7 +68,7 @@ pub(super) fn run(plan: &Plan) -> Result<Seen, String> {
 impl Run {
     fn new(setup: &Setup) -> Result<Self, String> {
         let clock = Clock::new();
-        let durable = setup.sync == Sync::File;
+        let durable = setup.durability == Durability::File;
         let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
         let config = Config::default()
             .size(setup.size)
@@ -79,7 +79,7 @@ impl Run {
             .forced(setup.forced)
             .file_size(setup.file_size)
             .file_age(setup.file_age)
-            .sync(setup.sync)
+            .durability(setup.durability)
             .io(setup.io)
             .drop_timeout(Duration::ZERO)
             .give_up_after(setup.give_up_after)
@@ -126,12 +126,12 @@ impl Run {
                 Ok(())
             }
             Step::Round(worker) => self.drive(worker % self.workers.len()),
-            Step::Trouble(trouble) => {
-                self.fs.trouble(Some(trouble.clone()));
+            Step::Faults(plan) => {
+                self.fs.fail(Some(plan.clone()));
                 Ok(())
             }
             Step::Heal => {
-                self.fs.trouble(None);
+                self.fs.fail(None);
                 Ok(())
             }
             Step::Space { short, time } => {
@@ -212,8 +212,8 @@ impl Run {
     fn due(&self, worker: usize, now: Instant) -> Option<Instant> {
         let driven = &self.workers[worker];
         driven.worker.as_ref()?;
-        let rung = self.handle.shared.desks[worker].bell.is_rung();
-        if rung { Some(now) } else { driven.until }
+        let woken_up = self.handle.shared.mailboxes[worker].parker.is_woken_up();
+        if woken_up { Some(now) } else { driven.until }
     }
 
     fn go_on_to(&mut self, at: Instant) -> Result<(), String> {
@@ -233,7 +233,7 @@ impl Run {
         let Some(stepped) = &mut driven.worker else { return Ok(()) };
         if let Some(rest) = driven.rest.take() {
             if rest != Rest::Again {
-                self.handle.shared.desks[worker].bell.take_ring();
+                self.handle.shared.mailboxes[worker].parker.take_wake_up();
             }
             stepped.rise(rest, || self.clock.now());
         }
@@ -288,18 +288,18 @@ impl Run {
         match end {
             End::Drain { flush, patient, ill } => {
                 if *flush {
-                    self.fs.trouble(None);
+                    self.fs.fail(None);
                     lock(&self.callers).call(&Call::Flush, false)?;
                     self.tick(Duration::from_millis(1))?;
                     lock(&self.callers).expect_answers()?;
                 }
                 if let Some(len) = patient {
-                    self.fs.trouble(None);
+                    self.fs.fail(None);
                     self.be_patient(*len)?;
                 }
                 self.handle.begin_close(None);
                 self.run_until(Some(self.clock.now() + *ill))?;
-                self.fs.trouble(None);
+                self.fs.fail(None);
                 self.run_until(None)?;
                 self.drained()
             }

@@ -11,13 +11,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
 
 use crate::base::checksum::fnv1a;
-use crate::file::state_file::decode::{self, Remains, Unreadable};
+use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
 use crate::fs::read_full;
 use crate::memory::chunk_header::Header;
-use crate::memory::crash_image::{LIST_MAX, Layout, Note, Word, Work};
+use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
 use crate::naming::{AFFIX_BYTES_MAX, Names, TempId};
-use crate::recovery::memory_image::{self, Relics};
+use crate::recovery::memory_image::{self, MemoryImage};
 use crate::tests::recovery::images::{Hand, Held, STAMP, seed};
 
 const CHANGE_BYTES: usize = 11;
@@ -72,17 +72,18 @@ pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
 
 /// Where a recovery looks.
 fn words(layout: Layout) -> Vec<usize> {
-    let mut words = vec![layout.word_at(Word::Closed), layout.word_at(Word::Rescued)];
+    let mut words = vec![layout.word_at(WriterWord::Closed), layout.word_at(WriterWord::Salvaged)];
     for worker in 0..layout.workers {
-        let first = layout.work_at(worker, Work::Stamp);
-        words.extend((first..=layout.work_at(worker, Work::NextGood)).step_by(8));
+        let first = layout.worker_word_at(worker, WorkerWord::Stamp);
+        words.extend((first..=layout.worker_word_at(worker, WorkerWord::NextGood)).step_by(8));
         for entry in [0, 1, 2, LIST_MAX - 1] {
             let at = layout.entry_at(worker, entry);
             words.extend([at, at + 8]);
         }
     }
     for chunk in 0..layout.chunks.min(16) {
-        words.extend((0..4).map(|note| layout.note_at(chunk, Note::Producer) + 8 * note));
+        words
+            .extend((0..4).map(|note| layout.chunk_word_at(chunk, ChunkWord::Producer) + 8 * note));
         let header = layout.arena_at() + chunk as usize * size_of::<Header>();
         words.extend([Header::COMMIT_AT, Header::LINK_AT, Header::CHAIN_AT].map(|at| header + at));
     }
@@ -91,7 +92,7 @@ fn words(layout: Layout) -> Vec<usize> {
 }
 
 /// Takes a memory apart, and checks that all of it is within the file, and that no byte comes twice.
-pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<Relics, Unreadable> {
+pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<MemoryImage, Unreadable> {
     let len = bytes.len();
     let mut held = Held(bytes);
     let relics = memory_image::read(&mut held, names).expect("bytes can be read")?;
@@ -153,9 +154,9 @@ pub(crate) fn fix_state(bytes: &mut [u8]) {
 
 /// Takes a state file apart, and checks that names are names, lengths in range, and that it says what a writer
 /// would have said.
-pub(crate) fn read_state(bytes: &[u8]) -> Result<Remains, Unreadable> {
+pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let remains = decode::read(bytes)?;
-    let Remains { boot_id, names, path, memory, records } = &remains;
+    let DecodedState { boot_id, names, path, memory, records } = &remains;
     assert!((1..=256).contains(&records.len()));
     assert_eq!(bytes.len(), HEADER_BYTES + records.len() * RECORD_BYTES);
     assert!(names.prefix.len() + names.extension.len() <= AFFIX_BYTES_MAX);

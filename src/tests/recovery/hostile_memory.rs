@@ -16,8 +16,8 @@ use crate::fs::real::RealFs;
 use crate::memory::crash_image::Layout;
 use crate::naming::Names;
 use crate::recovery::run;
-use crate::recovery::scan::Search;
-use crate::report::recovery::{LeftReason, Recovery};
+use crate::recovery::scan::Scan;
+use crate::report::recovery::{Recovery, SkipReason};
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::hostile_state::{CASES, NoSync, TEMPS, Yard};
 use crate::tests::recovery::images::{Hand, LAYOUT, STAMP, seed};
@@ -132,7 +132,7 @@ pub(crate) fn yard() -> Yard {
 
 fn run(yard: &Yard, dry_run: bool) -> Recovery {
     let mut recovery = Recovery::default();
-    let search = Search {
+    let search = Scan {
         fs: &NoSync,
         path: &yard.path,
         temp: &yard.temp,
@@ -321,25 +321,25 @@ fn a_memory_that_is_not_ours_alone_is_left_alone() {
         leave(yard);
         let recovery = run(yard, false);
         assert!(recovery.published.is_empty() && recovery.errors.is_empty(), "{recovery:?}");
-        let left: Vec<_> = recovery.left_alone.iter().map(|left| left.reason).collect();
-        assert_eq!(recovery.left_alone[0].path, memory);
+        let left: Vec<_> = recovery.skipped.iter().map(|left| left.reason).collect();
+        assert_eq!(recovery.skipped[0].path, memory);
         left
     };
     fs::set_permissions(&memory, Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    assert_eq!(left(&yard), [SkipReason::NotOurs]);
     fs::set_permissions(&memory, Permissions::from_mode(0o600)).unwrap();
     fs::hard_link(&memory, yard.dir.join("second")).unwrap();
-    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    assert_eq!(left(&yard), [SkipReason::NotOurs]);
     fs::remove_file(&memory).unwrap();
     symlink(yard.dir.join("second"), &memory).unwrap();
-    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    assert_eq!(left(&yard), [SkipReason::NotOurs]);
     fs::remove_file(&memory).unwrap();
     fs::create_dir(&memory).unwrap();
-    assert_eq!(left(&yard), [LeftReason::NotOurs]);
+    assert_eq!(left(&yard), [SkipReason::NotOurs]);
     fs::remove_dir(&memory).unwrap();
     // Of another version.
     let mut newer = seed(0, &yard.names);
     newer.0[8..12].copy_from_slice(&2_u32.to_ne_bytes());
     put(&yard, &newer.fix_checksum().0);
-    assert_eq!(left(&yard), [LeftReason::Version(2)]);
+    assert_eq!(left(&yard), [SkipReason::Version(2)]);
 }

@@ -18,7 +18,7 @@ use crate::fs::real::RealFs;
 use crate::fs::{Facts, Fs, FsFile};
 use crate::naming::{self, Names, TempId};
 use crate::recovery::run;
-use crate::recovery::scan::Search;
+use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::fs::faulty::{TestDir, list};
 use crate::tests::recovery::fuzz;
@@ -209,7 +209,7 @@ impl Yard {
 
         let mut recovery = Recovery::default();
         let (path, temp) = (&*self.path, &*self.temp);
-        let search = Search {
+        let search = Scan {
             fs: &NoSync,
             path,
             temp,

@@ -5,7 +5,7 @@ use crate::base::checksum::fnv1a;
 use crate::file::state_file::decode::{Record, Unreadable};
 use crate::memory::crash_image::Layout;
 use crate::naming::{Stamp, TempId};
-use crate::recovery::memory_image::{Relics, Run};
+use crate::recovery::memory_image::{MemoryImage, Run};
 use crate::report::stats::Count;
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::images::{ARENA, BYTES, Hand, LAYOUT, LEN, NOTES, names};
@@ -23,7 +23,7 @@ impl Hand {
         self
     }
 
-    fn read(&self) -> Result<Relics, Unreadable> {
+    fn read(&self) -> Result<MemoryImage, Unreadable> {
         fuzz::read_memory(self.0.clone(), &names())
     }
 
@@ -61,30 +61,30 @@ fn the_header_is_these_bytes() {
 
 #[test]
 fn everything_is_where_the_document_says() {
-    use crate::memory::crash_image::{Note, Word, Work};
+    use crate::memory::crash_image::{ChunkWord, WorkerWord, WriterWord};
     let at = LAYOUT;
     assert_eq!(at.bytes(), Some(LEN));
-    assert_eq!((at.word_at(Word::Closed), at.word_at(Word::Rescued)), (4096, 4104));
-    let notes = [Note::Producer, Note::Lease, Note::Filed, Note::Part];
-    assert_eq!(notes.map(|note| at.note_at(0, note)), [4160, 4168, 4176, 4184]);
-    assert_eq!(at.note_at(4, Note::Part), 4160 + 4 * 32 + 24);
+    assert_eq!((at.word_at(WriterWord::Closed), at.word_at(WriterWord::Salvaged)), (4096, 4104));
+    let checkpoint = [ChunkWord::Producer, ChunkWord::Lease, ChunkWord::Filed, ChunkWord::Part];
+    assert_eq!(checkpoint.map(|note| at.chunk_word_at(0, note)), [4160, 4168, 4176, 4184]);
+    assert_eq!(at.chunk_word_at(4, ChunkWord::Part), 4160 + 4 * 32 + 24);
     let works = [
-        Work::Stamp,
-        Work::Seq,
-        Work::Good,
-        Work::Publishing,
-        Work::LostRecords,
-        Work::LostBytes,
-        Work::Listed,
-        Work::NextGood,
+        WorkerWord::Stamp,
+        WorkerWord::Seq,
+        WorkerWord::Good,
+        WorkerWord::Publishing,
+        WorkerWord::LostRecords,
+        WorkerWord::LostBytes,
+        WorkerWord::Listed,
+        WorkerWord::NextGood,
     ];
-    assert_eq!(works.map(|work| at.work_at(0, work) - 8192), [0, 8, 16, 24, 32, 40, 48, 56]);
-    assert_eq!(at.work_at(1, Work::Stamp), 16_384);
+    assert_eq!(works.map(|work| at.worker_word_at(0, work) - 8192), [0, 8, 16, 24, 32, 40, 48, 56]);
+    assert_eq!(at.worker_word_at(1, WorkerWord::Stamp), 16_384);
     assert_eq!((at.entry_at(0, 0), at.entry_at(1, 503)), (8192 + 128, 16_384 + 128 + 503 * 16));
     assert_eq!(crate::memory::crash_image::LIST_MAX, 504);
     assert_eq!(at.arena_at(), ARENA);
     assert_eq!((at.byte_at(0, 0), at.byte_at(4, 99)), (BYTES, BYTES + 4 * 128 + 99));
-    // 127 chunks fill the page of notes but for 64 bytes less; one more begins the next.
+    // 127 chunks fill the page of words but for 64 bytes less; one more begins the next.
     let many = |chunks| Layout { chunks, size: 8192, workers: 8, mode: 0o600 };
     assert_eq!((many(126).worker_at(0), many(127).worker_at(0)), (8192, 12_288));
     assert_eq!(many(1032).arena_at(), 40_960 + 65_536);

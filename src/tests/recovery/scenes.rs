@@ -15,8 +15,8 @@ use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp, TempId};
 use crate::recovery::run;
-use crate::recovery::scan::Search;
-use crate::report::recovery::{LeftReason, Recovery};
+use crate::recovery::scan::Scan;
+use crate::report::recovery::{Recovery, SkipReason};
 use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir, list};
 
 /// Not of this machine.
@@ -99,8 +99,7 @@ impl Scene {
 
     fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {
         let prefix = Some(&*self.names.prefix);
-        let search =
-            Search { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
+        let search = Scan { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
         let mut recovery = Recovery::default();
         if let Err(error) = run::run(search, None, &mut recovery) {
             recovery.errors.push(error);
@@ -299,10 +298,10 @@ fn other_versions_paths_and_instances_are_left_alone() {
         bytes[at] = b'q';
     };
     for (change, reason) in [
-        (version as fn(&mut Vec<u8>), LeftReason::Version(2)),
-        (path, LeftReason::OtherPath),
-        (instance, LeftReason::OtherInstance),
-        (prefix, LeftReason::OtherInstance),
+        (version as fn(&mut Vec<u8>), SkipReason::Version(2)),
+        (path, SkipReason::OtherPath),
+        (instance, SkipReason::OtherInstance),
+        (prefix, SkipReason::OtherInstance),
     ] {
         let scene = Scene::new();
         scene.leave(Scene::same_boot(), &[left]);
@@ -312,9 +311,9 @@ fn other_versions_paths_and_instances_are_left_alone() {
         fs::write(scene.state(), bytes).unwrap();
         let before = scene.snapshot();
         let recovery = scene.recover();
-        assert_eq!(recovery.left_alone.len(), 1, "{recovery:?}");
-        assert_eq!(recovery.left_alone[0].path, scene.state());
-        assert_eq!(recovery.left_alone[0].reason, reason);
+        assert_eq!(recovery.skipped.len(), 1, "{recovery:?}");
+        assert_eq!(recovery.skipped[0].path, scene.state());
+        assert_eq!(recovery.skipped[0].reason, reason);
         assert_eq!(scene.snapshot(), before);
     }
     // Another prefix is not even looked at, unless all are wanted.
@@ -323,7 +322,7 @@ fn other_versions_paths_and_instances_are_left_alone() {
     let search = |prefix| {
         let (fs, path, temp) = (&RealFs, &*scene.path, &*scene.temp);
         let mut recovery = Recovery::default();
-        let search = Search { fs, path, temp, prefix, memory: &[], dry_run: false };
+        let search = Scan { fs, path, temp, prefix, memory: &[], dry_run: false };
         run::run(search, None, &mut recovery).unwrap();
         recovery
     };
@@ -348,7 +347,7 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
     assert_eq!((recovery.alive, recovery.instances), (1, 0));
     assert_eq!(scene.snapshot(), before);
     drop(alive);
-    let search = Search {
+    let search = Scan {
         fs: &RealFs,
         path: &scene.path,
         temp: &scene.temp,
@@ -364,17 +363,17 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
 #[test]
 fn links_and_strange_files_are_never_followed() {
     type Plant = fn(&Scene, &Path);
-    let plants: [(Plant, LeftReason); 4] = [
-        (|scene, at| symlink(scene.dir.join("canary"), at).unwrap(), LeftReason::NotOurs),
-        (|_, at| fs::create_dir(at).unwrap(), LeftReason::NotOurs),
+    let plants: [(Plant, SkipReason); 4] = [
+        (|scene, at| symlink(scene.dir.join("canary"), at).unwrap(), SkipReason::NotOurs),
+        (|_, at| fs::create_dir(at).unwrap(), SkipReason::NotOurs),
         (
             |_, at| {
                 let mode = rustix::fs::Mode::RUSR;
                 rustix::fs::mkfifoat(rustix::fs::CWD, at, mode).unwrap();
             },
-            LeftReason::NotOurs,
+            SkipReason::NotOurs,
         ),
-        (|scene, at| fs::hard_link(scene.dir.join("canary"), at).unwrap(), LeftReason::OtherName),
+        (|scene, at| fs::hard_link(scene.dir.join("canary"), at).unwrap(), SkipReason::OtherName),
     ];
     for (plant, reason) in plants {
         for of_state in [true, false] {
@@ -386,8 +385,8 @@ fn links_and_strange_files_are_never_followed() {
             plant(&scene, &at);
             let canary = fs::read(scene.dir.join("canary")).unwrap();
             let recovery = scene.recover();
-            assert_eq!(recovery.left_alone.len(), 1, "{recovery:?}");
-            let told = &recovery.left_alone[0];
+            assert_eq!(recovery.skipped.len(), 1, "{recovery:?}");
+            let told = &recovery.skipped[0];
             assert_eq!((&told.path, told.reason), (&at, reason));
             assert!(at.symlink_metadata().is_ok() && scene.state().symlink_metadata().is_ok());
             assert!(scene.visible().is_empty() && recovery.published.is_empty());
@@ -411,7 +410,7 @@ fn a_rename_in_two_steps_is_ended() {
     fs::write(visible(2), "of this name, but another file").unwrap();
     let recovery = scene.recover();
     assert_eq!((recovery.instances, recovery.published.len()), (0, 0));
-    assert_eq!(recovery.left_alone[0].path, scene.temp_path(2, 2));
+    assert_eq!(recovery.skipped[0].path, scene.temp_path(2, 2));
     scene.assert_temp(&[scene.names.state(), scene.aside(1), scene.temp_name(2, 2)]);
     // Once it has one name only, it is published.
     fs::remove_file(visible(7)).unwrap();
@@ -518,7 +517,7 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
     let done = scene.recover();
     let count = |r: &Recovery| {
         let (published, aside) = (r.published.len(), r.set_aside.len());
-        (r.instances, r.alive, published, r.bytes, r.cut_bytes, aside, r.left_alone.len())
+        (r.instances, r.alive, published, r.bytes, r.cut_bytes, aside, r.skipped.len())
     };
     assert_eq!(count(&told), count(&done));
     assert_eq!(count(&done), (4, 0, 2, 11, 8, 4, 0));

@@ -8,7 +8,7 @@ use super::disk::SimFs;
 use super::random::Random;
 use super::record::{self, Id};
 use crate::accept;
-use crate::config::{Config, Io, Sync};
+use crate::config::{Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::tests::fs::memory::Clock;
 use crate::worker::round::{Rest, Worker};
@@ -48,7 +48,7 @@ impl Life {
     /// None if the disk does not let it begin.
     pub(super) fn begin(
         number: u16,
-        sync: Sync,
+        durability: Durability,
         fs: &SimFs,
         clock: &Clock,
         random: &mut Random,
@@ -62,7 +62,7 @@ impl Life {
             .forced(Duration::from_millis(random.one_of(&[0, 5, 50])))
             .file_size(random.one_of(&[0, 100, 400, 64 << 20]))
             .file_age(Duration::from_millis(random.one_of(&[0, 20, 200])))
-            .sync(sync)
+            .durability(durability)
             .io(random.one_of(&[Io::Direct, Io::Buffered]))
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
@@ -119,13 +119,13 @@ impl Life {
     fn drive(&mut self, worker: usize) {
         let driven = &mut self.workers[worker];
         let Some(stepped) = &mut driven.worker else { return };
-        let bell = &self.handle.shared.desks[worker].bell;
-        if driven.until > self.clock.now() && !bell.is_rung() {
+        let parker = &self.handle.shared.mailboxes[worker].parker;
+        if driven.until > self.clock.now() && !parker.is_woken_up() {
             return;
         }
         if let Some(rest) = driven.rest.take() {
             if rest != Rest::Again {
-                bell.take_ring();
+                parker.take_wake_up();
             }
             stepped.rise(rest, || self.clock.now());
         }

@@ -3,7 +3,7 @@
 //! Each seed is a disk and some lives on it: a writer that is written to, flushed, closed or killed in the
 //! middle of any call, or cut off from power; then recoveries, which may be killed as well, until one is
 //! not. Promises, checked after each: what is visible are whole records, each once, and never empty
-//! (after a power cut: with `Sync::File`); what a flush or a close said to be visible is; what was in a temp
+//! (after a power cut: with `Durability::File`); what a flush or a close said to be visible is; what was in a temp
 //! file is not lost by a kill; nothing is left over, and nothing is set aside that could be trusted; a
 //! second recovery finds nothing to do.
 //!
@@ -20,9 +20,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::thread;
 
-use crate::config::Sync;
+use crate::config::Durability;
 use crate::recovery::run;
-use crate::recovery::scan::Search;
+use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::fs::memory::Clock;
 use disk::{Crash, SimFs};
@@ -113,7 +113,7 @@ struct World {
     random: Random,
     clock: Clock,
     fs: SimFs,
-    sync: Sync,
+    durability: Durability,
     has_faults: bool,
     /// Some crash was a power cut.
     was_cut: bool,
@@ -130,7 +130,7 @@ impl World {
         World {
             fs: SimFs::new(random.next(), clock.clone(), is_logged),
             clock,
-            sync: random.one_of(&[Sync::None, Sync::File]),
+            durability: random.one_of(&[Durability::None, Durability::File]),
             has_faults: random.one_in(2),
             was_cut: false,
             accepted: BTreeSet::new(),
@@ -163,7 +163,7 @@ impl World {
         let crash_in = self.random.one_of(&[30, 100, 400]);
         let crash_in = (!self.random.one_in(8)).then(|| 1 + self.random.below(crash_in));
         self.fs.plan(fault_every, crash_in);
-        match Life::begin(number, self.sync, &self.fs, &self.clock, &mut self.random) {
+        match Life::begin(number, self.durability, &self.fs, &self.clock, &mut self.random) {
             Some(life) => life.live(&mut self.random),
             None => Ok(Promised::default()),
         }
@@ -172,7 +172,7 @@ impl World {
     /// The process is gone. Only what is forced to the disk survives the loss of power.
     fn crash(&mut self, tally: &mut Tally) -> Option<Crash> {
         let is_dead = self.fs.is_dead();
-        let cut = self.sync == Sync::File && self.random.one_in(2);
+        let cut = self.durability == Durability::File && self.random.one_in(2);
         let crash = if cut { Crash::PowerCut } else { Crash::Kill };
         self.fs.restart(crash);
         self.was_cut |= cut;
@@ -189,7 +189,7 @@ impl World {
             self.fs.plan(fault_every, Some(crash_in));
             self.recover_once();
             tally.killed_recoveries += u64::from(self.fs.is_dead());
-            let cut = self.sync == Sync::File && self.random.one_in(4);
+            let cut = self.durability == Durability::File && self.random.one_in(4);
             self.was_cut |= cut;
             self.fs.restart(if cut { Crash::PowerCut } else { Crash::Kill });
             self.look()?;
@@ -197,7 +197,7 @@ impl World {
         let recovery = self.recover_once();
         tally.recoveries += 1;
         tally.recovered += recovery.published.len() as u64;
-        ensure(recovery.errors.is_empty() && recovery.left_alone.is_empty(), || {
+        ensure(recovery.errors.is_empty() && recovery.skipped.is_empty(), || {
             format!("a recovery on a sound disk: {recovery:?}")
         })?;
         let trusted = self.was_cut || self.has_faults || recovery.set_aside.is_empty();
@@ -207,7 +207,7 @@ impl World {
     }
 
     fn recover_once(&self) -> Recovery {
-        let search = Search {
+        let search = Scan {
             fs: &self.fs,
             path: Path::new("/ready"),
             temp: Path::new("/unfinished"),

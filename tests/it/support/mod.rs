@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Error, FlushError, Report, Stats};
+use bufferedwriter::{BufferedWriter, CloseReport, Error, FlushError, Stats};
 
 /// Far more than anything takes here, also on a machine that is busy with other things.
 /// Planted bugs are not worth so long a wait.
@@ -63,7 +63,7 @@ pub fn flush_error(writer: &BufferedWriter) -> Error {
 }
 
 /// Closes a writer that has nothing to complain about: everything that it accepted is visible.
-pub fn close(writer: &BufferedWriter) -> Report {
+pub fn close(writer: &BufferedWriter) -> CloseReport {
     let report = writer.close(BOUND).expect("a clean close");
     assert_eq!(report.accepted, report.written, "{report:?}");
     assert!(report.lost.total().is_zero() && report.unresolved.is_zero(), "{report:?}");

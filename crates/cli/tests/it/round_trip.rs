@@ -88,7 +88,7 @@ fn a_full_memory_drops_and_counts_where_asked_for() {
 fn synced_files_hold_the_same() {
     let place = Place::new();
     let input = numbered(20_000);
-    let ended = place.run(["--sync=file", "--file-size=100KB", "--workers=2"], &input);
+    let ended = place.run(["--durability=file", "--file-size=100KB", "--workers=2"], &input);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(place.visible().len() > 1);
     assert_eq!(sorted(&place.written()), sorted(input.as_bytes()));

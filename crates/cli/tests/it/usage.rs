@@ -21,7 +21,7 @@ fn wrong_command_lines_are_2() {
         &["write", "--path=/tmp", "--size=1.5KiB"],
         &["write", "--path=/tmp", "--forced=5"],
         &["write", "--path=/tmp", "--mode=9"],
-        &["write", "--path=/tmp", "--sync=always"],
+        &["write", "--path=/tmp", "--durability=always"],
         &["no-such-command"],
         &[],
     ] {
