@@ -25,14 +25,11 @@ use rustix::io::retry_on_intr;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::base::sync::{AtomicU64, Relaxed};
+use crate::config::AFFIX_BYTES_MAX;
 use crate::report::error::Error;
 
 /// Always 26 bytes: a u64 of nanoseconds ends in the year 2554.
 const STAMP_FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
-
-/// Prefix and extension together. Leaves room in a name of 255 bytes for the stamp, the identity and the
-/// affixes of temp files.
-pub(crate) const AFFIX_BYTES_MAX: usize = 160;
 
 /// A moment of the wall clock, in nanoseconds since the epoch, that no other file of this process
 /// has. Never 0.

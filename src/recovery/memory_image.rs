@@ -8,6 +8,7 @@
 use std::io;
 
 use crate::base::checksum::fnv1a;
+use crate::config::{CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
 use crate::file::state_file::decode::{Record, Unreadable};
 use crate::fs::{FsFile, read_full};
 use crate::memory::chunk_header::{ChunkId, Header};
@@ -17,10 +18,6 @@ use crate::memory::crash_image::{
 };
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::Count;
-
-const CHUNKS_MAX: u32 = (1 << 20) + 256;
-const SIZE_MAX: u64 = 1 << 30;
-const WORKERS_MAX: u32 = 256;
 
 /// What is left of a writer's memory.
 #[derive(Debug)]
@@ -93,9 +90,9 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
     }
     let (chunks, workers, size) = (u32_at(header, 16), u32_at(header, 20), u64_at(header, 24));
     let is_its = u64_at(header, 40) == names.instance && u32_at(header, 48) == names.pid;
-    let in_range = (1..=CHUNKS_MAX).contains(&chunks)
-        && (1..=WORKERS_MAX).contains(&workers)
-        && (1..=SIZE_MAX).contains(&size)
+    let in_range = (1..=CHUNKS_MAX).contains(&(chunks as usize))
+        && (1..=WORKERS_MAX).contains(&(workers as usize))
+        && (1..=SIZE_MAX as u64).contains(&size)
         && u32_at(header, 52) <= 0o777;
     if u64_at(sum, 0) != fnv1a(body) || !is_its || !in_range {
         return Err(Unreadable::Damaged);

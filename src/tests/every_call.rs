@@ -23,7 +23,8 @@ use crate::report::error::Error;
 use crate::tests::fs::faulty::{Faulty, Op, TestDir};
 use crate::tests::fs::memory::{Clock, Fault, MemoryFs, Planned};
 use crate::worker::round::{Rest, Worker};
-use crate::writer::inner::Handle;
+use crate::writer::inner::Inner;
+use crate::writer::open;
 
 const SIZE: usize = 64;
 const PRODUCERS: usize = 2;
@@ -73,7 +74,7 @@ struct Owned(*const Slot);
 unsafe impl Send for Owned {}
 
 struct Callers {
-    handle: Arc<Handle>,
+    handle: Arc<Inner>,
     slots: [Owned; PRODUCERS],
     /// Which producer's it is, and all that was accepted.
     accepted: BTreeMap<u32, (usize, Vec<u8>)>,
@@ -132,7 +133,7 @@ struct Driven {
 }
 
 struct Life {
-    handle: Arc<Handle>,
+    handle: Arc<Inner>,
     fs: MemoryFs,
     clock: Clock,
     workers: Vec<Driven>,
@@ -157,7 +158,7 @@ impl Life {
             .io(setup.io)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
-        let (handle, workers) = Handle::assemble(config, clock.now())?;
+        let (handle, workers) = open::assemble(config, clock.now())?;
         let handle = Arc::new(handle);
         let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire()));
         let accepted = BTreeMap::new();
@@ -402,7 +403,7 @@ fn after_one_round(durability: Durability, chunks: usize) -> (usize, usize) {
     // A worker's share is 10 of 40.
     let config = Config::default().size(SIZE).queue_size(36).workers(4).durability(durability);
     let config = config.path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
-    let (handle, mut workers) = Handle::assemble(config.fs(Arc::new(fs.clone())), now).unwrap();
+    let (handle, mut workers) = open::assemble(config.fs(Arc::new(fs.clone())), now).unwrap();
     let slot = handle.shared.slots.acquire();
     // SAFETY: the slot is ours, and of this writer.
     let write = || unsafe { accept::write(&handle.shared, &*slot, &[b'x'; SIZE]) }.unwrap();

@@ -8,7 +8,8 @@ use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
 use crate::tests::fs::memory::{Clock, MemoryFs};
 use crate::worker::collect::Collector;
 use crate::worker::output::Output;
-use crate::writer::inner::Handle;
+use crate::writer::inner::Inner;
+use crate::writer::open;
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// A writer with two workers. The output of one of them is used by hand; the other one's never is.
 struct Rig {
-    handle: Handle,
+    handle: Inner,
     output: Output,
     collector: Collector,
     fs: Faulty,
@@ -72,9 +73,9 @@ impl Rig {
     }
 }
 
-fn assemble(size: usize, chunks: usize, config: Config) -> (Handle, Output, Collector) {
+fn assemble(size: usize, chunks: usize, config: Config) -> (Inner, Output, Collector) {
     let config = config.size(size).queue_size(chunks - 2).workers(2).drop_timeout(Duration::ZERO);
-    let (handle, mut workers) = Handle::assemble(config, Instant::now()).unwrap();
+    let (handle, mut workers) = open::assemble(config, Instant::now()).unwrap();
     let (output, collector) = workers.remove(0).into_parts();
     (handle, output, collector)
 }

@@ -11,7 +11,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
 use crate::base::sync::Arc;
-use crate::config::Durability;
+use crate::config::{Durability, Files};
 use crate::file::aligned::{PAGE, Staging};
 use crate::file::publish::{self, Refusal};
 use crate::file::temp_file::TempFile;
@@ -40,20 +40,17 @@ const OVERSIZE: u64 = 4;
 
 /// Where and how a writer's files are made; the same for all its workers.
 pub(crate) struct Target {
-    /// Of the options, so std's, whatever `sync` may put in its place.
+    /// Of the options, so std's, whatever `base/sync.rs` may put in its place.
     pub(crate) fs: std::sync::Arc<dyn Fs>,
-    pub(crate) path: PathBuf,
-    pub(crate) temp: PathBuf,
+    /// With `path` and `temp` as they were found: absolute, without links, on one file system.
+    pub(crate) files: Files,
     pub(crate) names: Names,
-    pub(crate) mode: u32,
-    pub(crate) file_size: u64,
-    pub(crate) durability: Durability,
     /// Of each worker, to write past the page cache; zero = through it.
     pub(crate) staging_bytes: usize,
     /// None if it is off.
-    pub(crate) guard: Option<Quota>,
+    pub(crate) quota: Option<Quota>,
     /// Where the memory is, if it outlives the process.
-    pub(crate) memory: Option<PathBuf>,
+    pub(crate) memory_dir: Option<PathBuf>,
 }
 
 /// The output of one worker.
@@ -115,9 +112,9 @@ impl Output {
         }
     }
 
-    /// The disk guard, if there is one.
-    pub(crate) fn guard(&self) -> Option<&Quota> {
-        self.target.guard.as_ref()
+    /// The quota, if there is one.
+    pub(crate) fn quota(&self) -> Option<&Quota> {
+        self.target.quota.as_ref()
     }
 
     pub(crate) fn push(&mut self, piece: Piece) {
@@ -142,7 +139,7 @@ impl Output {
 
     /// Where files are written.
     pub(crate) fn dir(&self) -> &Path {
-        &self.target.temp
+        &self.target.files.temp
     }
 
     /// How far it has come.
@@ -212,7 +209,7 @@ impl Output {
         while self.queue.get(self.done).is_some_and(|piece| piece.len == 0) {
             self.done += 1;
         }
-        if self.file.is_none() || self.target.durability == Durability::None {
+        if self.file.is_none() || self.target.files.durability == Durability::None {
             self.release(collector);
         }
         self.is_written()
@@ -225,7 +222,7 @@ impl Output {
 
     /// Bytes that the file may still grow by, roughly; without a file, those of a new one.
     fn room(&self) -> u64 {
-        let size = self.target.file_size;
+        let size = self.target.files.file_size;
         let limit = match self.held {
             Some(_) => size.saturating_mul(OVERSIZE).max(BATCH_BYTES as u64),
             None => size,
@@ -237,7 +234,7 @@ impl Output {
         if self.file.is_some() {
             return Ok(());
         }
-        let Target { fs, temp, names, mode, .. } = &*self.target;
+        let Target { fs, files: Files { temp, mode, .. }, names, .. } = &*self.target;
         // First: a recovery finds no temp file without it.
         self.checkpoint.prepare(&**fs);
         let mut file = TempFile::create(&**fs, temp, names, self.worker, self.seq, *mode)?;
@@ -277,11 +274,11 @@ impl Output {
         }
         let (written, result) = file.append(&mut slices, &mut self.staging);
         self.is_direct = file.is_direct();
-        if let Some(guard) = &self.target.guard {
-            guard.wrote(written);
+        if let Some(quota) = &self.target.quota {
+            quota.wrote(written);
         }
         self.settle(written);
-        if self.target.durability == Durability::None {
+        if self.target.files.durability == Durability::None {
             self.release(collector);
         }
         self.note();
@@ -344,7 +341,7 @@ impl Output {
     pub(crate) fn sync(&mut self, collector: &mut Collector) -> Result<(), Error> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let nothing_new = self.done == 0 && file.is_synced();
-        if self.target.durability == Durability::None || nothing_new || file.is_failed() {
+        if self.target.files.durability == Durability::None || nothing_new || file.is_failed() {
             return Ok(());
         }
         let synced = file.sync();
@@ -389,7 +386,7 @@ impl Output {
 
     /// If that fails, `held` tells.
     fn publish_full(&mut self, collector: &mut Collector) {
-        let full = |file: &TempFile| file.good() >= self.target.file_size.max(1);
+        let full = |file: &TempFile| file.good() >= self.target.files.file_size.max(1);
         let _ = if self.file.as_ref().is_some_and(full) {
             self.publish(collector)
         } else {
@@ -407,7 +404,7 @@ impl Output {
 
     fn sync_directory(&mut self) -> Result<(), Error> {
         if self.directory_is_dirty {
-            publish::sync_dir(&*self.target.fs, &self.target.path)?;
+            publish::sync_dir(&*self.target.fs, &self.target.files.path)?;
             self.directory_is_dirty = false;
         }
         Ok(())
@@ -433,7 +430,7 @@ impl Output {
             return if written || file.is_failed() { self.remove() } else { Ok(()) };
         }
         file.seal()?;
-        let Target { fs, path, names, .. } = &*self.target;
+        let Target { fs, files: Files { path, .. }, names, .. } = &*self.target;
         if !self.ledger.claim(file.count()) {
             return Ok(());
         }
@@ -455,7 +452,7 @@ impl Output {
         if !over {
             self.checkpoint.set_publishing(false);
         } else {
-            self.directory_is_dirty |= self.target.durability == Durability::File;
+            self.directory_is_dirty |= self.target.files.durability == Durability::File;
             self.forget();
         }
         result

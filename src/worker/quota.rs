@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::base::sync::{Arc, Mutex, lock};
+use crate::config::Limits;
 use crate::file::usage::{Scope, Walk};
 use crate::memory::Shared;
 use crate::report::error::Error;
@@ -24,16 +25,7 @@ const REST_FACTOR: u32 = 50;
 /// though.
 const PORTION: Duration = Duration::from_millis(5);
 
-/// What is permitted, in bytes; zero = everything.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// What the file system must keep free.
-    pub(crate) min_free: u64,
-    /// What the files of this prefix may take.
-    pub(crate) max_total: u64,
-}
-
-/// The guard of one writer.
+/// The quota of one writer.
 pub(crate) struct Quota {
     limits: Limits,
     scope: Scope,
@@ -231,7 +223,7 @@ mod tests {
     use crate::fs::Fs;
     use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
     use crate::worker::round::Rest;
-    use crate::writer::inner::Handle;
+    use crate::writer::open;
     use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
     use std::fs;
@@ -380,7 +372,7 @@ mod tests {
         let config = Config::default().path(dir.path()).temp(dir.path()).workers(2);
         let config = config.drop_timeout(Duration::ZERO).fs(std::sync::Arc::new(fs.clone()));
         let config = config.min_free(1).max_total(1000);
-        let (handle, mut workers) = Handle::assemble(config, now).unwrap();
+        let (handle, mut workers) = open::assemble(config, now).unwrap();
         let mut rests = |at| {
             [0, 1].map(|i: usize| {
                 let rest = workers[i].step(|| at).unwrap();

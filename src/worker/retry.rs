@@ -189,7 +189,8 @@ mod tests {
     use crate::tests::fs::memory::{Clock, Fault as DiskFault, FaultPlan, MemoryFs};
     use crate::worker::control::Phase;
     use crate::worker::round::{Rest, Worker};
-    use crate::writer::inner::Handle;
+    use crate::writer::inner::Inner;
+    use crate::writer::open;
     use rustix::io::Errno;
     use std::path::Path;
     use std::sync::{Arc, Mutex};
@@ -309,7 +310,7 @@ mod tests {
 
     /// A writer with one worker, which is stepped by hand.
     struct Driven {
-        handle: Handle,
+        handle: Inner,
         worker: Worker,
         fs: MemoryFs,
         clock: Clock,
@@ -330,7 +331,7 @@ mod tests {
                 .drop_timeout(Duration::ZERO)
                 .on_error(move |event| lock(&told).push(event.clone()))
                 .fs(Arc::new(fs.clone()));
-            let (handle, mut workers) = Handle::assemble(config, clock.now()).unwrap();
+            let (handle, mut workers) = open::assemble(config, clock.now()).unwrap();
             Driven { handle, worker: workers.remove(0), fs, clock, events }
         }
 

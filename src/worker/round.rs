@@ -11,10 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Arc;
+use crate::config::OnFailure;
 use crate::memory::message::quietly;
 use crate::memory::{Mailbox, Shared};
 use crate::report::error::Error;
-use crate::report::health::{ErrorEvent, OnError};
+use crate::report::health::ErrorEvent;
 use crate::report::stats::Count;
 use crate::worker::collect::{Collector, Piece};
 use crate::worker::control::{Asked, Control, Phase};
@@ -41,9 +42,7 @@ const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct Policy {
     /// At which age a record must be visible.
     pub(crate) age_max: Option<Duration>,
-    /// How long memory waits for a disk that fails; zero = as long as it takes.
-    pub(crate) give_up_after: Duration,
-    pub(crate) on_error: OnError,
+    pub(crate) on_failure: OnFailure,
 }
 
 /// How a worker rests between two rounds.
@@ -119,7 +118,7 @@ impl Worker {
             ledger,
             collector: Collector::new(me),
             output,
-            faults: Retry::new(policy.give_up_after),
+            faults: Retry::new(policy.on_failure.give_up_after),
             policy,
             oldest: now,
             pushed: None,
@@ -189,7 +188,7 @@ impl Worker {
             }
         }
         if asked.phase == Phase::Open
-            && let Some(guard) = self.output.guard()
+            && let Some(guard) = self.output.quota()
             && guard.look(&clock)
         {
             // Between two portions of it what came in is written.
@@ -337,7 +336,7 @@ impl Worker {
 
     /// Tells whoever wants to know of what failed. This is foreign code: nothing is held meanwhile.
     fn tell(&mut self, now: Instant) {
-        let Some(on_error) = self.policy.on_error.0.clone() else { return };
+        let Some(on_error) = self.policy.on_failure.on_error.0.clone() else { return };
         let (held, lost) = (self.mailbox().held() as usize, self.ledger.lost());
         let Some(stall) = self.ledger.stall(self.me, now, self.output.dir(), held) else {
             return;
@@ -373,7 +372,7 @@ impl Worker {
         // With a record in memory already, each further one would ring at a gate that is shut.
         let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
         // Only while the disk guard refuses records: who raises that flag wakes all.
-        let vigil = self.output.guard().and_then(|guard| guard.vigil(now));
+        let vigil = self.output.quota().and_then(|guard| guard.vigil(now));
         if self.policy.age_max.is_some()
             && self.faults.is_none()
             && clean
@@ -417,7 +416,8 @@ mod tests {
     use crate::accept;
     use crate::config::{Config, Durability};
     use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
-    use crate::writer::inner::Handle;
+    use crate::writer::inner::Inner;
+    use crate::writer::open;
     use rustix::io::Errno;
 
     impl Worker {
@@ -428,14 +428,14 @@ mod tests {
     }
 
     /// A writer with one worker, which is stepped by hand.
-    fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Handle, Worker) {
+    fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Inner, Worker) {
         let config = config.path(dir.path()).temp(dir.path()).workers(1);
         let config = config.drop_timeout(Duration::ZERO);
-        let (handle, mut workers) = Handle::assemble(config, now).unwrap();
+        let (handle, mut workers) = open::assemble(config, now).unwrap();
         (handle, workers.remove(0))
     }
 
-    fn write(handle: &Handle, record: &[u8]) {
+    fn write(handle: &Inner, record: &[u8]) {
         // SAFETY: the slot is ours for the call, and of this writer.
         unsafe { accept::write(&handle.shared, &handle.shared.slots.borrow(), record) }.unwrap();
     }

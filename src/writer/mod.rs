@@ -1,10 +1,13 @@
 //! The writer that users hold: clones share one.
 
+pub(crate) mod budget;
+pub(crate) mod close;
 pub(crate) mod handle;
 pub(crate) mod inner;
 pub(crate) mod io_write;
 pub(crate) mod open;
 pub(crate) mod producer;
+pub(crate) mod snapshot;
 pub(crate) mod thread_slots;
 
 use std::fmt;
@@ -20,8 +23,7 @@ use crate::report::error::{Error, FlushError, SendError, WriteError};
 use crate::report::health::Health;
 use crate::report::recovery::Recovery;
 use crate::report::stats::Stats;
-use crate::writer::handle::Hold;
-use crate::writer::inner::Handle;
+use crate::writer::handle::Handle;
 use crate::writer::producer::Producer;
 use crate::writer::thread_slots::{cached, with_slot};
 
@@ -50,7 +52,7 @@ use crate::writer::thread_slots::{cached, with_slot};
 pub struct BufferedWriter {
     /// The handle's number, one load nearer.
     id: u64,
-    handle: Hold,
+    handle: Handle,
 }
 
 impl BufferedWriter {
@@ -60,7 +62,7 @@ impl BufferedWriter {
     /// An option out of its range; a directory that is missing, or in which files can't be
     /// created and renamed; memory or threads that the system refuses. Nothing is left behind.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let handle = Hold::new(Handle::new(config)?);
+        let handle = Handle::new(open::open(config)?);
         Ok(BufferedWriter { id: handle.id, handle })
     }
 

@@ -1,39 +1,92 @@
-//! What a writer stands on: its directories, its state file, its memory, its guard.
+//! A writer is put together: directories, state file, memory, quota, workers.
 //!
 //! Guarantees: a start that fails leaves nothing behind that could be removed. The state file is first, so that
 //! whatever is made after it is known as this instance's, if the process dies in the middle. Refuses what
-//! the directories and the memory refuse, by name.
+//! the options, the directories and the memory refuse, by name.
 
 use std::path::Path;
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier};
+use crate::config::{Config, Durability, Limits};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::StateFile;
 use crate::file::usage::Scope;
 use crate::fs::Fs;
+use crate::fs::real::RealFs;
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
 use crate::naming::Names;
 use crate::report::error::Error;
-use crate::worker::quota::{Limits, Quota};
+use crate::worker::output::Target;
+use crate::worker::quota::Quota;
+use crate::worker::round::{Policy, Worker};
+use crate::writer::inner::{Inner, Parts};
+
+/// Checks the options, finds the directories, maps the memory and starts the workers.
+pub(crate) fn open(config: Config) -> Result<Inner, Error> {
+    let recovers = config.recover;
+    let (inner, workers) = assemble(config, Instant::now())?;
+    // An error from here on drops it, which ends the workers that run already.
+    inner.start(workers).inspect_err(|_| inner.excuse_missing())?;
+    if recovers {
+        inner.start_recovery();
+    }
+    Ok(inner)
+}
+
+/// All of a writer, and its workers, which do not run yet.
+pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worker>), Error> {
+    config.check()?;
+    config.check_budget()?;
+    let (memory_bound, layout) = (config.memory_bound(), config.layout());
+    let staging_bytes = config.staging_bytes();
+    let Config { memory, mut files, limits, on_failure, drop_timeout, fs, .. } = config;
+    let names = Names::new(&files.prefix, &files.extension)?;
+    let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
+    let memory_dir =
+        memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
+    let wanted = publish::directories(&*fs, &files.path, &files.temp, files.create_dirs)?;
+    let opening = Opening { fs: &*fs, memory: memory_dir.as_deref(), names: &names, layout };
+    let (places, state) = opening.settle(wanted)?;
+    let undo = |_: &Error| drop(state.remove(&*fs));
+    if files.durability == Durability::File {
+        // Noticed now rather than at the first file.
+        publish::sync_dir(&*fs, &places.path).inspect_err(undo)?;
+    }
+    let shared = Arc::new(opening.memory(&places.path).inspect_err(undo)?);
+    let quota = quota(limits, &fs, &places, &names, &shared, now);
+    (files.path, files.temp) = (places.path, places.temp);
+    let policy = Policy { age_max: files.age_max(), on_failure };
+    let target = Target { fs, files, names, staging_bytes, quota, memory_dir };
+    let inner = Inner::new(Parts {
+        shared,
+        workers: memory.workers,
+        target: Arc::new(target),
+        state: Arc::new(state),
+        drop_timeout,
+        memory_bound,
+    });
+    let workers = inner.workers(&policy, now).inspect_err(|_| inner.excuse_missing())?;
+    Ok((inner, workers))
+}
 
 /// What is known before anything is made.
 #[derive(Clone, Copy)]
-pub(crate) struct Ground<'a> {
-    pub(crate) fs: &'a dyn Fs,
+struct Opening<'a> {
+    fs: &'a dyn Fs,
     /// Where the memory goes, if it is to outlive the process.
-    pub(crate) memory: Option<&'a Path>,
-    pub(crate) names: &'a Names,
-    pub(crate) layout: Layout,
+    memory: Option<&'a Path>,
+    names: &'a Names,
+    layout: Layout,
 }
 
-impl Ground<'_> {
+impl Opening<'_> {
     /// Finds out where files are written, and makes the state file there: before the probes, so that a recovery
     /// knows whose they are if the process dies just then.
-    pub(crate) fn settle(self, wanted: Places) -> Result<(Places, StateFile), Error> {
-        let Ground { fs, memory, names, layout } = self;
+    fn settle(self, wanted: Places) -> Result<(Places, StateFile), Error> {
+        let Opening { fs, memory, names, layout } = self;
         let probed = |wanted| publish::probed(fs, wanted, names, memory.is_some());
         let create = |places: &Places| {
             // A probe that is refused says better what is wrong with the directory.
@@ -55,7 +108,7 @@ impl Ground<'_> {
     }
 
     /// The memory of a writer whose files appear in `path`.
-    pub(crate) fn memory(self, path: &Path) -> Result<Shared, Error> {
+    fn memory(self, path: &Path) -> Result<Shared, Error> {
         let Layout { chunks, size, workers, .. } = self.layout;
         let failed = |e| Error::io("map memory for", path, e);
         let arena = match self.memory {
@@ -71,8 +124,8 @@ impl Ground<'_> {
     }
 }
 
-/// The disk guard. Measures at once: what is full already takes no first buffer.
-pub(crate) fn guard(
+/// Measures at once: what is full already takes no first chunk.
+fn quota(
     limits: Limits,
     fs: &std::sync::Arc<dyn Fs>,
     places: &Places,
@@ -87,7 +140,7 @@ pub(crate) fn guard(
         prefix: names.prefix.clone(),
         extension: names.extension.clone(),
     };
-    let guard = Quota::new(limits, scope, shared.clone(), now)?;
-    while guard.look(|| now) {}
-    Some(guard)
+    let quota = Quota::new(limits, scope, shared.clone(), now)?;
+    while quota.look(|| now) {}
+    Some(quota)
 }

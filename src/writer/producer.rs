@@ -9,7 +9,7 @@ use crate::accept::append;
 use crate::accept::formatted::RecordWriter;
 use crate::memory::slot::Slot;
 use crate::report::error::{SendError, WriteError};
-use crate::writer::handle::Hold;
+use crate::writer::handle::Handle;
 
 /// A way into a [`BufferedWriter`](crate::BufferedWriter) for one hot thread: the same as writing
 /// through the writer, without looking up the thread's buffer each time.
@@ -31,14 +31,14 @@ use crate::writer::handle::Hold;
 pub struct Producer {
     /// Before `handle`, whose drop may end the life of the list that the slot is of.
     slot: *const Slot,
-    handle: Hold,
+    handle: Handle,
 }
 
 // SAFETY: the slot is this producer's alone, and not bound to a thread; the rest is Send.
 unsafe impl Send for Producer {}
 
 impl Producer {
-    pub(crate) fn new(handle: Hold) -> Self {
+    pub(crate) fn new(handle: Handle) -> Self {
         Producer { slot: handle.shared.slots.acquire(), handle }
     }
 

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use crate::base::sync::Arc;
 use crate::memory::slot::Slot;
 use crate::memory::slots::Slots;
-use crate::writer::inner::Handle;
+use crate::writer::inner::Inner;
 
 thread_local! {
     /// Writer and slot of the last look-up. Const and without a destructor: no lazy
@@ -54,28 +54,28 @@ pub(crate) fn cached(id: u64) -> Option<*const Slot> {
 /// Calls `with` with this thread's slot of the writer. `with` may come back here only while the slot
 /// says that it is recording: then it is not given back either, whatever becomes of the writer.
 #[inline(always)]
-pub(crate) fn with_slot<T>(id: u64, handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
+pub(crate) fn with_slot<T>(id: u64, inner: &Inner, with: impl FnOnce(&Slot) -> T) -> T {
     if let Some(slot) = cached(id) {
-        // SAFETY: the number is this writer's, so the slot is of its list, which `handle` keeps.
+        // SAFETY: the number is this writer's, so the slot is of its list, which `inner` keeps.
         return with(unsafe { &*slot });
     }
-    with_slot_slow(handle, with)
+    with_slot_slow(inner, with)
 }
 
 #[cold]
 #[inline(never)]
-fn with_slot_slow<T>(handle: &Handle, with: impl FnOnce(&Slot) -> T) -> T {
+fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(&Slot) -> T) -> T {
     if DYING.get() {
-        return with(&handle.shared.slots.borrow());
+        return with(&inner.shared.slots.borrow());
     }
-    let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, handle));
-    CACHE.set(Cached { id: handle.id, slot });
-    // SAFETY: the slot lives as long as the list that it is of, which `handle` keeps.
+    let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, inner));
+    CACHE.set(Cached { id: inner.id, slot });
+    // SAFETY: the slot lives as long as the list that it is of, which `inner` keeps.
     with(unsafe { &*slot })
 }
 
-fn find(entries: &mut Vec<Entry>, handle: &Handle) -> *const Slot {
-    if let Some(entry) = entries.iter().find(|entry| entry.id == handle.id) {
+fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
+    if let Some(entry) = entries.iter().find(|entry| entry.id == inner.id) {
         return entry.slot;
     }
     // What is left of closed writers goes when a new one comes. Their slots are given back: who
@@ -85,9 +85,9 @@ fn find(entries: &mut Vec<Entry>, handle: &Handle) -> *const Slot {
     for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
         entry.slots.release(entry.slot);
     }
-    let slots = handle.shared.slots.clone();
+    let slots = inner.shared.slots.clone();
     let slot = slots.acquire();
-    entries.push(Entry { id: handle.id, slots, slot });
+    entries.push(Entry { id: inner.id, slots, slot });
     slot
 }
 
@@ -98,17 +98,18 @@ mod tests {
     use crate::config::Config;
     use crate::report::error::WriteError;
     use crate::tests::fs::faulty::TestDir;
+    use crate::writer::open;
     use std::time::Duration;
 
-    fn handle(dir: &TestDir) -> Handle {
-        Handle::new(Config::default().path(dir.path()).temp(dir.path()).workers(1)).unwrap()
+    fn handle(dir: &TestDir) -> Inner {
+        open::open(Config::default().path(dir.path()).temp(dir.path()).workers(1)).unwrap()
     }
 
     #[test]
     fn a_closed_writer_does_not_grow_with_the_writers_that_come_later() {
         let dir = TestDir::new();
         let handle = || handle(&dir);
-        let write = |handle: &Handle| {
+        let write = |handle: &Inner| {
             with_slot(handle.id, handle, |slot| {
                 // SAFETY: the slot is this thread's.
                 unsafe { accept::write(&handle.shared, slot, b"record") }

@@ -11,13 +11,13 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::base::checksum::fnv1a;
+use crate::config::{AFFIX_BYTES_MAX, WORKERS_MAX};
 use crate::file::state_file::{
     CHECKSUM_BYTES, HEADER_BYTES, MAGIC, RECORD_BYTES, TEXTS_AT, VERSION,
 };
 use crate::fs::{FsFile, read_full};
-use crate::naming::{AFFIX_BYTES_MAX, Names, Stamp, TempId};
+use crate::naming::{Names, Stamp, TempId};
 
-const WORKERS_MAX: usize = 256;
 /// The largest state file that there can be.
 const BYTES_MAX: usize = HEADER_BYTES + WORKERS_MAX * RECORD_BYTES;
 

@@ -17,7 +17,7 @@ use crate::memory::slot::{Phase, Slot, gate};
 use crate::report::error::{FlushError, WriteError};
 use crate::report::stats::{Count, Stats};
 use crate::tests::fs::memory::{Clock, MemoryFs};
-use crate::writer::inner::{Flush, Handle};
+use crate::writer::inner::{Flush, Inner};
 
 /// A slot and the right to write through it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ struct Owned(*const Slot);
 unsafe impl Send for Owned {}
 
 pub(super) struct Callers {
-    pub(super) handle: Arc<Handle>,
+    pub(super) handle: Arc<Inner>,
     fs: MemoryFs,
     clock: Clock,
     give_up_after: Duration,
@@ -46,7 +46,7 @@ pub(super) struct Callers {
 
 impl Callers {
     pub(super) fn new(
-        handle: Arc<Handle>,
+        handle: Arc<Inner>,
         fs: MemoryFs,
         clock: Clock,
         give_up_after: Duration,

@@ -11,7 +11,8 @@ use crate::config::{Config, Durability};
 use crate::memory::slot::gate;
 use crate::tests::fs::memory::{Clock, MemoryFs};
 use crate::worker::round::{Rest, Worker};
-use crate::writer::inner::Handle;
+use crate::writer::inner::Inner;
+use crate::writer::open;
 
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
@@ -30,7 +31,7 @@ struct Driven {
 }
 
 struct Run {
-    handle: Arc<Handle>,
+    handle: Arc<Inner>,
     fs: MemoryFs,
     clock: Clock,
     callers: Arc<Mutex<Callers>>,
@@ -89,9 +90,9 @@ impl Run {
             Limit::Free => config.min_free(1),
             Limit::Total(bytes) => config.max_total(bytes),
         };
-        let age_max = config.age_max();
+        let age_max = config.files.age_max();
         let (handle, workers) =
-            Handle::assemble(config, clock.now()).map_err(|error| error.to_string())?;
+            open::assemble(config, clock.now()).map_err(|error| error.to_string())?;
         let handle = Arc::new(handle);
         let callers = Callers::new(handle.clone(), fs.clone(), clock.clone(), setup.give_up_after);
         let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };

@@ -11,12 +11,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
 
 use crate::base::checksum::fnv1a;
+use crate::config::AFFIX_BYTES_MAX;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
 use crate::fs::read_full;
 use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
-use crate::naming::{AFFIX_BYTES_MAX, Names, TempId};
+use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
 use crate::tests::recovery::images::{Hand, Held, STAMP, seed};
 

@@ -12,7 +12,8 @@ use crate::config::{Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::tests::fs::memory::Clock;
 use crate::worker::round::{Rest, Worker};
-use crate::writer::inner::{Flush, Handle};
+use crate::writer::inner::{Flush, Inner};
+use crate::writer::open;
 
 const PRODUCERS: usize = 3;
 const STEPS_MAX: usize = 200;
@@ -30,7 +31,7 @@ pub(super) struct Promised {
 
 pub(super) struct Life {
     number: u16,
-    handle: Handle,
+    handle: Inner,
     workers: Vec<Driven>,
     clock: Clock,
     fs: SimFs,
@@ -66,7 +67,7 @@ impl Life {
             .io(random.one_of(&[Io::Direct, Io::Buffered]))
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
-        let (handle, workers) = Handle::assemble(config, clock.now()).ok()?;
+        let (handle, workers) = open::assemble(config, clock.now()).ok()?;
         let driven = |worker| Driven { worker: Some(worker), rest: None, until: clock.now() };
         Some(Life {
             number,

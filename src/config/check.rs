@@ -1,0 +1,67 @@
+//! The ranges of the options, each checked once.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::config::Config;
+use crate::report::error::Error;
+
+/// Bytes of a chunk.
+pub(crate) const SIZE_MAX: usize = 1 << 30;
+const QUEUE_SIZE_MAX: usize = 1 << 20;
+pub(crate) const WORKERS_MAX: usize = 256;
+/// All chunks of a writer.
+pub(crate) const CHUNKS_MAX: usize = QUEUE_SIZE_MAX + WORKERS_MAX;
+/// Prefix and extension together: with the rest of a name they fit the 255 bytes of a file system.
+pub(crate) const AFFIX_BYTES_MAX: usize = 160;
+
+impl Config {
+    /// Checks every option once; the first one out of its range is the error.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Config { memory, files, .. } = self;
+        range("size", memory.size, 1, SIZE_MAX)?;
+        range("queue_size", memory.queue_size, 0, QUEUE_SIZE_MAX)?;
+        range("workers", memory.workers, 1, WORKERS_MAX)?;
+        affix("prefix", &files.prefix, AFFIX_BYTES_MAX)?;
+        affix("extension", &files.extension, AFFIX_BYTES_MAX - files.prefix.len())?;
+        directory("path", &files.path)?;
+        directory("temp", &files.temp)?;
+        if let Some(dir) = memory.crash_proof.dir() {
+            directory("crash_proof", dir)?;
+        }
+        if files.mode > 0o777 {
+            return Err(Error::option("mode", format!("{:#o}", files.mode), "0 to 0o777"));
+        }
+        Ok(())
+    }
+}
+
+fn range(option: &'static str, value: usize, min: usize, max: usize) -> Result<(), Error> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::option(option, value, format!("{min} to {max}")))
+}
+
+/// Prefix and extension become part of a file name, so they must not leave the directory.
+fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Error> {
+    let bytes = value.as_bytes();
+    if bytes.len() > bytes_max {
+        let max = AFFIX_BYTES_MAX;
+        let permitted = format!("prefix and extension together at most {max} bytes");
+        return Err(Error::option(option, format!("{} bytes long", bytes.len()), permitted));
+    }
+    if bytes.iter().any(|&b| b == b'/' || b == 0) {
+        return Err(Error::option(option, format!("{value:?}"), "without path separator and NUL"));
+    }
+    Ok(())
+}
+
+fn directory(option: &'static str, value: &Path) -> Result<(), Error> {
+    let bytes = value.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(Error::option(option, format!("{value:?}"), "a directory, without NUL"));
+    }
+    Ok(())
+}

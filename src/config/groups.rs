@@ -1,0 +1,98 @@
+//! The options in groups, one for each part of a writer that takes them. What each means, its setter says.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{CrashProof, Durability, Io};
+use crate::fs::Fs;
+use crate::report::health::OnError;
+
+/// What the memory is made of: for `writer/budget.rs` and `writer/open.rs`.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) size: usize,
+    pub(crate) queue_size: usize,
+    pub(crate) workers: usize,
+    pub(crate) crash_proof: CrashProof,
+}
+
+/// Where files are and how they are made: for `worker/output.rs`.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    pub(crate) create_dirs: bool,
+    pub(crate) prefix: OsString,
+    pub(crate) extension: OsString,
+    pub(crate) mode: u32,
+    pub(crate) file_size: u64,
+    pub(crate) file_age: Duration,
+    pub(crate) forced: Duration,
+    pub(crate) durability: Durability,
+    pub(crate) io: Io,
+}
+
+/// What the disk must have left, and what files may take; zero = does not matter. For `worker/quota.rs`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) min_free: u64,
+    pub(crate) max_total: u64,
+}
+
+/// What becomes of records when the disk fails: for `worker/retry.rs`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OnFailure {
+    pub(crate) give_up_after: Duration,
+    pub(crate) on_error: OnError,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { size: 8192, queue_size: 1024, workers: 8, crash_proof: CrashProof::Off }
+    }
+}
+
+impl Memory {
+    /// All chunks of the writer.
+    pub(crate) fn chunks(&self) -> usize {
+        self.queue_size.saturating_add(self.workers)
+    }
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Files {
+            path: std::env::temp_dir(),
+            temp: std::env::temp_dir(),
+            create_dirs: false,
+            prefix: OsString::new(),
+            extension: OsString::from("log"),
+            mode: 0o600,
+            file_size: 64 << 20,
+            file_age: Duration::from_secs(10),
+            forced: Duration::ZERO,
+            durability: Durability::None,
+            io: Io::Auto,
+        }
+    }
+}
+
+impl Files {
+    /// The shorter of `forced` and `file_age`: the age at which a record must be visible.
+    pub(crate) fn age_max(&self) -> Option<Duration> {
+        [self.forced, self.file_age].into_iter().filter(|age| !age.is_zero()).min()
+    }
+}
+
+/// The file system behind a writer; a test may put its own there.
+#[derive(Clone)]
+pub(crate) struct FsHandle(pub(crate) Arc<dyn Fs>);
+
+impl fmt::Debug for FsHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fs")
+    }
+}

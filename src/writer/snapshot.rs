@@ -1,0 +1,102 @@
+//! What users are told of a writer: accounts and health, read while everything goes on.
+//!
+//! Guarantees: each snapshot balances. Takes no lock that a caller's write takes, and touches no file.
+
+use std::thread;
+use std::time::Instant;
+
+use crate::memory::Mailbox;
+use crate::memory::slot::Slot;
+use crate::report::close::CloseReport;
+use crate::report::health::Health;
+use crate::report::stats::{Count, Refused, Stats};
+use crate::worker::control::Phase;
+use crate::worker::ledger::{Ledger, Totals};
+use crate::worker::quota::Quota;
+use crate::writer::inner::Inner;
+
+impl Inner {
+    pub(super) fn report(&self) -> CloseReport {
+        let stats = self.stats();
+        CloseReport {
+            accepted: stats.accepted,
+            written: stats.written,
+            lost: stats.lost,
+            unresolved: stats.pending,
+            refused: stats.refused,
+            files: stats.files,
+        }
+    }
+
+    /// The accounts. What was written is read first, what was accepted after it, so that nothing
+    /// seems to be written before it was accepted.
+    pub(crate) fn stats(&self) -> Stats {
+        if self.is_forked() {
+            let (memory_bound_bytes, temp_dir) = (self.memory_bound, self.temp_dir());
+            return Stats { memory_bound_bytes, temp_dir, ..Stats::default() };
+        }
+        // If nobody will write what is pending, it is lost, but for what is being renamed.
+        let abandoned = self.control.phase() == Phase::Abandoned && !self.control.is_finished();
+        let mut totals = Totals::default();
+        self.ledgers.iter().for_each(|ledger| ledger.add_to(&mut totals));
+        let (now, temp) = (Instant::now(), &self.target.files.temp);
+        let worker = |(ledger, held): (&Ledger, usize)| ledger.worker_stats(held, now, temp);
+        let workers = self.held().map(worker).collect();
+        let free_before = self.chunks_freed();
+        let accepted: Count = self.shared.slots.iter().map(|slot| self.accepted(slot)).sum();
+        let mut pending = accepted.saturating_sub(totals.written + totals.lost.total());
+        if abandoned {
+            totals.lost.shutdown = pending.saturating_sub(totals.in_flight);
+            pending = totals.in_flight;
+        }
+        let mut refused = Refused::default();
+        self.shared.slots.iter().for_each(|slot| refused += slot.refused());
+        let leased: u64 = self.shared.slots.iter().map(Slot::leased).sum();
+        let chunks_in_use = leased.saturating_sub(free_before).min(self.shared.arena.none().into());
+        Stats {
+            accepted,
+            written: totals.written,
+            pending,
+            lost: totals.lost,
+            refused,
+            files: totals.files,
+            memory_bytes: chunks_in_use as usize * self.shared.arena.size(),
+            memory_bound_bytes: self.memory_bound,
+            temp_dir: self.temp_dir(),
+            workers,
+            disk_guard: self.target.quota.as_ref().map(Quota::stats),
+        }
+    }
+
+    /// What holds workers up.
+    pub(crate) fn health(&self) -> Health {
+        if self.is_forked() {
+            return Health::default();
+        }
+        let (now, temp) = (Instant::now(), &self.target.files.temp);
+        let workers = self.held().enumerate();
+        let stall =
+            |(me, (ledger, held)): (usize, (&Ledger, usize))| ledger.stall(me, now, temp, held);
+        Health { stalls: workers.filter_map(stall).collect() }
+    }
+
+    /// Of each worker, its ledger and the chunks that it holds.
+    fn held(&self) -> impl Iterator<Item = (&Ledger, usize)> {
+        let workers = self.ledgers.iter().zip(&self.shared.mailboxes);
+        workers.map(|(ledger, mailbox)| (&**ledger, mailbox.held() as usize))
+    }
+
+    fn chunks_freed(&self) -> u64 {
+        self.shared.mailboxes.iter().map(Mailbox::freed).sum()
+    }
+
+    /// A swap takes no time, unless the producer is preempted in it.
+    fn accepted(&self, slot: &Slot) -> Count {
+        loop {
+            if let Some(count) = slot.accepted(&self.shared.arena) {
+                return count;
+            }
+            thread::yield_now();
+        }
+    }
+}
