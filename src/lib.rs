@@ -11,6 +11,8 @@ compile_error!("bufferedwriter supports Linux only, so far");
 mod accept;
 mod base;
 #[cfg(not(loom))]
+mod codec;
+#[cfg(not(loom))]
 mod config;
 #[cfg(not(loom))]
 mod file;

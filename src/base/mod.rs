@@ -5,4 +5,6 @@ pub(crate) mod checksum;
 #[cfg(not(loom))]
 pub(crate) mod fork;
 pub(crate) mod latch;
+#[cfg(not(loom))]
+pub(crate) mod le;
 pub(crate) mod sync;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{CrashProof, Durability, Io};
+use crate::config::{Codec, CrashProof, Durability, Io};
 use crate::fs::Fs;
 use crate::report::health::OnError;
 
@@ -33,6 +33,7 @@ pub(crate) struct Files {
     pub(crate) forced: Duration,
     pub(crate) durability: Durability,
     pub(crate) io: Io,
+    pub(crate) codec: Codec,
 }
 
 /// What the disk must have left, and what files may take; zero = does not matter. For `worker/quota.rs`.
@@ -76,6 +77,7 @@ impl Default for Files {
             forced: Duration::ZERO,
             durability: Durability::None,
             io: Io::Auto,
+            codec: Codec::None,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::report::health::{ErrorEvent, OnError};
 
 pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
 pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure};
-pub(crate) use options::SHM;
+pub(crate) use options::{Codec, SHM};
 pub use options::{CrashProof, Durability, Io};
 
 /// The options of a [`BufferedWriter`](crate::BufferedWriter), chained.
@@ -246,6 +246,13 @@ impl Config {
     /// taken away.
     pub fn max_total(mut self, bytes: u64) -> Self {
         self.limits.max_total = bytes;
+        self
+    }
+
+    /// How files hold records.
+    #[cfg(test)]
+    pub(crate) fn codec(mut self, codec: Codec) -> Self {
+        self.files.codec = codec;
         self
     }
 

@@ -5,6 +5,38 @@ use std::path::{Path, PathBuf};
 /// Where memory that outlives the process is, if nothing else is said.
 pub(crate) const SHM: &str = "/dev/shm";
 
+/// How files hold records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// As they are.
+    #[default]
+    None,
+    /// Each byte twice: shows that nothing takes bytes of a file for bytes of records.
+    #[cfg(test)]
+    Doubled,
+}
+
+impl Codec {
+    /// By this number a recovery knows it.
+    pub(crate) fn id(self) -> u32 {
+        match self {
+            Codec::None => 0,
+            #[cfg(test)]
+            Codec::Doubled => u32::MAX,
+        }
+    }
+
+    /// None if this build does not know it.
+    pub(crate) fn from_id(id: u32) -> Option<Self> {
+        match id {
+            0 => Some(Codec::None),
+            #[cfg(test)]
+            u32::MAX => Some(Codec::Doubled),
+            _ => None,
+        }
+    }
+}
+
 /// When data is forced to the disk, not only to the operating system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -113,6 +113,7 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Files;
     use crate::file::aligned::PAGE;
     use crate::file::temp_file::TempFile;
     use crate::naming::Names;
@@ -131,7 +132,8 @@ mod tests {
     fn direct(fs: &Faulty, dir: &TestDir) -> Written {
         let (prefix, extension) = (OsString::new(), OsString::from("log"));
         let names = Names { prefix, extension, instance: 7, pid: 1 };
-        let mut file = TempFile::create(fs, dir.path(), &names, 0, 0, 0o600).unwrap();
+        let files = Files { temp: dir.path().to_owned(), ..Files::default() };
+        let mut file = TempFile::create(fs, &files, &names, 0, 0).unwrap();
         file.go_direct();
         let staging = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
         assert!(file.is_direct());
@@ -144,7 +146,8 @@ mod tests {
             let byte = self.expected.len() as u8;
             let parts: Vec<_> = parts.iter().map(|&len| vec![byte ^ len as u8; len]).collect();
             let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-            let (written, result) = self.file.append(&mut slices, &mut self.staging);
+            let (appended, result) = self.file.append(&mut slices, &mut self.staging);
+            let written = appended.len;
             let whole = parts.concat();
             if written == whole.len() as u64 {
                 self.expected.extend_from_slice(&whole);

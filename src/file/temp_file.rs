@@ -9,45 +9,82 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use crate::codec::{self, Encoder};
+use crate::config::Files;
 use crate::file::aligned::Staging;
 use crate::file::direct_io::{Direct, is_refusal};
 use crate::fs::{Fs, FsFile, write_all};
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::error::Error;
-use crate::report::stats::Count;
+use crate::report::stats::{Count, Watermark};
+
+/// What an append wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Bytes of records.
+    pub(crate) record_bytes: u64,
+    /// Bytes of the file.
+    pub(crate) len: u64,
+}
 
 /// A file that is being written under a hidden name.
 pub(crate) struct TempFile {
     file: Box<dyn FsFile>,
     path: PathBuf,
     id: TempId,
-    /// The whole records in it. Its bytes are the file's good length.
-    count: Count,
-    /// What the last successful fsync covers: at most `count`.
-    synced: Count,
-    /// At least `count.bytes`; nothing stands in the file at or beyond it.
+    /// The whole records in it, and where they end.
+    good: Watermark,
+    /// What the last successful fsync covers: at most `good`.
+    synced: Watermark,
+    /// At least `good.len`; nothing stands in the file at or beyond it.
     end_max: u64,
     /// The fsync that failed, for good.
     failed: Option<Error>,
     /// As long as it is written past the page cache.
     direct: Option<Direct>,
+    /// If it does not hold records as they are.
+    encoding: Option<Encoding>,
+}
+
+/// Records that are encoded and do not count yet: an encoder can't take them back, so the next try writes the same
+/// bytes.
+struct Encoding {
+    encoder: Box<dyn Encoder>,
+    /// What follows the good length.
+    out: Vec<u8>,
+    /// Bytes of the records that it stands for.
+    record_bytes: u64,
 }
 
 impl TempFile {
-    /// Creates an empty file in `dir`, with exactly these permissions.
+    /// Creates an empty file in the temp directory, with exactly the permissions that were asked for.
     pub(crate) fn create(
         fs: &dyn Fs,
-        dir: &Path,
+        files: &Files,
         names: &Names,
         worker: usize,
         seq: u64,
-        mode: u32,
     ) -> Result<Self, Error> {
+        let Files { temp, mode, codec, .. } = files;
         let id = TempId { stamp: Stamp::next(), seq };
-        let path = dir.join(names.temp(id.stamp, worker, seq));
-        let file = fs.create(&path, mode).map_err(|e| Error::io("create", &path, e))?;
-        let (count, synced) = (Count::ZERO, Count::ZERO);
-        Ok(TempFile { file, path, id, count, synced, end_max: 0, failed: None, direct: None })
+        let path = temp.join(names.temp(id.stamp, worker, seq));
+        let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
+        let encoding = codec::encoder(*codec).map(|encoder| Encoding {
+            encoder,
+            out: Vec::new(),
+            record_bytes: 0,
+        });
+        Ok(TempFile {
+            file,
+            path,
+            id,
+            good: Watermark::ZERO,
+            synced: Watermark::ZERO,
+            end_max: 0,
+            failed: None,
+            direct: None,
+            encoding,
+        })
     }
 
     /// From here on writes go past the page cache, if the file system has that. For an empty file.
@@ -61,28 +98,49 @@ impl TempFile {
         self.direct.is_some()
     }
 
-    /// Writes at the good length, which stays where it is until [`commit`](Self::commit): a second
-    /// call without one writes over the first. Returns how many bytes were written, and the error
-    /// that stopped it, if any. Moves the slices on. Allocates nothing unless it fails.
+    /// Writes whole records at the good length, which stays where it is until [`commit`](Self::commit): a second
+    /// call without one writes over the first. Returns how many bytes of records were written, how many bytes of
+    /// the file that made, and the error that stopped it, if any. Allocates nothing unless it fails or encodes.
     ///
     /// Past the page cache it goes through `staging`, all of it or nothing. If the file system refuses,
-    /// or there is no room for all, the file goes on through the page cache, which takes any part.
+    /// or there is no room for all, the file goes on through the page cache, which takes any part. What a codec
+    /// encodes counts as a whole or not at all; what it had encoded for a call that failed is written alone.
     pub(crate) fn append(
         &mut self,
         slices: &mut [IoSlice<'_>],
         staging: &mut Staging,
-    ) -> (u64, Result<(), Error>) {
+    ) -> (Appended, Result<(), Error>) {
         if let Some(error) = &self.failed {
-            return (0, Err(error.clone()));
+            return (Appended::default(), Err(error.clone()));
         }
+        let Some(mut encoding) = self.encoding.take() else {
+            let (len, result) = self.put(slices, staging);
+            return (Appended { record_bytes: len, len }, result);
+        };
+        if encoding.out.is_empty() {
+            encoding.encoder.encode(slices, &mut encoding.out);
+            encoding.record_bytes = slices.iter().map(|slice| slice.len() as u64).sum();
+        }
+        let (len, result) = self.put(&mut [IoSlice::new(&encoding.out)], staging);
+        let record_bytes = if result.is_ok() { encoding.record_bytes } else { 0 };
+        self.encoding = Some(encoding);
+        (Appended { record_bytes, len }, result)
+    }
+
+    /// Writes bytes at the good length. Moves the slices on.
+    fn put(
+        &mut self,
+        slices: &mut [IoSlice<'_>],
+        staging: &mut Staging,
+    ) -> (u64, Result<(), Error>) {
         let (written, result) = match self.append_direct(slices, staging) {
             Some(written) => written,
-            None => write_all(&mut *self.file, slices, self.count.bytes),
+            None => write_all(&mut *self.file, slices, self.good.len),
         };
         match result {
             Ok(()) => {
                 let block = self.direct.as_ref().map_or(1, |direct| direct.block as u64);
-                let end = (self.count.bytes + written).next_multiple_of(block);
+                let end = (self.good.len + written).next_multiple_of(block);
                 self.end_max = self.end_max.max(end);
                 (written, Ok(()))
             }
@@ -101,7 +159,7 @@ impl TempFile {
         staging: &mut Staging,
     ) -> Option<(u64, io::Result<()>)> {
         let direct = self.direct.as_mut()?;
-        match direct.write(&mut *self.file, slices, staging, self.count.bytes) {
+        match direct.write(&mut *self.file, slices, staging, self.good.len) {
             Ok(written) => Some((written, Ok(()))),
             // Whatever else is wrong with the disk, the page cache would only hide it.
             Err(error) if !is_refusal(&error) => Some((0, Err(error))),
@@ -117,16 +175,35 @@ impl TempFile {
         }
     }
 
-    /// The first `count.bytes` that were written beyond the good length are whole records. If that is
-    /// not all, a file goes on through the page cache.
+    /// The records that were written beyond the good length, or the first of them, are whole. If that is not all, a
+    /// file goes on through the page cache.
     pub(crate) fn commit(&mut self, count: Count) {
-        self.count += count;
-        debug_assert!(self.count.bytes <= self.end_max, "committed more than was written");
-        if count.bytes > 0 && self.direct.as_mut().is_some_and(|direct| !direct.commit(count.bytes))
-        {
+        if count.bytes == 0 {
+            return;
+        }
+        let len = match &mut self.encoding {
+            None => count.bytes,
+            Some(encoding) => {
+                debug_assert_eq!(count.bytes, encoding.record_bytes, "encoded as a whole");
+                let len = encoding.out.len() as u64;
+                encoding.out.clear();
+                len
+            }
+        };
+        self.good.count += count;
+        self.good.len += len;
+        debug_assert!(self.good.len <= self.end_max, "committed more than was written");
+        if self.direct.as_mut().is_some_and(|direct| !direct.commit(len)) {
             self.direct = None;
             // An error comes again with the next write.
             let _ = self.file.go_buffered();
+        }
+    }
+
+    /// What is encoded and not committed is to be forgotten: its records are lost.
+    pub(crate) fn drop_uncommitted(&mut self) {
+        if let Some(encoding) = &mut self.encoding {
+            encoding.out.clear();
         }
     }
 
@@ -142,15 +219,15 @@ impl TempFile {
             self.failed = Some(error.clone());
             return Err(error);
         }
-        self.synced = self.count;
+        self.synced = self.good;
         Ok(())
     }
 
     /// What no fsync covers does not count any more: it is written over, or cut off.
     pub(crate) fn drop_unsynced(&mut self) {
-        let dropped = self.count.saturating_sub(self.synced).bytes;
-        self.count = self.synced;
-        let good = self.count.bytes;
+        let dropped = self.good.len - self.synced.len;
+        self.good = self.synced;
+        let good = self.good.len;
         if self.direct.as_mut().is_some_and(|direct| !direct.roll_back(dropped, good)) {
             self.direct = None;
             // An error comes again with the next write.
@@ -161,9 +238,9 @@ impl TempFile {
     /// After a failed fsync: cuts the file to what was synced before. Returns what was cut off, which
     /// the worker still has to write, to another file.
     pub(crate) fn roll_back_to_synced(&mut self) -> Result<Count, Error> {
-        self.set_len(self.synced.bytes)?;
-        let dropped = self.count.saturating_sub(self.synced);
-        self.count = self.synced;
+        self.set_len(self.synced.len)?;
+        let dropped = self.good.count.saturating_sub(self.synced.count);
+        self.good = self.synced;
         Ok(dropped)
     }
 
@@ -171,7 +248,7 @@ impl TempFile {
     /// fsync it must have been rolled back.
     pub(crate) fn seal(&mut self) -> Result<(), Error> {
         match &self.failed {
-            Some(error) if self.count != self.synced => Err(error.clone()),
+            Some(error) if self.good != self.synced => Err(error.clone()),
             _ => self.cut(),
         }
     }
@@ -196,18 +273,13 @@ impl TempFile {
         self.id
     }
 
-    /// Bytes of whole records.
-    pub(crate) fn good(&self) -> u64 {
-        self.count.bytes
+    /// The whole records in it, and where they end.
+    pub(crate) fn good(&self) -> Watermark {
+        self.good
     }
 
-    /// The whole records in it.
-    pub(crate) fn count(&self) -> Count {
-        self.count
-    }
-
-    /// Those of them that a fsync covers.
-    pub(crate) fn synced_count(&self) -> Count {
+    /// How far an fsync covers it.
+    pub(crate) fn synced(&self) -> Watermark {
         self.synced
     }
 
@@ -215,14 +287,14 @@ impl TempFile {
     /// failed write may have spoilt.
     pub(crate) fn is_synced(&self) -> bool {
         let is_uncertain = self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some());
-        self.synced == self.count && self.end_max == self.count.bytes && !is_uncertain
+        self.synced == self.good && self.end_max == self.good.len && !is_uncertain
     }
 
     /// Writes the records of the last block again, through the page cache, if a failed write past it may have
     /// spoilt them. An fsync tells whether they are there.
     fn mend(&mut self) -> Result<(), Error> {
         let Some(tail) = self.direct.as_ref().and_then(Direct::uncertain) else { return Ok(()) };
-        let at = self.count.bytes - tail.len() as u64;
+        let at = self.good.len - tail.len() as u64;
         let written = self
             .file
             .go_buffered()
@@ -234,8 +306,8 @@ impl TempFile {
 
     fn cut(&mut self) -> Result<(), Error> {
         self.mend()?;
-        if self.end_max > self.count.bytes {
-            self.set_len(self.count.bytes)?;
+        if self.end_max > self.good.len {
+            self.set_len(self.good.len)?;
         }
         Ok(())
     }
@@ -261,12 +333,18 @@ mod tests {
     }
 
     fn new(fs: &Faulty, dir: &TestDir) -> TempFile {
-        TempFile::create(fs, dir.path(), &names(), 3, 9, 0o600).unwrap()
+        TempFile::create(fs, &in_dir(dir), &names(), 3, 9).unwrap()
+    }
+
+    fn in_dir(dir: &TestDir) -> Files {
+        Files { temp: dir.path().to_owned(), ..Files::default() }
     }
 
     fn append(file: &mut TempFile, texts: &[&str]) -> (u64, Result<(), Error>) {
         let mut slices: Vec<_> = texts.iter().map(|text| IoSlice::new(text.as_bytes())).collect();
-        file.append(&mut slices, &mut Staging::none())
+        let (appended, result) = file.append(&mut slices, &mut Staging::none());
+        assert_eq!(appended.len, appended.record_bytes, "records as they are");
+        (appended.len, result)
     }
 
     /// Writes one record and commits it.
@@ -285,15 +363,18 @@ mod tests {
     fn appends_commits_and_is_known_by_its_name() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let mut file = new(&fs, &dir);
-        assert_eq!(file.good(), 0);
+        assert_eq!(file.good().len, 0);
         let id = file.id();
         assert_eq!(dir.list(), [names().temp(id.stamp, 3, id.seq)]);
         assert_eq!(append(&mut file, &["one ", "", "two "]).0, 8);
-        assert_eq!(file.good(), 0);
+        assert_eq!(file.good().len, 0);
         file.commit(Count::new(2, 8));
         add(&mut file, "three ");
         file.seal().unwrap();
-        assert_eq!((read(&file).as_str(), file.count()), ("one two three ", Count::new(3, 14)));
+        assert_eq!(
+            (read(&file).as_str(), file.good().count),
+            ("one two three ", Count::new(3, 14))
+        );
         assert_eq!(fs.calls(Op::SetLen), 0, "nothing to cut");
         file.remove(&fs).unwrap();
         assert!(dir.list().is_empty());
@@ -356,7 +437,7 @@ mod tests {
             let error = file.seal().unwrap_err();
             assert_eq!(error.operation(), "truncate");
             file.seal().unwrap();
-            assert_eq!((read(&file).as_str(), file.good()), ("first second x", 14));
+            assert_eq!((read(&file).as_str(), file.good().len), ("first second x", 14));
         }
     }
 
@@ -366,9 +447,9 @@ mod tests {
         let mut file = new(&fs, &dir);
         add(&mut file, "first ");
         append(&mut file, &["torn"]).1.unwrap();
-        assert_eq!(file.synced_count(), Count::ZERO);
+        assert_eq!(file.synced().count, Count::ZERO);
         file.sync().unwrap();
-        assert_eq!((read(&file).as_str(), file.synced_count()), ("first ", Count::new(1, 6)));
+        assert_eq!((read(&file).as_str(), file.synced().count), ("first ", Count::new(1, 6)));
         assert_eq!((fs.calls(Op::SetLen), fs.calls(Op::Sync)), (1, 1));
         // A tail that is cut later must not come back when the power is cut.
         assert!(file.is_synced());
@@ -400,11 +481,11 @@ mod tests {
 
         fs.plan(Op::SetLen, 1, Fault::Error(Errno::IO));
         assert_eq!(file.roll_back_to_synced().unwrap_err().operation(), "truncate");
-        assert_eq!(file.count(), Count::new(3, 19));
+        assert_eq!(file.good().count, Count::new(3, 19));
         assert_eq!(file.roll_back_to_synced().unwrap(), Count::new(2, 13));
         assert_eq!(file.roll_back_to_synced().unwrap(), Count::ZERO);
         file.seal().unwrap();
-        assert_eq!((read(&file).as_str(), file.count()), ("first ", Count::new(1, 6)));
+        assert_eq!((read(&file).as_str(), file.good().count), ("first ", Count::new(1, 6)));
         assert!(file.sync().is_err());
         assert_eq!(fs.calls(Op::Sync), 2);
     }
@@ -413,7 +494,7 @@ mod tests {
     fn errors_name_the_operation_and_the_path() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         fs.plan(Op::Create, 1, Fault::Error(Errno::MFILE));
-        let error = TempFile::create(&fs, dir.path(), &names(), 0, 0, 0o600).err().unwrap();
+        let error = TempFile::create(&fs, &in_dir(&dir), &names(), 0, 0).err().unwrap();
         assert_eq!(
             (error.operation(), error.path().unwrap().parent()),
             ("create", Some(dir.path()))

@@ -13,46 +13,12 @@ pub(crate) use crate::memory::byte_ptr::{BytePtr, Bytes};
 use crate::memory::chunk_header::Header;
 #[cfg(not(loom))]
 pub(crate) use crate::memory::chunk_header::bytes;
-pub(crate) use crate::memory::chunk_header::{ChunkId, MESSAGES_MAX};
+pub(crate) use crate::memory::chunk_header::{ChunkId, Extent, MESSAGES_MAX};
 #[cfg(not(loom))]
 use crate::memory::chunk_header::{LINE, PAGE, byte_at};
 #[cfg(not(loom))]
 use crate::memory::crash_image::CrashImage;
 use crate::memory::message::Message;
-use crate::report::stats::Count;
-
-/// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
-/// the low half: a write needs it as an offset, and adds to both halves with one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extent(pub(crate) u64);
-
-impl Extent {
-    /// `len` is at most 2^30 and no record is empty, so both halves have room.
-    #[inline]
-    pub(crate) fn new(len: usize, records: u32) -> Self {
-        Extent(len as u64 | u64::from(records) << 32)
-    }
-
-    #[inline]
-    pub(crate) fn len(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    #[inline]
-    pub(crate) fn records(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    pub(crate) fn count(self) -> Count {
-        Count::new(u64::from(self.records()), self.len() as u64)
-    }
-
-    /// One more record of `len` bytes.
-    #[inline]
-    pub(crate) fn plus(self, len: usize) -> Self {
-        Extent(self.0 + (1 << 32) + len as u64)
-    }
-}
 
 /// The chunks.
 pub(crate) struct Arena {

@@ -5,6 +5,7 @@
 
 use crate::base::sync::{AtomicPtr, AtomicU32, AtomicU64};
 use crate::memory::message::Head;
+use crate::report::stats::Count;
 
 /// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
 pub(crate) type ChunkId = u32;
@@ -29,6 +30,39 @@ pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
 pub(crate) fn byte_at(chunks: u32, size: usize, chunk: ChunkId, offset: usize) -> usize {
     let headers = (chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
     headers + chunk as usize * size.next_multiple_of(LINE) + offset
+}
+
+/// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
+/// the low half: a write needs it as an offset, and adds to both halves with one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent(pub(crate) u64);
+
+impl Extent {
+    /// `len` is at most 2^30 and no record is empty, so both halves have room.
+    #[inline]
+    pub(crate) fn new(len: usize, records: u32) -> Self {
+        Extent(len as u64 | u64::from(records) << 32)
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    pub(crate) fn records(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn count(self) -> Count {
+        Count::new(u64::from(self.records()), self.len() as u64)
+    }
+
+    /// One more record of `len` bytes.
+    #[inline]
+    pub(crate) fn plus(self, len: usize) -> Self {
+        Extent(self.0 + (1 << 32) + len as u64)
+    }
 }
 
 /// What is known of a chunk, beside its bytes. All zero is the state of a free chunk, so that a

@@ -10,13 +10,13 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::base::sync::{AtomicU64, Relaxed, Release};
-use crate::memory::chunk_header::{self, ChunkId, Header};
+use crate::memory::chunk_header::{self, ChunkId, Extent, Header};
 use crate::memory::crash_mapping::CrashMapping;
 use crate::report::error::Error;
-use crate::report::stats::Count;
+use crate::report::stats::{Count, Watermark};
 
 pub(crate) const MAGIC: [u8; 8] = *b"BUFWMEM\0";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Reads as another number where bytes have another order.
 pub(crate) const ORDER: u32 = 0x0102_0304;
 /// Of a part of the file.
@@ -52,7 +52,7 @@ pub(crate) enum ChunkWord {
     Producer = 0,
     /// Number of the lease, ascending for each producer.
     Lease = 1,
-    /// Bytes of it that are in a file; of the first chunk of a chain: not zero = all of it is.
+    /// [`Extent`] of it that is in a file; of the first chunk of a chain: not zero = all of the chain is.
     Filed = 2,
     /// Not zero: it goes on where another chunk of a chain ended.
     Part = 3,
@@ -65,16 +65,18 @@ pub(crate) enum WorkerWord {
     /// Its temp file.
     Stamp = 0,
     Seq = 1,
-    /// Bytes of whole records in it that count as filed.
-    Good = 2,
-    /// Not zero while it is being renamed: if it is gone then, it is visible, or was.
-    Publishing = 3,
-    LostRecords = 4,
-    LostBytes = 5,
-    /// Entries of the list; not zero = what they and `NextGood` say holds in place of what `Filed` and
-    /// `Good` say.
-    Listed = 6,
-    NextGood = 7,
+    /// How far it counts as filed: bytes of the file, records in it, and their bytes.
+    GoodLen = 2,
+    GoodRecords = 3,
+    GoodBytes = 4,
+    LostRecords = 5,
+    LostBytes = 6,
+    /// Entries of the list; not zero = what they and the `Next` words say holds in place of what `Filed` and the
+    /// `Good` words say.
+    Listed = 7,
+    NextLen = 8,
+    NextRecords = 9,
+    NextBytes = 10,
 }
 
 /// Where everything is, for so many chunks and workers.
@@ -85,6 +87,8 @@ pub(crate) struct Layout {
     pub(crate) workers: usize,
     /// Permissions of visible files.
     pub(crate) mode: u32,
+    /// Number of the codec of the files.
+    pub(crate) codec: u32,
 }
 
 impl Layout {
@@ -127,7 +131,7 @@ impl Layout {
 
     /// What never changes, of the writer with this instance number in the process with this id.
     pub(crate) fn header(self, instance: u64, pid: u32) -> Vec<u8> {
-        let fields: [&[u8]; 10] = [
+        let fields: [&[u8]; 11] = [
             &MAGIC,
             &VERSION.to_ne_bytes(),
             &ORDER.to_ne_bytes(),
@@ -138,6 +142,7 @@ impl Layout {
             &instance.to_ne_bytes(),
             &pid.to_ne_bytes(),
             &self.mode.to_ne_bytes(),
+            &self.codec.to_ne_bytes(),
         ];
         let mut bytes = fields.concat();
         bytes.resize(HEADER_BYTES - 8, 0);
@@ -226,21 +231,30 @@ impl CrashImage {
         step();
     }
 
-    /// Worker: the temp file has so many bytes more, to the ends of these chunks' prefixes. Parts of chains
-    /// are not among them, and no record goes beyond. In as many steps as the list takes.
-    pub(crate) fn file(&self, worker: usize, filed: impl Iterator<Item = Filed>) {
-        let (mut entries, mut good) = (0, self.worker_word(worker, WorkerWord::Good).load(Relaxed));
-        for Filed { chunk, to, bytes, is_end } in filed {
-            good += bytes;
-            if let Some(to) = to {
-                let at = self.layout.entry_at(worker, entries);
-                self.word(at).store(u64::from(chunk), Release);
-                self.word(at + 8).store(to, Release);
-                entries += 1;
-            }
-            if is_end && entries == LIST_MAX {
-                self.step_on(worker, entries, good);
-                entries = 0;
+    /// Worker: the temp file has come to `good` with these pieces, of [`LIST_MAX`] entries at most, which end with a
+    /// whole record. All of it counts in one step.
+    pub(crate) fn file(&self, worker: usize, filed: impl Iterator<Item = Filed>, good: Watermark) {
+        let mut entries = 0;
+        for filed in filed {
+            self.list(worker, &mut entries, &filed);
+        }
+        if entries > 0 {
+            self.step_on(worker, entries, good);
+        }
+    }
+
+    /// Worker: these pieces count as filed, and are in no file. In as many steps as the list takes.
+    pub(crate) fn pass_over(&self, worker: usize, filed: impl Iterator<Item = Filed>) {
+        let word = |word| self.worker_word(worker, word).load(Relaxed);
+        let good = Watermark {
+            len: word(WorkerWord::GoodLen),
+            count: Count::new(word(WorkerWord::GoodRecords), word(WorkerWord::GoodBytes)),
+        };
+        let mut entries = 0;
+        for filed in filed {
+            self.list(worker, &mut entries, &filed);
+            if filed.is_end && entries == LIST_MAX {
+                self.step_on(worker, std::mem::take(&mut entries), good);
             }
         }
         if entries > 0 {
@@ -248,14 +262,28 @@ impl CrashImage {
         }
     }
 
-    fn step_on(&self, worker: usize, entries: usize, good: u64) {
+    /// Puts a piece on the worker's list. Parts of chains are not listed: their first chunk says it of all.
+    fn list(&self, worker: usize, entries: &mut usize, filed: &Filed) {
+        let Some(to) = filed.to else { return };
+        let at = self.layout.entry_at(worker, *entries);
+        self.word(at).store(u64::from(filed.chunk), Release);
+        self.word(at + 8).store(to.0, Release);
+        *entries += 1;
+    }
+
+    fn step_on(&self, worker: usize, entries: usize, good: Watermark) {
+        let set = |word, number| self.worker_word(worker, word).store(number, Release);
         step();
-        self.worker_word(worker, WorkerWord::NextGood).store(good, Release);
+        set(WorkerWord::NextLen, good.len);
+        set(WorkerWord::NextRecords, good.count.records);
+        set(WorkerWord::NextBytes, good.count.bytes);
         step();
         // From here on the list holds.
-        self.worker_word(worker, WorkerWord::Listed).store(entries as u64, Release);
+        set(WorkerWord::Listed, entries as u64);
         step();
-        self.worker_word(worker, WorkerWord::Good).store(good, Release);
+        set(WorkerWord::GoodLen, good.len);
+        set(WorkerWord::GoodRecords, good.count.records);
+        set(WorkerWord::GoodBytes, good.count.bytes);
         step();
         for entry in 0..entries {
             let at = self.layout.entry_at(worker, entry);
@@ -264,23 +292,16 @@ impl CrashImage {
                 .store(self.word(at + 8).load(Relaxed), Release);
         }
         step();
-        self.worker_word(worker, WorkerWord::Listed).store(0, Release);
-        step();
-    }
-
-    /// Worker: about to rename its temp file, or that has failed.
-    pub(crate) fn set_publishing(&self, worker: usize, publishing: bool) {
-        step();
-        self.worker_word(worker, WorkerWord::Publishing).store(u64::from(publishing), Release);
+        set(WorkerWord::Listed, 0);
         step();
     }
 
     /// Worker: the temp file is gone, it is visible or lost.
     pub(crate) fn end_file(&self, worker: usize) {
         step();
-        self.worker_word(worker, WorkerWord::Good).store(0, Release);
-        step();
-        self.worker_word(worker, WorkerWord::Publishing).store(0, Release);
+        for word in [WorkerWord::GoodLen, WorkerWord::GoodRecords, WorkerWord::GoodBytes] {
+            self.worker_word(worker, word).store(0, Release);
+        }
         step();
     }
 
@@ -307,9 +328,8 @@ impl CrashImage {
 /// A piece that a file has.
 pub(crate) struct Filed {
     pub(crate) chunk: ChunkId,
-    /// Where the piece ends in its chunk; none for a part of a chain.
-    pub(crate) to: Option<u64>,
-    pub(crate) bytes: u64,
+    /// What of the chunk is filed with it; none for a part of a chain.
+    pub(crate) to: Option<Extent>,
     /// It ends with a whole record.
     pub(crate) is_end: bool,
 }

@@ -8,16 +8,17 @@
 use std::io;
 
 use crate::base::checksum::fnv1a;
-use crate::config::{CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
-use crate::file::state_file::decode::{Record, Unreadable};
+use crate::config::{CHUNKS_MAX, Codec, SIZE_MAX, WORKERS_MAX};
+use crate::file::state_file::Record;
+use crate::file::state_file::decode::Unreadable;
 use crate::fs::{FsFile, read_full};
-use crate::memory::chunk_header::{ChunkId, Header};
+use crate::memory::chunk_header::{ChunkId, Extent, Header};
 use crate::memory::crash_image::{
     CHUNK_WORDS_BYTES, ChunkWord, ENTRY_BYTES, HEADER_BYTES, LIST_AT, LIST_MAX, Layout, MAGIC,
     ORDER, VERSION, WORKER_BYTES, WorkerWord, WriterWord,
 };
 use crate::naming::{Names, Stamp, TempId};
-use crate::report::stats::Count;
+use crate::report::stats::{Count, Watermark};
 
 /// What is left of a writer's memory.
 #[derive(Debug)]
@@ -26,33 +27,35 @@ pub(crate) struct MemoryImage {
     /// The writer was closed: nothing in here is of use.
     pub(crate) is_closed: bool,
     /// The temp file in which a recovery has put all that was left in chunks.
-    pub(crate) rescued: Option<Stamp>,
+    pub(crate) salvaged: Option<Stamp>,
     /// What the workers' temp files hold.
     pub(crate) records: Vec<Record>,
     pub(crate) lost: Count,
     /// What is in chunks and in no file, in the order in which producers wrote it.
-    pub(crate) runs: Vec<Run>,
+    pub(crate) unfiled: Vec<Unfiled>,
     /// Chunks, and entries of lists, that make no sense. What else is in here is taken for what it says.
     pub(crate) damaged: u64,
 }
 
-/// Bytes of one chunk that follow those of the run before.
+/// Bytes of one chunk that are in no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct Unfiled {
     pub(crate) chunk: ChunkId,
     pub(crate) from: usize,
     pub(crate) to: usize,
+    /// Records that begin in it.
+    pub(crate) records: u64,
 }
 
 /// What stands beside a chunk.
 #[derive(Clone, Copy, Debug, Default)]
-struct Chunk {
-    committed: usize,
+struct ChunkState {
+    committed: Extent,
     link: u32,
     chain: u32,
     producer: u64,
     lease: u64,
-    filed: u64,
+    filed: Extent,
     is_part: bool,
 }
 
@@ -70,7 +73,7 @@ pub(crate) fn read(
     let all = part(file, 0, layout.arena_at())?;
     let headers = part(file, layout.arena_at(), layout.chunks as usize * size_of::<Header>())?;
     let (Some(all), Some(headers)) = (all, headers) else { return Ok(Err(Unreadable::Short)) };
-    Ok(Ok(relics(layout, &all, &headers)))
+    Ok(Ok(take_apart(layout, &all, &headers)))
 }
 
 /// So many bytes from here on; none if the file ends before.
@@ -94,122 +97,137 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
         && (1..=WORKERS_MAX).contains(&(workers as usize))
         && (1..=SIZE_MAX as u64).contains(&size)
         && u32_at(header, 52) <= 0o777;
+    let codec = u32_at(header, 56);
     if u64_at(sum, 0) != fnv1a(body) || !is_its || !in_range {
         return Err(Unreadable::Damaged);
     }
-    let layout =
-        Layout { chunks, size: size as usize, workers: workers as usize, mode: u32_at(header, 52) };
+    if Codec::from_id(codec).is_none() {
+        return Err(Unreadable::Codec(codec));
+    }
+    let (size, workers, mode) = (size as usize, workers as usize, u32_at(header, 52));
+    let layout = Layout { chunks, size, workers, mode, codec };
     let bytes = layout.bytes().map(|bytes| bytes as u64);
     let fits = bytes == Some(len) && u64_at(header, 32) == len;
     if fits { Ok(layout) } else { Err(Unreadable::Damaged) }
 }
 
 /// `all` is what lies before the arena, `headers` are the arena's.
-fn relics(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
+fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
     let chunk = |chunk: ChunkId| {
         let header = &headers[chunk as usize * size_of::<Header>()..];
-        let note = |note| u64_at(all, layout.chunk_word_at(chunk, note));
-        Chunk {
-            committed: u64_at(header, Header::COMMIT_AT) as u32 as usize,
+        let word = |word| u64_at(all, layout.chunk_word_at(chunk, word));
+        ChunkState {
+            committed: Extent(u64_at(header, Header::COMMIT_AT)),
             link: u32_at(header, Header::LINK_AT),
             chain: u32_at(header, Header::CHAIN_AT),
-            producer: note(ChunkWord::Producer),
-            lease: note(ChunkWord::Lease),
-            filed: note(ChunkWord::Filed),
-            is_part: note(ChunkWord::Part) != 0,
+            producer: word(ChunkWord::Producer),
+            lease: word(ChunkWord::Lease),
+            filed: Extent(word(ChunkWord::Filed)),
+            is_part: word(ChunkWord::Part) != 0,
         }
     };
-    let mut chunks: Vec<Chunk> = (0..layout.chunks).map(chunk).collect();
-    let mut relics = MemoryImage {
+    let mut chunks: Vec<ChunkState> = (0..layout.chunks).map(chunk).collect();
+    let mut image = MemoryImage {
         layout,
         is_closed: u64_at(all, layout.word_at(WriterWord::Closed)) != 0,
-        rescued: Some(u64_at(all, layout.word_at(WriterWord::Salvaged)))
+        salvaged: Some(u64_at(all, layout.word_at(WriterWord::Salvaged)))
             .filter(|at| *at != 0)
             .map(Stamp),
         records: Vec::new(),
         lost: Count::ZERO,
-        runs: Vec::new(),
+        unfiled: Vec::new(),
         damaged: 0,
     };
     for worker in 0..layout.workers {
-        let work = |work| u64_at(all, layout.worker_word_at(worker, work));
-        let lost = Count::new(work(WorkerWord::LostRecords), work(WorkerWord::LostBytes));
-        relics.lost = relics.lost.saturating_add(lost);
-        let mut good = work(WorkerWord::Good);
-        let listed = work(WorkerWord::Listed);
+        let word = |word| u64_at(all, layout.worker_word_at(worker, word));
+        let lost = Count::new(word(WorkerWord::LostRecords), word(WorkerWord::LostBytes));
+        image.lost = image.lost.saturating_add(lost);
+        let mark = |len, records, bytes| Watermark {
+            len: word(len),
+            count: Count::new(word(records), word(bytes)),
+        };
+        let mut good = mark(WorkerWord::GoodLen, WorkerWord::GoodRecords, WorkerWord::GoodBytes);
+        let listed = word(WorkerWord::Listed);
         if listed != 0 {
             // The worker died in the middle of this step: it holds as a whole.
-            good = work(WorkerWord::NextGood);
-            relics.damaged += u64::from(listed > LIST_MAX as u64);
+            good = mark(WorkerWord::NextLen, WorkerWord::NextRecords, WorkerWord::NextBytes);
+            image.damaged += u64::from(listed > LIST_MAX as u64);
             for entry in 0..LIST_MAX.min(listed as usize) {
                 let at = layout.entry_at(worker, entry);
                 match chunks.get_mut(u64_at(all, at) as usize) {
-                    Some(chunk) => chunk.filed = u64_at(all, at + 8),
-                    None => relics.damaged += 1,
+                    Some(chunk) => chunk.filed = Extent(u64_at(all, at + 8)),
+                    None => image.damaged += 1,
                 }
             }
         }
-        let stamp = work(WorkerWord::Stamp);
+        let stamp = word(WorkerWord::Stamp);
         let temp =
-            (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: work(WorkerWord::Seq) });
-        if relics.is_closed {
-            good = 0;
+            (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: word(WorkerWord::Seq) });
+        if image.is_closed {
+            good = Watermark::ZERO;
         }
-        relics.records.push(Record { temp, good, synced: good });
+        image.records.push(Record { temp, good, synced: good });
     }
-    if !relics.is_closed {
-        relics.find_runs(&mut chunks);
+    if !image.is_closed {
+        image.find_unfiled(&mut chunks);
     }
-    relics
+    image
 }
 
 impl MemoryImage {
-    fn find_runs(&mut self, chunks: &mut [Chunk]) {
+    fn find_unfiled(&mut self, chunks: &mut [ChunkState]) {
         let mut order: Vec<ChunkId> = (0..self.layout.chunks)
             .filter(|&chunk| {
-                !chunks[chunk as usize].is_part && chunks[chunk as usize].committed > 0
+                !chunks[chunk as usize].is_part && chunks[chunk as usize].committed.len() > 0
             })
             .collect();
         order.sort_by_key(|&chunk| {
-            let Chunk { producer, lease, .. } = chunks[chunk as usize];
+            let ChunkState { producer, lease, .. } = chunks[chunk as usize];
             (producer, lease)
         });
         for head in order {
-            let before = self.runs.len();
-            if !self.find_run(chunks, head) {
-                self.runs.truncate(before);
+            let before = self.unfiled.len();
+            if !self.find_unfiled_of(chunks, head) {
+                self.unfiled.truncate(before);
                 self.damaged += 1;
             }
         }
     }
 
     /// What of a chunk, or of a chain that begins there, is in no file. `false` if it makes no sense.
-    fn find_run(&mut self, chunks: &mut [Chunk], head: ChunkId) -> bool {
+    fn find_unfiled_of(&mut self, chunks: &mut [ChunkState], head: ChunkId) -> bool {
         let size = self.layout.size;
-        let Chunk { committed, filed, chain, .. } = chunks[head as usize];
-        if committed > size {
+        let ChunkState { committed, filed, chain, .. } = chunks[head as usize];
+        if committed.len() > size {
             return false;
         }
-        let Some(mut next) = chain.checked_sub(1) else {
-            let from = filed.min(committed as u64) as usize;
-            if from < committed {
-                self.runs.push(Run { chunk: head, from, to: committed });
-            }
-            return filed <= committed as u64;
+        let unfiled = |chunk, from: Extent, to: Extent| Unfiled {
+            chunk,
+            from: from.len(),
+            to: to.len(),
+            records: to.records().saturating_sub(from.records()).into(),
         };
-        if filed != 0 {
+        let Some(mut next) = chain.checked_sub(1) else {
+            if filed.len() < committed.len() {
+                self.unfiled.push(unfiled(head, filed, committed));
+            }
+            return filed.len() <= committed.len();
+        };
+        if filed != Extent::default() {
             return true;
         }
-        self.runs.push(Run { chunk: head, from: 0, to: committed });
+        self.unfiled.push(unfiled(head, Extent::default(), committed));
         loop {
             let Some(part) = chunks.get_mut(next as usize) else { return false };
-            if !part.is_part || part.committed == 0 || part.committed > size {
+            if !part.is_part || part.committed.len() == 0 || part.committed.len() > size {
                 return false;
             }
-            self.runs.push(Run { chunk: next, from: 0, to: part.committed });
-            // Each chunk is in one chain, once: so this ends, and all runs together are no longer than the arena.
+            let committed = part.committed;
+            // Each chunk is in one chain, once: so this ends, and all of it together is no longer than the arena.
             part.is_part = false;
-            next = part.link.wrapping_add(next).wrapping_add(1);
+            let chunk = next;
+            next = part.link.wrapping_add(chunk).wrapping_add(1);
+            self.unfiled.push(unfiled(chunk, Extent::default(), committed));
             if next == self.layout.chunks {
                 return true;
             }
@@ -244,7 +262,7 @@ mod tests {
             let len = layout.bytes().expect("it fits the address space") as u64;
             super::layout(&layout.header(names.instance, names.pid), len, &names).is_ok()
         };
-        let most = Layout { chunks: (1 << 20) + 256, size: 1, workers: 256, mode: 0o777 };
+        let most = Layout { chunks: (1 << 20) + 256, size: 1, workers: 256, mode: 0o777, codec: 0 };
         assert!(read(most));
         for more in [
             Layout { chunks: most.chunks + 1, ..most },

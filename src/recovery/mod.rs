@@ -1,12 +1,13 @@
 //! Left-overs by hand: what a recovery of a dead writer's files is asked for.
 //!
-//! Guarantees: those of `bury.rs`, which does it. Refuses directories that are missing.
+//! Guarantees: those of `run.rs`, which does it. Refuses directories that are missing.
 
 pub(crate) mod background;
 pub(crate) mod memory_image;
 pub(crate) mod run;
 pub(crate) mod salvage;
 pub(crate) mod scan;
+mod temp_files;
 pub(crate) mod verdict;
 
 use std::ffi::OsString;

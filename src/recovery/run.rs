@@ -7,24 +7,21 @@
 //! has another `path`.
 
 use std::ffi::OsStr;
-use std::io::{self, ErrorKind, IoSlice};
-use std::ops::Range;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::file::publish::{self, Refusal};
-use crate::file::state_file::decode::{self, DecodedState, Record, Unreadable};
-use crate::fs::{Facts, FsFile, read_full, write_all};
-use crate::naming::{self, Names, Parsed};
+use crate::file::state_file::Record;
+use crate::file::state_file::decode::{self, DecodedState, Unreadable};
+use crate::fs::{Facts, FsFile};
+use crate::naming::{self, Names};
 use crate::recovery::salvage::{Found, Memory, Places};
 use crate::recovery::scan::Scan;
-use crate::recovery::verdict::{Claim, Verdict, claim, is_ours, judge};
+use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
 use crate::report::recovery::{Recovery, SkipReason, Skipped};
-
-/// Bytes of one copy.
-const COPY_BYTES: usize = 256 << 10;
+use crate::report::stats::Watermark;
 
 /// Deals with all dead instances but the one of this state file, our own.
 pub(crate) fn run(
@@ -45,22 +42,22 @@ pub(crate) fn run(
 }
 
 /// A recovery that is under way.
-struct Run<'a> {
-    search: Scan<'a>,
-    uid: u32,
-    recovery: &'a mut Recovery,
+pub(super) struct Run<'a> {
+    pub(super) search: Scan<'a>,
+    pub(super) uid: u32,
+    pub(super) recovery: &'a mut Recovery,
 }
 
 /// A dead instance, whose lock is held.
-struct Dead<'a> {
+pub(super) struct Dead<'a> {
     state: &'a Path,
     /// Without the extension if the state file is unreadable.
-    names: &'a Names,
+    pub(super) names: &'a Names,
     /// None if the state file is unreadable.
-    records: Option<&'a [Option<Record>]>,
-    same_boot: bool,
+    pub(super) records: Option<&'a [Option<Record>]>,
+    pub(super) same_boot: bool,
     /// The memory, if it outlived the process: what it tells is newer than the state file.
-    memory: Option<&'a Memory>,
+    pub(super) memory: Option<&'a Memory>,
 }
 
 impl Run<'_> {
@@ -107,24 +104,25 @@ impl Run<'_> {
         named: &Names,
         file: &mut dyn FsFile,
     ) -> Result<(), Error> {
-        let remains = read(file, state)?;
-        if let Some(reason) = self.foreign(&remains, name) {
+        let decoded = read(file, state)?;
+        if let Some(reason) = self.foreign(&decoded, name) {
             return self.skip(state, reason);
         }
-        match &remains {
-            Ok(DecodedState { boot_id, names, records, memory, .. }) => {
+        match &decoded {
+            Ok(DecodedState { boot_id, header, records }) => {
                 let same_boot = boot_id.is_some() && *boot_id == self.search.fs.boot_id();
+                let names = &header.names;
                 let dead = Dead { state, names, records: Some(records), same_boot, memory: None };
-                match memory {
-                    Some(dir) => self.bury_with_memory(dead, dir),
-                    None => self.bury(&dead),
+                match &header.memory {
+                    Some(dir) => self.recover_with_memory(dead, dir),
+                    None => self.recover(&dead),
                 }
             }
             Err(why) => {
                 let is_short = *why == Unreadable::Short;
                 let dead =
                     Dead { state, names: named, records: None, same_boot: false, memory: None };
-                self.bury_unknown(&dead, is_short)
+                self.recover_unknown(&dead, is_short)
             }
         }
     }
@@ -132,13 +130,14 @@ impl Run<'_> {
     /// Why an instance is not to be dealt with, dead or alive.
     fn foreign(
         &self,
-        remains: &Result<DecodedState, Unreadable>,
+        decoded: &Result<DecodedState, Unreadable>,
         name: &OsStr,
     ) -> Option<SkipReason> {
-        match remains {
+        match decoded {
             Err(Unreadable::Version(version)) => Some(SkipReason::Version(*version)),
-            Ok(remains) if remains.names.state() != name => Some(SkipReason::OtherInstance),
-            Ok(remains) if remains.path.as_os_str() != self.search.path => {
+            Err(Unreadable::Codec(number)) => Some(SkipReason::Codec(*number)),
+            Ok(decoded) if decoded.header.names.state() != name => Some(SkipReason::OtherInstance),
+            Ok(decoded) if decoded.header.path.as_os_str() != self.search.path => {
                 Some(SkipReason::OtherPath)
             }
             _ => None,
@@ -146,7 +145,7 @@ impl Run<'_> {
     }
 
     /// An instance whose state file is whole.
-    fn bury(&mut self, dead: &Dead<'_>) -> Result<(), Error> {
+    fn recover(&mut self, dead: &Dead<'_>) -> Result<(), Error> {
         if self.temp_files(dead)? {
             self.end(dead)?;
         }
@@ -154,54 +153,54 @@ impl Run<'_> {
     }
 
     /// An instance whose state file is whole, and whose memory is, or was, in this directory.
-    fn bury_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
+    fn recover_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
         let Scan { fs, path, temp, memory, dry_run, .. } = self.search;
         if !memory.iter().any(|known| known == dir) {
             return self.skip(dead.state, SkipReason::OtherMemory);
         }
         let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
             // It is gone with the last boot, or was closed.
-            Found::Nothing => return self.bury(&dead),
+            Found::Nothing => return self.recover(&dead),
             Found::Alive => {
                 self.recovery.alive += 1;
                 return Ok(());
             }
-            Found::LeaveAlone(reason) => {
+            Found::Skip(reason) => {
                 return self.skip(&dir.join(dead.names.memory()), reason);
             }
             Found::Damaged(path) => {
                 self.set_aside(&path)?;
-                return self.bury(&dead);
+                return self.recover(&dead);
             }
             // Not of the writer that made the state file: files of its other workers would be taken for a recovery's.
             Found::Memory(memory) if dead.records.map(<[_]>::len) != Some(memory.worker()) => {
                 self.set_aside(memory.path())?;
-                return self.bury(&dead);
+                return self.recover(&dead);
             }
             Found::Memory(memory) => memory,
         };
-        let records: Vec<_> = memory.relics.records.iter().copied().map(Some).collect();
+        let records: Vec<_> = memory.image.records.iter().copied().map(Some).collect();
         let known =
             Dead { records: Some(&records), same_boot: true, memory: Some(&memory), ..dead };
         let all = self.temp_files(&known)?;
         // Also beside a temp file that stays: what is in chunks is in none.
         if dry_run {
-            if memory.bytes() > 0 {
-                self.recovery.published.push(memory.path().to_owned());
-                self.recovery.bytes += memory.bytes();
+            let count = memory.count();
+            if !count.is_zero() {
+                // What its codec makes of it is not known before it is done.
+                self.published(memory.path().to_owned(), Watermark { len: count.bytes, count });
             }
-        } else if let Some((visible, bytes)) =
-            memory.rescue(Places { fs, temp, path, names: dead.names })?
+        } else if let Some((visible, good)) =
+            memory.salvage(Places { fs, temp, path, names: dead.names })?
         {
-            self.recovery.published.push(visible);
-            self.recovery.bytes += bytes;
+            self.published(visible, good);
         }
         if !all {
             // It tells what that temp file holds.
             return Ok(());
         }
-        self.recovery.lost = self.recovery.lost.saturating_add(memory.relics.lost);
-        match memory.relics.damaged {
+        self.recovery.lost = self.recovery.lost.saturating_add(memory.image.lost);
+        match memory.image.damaged {
             0 if dry_run => {}
             0 => memory.remove(fs)?,
             _ => self.set_aside(memory.path())?,
@@ -210,7 +209,7 @@ impl Run<'_> {
     }
 
     /// An instance whose state file tells nothing.
-    fn bury_unknown(&mut self, dead: &Dead<'_>, is_short: bool) -> Result<(), Error> {
+    fn recover_unknown(&mut self, dead: &Dead<'_>, is_short: bool) -> Result<(), Error> {
         let before = self.recovery.set_aside.len();
         if !self.temp_files(dead)? {
             return Ok(());
@@ -257,152 +256,26 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Deals with each temp file of a dead instance. Whether none is left.
-    fn temp_files(&mut self, dead: &Dead<'_>) -> Result<bool, Error> {
-        let mut all = true;
-        // Only now, when no more of them can appear.
-        for name in self.search.list(self.search.temp)? {
-            let Names { prefix, extension, instance, pid } = dead.names;
-            let extension = match dead.records {
-                Some(_) => extension,
-                None => naming::temp_extension(&name, prefix),
-            };
-            let parsed = naming::parse_temp(&name, prefix, extension);
-            let is_its = |parsed: &Parsed| parsed.instance == *instance && parsed.pid == *pid;
-            let Some(parsed) = parsed.filter(is_its) else { continue };
-            if dead.memory.is_some_and(|memory| memory.worker() == parsed.worker) {
-                // Of a recovery, which goes on there.
-                continue;
-            }
-            match self.temp_file(dead, &name, &parsed) {
-                Ok(done) => all &= done,
-                Err(error) => {
-                    self.recovery.errors.push(error);
-                    all = false;
-                }
-            }
-        }
-        Ok(all)
-    }
-
-    /// One temp file. Whether it is done with.
-    fn temp_file(&mut self, dead: &Dead<'_>, name: &OsStr, parsed: &Parsed) -> Result<bool, Error> {
-        let temp = self.search.temp.join(name);
-        let Some(facts) = self.search.facts(&temp)? else { return Ok(true) };
-        let claim = dead.records.map_or(Claim::Damaged, |records| claim(records, parsed));
-        match judge(&facts, self.uid, claim, dead.same_boot) {
-            Verdict::Publish(len) => {
-                let doubtful = match claim {
-                    Claim::Lengths { synced, .. } if dead.same_boot => Some(synced),
-                    _ => None,
-                };
-                return self.publish(dead, &temp, parsed, &facts, len, doubtful);
-            }
-            Verdict::Remove => {
-                self.remove(&temp)?;
-                self.recovery.cut_bytes += facts.len;
-            }
-            Verdict::SetAside => self.set_aside(&temp)?,
-            Verdict::TwoNames => return self.end_rename(dead, &temp, parsed, &facts),
-            Verdict::LeaveAlone(reason) => {
-                self.skip(&temp, reason)?;
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Cuts a temp file to its whole records and makes it visible. From `doubtful` on it may not be on the disk.
-    fn publish(
-        &mut self,
-        dead: &Dead<'_>,
-        temp: &Path,
-        parsed: &Parsed,
-        facts: &Facts,
-        len: u64,
-        doubtful: Option<u64>,
-    ) -> Result<bool, Error> {
-        let Scan { fs, path, dry_run, .. } = self.search;
-        let in_one_step = dead.memory.is_some();
-        let visible = if dry_run {
-            temp.to_owned()
-        } else {
-            let Some(mut file) = self.search.open(temp, facts)? else {
-                self.skip(temp, SkipReason::NotOurs)?;
-                return Ok(false);
-            };
-            if facts.len > len {
-                file.set_len(len).map_err(|e| Error::io("truncate", temp, e))?;
-            }
-            if let Some(doubtful) = doubtful {
-                // Its writer may have died between an fsync that failed and the note of it: what it
-                // dropped looks as if it were written, and the next fsync would not know better.
-                write_again(&mut *file, doubtful..len).map_err(|e| Error::io("write", temp, e))?;
-            }
-            if let Err(error) = file.sync() {
-                // A second fsync would succeed although the data are gone (see `file.rs`): nobody
-                // can trust it any more.
-                let error = Error::io("fsync", temp, error);
-                self.set_aside(temp)?;
-                return Err(error);
-            }
-            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, in_one_step)
-                .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?
-        };
-        self.recovery.published.push(visible);
-        self.recovery.bytes += len;
-        self.recovery.cut_bytes += facts.len - len;
-        Ok(true)
-    }
-
-    /// A file with two names: somebody died between the two steps of a rename, or gave it another name.
-    fn end_rename(
-        &mut self,
-        dead: &Dead<'_>,
-        temp: &Path,
-        parsed: &Parsed,
-        facts: &Facts,
-    ) -> Result<bool, Error> {
-        if self.is_aside(temp, facts)? || self.is_visible(dead, parsed, facts)? {
-            self.remove(temp)?;
-            return Ok(true);
-        }
-        self.skip(temp, SkipReason::OtherName)?;
-        Ok(false)
-    }
-
     /// Whether the name under which this file would be set aside is the same file's.
-    fn is_aside(&self, file: &Path, facts: &Facts) -> Result<bool, Error> {
+    pub(super) fn is_aside(&self, file: &Path, facts: &Facts) -> Result<bool, Error> {
         let found = self.search.facts(&aside(file))?;
         Ok(found.is_some_and(|found| found.id == facts.id))
     }
 
-    /// Whether this temp file has a visible name already.
-    fn is_visible(&self, dead: &Dead<'_>, temp: &Parsed, facts: &Facts) -> Result<bool, Error> {
-        let Names { prefix, extension, .. } = dead.names;
-        for name in self.search.list(self.search.path)? {
-            let parsed = naming::parse(&name, prefix, extension);
-            let is_its = |found: &Parsed| {
-                let id = |of: &Parsed| (of.instance, of.pid, of.worker, of.seq);
-                !found.temp && id(found) == id(temp)
-            };
-            if parsed.is_some_and(|found| is_its(&found)) {
-                let found = self.search.facts(&self.search.path.join(name))?;
-                if found.is_some_and(|found| found.id == facts.id) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+    /// A file is visible, or in a dry run would be.
+    pub(super) fn published(&mut self, path: PathBuf, good: Watermark) {
+        self.recovery.published.push(path);
+        self.recovery.records = self.recovery.records.saturating_add(good.count);
+        self.recovery.bytes = self.recovery.bytes.saturating_add(good.len);
     }
 
-    fn skip(&mut self, path: &Path, reason: SkipReason) -> Result<(), Error> {
+    pub(super) fn skip(&mut self, path: &Path, reason: SkipReason) -> Result<(), Error> {
         self.recovery.skipped.push(Skipped { path: path.to_owned(), reason });
         Ok(())
     }
 
     /// It may be gone already.
-    fn remove(&self, path: &Path) -> Result<(), Error> {
+    pub(super) fn remove(&self, path: &Path) -> Result<(), Error> {
         if self.search.dry_run {
             return Ok(());
         }
@@ -414,7 +287,7 @@ impl Run<'_> {
         }
     }
 
-    fn set_aside(&mut self, path: &Path) -> Result<(), Error> {
+    pub(super) fn set_aside(&mut self, path: &Path) -> Result<(), Error> {
         if self.search.dry_run {
             self.recovery.set_aside.push(path.to_owned());
             return Ok(());
@@ -429,20 +302,6 @@ impl Run<'_> {
 fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<DecodedState, Unreadable>, Error> {
     let bytes = decode::bytes(file).map_err(|e| Error::io("read", state, e))?;
     Ok(decode::read(&bytes))
-}
-
-/// Writes what stands there once more, so that the next fsync has to force it to the disk.
-fn write_again(file: &mut dyn FsFile, mut range: Range<u64>) -> io::Result<()> {
-    let mut bytes = vec![0; COPY_BYTES];
-    while range.start < range.end {
-        let left = (range.end - range.start).min(bytes.len() as u64) as usize;
-        if read_full(file, &mut bytes[..left], range.start)? < left {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        write_all(file, &mut [IoSlice::new(&bytes[..left])], range.start).1?;
-        range.start += left as u64;
-    }
-    Ok(())
 }
 
 /// Where a file is set aside: in its directory.

@@ -10,25 +10,28 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::codec::{self, Encoder};
+use crate::config::Codec;
 use crate::file::publish::{self, Refusal};
 use crate::file::state_file::decode::Unreadable;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::memory::crash_image::{WriterWord, step};
 use crate::naming::{self, Names, Stamp};
-use crate::recovery::memory_image::{self, MemoryImage, Run};
+use crate::recovery::memory_image::{self, MemoryImage, Unfiled};
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
 use crate::report::recovery::SkipReason;
+use crate::report::stats::{Count, Watermark};
 
 /// Bytes of one copy.
-const COPY_BYTES: usize = 256 << 10;
+pub(super) const COPY_BYTES: usize = 256 << 10;
 
 /// What stands where the memory should be.
 pub(crate) enum Found {
     Nothing,
     /// Somebody else has its lock: the instance lives, or another recovery was quicker.
     Alive,
-    LeaveAlone(SkipReason),
+    Skip(SkipReason),
     /// Its lock is ours, and it is not what its writer wrote.
     Damaged(PathBuf),
     Memory(Memory),
@@ -38,7 +41,7 @@ pub(crate) enum Found {
 pub(crate) struct Memory {
     file: Box<dyn FsFile>,
     path: PathBuf,
-    pub(crate) relics: MemoryImage,
+    pub(crate) image: MemoryImage,
 }
 
 /// Where files of a dead instance are made and become visible.
@@ -60,7 +63,7 @@ impl Memory {
         };
         let is_ours = facts.is_file && facts.uid == uid && facts.mode & 0o077 == 0;
         if !is_ours || facts.links != 1 {
-            return Ok(Found::LeaveAlone(SkipReason::NotOurs));
+            return Ok(Found::Skip(SkipReason::NotOurs));
         }
         let mut file = match fs.open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -77,10 +80,9 @@ impl Memory {
             return Ok(Found::Alive);
         }
         match memory_image::read(&mut *file, names).map_err(|e| failed("read", e))? {
-            Ok(relics) => Ok(Found::Memory(Memory { file, path, relics })),
-            Err(Unreadable::Version(version)) => {
-                Ok(Found::LeaveAlone(SkipReason::Version(version)))
-            }
+            Ok(image) => Ok(Found::Memory(Memory { file, path, image })),
+            Err(Unreadable::Version(version)) => Ok(Found::Skip(SkipReason::Version(version))),
+            Err(Unreadable::Codec(number)) => Ok(Found::Skip(SkipReason::Codec(number))),
             Err(Unreadable::Short | Unreadable::Damaged) => Ok(Found::Damaged(path)),
         }
     }
@@ -90,26 +92,38 @@ impl Memory {
         &self.path
     }
 
-    /// Bytes of records that are in no file.
-    pub(crate) fn bytes(&self) -> u64 {
-        if self.relics.rescued.is_some() {
-            return 0;
-        }
-        self.relics.runs.iter().map(|run| (run.to - run.from) as u64).sum()
+    /// The records that are in no file, and in none that a recovery has made.
+    pub(crate) fn count(&self) -> Count {
+        if self.image.salvaged.is_some() { Count::ZERO } else { self.all() }
+    }
+
+    /// The records that the writer had put into no file.
+    fn all(&self) -> Count {
+        let count = |part: &Unfiled| Count::new(part.records, (part.to - part.from) as u64);
+        self.image.unfiled.iter().map(count).fold(Count::ZERO, Count::saturating_add)
+    }
+
+    /// For a file of the writer's; none if those hold records as they are.
+    fn encoder(&self) -> Option<Box<dyn Encoder>> {
+        Codec::from_id(self.image.layout.codec).and_then(codec::encoder)
     }
 
     /// The number of a worker that the writer did not have: temp files with it are made here.
     pub(crate) fn worker(&self) -> usize {
-        self.relics.layout.workers
+        self.image.layout.workers
     }
 
-    /// Makes visible what is in no file. The file and its bytes, unless there was nothing.
-    pub(crate) fn rescue(&mut self, places: Places<'_>) -> Result<Option<(PathBuf, u64)>, Error> {
-        let stamp = match self.relics.rescued {
+    /// Makes visible what is in no file. The file, its length and its records, unless there was nothing.
+    pub(crate) fn salvage(
+        &mut self,
+        places: Places<'_>,
+    ) -> Result<Option<(PathBuf, Watermark)>, Error> {
+        let count = self.all();
+        let stamp = match self.image.salvaged {
             Some(stamp) => stamp,
             None => {
                 self.remove_unfinished(places)?;
-                if self.relics.runs.is_empty() {
+                if self.image.unfiled.is_empty() {
                     return Ok(None);
                 }
                 self.copy(places)?
@@ -129,7 +143,7 @@ impl Memory {
             .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?;
         step();
         publish::sync_dir(fs, path)?;
-        Ok(Some((visible, facts.len)))
+        Ok(Some((visible, Watermark { len: facts.len, count })))
     }
 
     /// Temp files of recoveries that were killed before they were complete.
@@ -155,42 +169,43 @@ impl Memory {
         let stamp = Stamp::next();
         let path = temp.join(names.temp(stamp, self.worker(), 0));
         let mut file =
-            fs.create(&path, self.relics.layout.mode).map_err(|e| Error::io("create", &path, e))?;
+            fs.create(&path, self.image.layout.mode).map_err(|e| Error::io("create", &path, e))?;
         step();
-        let (mut buffer, mut end) = (Vec::with_capacity(COPY_BYTES), 0);
-        for nth in 0..self.relics.runs.len() {
-            let mut run = self.relics.runs[nth];
-            while run.from < run.to {
-                self.read(&mut run, &mut buffer)?;
+        let mut copy = Copy { file: &mut *file, path: &path, encoder: self.encoder(), end: 0 };
+        let mut buffer = Vec::with_capacity(COPY_BYTES);
+        for nth in 0..self.image.unfiled.len() {
+            let mut part = self.image.unfiled[nth];
+            while part.from < part.to {
+                self.read(&mut part, &mut buffer)?;
                 if buffer.len() == COPY_BYTES {
-                    write(&mut *file, &path, &mut buffer, &mut end)?;
+                    copy.write(&mut buffer)?;
                 }
             }
         }
-        write(&mut *file, &path, &mut buffer, &mut end)?;
+        copy.write(&mut buffer)?;
         step();
         file.sync().map_err(|e| Error::io("fsync", &path, e))?;
         step();
-        let at = self.relics.layout.word_at(WriterWord::Salvaged) as u64;
+        let at = self.image.layout.word_at(WriterWord::Salvaged) as u64;
         let word = stamp.0.to_ne_bytes();
         write_all(&mut *self.file, &mut [IoSlice::new(&word)], at)
             .1
             .map_err(|e| Error::io("write", &self.path, e))?;
-        self.relics.rescued = Some(stamp);
+        self.image.salvaged = Some(stamp);
         Ok(stamp)
     }
 
     /// Moves on with some bytes, as many as the buffer has room for.
-    fn read(&mut self, run: &mut Run, buffer: &mut Vec<u8>) -> Result<(), Error> {
-        let (had, len) = (buffer.len(), (run.to - run.from).min(COPY_BYTES - buffer.len()));
+    fn read(&mut self, part: &mut Unfiled, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let (had, len) = (buffer.len(), (part.to - part.from).min(COPY_BYTES - buffer.len()));
         buffer.resize(had + len, 0);
-        let at = self.relics.layout.byte_at(run.chunk, run.from) as u64;
+        let at = self.image.layout.byte_at(part.chunk, part.from) as u64;
         let read = read_full(&mut *self.file, &mut buffer[had..], at)
             .map_err(|e| Error::io("read", &self.path, e))?;
         if read < len {
             return Err(Error::io("read", &self.path, ErrorKind::UnexpectedEof.into()));
         }
-        run.from += len;
+        part.from += len;
         Ok(())
     }
 
@@ -206,15 +221,27 @@ impl Memory {
     }
 }
 
-fn write(
-    file: &mut dyn FsFile,
-    path: &Path,
-    buffer: &mut Vec<u8>,
-    end: &mut u64,
-) -> Result<(), Error> {
-    let written = write_all(file, &mut [IoSlice::new(buffer)], *end).1;
-    written.map_err(|e| Error::io("write", path, e))?;
-    *end += buffer.len() as u64;
-    buffer.clear();
-    Ok(())
+/// A temp file that is being made.
+struct Copy<'a> {
+    file: &'a mut dyn FsFile,
+    path: &'a Path,
+    /// None if files hold records as they are.
+    encoder: Option<Box<dyn Encoder>>,
+    end: u64,
+}
+
+impl Copy<'_> {
+    /// Appends what is in the buffer, and empties it.
+    fn write(&mut self, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        if let Some(encoder) = &mut self.encoder {
+            let mut out = Vec::new();
+            encoder.encode(&[IoSlice::new(buffer)], &mut out);
+            *buffer = out;
+        }
+        let written = write_all(self.file, &mut [IoSlice::new(buffer)], self.end).1;
+        written.map_err(|e| Error::io("write", self.path, e))?;
+        self.end += buffer.len() as u64;
+        buffer.clear();
+        Ok(())
+    }
 }

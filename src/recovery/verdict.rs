@@ -4,16 +4,17 @@
 //! bytes is removed, unless it is known that none of them is a whole record; files that are not this user's
 //! own, with one name, are left alone.
 
-use crate::file::state_file::decode::Record;
+use crate::file::state_file::Record;
 use crate::fs::Facts;
 use crate::naming::Parsed;
 use crate::report::recovery::SkipReason;
+use crate::report::stats::Watermark;
 
 /// What is to be done with a temp file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Its first so many bytes are whole records, at least one: cut it there, make it visible.
-    Publish(u64),
+    /// Up to here it holds whole records, at least one: cut it there, make it visible.
+    Publish(Watermark),
     /// Nothing whole is in it.
     Remove,
     /// What is in it nobody knows.
@@ -22,18 +23,18 @@ pub(crate) enum Verdict {
     /// was being renamed in two steps. If not, it is to be left alone.
     TwoNames,
     /// It is not to be touched.
-    LeaveAlone(SkipReason),
+    Skip(SkipReason),
 }
 
 /// What the state file says of a temp file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// So many bytes of it are whole records, or are and are synced.
-    Lengths {
+    /// How far it holds whole records.
+    Holds {
         /// In the page cache or on the disk.
-        good: u64,
+        good: Watermark,
         /// On the disk.
-        synced: u64,
+        synced: Watermark,
     },
     /// Nothing: its worker's record names another file, or none.
     Nothing,
@@ -48,7 +49,7 @@ pub(crate) fn claim(records: &[Option<Record>], file: &Parsed) -> Claim {
         Some(None) => Claim::Damaged,
         Some(Some(Record { temp, good, synced })) => {
             let named = temp.is_some_and(|id| id.stamp == file.stamp && id.seq == file.seq);
-            if named { Claim::Lengths { good: *good, synced: *synced } } else { Claim::Nothing }
+            if named { Claim::Holds { good: *good, synced: *synced } } else { Claim::Nothing }
         }
     }
 }
@@ -59,19 +60,19 @@ pub(crate) fn is_ours(facts: &Facts, uid: u32) -> bool {
 }
 
 /// The verdict on a temp file. `same_boot`: the machine was not started anew since it was written.
-pub(crate) fn judge(facts: &Facts, uid: u32, claim: Claim, same_boot: bool) -> Verdict {
+pub(crate) fn verdict(facts: &Facts, uid: u32, claim: Claim, same_boot: bool) -> Verdict {
     if !is_ours(facts, uid) {
-        return Verdict::LeaveAlone(SkipReason::NotOurs);
+        return Verdict::Skip(SkipReason::NotOurs);
     }
     match facts.links {
         1 => {}
         2 => return Verdict::TwoNames,
-        _ => return Verdict::LeaveAlone(SkipReason::OtherName),
+        _ => return Verdict::Skip(SkipReason::OtherName),
     }
     if facts.len == 0 {
         // Also if it should be longer: nothing is left to set aside... but the loss must show.
         return match claim {
-            Claim::Lengths { good, synced } if trusted(good, synced, same_boot) > 0 => {
+            Claim::Holds { good, synced } if trusted(good, synced, same_boot).len > 0 => {
                 Verdict::SetAside
             }
             _ => Verdict::Remove,
@@ -79,16 +80,16 @@ pub(crate) fn judge(facts: &Facts, uid: u32, claim: Claim, same_boot: bool) -> V
     }
     match claim {
         Claim::Nothing | Claim::Damaged => Verdict::SetAside,
-        Claim::Lengths { good, synced } => match trusted(good, synced, same_boot) {
-            0 if same_boot => Verdict::Remove,
-            0 => Verdict::SetAside,
-            trusted if trusted > facts.len => Verdict::SetAside,
+        Claim::Holds { good, synced } => match trusted(good, synced, same_boot) {
+            Watermark { len: 0, .. } if same_boot => Verdict::Remove,
+            Watermark { len: 0, .. } => Verdict::SetAside,
+            trusted if trusted.len > facts.len => Verdict::SetAside,
             trusted => Verdict::Publish(trusted),
         },
     }
 }
 
 /// What the page cache held is gone after a reboot.
-fn trusted(good: u64, synced: u64, same_boot: bool) -> u64 {
+fn trusted(good: Watermark, synced: Watermark, same_boot: bool) -> Watermark {
     if same_boot { good } else { synced }
 }

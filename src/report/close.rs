@@ -22,6 +22,8 @@ pub struct CloseReport {
     pub refused: Refused,
     /// Files published.
     pub files: u64,
+    /// Bytes of those files on the disk.
+    pub files_bytes: u64,
 }
 
 /// [`close`](crate::BufferedWriter::close) gave up at its deadline: what was not in a visible file

@@ -17,7 +17,9 @@ pub struct Recovery {
     pub alive: u64,
     /// Files that became visible, in the order in which they did; in a dry run, the temp files that would.
     pub published: Vec<PathBuf>,
-    /// Bytes in them: whole records only.
+    /// The whole records in them, and their bytes.
+    pub records: Count,
+    /// Bytes of the files on the disk.
     pub bytes: u64,
     /// Bytes that were cut off their ends, or removed with files that held nothing whole: records that
     /// were being written when the process died or, after a reboot, that no fsync covers.
@@ -51,11 +53,12 @@ impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} dead instances, {} alive; {} files published, {} bytes; {} bytes cut off; {} files \
-             set aside, {} left alone; {} records lost before; {} errors",
+            "{} dead instances, {} alive; {} files published, {} records, {} bytes; {} bytes cut off; \
+             {} files set aside, {} skipped; {} records lost before; {} errors",
             self.instances,
             self.alive,
             self.published.len(),
+            self.records.records,
             self.bytes,
             self.cut_bytes,
             self.set_aside.len(),
@@ -86,6 +89,8 @@ pub enum SkipReason {
     OtherName,
     /// The state file of another version of this library.
     Version(u32),
+    /// Its files have a codec of this number, which this build of the library does not have.
+    Codec(u32),
     /// The state file of a writer whose files appear in another directory.
     OtherPath,
     /// The state file says that it is another one's.
@@ -102,6 +107,9 @@ impl fmt::Display for SkipReason {
             SkipReason::OtherName => f.write_str("it has another name besides"),
             SkipReason::Version(version) => {
                 write!(f, "of version {version}, which is not known here")
+            }
+            SkipReason::Codec(number) => {
+                write!(f, "its files have codec {number}, which is not known here")
             }
             SkipReason::OtherPath => f.write_str("its files belong into another directory"),
             SkipReason::OtherMemory => f.write_str("its memory is in another directory"),

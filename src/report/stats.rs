@@ -67,6 +67,26 @@ impl Sum for Count {
     }
 }
 
+/// How far a file has come: bytes of the file, and the records that they stand for. The same number of bytes only as
+/// long as no codec is in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watermark {
+    /// Bytes in the file.
+    pub(crate) len: u64,
+    /// Whole records, and their bytes before they were encoded.
+    pub(crate) count: Count,
+}
+
+impl Watermark {
+    pub(crate) const ZERO: Watermark = Watermark { len: 0, count: Count::ZERO };
+
+    /// Whether nothing of it is beyond the other one.
+    pub(crate) fn is_within(self, other: Watermark) -> bool {
+        let (ours, theirs) = (self.count, other.count);
+        self.len <= other.len && ours.records <= theirs.records && ours.bytes <= theirs.bytes
+    }
+}
+
 /// Records that the caller got back with an error, by cause. They were never accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,6 +166,9 @@ pub struct Stats {
     pub refused: Refused,
     /// Files published.
     pub files: u64,
+    /// Bytes of those files on the disk. As many as [`written`](Self::written) has, as long as files hold records as
+    /// they are.
+    pub files_bytes: u64,
     /// Bytes of the chunks in use: leased to a thread, waiting, or held until a sync.
     pub memory_bytes: usize,
     /// Worst case of the writer's memory in bytes, as [`Config::memory_bound`](crate::Config::memory_bound).
@@ -184,7 +207,7 @@ pub struct GuardStats {
 pub struct WorkerStats {
     /// Sealed chunks that wait for this worker or for its sync.
     pub backlog_chunks: usize,
-    /// Bytes of whole records in its temp file.
+    /// Bytes of its temp file on the disk, up to the last whole record.
     pub temp_file_bytes: u64,
     /// The file it is writing, if it has one.
     pub temp_file: Option<PathBuf>,

@@ -42,11 +42,11 @@ impl Rig {
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        self.output.write(&mut self.collector)
+        self.output.write()
     }
 
     fn publish(&mut self) -> Result<(), Error> {
-        self.output.publish(&mut self.collector)
+        self.output.publish()
     }
 
     /// Chunks that are not free, but for the one that the producer has.
@@ -92,7 +92,7 @@ fn nothing_is_settled_before_it_is_visible_and_the_directory_synced() {
     assert!(!rig.output.is_settled() && !rig.output.is_clean() && !rig.output.is_written());
     rig.write().unwrap();
     assert!(!rig.output.is_settled() && !rig.output.is_clean() && rig.output.is_written());
-    rig.output.sync(&mut rig.collector).unwrap();
+    rig.output.sync().unwrap();
     assert!(!rig.output.is_settled() && !rig.output.is_clean());
     let calls = rig.fs.calls(Op::SyncDir);
     rig.fs.plan(Op::SyncDir, 1, Fault::Error(Errno::IO));
@@ -118,7 +118,7 @@ fn what_is_left_over_of_an_empty_file_is_settled_but_not_clean() {
     rig.put(b"one\n");
     rig.fs.plan_append(1, Fault::Error(Errno::NOSPC));
     let error = rig.write().unwrap_err();
-    assert!(rig.output.give_up(&mut rig.collector, &error));
+    assert!(rig.output.lose_memory(&error));
     assert!(rig.output.is_settled() && !rig.output.is_clean());
     assert_eq!((rig.held(), rig.temp()), (0, Some(Vec::new())));
     rig.publish().unwrap();
@@ -213,12 +213,12 @@ fn synced_memory_is_free_and_nothing_is_synced_twice() {
         (rig.output.chunks(), rig.output.progress().landed, rig.fs.calls(Op::Sync)),
         (1, 0, 0)
     );
-    rig.output.sync(&mut rig.collector).unwrap();
+    rig.output.sync().unwrap();
     assert_eq!(
         (rig.output.chunks(), rig.output.progress().landed, rig.fs.calls(Op::Sync)),
         (0, 2, 1)
     );
-    rig.output.sync(&mut rig.collector).unwrap();
+    rig.output.sync().unwrap();
     rig.publish().unwrap();
     assert_eq!(rig.fs.calls(Op::Sync), 1);
     // Before memory is used up, of which its share is a half. The last chunk is the producer's.
@@ -236,12 +236,12 @@ fn a_failed_sync_takes_back_what_was_not_covered() {
     let mut rig = Rig::new(4, 8, buffered().durability(Durability::File));
     rig.put(b"one\n");
     rig.write().unwrap();
-    rig.output.sync(&mut rig.collector).unwrap();
+    rig.output.sync().unwrap();
     rig.put(b"two\n");
     rig.write().unwrap();
     let creates = rig.fs.calls(Op::Create);
     rig.fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
-    rig.output.sync(&mut rig.collector).unwrap_err();
+    rig.output.sync().unwrap_err();
     assert!(!rig.output.is_written());
     // What was synced becomes visible; the rest goes to another file.
     rig.write().unwrap();
@@ -292,12 +292,12 @@ fn past_the_page_cache_pieces_wait_for_a_write_that_is_worth_it() {
     }
     assert!(!output.gathers());
     let (calls, _) = fs.calls();
-    output.write(&mut collector).unwrap();
+    output.write().unwrap();
     // The file is created, and written in two portions of a page.
     let (now, _) = fs.calls();
     assert!(output.gathers() && output.is_written());
     assert!(now - calls < 8, "{}", now - calls);
-    output.publish(&mut collector).unwrap();
+    output.publish().unwrap();
     let expected: Vec<u8> = (0..8).flat_map(|record| [record; 1024]).collect();
     assert_eq!(fs.appeared(), [expected]);
 }

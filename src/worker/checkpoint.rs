@@ -11,7 +11,7 @@ use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::memory::Shared;
 use crate::memory::crash_image::{CrashImage, Filed};
-use crate::report::stats::Count;
+use crate::report::stats::{Count, Watermark};
 use crate::worker::collect::Piece;
 
 /// The checkpoint of one worker.
@@ -46,32 +46,25 @@ impl Checkpoint {
 
     /// The temp file has grown, or more of it is synced.
     pub(crate) fn update(&mut self, file: &TempFile) {
-        let synced = file.synced_count().bytes;
+        let synced = file.synced();
         // After a failed fsync the page cache may have lost the rest.
         let good = if file.is_failed() { synced } else { file.good() };
         let _ = self.state.set(Some(file.id()), good, synced);
     }
 
-    /// These pieces are in the file, and their memory is about to be freed.
-    pub(crate) fn file<'a>(&self, pieces: impl Iterator<Item = &'a Piece>) {
+    /// These pieces are in the file, which has come to `good` with them, and their memory is about to be freed.
+    pub(crate) fn file<'a>(&self, pieces: impl Iterator<Item = &'a Piece>, good: Watermark) {
         if let Some(image) = self.crash_image() {
-            image.file(self.worker, filed(pieces));
+            image.file(self.worker, filed(pieces), good);
         }
     }
 
     /// These pieces will never be in a file: so much is lost. Counted first; a death in between recovers what
     /// is counted as lost.
-    pub(crate) fn give_up<'a>(&self, lost: Count, pieces: impl Iterator<Item = &'a Piece>) {
+    pub(crate) fn pass_over<'a>(&self, lost: Count, pieces: impl Iterator<Item = &'a Piece>) {
         if let Some(image) = self.crash_image() {
             image.add_lost(self.worker, lost);
-            image.file(self.worker, filed(pieces).map(|filed| Filed { bytes: 0, ..filed }));
-        }
-    }
-
-    /// About to rename the temp file, or that has failed.
-    pub(crate) fn set_publishing(&self, publishing: bool) {
-        if let Some(image) = self.crash_image() {
-            image.set_publishing(self.worker, publishing);
+            image.pass_over(self.worker, filed(pieces));
         }
     }
 
@@ -80,7 +73,7 @@ impl Checkpoint {
         if let Some(image) = self.crash_image() {
             image.end_file(self.worker);
         }
-        let _ = self.state.set(None, 0, 0);
+        let _ = self.state.set(None, Watermark::ZERO, Watermark::ZERO);
     }
 
     /// So much will never be in a file.
@@ -94,8 +87,8 @@ impl Checkpoint {
 fn filed<'a>(pieces: impl Iterator<Item = &'a Piece>) -> impl Iterator<Item = Filed> {
     let mut is_part = false;
     pieces.map(move |piece| {
-        let to = (!is_part && piece.len > 0).then(|| piece.range().end as u64);
+        let to = (!is_part && piece.len > 0).then(|| piece.end());
         is_part = piece.split;
-        Filed { chunk: piece.chunk, to, bytes: piece.len.into(), is_end: !piece.split }
+        Filed { chunk: piece.chunk, to, is_end: !piece.split }
     })
 }

@@ -19,6 +19,8 @@ pub(crate) struct Piece {
     pub(crate) from: u32,
     pub(crate) len: u32,
     pub(crate) records: u32,
+    /// Records of the chunk before the piece.
+    pub(crate) records_before: u32,
     /// Nothing of the chunk comes after this: once the piece is done, the chunk is free.
     pub(crate) last: bool,
     /// The piece ends within a record, which goes on in the next piece.
@@ -34,6 +36,12 @@ impl Piece {
 
     pub(crate) fn count(&self) -> Count {
         Count::new(u64::from(self.records), u64::from(self.len))
+    }
+
+    /// What of the chunk is taken with it.
+    #[cfg(not(loom))]
+    pub(crate) fn end(&self) -> Extent {
+        Extent::new(self.range().end, self.records_before + self.records)
     }
 }
 
@@ -179,14 +187,14 @@ impl Collector {
         self.seen.sort_unstable_by_key(|&(chunk, _)| chunk);
         idle
     }
+}
 
-    /// Gives back chunks whose last piece is done.
-    pub(crate) fn free(&mut self, shared: &Shared, chunks: impl Iterator<Item = ChunkId>) {
-        let arena = &shared.arena;
-        let freed = shared.pool.push_all(arena, chunks.inspect(|&chunk| arena.reset(chunk)));
-        if freed > 0 {
-            shared.mailboxes[self.me].add_freed(freed);
-        }
+/// Worker: gives back chunks whose last piece is done.
+pub(crate) fn free(shared: &Shared, worker: usize, chunks: impl Iterator<Item = ChunkId>) {
+    let arena = &shared.arena;
+    let freed = shared.pool.push_all(arena, chunks.inspect(|&chunk| arena.reset(chunk)));
+    if freed > 0 {
+        shared.mailboxes[worker].add_freed(freed);
     }
 }
 
@@ -218,6 +226,7 @@ fn piece(chunk: ChunkId, from: Extent, to: Extent, last: bool) -> Piece {
         from: from.len() as u32,
         len: (to.len() - from.len()) as u32,
         records: to.records() - from.records(),
+        records_before: from.records(),
         last,
         split: false,
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::base::sync::{Mutex, lock};
 use crate::report::error::Error;
 use crate::report::health::Stall;
-use crate::report::stats::{Count, Lost, WorkerStats};
+use crate::report::stats::{Count, Lost, Watermark, WorkerStats};
 
 /// A call that takes longer than this hangs, as far as anybody can tell.
 const HANG: Duration = Duration::from_secs(1);
@@ -26,13 +26,14 @@ struct Entries {
     /// What made the last loss.
     last_loss: Option<Error>,
     files: u64,
+    files_bytes: u64,
     /// In a file that is being renamed just now: nobody can say yet.
-    in_flight: Count,
+    in_flight: Watermark,
     /// What the worker has not published is counted as lost; it must publish nothing any more.
     given_up: bool,
     temp_file: Option<PathBuf>,
     /// The whole records in it.
-    temp_file_count: Count,
+    temp_file_good: Watermark,
     temp_file_is_direct: bool,
     failure: Option<Failure>,
     /// Since when it works without an answer of the disk.
@@ -64,28 +65,30 @@ pub(crate) struct Totals {
     pub(crate) written: Count,
     pub(crate) lost: Lost,
     pub(crate) files: u64,
+    pub(crate) files_bytes: u64,
     pub(crate) in_flight: Count,
 }
 
 impl Ledger {
     /// Worker: about to rename a file. `false` once it was given up.
-    pub(crate) fn claim(&self, count: Count) -> bool {
+    pub(crate) fn claim(&self, good: Watermark) -> bool {
         let mut entries = lock(&self.0);
         if entries.given_up {
             return false;
         }
-        entries.in_flight = count;
+        entries.in_flight = good;
         true
     }
 
     /// Worker: the rename has returned.
     pub(crate) fn settle(&self, outcome: Outcome) {
         let mut entries = lock(&self.0);
-        let count = std::mem::take(&mut entries.in_flight);
+        let Watermark { len, count } = std::mem::take(&mut entries.in_flight);
         match outcome {
             Outcome::Written => {
                 entries.written += count;
                 entries.files += 1;
+                entries.files_bytes += len;
             }
             Outcome::Lost(error) => {
                 entries.lost.temp_file_removed += count;
@@ -96,7 +99,7 @@ impl Ledger {
     }
 
     /// Closer: from here on the worker publishes nothing that it has not claimed.
-    pub(crate) fn give_up(&self) {
+    pub(crate) fn revoke_claims(&self) {
         lock(&self.0).given_up = true;
     }
 
@@ -115,12 +118,12 @@ impl Ledger {
     pub(crate) fn set_temp_file(&self, path: Option<PathBuf>) {
         let mut entries = lock(&self.0);
         entries.temp_file = path;
-        (entries.temp_file_count, entries.temp_file_is_direct) = (Count::ZERO, false);
+        (entries.temp_file_good, entries.temp_file_is_direct) = (Watermark::ZERO, false);
     }
 
-    pub(crate) fn set_temp_file_count(&self, count: Count, is_direct: bool) {
+    pub(crate) fn set_temp_file_good(&self, good: Watermark, is_direct: bool) {
         let mut entries = lock(&self.0);
-        (entries.temp_file_count, entries.temp_file_is_direct) = (count, is_direct);
+        (entries.temp_file_good, entries.temp_file_is_direct) = (good, is_direct);
         if entries.busy.is_some() {
             // The disk answers, however long all of it may take.
             entries.busy = Some(Instant::now());
@@ -157,7 +160,7 @@ impl Ledger {
             lasting: now.saturating_duration_since(since),
             attempts,
             held_chunks: held,
-            held_in_file: entries.temp_file_count,
+            held_in_file: entries.temp_file_good.count,
         })
     }
 
@@ -179,7 +182,7 @@ impl Ledger {
         let entries = lock(&self.0).clone();
         WorkerStats {
             backlog_chunks: backlog,
-            temp_file_bytes: entries.temp_file_count.bytes,
+            temp_file_bytes: entries.temp_file_good.len,
             last_error: entries.failure(now, dir).map(|failure| failure.error),
             temp_file: entries.temp_file,
             temp_file_is_direct: entries.temp_file_is_direct,
@@ -191,7 +194,8 @@ impl Ledger {
         totals.written += entries.written;
         totals.lost += entries.lost;
         totals.files += entries.files;
-        totals.in_flight += entries.in_flight;
+        totals.files_bytes += entries.files_bytes;
+        totals.in_flight += entries.in_flight.count;
     }
 }
 

@@ -10,8 +10,12 @@ pub(crate) mod ledger;
 #[cfg(not(loom))]
 pub(crate) mod output;
 #[cfg(not(loom))]
+pub(crate) mod queue;
+#[cfg(not(loom))]
 pub(crate) mod quota;
 #[cfg(not(loom))]
 pub(crate) mod retry;
+#[cfg(not(loom))]
+pub(crate) mod rotation;
 #[cfg(not(loom))]
 pub(crate) mod round;

@@ -22,6 +22,7 @@ use crate::worker::control::{Asked, Control, Phase};
 use crate::worker::ledger::{Failure, Ledger};
 use crate::worker::output::Output;
 use crate::worker::retry::{Retry, Teller};
+use crate::worker::rotation::Rotation;
 
 /// Between two looks at the inbox while chunks come in, at least. The kernel adds about 50 us of its own.
 const NAP: Duration = Duration::from_micros(500);
@@ -40,8 +41,7 @@ const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
 /// What a worker is to do of itself; the same for all of a writer's.
 #[derive(Clone)]
 pub(crate) struct Policy {
-    /// At which age a record must be visible.
-    pub(crate) age_max: Option<Duration>,
+    pub(crate) rotation: Rotation,
     pub(crate) on_failure: OnFailure,
 }
 
@@ -222,7 +222,7 @@ impl Worker {
             return Round { tried: None, is_all: false, is_blocked: false };
         }
         // Even if not all could be written: what is whole need not wait for the rest.
-        let published = if due { self.output.publish(&mut self.collector) } else { Ok(()) };
+        let published = if due { self.output.publish() } else { Ok(()) };
         let is_blocked = written.is_err() || !self.output.is_written();
         let tried = written.and(published).and(self.output.held());
         Round { tried: Some(tried), is_all: due && complete, is_blocked }
@@ -231,13 +231,13 @@ impl Worker {
     /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
     /// it, and when nothing more comes.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
-        self.output.write(&mut self.collector)?;
+        self.output.write()?;
         if let Some(began) = self.gathered.take() {
             self.nap = (now.saturating_duration_since(began) / 2).clamp(NAP, self.nap_max);
         }
         let Shared { pool, arena, .. } = &*self.shared;
         if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
-            self.output.sync(&mut self.collector)?;
+            self.output.sync()?;
         }
         Ok(())
     }
@@ -306,11 +306,9 @@ impl Worker {
         }
     }
 
-    /// When the oldest record must be visible, with some time left for making it so.
+    /// When the oldest record is to be made visible.
     fn due_at(&self) -> Option<Instant> {
-        let age = self.policy.age_max?;
-        let lead = (age / 16).min(Duration::from_millis(50));
-        self.oldest.checked_add(age - lead)
+        self.policy.rotation.due_at(self.oldest)
     }
 
     fn recover(&mut self, now: Instant) {
@@ -321,7 +319,7 @@ impl Worker {
 
     /// Whether nothing is left to be done nevertheless, since all was given up.
     fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
-        let Worker { collector, output, faults, ledger, .. } = self;
+        let Worker { output, faults, ledger, .. } = self;
         let is_over = faults.fail(now, asked, is_blocked, output.progress());
         let failure = faults.since().map(|(since, attempts)| Failure {
             error: error.clone(),
@@ -329,7 +327,7 @@ impl Worker {
             attempts,
         });
         ledger.set_failure(failure);
-        let is_settled = is_over && output.give_up(collector, error) && output.is_settled();
+        let is_settled = is_over && output.lose_memory(error) && output.is_settled();
         self.tell(now);
         is_settled
     }
@@ -373,7 +371,7 @@ impl Worker {
         let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
         // Only while the disk guard refuses records: who raises that flag wakes all.
         let vigil = self.output.quota().and_then(|guard| guard.vigil(now));
-        if self.policy.age_max.is_some()
+        if self.policy.rotation.has_age()
             && self.faults.is_none()
             && clean
             && self.collector.prepare_to_park(&self.shared)
@@ -471,7 +469,7 @@ mod tests {
         (1..100).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::FBIG)));
         let before = fs.calls(Op::Write);
         // Just after it has looked what is asked for.
-        worker.ledger.give_up();
+        worker.ledger.revoke_claims();
         worker.step(|| now).unwrap();
         assert!(fs.calls(Op::Write) < before + 10);
         handle.give_up();

@@ -72,11 +72,13 @@ impl Config {
     /// In crash-proof memory or not.
     pub(crate) fn layout(&self) -> Layout {
         let chunks = u32::try_from(self.memory.chunks()).unwrap_or(u32::MAX);
+        let Config { memory, files, .. } = self;
         Layout {
             chunks,
-            size: self.memory.size,
-            workers: self.memory.workers,
-            mode: self.files.mode,
+            size: memory.size,
+            workers: memory.workers,
+            mode: files.mode,
+            codec: files.codec.id(),
         }
     }
 

@@ -107,7 +107,7 @@ impl Inner {
             // What was reported as lost must not come back, even if the process dies while a worker hangs.
             image.close();
         }
-        self.ledgers.iter().for_each(|ledger| ledger.give_up());
+        self.ledgers.iter().for_each(|ledger| ledger.revoke_claims());
         self.wake_all();
     }
 

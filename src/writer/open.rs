@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::base::sync::{Arc, Barrier};
 use crate::config::{Config, Durability, Limits};
 use crate::file::publish::{self, Places};
-use crate::file::state_file::StateFile;
+use crate::file::state_file::{Header, StateFile};
 use crate::file::usage::Scope;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
@@ -21,6 +21,7 @@ use crate::naming::Names;
 use crate::report::error::Error;
 use crate::worker::output::Target;
 use crate::worker::quota::Quota;
+use crate::worker::rotation::Rotation;
 use crate::worker::round::{Policy, Worker};
 use crate::writer::inner::{Inner, Parts};
 
@@ -58,7 +59,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let shared = Arc::new(opening.memory(&places.path).inspect_err(undo)?);
     let quota = quota(limits, &fs, &places, &names, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
-    let policy = Policy { age_max: files.age_max(), on_failure };
+    let policy = Policy { rotation: Rotation::new(&files), on_failure };
     let target = Target { fs, files, names, staging_bytes, quota, memory_dir };
     let inner = Inner::new(Parts {
         shared,
@@ -90,7 +91,14 @@ impl Opening<'_> {
         let probed = |wanted| publish::probed(fs, wanted, names, memory.is_some());
         let create = |places: &Places| {
             // A probe that is refused says better what is wrong with the directory.
-            StateFile::create(fs, &places.temp, &places.path, memory, names, layout.workers)
+            let header = Header {
+                path: places.path.clone(),
+                memory: memory.map(Path::to_owned),
+                names: names.clone(),
+                codec: layout.codec,
+                workers: layout.workers,
+            };
+            StateFile::create(fs, &places.temp, header)
                 .or_else(|error| probed(places.clone()).and(Err(error)))
         };
         let state = create(&wanted)?;

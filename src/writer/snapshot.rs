@@ -25,6 +25,7 @@ impl Inner {
             unresolved: stats.pending,
             refused: stats.refused,
             files: stats.files,
+            files_bytes: stats.files_bytes,
         }
     }
 
@@ -60,6 +61,7 @@ impl Inner {
             lost: totals.lost,
             refused,
             files: totals.files,
+            files_bytes: totals.files_bytes,
             memory_bytes: chunks_in_use as usize * self.shared.arena.size(),
             memory_bound_bytes: self.memory_bound,
             temp_dir: self.temp_dir(),

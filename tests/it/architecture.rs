@@ -1,384 +1,382 @@
-//! Promise: the arrows between the modules run one way, as the table says; only `real_fs.rs` names
-//! `std::fs`, only `sync.rs` the atomics and loom; nothing prints; no file is too long to read.
+//! Promise: each folder of `src/` is a layer, and imports run one way, as ARCHITECTURE.md says; only one module
+//! names atomics, only one std's file system; nothing prints, nothing ends the process; no file is too long to read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Each module and those that it names, from the callers' side down to the disk. Modules under
-/// `cfg(test)` are not part of it.
-const ARROWS: &[(&str, &[&str])] = &[
-    // What users see.
-    (
-        "lib",
-        &[
-            "config", "error", "fs", "health", "producer", "real_fs", "record", "recover",
-            "recovery", "report", "stats", "vault", "writer",
-        ],
-    ),
-    ("io", &["producer", "record", "writer"]),
+/// Each layer and those that it may use, from the bottom up: a row names rows above it only. The block in
+/// ARCHITECTURE.md is the same table.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("report", &[]),
+    ("fs", &["base"]),
+    ("config", &["report", "fs"]),
+    ("memory", &["base", "report"]),
+    ("naming", &["base", "report", "config"]),
+    ("file", &["base", "report", "fs", "config", "naming"]),
+    ("accept", &["base", "report", "memory"]),
+    ("worker", &["base", "report", "fs", "config", "memory", "naming", "file"]),
+    ("recovery", &["base", "report", "fs", "config", "memory", "naming", "file"]),
     (
         "writer",
         &[
-            "append", "config", "error", "handle", "health", "hold", "producer", "record",
-            "recovery", "registry", "report", "stats", "submit",
-        ],
-    ),
-    ("producer", &["append", "error", "hold", "record", "slot", "submit"]),
-    ("registry", &["handle", "slot", "slots", "sync"]),
-    ("hold", &["handle", "sync"]),
-    // The life of a writer.
-    (
-        "handle",
-        &[
-            "background",
-            "config",
-            "control",
-            "error",
-            "ground",
-            "guard",
-            "health",
-            "ledger",
-            "name",
-            "notes",
-            "output",
-            "publish",
+            "base", "report", "fs", "config", "memory", "naming", "file", "accept", "worker",
             "recovery",
-            "report",
-            "shared",
-            "slot",
-            "staging",
-            "state",
-            "stats",
-            "sync",
-            "worker",
         ],
     ),
-    (
-        "ground",
-        &[
-            "arena", "census", "error", "fs", "guard", "name", "publish", "shared", "state",
-            "sync", "vault",
-        ],
-    ),
-    // Left-overs of instances that died.
-    ("background", &["bury", "control", "error", "fs", "name", "recovery", "search", "sync"]),
-    ("recover", &["bury", "error", "fs", "real_fs", "recovery", "search"]),
-    (
-        "bury",
-        &["error", "fs", "judge", "name", "publish", "recovery", "remains", "rescue", "search"],
-    ),
-    ("search", &["error", "fs", "publish"]),
-    (
-        "rescue",
-        &["error", "fs", "judge", "name", "publish", "recovery", "relics", "remains", "vault"],
-    ),
-    ("relics", &["checksum", "fs", "layout", "name", "remains", "stats", "vault"]),
-    ("judge", &["fs", "name", "recovery", "remains"]),
-    ("remains", &["checksum", "fs", "name", "state"]),
-    ("recovery", &["error", "stats"]),
-    // The memory: a record on its way to a worker.
-    ("submit", &["append", "control", "error", "message", "record", "shared", "slot"]),
-    ("append", &["arena", "chain", "error", "lease", "message", "shared", "slot"]),
-    ("record", &["arena", "chain", "error", "lease", "shared", "slot"]),
-    ("chain", &["arena", "error", "lease", "message", "shared", "slot", "stats", "sync"]),
-    ("lease", &["arena", "error", "lane", "shared", "slot", "sync"]),
-    ("shared", &["arena", "bell", "inbox", "pool", "prefault", "slots", "sync"]),
-    ("slots", &["fork", "slot", "sync"]),
-    ("slot", &["arena", "error", "stats", "sync"]),
-    ("prefault", &["arena", "lane", "layout", "pool", "sync"]),
-    ("pool", &["arena", "lane", "layout", "sync"]),
-    ("inbox", &["arena", "lane", "sync"]),
-    ("lane", &[]),
-    ("bell", &["sync"]),
-    ("arena", &["bytes", "layout", "message", "stats", "sync", "vault"]),
-    ("bytes", &[]),
-    ("vault", &["checksum", "error", "layout", "memory_file", "name", "stats", "sync"]),
-    ("layout", &["message", "sync"]),
-    ("memory_file", &["error", "fork"]),
-    ("message", &["sync"]),
-    // The workers: from memory to a file.
-    (
-        "worker",
-        &[
-            "control", "error", "health", "intake", "ledger", "message", "output", "shared",
-            "stats", "sync", "trouble",
-        ],
-    ),
-    ("trouble", &["control", "error"]),
-    ("intake", &["arena", "shared", "slot", "stats", "sync"]),
-    (
-        "output",
-        &[
-            "arena", "config", "error", "file", "fs", "guard", "intake", "ledger", "name", "notes",
-            "publish", "shared", "staging", "stats", "sync", "trouble",
-        ],
-    ),
-    ("notes", &["file", "fs", "intake", "shared", "state", "stats", "sync", "vault"]),
-    ("control", &["sync"]),
-    ("guard", &["census", "error", "shared", "stats", "sync"]),
-    ("census", &["error", "fs", "name"]),
-    ("ledger", &["error", "health", "stats", "sync"]),
-    // The files.
-    ("file", &["direct", "error", "fs", "name", "staging", "stats"]),
-    ("direct", &["fs", "staging"]),
-    ("staging", &[]),
-    ("publish", &["error", "fs", "name"]),
-    ("state", &["checksum", "error", "fs", "name", "sync"]),
-    ("name", &["error", "sync"]),
-    ("real_fs", &["fork", "fs"]),
-    ("fork", &["sync"]),
-    ("fs", &[]),
-    // What is known everywhere.
-    (
-        "config",
-        &[
-            "arena", "error", "fs", "health", "intake", "message", "name", "prefault", "real_fs",
-            "staging", "vault",
-        ],
-    ),
-    ("report", &["error", "stats"]),
-    ("health", &["error", "stats"]),
-    ("stats", &["error"]),
-    ("error", &[]),
-    ("checksum", &[]),
-    ("sync", &[]),
 ];
 
-/// Lines that name what only one module may name, with the reason.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    // Stamps are unique in the process, and no part of what loom explores.
-    // The light side of the barrier: loom knows no compiler fences.
+/// Names that only one file may use, and which that is.
+const DOORS: &[(&str, &[&str])] = &[
+    ("std::fs", &["fs/real.rs", "memory/crash_mapping.rs"]),
+    ("rustix::fs", &["fs/real.rs", "memory/crash_mapping.rs"]),
+    ("sync::atomic", &["base/sync.rs"]),
     // A cell per byte, in place of the mapping.
-    ("arena", "loom::cell::UnsafeCell"),
-    ("bytes", "loom::cell::UnsafeCell"),
-    // Memory with a name: what is mapped is no matter of the boxed trait.
-    ("memory_file", "std::fs"),
-    ("memory_file", "rustix::fs"),
+    ("loom::", &["base/sync.rs", "memory/arena.rs", "memory/byte_ptr.rs"]),
+    // The wall clock makes names; deadlines are monotonic.
+    ("SystemTime", &["naming/mod.rs"]),
+    ("println!", &[]),
+    ("print!", &[]),
+    ("dbg!", &[]),
+    ("log::", &[]),
+    ("tracing::", &[]),
+    ("process::exit", &[]),
+    ("process::abort", &[]),
+    ("kill_process", &[]),
 ];
 
 const LINES_MAX: usize = 500;
 
+/// A file of product code.
 struct Source {
-    module: String,
-    lines: usize,
-    /// Without comments and tests.
+    /// From `src/`.
+    path: String,
+    /// Without comments and without what is for tests only.
     code: Vec<String>,
 }
 
-/// All of `src`, but for what only tests use.
-fn sources() -> Vec<Source> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let read = |name: &str| fs::read_to_string(src.join(name)).unwrap();
-    let tests = modules_under_cfg_test(&code(&read("lib.rs")));
-    let mut names: Vec<_> = fs::read_dir(&src)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        // The folder of a module that is for tests only.
-        .filter(|name| !tests.contains(name))
-        .collect();
-    names.sort();
-    let module = |name: &String| {
-        let module = name.strip_suffix(".rs").expect("src is flat, and Rust only").to_owned();
-        let text = read(name);
-        Source { module, lines: text.lines().count(), code: code(&text) }
-    };
-    names.iter().map(module).filter(|source| !tests.contains(&source.module)).collect()
+impl Source {
+    /// The layer's folder; of a file beside the folders, its own name.
+    fn layer(&self) -> &str {
+        self.path.split_once('/').map_or(&self.path, |(layer, _)| layer)
+    }
+
+    /// `a::b` for `a/b.rs`, `a` for `a/mod.rs`.
+    fn module(&self) -> String {
+        let path = self.path.strip_suffix(".rs").expect("Rust only");
+        path.strip_suffix("/mod").unwrap_or(path).replace('/', "::")
+    }
 }
 
-/// The lines of a file without its comments and its `mod tests`, which stands at the end.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All of a crate's `src`, but for `src/tests`.
+fn sources(src: &Path) -> Vec<Source> {
+    let mut paths = Vec::new();
+    files(src, &mut paths);
+    let source = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
+        Source { path, code: code(&text) }
+    };
+    paths.into_iter().map(source).filter(|source| source.layer() != "tests").collect()
+}
+
+/// The Rust files below a directory.
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The lines of a file without its comments, its `mod tests`, which stands at the end, and items under `cfg(test)`.
 fn code(text: &str) -> Vec<String> {
-    let tests = text.find("\nmod tests {").unwrap_or(text.len());
-    let end = text[..tests].rfind("\n#[cfg(").filter(|_| tests < text.len()).unwrap_or(tests);
-    let lines = text[..end].lines().map(|line| line.split("//").next().unwrap_or("").trim());
-    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    let mut lines = Vec::new();
+    let mut for_tests = false;
+    for line in text.lines() {
+        let line = line.split("//").next().unwrap_or("").trim();
+        if line.starts_with("#[cfg(") && is_test_cfg(line) {
+            for_tests = true;
+        } else if line == "mod tests {" {
+            break;
+        } else if !line.is_empty() && !line.starts_with("#[") {
+            // One line is enough: a test's import, or the head of a test's function.
+            if !std::mem::take(&mut for_tests) {
+                lines.push(line.to_owned());
+            }
+        }
+    }
+    lines
 }
 
-/// Modules of `lib.rs` behind a `cfg` that names `test`.
-fn modules_under_cfg_test(lib: &[String]) -> BTreeSet<String> {
-    let pairs = lib.windows(2).filter(|pair| {
-        pair[0].starts_with("#[cfg(") && pair[0].contains("test") && !pair[0].contains("not(test")
-    });
-    let module = |line: &str| {
-        let line = line.strip_prefix("pub ").unwrap_or(line);
-        line.strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned)
-    };
-    pairs.filter_map(|pair| module(&pair[1])).collect()
+/// Whether that is compiled for tests only.
+fn is_test_cfg(line: &str) -> bool {
+    line.contains("test") && !line.contains("not(test")
 }
 
-/// The modules after `crate::`, in a `use` or in the middle of an expression.
+/// The paths after `crate::`, in a `use` or in the middle of an expression: `a::b` or, of a re-export, `a`.
 fn named(code: &[String]) -> BTreeSet<String> {
-    let text = code.join("\n");
+    after("crate::", "", code)
+}
+
+/// The paths after `start`, which stands for the module `base`.
+fn after(start: &str, base: &str, code: &[String]) -> BTreeSet<String> {
+    let text = code.join(" ");
     let mut named = BTreeSet::new();
-    for (at, path) in text.match_indices("crate::") {
-        // `$crate::` and names that end in crate are other things.
+    for (at, start) in text.match_indices(start) {
+        // `$crate::`, paths that go on, and names that end in it are other things.
         let before = text[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+        if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | ':')) {
             continue;
         }
-        let rest = &text[at + path.len()..];
-        if let Some(group) = rest.strip_prefix('{') {
-            // `use crate::{a, b::{c, d}}`: the names at the first level.
-            let mut depth = 1;
-            let mut item = String::new();
-            for c in group.chars() {
-                match c {
-                    '{' => depth += 1,
-                    '}' => depth -= 1,
-                    _ => {}
-                }
-                if depth == 0 || depth == 1 && c == ',' {
-                    named.extend(identifier(item.trim()));
-                    item.clear();
-                } else {
-                    item.push(c);
-                }
-                if depth == 0 {
-                    break;
-                }
-            }
-        } else {
-            named.extend(identifier(rest));
-        }
+        paths(&text[at + start.len()..], base, &mut named);
     }
     named
 }
 
-fn identifier(text: &str) -> Option<String> {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    // What is not a module is a re-export: the root names it.
-    let name = &text[..end];
-    (!name.is_empty()).then(|| {
-        if name.starts_with(char::is_uppercase) { "lib".to_owned() } else { name.to_owned() }
-    })
+/// All that a file names of its own crate. What a folder only re-exports it does not use.
+fn all_named(source: &Source) -> BTreeSet<String> {
+    let module = source.module();
+    let mut all = named(&source.code);
+    let (parent, children_of) = match source.path.rsplit('/').next() {
+        Some("lib.rs" | "main.rs") => ("", ""),
+        Some("mod.rs") => (module.rsplit_once("::").map_or("", |(parent, _)| parent), &*module),
+        _ => (module.rsplit_once("::").map_or("", |(parent, _)| parent), ""),
+    };
+    all.extend(after("super::", parent, &source.code));
+    let declared = source.code.iter().filter_map(|line| {
+        let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line);
+        line.strip_prefix("mod ")?.strip_suffix(';')
+    });
+    let uses: Vec<_> =
+        source.code.iter().filter(|line| !line.starts_with("pub")).cloned().collect();
+    for child in declared {
+        let base = if children_of.is_empty() {
+            child.to_owned()
+        } else {
+            format!("{children_of}::{child}")
+        };
+        all.extend(after(&format!("{child}::"), &base, &uses));
+    }
+    all
+}
+
+/// What a `use` tree names, as far as it are modules.
+fn paths(tree: &str, prefix: &str, named: &mut BTreeSet<String>) {
+    if let Some(group) = tree.strip_prefix('{') {
+        let mut depth = 0;
+        let mut from = 0;
+        for (at, c) in group.char_indices() {
+            let ends = depth == 0 && matches!(c, ',' | '}');
+            if ends {
+                paths(group[from..at].trim(), prefix, named);
+                from = at + 1;
+            }
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => return,
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return;
+    }
+    let end = tree.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(tree.len());
+    let name = &tree[..end];
+    let is_module = name.starts_with(char::is_lowercase) && name != "self";
+    let joined = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}::{name}") };
+    match tree[end..].strip_prefix("::") {
+        Some(rest) if is_module => paths(rest, &joined, named),
+        _ if is_module => drop(named.insert(joined)),
+        _ if !prefix.is_empty() => drop(named.insert(prefix.to_owned())),
+        _ if !name.is_empty() => drop(named.insert("lib".to_owned())),
+        _ => {}
+    }
+}
+
+fn layer_of(path: &str) -> &str {
+    path.split("::").next().unwrap()
 }
 
 #[test]
-fn each_arrow_is_in_the_table() {
-    let table: BTreeMap<&str, BTreeSet<String>> = ARROWS
-        .iter()
-        .map(|(module, named)| (*module, named.iter().map(|&name| name.to_owned()).collect()))
-        .collect();
-    assert_eq!(table.len(), ARROWS.len(), "a module is listed twice");
+fn imports_between_layers_are_those_of_the_table() {
+    let table: BTreeMap<&str, BTreeSet<&str>> =
+        LAYERS.iter().map(|(layer, uses)| (*layer, uses.iter().copied().collect())).collect();
+    assert_eq!(table.len(), LAYERS.len(), "a layer is listed twice");
     let mut wrong = Vec::new();
-    let sources = sources();
-    for source in &sources {
-        let Some(allowed) = table.get(&*source.module) else {
-            wrong.push(format!("{} is not in the table", source.module));
+    let mut used = BTreeSet::new();
+    let sources = sources(&root().join("src"));
+    for source in sources.iter().filter(|source| source.path != "lib.rs") {
+        let Some(allowed) = table.get(source.layer()) else {
+            wrong.push(format!("src/{} is in no layer", source.path));
             continue;
         };
-        let mut found = named(&source.code);
-        if source.module == "lib" {
-            // The root names its modules without `crate::`.
-            let uses = source.code.iter().filter_map(|line| line.strip_prefix("pub use "));
-            found.extend(uses.filter_map(identifier).filter(|name| name != "crate"));
-        }
-        found.remove(&source.module);
-        for name in found.difference(allowed) {
-            wrong.push(format!("{} -> {name} is not in the table", source.module));
-        }
-        for name in allowed.difference(&found) {
-            wrong.push(format!("{} -> {name} is in the table, not in src", source.module));
+        for name in named(&source.code) {
+            let layer = layer_of(&name);
+            if layer == source.layer() {
+                continue;
+            }
+            if allowed.contains(layer) {
+                used.insert((source.layer().to_owned(), layer.to_owned()));
+            } else {
+                wrong.push(format!("src/{} names crate::{name}", source.path));
+            }
         }
     }
-    for module in table.keys() {
-        if !sources.iter().any(|source| source.module == **module) {
-            wrong.push(format!("{module} is in the table, not in src"));
+    for (layer, uses) in LAYERS {
+        for name in *uses {
+            if !used.contains(&((*layer).to_owned(), (*name).to_owned())) {
+                wrong.push(format!("{layer} -> {name} is in the table, and in no file"));
+            }
+        }
+        if !sources.iter().any(|source| source.layer() == *layer) {
+            wrong.push(format!("{layer} is in the table, and has no folder"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn the_arrows_run_one_way() {
-    let mut left: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
-    // Kahn's topological sort, from the leaves up.
-    loop {
-        let leaves: Vec<&str> = left
-            .iter()
-            .filter(|(_, named)| !named.iter().any(|name| left.contains_key(name)))
-            .map(|(module, _)| *module)
-            .collect();
-        if leaves.is_empty() {
-            break;
+fn the_table_runs_one_way_and_is_that_of_the_document() {
+    for (at, (layer, uses)) in LAYERS.iter().enumerate() {
+        for name in *uses {
+            let above = LAYERS[..at].iter().any(|(other, _)| other == name);
+            assert!(above, "{layer} -> {name} runs upwards");
         }
-        left.retain(|module, _| !leaves.contains(module));
     }
-    assert!(left.is_empty(), "in a circle, or above one: {:?}", left.keys());
+    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut block = document.split("<!-- layers -->").nth(1).expect("a block of layers").lines();
+    let mut told = Vec::new();
+    for line in block.by_ref().filter(|line| line.starts_with("| `")) {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        let layer = cells.next().unwrap().trim_matches('`').to_owned();
+        let uses = cells.next().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        told.push((layer, uses.into_iter().filter(|name| name != "-").collect::<Vec<_>>()));
+    }
+    let table: Vec<_> = LAYERS
+        .iter()
+        .map(|(layer, uses)| {
+            ((*layer).to_owned(), uses.iter().map(|&name| name.to_owned()).collect())
+        })
+        .collect();
+    assert_eq!(told, table, "ARCHITECTURE.md says something else");
+}
+
+/// Within the layers too, and in the crates that only we use.
+#[test]
+fn no_import_comes_back() {
+    for (src, why) in [
+        ("src", "the library"),
+        ("crates/cli/src", "the program"),
+        ("crates/stress/src", "the stress tests"),
+        ("crates/bench/src", "the benchmarks"),
+        ("crates/testkit/src", "what tests share"),
+    ] {
+        let sources = sources(&root().join(src));
+        let modules: BTreeSet<String> = sources.iter().map(Source::module).collect();
+        let module_of = |path: &str| {
+            let mut path = path.to_owned();
+            while !modules.contains(&path) {
+                path.truncate(path.rfind("::")?);
+            }
+            Some(path)
+        };
+        let mut left: BTreeMap<String, BTreeSet<String>> = sources
+            .iter()
+            .map(|source| {
+                let me = source.module();
+                let mut uses: BTreeSet<_> =
+                    all_named(source).iter().filter_map(|path| module_of(path)).collect();
+                uses.remove(&me);
+                (me, uses)
+            })
+            .collect();
+        // Kahn's topological sort, from the leaves up.
+        loop {
+            let leaves: Vec<_> = left
+                .iter()
+                .filter(|(_, uses)| !uses.iter().any(|name| left.contains_key(name)))
+                .map(|(module, _)| module.clone())
+                .collect();
+            if leaves.is_empty() {
+                break;
+            }
+            leaves.iter().for_each(|module| drop(left.remove(module)));
+        }
+        assert!(left.is_empty(), "{why}: in a circle, or above one: {left:#?}");
+    }
 }
 
 #[test]
 fn each_door_is_the_only_one() {
     let mut wrong = Vec::new();
     let mut used = BTreeSet::new();
-    for source in sources() {
+    for source in sources(&root().join("src")) {
         for line in &source.code {
-            let mut exception = EXCEPTIONS.iter().enumerate();
-            let exception =
-                exception.find(|(_, (m, part))| *m == source.module && line.contains(part));
-            for (name, door) in [
-                ("std::fs", "real_fs"),
-                ("rustix::fs", "real_fs"),
-                ("sync::atomic", "sync"),
-                ("loom::", "sync"),
-                // The wall clock makes names; deadlines are monotonic.
-                ("SystemTime", "name"),
-            ] {
-                if !line.contains(name) || source.module == door {
-                    continue;
-                }
-                match exception {
-                    Some((i, _)) => used.extend([i]),
-                    None => wrong.push(format!("{}: {line}", source.module)),
-                }
-            }
-            for print in
-                ["println!", "eprintln!", "print!", "eprint!", "dbg!", "log::", "tracing::"]
-            {
-                if line.contains(print) {
-                    wrong.push(format!("{}: {line}", source.module));
+            for (name, doors) in DOORS.iter().filter(|(name, _)| line.contains(name)) {
+                if doors.contains(&&*source.path) {
+                    used.insert((*name, source.path.clone()));
+                } else {
+                    wrong.push(format!("src/{}: {line}", source.path));
                 }
             }
         }
     }
-    for (i, exception) in EXCEPTIONS.iter().enumerate() {
-        if !used.contains(&i) {
-            wrong.push(format!("an exception that nobody needs: {exception:?}"));
+    for (name, doors) in DOORS {
+        for door in *doors {
+            if !used.contains(&(*name, (*door).to_owned())) {
+                wrong.push(format!("{name}: a door that nothing uses: {door}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn files_can_be_read() {
-    for source in sources() {
-        let Source { module, lines, .. } = source;
-        assert!(lines <= LINES_MAX, "{module}.rs has {lines} lines");
-    }
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let folders = [src.clone(), src.join("models"), src.join("cases"), src.join("sim")];
-    for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()) {
-        let path = entry.unwrap().path();
-        if folders.contains(&path) {
-            continue;
+fn files_can_be_read_and_say_what_they_are_for() {
+    let mut wrong = Vec::new();
+    for dir in ["src", "crates", "tests", "examples", "fuzz/targets"] {
+        let mut paths = Vec::new();
+        files(&root().join(dir), &mut paths);
+        for path in &paths {
+            let text = fs::read_to_string(path).unwrap();
+            let lines = text.lines().count();
+            if lines > LINES_MAX {
+                wrong.push(format!("{}: {lines} lines", path.display()));
+            }
+            if !text.starts_with("//! ") {
+                wrong.push(format!("{}: what is it for?", path.display()));
+            }
+            // A module with children is a folder, so that the listing shows folders.
+            if path.file_name().is_some_and(|name| name != "main.rs" && name != "lib.rs")
+                && path.with_extension("").is_dir()
+            {
+                wrong.push(format!("{}: a folder of this name stands beside it", path.display()));
+            }
         }
-        let text = fs::read_to_string(&path).unwrap();
-        // The crate as a whole: the README tells.
-        let told = ["//! ", "#![doc = include_str!"].iter().any(|start| text.starts_with(start));
-        assert!(told, "{}: what is it for?", path.display());
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// The checks above would pass if they saw nothing.
 #[test]
 fn the_checks_see_what_they_look_for() {
-    let text = "use crate::a::B;\nuse crate::{c, d::{e, f}};\n// crate::no\nlet x = crate::g::h();\n\
-                pub use crate::Root;\nlet y = $crate::no;\n#[cfg(all(test, not(loom)))]\nmod tests {\nuse crate::no;\n}\n";
-    let expected = ["a", "c", "d", "g", "lib"];
-    assert!(named(&code(text)).iter().eq(expected.iter()));
-    let lib = ["#[cfg(all(test, not(loom)))]", "mod a;", "#[cfg(not(loom))]", "mod b;"];
-    let public = ["#[cfg(any(test, fuzzing))]", "pub mod c;"];
-    let lib: Vec<_> = lib.into_iter().chain(public).map(str::to_owned).collect();
-    assert!(modules_under_cfg_test(&lib).iter().eq(["a", "c"].iter()));
-    assert!(sources().len() >= ARROWS.len() && !sources().iter().any(|s| s.module == "faulty"));
+    let text = "use crate::a::B;\nuse crate::{c, d::{self, e, F}};\n// crate::no\nlet x = crate::g::h();\n\
+                pub use crate::Root;\nlet y = $crate::no;\n#[cfg(test)]\nuse crate::no;\n\
+                #[cfg(all(test, not(loom)))]\nmod tests {\nuse crate::no;\n}\n";
+    let expected = ["a", "c", "d", "d::e", "g::h", "lib"];
+    let found = named(&code(text));
+    assert!(found.iter().eq(expected.iter()), "{found:?}");
+    let sources = sources(&root().join("src"));
+    assert!(sources.len() > 50 && sources.iter().all(|source| source.layer() != "tests"));
 }

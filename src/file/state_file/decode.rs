@@ -1,5 +1,5 @@
 //! What a dead instance left: its state file, read as if an enemy had written it. The layout stands in
-//! `state.rs`.
+//! `mod.rs`.
 //!
 //! Guarantees: never panics, reads no more than the largest state file has; what it returns is whole
 //! (checksums), in range, and names nothing outside of a directory. Refuses: all else, and says what is
@@ -11,40 +11,27 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::base::checksum::fnv1a;
-use crate::config::{AFFIX_BYTES_MAX, WORKERS_MAX};
+use crate::base::le;
+use crate::config::{AFFIX_BYTES_MAX, Codec, WORKERS_MAX};
 use crate::file::state_file::{
-    CHECKSUM_BYTES, HEADER_BYTES, MAGIC, RECORD_BYTES, TEXTS_AT, VERSION,
+    CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, Record, TEXTS_AT, VERSION,
 };
 use crate::fs::{FsFile, read_full};
 use crate::naming::{Names, Stamp, TempId};
+use crate::report::stats::{Count, Watermark};
 
 /// The largest state file that there can be.
 const BYTES_MAX: usize = HEADER_BYTES + WORKERS_MAX * RECORD_BYTES;
 
-/// A state file, taken apart.
+/// A state file, taken apart. Its directories are to be compared, not to be used; the affixes of its names have
+/// neither `/` nor NUL.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DecodedState {
     /// None if the writer did not know it.
     pub(crate) boot_id: Option<[u8; 16]>,
-    /// Names of its files; the affixes have neither `/` nor NUL.
-    pub(crate) names: Names,
-    /// Where its files were to appear. To be compared, not to be used.
-    pub(crate) path: PathBuf,
-    /// Where its memory is, if that outlives the process. To be compared, not to be used.
-    pub(crate) memory: Option<PathBuf>,
+    pub(crate) header: Header,
     /// One for each worker, in order; none where the record is damaged.
     pub(crate) records: Vec<Option<Record>>,
-}
-
-/// What a worker said last of its temp file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
-    /// None: it had none.
-    pub(crate) temp: Option<TempId>,
-    /// So many bytes of it are whole records; at least `synced`.
-    pub(crate) good: u64,
-    /// So many of them an fsync covers.
-    pub(crate) synced: u64,
 }
 
 /// Why a state file tells nothing.
@@ -54,6 +41,8 @@ pub(crate) enum Unreadable {
     Short,
     /// Of a program that is newer or older than this.
     Version(u32),
+    /// Its files have a codec of this number, which this build does not know.
+    Codec(u32),
     /// Not what its writer wrote.
     Damaged,
 }
@@ -70,37 +59,39 @@ pub(crate) fn bytes(file: &mut dyn FsFile) -> io::Result<Vec<u8>> {
 /// Takes the contents of a state file apart.
 pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let Some(number) = bytes.get(8..12) else { return Err(Unreadable::Short) };
-    let version = u32(number);
+    let version = le::u32(number);
     if bytes.starts_with(&MAGIC) && version != VERSION {
         return Err(Unreadable::Version(version));
     }
     let Some((header, records)) = bytes.split_at_checked(HEADER_BYTES) else {
         return Err(Unreadable::Short);
     };
-    let mut remains = read_header(header).ok_or(match records.is_empty() {
+    let (boot_id, header) = read_header(header).ok_or(match records.is_empty() {
         true => Unreadable::Short,
         false => Unreadable::Damaged,
     })?;
-    let wanted = u32(&header[12..16]) as usize * RECORD_BYTES;
+    if Codec::from_id(header.codec).is_none() {
+        return Err(Unreadable::Codec(header.codec));
+    }
+    let wanted = header.workers * RECORD_BYTES;
     if records.len() != wanted {
         return Err(if records.len() < wanted { Unreadable::Short } else { Unreadable::Damaged });
     }
-    remains.records = records.chunks_exact(RECORD_BYTES).map(read_record).collect();
-    Ok(remains)
+    let records = records.chunks_exact(RECORD_BYTES).map(read_record).collect();
+    Ok(DecodedState { boot_id, header, records })
 }
 
-/// Without the records.
-fn read_header(header: &[u8]) -> Option<DecodedState> {
+fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
     let (body, checksum) = header.split_at(HEADER_BYTES - CHECKSUM_BYTES);
-    if !body.starts_with(&MAGIC) || u64(checksum) != fnv1a(body) {
+    if !body.starts_with(&MAGIC) || le::u64(checksum) != fnv1a(body) {
         return None;
     }
-    let workers = u32(&body[12..16]) as usize;
+    let workers = le::u32(&body[12..16]) as usize;
     let lengths = [
-        u32(&body[44..48]) as usize,
-        u16(&body[48..50]).into(),
-        u16(&body[50..52]).into(),
-        u16(&body[52..54]).into(),
+        le::u32(&body[44..48]) as usize,
+        le::u16(&body[48..50]).into(),
+        le::u16(&body[50..52]).into(),
+        le::u16(&body[52..54]).into(),
     ];
     let mut texts = &body[TEXTS_AT..];
     let mut text = |len: usize| {
@@ -117,14 +108,15 @@ fn read_header(header: &[u8]) -> Option<DecodedState> {
         return None;
     }
     let boot_id: [u8; 16] = body[16..32].try_into().ok()?;
-    let (instance, pid) = (u64(&body[32..40]), u32(&body[40..44]));
-    Some(DecodedState {
-        boot_id: Some(boot_id).filter(|id| *id != [0; 16]),
-        names: Names { prefix, extension, instance, pid },
+    let (instance, pid) = (le::u64(&body[32..40]), le::u32(&body[40..44]));
+    let header = Header {
         path: path.into(),
         memory: Some(PathBuf::from(memory)).filter(|dir| !dir.as_os_str().is_empty()),
-        records: Vec::new(),
-    })
+        names: Names { prefix, extension, instance, pid },
+        codec: le::u32(&body[56..60]),
+        workers,
+    };
+    Some((Some(boot_id).filter(|id| *id != [0; 16]), header))
 }
 
 /// None if it is damaged.
@@ -134,28 +126,13 @@ fn read_record(bytes: &[u8]) -> Option<Record> {
         return Some(Record::default());
     }
     let (body, checksum) = bytes.split_at(RECORD_BYTES - CHECKSUM_BYTES);
-    let number = |at: usize| u64(&body[8 * at..][..8]);
-    let (stamp, seq, good, synced) = (number(1), number(2), number(3), number(4));
-    if u64(checksum) != fnv1a(body) || synced > good {
+    let number = |at: usize| le::u64(&body[8 * at..][..8]);
+    let mark =
+        |at| Watermark { len: number(at), count: Count::new(number(at + 1), number(at + 2)) };
+    let (stamp, seq, good, synced) = (number(1), number(2), mark(3), mark(6));
+    if le::u64(checksum) != fnv1a(body) || !synced.is_within(good) {
         return None;
     }
     let temp = (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq });
     Some(Record { temp, good, synced })
-}
-
-fn u16(bytes: &[u8]) -> u16 {
-    number(bytes) as u16
-}
-
-fn u32(bytes: &[u8]) -> u32 {
-    number(bytes) as u32
-}
-
-fn u64(bytes: &[u8]) -> u64 {
-    number(bytes)
-}
-
-/// Little-endian, of at most 8 bytes.
-fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }

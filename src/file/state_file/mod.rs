@@ -4,16 +4,19 @@
 //! numbers are little-endian; what is not named is zero; checksums are 64-bit FNV-1a.
 //!
 //! ```text
-//! header, once    0  magic "BUFWRST\0"        8  version u32 = 1      12  workers u32
+//! header, once    0  magic "BUFWRST\0"        8  version u32 = 2      12  workers u32
 //!                16  boot id [16], 0 = unknown                        32  instance u64
 //!                40  pid u32    44  path length u32    48  prefix length u16
 //!                50  extension length u16    52  length u16 of the directory of the memory
-//!                56  canonical path, prefix, extension; directory of the memory, if that outlives the process
+//!                56  number u32 of the codec of the files, 0 = none
+//!                64  canonical path, prefix, extension; directory of the memory, if that outlives the process
 //!              8184  checksum of all before
-//! worker w at 8192 + 64 w
+//! worker w at 8192 + 128 w
 //!                 0  generation u64, goes up by one at every change; 0 = never used, all zero
 //!                 8  stamp of the temp file u64, 0 = none    16  its seq u64
-//!                24  good length u64    32  synced length u64    56  checksum of all before
+//!                24  good length u64    32  whole records in it u64    40  their bytes u64
+//!                48  synced length u64    56  synced records u64    64  their bytes u64
+//!               120  checksum of all before
 //! ```
 //!
 //! Guarantees: the file has its final length from the start, so that no change needs room on the
@@ -23,24 +26,24 @@
 //! The file is not synced: after a loss of power its records may be older than the temp files.
 
 pub(crate) mod decode;
+pub(crate) mod encode;
 
 use std::io::{self, IoSlice};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::base::checksum::fnv1a;
 use crate::base::sync::{Acquire, Arc, AtomicU64, Mutex, Release, lock, try_lock};
 use crate::fs::{Fs, FsFile, write_all};
 use crate::naming::{Names, TempId};
 use crate::report::error::Error;
+use crate::report::stats::Watermark;
 
 pub(crate) const MAGIC: [u8; 8] = *b"BUFWRST\0";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES: usize = 8192;
-pub(crate) const RECORD_BYTES: usize = 64;
+pub(crate) const RECORD_BYTES: usize = 128;
 pub(crate) const CHECKSUM_BYTES: usize = 8;
-pub(crate) const TEXTS_AT: usize = 56;
+pub(crate) const TEXTS_AT: usize = 64;
 const MODE: u32 = 0o600;
 
 /// How often a recovery of another process may take our unfinished state file for a leftover.
@@ -49,16 +52,36 @@ const ATTEMPTS_MAX: usize = 8;
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 const RECOVERY_LOOK: Duration = Duration::from_millis(1);
 
+/// What a state file says of its writer, and never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Where files become visible.
+    pub(crate) path: PathBuf,
+    /// Where the memory is, if it outlives the process.
+    pub(crate) memory: Option<PathBuf>,
+    /// Of the files.
+    pub(crate) names: Names,
+    /// Number of the codec of the files.
+    pub(crate) codec: u32,
+    pub(crate) workers: usize,
+}
+
+/// What a worker said last of its temp file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// None: it had none.
+    pub(crate) temp: Option<TempId>,
+    /// Up to here it holds whole records; at least `synced`.
+    pub(crate) good: Watermark,
+    /// Up to here an fsync covers it.
+    pub(crate) synced: Watermark,
+}
+
 /// The state file of a living instance. The lock is held until this and all workers' states are
 /// dropped: a worker that hangs is alive.
 pub(crate) struct StateFile {
     path: PathBuf,
-    /// What its header says: where files become visible, and their names.
-    visible: PathBuf,
-    /// Where the memory is, if it outlives the process.
-    memory: Option<PathBuf>,
-    names: Names,
-    workers: usize,
+    header: Header,
     /// Held during I/O, so workers only try to get it.
     current: Mutex<Current>,
     /// The number of the current one: goes up when another one is made.
@@ -71,26 +94,11 @@ struct Current {
 }
 
 impl StateFile {
-    /// Creates the state file in `dir` and locks it. `path` is where files become visible.
-    pub(crate) fn create(
-        fs: &dyn Fs,
-        dir: &Path,
-        path: &Path,
-        memory: Option<&Path>,
-        names: &Names,
-        workers: usize,
-    ) -> Result<Self, Error> {
-        let state = dir.join(names.state());
-        let current = Current::create(fs, &state, path, memory, names, workers)?;
-        Ok(StateFile {
-            path: state,
-            visible: path.to_owned(),
-            memory: memory.map(Path::to_owned),
-            names: names.clone(),
-            workers,
-            current: Mutex::new(current),
-            version: AtomicU64::new(0),
-        })
+    /// Creates the state file in `dir` and locks it.
+    pub(crate) fn create(fs: &dyn Fs, dir: &Path, header: Header) -> Result<Self, Error> {
+        let path = dir.join(header.names.state());
+        let current = Mutex::new(Current::create(fs, &path, &header)?);
+        Ok(StateFile { path, header, current, version: AtomicU64::new(0) })
     }
 
     /// One way in for each worker, in order.
@@ -101,7 +109,7 @@ impl StateFile {
             let offset = (HEADER_BYTES + worker * RECORD_BYTES) as u64;
             Ok(WorkerState { shared: this.clone(), file, version: 0, offset, generation: 0 })
         };
-        (0..this.workers).map(slot).collect()
+        (0..this.header.workers).map(slot).collect()
     }
 
     /// Removes the file, when the instance leaves nothing to recover. It may be gone already.
@@ -116,19 +124,12 @@ impl StateFile {
 }
 
 impl Current {
-    fn create(
-        fs: &dyn Fs,
-        state: &Path,
-        path: &Path,
-        memory: Option<&Path>,
-        names: &Names,
-        workers: usize,
-    ) -> Result<Self, Error> {
+    fn create(fs: &dyn Fs, state: &Path, header: &Header) -> Result<Self, Error> {
         let boot_id = fs.boot_id().unwrap_or_default();
-        let mut bytes = header(boot_id, path, memory, names, workers)
-            .ok_or_else(|| Error::io("describe", path, io::ErrorKind::InvalidFilename.into()))?;
-        bytes.resize(HEADER_BYTES + workers * RECORD_BYTES, 0);
-
+        let mut bytes = encode::header(boot_id, header).ok_or_else(|| {
+            Error::io("describe", &header.path, io::ErrorKind::InvalidFilename.into())
+        })?;
+        bytes.resize(HEADER_BYTES + header.workers * RECORD_BYTES, 0);
         let mut file = create_locked(fs, state)?;
         let written = write_all(&mut *file, &mut [IoSlice::new(&bytes)], 0).1;
         match written {
@@ -185,13 +186,12 @@ pub(crate) struct WorkerState {
 }
 
 impl WorkerState {
-    /// Says which temp file the worker has, and how many bytes of it are whole records and are
-    /// synced. One write.
+    /// Says which temp file the worker has, and how far it holds whole records and is synced. One write.
     pub(crate) fn set(
         &mut self,
         temp: Option<TempId>,
-        good: u64,
-        synced: u64,
+        good: Watermark,
+        synced: Watermark,
     ) -> Result<(), Error> {
         // Pairs with the Release in `restore`.
         if self.shared.version.load(Acquire) != self.version {
@@ -201,7 +201,7 @@ impl WorkerState {
             }
         }
         self.generation += 1;
-        let record = record(self.generation, temp, good, synced);
+        let record = encode::record(self.generation, Record { temp, good, synced });
         write_all(&mut *self.file, &mut [IoSlice::new(&record)], self.offset)
             .1
             .map_err(|e| Error::io("write", &self.shared.path, e))
@@ -214,8 +214,7 @@ impl WorkerState {
         let Some(mut current) = try_lock(&shared.current) else { return };
         // Another one's file under this name is left alone: it is not ours to remove.
         if let Ok(None) = fs.facts(&shared.path) {
-            let StateFile { path, visible, memory, names, workers, .. } = &*shared;
-            let made = Current::create(fs, path, visible, memory.as_deref(), names, *workers);
+            let made = Current::create(fs, &shared.path, &shared.header);
             let Ok(made) = made else { return };
             *current = made;
             // Nobody else changes it: the lock is held.
@@ -235,65 +234,11 @@ impl WorkerState {
     }
 }
 
-/// None if it does not fit: a path of more than 4096 bytes together with long affixes.
-pub(crate) fn header(
-    boot_id: [u8; 16],
-    path: &Path,
-    memory: Option<&Path>,
-    names: &Names,
-    workers: usize,
-) -> Option<Vec<u8>> {
-    let memory = memory.map_or_else(Default::default, Path::as_os_str);
-    let [path, prefix, extension, memory] =
-        [path.as_os_str(), &names.prefix, &names.extension, memory].map(OsStrExt::as_bytes);
-    let fields: [&[u8]; 15] = [
-        &MAGIC,
-        &VERSION.to_le_bytes(),
-        &u32::try_from(workers).ok()?.to_le_bytes(),
-        &boot_id,
-        &names.instance.to_le_bytes(),
-        &names.pid.to_le_bytes(),
-        &u32::try_from(path.len()).ok()?.to_le_bytes(),
-        &u16::try_from(prefix.len()).ok()?.to_le_bytes(),
-        &u16::try_from(extension.len()).ok()?.to_le_bytes(),
-        &u16::try_from(memory.len()).ok()?.to_le_bytes(),
-        &[0; 2],
-        path,
-        prefix,
-        extension,
-        memory,
-    ];
-    let mut bytes = fields.concat();
-    let texts = path.len() + prefix.len() + extension.len() + memory.len();
-    debug_assert_eq!(bytes.len(), TEXTS_AT + texts);
-    if bytes.len() > HEADER_BYTES - CHECKSUM_BYTES {
-        return None;
-    }
-    bytes.resize(HEADER_BYTES - CHECKSUM_BYTES, 0);
-    bytes.extend(fnv1a(&bytes).to_le_bytes());
-    Some(bytes)
-}
-
-pub(crate) fn record(
-    generation: u64,
-    temp: Option<TempId>,
-    good: u64,
-    synced: u64,
-) -> [u8; RECORD_BYTES] {
-    let (stamp, seq) = temp.map_or((0, 0), |temp| (temp.stamp.0, temp.seq));
-    let mut bytes = [0; RECORD_BYTES];
-    for (at, number) in [generation, stamp, seq, good, synced].into_iter().enumerate() {
-        bytes[8 * at..][..8].copy_from_slice(&number.to_le_bytes());
-    }
-    let (body, checksum) = bytes.split_at_mut(RECORD_BYTES - CHECKSUM_BYTES);
-    checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::naming::Stamp;
+    use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
     use rustix::io::Errno;
     use std::ffi::OsString;
@@ -307,24 +252,41 @@ mod tests {
         Names { prefix, extension, instance: 0x1122_3344_5566_7788, pid: 0xaabb }
     }
 
+    fn description(path: PathBuf) -> Header {
+        Header { path, memory: None, names: names(), codec: 0x0c0d, workers: 3 }
+    }
+
+    fn header(boot: [u8; 16]) -> Vec<u8> {
+        encode::header(boot, &description("/var/log".into())).unwrap()
+    }
+
+    fn mark(len: u64) -> Watermark {
+        Watermark { len, count: Count::new(len / 4, len / 2) }
+    }
+
+    fn record(generation: u64, temp: Option<TempId>, good: u64, synced: u64) -> [u8; RECORD_BYTES] {
+        encode::record(generation, Record { temp, good: mark(good), synced: mark(synced) })
+    }
+
     fn create(fs: &Faulty, dir: &TestDir) -> Result<Arc<StateFile>, Error> {
-        let state = StateFile::create(fs, dir.path(), Path::new("/var/log"), None, &names(), 3);
+        let state = StateFile::create(fs, dir.path(), description("/var/log".into()));
         state.map(Arc::new)
     }
 
     #[test]
     fn the_layout_is_this_byte_for_byte() {
         let boot: [u8; 16] = std::array::from_fn(|i| i as u8 + 0x80);
-        let header = header(boot, Path::new("/var/log"), None, &names(), 3).unwrap();
-        let expected: [&[u8]; 8] = [
-            b"BUFWRST\0\x01\0\0\0\x03\0\0\0",
+        let header = header(boot);
+        let expected: [&[u8]; 9] = [
+            b"BUFWRST\0\x02\0\0\0\x03\0\0\0",
             &boot,
             b"\x88\x77\x66\x55\x44\x33\x22\x11\xbb\xaa\0\0\x08\0\0\0\x03\0\x03\0\0\0\0\0",
+            b"\x0d\x0c\0\0\0\0\0\0",
             b"/var/log",
             b"pre",
             b"log",
-            &[0; 8184 - 70],
-            &0x8bca_497e_aa3e_4c81_u64.to_le_bytes(),
+            &[0; 8184 - 78],
+            &0xa5a9_68f2_122f_8487_u64.to_le_bytes(),
         ];
         // Checksums computed by another program. Not `assert_eq`: that would print 16 KiB.
         assert!(header == expected.concat());
@@ -333,10 +295,10 @@ mod tests {
             b"\x02\0\0\0\0\0\0\0",
             b"\x08\x07\x06\x05\x04\x03\x02\x01",
             b"\x09\0\0\0\0\0\0\0",
-            b"\x00\x10\0\0\0\0\0\0",
-            b"\xff\x0f\0\0\0\0\0\0",
-            &[0; 16],
-            &0x9156_d034_5d67_f63c_u64.to_le_bytes(),
+            b"\x00\x10\0\0\0\0\0\0\x00\x04\0\0\0\0\0\0\x00\x08\0\0\0\0\0\0",
+            b"\xff\x0f\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\xff\x07\0\0\0\0\0\0",
+            &[0; 48],
+            &0x67f0_9ea2_d610_1888_u64.to_le_bytes(),
         ];
         assert_eq!(record(2, TEMP, 4096, 4095).as_slice(), expected.concat());
     }
@@ -346,7 +308,7 @@ mod tests {
         let header_of = |bytes: usize| {
             let path =
                 "x".repeat(bytes - TEXTS_AT - names().prefix.len() - names().extension.len());
-            header([0; 16], Path::new(&path), None, &names(), 3)
+            encode::header([0; 16], &description(path.into()))
         };
         let most = HEADER_BYTES - CHECKSUM_BYTES;
         assert_eq!(header_of(most).map(|bytes| bytes.len()), Some(HEADER_BYTES));
@@ -362,21 +324,21 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
         let before = read(&path).unwrap();
         let boot = fs.boot_id().unwrap_or_default();
-        let mut expected = header(boot, Path::new("/var/log"), None, &names(), 3).unwrap();
-        expected.resize(8192 + 3 * 64, 0);
+        let mut expected = header(boot);
+        expected.resize(8192 + 3 * 128, 0);
         assert!(before == expected);
 
         let mut slots = StateFile::slots(&state).unwrap();
         fs.plan(Op::Write, 1, Fault::Short(10));
-        slots[1].set(TEMP, 20, 10).unwrap();
-        slots[2].set(None, 0, 0).unwrap();
-        slots[2].set(TEMP, 30, 0).unwrap();
-        expected[8256..8320].copy_from_slice(&record(1, TEMP, 20, 10));
-        expected[8320..].copy_from_slice(&record(2, TEMP, 30, 0));
+        slots[1].set(TEMP, mark(20), mark(10)).unwrap();
+        slots[2].set(None, mark(0), mark(0)).unwrap();
+        slots[2].set(TEMP, mark(30), mark(0)).unwrap();
+        expected[8320..8448].copy_from_slice(&record(1, TEMP, 20, 10));
+        expected[8448..].copy_from_slice(&record(2, TEMP, 30, 0));
         assert!(read(&path).unwrap() == expected);
 
         fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
-        let error = slots[0].set(TEMP, 1, 1).unwrap_err();
+        let error = slots[0].set(TEMP, mark(1), mark(1)).unwrap_err();
         assert_eq!((error.operation(), error.path()), ("write", Some(&*path)));
     }
 
@@ -424,12 +386,12 @@ mod tests {
             assert!(dir.list().is_empty(), "{op:?}");
         }
         slots[0].restore(&fs);
-        slots[1].set(TEMP, 20, 10).unwrap();
+        slots[1].set(TEMP, mark(20), mark(10)).unwrap();
         slots[2].restore(&fs);
-        slots[0].set(TEMP, 30, 0).unwrap();
-        slots[2].set(None, 0, 0).unwrap();
+        slots[0].set(TEMP, mark(30), mark(0)).unwrap();
+        slots[2].set(None, mark(0), mark(0)).unwrap();
         let boot = fs.boot_id().unwrap_or_default();
-        let mut expected = header(boot, Path::new("/var/log"), None, &names(), 3).unwrap();
+        let mut expected = header(boot);
         let records = [record(1, TEMP, 30, 0), record(1, TEMP, 20, 10), record(1, None, 0, 0)];
         records.iter().for_each(|record| expected.extend(record));
         assert!(read(&path).unwrap() == expected);
@@ -450,7 +412,7 @@ mod tests {
         std::fs::remove_file(dir.join(names().state())).unwrap();
         let hangs = lock(&state.current);
         slots[0].restore(&fs);
-        slots[0].set(TEMP, 1, 0).unwrap();
+        slots[0].set(TEMP, mark(1), mark(0)).unwrap();
         assert!(dir.list().is_empty());
         drop(hangs);
         slots[0].restore(&fs);
@@ -474,7 +436,7 @@ mod tests {
         }
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let long = PathBuf::from("/".repeat(HEADER_BYTES));
-        assert!(StateFile::create(&fs, dir.path(), &long, None, &names(), 1).is_err());
+        assert!(StateFile::create(&fs, dir.path(), description(long)).is_err());
         create(&fs, &dir).unwrap();
         assert_eq!(create(&fs, &dir).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
     }

@@ -24,7 +24,7 @@ use crate::memory::arena::{Bytes, Extent};
 use crate::memory::slot::Slot;
 use crate::report::error::WriteError;
 use crate::report::stats::Count;
-use crate::worker::collect::{Collector, Piece};
+use crate::worker::collect::{self, Collector, Piece};
 
 /// Runs a model and says how many interleavings it had.
 fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
@@ -79,6 +79,7 @@ impl Owner {
 
 /// A worker that "writes" to a vector.
 struct Worker {
+    me: usize,
     collector: Collector,
     out: Vec<u8>,
     records: u32,
@@ -86,7 +87,7 @@ struct Worker {
 
 impl Worker {
     fn new(me: usize) -> Self {
-        Worker { collector: Collector::new(me), out: Vec::new(), records: 0 }
+        Worker { me, collector: Collector::new(me), out: Vec::new(), records: 0 }
     }
 
     fn take(&mut self, shared: &Shared) {
@@ -124,6 +125,6 @@ impl Worker {
             self.records += piece.records;
         }
         let last = pieces.iter().filter(|piece| piece.last).map(|piece| piece.chunk);
-        self.collector.free(shared, last);
+        collect::free(shared, self.me, last);
     }
 }

@@ -13,13 +13,14 @@ use std::path::{Component, Path};
 use crate::base::checksum::fnv1a;
 use crate::config::AFFIX_BYTES_MAX;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
-use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
+use crate::file::state_file::encode;
+use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
 use crate::fs::read_full;
 use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
 use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
-use crate::tests::recovery::images::{Hand, Held, STAMP, seed};
+use crate::tests::recovery::images::{Held, Image, STAMP, header, record, seed};
 
 const CHANGE_BYTES: usize = 11;
 
@@ -43,7 +44,7 @@ pub(crate) fn names() -> Names {
 /// The file that an input describes.
 pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
     let Some((&first, changes)) = input.split_first() else { return Vec::new() };
-    let (mut hand, layout, changes) = match first & 7 {
+    let (mut image, layout, changes) = match first & 7 {
         7 => return changes.to_vec(),
         which @ 0..=3 => {
             (seed(which.into(), names), crate::tests::recovery::images::LAYOUT, changes)
@@ -58,17 +59,18 @@ pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
                 size: 1 + usize::from(size),
                 workers: 1 + usize::from(workers % 3),
                 mode: 0o600,
+                codec: 0,
             };
             let mut bytes = layout.header(names.instance, names.pid);
             bytes.resize(layout.bytes().unwrap_or(0), 0);
-            (Hand(bytes), layout, changes)
+            (Image(bytes), layout, changes)
         }
     };
-    change(&mut hand.0, changes, &words(layout));
+    change(&mut image.0, changes, &words(layout));
     if first & 8 == 0 {
-        hand.fix_checksum();
+        image.fix_checksum();
     }
-    hand.0
+    image.0
 }
 
 /// Where a recovery looks.
@@ -76,7 +78,7 @@ fn words(layout: Layout) -> Vec<usize> {
     let mut words = vec![layout.word_at(WriterWord::Closed), layout.word_at(WriterWord::Salvaged)];
     for worker in 0..layout.workers {
         let first = layout.worker_word_at(worker, WorkerWord::Stamp);
-        words.extend((first..=layout.worker_word_at(worker, WorkerWord::NextGood)).step_by(8));
+        words.extend((first..=layout.worker_word_at(worker, WorkerWord::NextBytes)).step_by(8));
         for entry in [0, 1, 2, LIST_MAX - 1] {
             let at = layout.entry_at(worker, entry);
             words.extend([at, at + 8]);
@@ -96,26 +98,27 @@ fn words(layout: Layout) -> Vec<usize> {
 pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<MemoryImage, Unreadable> {
     let len = bytes.len();
     let mut held = Held(bytes);
-    let relics = memory_image::read(&mut held, names).expect("bytes can be read")?;
-    let layout = relics.layout;
+    let image = memory_image::read(&mut held, names).expect("bytes can be read")?;
+    let layout = image.layout;
     let (chunks, workers) = (layout.chunks as usize, layout.workers);
     assert_eq!(layout.bytes(), Some(len));
-    let mut is_in_a_run = vec![false; chunks];
-    for run in &relics.runs {
-        assert!(run.from < run.to && run.to <= layout.size, "{run:?}");
-        let seen = std::mem::replace(&mut is_in_a_run[run.chunk as usize], true);
-        assert!(!seen, "twice: {run:?}");
-        let mut found = vec![0; run.to - run.from];
-        let at = layout.byte_at(run.chunk, run.from) as u64;
+    let mut is_unfiled = vec![false; chunks];
+    for part in &image.unfiled {
+        assert!(part.from < part.to && part.to <= layout.size, "{part:?}");
+        let seen = std::mem::replace(&mut is_unfiled[part.chunk as usize], true);
+        assert!(!seen, "twice: {part:?}");
+        let mut found = vec![0; part.to - part.from];
+        let at = layout.byte_at(part.chunk, part.from) as u64;
         let read = read_full(&mut held, &mut found, at).expect("bytes can be read");
         assert_eq!(read, found.len());
     }
-    assert_eq!(relics.records.len(), workers);
-    assert!(relics.records.iter().all(|record| record.synced <= record.good));
-    let is_of_use = !relics.runs.is_empty() || relics.records.iter().any(|record| record.good > 0);
-    assert!(!relics.is_closed || !is_of_use);
-    assert!(relics.damaged <= (chunks + workers * (LIST_MAX + 1)) as u64);
-    Ok(relics)
+    assert_eq!(image.records.len(), workers);
+    assert!(image.records.iter().all(|record| record.synced.is_within(record.good)));
+    let is_of_use =
+        !image.unfiled.is_empty() || image.records.iter().any(|record| record.good.len > 0);
+    assert!(!image.is_closed || !is_of_use);
+    assert!(image.damaged <= (chunks + workers * (LIST_MAX + 1)) as u64);
+    Ok(image)
 }
 
 /// The file that an input describes; `path` is where its writer's files were to appear.
@@ -156,8 +159,9 @@ pub(crate) fn fix_state(bytes: &mut [u8]) {
 /// Takes a state file apart, and checks that names are names, lengths in range, and that it says what a writer
 /// would have said.
 pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
-    let remains = decode::read(bytes)?;
-    let DecodedState { boot_id, names, path, memory, records } = &remains;
+    let decoded = decode::read(bytes)?;
+    let DecodedState { boot_id, header, records } = &decoded;
+    let names = &header.names;
     assert!((1..=256).contains(&records.len()));
     assert_eq!(bytes.len(), HEADER_BYTES + records.len() * RECORD_BYTES);
     assert!(names.prefix.len() + names.extension.len() <= AFFIX_BYTES_MAX);
@@ -165,18 +169,19 @@ pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
         assert!(is_one_name(&name), "{name:?}");
     }
     let boot = boot_id.unwrap_or_default();
-    let mut written = header(boot, path, memory.as_deref(), names, records.len()).expect("it fits");
+    assert_eq!(header.workers, records.len());
+    let mut written = encode::header(boot, header).expect("it fits");
     for known in records {
         let known = known.unwrap_or_default();
-        assert!(known.synced <= known.good);
-        written.extend(record(1, known.temp, known.good, known.synced));
+        assert!(known.synced.is_within(known.good));
+        written.extend(encode::record(1, known));
     }
     let mut again = decode::read(&written).expect("as a writer writes it");
     for (again, known) in again.records.iter_mut().zip(records) {
         *again = again.filter(|_| known.is_some());
     }
-    assert_eq!(again, remains);
-    Ok(remains)
+    assert_eq!(again, decoded);
+    Ok(decoded)
 }
 
 /// It leads nowhere but to a file of its directory.

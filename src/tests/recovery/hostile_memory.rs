@@ -10,7 +10,6 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::file::state_file::{header, record};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::memory::crash_image::Layout;
@@ -20,7 +19,7 @@ use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::hostile_state::{CASES, NoSync, TEMPS, Yard};
-use crate::tests::recovery::images::{Hand, LAYOUT, STAMP, seed};
+use crate::tests::recovery::images::{Image, LAYOUT, STAMP, header, record, seed};
 
 /// One change of a good memory.
 #[derive(Clone, Debug)]
@@ -97,13 +96,13 @@ fn cases() -> impl Strategy<Value = Case> {
     (0..4_usize, prop::collection::vec(changes(), 0..6), prop::bool::weighted(0.8))
 }
 
-fn make((which, changes, fixed): &Case, names: &Names) -> Hand {
-    let mut hand = seed(*which, names);
-    changes.iter().for_each(|each| change(&mut hand.0, each));
+fn make((which, changes, fixed): &Case, names: &Names) -> Image {
+    let mut image = seed(*which, names);
+    changes.iter().for_each(|each| change(&mut image.0, each));
     if *fixed {
-        hand.fix_checksum();
+        image.fix_checksum();
     }
-    hand
+    image
 }
 
 fn runner() -> TestRunner {
@@ -339,7 +338,7 @@ fn a_memory_that_is_not_ours_alone_is_left_alone() {
     fs::remove_dir(&memory).unwrap();
     // Of another version.
     let mut newer = seed(0, &yard.names);
-    newer.0[8..12].copy_from_slice(&2_u32.to_ne_bytes());
+    newer.0[8..12].copy_from_slice(&3_u32.to_ne_bytes());
     put(&yard, &newer.fix_checksum().0);
-    assert_eq!(left(&yard), [SkipReason::Version(2)]);
+    assert_eq!(left(&yard), [SkipReason::Version(3)]);
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::file::state_file::{HEADER_BYTES, RECORD_BYTES, header, record};
+use crate::file::state_file::{HEADER_BYTES, RECORD_BYTES};
 use crate::fs::real::RealFs;
 use crate::fs::{Facts, Fs, FsFile};
 use crate::naming::{self, Names, TempId};
@@ -22,7 +22,7 @@ use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::fs::faulty::{TestDir, list};
 use crate::tests::recovery::fuzz;
-use crate::tests::recovery::images::STAMP;
+use crate::tests::recovery::images::{STAMP, header, record};
 
 pub(crate) const CASES: u32 = 5_000;
 const WORKERS: usize = 2;

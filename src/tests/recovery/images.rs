@@ -2,11 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
+use std::path::Path;
 
 use crate::base::checksum::fnv1a;
+use crate::file::state_file::{Header, RECORD_BYTES, Record, encode};
 use crate::fs::{Facts, FsFile};
 use crate::memory::crash_image::Layout;
-use crate::naming::{Names, Stamp};
+use crate::naming::{Names, Stamp, TempId};
+use crate::report::stats::{Count, Watermark};
 
 /// Of the temp files of all hostile cases.
 pub(crate) const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
@@ -17,23 +20,24 @@ pub(crate) fn names() -> Names {
 }
 
 /// Five chunks of 100 bytes, two workers. All offsets below are of this one.
-pub(crate) const LAYOUT: Layout = Layout { chunks: 5, size: 100, workers: 2, mode: 0o640 };
+pub(crate) const LAYOUT: Layout =
+    Layout { chunks: 5, size: 100, workers: 2, mode: 0o640, codec: 0 };
 /// Number of bytes, and where the parts of it begin.
 pub(crate) const LEN: usize = 32_768;
-pub(crate) const NOTES: usize = 4160;
+pub(crate) const CHUNK_WORDS: usize = 4160;
 pub(crate) const ARENA: usize = 24_576;
 pub(crate) const BYTES: usize = 28_672;
 
-/// A memory that is made by hand.
+/// A memory that is made by image.
 #[derive(Clone)]
-pub(crate) struct Hand(pub(crate) Vec<u8>);
+pub(crate) struct Image(pub(crate) Vec<u8>);
 
-impl Hand {
+impl Image {
     pub(crate) fn new() -> Self {
         let mut bytes = vec![0; LEN];
         let header = LAYOUT.header(names().instance, names().pid);
         bytes[..header.len()].copy_from_slice(&header);
-        Hand(bytes)
+        Image(bytes)
     }
 
     pub(crate) fn put(&mut self, at: usize, word: u64) -> &mut Self {
@@ -55,9 +59,9 @@ impl Hand {
         committed: u64,
         filed: u64,
     ) -> &mut Self {
-        let note = NOTES + 32 * chunk;
-        self.put(note, producer).put(note + 8, lease).put(note + 16, filed);
-        // Three records; nobody looks at their number.
+        let words = CHUNK_WORDS + 32 * chunk;
+        self.put(words, producer).put(words + 8, lease).put(words + 16, filed);
+        // Three records.
         self.put(ARENA + 128 * chunk, 3 << 32 | committed);
         for at in 0..committed.min(100) as usize {
             self.0[BYTES + 128 * chunk + at] = 16 * chunk as u8 + at as u8 % 16;
@@ -69,7 +73,7 @@ impl Hand {
     pub(crate) fn chain(&mut self, chunks: &[u32]) -> &mut Self {
         self.put_u32(ARENA + 128 * chunks[0] as usize + 20, chunks[1] + 1);
         for (at, &chunk) in chunks.iter().enumerate().skip(1) {
-            self.put(NOTES + 32 * chunk as usize + 24, 1);
+            self.put(CHUNK_WORDS + 32 * chunk as usize + 24, 1);
             let next = chunks.get(at + 1).copied().unwrap_or(5);
             let distance = next.wrapping_sub(chunk).wrapping_sub(1);
             self.put_u32(ARENA + 128 * chunk as usize + 16, distance);
@@ -118,20 +122,48 @@ impl FsFile for Held {
     }
 }
 
+/// The header of a state file whose writer's files hold records as they are.
+pub(crate) fn header(
+    boot: [u8; 16],
+    path: &Path,
+    memory: Option<&Path>,
+    names: &Names,
+    workers: usize,
+) -> Option<Vec<u8>> {
+    let (path, memory, names) = (path.to_owned(), memory.map(Path::to_owned), names.clone());
+    encode::header(boot, &Header { path, memory, names, codec: 0, workers })
+}
+
+/// A worker's record in it: so many bytes are whole records, and so many of them are synced.
+pub(crate) fn record(
+    generation: u64,
+    temp: Option<TempId>,
+    good: u64,
+    synced: u64,
+) -> [u8; RECORD_BYTES] {
+    let record = Record { temp, good: mark(good), synced: mark(synced) };
+    encode::record(generation, record)
+}
+
+/// So many bytes of a file, and as many records of one byte.
+pub(crate) fn mark(bytes: u64) -> Watermark {
+    Watermark { len: bytes, count: Count::new(bytes, bytes) }
+}
+
 /// Seeds: memories with something of everything.
-pub(crate) fn seed(which: usize, names: &Names) -> Hand {
-    let mut hand = Hand::new();
-    hand.0[..4096].copy_from_slice(&LAYOUT.header(names.instance, names.pid));
-    hand.chunk(0, 1, 1, 50, 10).chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0);
-    hand.chain(&[2, 3, 4]);
+pub(crate) fn seed(which: usize, names: &Names) -> Image {
+    let mut image = Image::new();
+    image.0[..4096].copy_from_slice(&LAYOUT.header(names.instance, names.pid));
+    image.chunk(0, 1, 1, 50, 10).chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0);
+    image.chain(&[2, 3, 4]);
     // Temp files of both workers, the first one in the middle of a step.
-    hand.put(8192, STAMP.0).put(8192 + 8, 1).put(8192 + 16, 4);
-    hand.put(16_384, STAMP.0).put(16_384 + 8, 2).put(16_384 + 16, 5);
+    image.put(8192, STAMP.0).put(8192 + 8, 1).put(8192 + 16, 4);
+    image.put(16_384, STAMP.0).put(16_384 + 8, 2).put(16_384 + 16, 5);
     match which {
-        0 => drop(hand.chunk(1, 1, 2, 100, 0)),
-        1 => drop(hand.put(8192 + 56, 8).put(8192 + 128, 0).put(8192 + 136, 50).put(8192 + 48, 1)),
-        2 => drop(hand.put(4104, STAMP.0)),
-        _ => drop(hand.put(4096, 1)),
+        0 => drop(image.chunk(1, 1, 2, 100, 0)),
+        1 => drop(image.put(8192 + 64, 8).put(8192 + 128, 0).put(8192 + 136, 50).put(8192 + 56, 1)),
+        2 => drop(image.put(4104, STAMP.0)),
+        _ => drop(image.put(4096, 1)),
     }
-    hand
+    image
 }

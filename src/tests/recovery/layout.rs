@@ -1,22 +1,26 @@
 //! The layout of crash-proof memory, byte for byte, as `docs/durability.md` has it; and what is read of memories
-//! that are made by hand.
+//! that are made by image.
 
 use crate::base::checksum::fnv1a;
-use crate::file::state_file::decode::{Record, Unreadable};
+use crate::file::state_file::Record;
+use crate::file::state_file::decode::Unreadable;
 use crate::memory::crash_image::Layout;
 use crate::naming::{Stamp, TempId};
-use crate::recovery::memory_image::{MemoryImage, Run};
-use crate::report::stats::Count;
+use crate::recovery::memory_image::{MemoryImage, Unfiled};
+use crate::report::stats::{Count, Watermark};
 use crate::tests::recovery::fuzz;
-use crate::tests::recovery::images::{ARENA, BYTES, Hand, LAYOUT, LEN, NOTES, names};
+use crate::tests::recovery::images::{ARENA, BYTES, CHUNK_WORDS, Image, LAYOUT, LEN, mark, names};
 
 /// Where the parts of the workers begin.
 const WORKERS: usize = 8192;
 
-impl Hand {
+impl Image {
     fn listed(&mut self, worker: usize, next_good: u64, entries: &[(u64, u64)]) -> &mut Self {
         let part = WORKERS + 8192 * worker;
-        self.put(part + 48, entries.len() as u64).put(part + 56, next_good);
+        self.put(part + 56, entries.len() as u64);
+        for word in 0..3 {
+            self.put(part + 64 + 8 * word, next_good);
+        }
         for (at, &(chunk, filed)) in entries.iter().enumerate() {
             self.put(part + 128 + 16 * at, chunk).put(part + 128 + 16 * at + 8, filed);
         }
@@ -27,19 +31,19 @@ impl Hand {
         fuzz::read_memory(self.0.clone(), &names())
     }
 
-    fn runs(&self) -> (Vec<(u32, usize, usize)>, u64) {
-        let relics = self.read().unwrap();
-        let run = |run: &Run| (run.chunk, run.from, run.to);
-        (relics.runs.iter().map(run).collect(), relics.damaged)
+    fn unfiled(&self) -> (Vec<(u32, usize, usize)>, u64) {
+        let memory = self.read().unwrap();
+        let part = |part: &Unfiled| (part.chunk, part.from, part.to);
+        (memory.unfiled.iter().map(part).collect(), memory.damaged)
     }
 }
 
 #[test]
 fn the_header_is_these_bytes() {
-    let header = LAYOUT.header(names().instance, names().pid);
+    let header = Layout { codec: 9, ..LAYOUT }.header(names().instance, names().pid);
     assert_eq!(header.len(), 4096);
     let mut expected = b"BUFWMEM\0".to_vec();
-    expected.extend(1_u32.to_ne_bytes());
+    expected.extend(2_u32.to_ne_bytes());
     expected.extend(0x0102_0304_u32.to_ne_bytes());
     expected.extend(5_u32.to_ne_bytes());
     expected.extend(2_u32.to_ne_bytes());
@@ -48,14 +52,15 @@ fn the_header_is_these_bytes() {
     expected.extend(0x1122_3344_5566_7788_u64.to_ne_bytes());
     expected.extend(77_u32.to_ne_bytes());
     expected.extend(0o640_u32.to_ne_bytes());
-    assert_eq!(expected.len(), 56);
-    assert_eq!(header[..56], expected);
-    assert!(header[56..4088].iter().all(|&byte| byte == 0));
+    expected.extend(9_u32.to_ne_bytes());
+    assert_eq!(expected.len(), 60);
+    assert_eq!(header[..60], expected);
+    assert!(header[60..4088].iter().all(|&byte| byte == 0));
     assert_eq!(header[4088..], fnv1a(&header[..4088]).to_ne_bytes());
     if cfg!(target_endian = "little") {
-        assert_eq!(header[8..16], [1, 0, 0, 0, 4, 3, 2, 1]);
+        assert_eq!(header[8..16], [2, 0, 0, 0, 4, 3, 2, 1]);
         // A change of it is a change of the version.
-        assert_eq!(fnv1a(&header[..4088]), 0xd6456687f94ef470);
+        assert_eq!(fnv1a(&header[..4088]), 0x7291_18b0_e5bc_ea6e);
     }
 }
 
@@ -65,27 +70,31 @@ fn everything_is_where_the_document_says() {
     let at = LAYOUT;
     assert_eq!(at.bytes(), Some(LEN));
     assert_eq!((at.word_at(WriterWord::Closed), at.word_at(WriterWord::Salvaged)), (4096, 4104));
-    let checkpoint = [ChunkWord::Producer, ChunkWord::Lease, ChunkWord::Filed, ChunkWord::Part];
-    assert_eq!(checkpoint.map(|note| at.chunk_word_at(0, note)), [4160, 4168, 4176, 4184]);
+    let words = [ChunkWord::Producer, ChunkWord::Lease, ChunkWord::Filed, ChunkWord::Part];
+    assert_eq!(words.map(|word| at.chunk_word_at(0, word)), [4160, 4168, 4176, 4184]);
     assert_eq!(at.chunk_word_at(4, ChunkWord::Part), 4160 + 4 * 32 + 24);
     let works = [
         WorkerWord::Stamp,
         WorkerWord::Seq,
-        WorkerWord::Good,
-        WorkerWord::Publishing,
+        WorkerWord::GoodLen,
+        WorkerWord::GoodRecords,
+        WorkerWord::GoodBytes,
         WorkerWord::LostRecords,
         WorkerWord::LostBytes,
         WorkerWord::Listed,
-        WorkerWord::NextGood,
+        WorkerWord::NextLen,
+        WorkerWord::NextRecords,
+        WorkerWord::NextBytes,
     ];
-    assert_eq!(works.map(|work| at.worker_word_at(0, work) - 8192), [0, 8, 16, 24, 32, 40, 48, 56]);
+    let found = works.map(|word| at.worker_word_at(0, word) - 8192);
+    assert_eq!(found, [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80]);
     assert_eq!(at.worker_word_at(1, WorkerWord::Stamp), 16_384);
     assert_eq!((at.entry_at(0, 0), at.entry_at(1, 503)), (8192 + 128, 16_384 + 128 + 503 * 16));
     assert_eq!(crate::memory::crash_image::LIST_MAX, 504);
     assert_eq!(at.arena_at(), ARENA);
     assert_eq!((at.byte_at(0, 0), at.byte_at(4, 99)), (BYTES, BYTES + 4 * 128 + 99));
     // 127 chunks fill the page of words but for 64 bytes less; one more begins the next.
-    let many = |chunks| Layout { chunks, size: 8192, workers: 8, mode: 0o600 };
+    let many = |chunks| Layout { chunks, size: 8192, workers: 8, mode: 0o600, codec: 0 };
     assert_eq!((many(126).worker_at(0), many(127).worker_at(0)), (8192, 12_288));
     assert_eq!(many(1032).arena_at(), 40_960 + 65_536);
     assert_eq!(many(1032).bytes(), Some(106_496 + 135_168 + 1032 * 8192));
@@ -93,137 +102,145 @@ fn everything_is_where_the_document_says() {
 
 #[test]
 fn committed_bytes_come_by_producer_and_lease() {
-    let mut hand = Hand::new();
-    hand.chunk(0, 2, 1, 10, 0).chunk(1, 1, 9, 20, 0).chunk(2, 1, 3, 100, 0).chunk(4, 2, 0, 5, 0);
-    assert_eq!(hand.runs(), (vec![(2, 0, 100), (1, 0, 20), (4, 0, 5), (0, 0, 10)], 0));
-    assert_eq!(hand.read().unwrap().layout, LAYOUT);
+    let mut image = Image::new();
+    image.chunk(0, 2, 1, 10, 0).chunk(1, 1, 9, 20, 0).chunk(2, 1, 3, 100, 0).chunk(4, 2, 0, 5, 0);
+    assert_eq!(image.unfiled(), (vec![(2, 0, 100), (1, 0, 20), (4, 0, 5), (0, 0, 10)], 0));
+    assert_eq!(image.read().unwrap().layout, LAYOUT);
 }
 
 #[test]
 fn what_is_filed_is_no_run() {
-    let mut hand = Hand::new();
-    hand.chunk(0, 1, 1, 50, 50).chunk(1, 1, 2, 50, 30).chunk(2, 1, 3, 0, 0);
-    assert_eq!(hand.runs(), (vec![(1, 30, 50)], 0));
+    let mut image = Image::new();
+    image.chunk(0, 1, 1, 50, 50).chunk(1, 1, 2, 50, 30).chunk(2, 1, 3, 0, 0);
+    assert_eq!(image.unfiled(), (vec![(1, 30, 50)], 0));
     // A chunk that is being freed: the length goes first.
-    hand.chunk(1, 1, 2, 0, 30);
-    assert_eq!(hand.runs(), (vec![], 0));
+    image.chunk(1, 1, 2, 0, 30);
+    assert_eq!(image.unfiled(), (vec![], 0));
 }
 
 #[test]
 fn a_chain_is_one_record_whatever_way_it_goes() {
-    let mut hand = Hand::new();
-    hand.chunk(3, 1, 1, 100, 0).chunk(1, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0).chain(&[3, 1, 4]);
-    hand.chunk(0, 1, 2, 9, 0);
+    let mut image = Image::new();
+    image.chunk(3, 1, 1, 100, 0).chunk(1, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0).chain(&[3, 1, 4]);
+    image.chunk(0, 1, 2, 9, 0);
     let whole = vec![(3, 0, 100), (1, 0, 100), (4, 0, 7), (0, 0, 9)];
-    assert_eq!(hand.runs(), (whole, 0));
+    assert_eq!(image.unfiled(), (whole, 0));
     // Filed as a whole.
-    let mut filed = hand.clone();
-    filed.put(NOTES + 32 * 3 + 16, 100);
-    assert_eq!(filed.runs(), (vec![(0, 0, 9)], 0));
+    let mut filed = image.clone();
+    filed.put(CHUNK_WORDS + 32 * 3 + 16, 100);
+    assert_eq!(filed.unfiled(), (vec![(0, 0, 9)], 0));
     // Not committed yet, or freed: the head alone says so.
-    let mut begun = hand.clone();
+    let mut begun = image.clone();
     begun.put(ARENA + 128 * 3, 0);
-    assert_eq!(begun.runs(), (vec![(0, 0, 9)], 0));
+    assert_eq!(begun.unfiled(), (vec![(0, 0, 9)], 0));
 }
 
 #[test]
 fn a_list_holds_from_the_moment_it_is_listed() {
-    let mut hand = Hand::new();
-    hand.chunk(0, 1, 1, 50, 10).chunk(1, 1, 2, 50, 0).chunk(2, 1, 3, 50, 0);
-    hand.chunk(3, 2, 1, 100, 0).chunk(4, 0, 0, 1, 0).chain(&[3, 4]);
-    hand.put(WORKERS, 8).put(WORKERS + 8, 3).put(WORKERS + 16, 70);
+    let mut image = Image::new();
+    image.chunk(0, 1, 1, 50, 10).chunk(1, 1, 2, 50, 0).chunk(2, 1, 3, 50, 0);
+    image.chunk(3, 2, 1, 100, 0).chunk(4, 0, 0, 1, 0).chain(&[3, 4]);
+    image.put(WORKERS, 8).put(WORKERS + 8, 3);
+    image.put(WORKERS + 16, 70).put(WORKERS + 24, 70).put(WORKERS + 32, 70);
     let entries = [(0, 40), (0, 50), (3, 100), (1, 20)];
-    hand.listed(0, 330, &entries);
+    image.listed(0, 330, &entries);
     // Not yet: the number of entries is stored last.
-    let mut before = hand.clone();
-    before.put(WORKERS + 48, 0);
-    let (runs, _) = before.runs();
+    let mut before = image.clone();
+    before.put(WORKERS + 56, 0);
+    let (runs, _) = before.unfiled();
     assert_eq!(runs, [(0, 10, 50), (1, 0, 50), (2, 0, 50), (3, 0, 100), (4, 0, 1)]);
     let temp = Some(TempId { stamp: Stamp(8), seq: 3 });
-    assert_eq!(before.read().unwrap().records[0], Record { temp, good: 70, synced: 70 });
+    assert_eq!(
+        before.read().unwrap().records[0],
+        Record { temp, good: mark(70), synced: mark(70) }
+    );
     let holds = (vec![(1, 20, 50), (2, 0, 50)], 0);
-    assert_eq!(hand.runs(), holds);
-    assert_eq!(hand.read().unwrap().records[0], Record { temp, good: 330, synced: 330 });
+    assert_eq!(image.unfiled(), holds);
+    assert_eq!(
+        image.read().unwrap().records[0],
+        Record { temp, good: mark(330), synced: mark(330) }
+    );
     // In the middle of going through it, and after.
-    hand.put(WORKERS + 16, 330).put(NOTES + 16, 50);
-    assert_eq!(hand.runs(), holds);
-    hand.put(NOTES + 32 * 3 + 16, 100).put(NOTES + 32 + 16, 20).put(WORKERS + 48, 0);
-    assert_eq!(hand.runs(), holds);
-    assert_eq!(hand.read().unwrap().records[1], Record::default());
+    image.put(WORKERS + 16, 330).put(WORKERS + 24, 330).put(WORKERS + 32, 330);
+    image.put(CHUNK_WORDS + 16, 50);
+    assert_eq!(image.unfiled(), holds);
+    image.put(CHUNK_WORDS + 32 * 3 + 16, 100).put(CHUNK_WORDS + 32 + 16, 20).put(WORKERS + 56, 0);
+    assert_eq!(image.unfiled(), holds);
+    assert_eq!(image.read().unwrap().records[1], Record::default());
 }
 
 #[test]
 fn words_of_the_writer_and_losses() {
-    let mut hand = Hand::new();
-    hand.chunk(0, 1, 1, 50, 0).put(WORKERS, 8).put(WORKERS + 16, 70);
-    hand.put(WORKERS + 32, 3).put(WORKERS + 40, 30).put(WORKERS + 8192 + 32, 4);
-    let relics = hand.read().unwrap();
-    assert_eq!((relics.is_closed, relics.rescued, relics.lost), (false, None, Count::new(7, 30)));
-    hand.put(4104, 99);
-    assert_eq!(hand.read().unwrap().rescued, Some(Stamp(99)));
-    hand.put(4096, 1);
-    let relics = hand.read().unwrap();
-    assert!(relics.is_closed && relics.runs.is_empty());
-    assert_eq!(relics.records[0].good, 0);
+    let mut image = Image::new();
+    image.chunk(0, 1, 1, 50, 0).put(WORKERS, 8).put(WORKERS + 16, 70);
+    image.put(WORKERS + 40, 3).put(WORKERS + 48, 30).put(WORKERS + 8192 + 40, 4);
+    let memory = image.read().unwrap();
+    assert_eq!((memory.is_closed, memory.salvaged, memory.lost), (false, None, Count::new(7, 30)));
+    image.put(4104, 99);
+    assert_eq!(image.read().unwrap().salvaged, Some(Stamp(99)));
+    image.put(4096, 1);
+    let memory = image.read().unwrap();
+    assert!(memory.is_closed && memory.unfiled.is_empty());
+    assert_eq!(memory.records[0].good, Watermark::ZERO);
     // Counts that overflow are no reason to die.
-    hand.put(WORKERS + 32, u64::MAX);
-    assert_eq!(hand.read().unwrap().lost.records, u64::MAX);
+    image.put(WORKERS + 40, u64::MAX);
+    assert_eq!(image.read().unwrap().lost.records, u64::MAX);
 }
 
 #[test]
 fn what_makes_no_sense_is_passed_over_and_counted() {
-    let mut good = Hand::new();
+    let mut good = Image::new();
     good.chunk(0, 1, 1, 50, 0).chunk(1, 1, 2, 60, 0);
     good.chunk(2, 1, 3, 100, 0).chunk(3, 0, 0, 100, 0).chunk(4, 0, 0, 7, 0).chain(&[2, 3, 4]);
     let all = [(0, 0, 50), (1, 0, 60), (2, 0, 100), (3, 0, 100), (4, 0, 7)];
-    assert_eq!(good.runs(), (all.to_vec(), 0));
-    let with = |change: &dyn Fn(&mut Hand) -> &mut Hand| {
-        let mut hand = good.clone();
-        change(&mut hand);
-        hand.runs()
+    assert_eq!(good.unfiled(), (all.to_vec(), 0));
+    let with = |change: &dyn Fn(&mut Image) -> &mut Image| {
+        let mut image = good.clone();
+        change(&mut image);
+        image.unfiled()
     };
     let second = (all[1..].to_vec(), 1);
     let plain = (all[..2].to_vec(), 1);
     // Longer than a chunk; more of it filed than there is.
-    assert_eq!(with(&|hand| hand.put(ARENA, 101)), second);
-    assert_eq!(with(&|hand| hand.put(NOTES + 16, 51)), second);
+    assert_eq!(with(&|image| image.put(ARENA, 101)), second);
+    assert_eq!(with(&|image| image.put(CHUNK_WORDS + 16, 51)), second);
     // Chains: out of the arena, into what is no part, into an empty one, in a circle, a part too long.
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 256 + 20, 7)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 256 + 20, 1)), plain);
-    assert_eq!(with(&|hand| hand.put(ARENA + 512, 0)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 512 + 16, u32::MAX)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 384 + 16, u32::MAX)), plain);
-    assert_eq!(with(&|hand| hand.put(ARENA + 384, 101)), plain);
-    assert_eq!(with(&|hand| hand.put_u32(ARENA + 384 + 16, 77)), plain);
+    assert_eq!(with(&|image| image.put_u32(ARENA + 256 + 20, 7)), plain);
+    assert_eq!(with(&|image| image.put_u32(ARENA + 256 + 20, 1)), plain);
+    assert_eq!(with(&|image| image.put(ARENA + 512, 0)), plain);
+    assert_eq!(with(&|image| image.put_u32(ARENA + 512 + 16, u32::MAX)), plain);
+    assert_eq!(with(&|image| image.put_u32(ARENA + 384 + 16, u32::MAX)), plain);
+    assert_eq!(with(&|image| image.put(ARENA + 384, 101)), plain);
+    assert_eq!(with(&|image| image.put_u32(ARENA + 384 + 16, 77)), plain);
     // Two chains through one chunk: whichever is first.
-    let (runs, damaged) = with(&|hand| hand.put_u32(ARENA + 128 + 20, 4));
+    let (runs, damaged) = with(&|image| image.put_u32(ARENA + 128 + 20, 4));
     assert_eq!(runs, [(0, 0, 50), (1, 0, 60), (3, 0, 100), (4, 0, 7)]);
     assert_eq!(damaged, 1);
     // Lists: too long, of chunks that there are not.
-    let (_, damaged) = with(&|hand| hand.put(WORKERS + 48, 505));
+    let (_, damaged) = with(&|image| image.put(WORKERS + 56, 505));
     assert!(damaged >= 1);
-    let (runs, damaged) = with(&|hand| hand.listed(1, 0, &[(5, 1), (u64::MAX, 1)]));
+    let (runs, damaged) = with(&|image| image.listed(1, 0, &[(5, 1), (u64::MAX, 1)]));
     assert_eq!((runs, damaged), (all.to_vec(), 2));
 }
 
 #[test]
 fn headers_that_do_not_fit_are_refused() {
-    let refused = |change: &dyn Fn(&mut Hand)| {
-        let mut hand = Hand::new();
-        change(&mut hand);
-        hand.read().unwrap_err()
+    let refused = |change: &dyn Fn(&mut Image)| {
+        let mut image = Image::new();
+        change(&mut image);
+        image.read().unwrap_err()
     };
     let fixed = |at: usize, word: u32| {
-        refused(&|hand| {
-            hand.put_u32(at, word).fix_checksum();
+        refused(&|image| {
+            image.put_u32(at, word).fix_checksum();
         })
     };
-    assert_eq!(refused(&|hand| hand.0.truncate(4095)), Unreadable::Short);
-    assert_eq!(refused(&|hand| hand.0.truncate(0)), Unreadable::Short);
-    assert_eq!(refused(&|hand| hand.0.truncate(LEN - 1)), Unreadable::Damaged);
-    assert_eq!(refused(&|hand| hand.0.push(0)), Unreadable::Damaged);
-    assert_eq!(refused(&|hand| hand.0[100] = 1), Unreadable::Damaged);
-    assert_eq!(fixed(8, 2), Unreadable::Version(2));
+    assert_eq!(refused(&|image| image.0.truncate(4095)), Unreadable::Short);
+    assert_eq!(refused(&|image| image.0.truncate(0)), Unreadable::Short);
+    assert_eq!(refused(&|image| image.0.truncate(LEN - 1)), Unreadable::Damaged);
+    assert_eq!(refused(&|image| image.0.push(0)), Unreadable::Damaged);
+    assert_eq!(refused(&|image| image.0[100] = 1), Unreadable::Damaged);
+    assert_eq!(fixed(8, 1), Unreadable::Version(1));
     for (at, word) in [
         (0, 0),
         (12, 0x0403_0201),
@@ -242,4 +259,5 @@ fn headers_that_do_not_fit_are_refused() {
     ] {
         assert_eq!(fixed(at, word), Unreadable::Damaged, "{at}: {word}");
     }
+    assert_eq!(fixed(56, 77), Unreadable::Codec(77));
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::base::checksum::fnv1a;
-use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES, header, record};
+use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp, TempId};
@@ -18,6 +18,7 @@ use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
 use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir, list};
+use crate::tests::recovery::images::{header, record};
 
 /// Not of this machine.
 const OTHER_BOOT: [u8; 16] = [9; 16];
@@ -290,15 +291,17 @@ fn a_state_file_that_was_never_finished_goes() {
 #[test]
 fn other_versions_paths_and_instances_are_left_alone() {
     let left = Left { contents: "good", good: 4, synced: 4 };
-    let version = |bytes: &mut Vec<u8>| bytes[8] = 2;
-    let path = |bytes: &mut Vec<u8>| bytes[56] = b'_';
+    let version = |bytes: &mut Vec<u8>| bytes[8] = 1;
+    let codec = |bytes: &mut Vec<u8>| bytes[56] = 77;
+    let path = |bytes: &mut Vec<u8>| bytes[64] = b'_';
     let instance = |bytes: &mut Vec<u8>| bytes[32] ^= 1;
     let prefix = |bytes: &mut Vec<u8>| {
         let at = bytes.windows(2).position(|two| two == b"p\xff").unwrap();
         bytes[at] = b'q';
     };
     for (change, reason) in [
-        (version as fn(&mut Vec<u8>), SkipReason::Version(2)),
+        (version as fn(&mut Vec<u8>), SkipReason::Version(1)),
+        (codec, SkipReason::Codec(77)),
         (path, SkipReason::OtherPath),
         (instance, SkipReason::OtherInstance),
         (prefix, SkipReason::OtherInstance),

@@ -28,7 +28,7 @@ const ERRORS: [Errno; 7] =
 pub(super) const BLOCK: usize = 16;
 /// What lies within a sector is written as a whole or not at all, and a kill does not tear what lies within a
 /// page. Small, as all sizes here.
-pub(super) const SECTOR: usize = 64;
+pub(super) const SECTOR: usize = 128;
 
 pub(super) fn is_sector(at: usize, len: usize) -> bool {
     len == SECTOR && at.is_multiple_of(SECTOR)

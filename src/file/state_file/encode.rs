@@ -1,0 +1,62 @@
+//! A state file's bytes, as its writer makes them. The layout stands in `mod.rs`.
+//!
+//! Refuses: a header that does not fit.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::base::checksum::fnv1a;
+use crate::file::state_file::{
+    CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, Record, TEXTS_AT, VERSION,
+};
+use crate::report::stats::Watermark;
+
+/// None if it does not fit: a path of more than 4096 bytes together with long affixes.
+pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
+    let Header { path, memory, names, codec, workers } = header;
+    let memory = memory.as_deref().map_or_else(Default::default, Path::as_os_str);
+    let [path, prefix, extension, memory] =
+        [path.as_os_str(), &names.prefix, &names.extension, memory].map(OsStrExt::as_bytes);
+    let fields: [&[u8]; 17] = [
+        &MAGIC,
+        &VERSION.to_le_bytes(),
+        &u32::try_from(*workers).ok()?.to_le_bytes(),
+        &boot_id,
+        &names.instance.to_le_bytes(),
+        &names.pid.to_le_bytes(),
+        &u32::try_from(path.len()).ok()?.to_le_bytes(),
+        &u16::try_from(prefix.len()).ok()?.to_le_bytes(),
+        &u16::try_from(extension.len()).ok()?.to_le_bytes(),
+        &u16::try_from(memory.len()).ok()?.to_le_bytes(),
+        &[0; 2],
+        &codec.to_le_bytes(),
+        &[0; 4],
+        path,
+        prefix,
+        extension,
+        memory,
+    ];
+    let mut bytes = fields.concat();
+    let texts = path.len() + prefix.len() + extension.len() + memory.len();
+    debug_assert_eq!(bytes.len(), TEXTS_AT + texts);
+    if bytes.len() > HEADER_BYTES - CHECKSUM_BYTES {
+        return None;
+    }
+    bytes.resize(HEADER_BYTES - CHECKSUM_BYTES, 0);
+    bytes.extend(fnv1a(&bytes).to_le_bytes());
+    Some(bytes)
+}
+
+pub(crate) fn record(generation: u64, record: Record) -> [u8; RECORD_BYTES] {
+    let Record { temp, good, synced } = record;
+    let (stamp, seq) = temp.map_or((0, 0), |temp| (temp.stamp.0, temp.seq));
+    let of = |mark: Watermark| [mark.len, mark.count.records, mark.count.bytes];
+    let numbers = [generation, stamp, seq].into_iter().chain(of(good)).chain(of(synced));
+    let mut bytes = [0; RECORD_BYTES];
+    for (at, number) in numbers.enumerate() {
+        bytes[8 * at..][..8].copy_from_slice(&number.to_le_bytes());
+    }
+    let (body, checksum) = bytes.split_at_mut(RECORD_BYTES - CHECKSUM_BYTES);
+    checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
+    bytes
+}

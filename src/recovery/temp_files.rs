@@ -1,0 +1,168 @@
+//! The temp files of a dead instance: each is cut and published, set aside, removed or left alone.
+//!
+//! Guarantees: what is published is forced to the disk first; a file whose fsync failed is never synced again.
+
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
+use std::path::Path;
+
+use crate::file::publish::{self, Refusal};
+use crate::fs::{Facts, FsFile, read_full, write_all};
+use crate::naming::{self, Names, Parsed};
+use crate::recovery::run::{Dead, Run};
+use crate::recovery::salvage::COPY_BYTES;
+use crate::recovery::scan::Scan;
+use crate::recovery::verdict::{Claim, Verdict, claim, verdict};
+use crate::report::error::Error;
+use crate::report::recovery::SkipReason;
+use crate::report::stats::Watermark;
+
+impl Run<'_> {
+    /// Deals with each temp file of a dead instance. Whether none is left.
+    pub(super) fn temp_files(&mut self, dead: &Dead<'_>) -> Result<bool, Error> {
+        let mut all = true;
+        // Only now, when no more of them can appear.
+        for name in self.search.list(self.search.temp)? {
+            let Names { prefix, extension, instance, pid } = dead.names;
+            let extension = match dead.records {
+                Some(_) => extension,
+                None => naming::temp_extension(&name, prefix),
+            };
+            let parsed = naming::parse_temp(&name, prefix, extension);
+            let is_its = |parsed: &Parsed| parsed.instance == *instance && parsed.pid == *pid;
+            let Some(parsed) = parsed.filter(is_its) else { continue };
+            if dead.memory.is_some_and(|memory| memory.worker() == parsed.worker) {
+                // Of a recovery, which goes on there.
+                continue;
+            }
+            match self.temp_file(dead, &name, &parsed) {
+                Ok(done) => all &= done,
+                Err(error) => {
+                    self.recovery.errors.push(error);
+                    all = false;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// One temp file. Whether it is done with.
+    fn temp_file(&mut self, dead: &Dead<'_>, name: &OsStr, parsed: &Parsed) -> Result<bool, Error> {
+        let temp = self.search.temp.join(name);
+        let Some(facts) = self.search.facts(&temp)? else { return Ok(true) };
+        let claim = dead.records.map_or(Claim::Damaged, |records| claim(records, parsed));
+        match verdict(&facts, self.uid, claim, dead.same_boot) {
+            Verdict::Publish(good) => {
+                let doubtful = match claim {
+                    Claim::Holds { synced, .. } if dead.same_boot => Some(synced.len),
+                    _ => None,
+                };
+                return self.publish(dead, &temp, parsed, &facts, good, doubtful);
+            }
+            Verdict::Remove => {
+                self.remove(&temp)?;
+                self.recovery.cut_bytes += facts.len;
+            }
+            Verdict::SetAside => self.set_aside(&temp)?,
+            Verdict::TwoNames => return self.end_rename(dead, &temp, parsed, &facts),
+            Verdict::Skip(reason) => {
+                self.skip(&temp, reason)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Cuts a temp file to its whole records and makes it visible. From `doubtful` on it may not be on the disk.
+    fn publish(
+        &mut self,
+        dead: &Dead<'_>,
+        temp: &Path,
+        parsed: &Parsed,
+        facts: &Facts,
+        good: Watermark,
+        doubtful: Option<u64>,
+    ) -> Result<bool, Error> {
+        let len = good.len;
+        let Scan { fs, path, dry_run, .. } = self.search;
+        let in_one_step = dead.memory.is_some();
+        let visible = if dry_run {
+            temp.to_owned()
+        } else {
+            let Some(mut file) = self.search.open(temp, facts)? else {
+                self.skip(temp, SkipReason::NotOurs)?;
+                return Ok(false);
+            };
+            if facts.len > len {
+                file.set_len(len).map_err(|e| Error::io("truncate", temp, e))?;
+            }
+            if let Some(doubtful) = doubtful {
+                // Its writer may have died between an fsync that failed and the note of it: what it
+                // dropped looks as if it were written, and the next fsync would not know better.
+                write_again(&mut *file, doubtful..len).map_err(|e| Error::io("write", temp, e))?;
+            }
+            if let Err(error) = file.sync() {
+                // A second fsync would succeed although the data are gone (see `file/temp_file.rs`): nobody
+                // can trust it any more.
+                let error = Error::io("fsync", temp, error);
+                self.set_aside(temp)?;
+                return Err(error);
+            }
+            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, in_one_step)
+                .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?
+        };
+        self.published(visible, good);
+        self.recovery.cut_bytes += facts.len - len;
+        Ok(true)
+    }
+
+    /// A file with two names: somebody died between the two steps of a rename, or gave it another name.
+    fn end_rename(
+        &mut self,
+        dead: &Dead<'_>,
+        temp: &Path,
+        parsed: &Parsed,
+        facts: &Facts,
+    ) -> Result<bool, Error> {
+        if self.is_aside(temp, facts)? || self.is_visible(dead, parsed, facts)? {
+            self.remove(temp)?;
+            return Ok(true);
+        }
+        self.skip(temp, SkipReason::OtherName)?;
+        Ok(false)
+    }
+
+    /// Whether this temp file has a visible name already.
+    fn is_visible(&self, dead: &Dead<'_>, temp: &Parsed, facts: &Facts) -> Result<bool, Error> {
+        let Names { prefix, extension, .. } = dead.names;
+        for name in self.search.list(self.search.path)? {
+            let parsed = naming::parse(&name, prefix, extension);
+            let is_its = |found: &Parsed| {
+                let id = |of: &Parsed| (of.instance, of.pid, of.worker, of.seq);
+                !found.temp && id(found) == id(temp)
+            };
+            if parsed.is_some_and(|found| is_its(&found)) {
+                let found = self.search.facts(&self.search.path.join(name))?;
+                if found.is_some_and(|found| found.id == facts.id) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Writes what stands there once more, so that the next fsync has to force it to the disk.
+fn write_again(file: &mut dyn FsFile, mut range: Range<u64>) -> io::Result<()> {
+    let mut bytes = vec![0; COPY_BYTES];
+    while range.start < range.end {
+        let left = (range.end - range.start).min(bytes.len() as u64) as usize;
+        if read_full(file, &mut bytes[..left], range.start)? < left {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        write_all(file, &mut [IoSlice::new(&bytes[..left])], range.start).1?;
+        range.start += left as u64;
+    }
+    Ok(())
+}
