@@ -3,8 +3,24 @@
 //! The property test, the fault loops, the simulator and the crash tests write with it too.
 
 use std::io::IoSlice;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::time::Duration;
 
 use crate::codec::Encoder;
+use crate::config::{Codec, Config, Io};
+use crate::file::state_file::{Header, Record, encode};
+use crate::fs::Fs;
+use crate::fs::real::RealFs;
+use crate::memory::crash_image::{Layout, WorkerWord};
+use crate::recovery::run;
+use crate::recovery::scan::Scan;
+use crate::report::recovery::Recovery;
+use crate::report::stats::Count;
+use crate::tests::fs::faulty::{TestDir, list};
+use crate::tests::recovery::images::{self, Image};
+use crate::writer::BufferedWriter;
+
+const BOUND: Duration = Duration::from_secs(60);
 
 /// Doubles each byte.
 pub(crate) struct Doubling;
@@ -15,11 +31,130 @@ impl Encoder for Doubling {
     }
 }
 
-/// What a file holds. Panics if it holds half of a byte.
-pub(crate) fn decode(file: &[u8]) -> Vec<u8> {
+/// The records in a file. Panics if it holds half of a byte.
+pub(crate) fn decode(codec: Codec, file: Vec<u8>) -> Vec<u8> {
+    if codec == Codec::None {
+        return file;
+    }
     let byte = |pair: &[u8]| {
         assert!(pair.len() == 2 && pair[0] == pair[1], "torn: {pair:?}");
         pair[0]
     };
     file.chunks(2).map(byte).collect()
+}
+
+/// A writer in directories of its own.
+struct Rig {
+    dir: TestDir,
+    config: Config,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let dir = TestDir::new();
+        let (path, temp) = (dir.dir("path"), dir.dir("temp"));
+        let config = Config::default().path(path).temp(temp).codec(Codec::Doubled).workers(1);
+        Rig { dir, config }
+    }
+
+    /// Lengths and records of the visible files.
+    fn visible(&self) -> Vec<(usize, Vec<u8>)> {
+        let read = |name| std::fs::read(self.dir.join("path").join(name)).unwrap();
+        let files = list(&self.dir.join("path")).into_iter().map(read);
+        files.map(|file| (file.len(), decode(Codec::Doubled, file))).collect()
+    }
+}
+
+#[test]
+fn accounts_tell_records_and_what_is_on_the_disk() {
+    let rig = Rig::new();
+    let writer =
+        BufferedWriter::new(rig.config.clone().file_size(200).file_age(Duration::ZERO)).unwrap();
+    for _ in 0..10 {
+        writer.write(b"0123456789").unwrap();
+        writer.flush(BOUND).unwrap();
+    }
+    let stats = writer.stats();
+    assert_eq!((stats.written, stats.files_bytes), (Count::new(10, 100), 200));
+    let report = writer.close(BOUND).unwrap();
+    assert_eq!((report.written, report.files, report.files_bytes), (Count::new(10, 100), 10, 200));
+    assert!(rig.visible().iter().all(|(len, records)| *len == 20 && records == b"0123456789"));
+}
+
+#[test]
+fn a_file_has_its_size_on_the_disk() {
+    let rig = Rig::new();
+    let config =
+        rig.config.clone().size(10).queue_size(100).file_size(200).file_age(Duration::ZERO);
+    let writer = BufferedWriter::new(config.io(Io::Buffered)).unwrap();
+    for _ in 0..100 {
+        while writer.write(b"0123456789").is_err() {}
+    }
+    writer.close(BOUND).unwrap();
+    let files = rig.visible();
+    assert_eq!(files.iter().map(|file| file.1.len()).sum::<usize>(), 1000);
+    // A write takes as many pieces as there are when it begins: a file may be larger, none but the last is smaller.
+    assert!(files[..files.len() - 1].iter().all(|(len, _)| *len >= 200), "{files:?}");
+}
+
+#[test]
+fn the_quota_counts_what_is_on_the_disk() {
+    let rig = Rig::new();
+    let writer = BufferedWriter::new(rig.config.clone().max_total(1 << 30)).unwrap();
+    writer.write(&[b'x'; 10_000]).unwrap();
+    writer.flush(BOUND).unwrap();
+    assert_eq!(writer.stats().disk_guard.unwrap().total_bytes, Some(20_000));
+    writer.close(BOUND).unwrap();
+}
+
+/// Of a temp file, and of memory that outlived its process: records and bytes of the file are told apart.
+#[test]
+fn a_recovery_tells_records_and_what_is_on_the_disk() {
+    let rig = Rig::new();
+    let (path, temp, memory) = (rig.dir.join("path"), rig.dir.join("temp"), rig.dir.dir("memory"));
+    let (names, codec) = (images::names(), Codec::Doubled.id());
+    let boot = RealFs.boot_id().unwrap_or_default();
+    let header = Header {
+        path: path.clone(),
+        memory: Some(memory.clone()),
+        names: names.clone(),
+        codec,
+        workers: images::LAYOUT.workers,
+    };
+    let mut state = encode::header(boot, &header).unwrap();
+    (0..header.workers).for_each(|_| state.extend(encode::record(1, Record::default())));
+    std::fs::write(temp.join(names.state()), state).unwrap();
+    // A record of three bytes is in the temp file, and half of another one; three records are in a chunk.
+    std::fs::write(temp.join(names.temp(images::STAMP, 0, 1)), "aabbccdde").unwrap();
+    let mut image = Image::of(Layout { codec, ..images::LAYOUT });
+    image.chunk(0, 1, 1, 30, 0);
+    for (word, number) in [
+        (WorkerWord::Stamp, images::STAMP.0),
+        (WorkerWord::Seq, 1),
+        (WorkerWord::GoodLen, 6),
+        (WorkerWord::GoodRecords, 1),
+        (WorkerWord::GoodBytes, 3),
+    ] {
+        image.put(images::LAYOUT.worker_word_at(0, word), number);
+    }
+    let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).to_owned();
+    let file = options.open(memory.join(names.memory())).unwrap();
+    file.write_all_at(&image.0, 0).unwrap();
+    drop(file);
+
+    let scan = Scan {
+        fs: &RealFs,
+        path: &path,
+        temp: &temp,
+        prefix: None,
+        memory: std::slice::from_ref(&memory),
+        dry_run: false,
+    };
+    let mut recovery = Recovery::default();
+    run::run(scan, None, &mut recovery).unwrap();
+    assert!(recovery.errors.is_empty() && recovery.set_aside.is_empty(), "{recovery:?}");
+    assert_eq!(recovery.records, Count::new(1 + 3, 3 + 30), "{recovery:?}");
+    assert_eq!((recovery.bytes, recovery.cut_bytes), (6 + 60, 3));
+    let chunk = image.0[images::BYTES..][..30].to_vec();
+    assert_eq!(rig.visible(), [(6, b"abc".to_vec()), (60, chunk)]);
 }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::accept;
 use crate::base::sync::lock;
-use crate::config::{Config, Durability, Io};
+use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::report::error::Error;
@@ -54,17 +54,19 @@ const FAULTS: [(&str, Fault); 10] = [
 struct Setup {
     durability: Durability,
     io: Io,
+    codec: Codec,
     /// `temp` is on another file system.
     crossing: bool,
 }
 
-const SETUPS: [Setup; 6] = [
-    Setup { durability: Durability::None, io: Io::Buffered, crossing: false },
-    Setup { durability: Durability::None, io: Io::Direct, crossing: false },
-    Setup { durability: Durability::File, io: Io::Buffered, crossing: false },
-    Setup { durability: Durability::File, io: Io::Direct, crossing: false },
-    Setup { durability: Durability::None, io: Io::Buffered, crossing: true },
-    Setup { durability: Durability::File, io: Io::Buffered, crossing: true },
+const SETUPS: [Setup; 7] = [
+    Setup { durability: Durability::None, io: Io::Buffered, codec: Codec::None, crossing: false },
+    Setup { durability: Durability::None, io: Io::Direct, codec: Codec::None, crossing: false },
+    Setup { durability: Durability::File, io: Io::Buffered, codec: Codec::None, crossing: false },
+    Setup { durability: Durability::File, io: Io::Direct, codec: Codec::None, crossing: false },
+    Setup { durability: Durability::None, io: Io::Buffered, codec: Codec::None, crossing: true },
+    Setup { durability: Durability::File, io: Io::Buffered, codec: Codec::None, crossing: true },
+    Setup { durability: Durability::File, io: Io::Direct, codec: Codec::Doubled, crossing: false },
 ];
 
 /// A slot and the right to write through it.
@@ -156,6 +158,7 @@ impl Life {
             .file_age(Duration::from_secs(1))
             .durability(setup.durability)
             .io(setup.io)
+            .codec(setup.codec)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now())?;
@@ -317,6 +320,7 @@ fn live(setup: Setup, planned: &[Planned], heal: Heal) -> (u64, usize) {
     let clock = Clock::new();
     let durable = setup.durability == Durability::File;
     let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
+    fs.set_codec(setup.codec);
     fs.plan(planned);
     if let Ok(mut life) = Life::new(setup, fs.clone(), clock) {
         life.go_on();

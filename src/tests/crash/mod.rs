@@ -16,6 +16,8 @@ use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::config::Codec;
+use crate::tests::codec::decode;
 use crate::{Durability, Io};
 pub(crate) use process::step;
 use process::{Case, Page};
@@ -28,12 +30,16 @@ const BOUND: Duration = Duration::from_secs(60);
 /// One worker, and a process for each step that it comes to.
 #[test]
 fn killed_at_each_step_of_the_protocol() {
-    for (durability, io) in [(Durability::None, Io::Buffered), (Durability::File, Io::Direct)] {
+    for (durability, io, codec) in [
+        (Durability::None, Io::Buffered, Codec::None),
+        (Durability::File, Io::Direct, Codec::None),
+        (Durability::None, Io::Direct, Codec::Doubled),
+    ] {
         let Some(dirs) = Dirs::new("steps") else { return };
         let mut tally = Tally::default();
         let mut random = Random(7);
         for step in 1.. {
-            let case = dirs.case(step as u32, step, FEW, 1, durability, io);
+            let case = dirs.case(step as u32, step, FEW, 1, (durability, io, codec));
             let status = wait(case.spawn("write"));
             let killed = status.signal() == Some(9);
             assert!(killed || status.code() == Some(0), "{status}");
@@ -44,7 +50,7 @@ fn killed_at_each_step_of_the_protocol() {
             }
             tally.kills += 1;
         }
-        println!("each step, {durability:?}, {io:?}: {tally:?}");
+        println!("each step, {durability:?}, {io:?}, {codec:?}: {tally:?}");
     }
 }
 
@@ -58,8 +64,9 @@ fn killed_at_random_moments() {
     for kill in 0..kills.unwrap_or(100) {
         let durability = if random.below(2) == 0 { Durability::None } else { Durability::File };
         let io = if random.below(2) == 0 { Io::Buffered } else { Io::Direct };
+        let codec = if random.below(2) == 0 { Codec::None } else { Codec::Doubled };
         let workers = 1 + random.below(4) as usize;
-        let case = dirs.case(kill, 0, u32::MAX, workers, durability, io);
+        let case = dirs.case(kill, 0, u32::MAX, workers, (durability, io, codec));
         let mut child = case.spawn("write");
         thread::sleep(Duration::from_micros(random.below(60_000)));
         child.kill().unwrap();
@@ -92,7 +99,7 @@ fn recover_and_check(dirs: &Dirs, case: &Case, random: &mut Random, tally: &mut 
 
     let mut seen = Seen::default();
     for file in dirs.visible() {
-        seen.read(&fs::read(&file).unwrap(), &file);
+        seen.read(&decode(case.codec, fs::read(&file).unwrap()), &file);
         fs::remove_file(&file).unwrap();
     }
     let accepted = Page::read(&case.page());
@@ -148,11 +155,10 @@ impl Dirs {
         step: u64,
         records: u32,
         workers: usize,
-        durability: Durability,
-        io: Io,
+        (durability, io, codec): (Durability, Io, Codec),
     ) -> Case {
         let (root, memory) = (self.root.clone(), self.memory.clone());
-        Case { root, memory, process, step, records, workers, durability, io }
+        Case { root, memory, process, step, records, workers, durability, io, codec }
     }
 
     fn visible(&self) -> Vec<PathBuf> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::BOUND;
 use super::record::{self, Id};
+use crate::config::Codec;
 use crate::{BufferedWriter, Config, CrashProof, Durability, Io, RecoverOptions, WriteError};
 
 /// What tells a process what to do: its arguments, a line each.
@@ -57,12 +58,14 @@ pub(super) struct Case {
     pub(super) workers: usize,
     pub(super) durability: Durability,
     pub(super) io: Io,
+    pub(super) codec: Codec,
 }
 
 impl Case {
     fn args(&self) -> Vec<String> {
         let durability = u8::from(self.durability == Durability::File);
         let io = u8::from(self.io == Io::Direct);
+        let codec = u8::from(self.codec == Codec::Doubled);
         let numbers = [
             self.process.to_string(),
             self.step.to_string(),
@@ -70,6 +73,7 @@ impl Case {
             self.workers.to_string(),
             durability.to_string(),
             io.to_string(),
+            codec.to_string(),
         ];
         let paths = [&self.root, &self.memory].map(|path| path.to_str().unwrap().to_owned());
         paths.into_iter().chain(numbers).collect()
@@ -86,6 +90,7 @@ impl Case {
             workers: number(5) as usize,
             durability: if number(6) == 1 { Durability::File } else { Durability::None },
             io: if number(7) == 1 { Io::Direct } else { Io::Buffered },
+            codec: if number(8) == 1 { Codec::Doubled } else { Codec::None },
         }
     }
 
@@ -100,6 +105,7 @@ impl Case {
             .file_age(Duration::from_millis(3))
             .durability(self.durability)
             .io(self.io)
+            .codec(self.codec)
             .crash_proof(CrashProof::Dir(self.memory.clone()))
     }
 

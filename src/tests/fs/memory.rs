@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::base::sync::lock;
+use crate::config::Codec;
 use crate::fs::{Facts, Fs, FsFile};
+use crate::tests::codec::decode;
 use crate::tests::fs::faulty::{Op, is_temp};
 
 /// More than a test makes, unless somebody calls in a circle.
@@ -125,6 +127,8 @@ struct Disk {
     settled: u64,
     calls: u64,
     fired: u64,
+    /// That of the files.
+    codec: Codec,
     /// What became visible since somebody asked.
     appeared: Vec<Vec<u8>>,
     /// What was in stolen files that their writer could not publish, since somebody asked.
@@ -218,14 +222,25 @@ impl MemoryFs {
         (disk.calls, disk.fired)
     }
 
-    /// Contents of the files that became visible since the last call.
-    pub(crate) fn appeared(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut lock(&self.0.disk).appeared)
+    /// The codec of the files, whose records are asked for.
+    pub(crate) fn set_codec(&self, codec: Codec) {
+        lock(&self.0.disk).codec = codec;
     }
 
-    /// Contents of stolen files that their writer gave up since the last call.
+    /// Records of the files that became visible since the last call.
+    pub(crate) fn appeared(&self) -> Vec<Vec<u8>> {
+        self.decoded(|disk| &mut disk.appeared)
+    }
+
+    /// Records of stolen files that their writer gave up since the last call.
     pub(crate) fn vanished(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut lock(&self.0.disk).vanished)
+        self.decoded(|disk| &mut disk.vanished)
+    }
+
+    fn decoded(&self, files: impl Fn(&mut Disk) -> &mut Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut disk = lock(&self.0.disk);
+        let files = std::mem::take(files(&mut disk));
+        files.into_iter().map(|file| decode(disk.codec, file)).collect()
     }
 
     /// What was done and must not be.

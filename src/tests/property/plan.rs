@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use crate::config::{Durability, Io};
+use crate::config::{Codec, Durability, Io};
 use crate::tests::fs::faulty::Op;
 use crate::tests::fs::memory::{Fault, FaultPlan};
 
@@ -42,6 +42,7 @@ pub(super) struct Setup {
     pub(super) file_age: Duration,
     pub(super) durability: Durability,
     pub(super) io: Io,
+    pub(super) codec: Codec,
     /// Zero = never.
     pub(super) give_up_after: Duration,
     /// `temp` is on another file system than `path`.
@@ -162,11 +163,12 @@ fn setups() -> impl Strategy<Value = Setup> {
         2 => Just(Limit::Free),
         1 => (1..600_u64).prop_map(Limit::Total),
     ];
-    let policies = (prop::bool::weighted(0.1), patience(), guard);
+    let codec = prop_oneof![3 => Just(Codec::None), 1 => Just(Codec::Doubled)];
+    let policies = (prop::bool::weighted(0.1), patience(), guard, codec);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), durability).prop_map(
         |(size, (queue_size, workers, io, policies), file_size, forced, file_age, durability)| {
-            let (crossing, give_up_after, guard) = policies;
+            let (crossing, give_up_after, guard, codec) = policies;
             Setup {
                 size,
                 queue_size,
@@ -176,6 +178,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 file_age,
                 durability,
                 io,
+                codec,
                 give_up_after,
                 crossing,
                 guard,

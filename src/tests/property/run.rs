@@ -71,6 +71,7 @@ impl Run {
         let clock = Clock::new();
         let durable = setup.durability == Durability::File;
         let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
+        fs.set_codec(setup.codec);
         let config = Config::default()
             .size(setup.size)
             .queue_size(setup.queue_size)
@@ -82,6 +83,7 @@ impl Run {
             .file_age(setup.file_age)
             .durability(setup.durability)
             .io(setup.io)
+            .codec(setup.codec)
             .drop_timeout(Duration::ZERO)
             .give_up_after(setup.give_up_after)
             .fs(Arc::new(fs.clone()));

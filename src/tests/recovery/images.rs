@@ -34,8 +34,13 @@ pub(crate) struct Image(pub(crate) Vec<u8>);
 
 impl Image {
     pub(crate) fn new() -> Self {
+        Self::of(LAYOUT)
+    }
+
+    /// Of another codec or mode.
+    pub(crate) fn of(layout: Layout) -> Self {
         let mut bytes = vec![0; LEN];
-        let header = LAYOUT.header(names().instance, names().pid);
+        let header = layout.header(names().instance, names().pid);
         bytes[..header.len()].copy_from_slice(&header);
         Image(bytes)
     }

@@ -8,7 +8,7 @@ use super::disk::SimFs;
 use super::random::Random;
 use super::record::{self, Id};
 use crate::accept;
-use crate::config::{Config, Durability, Io};
+use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::tests::fs::memory::Clock;
 use crate::worker::round::{Rest, Worker};
@@ -50,6 +50,7 @@ impl Life {
     pub(super) fn begin(
         number: u16,
         durability: Durability,
+        codec: Codec,
         fs: &SimFs,
         clock: &Clock,
         random: &mut Random,
@@ -64,6 +65,7 @@ impl Life {
             .file_size(random.one_of(&[0, 100, 400, 64 << 20]))
             .file_age(Duration::from_millis(random.one_of(&[0, 20, 200])))
             .durability(durability)
+            .codec(codec)
             .io(random.one_of(&[Io::Direct, Io::Buffered]))
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
@@ -145,7 +147,7 @@ impl Life {
             let stats = self.handle.stats();
             let unpublished =
                 stats.workers.iter().map(|worker| worker.temp_file_bytes).sum::<u64>();
-            self.promised.noted_bytes = stats.written.bytes + unpublished;
+            self.promised.noted_bytes = stats.files_bytes + unpublished;
         }
     }
 

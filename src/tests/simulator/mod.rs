@@ -20,10 +20,11 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::thread;
 
-use crate::config::Durability;
+use crate::config::{Codec, Durability};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
+use crate::tests::codec::decode;
 use crate::tests::fs::memory::Clock;
 use disk::{Crash, SimFs};
 use life::{Life, Promised};
@@ -114,6 +115,7 @@ struct World {
     clock: Clock,
     fs: SimFs,
     durability: Durability,
+    codec: Codec,
     has_faults: bool,
     /// Some crash was a power cut.
     was_cut: bool,
@@ -131,6 +133,7 @@ impl World {
             fs: SimFs::new(random.next(), clock.clone(), is_logged),
             clock,
             durability: random.one_of(&[Durability::None, Durability::File]),
+            codec: random.one_of(&[Codec::None, Codec::None, Codec::Doubled]),
             has_faults: random.one_in(2),
             was_cut: false,
             accepted: BTreeSet::new(),
@@ -163,7 +166,8 @@ impl World {
         let crash_in = self.random.one_of(&[30, 100, 400]);
         let crash_in = (!self.random.one_in(8)).then(|| 1 + self.random.below(crash_in));
         self.fs.plan(fault_every, crash_in);
-        match Life::begin(number, self.durability, &self.fs, &self.clock, &mut self.random) {
+        let Self { durability, codec, .. } = *self;
+        match Life::begin(number, durability, codec, &self.fs, &self.clock, &mut self.random) {
             Some(life) => life.live(&mut self.random),
             None => Ok(Promised::default()),
         }
@@ -227,7 +231,8 @@ impl World {
         let mut seen = BTreeSet::new();
         for (name, bytes) in self.fs.contents("/ready") {
             if !name.as_encoded_bytes().starts_with(b".") {
-                record::read(&bytes, &mut seen).map_err(|wrong| format!("{name:?}: {wrong}"))?;
+                record::read(&decode(self.codec, bytes), &mut seen)
+                    .map_err(|wrong| format!("{name:?}: {wrong}"))?;
             }
         }
         let breaches = self.fs.breaches();
