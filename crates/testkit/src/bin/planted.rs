@@ -231,7 +231,8 @@ impl Planter {
         let said = read_lossy(&log)?;
         if status != Some(0) {
             let seconds = began.elapsed().as_secs();
-            return Ok(Verdict::Caught(format!("by {} ({seconds} s)", failed_tests(&said))));
+            let what = what_failed(&said, status);
+            return Ok(Verdict::Caught(format!("by {what} ({seconds} s)")));
         }
         // Programs of their own do not say how many tests they are.
         let ran_none = !tests.filters.is_empty() && count_of_tests(&said) == 0;
@@ -351,8 +352,9 @@ fn read_lossy(log: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&fs::read(log)?).into_owned())
 }
 
-/// The first three of the failed tests' names, and whether a model ran into a deadlock.
-fn failed_tests(said: &str) -> String {
+/// The first three of the failed tests' names, and whether a model ran into a deadlock; without any, what
+/// else is known.
+fn what_failed(said: &str, status: Option<i32>) -> String {
     let named = |line: &str| {
         let name = line.strip_prefix("---- ")?.strip_suffix(" stdout ----")?;
         Some(name.strip_prefix(MODELS).unwrap_or(name).to_string())
@@ -361,7 +363,14 @@ fn failed_tests(said: &str) -> String {
     names.extend(said.contains("deadlock").then(|| "deadlock".into()));
     names.sort();
     names.truncate(3);
-    if names.is_empty() { "an abort or a hang".into() } else { names.join(" ") }
+    let panic = said.lines().find_map(|line| line.split_once(" panicked at "));
+    match (status, panic) {
+        _ if !names.is_empty() => names.join(" "),
+        // What `timeout` says, and what is left where that had to kill.
+        (Some(124 | 137), _) => "a hang".into(),
+        (_, Some((_, place))) => format!("a panic at {}", place.trim_end_matches(':')),
+        _ => "an abort".into(),
+    }
 }
 
 /// How many tests all test programs ran.
