@@ -45,8 +45,8 @@ fn places(lines: &[&str], hunk: &Hunk) -> Result<Vec<usize>, String> {
         Scope::Line(line) => vec![*line],
         Scope::Item(item) => (0..lines.len()).filter(|&at| begins_item(lines[at], item)).collect(),
     };
-    if begins.is_empty() {
-        return Err(format!("matches nowhere: {:?} isn't there", hunk.scope));
+    if let (Scope::Item(item), []) = (&hunk.scope, &begins[..]) {
+        return Err(format!("matches nowhere: there is no {item}"));
     }
     let end = |begin: usize| match &hunk.scope {
         Scope::File => lines.len(),
@@ -134,7 +134,7 @@ impl Drop for A {
         let error = apply_to_text(Scope::File, &["fence();"], &[]).unwrap_err();
         assert_eq!(error, "a.rs: matches nowhere: fence();");
         let error = apply_to_text(item("fn two"), &["        fence();"], &[]).unwrap_err();
-        assert_eq!(error, "a.rs: matches nowhere: Item(\"fn two\") isn't there");
+        assert_eq!(error, "a.rs: matches nowhere: there is no fn two");
     }
 
     #[test]
