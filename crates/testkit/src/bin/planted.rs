@@ -1,0 +1,381 @@
+//! Plants bugs, one at a time, and expects what must notice each to fail. Run it by `scripts/planted`,
+//! `scripts/planted-disk` and `scripts/planted-sanitize`, from the root of the repository.
+//!
+//!     planted [--disk | --sanitize] [--list] [WORD]    only what contains WORD
+//!
+//! `PLANTED_EVERY=N` plants each N-th. The exit code is 0 if all were caught. Linux only: `timeout` and
+//! `git` must be there.
+
+use bufferedwriter_testkit::planted::{Bug, Check, Kind, apply, load, read};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+use std::{env, iter};
+
+/// All models.
+const MODELS: &str = "models::";
+
+/// Models that take long. The others are asked first, since most bugs show in them.
+const SLOW_MODELS: &[&str] = &[
+    "seal_and_inbox",
+    "chunks_go_round",
+    "sleep_and_a_swap",
+    "free_list",
+    "scrape_keeps_order",
+    "accepted_is_consistent",
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("planted: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, String> {
+    let options = Options::parse(env::args().skip(1))?;
+    let bugs: Vec<Bug> = load(Path::new("."))?;
+    if options.list {
+        list(&bugs, &options.word);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let planter = Planter::new(options.suite.folder()).map_err(|error| error.to_string())?;
+    let (mut caught, mut survived, mut turn) = (0, 0, 0);
+    for (bug, check) in options.chosen(&bugs) {
+        turn += 1;
+        if turn % options.every != 0 {
+            continue;
+        }
+        let verdict =
+            planter.plant(bug, check).map_err(|error| format!("{}: {error}", bug.name))?;
+        match &verdict {
+            Verdict::Caught(what) => println!("planted {}: caught {what}", bug.name),
+            Verdict::Skipped(what) => println!("planted {}: {what}", bug.name),
+            Verdict::Survived(what) => println!("planted {}: {what}", bug.name),
+        }
+        caught += usize::from(matches!(verdict, Verdict::Caught(_)));
+        survived += usize::from(matches!(verdict, Verdict::Survived(_)));
+    }
+    if turn == 0 {
+        return Err(format!("no bug's name contains {:?}", options.word));
+    }
+    let every = options.every;
+    println!(
+        "planted bugs: {caught} caught, {survived} not caught, of {turn} (every {every}. planted)"
+    );
+    Ok(if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Names with what must notice them, and how many there are of each kind.
+fn list(bugs: &[Bug], word: &str) {
+    for bug in bugs.iter().filter(|bug| bug.name.contains(word)) {
+        for check in &bug.checks {
+            println!("{}: {} {}", bug.name, check.kind.name(), check.args.join(" "));
+        }
+    }
+    for (kind, count) in Kind::count(bugs) {
+        println!("{count} for {}", kind.name());
+    }
+}
+
+/// Which checks are made.
+#[derive(Clone, Copy, PartialEq)]
+enum Suite {
+    Tests,
+    Disk,
+    Sanitize,
+}
+
+impl Suite {
+    fn of(kind: Kind) -> Suite {
+        match kind {
+            Kind::Loom | Kind::It | Kind::Fork | Kind::Crash | Kind::Portable => Suite::Tests,
+            Kind::Disk => Suite::Disk,
+            Kind::Sanitize => Suite::Sanitize,
+        }
+    }
+
+    /// Below the target directory.
+    fn folder(self) -> &'static str {
+        match self {
+            Suite::Tests => "planted",
+            Suite::Disk => "planted-disk",
+            Suite::Sanitize => "planted-sanitize",
+        }
+    }
+}
+
+struct Options {
+    suite: Suite,
+    list: bool,
+    every: usize,
+    word: String,
+}
+
+impl Options {
+    fn parse(args: impl Iterator<Item = String>) -> Result<Options, String> {
+        let every = match env::var("PLANTED_EVERY") {
+            Ok(every) => every.parse().ok().filter(|&every| every > 0),
+            Err(_) => Some(1),
+        };
+        let every = every.ok_or("PLANTED_EVERY is a number from 1 on")?;
+        let mut options = Options { suite: Suite::Tests, list: false, every, word: String::new() };
+        for arg in args {
+            match arg.as_str() {
+                "--disk" => options.suite = Suite::Disk,
+                "--sanitize" => options.suite = Suite::Sanitize,
+                "--list" => options.list = true,
+                option if option.starts_with("--") => return Err(format!("no option {option}")),
+                word if options.word.is_empty() => options.word = word.into(),
+                word => return Err(format!("one WORD only, not also {word:?}")),
+            }
+        }
+        Ok(options)
+    }
+
+    fn chosen<'a>(&self, bugs: &'a [Bug]) -> impl Iterator<Item = (&'a Bug, &'a Check)> {
+        let named = bugs.iter().filter(|bug| bug.name.contains(&self.word));
+        let pairs = named.flat_map(|bug| iter::repeat(bug).zip(&bug.checks));
+        pairs.filter(|(_, check)| Suite::of(check.kind) == self.suite)
+    }
+}
+
+/// What became of a planted bug; each with the rest of its line.
+enum Verdict {
+    Caught(String),
+    Survived(String),
+    /// What must notice it can't run here.
+    Skipped(String),
+}
+
+/// Where bugs are planted.
+struct Planter {
+    /// For builds and logs.
+    work: PathBuf,
+    /// The copy that is patched.
+    tree: PathBuf,
+}
+
+impl Planter {
+    fn new(folder: &str) -> io::Result<Planter> {
+        let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        let work = Path::new(&target).join(folder);
+        fs::create_dir_all(&work)?;
+        let work = work.canonicalize()?;
+        Ok(Planter { tree: work.join("tree"), work })
+    }
+
+    /// A fresh tree with the bug in it, and whether the check fails there.
+    fn plant(&self, bug: &Bug, check: &Check) -> io::Result<Verdict> {
+        let texts = match apply(bug, |file| read(Path::new("."), file)) {
+            Ok(texts) => texts,
+            Err(error) => return Ok(Verdict::Survived(format!("OUT OF DATE: {error}"))),
+        };
+        self.grow_tree(&texts)?;
+        match Suite::of(check.kind) {
+            Suite::Tests => self.try_tests(&Tests::of(check)),
+            Suite::Disk => self.try_disk(&check.args[0], &check.args[1..]),
+            Suite::Sanitize => self.try_sanitizer(&check.args[0]),
+        }
+    }
+
+    /// All that git knows or would add, with the patched texts.
+    fn grow_tree(&self, texts: &BTreeMap<String, String>) -> io::Result<()> {
+        if self.tree.exists() {
+            fs::remove_dir_all(&self.tree)?;
+        }
+        let mut list = Command::new("git");
+        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let list = list.stderr(Stdio::inherit()).output()?;
+        if !list.status.success() {
+            return Err(io::Error::other("git does not list the files"));
+        }
+        for file in String::from_utf8_lossy(&list.stdout).split_terminator('\0') {
+            // Git also lists what was removed since.
+            if Path::new(file).is_file() {
+                let copy = self.tree.join(file);
+                fs::create_dir_all(copy.parent().unwrap_or(&self.tree))?;
+                fs::copy(file, copy)?;
+            }
+        }
+        for (file, text) in texts {
+            fs::write(self.tree.join(file), text)?;
+        }
+        Ok(())
+    }
+
+    /// They build, and one fails, aborts or hangs.
+    fn try_tests(&self, tests: &Tests) -> io::Result<Verdict> {
+        let log = self.work.join("build.log");
+        if self.cargo_test(tests, None, &["--no-run"], &log)? != Some(0) {
+            return Ok(Verdict::Survived(format!("DOES NOT BUILD, see {}", log.display())));
+        }
+        let began = Instant::now();
+        let log = self.work.join("run.log");
+        let run = |args: &[&str]| self.cargo_test(tests, Some(tests.patience), args, &log);
+        let mut status = Some(0);
+        if tests.filters == [MODELS] {
+            let skips = SLOW_MODELS.iter().flat_map(|name| ["--skip", name]);
+            status = run(&["--", MODELS].into_iter().chain(skips).collect::<Vec<_>>())?;
+        }
+        if status == Some(0) {
+            let filters = tests.filters.iter().map(String::as_str);
+            status = run(&iter::once("--").chain(filters).collect::<Vec<_>>())?;
+        }
+        let said = read_lossy(&log)?;
+        if status != Some(0) {
+            let seconds = began.elapsed().as_secs();
+            let what = what_failed(&said, status);
+            return Ok(Verdict::Caught(format!("by {what} ({seconds} s)")));
+        }
+        // Programs of their own do not say how many tests they are.
+        let ran_none = !tests.filters.is_empty() && count_of_tests(&said) == 0;
+        let told = if ran_none { "NOT CAUGHT: no test has such a name" } else { "NOT CAUGHT" };
+        Ok(Verdict::Survived(told.into()))
+    }
+
+    /// The exit code, if there is one. Builds for different flags go to different folders.
+    fn cargo_test(
+        &self,
+        tests: &Tests,
+        patience: Option<u64>,
+        args: &[&str],
+        log: &Path,
+    ) -> io::Result<Option<i32>> {
+        let letters: String = tests.flags.chars().filter(char::is_ascii_lowercase).collect();
+        let mut command = match patience {
+            Some(seconds) => timeout(5, seconds, "cargo"),
+            None => Command::new("cargo"),
+        };
+        command.args(["test", "-q", "-p", "bufferedwriter"]).args(tests.targets).args(args);
+        command.env("RUSTFLAGS", format!("{} --cap-lints allow", tests.flags));
+        command.env("CARGO_TARGET_DIR", self.work.join(format!("target{letters}")));
+        // Tests that wait in vain need not do so for long here.
+        command.env("BUFFEREDWRITER_SHORT_BOUND", "1");
+        self.status(command, log)
+    }
+
+    /// A script of the tree fails.
+    fn try_disk(&self, script: &str, args: &[String]) -> io::Result<Verdict> {
+        let began = Instant::now();
+        let log = self.work.join("run.log");
+        let mut command = timeout(30, 600, self.tree.join("scripts").join(script));
+        command.args(args).env("CARGO_TARGET_DIR", self.work.join("target"));
+        command.env("RUSTFLAGS", "--cap-lints allow");
+        let status = self.status(command, &log)?;
+        let (said, seconds) = (read_lossy(&log)?, began.elapsed().as_secs());
+        let line = |what: &str| said.lines().find(|line| line.contains(what));
+        let last = said.lines().last().unwrap_or_default();
+        Ok(if line("does not build").is_some() {
+            Verdict::Survived(format!("DOES NOT BUILD, see {}", log.display()))
+        } else if status != Some(0) {
+            let why: String = line("FAILED").unwrap_or_default().chars().take(200).collect();
+            Verdict::Caught(format!("by {script} ({seconds} s): {why}"))
+        } else if let Some(line) = line(&format!("{script}: skipped:")) {
+            Verdict::Skipped(line.into())
+        } else {
+            Verdict::Survived(format!("NOT CAUGHT: {last}"))
+        })
+    }
+
+    /// The sanitizer reports, or the stress program itself notices.
+    fn try_sanitizer(&self, sanitizer: &str) -> io::Result<Verdict> {
+        let began = Instant::now();
+        let log = self.work.join("run.log");
+        let mut command = timeout(5, 300, self.tree.join("scripts/sanitize"));
+        command.args(["1000", sanitizer]).env("CARGO_TARGET_DIR", self.work.join("target"));
+        // What a failure leaves for somebody to look at goes with the tree.
+        command.env("TMPDIR", &self.tree);
+        self.status(command, &log)?;
+        let (said, seconds) = (read_lossy(&log)?, began.elapsed().as_secs());
+        Ok(if said.contains("DOES NOT BUILD") {
+            Verdict::Survived(format!("DOES NOT BUILD, see {}", log.display()))
+        } else if said.contains("FAILED") {
+            let report = said.lines().nth(1).unwrap_or_default().trim_start();
+            Verdict::Caught(format!("({seconds} s): {report}"))
+        } else if said.contains("skipped") {
+            Verdict::Skipped(said.trim_end().into())
+        } else {
+            Verdict::Survived(format!("NOT CAUGHT: {}", said.trim_end()))
+        })
+    }
+
+    /// Runs a command in the tree. All that it says goes to `log`.
+    fn status(&self, mut command: Command, log: &Path) -> io::Result<Option<i32>> {
+        let out = File::create(log)?;
+        command.current_dir(&self.tree).stdin(Stdio::null());
+        command.stderr(out.try_clone()?).stdout(out);
+        Ok(command.status()?.code())
+    }
+}
+
+/// What `cargo test` needs for a check.
+struct Tests {
+    flags: &'static str,
+    targets: &'static [&'static str],
+    filters: Vec<String>,
+    /// In seconds; beyond it they hang.
+    patience: u64,
+}
+
+impl Tests {
+    fn of(check: &Check) -> Tests {
+        let (flags, targets, patience): (_, &[_], _) = match check.kind {
+            Kind::Loom => ("--cfg loom", &["--release", "--lib"], 90),
+            Kind::Fork => ("", &["--test", "fork"], 30),
+            Kind::Crash => ("", &["--test", "crash"], 120),
+            Kind::Portable => ("--cfg bufferedwriter_portable", &["--lib"], 30),
+            Kind::It | Kind::Disk | Kind::Sanitize => ("", &["--lib", "--test", "it"], 30),
+        };
+        let mut filters = check.args.clone();
+        if check.kind == Kind::Loom && filters.is_empty() {
+            filters.push(MODELS.into());
+        }
+        Tests { flags, targets, filters, patience }
+    }
+}
+
+/// The command, which ends after so many seconds, with its children.
+fn timeout(kill_after: u64, seconds: u64, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", &kill_after.to_string(), &seconds.to_string()]).arg(program);
+    command
+}
+
+fn read_lossy(log: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(log)?).into_owned())
+}
+
+/// The first three of the failed tests' names, and whether a model ran into a deadlock; without any, what
+/// else is known.
+fn what_failed(said: &str, status: Option<i32>) -> String {
+    let named = |line: &str| {
+        let name = line.strip_prefix("---- ")?.strip_suffix(" stdout ----")?;
+        Some(name.strip_prefix(MODELS).unwrap_or(name).to_string())
+    };
+    let mut names: Vec<String> = said.lines().filter_map(named).collect();
+    names.extend(said.contains("deadlock").then(|| "deadlock".into()));
+    names.sort();
+    names.truncate(3);
+    let panic = said.lines().find_map(|line| line.split_once(" panicked at "));
+    match (status, panic) {
+        _ if !names.is_empty() => names.join(" "),
+        // What `timeout` says, and what is left where that had to kill.
+        (Some(124 | 137), _) => "a hang".into(),
+        (_, Some((_, place))) => format!("a panic at {}", place.trim_end_matches(':')),
+        _ => "an abort".into(),
+    }
+}
+
+/// How many tests all test programs ran.
+fn count_of_tests(said: &str) -> usize {
+    let count =
+        |line: &str| line.strip_prefix("running ")?.split(' ').next()?.parse::<usize>().ok();
+    said.lines().filter_map(count).sum()
+}

@@ -1,0 +1,3 @@
+//! What the project's own tests need, and no user does.
+
+pub mod planted;
