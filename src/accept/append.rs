@@ -16,7 +16,7 @@ use crate::memory::slot::{Chunk, Lease, Slot, gate};
 use crate::report::error::WriteError;
 
 /// The common case: the gate is open, and the record fits the leased chunk. If not, `false`: nothing has
-/// happened, but that the owner is busy, which the call of [`write_slow`] that must follow ends.
+/// happened, but that the owner is busy, which the call of [`write_cold`] that must follow ends.
 ///
 /// It knows only the slot, so that whoever calls it needs nothing else at hand.
 ///
@@ -50,7 +50,7 @@ pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
 #[inline(always)]
 pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
-    unsafe { if try_write(slot, record) { Ok(()) } else { write_slow(shared, slot, record) } }
+    unsafe { if try_write(slot, record) { Ok(()) } else { write_cold(shared, slot, record) } }
 }
 
 /// # Safety
@@ -122,7 +122,7 @@ fn hand_over(shared: &Shared, slot: &Slot, lease: &mut Lease, message: Message, 
 /// As `write`, after [`try_write`] has returned `false`.
 #[cold]
 #[inline(always)]
-pub(crate) unsafe fn write_slow(
+pub(crate) unsafe fn write_cold(
     shared: &Shared,
     slot: &Slot,
     record: &[u8],
@@ -203,7 +203,7 @@ mod tests {
         assert!(collector.scrape(&shared, |piece| pieces.push(piece)));
         for piece in &pieces {
             // SAFETY: all of it is committed, nothing is freed yet.
-            unsafe { shared.arena.each_run(piece.chunk, piece.range(), |run| runs.push(run)) };
+            unsafe { shared.arena.each_slice(piece.chunk, piece.range(), |run| runs.push(run)) };
         }
         assert_eq!(runs.concat(), expected);
         let found: Vec<_> = runs.iter().map(|run| run.as_ptr()).collect();

@@ -226,7 +226,7 @@ impl<'a> RecordWriter<'a> {
     fn leave_chain(&mut self, lease: &mut Lease, commit: bool) {
         match self.chain.take() {
             Some(chain) if commit => chain.commit(self.shared, self.slot, lease),
-            Some(chain) => chain.give_up(self.shared, self.slot, lease),
+            Some(chain) => chain.abandon(self.shared, self.slot, lease),
             None => {}
         }
     }

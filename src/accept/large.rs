@@ -8,7 +8,7 @@ use crate::base::sync::Release;
 use crate::memory::Shared;
 use crate::memory::arena::{Arena, BytePtr, ChunkId, Extent};
 use crate::memory::message::Message;
-use crate::memory::slot::{Lease, Phase, Slot};
+use crate::memory::slot::{Lease, LeasePhase, Slot};
 use crate::report::error::WriteError;
 use crate::report::stats::Count;
 
@@ -145,7 +145,7 @@ impl Chain {
         if lease.chunk.extent().len() > 0 {
             // The records before this one go before it. An empty chunk may stay.
             lease::seal(shared, slot, lease);
-        } else if slot.current().phase() == Phase::Live {
+        } else if slot.current().phase() == LeasePhase::Live {
             // Its records come after this one.
             arena.note_lease(slot.current().chunk(), slot.number, 2 * slot.leased());
         }
@@ -156,13 +156,13 @@ impl Chain {
         slot.add_sealed(Count::new(1, self.len as u64));
         lease::deliver(shared, lease.home, self.head, self.chunks);
         slot.set_current(match before.phase() {
-            Phase::Idle => before.idle(),
+            LeasePhase::Idle => before.idle(),
             _ => before.resumed(),
         });
     }
 
     /// Gives the chunks back to the pool, as good as new; one that was adopted is leased again.
-    pub(crate) fn give_up(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+    pub(crate) fn abandon(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
         let arena = &shared.arena;
         if self.counted == 0 {
             shared.pool.push_chain(arena, self.head, self.tail);

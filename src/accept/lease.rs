@@ -1,7 +1,7 @@
 //! The lease of a chunk: from the pool to a producer, and from the producer to its home worker.
 //!
 //! Guarantees: the swap takes no lock, allocates nothing and makes no system call while the home
-//! worker is awake, but to call who waits for several chunks, when it takes a run of fresh ones. Nothing
+//! worker is awake, but to call who waits for several chunks, when it takes a span of fresh ones. Nothing
 //! here waits. Everything here is the owner's, while busy.
 //! Refuses: a chunk when none is free or the disk guard forbids it, everything after `close`.
 //!
@@ -12,7 +12,7 @@ use crate::base::sync::{SeqCst, fence};
 use crate::memory::Shared;
 use crate::memory::arena::{ChunkId, Extent};
 use crate::memory::shard;
-use crate::memory::slot::{Chunk, Lease, Phase, Slot, gate};
+use crate::memory::slot::{Chunk, Lease, LeasePhase, Slot, gate};
 use crate::report::error::WriteError;
 
 /// Sees to an open gate and, for what fits one chunk, to room in the leased one. Busy.
@@ -90,7 +90,7 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
     pass_guard(shared, slot, lease)?;
     let before = slot.current();
     // While the pool is empty a producer without a chunk pays some loads, and writes nothing.
-    if before.phase() == Phase::Idle && shared.pool.is_empty(&shared.arena) {
+    if before.phase() == LeasePhase::Idle && shared.pool.is_empty(&shared.arena) {
         shared.starve(1);
         return Err(WriteError::Full);
     }
@@ -168,7 +168,7 @@ pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
 #[inline(always)]
 fn seal_quietly(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Option<usize> {
     let before = slot.current();
-    if before.phase() == Phase::Idle {
+    if before.phase() == LeasePhase::Idle {
         return None;
     }
     // Before the push: a worker that has taken the chunk never sees it as live again.
@@ -260,7 +260,7 @@ mod tests {
     use crate::accept::append;
     use crate::base::sync::Barrier;
     use crate::memory::Shared;
-    use crate::memory::slot::{Phase, Slot};
+    use crate::memory::slot::{LeasePhase, Slot};
 
     /// Each of these seals a chunk of a byte or, with its first write, begins one.
     fn write(shared: &Shared, slots: &[*const Slot], count: u32) {
@@ -285,7 +285,8 @@ mod tests {
                 write(&shared, &slots, room - room / 2);
                 let held = [0, 1].map(|worker| shared.mailboxes[worker].held());
                 let leased: u64 = shared.slots.iter().map(Slot::leased).sum();
-                let live = shared.slots.iter().filter(|slot| slot.current().phase() == Phase::Live);
+                let live =
+                    shared.slots.iter().filter(|slot| slot.current().phase() == LeasePhase::Live);
                 let sealed = leased as u32 - live.count() as u32;
                 assert_eq!(held[0] + held[1], sealed, "{held:?} of {share}, {first} first");
                 // What producers had begun by then comes to it too.

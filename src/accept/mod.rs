@@ -27,7 +27,7 @@ use crate::report::error::{SendError, WriteError};
 pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
     unsafe {
-        if append::try_write(slot, record) { Ok(()) } else { write_slow(shared, slot, record) }
+        if append::try_write(slot, record) { Ok(()) } else { write_after_try(shared, slot, record) }
     }
 }
 
@@ -37,13 +37,13 @@ pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Resul
 /// As `write`, after `try_write` has returned `false`.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn write_slow(
+pub(crate) unsafe fn write_after_try(
     shared: &Shared,
     slot: &Slot,
     record: &[u8],
 ) -> Result<(), WriteError> {
     // SAFETY: the caller's promise.
-    match unsafe { append::write_slow(shared, slot, record) } {
+    match unsafe { append::write_cold(shared, slot, record) } {
         Ok(()) => Ok(()),
         // SAFETY: the caller's promise.
         Err(cause) => unsafe { refused(shared, slot, record, cause) },

@@ -206,7 +206,7 @@ impl Arena {
         if self.has_messages.load(Relaxed) == 0 {
             self.has_messages.store(1, Relaxed);
         }
-        // Pairs with the loads of `each_run` and `drop_messages`: a worker may look at the message
+        // Pairs with the loads of `each_slice` and `drop_messages`: a worker may look at the message
         // before it is committed, to find that it is not its turn.
         self.header(chunk).messages[index].store(message.into_raw(offset), Release);
     }
@@ -216,7 +216,7 @@ impl Arena {
     /// # Safety
     /// The bytes are committed; the chunk is not freed and its messages stay during `'a`.
     #[allow(clippy::useless_conversion, reason = "loom has another type of bytes")]
-    pub(crate) unsafe fn each_run<'a>(
+    pub(crate) unsafe fn each_slice<'a>(
         &self,
         chunk: ChunkId,
         range: Range<usize>,

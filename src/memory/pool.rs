@@ -25,9 +25,9 @@ const ID_MASK: u64 = (1 << ID_BITS) - 1;
 
 /// Fresh chunks that a shard takes at once: neighbours' headers are then in its processor's cache only, which fetches
 /// them ahead of use (docs/benchmarks/choices.md).
-const RUN_MAX: u32 = if cfg!(loom) { 2 } else { (PAGE / size_of::<Header>()) as u32 };
-/// Such a run is at most this part of all chunks.
-const RUN_PART: u32 = if cfg!(loom) { 3 } else { 32 };
+const SPAN_MAX: u32 = if cfg!(loom) { 2 } else { (PAGE / size_of::<Header>()) as u32 };
+/// Such a span is at most this part of all chunks.
+const SPAN_PART: u32 = if cfg!(loom) { 3 } else { 32 };
 
 /// The free chunks, and where callers wait for one.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub(crate) struct Pool {
     lists: [List; SHARDS],
     /// Number of the first chunk that was never given out; it only grows.
     fresh: CachePadded<AtomicU32>,
-    /// Chunks of a run.
-    run: u32,
+    /// Chunks of a span.
+    span: u32,
     /// Callers between their announcement and the end of their wait.
     waiters: CachePadded<AtomicU32>,
     /// How often those who wait were called; under its lock nothing else happens.
@@ -51,16 +51,16 @@ impl Pool {
         Pool {
             lists: std::array::from_fn(|_| List::new(arena)),
             fresh: CachePadded::new(AtomicU32::new(0)),
-            run: (arena.none() / RUN_PART).clamp(1, RUN_MAX),
+            span: (arena.none() / SPAN_PART).clamp(1, SPAN_MAX),
             waiters: CachePadded::new(AtomicU32::new(0)),
             calls: Mutex::new(0),
             called: Condvar::new(),
         }
     }
 
-    /// Fresh chunks are given out in runs of so many.
-    pub(crate) fn run(&self) -> u32 {
-        self.run
+    /// Fresh chunks are given out in spans of so many.
+    pub(crate) fn span(&self) -> u32 {
+        self.span
     }
 
     /// Number of the first chunk that was never given out.
@@ -106,14 +106,14 @@ impl Pool {
         })
     }
 
-    /// Fresh chunks are given out in ascending order, and in runs: this one, and what the shard will need next.
+    /// Fresh chunks are given out in ascending order, and in spans: this one, and what the shard will need next.
     /// Others may for a moment not find those. Who waits for memory, for several chunks at once, is called then.
     fn pop_fresh(&self, arena: &Arena, shard: usize) -> Option<ChunkId> {
         let mut fresh = self.fresh.load(Relaxed);
         while fresh < arena.none() {
             // What comes last one by one: nobody is to find nothing because of who took more than one.
             let left = arena.none() - fresh;
-            let end = fresh + if left > self.run { self.run } else { 1 };
+            let end = fresh + if left > self.span { self.span } else { 1 };
             // Relaxed: there is nothing in them to see.
             match self.fresh.compare_exchange_weak(fresh, end, Relaxed, Relaxed) {
                 Ok(_) => {

@@ -1,6 +1,6 @@
 //! Memory that is made resident before a caller needs it: a write meets no page fault.
 //!
-//! Guarantees: in each run of chunks that a shard has, and in what nobody was given yet, as much ahead of what is
+//! Guarantees: in each span of chunks that a shard has, and in what nobody was given yet, as much ahead of what is
 //! in use as the shard uses, within limits; before any use, about as much as the least for all shards together. Workers call it; it never waits for anybody.
 //! Refuses nothing: what can't be made resident is left to whoever writes first.
 
@@ -19,30 +19,30 @@ const SMALLEST_BYTES: usize = LINE + size_of::<Header>();
 
 /// What is resident. All of it is known to be too small at worst: then a call is made in vain.
 pub(crate) struct Prefault {
-    /// The runs in which the pool gives out fresh chunks.
-    runs: Box<[Run]>,
+    /// The spans in which the pool gives out fresh chunks.
+    spans: Box<[Span]>,
     /// Chunks that were in use once, by shard.
     used: [AtomicU32; SHARDS],
     /// Of the chunks that nobody was given yet, those below are resident; it only grows.
     fresh: AtomicU32,
 }
 
-/// Chunks from the beginning of a run on.
+/// Chunks from the beginning of a span on.
 #[derive(Default)]
-struct Run {
+struct Span {
     used: AtomicU32,
     /// Or about to be. Whoever raises it sees to that.
     resident: AtomicU32,
 }
 
 impl Prefault {
-    /// Bytes for each run.
-    pub(crate) const RUN_BYTES: usize = size_of::<Run>();
+    /// Bytes for each span.
+    pub(crate) const SPAN_BYTES: usize = size_of::<Span>();
 
     pub(crate) fn new(arena: &Arena, pool: &Pool) -> Self {
-        let runs = arena.none().div_ceil(pool.run());
+        let spans = arena.none().div_ceil(pool.span());
         Prefault {
-            runs: (0..runs).map(|_| Run::default()).collect(),
+            spans: (0..spans).map(|_| Span::default()).collect(),
             used: std::array::from_fn(|_| AtomicU32::new(0)),
             fresh: AtomicU32::new(0),
         }
@@ -57,8 +57,8 @@ impl Prefault {
 
     /// Worker: a chunk is, or was, in use.
     pub(crate) fn note(&self, arena: &Arena, pool: &Pool, chunk: ChunkId) {
-        let (run, count) = ((chunk / pool.run()) as usize, chunk % pool.run() + 1);
-        let known = &self.runs[run].used;
+        let (span, count) = ((chunk / pool.span()) as usize, chunk % pool.span() + 1);
+        let known = &self.spans[span].used;
         if known.load(Relaxed) >= count {
             return;
         }
@@ -73,9 +73,9 @@ impl Prefault {
             return;
         }
         let wanted = count.saturating_add(ahead);
-        self.run(arena, pool, run, wanted, ahead.div_ceil(4));
-        // The shard's next run.
-        self.fresh(arena, pool, wanted.saturating_sub(pool.run()), ahead.div_ceil(4));
+        self.span(arena, pool, span, wanted, ahead.div_ceil(4));
+        // The shard's next span.
+        self.fresh(arena, pool, wanted.saturating_sub(pool.span()), ahead.div_ceil(4));
         if before == 0 {
             self.heads(arena, pool);
         }
@@ -83,18 +83,18 @@ impl Prefault {
 
     /// What the next shards begin with: a chunk each.
     fn heads(&self, arena: &Arena, pool: &Pool) {
-        let first = pool.fresh().div_ceil(pool.run()) as usize;
+        let first = pool.fresh().div_ceil(pool.span()) as usize;
         let shards = SHARDS.min(chunks(arena, BYTES_MIN) as usize);
-        for run in (first..self.runs.len()).take(shards) {
-            self.run(arena, pool, run, 1, 1);
+        for span in (first..self.spans.len()).take(shards) {
+            self.span(arena, pool, span, 1, 1);
         }
     }
 
-    /// Makes the first chunks of a run resident, in steps that are worth a call.
-    fn run(&self, arena: &Arena, pool: &Pool, run: usize, wanted: u32, step: u32) {
-        let begin = run as u32 * pool.run();
-        let whole = pool.run().min(arena.none() - begin);
-        let (known, wanted) = (&self.runs[run].resident, wanted.min(whole));
+    /// Makes the first chunks of a span resident, in steps that are worth a call.
+    fn span(&self, arena: &Arena, pool: &Pool, span: usize, wanted: u32, step: u32) {
+        let begin = span as u32 * pool.span();
+        let whole = pool.span().min(arena.none() - begin);
+        let (known, wanted) = (&self.spans[span].resident, wanted.min(whole));
         let resident = known.load(Relaxed);
         let is_worth_it = wanted >= resident.saturating_add(step) || wanted == whole;
         if resident < wanted && is_worth_it && raise(known, resident, wanted) {
@@ -111,9 +111,9 @@ impl Prefault {
         if from >= to || !is_worth_it || !raise(&self.fresh, known, to) {
             return;
         }
-        for run in from / pool.run()..to.div_ceil(pool.run()) {
-            let resident = (to - run * pool.run()).min(pool.run());
-            self.runs[run as usize].resident.fetch_max(resident, Relaxed);
+        for span in from / pool.span()..to.div_ceil(pool.span()) {
+            let resident = (to - span * pool.span()).min(pool.span());
+            self.spans[span as usize].resident.fetch_max(resident, Relaxed);
         }
         arena.populate(from..to);
     }
@@ -170,7 +170,7 @@ mod tests {
         let memory = Memory::new(4000, 4096);
         assert_eq!(memory.resident(), []);
         memory.2.begin(&memory.0, &memory.1);
-        // 128 KiB at first, and a chunk of each run that the first shards will get.
+        // 128 KiB at first, and a chunk of each span that the first shards will get.
         let heads = (64..=224).step_by(32).map(|head| head..head + 1);
         assert!(memory.resident().into_iter().eq(std::iter::once(0..33).chain(heads)));
         // Then as much again as is in use, in steps, 256 KiB at least and 4 MiB at most.
@@ -181,7 +181,7 @@ mod tests {
             let ahead = u32::clamp(used, 64, 1024);
             let resident = memory.resident();
             assert_eq!(resident[0].start, 0);
-            // But for the head of a run that comes next.
+            // But for the head of a span that comes next.
             let end = resident[0].end;
             let (least, most) = (used + ahead - ahead / 4, used + ahead + 1);
             assert!((least.min(4000)..=most.min(4000)).contains(&end), "{used} in use: {end}");
@@ -200,7 +200,7 @@ mod tests {
         assert!(others().eq([0..6, 32..52, 64..69]), "{:?}", memory.resident());
         // What the next shards begin with.
         assert!(heads().map(|head| head.start).eq((96..224).step_by(32)));
-        // The next run of shard 0 begins at 96.
+        // The next span of shard 0 begins at 96.
         memory.use_chunks(0, 28);
         assert!(others().eq([0..52, 64..69, 96..124]), "{:?}", memory.resident());
     }

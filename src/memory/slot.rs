@@ -58,7 +58,7 @@ pub(crate) struct Current(pub(crate) u64);
 
 /// The states of [`Current`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum LeasePhase {
     /// No chunk.
     Idle = 0,
     /// The chunk is leased; its home worker may scrape it.
@@ -75,11 +75,11 @@ impl Current {
     /// Counts the swaps, so that a word that was seen twice means that nothing happened between.
     const COUNT: u64 = 1 << (Self::PHASE_SHIFT + 2);
 
-    pub(crate) fn phase(self) -> Phase {
+    pub(crate) fn phase(self) -> LeasePhase {
         match self.0 >> Self::PHASE_SHIFT & 3 {
-            0 => Phase::Idle,
-            1 => Phase::Live,
-            _ => Phase::Swapping,
+            0 => LeasePhase::Idle,
+            1 => LeasePhase::Live,
+            _ => LeasePhase::Swapping,
         }
     }
 
@@ -92,7 +92,9 @@ impl Current {
     }
 
     pub(crate) fn swapping(self) -> Self {
-        Current(self.0 & !(3 << Self::PHASE_SHIFT) | (Phase::Swapping as u64) << Self::PHASE_SHIFT)
+        Current(
+            self.0 & !(3 << Self::PHASE_SHIFT) | (LeasePhase::Swapping as u64) << Self::PHASE_SHIFT,
+        )
     }
 
     pub(crate) fn idle(self) -> Self {
@@ -102,7 +104,7 @@ impl Current {
     pub(crate) fn live(self, chunk: ChunkId, home: usize) -> Self {
         let lease = u64::from(chunk)
             | (home as u64) << Self::CHUNK_BITS
-            | (Phase::Live as u64) << Self::PHASE_SHIFT;
+            | (LeasePhase::Live as u64) << Self::PHASE_SHIFT;
         Current(self.idle().0 | lease)
     }
 
@@ -391,8 +393,8 @@ impl Slot {
         }
         let current = self.current();
         match current.phase() {
-            Phase::Live if current.home() == worker => View::Live(current.chunk()),
-            Phase::Swapping => View::Swapping,
+            LeasePhase::Live if current.home() == worker => View::Live(current.chunk()),
+            LeasePhase::Swapping => View::Swapping,
             _ => View::Elsewhere,
         }
     }
@@ -460,10 +462,10 @@ impl Slot {
         // Acquire each, so that the second look at `current` and `gate` comes after them.
         let sealed = Count::new(self.sealed_records.load(Acquire), self.sealed_bytes.load(Acquire));
         let live = match before.phase() {
-            Phase::Swapping => return None,
-            Phase::Idle => Count::ZERO,
-            Phase::Live if gate::is_taken(gate) => Extent(self.revoked.load(Acquire)).count(),
-            Phase::Live => Extent(arena.commit_word(before.chunk()).load(Acquire)).count(),
+            LeasePhase::Swapping => return None,
+            LeasePhase::Idle => Count::ZERO,
+            LeasePhase::Live if gate::is_taken(gate) => Extent(self.revoked.load(Acquire)).count(),
+            LeasePhase::Live => Extent(arena.commit_word(before.chunk()).load(Acquire)).count(),
         };
         let unchanged = self.current() == before && self.gate.load(Relaxed) == gate;
         unchanged.then(|| sealed + live)

@@ -16,7 +16,7 @@ use crate::file::state_file::Record;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::fs::{Facts, FsFile};
 use crate::naming::{self, Names};
-use crate::recovery::salvage::{Found, Memory, Places};
+use crate::recovery::salvage::{Found, Locations, Memory};
 use crate::recovery::scan::Scan;
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
@@ -25,13 +25,13 @@ use crate::report::stats::Watermark;
 
 /// Deals with all dead instances but the one of this state file, our own.
 pub(crate) fn run(
-    search: Scan<'_>,
+    scan: Scan<'_>,
     own: Option<&OsStr>,
     recovery: &mut Recovery,
 ) -> Result<(), Error> {
-    let mut run = Run { search, uid: geteuid().as_raw(), recovery };
-    for name in search.list(search.temp)? {
-        let names = naming::parse_state(&name, search.prefix);
+    let mut run = Run { scan, uid: geteuid().as_raw(), recovery };
+    for name in scan.list(scan.temp)? {
+        let names = naming::parse_state(&name, scan.prefix);
         if let Some(names) = names.filter(|_| own != Some(&*name))
             && let Err(error) = run.instance(&name, &names)
         {
@@ -43,7 +43,7 @@ pub(crate) fn run(
 
 /// A recovery that is under way.
 pub(super) struct Run<'a> {
-    pub(super) search: Scan<'a>,
+    pub(super) scan: Scan<'a>,
     pub(super) uid: u32,
     pub(super) recovery: &'a mut Recovery,
 }
@@ -63,9 +63,9 @@ pub(super) struct Dead<'a> {
 impl Run<'_> {
     /// One state file, of this name, which says so much.
     fn instance(&mut self, name: &OsStr, named: &Names) -> Result<(), Error> {
-        let search = self.search;
-        let state = search.temp.join(name);
-        let Some(facts) = search.facts(&state)? else { return Ok(()) };
+        let scan = self.scan;
+        let state = scan.temp.join(name);
+        let Some(facts) = scan.facts(&state)? else { return Ok(()) };
         if facts.uid != self.uid {
             // No concern of ours.
             return Ok(());
@@ -73,7 +73,7 @@ impl Run<'_> {
         if !facts.is_file {
             return self.skip(&state, SkipReason::NotOurs);
         }
-        let Some(mut file) = search.open(&state, &facts)? else { return Ok(()) };
+        let Some(mut file) = scan.open(&state, &facts)? else { return Ok(()) };
         // Before the lock is tried, since for others it would look as if the instance were alive.
         if let Some(reason) = self.foreign(&read(&mut *file, &state)?, name) {
             return self.skip(&state, reason);
@@ -86,7 +86,7 @@ impl Run<'_> {
             locked => locked.map_err(|e| Error::io("lock", &state, e))?,
         }
         // From here on it is ours, unless somebody was quicker and has removed it.
-        let Some(facts) = search.facts(&state)?.filter(|now| now.id == facts.id) else {
+        let Some(facts) = scan.facts(&state)?.filter(|now| now.id == facts.id) else {
             return Ok(());
         };
         match facts.links {
@@ -110,7 +110,7 @@ impl Run<'_> {
         }
         match &decoded {
             Ok(DecodedState { boot_id, header, records }) => {
-                let same_boot = boot_id.is_some() && *boot_id == self.search.fs.boot_id();
+                let same_boot = boot_id.is_some() && *boot_id == self.scan.fs.boot_id();
                 let names = &header.names;
                 let dead = Dead { state, names, records: Some(records), same_boot, memory: None };
                 match &header.memory {
@@ -137,7 +137,7 @@ impl Run<'_> {
             Err(Unreadable::Version(version)) => Some(SkipReason::Version(*version)),
             Err(Unreadable::Codec(number)) => Some(SkipReason::Codec(*number)),
             Ok(decoded) if decoded.header.names.state() != name => Some(SkipReason::OtherInstance),
-            Ok(decoded) if decoded.header.path.as_os_str() != self.search.path => {
+            Ok(decoded) if decoded.header.path.as_os_str() != self.scan.path => {
                 Some(SkipReason::OtherPath)
             }
             _ => None,
@@ -154,7 +154,7 @@ impl Run<'_> {
 
     /// An instance whose state file is whole, and whose memory is, or was, in this directory.
     fn recover_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
-        let Scan { fs, path, temp, memory, dry_run, .. } = self.search;
+        let Scan { fs, path, temp, memory, dry_run, .. } = self.scan;
         if !memory.iter().any(|known| known == dir) {
             return self.skip(dead.state, SkipReason::OtherMemory);
         }
@@ -191,7 +191,7 @@ impl Run<'_> {
                 self.published(memory.path().to_owned(), Watermark { len: count.bytes, count });
             }
         } else if let Some((visible, good)) =
-            memory.salvage(Places { fs, temp, path, names: dead.names })?
+            memory.salvage(Locations { fs, temp, path, names: dead.names })?
         {
             self.published(visible, good);
         }
@@ -219,7 +219,7 @@ impl Run<'_> {
             return self.end(dead);
         }
         self.remove_probes(dead.names)?;
-        self.search.sync_dir(self.search.temp)?;
+        self.scan.sync_dir(self.scan.temp)?;
         self.set_aside(dead.state)?;
         self.recovery.instances += 1;
         Ok(())
@@ -228,9 +228,9 @@ impl Run<'_> {
     /// Nothing is left of it but its state file: that goes when all else is on the disk.
     fn end(&mut self, dead: &Dead<'_>) -> Result<(), Error> {
         self.remove_probes(dead.names)?;
-        self.search.sync_dir(self.search.path)?;
-        if self.search.temp != self.search.path {
-            self.search.sync_dir(self.search.temp)?;
+        self.scan.sync_dir(self.scan.path)?;
+        if self.scan.temp != self.scan.path {
+            self.scan.sync_dir(self.scan.temp)?;
         }
         self.remove(dead.state)?;
         self.recovery.instances += 1;
@@ -240,14 +240,14 @@ impl Run<'_> {
     /// The empty files by which it tried its directories, if it died just then. They are where the two names
     /// say, and have both while a rename in two steps is under way.
     fn remove_probes(&self, names: &Names) -> Result<(), Error> {
-        let Scan { temp, path, .. } = self.search;
+        let Scan { temp, path, .. } = self.scan;
         for dir in [temp, path].into_iter().take(if temp == path { 1 } else { 2 }) {
-            for name in self.search.list(dir)? {
+            for name in self.scan.list(dir)? {
                 if !naming::is_probe(&name, names) {
                     continue;
                 }
                 let probe = dir.join(name);
-                let found = self.search.facts(&probe)?;
+                let found = self.scan.facts(&probe)?;
                 if found.is_some_and(|found| is_ours(&found, self.uid) && found.len == 0) {
                     self.remove(&probe)?;
                 }
@@ -258,7 +258,7 @@ impl Run<'_> {
 
     /// Whether the name under which this file would be set aside is the same file's.
     pub(super) fn is_aside(&self, file: &Path, facts: &Facts) -> Result<bool, Error> {
-        let found = self.search.facts(&aside(file))?;
+        let found = self.scan.facts(&aside(file))?;
         Ok(found.is_some_and(|found| found.id == facts.id))
     }
 
@@ -276,10 +276,10 @@ impl Run<'_> {
 
     /// It may be gone already.
     pub(super) fn remove(&self, path: &Path) -> Result<(), Error> {
-        if self.search.dry_run {
+        if self.scan.dry_run {
             return Ok(());
         }
-        match self.search.fs.remove(path) {
+        match self.scan.fs.remove(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Error::io("unlink", path, error))
             }
@@ -288,12 +288,12 @@ impl Run<'_> {
     }
 
     pub(super) fn set_aside(&mut self, path: &Path) -> Result<(), Error> {
-        if self.search.dry_run {
+        if self.scan.dry_run {
             self.recovery.set_aside.push(path.to_owned());
             return Ok(());
         }
         let to = aside(path);
-        self.search.fs.rename(path, &to).map_err(|e| Error::io("set aside", path, e))?;
+        self.scan.fs.rename(path, &to).map_err(|e| Error::io("set aside", path, e))?;
         self.recovery.set_aside.push(to);
         Ok(())
     }

@@ -46,7 +46,7 @@ pub(crate) struct Memory {
 
 /// Where files of a dead instance are made and become visible.
 #[derive(Clone, Copy)]
-pub(crate) struct Places<'a> {
+pub(crate) struct Locations<'a> {
     pub(crate) fs: &'a dyn Fs,
     pub(crate) temp: &'a Path,
     pub(crate) path: &'a Path,
@@ -116,7 +116,7 @@ impl Memory {
     /// Makes visible what is in no file. The file, its length and its records, unless there was nothing.
     pub(crate) fn salvage(
         &mut self,
-        places: Places<'_>,
+        places: Locations<'_>,
     ) -> Result<Option<(PathBuf, Watermark)>, Error> {
         let count = self.all();
         let stamp = match self.image.salvaged {
@@ -129,7 +129,7 @@ impl Memory {
                 self.copy(places)?
             }
         };
-        let Places { fs, temp, path, names } = places;
+        let Locations { fs, temp, path, names } = places;
         let temp = temp.join(names.temp(stamp, self.worker(), 0));
         let Some(facts) = fs.facts(&temp).map_err(|e| Error::io("look up", &temp, e))? else {
             // It was renamed by whoever noted the stamp.
@@ -147,8 +147,8 @@ impl Memory {
     }
 
     /// Temp files of recoveries that were killed before they were complete.
-    fn remove_unfinished(&self, places: Places<'_>) -> Result<(), Error> {
-        let Places { fs, temp, names, .. } = places;
+    fn remove_unfinished(&self, places: Locations<'_>) -> Result<(), Error> {
+        let Locations { fs, temp, names, .. } = places;
         let Names { prefix, extension, instance, pid } = names;
         for name in fs.list(temp).map_err(|e| Error::io("list", temp, e))? {
             let is_its = naming::parse(&name, prefix, extension).is_some_and(|parsed| {
@@ -164,8 +164,8 @@ impl Memory {
     }
 
     /// Copies all that is in no file to a temp file, and notes its stamp once it is on the disk.
-    fn copy(&mut self, places: Places<'_>) -> Result<Stamp, Error> {
-        let Places { fs, temp, names, .. } = places;
+    fn copy(&mut self, places: Locations<'_>) -> Result<Stamp, Error> {
+        let Locations { fs, temp, names, .. } = places;
         let stamp = Stamp::next();
         let path = temp.join(names.temp(stamp, self.worker(), 0));
         let mut file =

@@ -23,7 +23,7 @@ impl Run<'_> {
     pub(super) fn temp_files(&mut self, dead: &Dead<'_>) -> Result<bool, Error> {
         let mut all = true;
         // Only now, when no more of them can appear.
-        for name in self.search.list(self.search.temp)? {
+        for name in self.scan.list(self.scan.temp)? {
             let Names { prefix, extension, instance, pid } = dead.names;
             let extension = match dead.records {
                 Some(_) => extension,
@@ -49,8 +49,8 @@ impl Run<'_> {
 
     /// One temp file. Whether it is done with.
     fn temp_file(&mut self, dead: &Dead<'_>, name: &OsStr, parsed: &Parsed) -> Result<bool, Error> {
-        let temp = self.search.temp.join(name);
-        let Some(facts) = self.search.facts(&temp)? else { return Ok(true) };
+        let temp = self.scan.temp.join(name);
+        let Some(facts) = self.scan.facts(&temp)? else { return Ok(true) };
         let claim = dead.records.map_or(Claim::Damaged, |records| claim(records, parsed));
         match verdict(&facts, self.uid, claim, dead.same_boot) {
             Verdict::Publish(good) => {
@@ -85,12 +85,12 @@ impl Run<'_> {
         doubtful: Option<u64>,
     ) -> Result<bool, Error> {
         let len = good.len;
-        let Scan { fs, path, dry_run, .. } = self.search;
+        let Scan { fs, path, dry_run, .. } = self.scan;
         let in_one_step = dead.memory.is_some();
         let visible = if dry_run {
             temp.to_owned()
         } else {
-            let Some(mut file) = self.search.open(temp, facts)? else {
+            let Some(mut file) = self.scan.open(temp, facts)? else {
                 self.skip(temp, SkipReason::NotOurs)?;
                 return Ok(false);
             };
@@ -136,14 +136,14 @@ impl Run<'_> {
     /// Whether this temp file has a visible name already.
     fn is_visible(&self, dead: &Dead<'_>, temp: &Parsed, facts: &Facts) -> Result<bool, Error> {
         let Names { prefix, extension, .. } = dead.names;
-        for name in self.search.list(self.search.path)? {
+        for name in self.scan.list(self.scan.path)? {
             let parsed = naming::parse(&name, prefix, extension);
             let is_its = |found: &Parsed| {
                 let id = |of: &Parsed| (of.instance, of.pid, of.worker, of.seq);
                 !found.temp && id(found) == id(temp)
             };
             if parsed.is_some_and(|found| is_its(&found)) {
-                let found = self.search.facts(&self.search.path.join(name))?;
+                let found = self.scan.facts(&self.scan.path.join(name))?;
                 if found.is_some_and(|found| found.id == facts.id) {
                     return Ok(true);
                 }

@@ -18,7 +18,7 @@ pub(crate) const BATCH_BYTES: usize = 1 << 20;
 /// Slices of one write: what writev(2) takes at once.
 const BATCH_SLICES: usize = 1024;
 /// Slices of one piece at most: its messages, and bytes before, between and after them.
-const RUNS_MAX: usize = 2 * MESSAGES_MAX + 1;
+const SLICES_PER_PIECE_MAX: usize = 2 * MESSAGES_MAX + 1;
 
 /// The pieces that one worker holds: first those that are in the file, then those that wait.
 pub(crate) struct Queue {
@@ -92,10 +92,10 @@ impl Queue {
             let slice = |bytes| slices.push(IoSlice::new(bytes));
             // SAFETY: a piece is committed; its chunk and messages go in `free_done` only, which the slices' borrow
             // of the queue keeps away.
-            unsafe { self.shared.arena.each_run(piece.chunk, piece.range(), slice) };
+            unsafe { self.shared.arena.each_slice(piece.chunk, piece.range(), slice) };
             bytes += piece.len as usize;
             is_whole = !piece.split;
-            let enough = bytes >= BATCH_BYTES || slices.len() + RUNS_MAX > BATCH_SLICES;
+            let enough = bytes >= BATCH_BYTES || slices.len() + SLICES_PER_PIECE_MAX > BATCH_SLICES;
             if is_whole && (enough || bytes as u64 >= room) {
                 break;
             }

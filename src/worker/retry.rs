@@ -28,12 +28,12 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct Retry {
     give_up_after: Option<Duration>,
-    fault: Option<Fault>,
+    outage: Option<Outage>,
 }
 
 /// An error that has not gone away yet.
 #[derive(Clone, Copy, Debug)]
-struct Fault {
+struct Outage {
     /// The first failure since a file last became visible.
     since: Instant,
     attempts: u64,
@@ -56,11 +56,11 @@ impl Retry {
     /// Zero = records are never given up.
     pub(crate) fn new(give_up_after: Duration) -> Self {
         let give_up_after = Some(give_up_after).filter(|time| !time.is_zero());
-        Retry { give_up_after, fault: None }
+        Retry { give_up_after, outage: None }
     }
 
-    fn active(&self) -> Option<&Fault> {
-        self.fault.as_ref().filter(|fault| !fault.is_dormant)
+    fn active(&self) -> Option<&Outage> {
+        self.outage.as_ref().filter(|outage| !outage.is_dormant)
     }
 
     /// Nothing fails.
@@ -70,26 +70,26 @@ impl Retry {
 
     /// Memory can't get into a file before something works that failed.
     pub(crate) fn blocks(&self) -> bool {
-        self.active().is_some_and(|fault| fault.blocked.is_some())
+        self.active().is_some_and(|outage| outage.blocked.is_some())
     }
 
     /// Whether it is time to try what failed again.
     pub(crate) fn may_try(&self, now: Instant, asked: Asked) -> bool {
-        self.active().is_none_or(|fault| {
-            fault.retry_at <= now
-                || asked.flushes > fault.asked.flushes
-                || asked.phase > fault.asked.phase
+        self.active().is_none_or(|outage| {
+            outage.retry_at <= now
+                || asked.flushes > outage.asked.flushes
+                || asked.phase > outage.asked.phase
         })
     }
 
     /// Until it is time, if something fails.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
-        self.active().map(|fault| fault.retry_at.saturating_duration_since(now))
+        self.active().map(|outage| outage.retry_at.saturating_duration_since(now))
     }
 
     /// Since when it fails, and how often it did.
     pub(crate) fn since(&self) -> Option<(Instant, u64)> {
-        self.active().map(|fault| (fault.since, fault.attempts))
+        self.active().map(|outage| (outage.since, outage.attempts))
     }
 
     /// Something failed. With `blocked`, memory waits for it. Whether that is to be given up now.
@@ -102,29 +102,29 @@ impl Retry {
     ) -> bool {
         let give_up_after = self.give_up_after;
         // Who knows what became of a stall that nobody met for long.
-        let is_old = |fault: &Fault| {
-            let late = now.saturating_duration_since(fault.retry_at);
-            fault.is_dormant && late > give_up_after.unwrap_or_default()
+        let is_old = |outage: &Outage| {
+            let late = now.saturating_duration_since(outage.retry_at);
+            outage.is_dormant && late > give_up_after.unwrap_or_default()
         };
         let before = self
-            .fault
+            .outage
             .take()
-            .filter(|fault| fault.progress.published == progress.published && !is_old(fault));
-        let moved = before.is_none_or(|fault| fault.progress != progress);
-        let since_before = before.and_then(|fault| fault.blocked).filter(|_| !moved);
+            .filter(|outage| outage.progress.published == progress.published && !is_old(outage));
+        let moved = before.is_none_or(|outage| outage.progress != progress);
+        let since_before = before.and_then(|outage| outage.blocked).filter(|_| !moved);
         let blocked = blocked.then(|| since_before.unwrap_or(now));
         let over_at = give_up_after.and_then(|time| blocked?.checked_add(time));
         let is_over = over_at.is_some_and(|at| at <= now);
-        let pause = before.map_or(RETRY_MIN, |fault| (fault.pause * 2).min(RETRY_MAX));
+        let pause = before.map_or(RETRY_MIN, |outage| (outage.pause * 2).min(RETRY_MAX));
         let mut retry_at = now + pause;
         if let Some(at) = over_at.filter(|&at| at > now) {
             // A try comes before the end.
             retry_at = retry_at.min(at);
         }
-        let since = before.map_or(now, |fault| fault.since);
-        let attempts = before.map_or(0, |fault| fault.attempts) + 1;
+        let since = before.map_or(now, |outage| outage.since);
+        let attempts = before.map_or(0, |outage| outage.attempts) + 1;
         let is_dormant = false;
-        self.fault = Some(Fault {
+        self.outage = Some(Outage {
             since,
             attempts,
             pause,
@@ -139,14 +139,15 @@ impl Retry {
     }
 
     /// A round went well. Whether that ends what was told.
-    pub(crate) fn recover(&mut self, now: Instant, progress: Progress) -> bool {
+    pub(crate) fn succeed(&mut self, now: Instant, progress: Progress) -> bool {
         let was_active = self.active().is_some();
         // If all was given up and nothing was done since, nothing is known either.
-        self.fault = self.fault.take().filter(|fault| fault.is_over && fault.progress == progress);
-        if let Some(fault) = &mut self.fault
-            && !fault.is_dormant
+        self.outage =
+            self.outage.take().filter(|outage| outage.is_over && outage.progress == progress);
+        if let Some(outage) = &mut self.outage
+            && !outage.is_dormant
         {
-            (fault.is_dormant, fault.retry_at) = (true, now);
+            (outage.is_dormant, outage.retry_at) = (true, now);
         }
         was_active
     }
@@ -220,7 +221,7 @@ mod tests {
         faults.fail(now, ASKED, true, at(2, 9));
         assert_eq!((faults.wait(now), faults.since()), (Some(MS * 10), Some((now, 1))));
         assert!(
-            faults.recover(now, at(2, 9)) && faults.is_none() && !faults.recover(now, at(2, 9))
+            faults.succeed(now, at(2, 9)) && faults.is_none() && !faults.succeed(now, at(2, 9))
         );
     }
 
@@ -261,18 +262,18 @@ mod tests {
         faults.fail(began, ASKED, true, at(0, 0));
         let now = began + MS;
         assert!(faults.fail(now, ASKED, true, at(0, 0)) && faults.blocks());
-        assert!(faults.recover(now + MS, at(0, 0)));
+        assert!(faults.succeed(now + MS, at(0, 0)));
         assert!(faults.is_none() && !faults.blocks() && faults.wait(now).is_none());
         assert!(faults.fail(now + 2 * MS, ASKED, true, at(0, 0)), "the same stall");
         assert_eq!(faults.since(), Some((began, 3)));
         // Nobody met it for long.
         let later = now + MS * 1000;
-        faults.recover(now + 2 * MS, at(0, 0));
+        faults.succeed(now + 2 * MS, at(0, 0));
         assert!(!faults.fail(later, ASKED, true, at(0, 0)), "another stall");
         assert_eq!(faults.since(), Some((later, 1)));
         // Something landed: it is over.
         assert!(faults.fail(later + MS, ASKED, true, at(0, 0)));
-        faults.recover(later + MS, at(0, 1));
+        faults.succeed(later + MS, at(0, 1));
         assert!(!faults.fail(later + MS, ASKED, true, at(0, 1)));
     }
 

@@ -83,7 +83,7 @@ pub(crate) struct Worker {
     revoked: Instant,
     /// Flushes answered.
     flushed: u64,
-    faults: Retry,
+    retry: Retry,
     teller: Teller,
     /// Losses that somebody was told of.
     lost: Count,
@@ -118,7 +118,7 @@ impl Worker {
             ledger,
             collector: Collector::new(me),
             output,
-            faults: Retry::new(policy.on_failure.give_up_after),
+            retry: Retry::new(policy.on_failure.give_up_after),
             policy,
             oldest: now,
             pushed: None,
@@ -167,7 +167,7 @@ impl Worker {
         let is_settled = match round.tried {
             None => false,
             Some(Ok(())) => {
-                self.recover(clock());
+                self.succeed(clock());
                 true
             }
             Some(Err(error)) => self.fail(&error, clock(), asked, round.is_blocked),
@@ -188,8 +188,8 @@ impl Worker {
             }
         }
         if asked.phase == Phase::Open
-            && let Some(guard) = self.output.quota()
-            && guard.look(&clock)
+            && let Some(quota) = self.output.quota()
+            && quota.look(&clock)
         {
             // Between two portions of it what came in is written.
             return Some(Rest::Again);
@@ -205,11 +205,11 @@ impl Worker {
     fn round(&mut self, now: Instant, asked: Asked) -> Round {
         let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
         let due = forced || self.due_at().is_some_and(|at| at <= now);
-        let may_try = self.faults.may_try(now, asked);
+        let may_try = self.retry.may_try(now, asked);
         // Before it is time, prefixes would only make more pieces.
         let complete = self.collect(due && may_try, now, asked.phase);
         self.revoke(now);
-        if (!may_try && self.faults.blocks()) || (!due && self.gathers(now)) {
+        if (!may_try && self.retry.blocks()) || (!due && self.gathers(now)) {
             return Round { tried: None, is_all: false, is_blocked: false };
         }
         self.ledger.set_busy(Some(now));
@@ -248,7 +248,7 @@ impl Worker {
         let Shared { pool, arena, .. } = &*self.shared;
         let soon = |since| now.saturating_duration_since(since) < GATHER_MAX;
         self.output.gathers()
-            && !self.faults.blocks()
+            && !self.retry.blocks()
             && self.gathered.is_some_and(soon)
             && self.is_pushed(now)
             && !pool.is_empty(arena)
@@ -277,7 +277,7 @@ impl Worker {
         };
         let complete = if phase == Phase::Draining {
             collector.close(shared, push)
-        } else if all && (is_written || !self.faults.blocks()) {
+        } else if all && (is_written || !self.retry.blocks()) {
             collector.scrape(shared, push)
         } else {
             // While the disk fails, prefixes stay where they are: more pieces would help nobody.
@@ -300,7 +300,7 @@ impl Worker {
     fn revoke(&mut self, now: Instant) {
         let Worker { collector, output, shared, .. } = self;
         let rested = now.saturating_duration_since(self.revoked) >= REVOKE_INTERVAL;
-        if rested && !self.faults.blocks() && shared.is_starving() {
+        if rested && !self.retry.blocks() && shared.is_starving() {
             collector.revoke(shared, |piece| output.push(piece));
             self.revoked = now;
         }
@@ -311,17 +311,17 @@ impl Worker {
         self.policy.rotation.due_at(self.oldest)
     }
 
-    fn recover(&mut self, now: Instant) {
-        if self.faults.recover(now, self.output.progress()) {
+    fn succeed(&mut self, now: Instant) {
+        if self.retry.succeed(now, self.output.progress()) {
             self.ledger.set_failure(None);
         }
     }
 
     /// Whether nothing is left to be done nevertheless, since all was given up.
     fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
-        let Worker { output, faults, ledger, .. } = self;
-        let is_over = faults.fail(now, asked, is_blocked, output.progress());
-        let failure = faults.since().map(|(since, attempts)| Failure {
+        let Worker { output, retry, ledger, .. } = self;
+        let is_over = retry.fail(now, asked, is_blocked, output.progress());
+        let failure = retry.since().map(|(since, attempts)| Failure {
             error: error.clone(),
             since,
             attempts,
@@ -349,10 +349,10 @@ impl Worker {
     /// Decides how to rest, and lies down if it is for longer.
     fn rest(&mut self, now: Instant, asked: Asked) -> Rest {
         let closes = asked.phase != Phase::Open;
-        if self.faults.blocks() || (closes && !self.faults.is_none()) {
+        if self.retry.blocks() || (closes && !self.retry.is_none()) {
             // No push need wake it: there is nothing that it could do with it, or none comes any more.
             Rest::Nap(self.left(now))
-        } else if self.faults.is_none() && (asked.flushes > self.flushed || closes) {
+        } else if self.retry.is_none() && (asked.flushes > self.flushed || closes) {
             // A producer was in the middle of a swap, which takes no time unless it is preempted.
             Rest::Nap(NAP / 10)
         } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
@@ -370,9 +370,9 @@ impl Worker {
         // With a record in memory already, each further one would ring at a gate that is shut.
         let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
         // Only while the disk guard refuses records: who raises that flag wakes all.
-        let vigil = self.output.quota().and_then(|guard| guard.vigil(now));
+        let vigil = self.output.quota().and_then(|quota| quota.vigil(now));
         if self.policy.rotation.has_age()
-            && self.faults.is_none()
+            && self.retry.is_none()
             && clean
             && self.collector.prepare_to_park(&self.shared)
         {
@@ -391,7 +391,7 @@ impl Worker {
     /// in a swap: it must get the processor.
     fn left(&self, now: Instant) -> Duration {
         let due = || self.due_at().map(|at| at.saturating_duration_since(now));
-        let left = self.faults.wait(now).or_else(due);
+        let left = self.retry.wait(now).or_else(due);
         left.map_or(Duration::MAX, |left| left.max(NAP / 10))
     }
 
@@ -472,7 +472,7 @@ mod tests {
         worker.ledger.revoke_claims();
         worker.step(|| now).unwrap();
         assert!(fs.calls(Op::Write) < before + 10);
-        handle.give_up();
+        handle.abandon();
         assert!(worker.step(|| now).is_none());
     }
     #[test]

@@ -20,8 +20,8 @@ const QUEUE_BYTES_PER_CHUNK: usize = 4 * size_of::<Piece>();
 const LOOK_BYTES_PER_CHUNK: usize = 6 * size_of::<(ChunkId, Extent)>();
 /// What the writer keeps beside each message that was handed over.
 const MESSAGE_BYTES_PER_CHUNK: usize = MESSAGES_MAX * size_of::<Head>();
-/// What is known of each run of chunks, which may be of one.
-const RUN_BYTES_PER_CHUNK: usize = Prefault::RUN_BYTES;
+/// What is known of each span of chunks, which may be of one.
+const SPAN_BYTES_PER_CHUNK: usize = Prefault::SPAN_BYTES;
 const STAGING_BYTES_MIN: usize = 2 * PAGE;
 const STAGING_BYTES_MAX: usize = 1 << 20;
 /// From these on the page cache costs more than it saves.
@@ -45,7 +45,7 @@ impl Config {
                 QUEUE_BYTES_PER_CHUNK
                     + LOOK_BYTES_PER_CHUNK
                     + MESSAGE_BYTES_PER_CHUNK
-                    + RUN_BYTES_PER_CHUNK,
+                    + SPAN_BYTES_PER_CHUNK,
             ))
             .saturating_add(self.memory.workers.saturating_mul(WORKER_BYTES))
             .saturating_add(aligned::mapped_bytes(self.memory.workers, self.staging_bytes()))

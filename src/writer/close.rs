@@ -33,7 +33,7 @@ impl Inner {
         let deadline = Instant::now().checked_add(timeout);
         self.begin_close(deadline);
         if !self.control.wait_finished(deadline) {
-            self.give_up();
+            self.abandon();
             // Who does not hang in a call removes its temp file at once: what is reported as lost
             // should not lie about.
             self.control.wait_ended(Instant::now().checked_add(GRACE));
@@ -101,7 +101,7 @@ impl Inner {
     }
 
     /// Tells the workers to publish nothing that they have not claimed, and to end.
-    pub(crate) fn give_up(&self) {
+    pub(crate) fn abandon(&self) {
         self.control.advance(Phase::Abandoned);
         if let Some(image) = self.shared.arena.crash_image() {
             // What was reported as lost must not come back, even if the process dies while a worker hangs.

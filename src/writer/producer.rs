@@ -61,7 +61,7 @@ impl Producer {
     #[inline(never)]
     fn write_slow(&mut self, record: &[u8]) -> Result<(), WriteError> {
         // SAFETY: as above, and `try_write` has just failed.
-        unsafe { accept::write_slow(&self.handle.shared, &*self.slot, record) }
+        unsafe { accept::write_after_try(&self.handle.shared, &*self.slot, record) }
     }
 
     /// Accepts a record, waiting for memory if need be, as

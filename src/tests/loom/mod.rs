@@ -120,7 +120,7 @@ impl Worker {
         for piece in &pieces {
             let out = |run: Bytes<'_>| self.out.extend_from_slice(&run);
             // SAFETY: a piece is committed and its chunk not freed yet; loom checks it.
-            unsafe { shared.arena.each_run(piece.chunk, piece.range(), out) };
+            unsafe { shared.arena.each_slice(piece.chunk, piece.range(), out) };
             shared.arena.drop_messages(piece.chunk, piece.range());
             self.records += piece.records;
         }

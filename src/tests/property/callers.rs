@@ -13,7 +13,7 @@ use crate::accept;
 use crate::accept::formatted::RecordWriter;
 use crate::base::sync::{AtomicU64, Relaxed};
 use crate::memory::message::Message;
-use crate::memory::slot::{Phase, Slot, gate};
+use crate::memory::slot::{LeasePhase, Slot, gate};
 use crate::report::error::{FlushError, WriteError};
 use crate::report::stats::{Count, Stats};
 use crate::tests::fs::memory::{Clock, MemoryFs};
@@ -343,7 +343,7 @@ impl Callers {
 
     /// Close gives up.
     pub(super) fn give_up(&mut self) {
-        self.handle.give_up();
+        self.handle.abandon();
         self.given_up = Some(self.handle.stats());
     }
 
@@ -401,7 +401,7 @@ impl Drop for Counted {
 /// Whether a slot leases a chunk that was not revoked.
 fn leases(slot: &Slot) -> bool {
     let taken = matches!(slot.gate() & gate::STATE, gate::TAKEN | gate::CLOSED_TAKEN);
-    slot.current().phase() == Phase::Live && !taken
+    slot.current().phase() == LeasePhase::Live && !taken
 }
 
 /// An error, unless it is so.

@@ -131,7 +131,7 @@ pub(crate) fn yard() -> Yard {
 
 fn run(yard: &Yard, dry_run: bool) -> Recovery {
     let mut recovery = Recovery::default();
-    let search = Scan {
+    let scan = Scan {
         fs: &NoSync,
         path: &yard.path,
         temp: &yard.temp,
@@ -139,7 +139,7 @@ fn run(yard: &Yard, dry_run: bool) -> Recovery {
         memory: std::slice::from_ref(&yard.memory),
         dry_run,
     };
-    run::run(search, None, &mut recovery).unwrap();
+    run::run(scan, None, &mut recovery).unwrap();
     recovery
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn recover_bytes(yard: &Yard, bytes: &[u8]) -> Result<(), TestCaseErr
     leave(yard);
     put(yard, bytes);
     // All that chunks can hold: no byte comes twice.
-    let layout = fuzz::read_memory(bytes.to_vec(), &yard.names).map(|relics| relics.layout);
+    let layout = fuzz::read_memory(bytes.to_vec(), &yard.names).map(|image| image.layout);
     let most = layout.map_or(0, |layout| layout.chunks as usize * layout.size);
 
     let recovery = run(yard, false);

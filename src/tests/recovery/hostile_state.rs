@@ -209,7 +209,7 @@ impl Yard {
 
         let mut recovery = Recovery::default();
         let (path, temp) = (&*self.path, &*self.temp);
-        let search = Scan {
+        let scan = Scan {
             fs: &NoSync,
             path,
             temp,
@@ -217,7 +217,7 @@ impl Yard {
             memory: &[],
             dry_run: false,
         };
-        run::run(search, None, &mut recovery).unwrap();
+        run::run(scan, None, &mut recovery).unwrap();
         prop_assert!(recovery.errors.is_empty(), "{recovery:?}");
         prop_assert_eq!(self.canaries(), before);
         // Nothing is longer than it was, and what is gone held nothing that was good.
@@ -237,7 +237,7 @@ impl Yard {
             prop_assert!(whole, "{:?}", found);
         }
         let mut again = Recovery::default();
-        run::run(search, None, &mut again).unwrap();
+        run::run(scan, None, &mut again).unwrap();
         prop_assert!(again.published.is_empty() && again.set_aside.is_empty(), "{again:?}");
         prop_assert!(naming::parse_state(&self.names.state(), None).is_some());
         Ok(())

@@ -100,9 +100,9 @@ impl Scene {
 
     fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {
         let prefix = Some(&*self.names.prefix);
-        let search = Scan { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
+        let scan = Scan { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
         let mut recovery = Recovery::default();
-        if let Err(error) = run::run(search, None, &mut recovery) {
+        if let Err(error) = run::run(scan, None, &mut recovery) {
             recovery.errors.push(error);
         }
         recovery
@@ -325,8 +325,8 @@ fn other_versions_paths_and_instances_are_left_alone() {
     let search = |prefix| {
         let (fs, path, temp) = (&RealFs, &*scene.path, &*scene.temp);
         let mut recovery = Recovery::default();
-        let search = Scan { fs, path, temp, prefix, memory: &[], dry_run: false };
-        run::run(search, None, &mut recovery).unwrap();
+        let scan = Scan { fs, path, temp, prefix, memory: &[], dry_run: false };
+        run::run(scan, None, &mut recovery).unwrap();
         recovery
     };
     assert!(search(Some(OsStr::new(""))).is_empty());
@@ -350,7 +350,7 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
     assert_eq!((recovery.alive, recovery.instances), (1, 0));
     assert_eq!(scene.snapshot(), before);
     drop(alive);
-    let search = Scan {
+    let scan = Scan {
         fs: &RealFs,
         path: &scene.path,
         temp: &scene.temp,
@@ -359,7 +359,7 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
         dry_run: false,
     };
     let mut recovery = Recovery::default();
-    run::run(search, Some(&scene.names.state()), &mut recovery).unwrap();
+    run::run(scan, Some(&scene.names.state()), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);
 }
 

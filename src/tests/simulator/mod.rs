@@ -211,7 +211,7 @@ impl World {
     }
 
     fn recover_once(&self) -> Recovery {
-        let search = Scan {
+        let scan = Scan {
             fs: &self.fs,
             path: Path::new("/ready"),
             temp: Path::new("/unfinished"),
@@ -220,7 +220,7 @@ impl World {
             dry_run: false,
         };
         let mut recovery = Recovery::default();
-        if let Err(error) = run::run(search, None, &mut recovery) {
+        if let Err(error) = run::run(scan, None, &mut recovery) {
             recovery.errors.push(error);
         }
         recovery
