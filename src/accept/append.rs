@@ -12,16 +12,18 @@ use crate::accept::lease::make_room;
 use crate::memory::Shared;
 use crate::memory::arena::{Extent, MESSAGES_MAX};
 use crate::memory::message::Message;
-use crate::memory::slot::{Chunk, Lease, Slot, gate};
+use crate::memory::slot::lease::Chunk;
+use crate::memory::slot::owned::{Busy, OwnedSlot};
+use crate::memory::slot::{Slot, gate};
 use crate::report::error::WriteError;
 
 /// The common case: the gate is open, and the record fits the leased chunk. If not, `false`: nothing has
-/// happened, but that the owner is busy, which the call of [`write_cold`] that must follow ends.
+/// happened, but that the owner is busy, which [`write_cold`] must follow.
 ///
 /// It knows only the slot, so that whoever calls it needs nothing else at hand.
 ///
 /// # Safety
-/// The caller is the owner of `slot`.
+/// The caller is the owner of `slot`, of which no [`Busy`] is alive.
 #[inline(always)]
 pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
     slot.enter();
@@ -29,9 +31,8 @@ pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
     if slot.gate() & gate::STATE != gate::OPEN {
         return false;
     }
-    // SAFETY: the lease is the owner's, and no other reference to it is alive: those that are made here
-    // and in what is called from here do not outlive a write.
-    let chunk = unsafe { (*slot.lease.get()).chunk };
+    // SAFETY: the caller's promise: whoever refers to a lease has a `Busy`.
+    let chunk = unsafe { slot.chunk() };
     let extent = chunk.extent();
     // An empty record turns into a huge number, so that one comparison keeps it out too.
     if record.len().wrapping_sub(1) < chunk.end - extent.len() {
@@ -44,13 +45,10 @@ pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
 }
 
 /// Accepts a record, or says why not. A refusal is not counted here.
-///
-/// # Safety
-/// The caller is the owner of `slot`, which belongs to `shared`.
 #[inline(always)]
-pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
-    // SAFETY: the caller's promise.
-    unsafe { if try_write(slot, record) { Ok(()) } else { write_cold(shared, slot, record) } }
+pub(crate) fn write(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
+    // SAFETY: it is owned, and a `Busy` would borrow it.
+    if unsafe { try_write(slot.slot, record) } { Ok(()) } else { write_cold(slot, record) }
 }
 
 /// # Safety
@@ -73,107 +71,70 @@ fn is_handed_over(shared: &Shared, len: usize) -> bool {
 
 /// Accepts a message: handed over if it is large, else copied; then it comes back, to be dropped.
 /// A refused one comes back with the cause.
-///
-/// # Safety
-/// As `write`.
-pub(crate) unsafe fn send(
-    shared: &Shared,
-    slot: &Slot,
+pub(crate) fn send(
+    slot: &mut OwnedSlot<'_>,
     message: Message,
 ) -> Result<Option<Message>, (WriteError, Message)> {
-    let len = message.bytes().len();
+    let (shared, len) = (slot.shared, message.bytes().len());
     if !is_handed_over(shared, len) {
-        // SAFETY: the caller's promise.
-        return match unsafe { write(shared, slot, message.bytes()) } {
+        return match write(slot, message.bytes()) {
             Ok(()) => Ok(Some(message)),
             Err(cause) => Err((cause, message)),
         };
     }
-    if slot.is_wiped() {
+    if slot.slot.is_wiped() {
         return Err((WriteError::Forked, message));
     }
-    slot.enter();
-    // SAFETY: as in `try_write`.
-    let lease = unsafe { &mut *slot.lease.get() };
+    let mut busy = slot.enter();
     let chunks = len.div_ceil(shared.arena.size());
-    let result = match make_room(shared, slot, lease, len) {
-        Err(cause) => Err((cause, message)),
-        Ok(()) if chunks > 1 => large::hand_over(shared, slot, lease, message, chunks as u32),
-        Ok(()) => {
-            hand_over(shared, slot, lease, message, len);
-            Ok(())
-        }
-    };
-    lease.end_write(slot);
-    result.map(|()| None)
+    match make_room(&mut busy, len) {
+        Err(cause) => return Err((cause, message)),
+        Ok(()) if chunks > 1 => large::hand_over(&mut busy, message, chunks as u32)?,
+        Ok(()) => hand_over(&mut busy, message, len),
+    }
+    Ok(None)
 }
 
-/// The message stands for `len` bytes of the chunk, which has room for them. Busy.
-fn hand_over(shared: &Shared, slot: &Slot, lease: &mut Lease, message: Message, len: usize) {
-    let extent = lease.chunk.extent();
-    shared.arena.place(slot.current().chunk(), lease.messages, message, extent.len());
-    lease.messages += 1;
-    lease.chunk.commit(extent, len);
+/// The message stands for `len` bytes of the chunk, which has room for them.
+fn hand_over(busy: &mut Busy<'_>, message: Message, len: usize) {
+    let extent = busy.lease.chunk.extent();
+    let chunk = busy.slot.current().chunk();
+    busy.shared.arena.place(chunk, busy.lease.messages, message, extent.len());
+    busy.lease.messages += 1;
+    busy.lease.chunk.commit(extent, len);
 }
 
-/// All that is not the common case. The owner is busy on entry, and not on return.
-///
-/// # Safety
-/// As `write`, after [`try_write`] has returned `false`.
+/// All that is not the common case, after [`try_write`] has returned `false`, which left the owner busy.
 #[cold]
 #[inline(always)]
-pub(crate) unsafe fn write_cold(
-    shared: &Shared,
-    slot: &Slot,
-    record: &[u8],
-) -> Result<(), WriteError> {
-    if slot.is_wiped() {
-        slot.leave();
+pub(crate) fn write_cold(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
+    if slot.slot.is_wiped() {
+        slot.slot.leave();
         return Err(WriteError::Forked);
     }
-    // SAFETY: as in `try_write`.
-    let lease = unsafe { &mut *slot.lease.get() };
-    // SAFETY: the caller's promise; busy is set.
-    let result = unsafe { accept(shared, slot, lease, record) };
-    lease.end_write(slot);
-    result
-}
-
-/// A record that is larger than a chunk, behind an open gate. Busy.
-#[cold]
-#[inline(never)]
-fn accept_large(
-    shared: &Shared,
-    slot: &Slot,
-    lease: &mut Lease,
-    record: &[u8],
-) -> Result<(), WriteError> {
-    let chunks = record.len().div_ceil(shared.arena.size()) as u32;
-    let mut chain = Chain::lease(shared, slot, lease, chunks)?;
-    chain.put(&shared.arena, record);
-    chain.commit(shared, slot, lease);
-    Ok(())
-}
-
-/// # Safety
-/// As `write`; busy is set.
-#[inline(always)]
-unsafe fn accept(
-    shared: &Shared,
-    slot: &Slot,
-    lease: &mut Lease,
-    record: &[u8],
-) -> Result<(), WriteError> {
-    make_room(shared, slot, lease, record.len())?;
+    let mut busy = slot.entered();
+    make_room(&mut busy, record.len())?;
     if record.is_empty() {
         return Ok(());
     }
-    let size = shared.arena.size();
-    if record.len() > size {
-        return accept_large(shared, slot, lease, record);
+    if record.len() > busy.shared.arena.size() {
+        return accept_large(&mut busy, record);
     }
+    let chunk = busy.lease.chunk;
     // SAFETY: the gate was open while we are busy, so the chunk is ours, and there is room.
-    unsafe { append(lease.chunk, lease.chunk.extent(), record) };
+    unsafe { append(chunk, chunk.extent(), record) };
+    Ok(())
+}
+
+/// A record that is larger than a chunk, behind an open gate.
+#[cold]
+#[inline(never)]
+fn accept_large(busy: &mut Busy<'_>, record: &[u8]) -> Result<(), WriteError> {
+    let arena = &busy.shared.arena;
+    let chunks = record.len().div_ceil(arena.size()) as u32;
+    let mut chain = Chain::lease(busy, chunks)?;
+    chain.put(arena, record);
+    chain.commit(busy);
     Ok(())
 }
 
@@ -181,13 +142,14 @@ unsafe fn accept(
 mod tests {
     use super::*;
     use crate::base::sync::Barrier;
+    use crate::memory::slot::owned::Borrowed;
     use crate::worker::collect::Collector;
 
     /// What the worker would write is where the message has it, and the chunk is not touched.
     #[test]
     fn a_large_message_is_not_copied() {
         let shared = Shared::new(8, 100, 1, Barrier::detect()).unwrap();
-        let slot = shared.slots.acquire();
+        let mut slot = Borrowed::new(&shared);
         let (mut lent, mut expected) = (Vec::new(), Vec::new());
         for len in [24, 25, 70, 30, 100, 350, 20] {
             let bytes = vec![len as u8; len];
@@ -195,8 +157,7 @@ mod tests {
                 lent.push(bytes.as_ptr());
             }
             expected.extend_from_slice(&bytes);
-            // SAFETY: the slot is ours.
-            let sent = unsafe { send(&shared, &*slot, Message::new(bytes)) };
+            let sent = send(&mut slot.owned(), Message::new(bytes));
             assert_eq!(sent.unwrap().is_some(), len < 25, "small ones are copied and come back");
         }
         let (mut collector, mut runs, mut pieces) = (Collector::new(0), Vec::new(), Vec::new());

@@ -12,9 +12,10 @@ use std::io;
 
 use crate::accept::large::Chain;
 use crate::accept::lease;
-use crate::memory::Shared;
 use crate::memory::arena::BytePtr;
-use crate::memory::slot::{Chunk, Lease, Slot, gate};
+use crate::memory::slot::gate;
+use crate::memory::slot::lease::Chunk;
+use crate::memory::slot::owned::{Busy, OwnedSlot};
 use crate::report::error::WriteError;
 
 /// A record that is being formatted; see [`BufferedWriter::record`](crate::BufferedWriter::record).
@@ -23,9 +24,14 @@ use crate::report::error::WriteError;
 /// [`io::Write`], such as a serialiser. Once something was refused, all the rest is too, and the
 /// record is as if it had never been.
 pub struct RecordWriter<'a> {
-    shared: &'a Shared,
-    /// The caller is its owner.
-    slot: &'a Slot,
+    slot: OwnedSlot<'a>,
+    draft: Draft,
+    refused: Option<WriteError>,
+    is_over: bool,
+}
+
+/// The bytes that are formatted so far.
+struct Draft {
     /// Where the next bytes go in the leased chunk. The lease itself is where the record begins.
     at: BytePtr,
     /// Bytes left there; zero once the record is in a chain, or refused.
@@ -35,69 +41,39 @@ pub struct RecordWriter<'a> {
     /// The leased chunk, which the lease does not show meanwhile.
     chunk: Chunk,
     chain: Option<Chain>,
-    refused: Option<WriteError>,
-    is_over: bool,
 }
 
 impl<'a> RecordWriter<'a> {
-    /// Begins a record: a chunk is leased, if there is none with room.
-    ///
-    /// # Safety
-    /// The caller is the owner of `slot`, which belongs to `shared`, and stays it during `'a`. No
-    /// other record is being formatted through it.
+    /// Begins a record: a chunk is leased, if there is none with room. No other record is being formatted
+    /// through the slot.
     #[inline]
-    pub(crate) unsafe fn begin(shared: &'a Shared, slot: &'a Slot) -> Result<Self, WriteError> {
-        if slot.is_wiped() {
+    pub(crate) fn begin(mut slot: OwnedSlot<'a>) -> Result<Self, WriteError> {
+        if slot.slot.is_wiped() {
             return Err(WriteError::Forked);
         }
-        slot.enter();
-        // SAFETY: the lease is the owner's, and no other reference to it is alive: those that
-        // `append` and this file make end before any foreign code runs.
-        let lease = unsafe { &mut *slot.lease.get() };
-        let ready = slot.gate() & gate::STATE == gate::OPEN && lease.chunk.room() > 0;
-        let result = if ready { Ok(()) } else { lease::make_room(shared, slot, lease, 1) };
-        let mut record = RecordWriter {
-            shared,
-            slot,
-            at: BytePtr::NONE,
-            room: 0,
-            len: 0,
-            chunk: slot.no_chunk(),
-            chain: None,
-            refused: result.err(),
-            is_over: result.is_err(),
-        };
-        if result.is_ok() {
-            record.hide_chunk(lease);
-            record.room = record.chunk.room();
-            // SAFETY: within the chunk.
-            record.at = unsafe { record.chunk.base.add(record.chunk.end - record.room) };
+        let mut busy = slot.enter();
+        let is_open = busy.slot.gate() & gate::STATE == gate::OPEN;
+        if !is_open || busy.lease.chunk.room() == 0 {
+            lease::make_room(&mut busy, 1)?;
         }
-        lease.end_write(slot);
-        result.map(|()| record)
-    }
-
-    /// Begins, or goes on, with foreign code.
-    fn hide_chunk(&mut self, lease: &mut Lease) {
-        self.chunk = std::mem::replace(&mut lease.chunk, self.slot.no_chunk());
-        lease.is_recording = true;
+        let draft = Draft::begin(&mut busy);
+        drop(busy);
+        Ok(RecordWriter { slot, draft, refused: None, is_over: false })
     }
 
     /// Bytes formatted so far.
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.draft.len
     }
 
     /// Appends bytes.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        if bytes.len() > self.room {
+        if bytes.len() > self.draft.room {
             return self.put_slow(bytes);
         }
         // SAFETY: there is room; the chunk is leased, and not revoked while we are recording.
-        self.at = unsafe { self.at.put(bytes) };
-        self.room -= bytes.len();
-        self.len += bytes.len();
+        unsafe { self.draft.put(bytes) };
         Ok(())
     }
 
@@ -106,80 +82,25 @@ impl<'a> RecordWriter<'a> {
         if let Some(cause) = self.refused {
             return Err(cause);
         }
-        if self.slot.is_wiped() {
+        let RecordWriter { slot, draft, .. } = self;
+        if slot.slot.is_wiped() {
             self.refused = Some(WriteError::Forked);
             return Err(WriteError::Forked);
         }
-        self.slot.enter();
-        // SAFETY: as in `begin`.
-        let lease = unsafe { &mut *self.slot.lease.get() };
-        lease.chunk = self.chunk;
-        let result = if lease::pass_gate(self.shared, self.slot, lease) {
-            self.put_elsewhere(lease, bytes)
+        let mut busy = slot.enter();
+        draft.show_chunk(&mut busy);
+        let result = if lease::pass_gate(&mut busy) {
+            draft.put_elsewhere(&mut busy, bytes)
         } else {
             Err(WriteError::Closed)
         };
-        self.hide_chunk(lease);
-        lease.end_write(self.slot);
+        draft.hide_chunk(&mut busy);
         if let Err(cause) = result {
+            draft.room = 0;
+            drop(busy);
             self.refused = Some(cause);
-            self.room = 0;
         }
         result
-    }
-
-    /// What does not fit the leased chunk goes to a new one, with what is there already.
-    fn put_elsewhere(&mut self, lease: &mut Lease, bytes: &[u8]) -> Result<(), WriteError> {
-        let (shared, arena) = (self.shared, &self.shared.arena);
-        let size = arena.size();
-        let chunks = (self.len + bytes.len()).div_ceil(size);
-        if chunks > arena.none() as usize {
-            return Err(WriteError::TooLarge);
-        }
-        if chunks > 1 {
-            let mut chain = match self.chain.take() {
-                Some(chain) => chain,
-                None => self.begin_chain(lease, chunks as u32)?,
-            };
-            let grown = chain.grow(shared, self.slot, bytes.len());
-            if grown.is_ok() {
-                chain.put(arena, bytes);
-            }
-            self.chain = Some(chain);
-            grown?;
-        } else {
-            lease::pass_guard(shared, self.slot, lease)?;
-            let chunk = lease::pop(shared, self.slot, lease)?;
-            // SAFETY: the record's bytes, which we wrote. Before the old chunk is sealed: it may be
-            // another's then.
-            let at = unsafe { arena.at(chunk, 0).copy(self.begin_at(), self.len) };
-            lease::seal(shared, self.slot, lease);
-            lease::begin(shared, self.slot, lease, chunk);
-            // SAFETY: all of the record fits one chunk.
-            self.at = unsafe { at.put(bytes) };
-            self.room = size - self.len - bytes.len();
-        }
-        self.len += bytes.len();
-        Ok(())
-    }
-
-    /// A chain with what is there already.
-    fn begin_chain(&mut self, lease: &mut Lease, chunks: u32) -> Result<Chain, WriteError> {
-        let (shared, slot) = (self.shared, self.slot);
-        self.room = 0;
-        if lease.chunk.extent().len() == 0 {
-            return Ok(Chain::adopt(shared, slot, lease, self.len));
-        }
-        let mut chain = Chain::lease(shared, slot, lease, chunks)?;
-        // SAFETY: the record's bytes, which we wrote; they are at most a chunk.
-        unsafe { chain.copy(self.begin_at(), self.len) };
-        Ok(chain)
-    }
-
-    /// Where the record begins, while it is in the leased chunk.
-    fn begin_at(&self) -> BytePtr {
-        // SAFETY: it begins where nothing is committed yet.
-        unsafe { self.chunk.base.add(self.chunk.extent().len()) }
     }
 
     /// Ends the record: accepted as a whole, or not at all. Once.
@@ -191,44 +112,19 @@ impl<'a> RecordWriter<'a> {
             (None, Err(_)) => Err(WriteError::Format),
             (None, Ok(())) => Ok(()),
         };
-        if self.slot.is_wiped() {
+        self.is_over = true;
+        if self.slot.slot.is_wiped() {
             // The formatter forked, and this is the child: what it leased is the parent's.
-            self.is_over = true;
             return Err(WriteError::Forked);
         }
-        self.slot.enter();
-        // SAFETY: as in `begin`.
-        let lease = unsafe { &mut *self.slot.lease.get() };
-        lease.chunk = self.chunk;
+        let mut busy = self.slot.enter();
+        self.draft.show_chunk(&mut busy);
         let result = complete.and_then(|()| {
-            let open = lease::pass_gate(self.shared, self.slot, lease);
+            let open = lease::pass_gate(&mut busy);
             if open { Ok(()) } else { Err(WriteError::Closed) }
         });
-        self.leave(lease, result.is_ok());
+        self.draft.end(&mut busy, result.is_ok());
         result
-    }
-
-    /// The last step: commits or forgets the record, and the lease is as any other. Busy; to commit,
-    /// behind an open gate.
-    #[inline]
-    fn leave(&mut self, lease: &mut Lease, commit: bool) {
-        self.is_over = true;
-        lease.is_recording = false;
-        if self.chain.is_some() {
-            self.leave_chain(lease, commit);
-        } else if commit && self.len > 0 {
-            lease.chunk.commit(lease.chunk.extent(), self.len);
-        }
-        lease.end_write(self.slot);
-    }
-
-    #[cold]
-    fn leave_chain(&mut self, lease: &mut Lease, commit: bool) {
-        match self.chain.take() {
-            Some(chain) if commit => chain.commit(self.shared, self.slot, lease),
-            Some(chain) => chain.abandon(self.shared, self.slot, lease),
-            None => {}
-        }
     }
 
     /// Appends formatted text: what `write!` calls.
@@ -264,15 +160,126 @@ impl<'a> RecordWriter<'a> {
 impl Drop for RecordWriter<'_> {
     /// The formatter panicked.
     fn drop(&mut self) {
-        if self.is_over || self.slot.is_wiped() {
+        if self.is_over || self.slot.slot.is_wiped() {
             return;
         }
-        self.slot.enter();
-        // SAFETY: as in `begin`.
-        let lease = unsafe { &mut *self.slot.lease.get() };
-        lease.chunk = self.chunk;
-        self.leave(lease, false);
-        self.slot.add_refused(WriteError::Format, self.len);
+        let mut busy = self.slot.enter();
+        self.draft.show_chunk(&mut busy);
+        self.draft.end(&mut busy, false);
+        busy.slot.add_refused(WriteError::Format, self.draft.len);
+    }
+}
+
+impl Draft {
+    /// Nothing, in the leased chunk.
+    #[inline]
+    fn begin(busy: &mut Busy<'_>) -> Self {
+        let chunk = busy.lease.chunk;
+        let room = chunk.room();
+        // SAFETY: within the chunk.
+        let at = unsafe { chunk.base.add(chunk.end - room) };
+        let mut draft = Draft { at, room, len: 0, chunk, chain: None };
+        draft.hide_chunk(busy);
+        draft
+    }
+
+    /// Begins, or goes on, with foreign code.
+    fn hide_chunk(&mut self, busy: &mut Busy<'_>) {
+        self.chunk = std::mem::replace(&mut busy.lease.chunk, busy.slot.no_chunk());
+        busy.lease.is_recording = true;
+    }
+
+    /// Foreign code has returned.
+    fn show_chunk(&self, busy: &mut Busy<'_>) {
+        busy.lease.chunk = self.chunk;
+    }
+
+    /// # Safety
+    /// There is room; the chunk is leased, and its owner busy or recording.
+    #[inline]
+    unsafe fn put(&mut self, bytes: &[u8]) {
+        // SAFETY: the caller's promise.
+        self.at = unsafe { self.at.put(bytes) };
+        self.room -= bytes.len();
+        self.len += bytes.len();
+    }
+
+    /// What does not fit the leased chunk goes to a new one, with what is there already.
+    fn put_elsewhere(&mut self, busy: &mut Busy<'_>, bytes: &[u8]) -> Result<(), WriteError> {
+        let arena = &busy.shared.arena;
+        let chunks = (self.len + bytes.len()).div_ceil(arena.size());
+        if chunks > arena.none() as usize {
+            return Err(WriteError::TooLarge);
+        }
+        if chunks == 1 {
+            return self.move_on(busy, bytes);
+        }
+        let mut chain = match self.chain.take() {
+            Some(chain) => chain,
+            None => self.begin_chain(busy, chunks as u32)?,
+        };
+        let grown = chain.grow(busy, bytes.len());
+        if grown.is_ok() {
+            chain.put(arena, bytes);
+            self.len += bytes.len();
+        }
+        self.chain = Some(chain);
+        grown
+    }
+
+    /// To the beginning of a new chunk.
+    fn move_on(&mut self, busy: &mut Busy<'_>, bytes: &[u8]) -> Result<(), WriteError> {
+        lease::pass_guard(busy)?;
+        let chunk = lease::pop(busy)?;
+        let arena = &busy.shared.arena;
+        // SAFETY: the record's bytes, which we wrote. Before the old chunk is sealed: it may be
+        // another's then.
+        self.at = unsafe { arena.at(chunk, 0).copy(self.begin_at(), self.len) };
+        self.room = arena.size() - self.len;
+        lease::seal(busy);
+        lease::begin(busy, chunk);
+        // SAFETY: all of the record fits one chunk.
+        unsafe { self.put(bytes) };
+        Ok(())
+    }
+
+    /// A chain with what is there already.
+    fn begin_chain(&mut self, busy: &mut Busy<'_>, chunks: u32) -> Result<Chain, WriteError> {
+        self.room = 0;
+        if busy.lease.chunk.extent().len() == 0 {
+            return Ok(Chain::adopt(busy, self.len));
+        }
+        let mut chain = Chain::lease(busy, chunks)?;
+        // SAFETY: the record's bytes, which we wrote; they are at most a chunk.
+        unsafe { chain.copy(self.begin_at(), self.len) };
+        Ok(chain)
+    }
+
+    /// Where the record begins, while it is in the leased chunk.
+    fn begin_at(&self) -> BytePtr {
+        // SAFETY: it begins where nothing is committed yet.
+        unsafe { self.chunk.base.add(self.chunk.extent().len()) }
+    }
+
+    /// The last step: commits or forgets the record, and the lease is as any other. To commit, behind an
+    /// open gate.
+    #[inline]
+    fn end(&mut self, busy: &mut Busy<'_>, commit: bool) {
+        busy.lease.is_recording = false;
+        if self.chain.is_some() {
+            self.end_chain(busy, commit);
+        } else if commit && self.len > 0 {
+            busy.lease.chunk.commit(busy.lease.chunk.extent(), self.len);
+        }
+    }
+
+    #[cold]
+    fn end_chain(&mut self, busy: &mut Busy<'_>, commit: bool) {
+        match self.chain.take() {
+            Some(chain) if commit => chain.commit(busy),
+            Some(chain) => chain.abandon(busy),
+            None => {}
+        }
     }
 }
 
@@ -298,6 +305,6 @@ impl io::Write for RecordWriter<'_> {
 
 impl fmt::Debug for RecordWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordWriter").field("bytes", &self.len).finish_non_exhaustive()
+        f.debug_struct("RecordWriter").field("bytes", &self.len()).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,9 @@ use crate::base::sync::Release;
 use crate::memory::Shared;
 use crate::memory::arena::{Arena, BytePtr, ChunkId, Extent};
 use crate::memory::message::Message;
-use crate::memory::slot::{Lease, LeasePhase, Slot};
+use crate::memory::slot::Slot;
+use crate::memory::slot::current::LeasePhase;
+use crate::memory::slot::owned::Busy;
 use crate::report::error::WriteError;
 use crate::report::stats::Count;
 
@@ -31,17 +33,12 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Takes so many chunks from the pool, or none.
-    pub(crate) fn lease(
-        shared: &Shared,
-        slot: &Slot,
-        lease: &mut Lease,
-        chunks: u32,
-    ) -> Result<Self, WriteError> {
-        lease::pass_guard(shared, slot, lease)?;
-        let arena = &shared.arena;
-        let Some((head, tail)) = pop(shared, slot, chunks) else {
+    pub(crate) fn lease(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
+        lease::pass_guard(busy)?;
+        let arena = &busy.shared.arena;
+        let Some((head, tail)) = pop(busy.shared, busy.slot, chunks) else {
             // What the leased chunk holds may be what is missing.
-            lease::seal(shared, slot, lease);
+            lease::seal(busy);
             return Err(WriteError::Full);
         };
         let (at, room) = (arena.at(head, 0), arena.size());
@@ -50,20 +47,16 @@ impl Chain {
 
     /// Makes a chain of the leased chunk, to which nothing is committed: its first `len` bytes are the
     /// chain's.
-    pub(crate) fn adopt(shared: &Shared, slot: &Slot, lease: &mut Lease, len: usize) -> Self {
-        let (arena, chunk) = (&shared.arena, slot.current().chunk());
-        lease::forget(slot, lease, Extent::default());
+    pub(crate) fn adopt(busy: &mut Busy<'_>, len: usize) -> Self {
+        let (arena, chunk) = (&busy.shared.arena, busy.slot.current().chunk());
+        lease::forget(busy, Extent::default());
         let (at, room) = (arena.at(chunk, len), arena.size() - len);
         Chain { head: chunk, tail: chunk, chunks: 1, counted: 1, chunk, at, room, len }
     }
 
     /// Makes room for so many bytes more.
-    pub(crate) fn grow(
-        &mut self,
-        shared: &Shared,
-        slot: &Slot,
-        bytes: usize,
-    ) -> Result<(), WriteError> {
+    pub(crate) fn grow(&mut self, busy: &Busy<'_>, bytes: usize) -> Result<(), WriteError> {
+        let (shared, slot) = (busy.shared, busy.slot);
         let (arena, size) = (&shared.arena, shared.arena.size());
         let chunks = (self.len + bytes).div_ceil(size) as u32;
         if chunks > self.chunks {
@@ -113,7 +106,8 @@ impl Chain {
     }
 
     /// Seals it as one record. Busy, behind an open gate.
-    pub(crate) fn commit(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+    pub(crate) fn commit(self, busy: &mut Busy<'_>) {
+        let (shared, slot) = (busy.shared, busy.slot);
         let (arena, size) = (&shared.arena, shared.arena.size());
         // After all leases before it, before the next one.
         arena.note_lease(self.head, slot.number, 2 * slot.leased() + 1);
@@ -129,7 +123,7 @@ impl Chain {
         self.link(arena);
         // The record counts where it begins, and from here on.
         fill(arena, self.head, Extent::new(first, 1));
-        self.seal(shared, slot, lease);
+        self.seal(busy);
     }
 
     fn link(&self, arena: &Arena) {
@@ -139,22 +133,23 @@ impl Chain {
     }
 
     /// Gives the chunks to a worker, after the records before.
-    fn seal(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+    fn seal(self, busy: &mut Busy<'_>) {
+        let (shared, slot) = (busy.shared, busy.slot);
         let arena = &shared.arena;
         slot.add_leased(self.chunks - self.counted);
-        if lease.chunk.extent().len() > 0 {
+        if busy.lease.chunk.extent().len() > 0 {
             // The records before this one go before it. An empty chunk may stay.
-            lease::seal(shared, slot, lease);
+            lease::seal(busy);
         } else if slot.current().phase() == LeasePhase::Live {
             // Its records come after this one.
             arena.note_lease(slot.current().chunk(), slot.number, 2 * slot.leased());
         }
         self.link(arena);
-        lease.home = lease::home(shared, slot, lease);
+        busy.lease.home = lease::home(busy);
         let before = slot.current();
         slot.set_current(before.swapping());
         slot.add_sealed(Count::new(1, self.len as u64));
-        lease::deliver(shared, lease.home, self.head, self.chunks);
+        lease::deliver(shared, busy.lease.home, self.head, self.chunks);
         slot.set_current(match before.phase() {
             LeasePhase::Idle => before.idle(),
             _ => before.resumed(),
@@ -162,7 +157,8 @@ impl Chain {
     }
 
     /// Gives the chunks back to the pool, as good as new; one that was adopted is leased again.
-    pub(crate) fn abandon(self, shared: &Shared, slot: &Slot, lease: &mut Lease) {
+    pub(crate) fn abandon(self, busy: &mut Busy<'_>) {
+        let shared = busy.shared;
         let arena = &shared.arena;
         if self.counted == 0 {
             shared.pool.push_chain(arena, self.head, self.tail);
@@ -171,7 +167,7 @@ impl Chain {
         if self.head != self.tail {
             shared.pool.push_chain(arena, arena.next(self.head), self.tail);
         }
-        lease::begin(shared, slot, lease, self.head);
+        lease::begin(busy, self.head);
     }
 }
 
@@ -191,20 +187,19 @@ fn fill(arena: &Arena, chunk: ChunkId, extent: Extent) {
 
 /// A message that is larger than a chunk stands in a chain of its length.
 pub(crate) fn hand_over(
-    shared: &Shared,
-    slot: &Slot,
-    lease: &mut Lease,
+    busy: &mut Busy<'_>,
     message: Message,
     chunks: u32,
 ) -> Result<(), (WriteError, Message)> {
-    let mut chain = match Chain::lease(shared, slot, lease, chunks) {
+    let mut chain = match Chain::lease(busy, chunks) {
         Ok(chain) => chain,
         Err(cause) => return Err((cause, message)),
     };
+    let arena = &busy.shared.arena;
     // All of it stands in the head; the other chunks are empty, and free when it is.
     chain.len = message.bytes().len();
-    shared.arena.place(chain.head, 0, message, 0);
-    fill(&shared.arena, chain.head, Extent::new(chain.len, 1));
-    chain.seal(shared, slot, lease);
+    arena.place(chain.head, 0, message, 0);
+    fill(arena, chain.head, Extent::new(chain.len, 1));
+    chain.seal(busy);
     Ok(())
 }

@@ -12,31 +12,29 @@ use crate::base::sync::{SeqCst, fence};
 use crate::memory::Shared;
 use crate::memory::arena::{ChunkId, Extent};
 use crate::memory::shard;
-use crate::memory::slot::{Chunk, Lease, LeasePhase, Slot, gate};
+use crate::memory::slot::current::LeasePhase;
+use crate::memory::slot::gate;
+use crate::memory::slot::lease::Chunk;
+use crate::memory::slot::owned::Busy;
 use crate::report::error::WriteError;
 
 /// Sees to an open gate and, for what fits one chunk, to room in the leased one. Busy.
 #[inline(always)]
-pub(crate) fn make_room(
-    shared: &Shared,
-    slot: &Slot,
-    lease: &mut Lease,
-    len: usize,
-) -> Result<(), WriteError> {
-    if lease.is_recording {
+pub(crate) fn make_room(busy: &mut Busy<'_>, len: usize) -> Result<(), WriteError> {
+    if busy.lease.is_recording {
         // The chunk is in use by a record whose formatter writes to the same writer: whoever
         // called sees that too, and takes another slot.
         return Err(WriteError::Full);
     }
-    if !pass_gate(shared, slot, lease) {
+    if !pass_gate(busy) {
         return Err(WriteError::Closed);
     }
-    let size = shared.arena.size();
+    let size = busy.shared.arena.size();
     if len > size {
-        return fits(shared, len);
+        return fits(busy.shared, len);
     }
     // The gate may have been the only hindrance.
-    if len > lease.chunk.room() { swap(shared, slot, lease) } else { Ok(()) }
+    if len > busy.lease.chunk.room() { swap(busy) } else { Ok(()) }
 }
 
 /// Whether all chunks together can hold a record.
@@ -49,13 +47,14 @@ fn fits(shared: &Shared, len: usize) -> Result<(), WriteError> {
 
 /// Sees to an open gate while busy; `false` once it is closed.
 #[inline(always)]
-pub(crate) fn pass_gate(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
-    slot.gate() & gate::STATE == gate::OPEN || pass_gate_slow(shared, slot, lease)
+pub(crate) fn pass_gate(busy: &mut Busy<'_>) -> bool {
+    busy.slot.gate() & gate::STATE == gate::OPEN || pass_gate_slow(busy)
 }
 
 #[cold]
 #[inline(never)]
-fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
+fn pass_gate_slow(busy: &mut Busy<'_>) -> bool {
+    let slot = busy.slot;
     loop {
         let seen = slot.gate();
         match seen & gate::STATE {
@@ -69,15 +68,15 @@ fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
             }
             gate::CLOSED | gate::CLOSED_TAKEN => return false,
             gate::TAKEN => {
-                forget(slot, lease, slot.revoked());
+                forget(busy, slot.revoked());
                 slot.reopen(seen);
             }
             _ => {
                 // The home worker sleeps, or is about to, and would not look for this record.
-                lease.end_write(slot);
-                slot.reopen(seen);
-                shared.mailboxes[slot.current().home()].parker.wake_if_parked();
-                slot.enter();
+                busy.pause(|shared, slot| {
+                    slot.reopen(seen);
+                    shared.mailboxes[slot.current().home()].parker.wake_if_parked();
+                });
             }
         }
     }
@@ -86,21 +85,22 @@ fn pass_gate_slow(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
 /// Leases a new chunk, then seals the old one. Without a free chunk the old one is sealed all the
 /// same: else all chunks could be full in the hands of producers that each wait for another.
 #[inline(always)]
-pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<(), WriteError> {
-    pass_guard(shared, slot, lease)?;
+pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
+    let (shared, slot) = (busy.shared, busy.slot);
+    pass_guard(busy)?;
     let before = slot.current();
     // While the pool is empty a producer without a chunk pays some loads, and writes nothing.
     if before.phase() == LeasePhase::Idle && shared.pool.is_empty(&shared.arena) {
         shared.starve(1);
         return Err(WriteError::Full);
     }
-    shared.prefetch(lease.home, shard::of(slot.number));
-    let chunk = pop(shared, slot, lease)?;
+    shared.prefetch(busy.lease.home, shard::of(slot.number));
+    let chunk = pop(busy)?;
     shared.arena.prefetch(chunk);
-    let sealed = seal_quietly(shared, slot, lease);
+    let sealed = seal_quietly(busy);
     // One ring for both, the push and the new lease: each costs a fence.
-    begin(shared, slot, lease, chunk);
-    if let Some(home) = sealed.filter(|home| *home != lease.home) {
+    begin(busy, chunk);
+    if let Some(home) = sealed.filter(|home| *home != busy.lease.home) {
         shared.mailboxes[home].parker.wake_if_parked();
     }
     Ok(())
@@ -109,73 +109,72 @@ pub(crate) fn swap(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<()
 /// Whether the disk guard has chunks given out: one load. If not, the leased one is sealed, as without a free
 /// chunk, so that what is in it gets to a worker; but nobody is called for memory.
 #[inline(always)]
-pub(crate) fn pass_guard(
-    shared: &Shared,
-    slot: &Slot,
-    lease: &mut Lease,
-) -> Result<(), WriteError> {
-    if shared.is_guarded() { Err(hold_back(shared, slot, lease)) } else { Ok(()) }
+pub(crate) fn pass_guard(busy: &mut Busy<'_>) -> Result<(), WriteError> {
+    if busy.shared.is_guarded() { Err(hold_back(busy)) } else { Ok(()) }
 }
 
 #[cold]
 #[inline(never)]
-fn hold_back(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
-    seal(shared, slot, lease);
+fn hold_back(busy: &mut Busy<'_>) -> WriteError {
+    seal(busy);
     WriteError::DiskGuard
 }
 
 /// Takes a free chunk from the pool, or seals the leased one.
 #[inline(always)]
-pub(crate) fn pop(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Result<ChunkId, WriteError> {
-    let Some(chunk) = shared.pool.pop(&shared.arena, slot.number) else {
-        return Err(run_dry(shared, slot, lease));
+pub(crate) fn pop(busy: &mut Busy<'_>) -> Result<ChunkId, WriteError> {
+    let Some(chunk) = busy.shared.pool.pop(&busy.shared.arena, busy.slot.number) else {
+        return Err(run_dry(busy));
     };
-    slot.add_leased(1);
+    busy.slot.add_leased(1);
     Ok(chunk)
 }
 
 #[cold]
 #[inline(never)]
-fn run_dry(shared: &Shared, slot: &Slot, lease: &mut Lease) -> WriteError {
-    seal(shared, slot, lease);
+fn run_dry(busy: &mut Busy<'_>) -> WriteError {
+    seal(busy);
     // Out of memory for the first time: worth some calls, so that no worker naps on.
-    shared.wake_busy();
-    shared.starve(1);
+    busy.shared.wake_busy();
+    busy.shared.starve(1);
     WriteError::Full
 }
 
 /// Makes a chunk the leased one, in place of none.
 #[inline(always)]
-pub(crate) fn begin(shared: &Shared, slot: &Slot, lease: &mut Lease, chunk: ChunkId) {
-    lease.home = home(shared, slot, lease);
+pub(crate) fn begin(busy: &mut Busy<'_>, chunk: ChunkId) {
+    let (shared, slot) = (busy.shared, busy.slot);
+    busy.lease.home = home(busy);
     let arena = &shared.arena;
     arena.note_lease(chunk, slot.number, 2 * slot.leased());
-    lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
-    slot.set_current(slot.current().live(chunk, lease.home));
+    busy.lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
+    slot.set_current(slot.current().live(chunk, busy.lease.home));
     // A worker that sleeps must know that it has a producer now; see `Parker::prepare_to_park`.
-    shared.mailboxes[lease.home].parker.wake_if_parked();
+    shared.mailboxes[busy.lease.home].parker.wake_if_parked();
 }
 
 /// Gives the leased chunk, if there is one, to its home worker.
 #[inline(always)]
-pub(crate) fn seal(shared: &Shared, slot: &Slot, lease: &mut Lease) {
-    if let Some(home) = seal_quietly(shared, slot, lease) {
-        shared.mailboxes[home].parker.wake_if_parked();
+pub(crate) fn seal(busy: &mut Busy<'_>) {
+    if let Some(home) = seal_quietly(busy) {
+        busy.shared.mailboxes[home].parker.wake_if_parked();
     }
 }
 
-/// As [`seal`]; the worker that is returned must be woken_up soon.
+/// As [`seal`]; the worker that is returned must be woken soon.
 #[inline(always)]
-fn seal_quietly(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Option<usize> {
+fn seal_quietly(busy: &mut Busy<'_>) -> Option<usize> {
+    let slot = busy.slot;
     let before = slot.current();
     if before.phase() == LeasePhase::Idle {
         return None;
     }
     // Before the push: a worker that has taken the chunk never sees it as live again.
     slot.set_current(before.swapping());
-    end(slot, lease, lease.chunk.extent());
+    let extent = busy.lease.chunk.extent();
+    end(busy, extent);
     let home = before.home();
-    let is_taken = push(shared, home, before.chunk(), 1);
+    let is_taken = push(busy.shared, home, before.chunk(), 1);
     // After the push: a worker that sees the slot without the chunk finds it in its inbox.
     slot.set_current(before.idle());
     is_taken.then_some(home)
@@ -183,18 +182,19 @@ fn seal_quietly(shared: &Shared, slot: &Slot, lease: &mut Lease) -> Option<usize
 
 /// Adds what was leased to the totals. In phase Swapping.
 #[inline(always)]
-fn end(slot: &Slot, lease: &mut Lease, extent: Extent) {
-    slot.add_sealed(extent.count());
-    lease.messages = 0;
-    lease.chunk = slot.no_chunk();
+fn end(busy: &mut Busy<'_>, extent: Extent) {
+    busy.slot.add_sealed(extent.count());
+    busy.lease.messages = 0;
+    busy.lease.chunk = busy.slot.no_chunk();
 }
 
 /// Ends a lease without sealing the chunk, of which `extent` is committed: it was revoked, and is its
 /// worker's already, or somebody else's by now; or it is empty, and the owner has other plans.
-pub(crate) fn forget(slot: &Slot, lease: &mut Lease, extent: Extent) {
+pub(crate) fn forget(busy: &mut Busy<'_>, extent: Extent) {
+    let slot = busy.slot;
     let before = slot.current();
     slot.set_current(before.swapping());
-    end(slot, lease, extent);
+    end(busy, extent);
     slot.set_current(before.idle());
 }
 
@@ -216,27 +216,28 @@ fn push(shared: &Shared, home: usize, chunk: u32, weight: u32) -> bool {
 /// The worker of the next lease: the same one as long as it makes progress or holds less than its
 /// share; then the next one that holds less. Few workers are busy, so, and files are large.
 #[inline(always)]
-pub(crate) fn home(shared: &Shared, slot: &Slot, lease: &mut Lease) -> usize {
-    let freed = shared.mailboxes[lease.home].freed();
-    if freed == lease.freed && holds_share(shared, slot, lease) {
-        return elsewhere(shared, lease);
+pub(crate) fn home(busy: &mut Busy<'_>) -> usize {
+    let freed = busy.shared.mailboxes[busy.lease.home].freed();
+    if freed == busy.lease.freed && holds_share(busy) {
+        return elsewhere(busy);
     }
-    lease.freed = freed;
-    lease.home
+    busy.lease.freed = freed;
+    busy.lease.home
 }
 
 /// Whether the home worker holds its share. What waits in other shards is in others' caches: all shards are counted
 /// only now and then. So no shard exceeds it by more than a 32nd of it.
 #[inline(always)]
-fn holds_share(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
-    let mailbox = &shared.mailboxes[lease.home];
+fn holds_share(busy: &mut Busy<'_>) -> bool {
+    let (shared, slot) = (busy.shared, busy.slot);
+    let mailbox = &shared.mailboxes[busy.lease.home];
     if mailbox.backlog() < shared.share {
         let waiting = mailbox.inbox.depth_of(shard::of(slot.number));
         // Fewer than before: the worker took them, or it is another one.
-        if waiting.wrapping_sub(lease.weighed) < shared.share / 32 {
+        if waiting.wrapping_sub(busy.lease.weighed) < shared.share / 32 {
             return false;
         }
-        lease.weighed = waiting;
+        busy.lease.weighed = waiting;
     }
     mailbox.held() >= shared.share
 }
@@ -244,14 +245,15 @@ fn holds_share(shared: &Shared, slot: &Slot, lease: &mut Lease) -> bool {
 /// The next worker that holds less than its share; the same one if there is none.
 #[cold]
 #[inline(never)]
-fn elsewhere(shared: &Shared, lease: &mut Lease) -> usize {
-    let (mailboxes, old) = (&shared.mailboxes, lease.home);
+fn elsewhere(busy: &mut Busy<'_>) -> usize {
+    let (shared, old) = (busy.shared, busy.lease.home);
+    let mailboxes = &shared.mailboxes;
     let workers = mailboxes.len();
     let new = (1..workers)
         .map(|step| (old + step) % workers)
         .find(|&worker| mailboxes[worker].held() < shared.share)
         .unwrap_or(old);
-    lease.freed = mailboxes[new].freed();
+    busy.lease.freed = mailboxes[new].freed();
     new
 }
 
@@ -260,13 +262,16 @@ mod tests {
     use crate::accept::append;
     use crate::base::sync::Barrier;
     use crate::memory::Shared;
-    use crate::memory::slot::{LeasePhase, Slot};
+    use crate::memory::slot::Slot;
+    use crate::memory::slot::current::LeasePhase;
+    use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 
     /// Each of these seals a chunk of a byte or, with its first write, begins one.
     fn write(shared: &Shared, slots: &[*const Slot], count: u32) {
         for slot in slots.iter().cycle().take(count as usize) {
             // SAFETY: the slots are ours, and of these.
-            unsafe { append::write(shared, &**slot, b"x") }.unwrap();
+            let mut slot = unsafe { OwnedSlot::new(shared, &**slot) };
+            append::write(&mut slot, b"x").unwrap();
         }
     }
 
@@ -303,11 +308,10 @@ mod tests {
         for (backlog, home) in [(399, 0), (400, 1), (401, 1)] {
             let shared = Shared::new(800, 8, 2, Barrier::detect()).unwrap();
             shared.mailboxes[0].set_backlog(backlog);
-            let slot = shared.slots.acquire();
-            // SAFETY: the slot is ours.
-            unsafe { append::write(&shared, &*slot, b"x") }.unwrap();
-            // SAFETY: the slots live as long as `shared`.
-            assert_eq!(unsafe { &*slot }.current().home(), home, "{backlog}");
+            let mut slot = Borrowed::new(&shared);
+            let mut slot = slot.owned();
+            append::write(&mut slot, b"x").unwrap();
+            assert_eq!(slot.slot.current().home(), home, "{backlog}");
         }
     }
 }

@@ -14,83 +14,51 @@ use std::time::{Duration, Instant};
 
 use crate::accept::formatted::RecordWriter;
 use crate::base::latch::wait_on;
-use crate::memory::Shared;
 use crate::memory::message::Message;
-use crate::memory::slot::Slot;
+use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::{SendError, WriteError};
 
 /// Accepts a record or counts the refusal.
-///
-/// # Safety
-/// The caller is the owner of `slot`, which belongs to `shared`.
 #[inline(always)]
-pub(crate) unsafe fn write(shared: &Shared, slot: &Slot, record: &[u8]) -> Result<(), WriteError> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if append::try_write(slot, record) { Ok(()) } else { write_after_try(shared, slot, record) }
+pub(crate) fn write(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
+    // SAFETY: it is owned, and a `Busy` would borrow it.
+    if unsafe { append::try_write(slot.slot, record) } {
+        return Ok(());
     }
+    write_after_try(slot, record)
 }
 
 /// Accepts a record that [`append::try_write`] did not, or counts the refusal.
-///
-/// # Safety
-/// As `write`, after `try_write` has returned `false`.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn write_after_try(
-    shared: &Shared,
-    slot: &Slot,
-    record: &[u8],
-) -> Result<(), WriteError> {
-    // SAFETY: the caller's promise.
-    match unsafe { append::write_cold(shared, slot, record) } {
-        Ok(()) => Ok(()),
-        // SAFETY: the caller's promise.
-        Err(cause) => unsafe { refused(shared, slot, record, cause) },
-    }
+pub(crate) fn write_after_try(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
+    append::write_cold(slot, record).or_else(|cause| refused(slot, record, cause))
 }
 
-/// # Safety
-/// As `write`.
 #[cold]
 #[inline(never)]
-unsafe fn refused(
-    shared: &Shared,
-    slot: &Slot,
-    record: &[u8],
-    cause: WriteError,
-) -> Result<(), WriteError> {
-    // SAFETY: the caller's promise.
-    if unsafe { slot.is_recording() } {
-        // SAFETY: the guard's slot is ours, and not recording.
-        return unsafe { write(shared, &shared.slots.borrow(), record) };
+fn refused(slot: &mut OwnedSlot<'_>, record: &[u8], cause: WriteError) -> Result<(), WriteError> {
+    if slot.is_recording() {
+        return write(&mut Borrowed::new(slot.shared).owned(), record);
     }
-    slot.add_refused(cause, record.len());
+    slot.slot.add_refused(cause, record.len());
     Err(cause)
 }
 
 /// Accepts a record, at the latest after `timeout`, or counts the refusal, once.
-///
-/// # Safety
-/// As `write`.
-pub(crate) unsafe fn write_timeout(
-    shared: &Shared,
-    slot: &Slot,
+pub(crate) fn write_timeout(
+    slot: &mut OwnedSlot<'_>,
     record: &[u8],
     timeout: Duration,
 ) -> Result<(), WriteError> {
-    // SAFETY: the caller's promise.
-    let attempt = || unsafe { append::write(shared, slot, record) };
-    // SAFETY: the caller's promise.
-    if unsafe { slot.is_recording() } {
-        // SAFETY: the guard's slot is ours, and not recording.
-        return unsafe { write_timeout(shared, &shared.slots.borrow(), record, timeout) };
+    if slot.is_recording() {
+        return write_timeout(&mut Borrowed::new(slot.shared).owned(), record, timeout);
     }
-    let result = match attempt() {
-        Err(WriteError::Full) => wait(shared, attempt, timeout),
+    let result = match append::write(slot, record) {
+        Err(WriteError::Full) => wait(slot, record, timeout),
         result => result,
     };
-    result.inspect_err(|&cause| slot.add_refused(cause, record.len()))
+    result.inspect_err(|&cause| slot.slot.add_refused(cause, record.len()))
 }
 
 /// Takes a message from the caller. If its `as_ref` panics, that is counted and goes on.
@@ -125,58 +93,42 @@ pub(crate) unsafe fn sent<M>(
 }
 
 /// Accepts a message or counts the refusal. What was copied comes back, and what was refused.
-///
-/// # Safety
-/// As `write`.
-pub(crate) unsafe fn send(
-    shared: &Shared,
-    slot: &Slot,
+pub(crate) fn send(
+    slot: &mut OwnedSlot<'_>,
     message: Message,
 ) -> Result<Option<Message>, (WriteError, Message)> {
-    // SAFETY: the caller's promise.
-    if unsafe { slot.is_recording() } {
-        // SAFETY: the guard's slot is ours, and not recording.
-        return unsafe { send(shared, &shared.slots.borrow(), message) };
+    if slot.is_recording() {
+        return send(&mut Borrowed::new(slot.shared).owned(), message);
     }
-    // SAFETY: the caller's promise.
-    let result = unsafe { append::send(shared, slot, message) };
-    result.inspect_err(|(cause, message)| slot.add_refused(*cause, message.bytes().len()))
+    let result = append::send(slot, message);
+    result.inspect_err(|(cause, message)| slot.slot.add_refused(*cause, message.bytes().len()))
 }
 
 /// Accepts what `format` writes, as one record, or counts the refusal.
-///
-/// # Safety
-/// As `write`, also while `format` runs.
-pub(crate) unsafe fn record(
-    shared: &Shared,
-    slot: &Slot,
+pub(crate) fn record(
+    slot: OwnedSlot<'_>,
     format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
-    // SAFETY: the caller's promise.
-    if unsafe { slot.is_recording() } {
-        // SAFETY: the guard's slot is ours, and not recording.
-        return unsafe { record(shared, &shared.slots.borrow(), format) };
+    let (shared, counters) = (slot.shared, slot.slot);
+    if slot.is_recording() {
+        return record(Borrowed::new(shared).owned(), format);
     }
-    // SAFETY: the caller's promise, and it is not recording.
-    let (bytes, result) = match unsafe { RecordWriter::begin(shared, slot) } {
+    let (bytes, result) = match RecordWriter::begin(slot) {
         Ok(mut record) => {
             let formatted = format(&mut record);
             (record.len(), record.end(formatted))
         }
         Err(cause) => (0, Err(cause)),
     };
-    result.inspect_err(|&cause| slot.add_refused(cause, bytes))
+    result.inspect_err(|&cause| counters.add_refused(cause, bytes))
 }
 
 /// Tries again whenever chunks came back. Too long a time for the clock is for ever.
-fn wait(
-    shared: &Shared,
-    attempt: impl Fn() -> Result<(), WriteError>,
-    timeout: Duration,
-) -> Result<(), WriteError> {
+fn wait(slot: &mut OwnedSlot<'_>, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
     let deadline = Instant::now().checked_add(timeout);
+    let shared = slot.shared;
     shared.wake_busy();
-    let other_than_full = || match attempt() {
+    let other_than_full = || match append::write(slot, record) {
         Err(WriteError::Full) => None,
         result => Some(result),
     };

@@ -98,11 +98,6 @@ impl Slots {
         slot
     }
 
-    /// A slot for the caller alone, until the guard is dropped, for one call.
-    pub(crate) fn borrow(&self) -> Borrowed<'_> {
-        Borrowed { slots: self, slot: self.acquire() }
-    }
-
     /// Takes a slot back for the next one.
     pub(crate) fn release(&self, slot: *const Slot) {
         if !self.is_forked() {
@@ -136,26 +131,6 @@ impl Slots {
         self.barrier.heavy();
         #[cfg(loom)]
         self.iter().for_each(Slot::pass_barrier);
-    }
-}
-
-/// A slot for one call.
-pub(crate) struct Borrowed<'a> {
-    slots: &'a Slots,
-    slot: *const Slot,
-}
-
-impl std::ops::Deref for Borrowed<'_> {
-    type Target = Slot;
-    fn deref(&self) -> &Slot {
-        // SAFETY: it lives as long as the list.
-        unsafe { &*self.slot }
-    }
-}
-
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        self.slots.release(self.slot);
     }
 }
 

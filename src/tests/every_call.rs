@@ -19,6 +19,7 @@ use crate::base::sync::lock;
 use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::message::Message;
 use crate::memory::slot::Slot;
+use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
 use crate::tests::fs::faulty::{Faulty, Op, TestDir};
 use crate::tests::fs::memory::{Clock, Fault, MemoryFs, Planned};
@@ -90,15 +91,13 @@ impl Callers {
         let mut record = format!("{:05}:", self.next).into_bytes();
         record.resize(len - 1, b'a' + (self.next % 26) as u8);
         record.push(b'\n');
-        let (shared, slot) = (&self.handle.shared, self.slots[producer].0);
+        let slot = self.slots[producer].0;
         // SAFETY: slots live as long as the writer; this one is the producer's alone.
-        let said = unsafe {
-            if is_message {
-                accept::sent::<Vec<u8>>(accept::send(shared, &*slot, Message::new(record.clone())))
-                    .is_ok()
-            } else {
-                accept::write(shared, &*slot, &record).is_ok()
-            }
+        let mut slot = unsafe { OwnedSlot::new(&self.handle.shared, &*slot) };
+        let said = if is_message {
+            accept::send(&mut slot, Message::new(record.clone())).is_ok()
+        } else {
+            accept::write(&mut slot, &record).is_ok()
         };
         if said {
             self.accepted.insert(self.next, (producer, record));
@@ -408,13 +407,11 @@ fn after_one_round(durability: Durability, chunks: usize) -> (usize, usize) {
     let config = Config::default().size(SIZE).queue_size(36).workers(4).durability(durability);
     let config = config.path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
     let (handle, mut workers) = open::assemble(config.fs(Arc::new(fs.clone())), now).unwrap();
-    let slot = handle.shared.slots.acquire();
-    // SAFETY: the slot is ours, and of this writer.
-    let write = || unsafe { accept::write(&handle.shared, &*slot, &[b'x'; SIZE]) }.unwrap();
-    write();
-    // SAFETY: as above.
-    let home = unsafe { (*slot).current().home() };
-    (0..chunks).for_each(|_| write());
+    let mut slot = Borrowed::new(&handle.shared);
+    let mut slot = slot.owned();
+    accept::write(&mut slot, &[b'x'; SIZE]).unwrap();
+    let home = slot.slot.current().home();
+    (0..chunks).for_each(|_| accept::write(&mut slot, &[b'x'; SIZE]).unwrap());
     workers[home].step(|| now).unwrap();
     assert_eq!(handle.stats().workers[home].temp_file_bytes, (chunks * SIZE) as u64);
     (fs.calls(Op::Sync), handle.stats().memory_bytes / SIZE - 1)

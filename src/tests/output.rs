@@ -2,6 +2,7 @@
 
 use crate::accept;
 use crate::config::{Config, Durability, Io};
+use crate::memory::slot::owned::Borrowed;
 use crate::naming;
 use crate::report::error::Error;
 use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
@@ -36,8 +37,7 @@ impl Rig {
     /// A record that is pushed to the output at once, together with what its producer had.
     fn put(&mut self, record: &[u8]) {
         let Rig { handle, output, collector, .. } = self;
-        // SAFETY: the slot is ours for the call, and of this writer.
-        unsafe { accept::write(&handle.shared, &handle.shared.slots.borrow(), record) }.unwrap();
+        accept::write(&mut Borrowed::new(&handle.shared).owned(), record).unwrap();
         assert!(collector.scrape(&handle.shared, |piece| output.push(piece)));
     }
 
@@ -283,11 +283,10 @@ fn past_the_page_cache_pieces_wait_for_a_write_that_is_worth_it() {
     let fs = MemoryFs::new(Clock::new(), "/path", false, false);
     let config = Config::default().path("/path").temp("/path").io(Io::Direct);
     let (handle, mut output, mut collector) = assemble(1024, 32, config.fs(Arc::new(fs.clone())));
-    let slot = handle.shared.slots.acquire();
+    let mut slot = Borrowed::new(&handle.shared);
     for record in 0..9 {
         assert!(output.gathers(), "{record}");
-        // SAFETY: the slot is ours, and of this writer.
-        unsafe { accept::write(&handle.shared, &*slot, &[record; 1024]) }.unwrap();
+        accept::write(&mut slot.owned(), &[record; 1024]).unwrap();
         collector.take(&handle.shared, |piece| output.push(piece));
     }
     assert!(!output.gathers());

@@ -184,6 +184,7 @@ mod tests {
     use crate::accept;
     use crate::base::sync::lock;
     use crate::config::{Config, Durability};
+    use crate::memory::slot::owned::Borrowed;
     use crate::report::health::ErrorEvent;
     use crate::report::stats::Stats;
     use crate::tests::fs::faulty::Op;
@@ -337,11 +338,7 @@ mod tests {
         }
 
         fn write(&self, record: &[u8]) {
-            // SAFETY: the slot is ours for the call, and of this writer.
-            unsafe {
-                accept::write(&self.handle.shared, &self.handle.shared.slots.borrow(), record)
-            }
-            .unwrap();
+            accept::write(&mut Borrowed::new(&self.handle.shared).owned(), record).unwrap();
         }
 
         fn fail(&self, op: Op) {

@@ -413,6 +413,7 @@ mod tests {
     use super::*;
     use crate::accept;
     use crate::config::{Config, Durability};
+    use crate::memory::slot::owned::Borrowed;
     use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
     use crate::writer::inner::Inner;
     use crate::writer::open;
@@ -434,8 +435,7 @@ mod tests {
     }
 
     fn write(handle: &Inner, record: &[u8]) {
-        // SAFETY: the slot is ours for the call, and of this writer.
-        unsafe { accept::write(&handle.shared, &handle.shared.slots.borrow(), record) }.unwrap();
+        accept::write(&mut Borrowed::new(&handle.shared).owned(), record).unwrap();
     }
 
     #[test]

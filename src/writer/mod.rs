@@ -86,7 +86,7 @@ impl BufferedWriter {
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
         let slot = cached(self.id);
         // SAFETY: the number is this writer's, so the slot is of its list, which the handle keeps. It is
-        // this thread's alone, and nothing in a write calls user code that could write again.
+        // this thread's alone, and nothing calls user code while it is busy.
         if slot.is_some_and(|slot| unsafe { append::try_write(&*slot, record) }) {
             return Ok(());
         }
@@ -98,10 +98,7 @@ impl BufferedWriter {
     #[cold]
     #[inline(never)]
     fn write_slow(&self, record: &[u8]) -> Result<(), WriteError> {
-        with_slot(self.id, &self.handle, |slot| {
-            // SAFETY: as above.
-            unsafe { accept::write(&self.handle.shared, slot, record) }
-        })
+        with_slot(self.id, &self.handle, |mut slot| accept::write(&mut slot, record))
     }
 
     /// Accepts a record as [`write`](Self::write), but waits up to `timeout` for free memory.
@@ -113,9 +110,8 @@ impl BufferedWriter {
     /// [`WriteError::DiskGuard`] is returned at once.
     pub fn write_timeout(&self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
-        with_slot(self.id, &self.handle, |slot| {
-            // SAFETY: as in `write`.
-            unsafe { accept::write_timeout(&self.handle.shared, slot, record, timeout) }
+        with_slot(self.id, &self.handle, |mut slot| {
+            accept::write_timeout(&mut slot, record, timeout)
         })
     }
 
@@ -154,12 +150,9 @@ impl BufferedWriter {
     {
         // Foreign code runs before and after the slot is in use, not meanwhile.
         let message = accept::message(message, || {
-            with_slot(self.id, &self.handle, |slot| slot.add_refused(WriteError::Format, 0));
+            with_slot(self.id, &self.handle, |slot| slot.slot.add_refused(WriteError::Format, 0));
         });
-        let result = with_slot(self.id, &self.handle, |slot| {
-            // SAFETY: as in `write`.
-            unsafe { accept::send(&self.handle.shared, slot, message) }
-        });
+        let result = with_slot(self.id, &self.handle, |mut slot| accept::send(&mut slot, message));
         // SAFETY: it was made of an `M`.
         unsafe { accept::sent(result) }
     }
@@ -191,10 +184,7 @@ impl BufferedWriter {
         &self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
-        with_slot(self.id, &self.handle, |slot| {
-            // SAFETY: as in `write`; while `format` runs, the slot is recording, so it stays ours.
-            unsafe { accept::record(&self.handle.shared, slot, format) }
-        })
+        with_slot(self.id, &self.handle, |slot| accept::record(slot, format))
     }
 
     /// A producer of its own for a hot thread.

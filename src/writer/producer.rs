@@ -8,6 +8,7 @@ use crate::accept;
 use crate::accept::append;
 use crate::accept::formatted::RecordWriter;
 use crate::memory::slot::Slot;
+use crate::memory::slot::owned::OwnedSlot;
 use crate::report::error::{SendError, WriteError};
 use crate::writer::handle::Handle;
 
@@ -42,6 +43,11 @@ impl Producer {
         Producer { slot: handle.shared.slots.acquire(), handle }
     }
 
+    fn slot(&mut self) -> OwnedSlot<'_> {
+        // SAFETY: the slot is of the handle's list and this producer's alone; `&mut` keeps a second one away.
+        unsafe { OwnedSlot::new(&self.handle.shared, &*self.slot) }
+    }
+
     /// Accepts a record, whole, as [`BufferedWriter::write`](crate::BufferedWriter::write).
     ///
     /// # Errors
@@ -49,7 +55,7 @@ impl Producer {
     #[inline]
     pub fn write(&mut self, record: &[u8]) -> Result<(), WriteError> {
         // SAFETY: the slot lives as long as the handle; it is this producer's alone, and `&mut`
-        // keeps a second call away.
+        // keeps whatever is busy with it away.
         if unsafe { append::try_write(&*self.slot, record) } {
             return Ok(());
         }
@@ -60,8 +66,7 @@ impl Producer {
     #[cold]
     #[inline(never)]
     fn write_slow(&mut self, record: &[u8]) -> Result<(), WriteError> {
-        // SAFETY: as above, and `try_write` has just failed.
-        unsafe { accept::write_after_try(&self.handle.shared, &*self.slot, record) }
+        accept::write_after_try(&mut self.slot(), record)
     }
 
     /// Accepts a record, waiting for memory if need be, as
@@ -71,8 +76,7 @@ impl Producer {
     /// The same.
     pub fn write_timeout(&mut self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
-        // SAFETY: as above.
-        unsafe { accept::write_timeout(&self.handle.shared, &*self.slot, record, timeout) }
+        accept::write_timeout(&mut self.slot(), record, timeout)
     }
 
     /// Accepts a message that the caller gives away, as
@@ -84,11 +88,10 @@ impl Producer {
     where
         M: AsRef<[u8]> + Send + 'static,
     {
-        // SAFETY: as above.
-        let slot = unsafe { &*self.slot };
-        let message = accept::message(message, || slot.add_refused(WriteError::Format, 0));
-        // SAFETY: as above; the message was made of an `M`.
-        unsafe { accept::sent(accept::send(&self.handle.shared, slot, message)) }
+        let mut slot = self.slot();
+        let message = accept::message(message, || slot.slot.add_refused(WriteError::Format, 0));
+        // SAFETY: the message was made of an `M`.
+        unsafe { accept::sent(accept::send(&mut slot, message)) }
     }
 
     /// Accepts what `format` writes as one record, as
@@ -100,8 +103,7 @@ impl Producer {
         &mut self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
-        // SAFETY: as above, also while `format` runs.
-        unsafe { accept::record(&self.handle.shared, &*self.slot, format) }
+        accept::record(self.slot(), format)
     }
 }
 

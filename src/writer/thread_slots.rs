@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::base::sync::Arc;
 use crate::memory::slot::Slot;
+use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::memory::slots::Slots;
 use crate::writer::inner::Inner;
 
@@ -54,24 +55,25 @@ pub(crate) fn cached(id: u64) -> Option<*const Slot> {
 /// Calls `with` with this thread's slot of the writer. `with` may come back here only while the slot
 /// says that it is recording: then it is not given back either, whatever becomes of the writer.
 #[inline(always)]
-pub(crate) fn with_slot<T>(id: u64, inner: &Inner, with: impl FnOnce(&Slot) -> T) -> T {
+pub(crate) fn with_slot<T>(id: u64, inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T {
     if let Some(slot) = cached(id) {
-        // SAFETY: the number is this writer's, so the slot is of its list, which `inner` keeps.
-        return with(unsafe { &*slot });
+        // SAFETY: the number is this writer's, so the slot is of its list, which `inner` keeps. It is this thread's
+        // alone, and used again only by a formatter, while it is not busy.
+        return with(unsafe { OwnedSlot::new(&inner.shared, &*slot) });
     }
     with_slot_slow(inner, with)
 }
 
 #[cold]
 #[inline(never)]
-fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(&Slot) -> T) -> T {
+fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T {
     if DYING.get() {
-        return with(&inner.shared.slots.borrow());
+        return with(Borrowed::new(&inner.shared).owned());
     }
     let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, inner));
     CACHE.set(Cached { id: inner.id, slot });
-    // SAFETY: the slot lives as long as the list that it is of, which `inner` keeps.
-    with(unsafe { &*slot })
+    // SAFETY: the slot is this thread's, and lives as long as its list, which `inner` keeps. Else as in `with_slot`.
+    with(unsafe { OwnedSlot::new(&inner.shared, &*slot) })
 }
 
 fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
@@ -80,8 +82,9 @@ fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
     }
     // What is left of closed writers goes when a new one comes. Their slots are given back: who
     // still writes to a closed writer gets the same one again. The cache is set after this.
-    // SAFETY: the slots of the entries are this thread's.
-    let in_use = |entry: &Entry| unsafe { (*entry.slot).is_recording() };
+    // SAFETY: the slots of the entries are this thread's; this only looks.
+    let in_use =
+        |entry: &Entry| unsafe { OwnedSlot::new(&inner.shared, &*entry.slot) }.is_recording();
     for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
         entry.slots.release(entry.slot);
     }
@@ -110,10 +113,7 @@ mod tests {
         let dir = TestDir::new();
         let handle = || handle(&dir);
         let write = |handle: &Inner| {
-            with_slot(handle.id, handle, |slot| {
-                // SAFETY: the slot is this thread's.
-                unsafe { accept::write(&handle.shared, slot, b"record") }
-            })
+            with_slot(handle.id, handle, |mut slot| accept::write(&mut slot, b"record"))
         };
         let closed = handle();
         write(&closed).unwrap();
@@ -133,17 +133,15 @@ mod tests {
         let handle = || handle(&dir);
         let (outer, inner) = (handle(), handle());
         let result = with_slot(outer.id, &outer, |slot| {
+            let in_use = slot.slot;
             let format = |_: &mut crate::accept::formatted::RecordWriter<'_>| {
                 outer.close(Duration::from_secs(60)).unwrap();
-                // SAFETY: the slot is this thread's.
-                with_slot(inner.id, &inner, |slot| unsafe {
-                    accept::write(&inner.shared, slot, b"record").unwrap();
-                });
-                assert!(!std::ptr::eq(slot, outer.shared.slots.acquire()));
+                with_slot(inner.id, &inner, |mut slot| accept::write(&mut slot, b"record"))
+                    .unwrap();
+                assert!(!std::ptr::eq(in_use, outer.shared.slots.acquire()));
                 Ok(())
             };
-            // SAFETY: the slot is this thread's.
-            unsafe { accept::record(&outer.shared, slot, format) }
+            accept::record(slot, format)
         });
         assert_eq!(result, Err(WriteError::Closed));
     }

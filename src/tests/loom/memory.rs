@@ -283,8 +283,7 @@ fn chunk_changes_home() {
     explore("chunk_changes_home", || {
         let shared = shared(1, 2, 2);
         let (old, new) = (Owner::new(&shared), Owner::new(&shared));
-        // SAFETY: nobody else has the slot yet.
-        unsafe { (*(*new.0).lease.get()).home = 1 };
+        new.slot(&shared).entered().lease.home = 1;
         old.write(&shared, b"ab").unwrap();
         assert_eq!(old.write(&shared, b"c"), Err(WriteError::Full));
         let first = {
@@ -358,7 +357,7 @@ fn wait_for_a_chain() {
 fn wait_for_the_rest_of_a_run() {
     explore("wait_for_the_rest_of_a_run", || {
         let shared = shared(6, 1, 1);
-        assert_eq!(shared.pool.run(), 2);
+        assert_eq!(shared.pool.span(), 2);
         assert_eq!(shared.pool.pop_chain(&shared.arena, 0, 2), Some((0, 1)));
         let other = {
             let shared = shared.clone();

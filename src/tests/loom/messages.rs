@@ -34,9 +34,7 @@ impl Drops {
     /// Whether the message was accepted.
     fn send(&self, owner: Owner, shared: &Arc<Shared>, bytes: &[u8]) -> bool {
         let message = Counted { bytes: bytes.to_vec(), drops: self.0.clone() };
-        // SAFETY: the slot lives as long as `shared`, and this thread owns it.
-        let sent = unsafe { append::send(shared, &*owner.0, Message::new(message)) };
-        sent.is_ok()
+        append::send(&mut owner.slot(shared), Message::new(message)).is_ok()
     }
 }
 

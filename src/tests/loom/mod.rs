@@ -22,6 +22,7 @@ use crate::base::sync::{Acquire, Arc, AtomicU32, Barrier, Relaxed, Release};
 use crate::memory::Shared;
 use crate::memory::arena::{Bytes, Extent};
 use crate::memory::slot::Slot;
+use crate::memory::slot::owned::OwnedSlot;
 use crate::report::error::WriteError;
 use crate::report::stats::Count;
 use crate::worker::collect::{self, Collector, Piece};
@@ -58,9 +59,13 @@ impl Owner {
         Owner(shared.slots.acquire())
     }
 
-    fn write(self, shared: &Arc<Shared>, record: &[u8]) -> Result<(), WriteError> {
+    fn slot(self, shared: &Shared) -> OwnedSlot<'_> {
         // SAFETY: the slot lives as long as `shared`, and this thread owns it.
-        unsafe { append::write(shared, &*self.0, record) }
+        unsafe { OwnedSlot::new(shared, &*self.0) }
+    }
+
+    fn write(self, shared: &Arc<Shared>, record: &[u8]) -> Result<(), WriteError> {
+        append::write(&mut self.slot(shared), record)
     }
 
     /// Writes when the pool has a chunk for it.
@@ -72,8 +77,7 @@ impl Owner {
     }
 
     fn accepted(self, shared: &Shared) -> Option<Count> {
-        // SAFETY: as above; this reads atomics only.
-        unsafe { &*self.0 }.accepted(&shared.arena)
+        self.slot(shared).slot.accepted(&shared.arena)
     }
 }
 

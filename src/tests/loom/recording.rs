@@ -10,8 +10,7 @@ use crate::accept::formatted::RecordWriter;
 
 /// Formats each part with others running in between.
 fn format(owner: Owner, shared: &Shared, parts: &[&[u8]]) -> Result<(), WriteError> {
-    // SAFETY: the slot lives as long as `shared`, and this thread owns it.
-    let mut record = unsafe { RecordWriter::begin(shared, &*owner.0) }?;
+    let mut record = RecordWriter::begin(owner.slot(shared))?;
     let formatted = parts.iter().try_for_each(|part| record.write_bytes(part));
     record.end(formatted)
 }
@@ -108,8 +107,7 @@ fn record_given_up_against_revocation() {
         let producer = {
             let shared = shared.clone();
             thread::spawn(move || {
-                // SAFETY: as above.
-                let mut record = unsafe { RecordWriter::begin(&shared, &*owner.0) }.unwrap();
+                let mut record = RecordWriter::begin(owner.slot(&shared)).unwrap();
                 let _ = record.write_bytes(b"abc");
                 assert_eq!(record.end(Err(fmt::Error)), Err(WriteError::Format));
                 owner.write(&shared, b"d").unwrap();

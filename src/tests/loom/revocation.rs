@@ -66,8 +66,7 @@ fn revocation_against_a_move() {
         let other = {
             let shared = shared.clone();
             thread::spawn(move || {
-                // SAFETY: this thread owns the slot.
-                unsafe { (*(*owner.0).lease.get()).home = 1 };
+                owner.slot(&shared).entered().lease.home = 1;
                 owner.write(&shared, b"b").unwrap();
                 Collector::new(1).prepare_to_park(&shared);
             })

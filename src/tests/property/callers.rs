@@ -13,7 +13,9 @@ use crate::accept;
 use crate::accept::formatted::RecordWriter;
 use crate::base::sync::{AtomicU64, Relaxed};
 use crate::memory::message::Message;
-use crate::memory::slot::{LeasePhase, Slot, gate};
+use crate::memory::slot::current::LeasePhase;
+use crate::memory::slot::owned::OwnedSlot;
+use crate::memory::slot::{Slot, gate};
 use crate::report::error::{FlushError, WriteError};
 use crate::report::stats::{Count, Stats};
 use crate::tests::fs::memory::{Clock, MemoryFs};
@@ -155,6 +157,11 @@ impl Callers {
         unsafe { &*owned.0 }
     }
 
+    fn owned<'a>(&'a self, slot: &'a Slot) -> OwnedSlot<'a> {
+        // SAFETY: the slot is its hand's alone, and of this writer.
+        unsafe { OwnedSlot::new(&self.handle.shared, slot) }
+    }
+
     /// What the writer said, and how many bytes of a refused record count.
     fn hand_over(
         &mut self,
@@ -164,15 +171,12 @@ impl Callers {
     ) -> Result<(), (WriteError, usize)> {
         let all = |cause| (cause, record.len());
         match way {
-            // SAFETY: the slot is its hand's alone, and of this writer.
-            Way::Write => unsafe { accept::write(&self.handle.shared, slot, record) }.map_err(all),
+            Way::Write => accept::write(&mut self.owned(slot), record).map_err(all),
             Way::Send { .. } => {
                 let message = self.messages.make(record);
-                // SAFETY: as above; what comes back is of that type.
-                unsafe {
-                    let sent = accept::send(&self.handle.shared, slot, Message::new(message));
-                    accept::sent::<Counted>(sent).map_err(|error| all(error.kind()))
-                }
+                let sent = accept::send(&mut self.owned(slot), Message::new(message));
+                // SAFETY: what comes back is of that type.
+                unsafe { accept::sent::<Counted>(sent) }.map_err(|error| all(error.kind()))
             }
             Way::Record { part, nested, end } => self.format(slot, record, part, nested, end),
         }
@@ -202,8 +206,9 @@ impl Callers {
                 Format::Panic => resume_unwind(Box::new("formatter")),
             }
         };
-        // SAFETY: the slot is its hand's alone, and of this writer.
-        let call = || unsafe { accept::record(&shared, slot, &mut format) };
+        // SAFETY: the slot is its hand's alone, and of this writer; `format` uses it while it is not busy.
+        let owned = unsafe { OwnedSlot::new(&shared, slot) };
+        let call = || accept::record(owned, &mut format);
         let said = catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(WriteError::Format));
         said.map_err(|cause| (cause, done))
     }
@@ -212,8 +217,7 @@ impl Callers {
     fn write_nested(&mut self, slot: &Slot) {
         let Some(record) = self.model.next(0, NESTED_BYTES) else { return };
         let (free, guarded) = (self.free(), self.handle.shared.is_guarded());
-        // SAFETY: as above.
-        let said = unsafe { accept::write(&self.handle.shared, slot, &record) };
+        let said = accept::write(&mut self.owned(slot), &record);
         let (size, all) = (self.handle.shared.arena.size(), self.handle.shared.arena.none());
         let chunks = NESTED_BYTES.div_ceil(size);
         let right = match said {

@@ -10,6 +10,7 @@ use super::record::{self, Id};
 use crate::accept;
 use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::slot::Slot;
+use crate::memory::slot::owned::OwnedSlot;
 use crate::tests::fs::memory::Clock;
 use crate::worker::round::{Rest, Worker};
 use crate::writer::inner::{Flush, Inner};
@@ -91,9 +92,9 @@ impl Life {
                 return Ok(self.promised);
             }
             match random.below(10) {
-                // SAFETY: the slots are ours, and of this writer.
-                0..5 => (0..1 + random.below(4))
-                    .for_each(|_| unsafe { self.write(&*random.one_of(&slots), random) }),
+                0..5 => {
+                    (0..1 + random.below(4)).for_each(|_| self.write(random.one_of(&slots), random))
+                }
                 5 if self.flush.is_none() => {
                     let flush = self.handle.ask_flush().map_err(|e| e.to_string())?;
                     self.flush = Some((flush, self.promised.accepted.clone()));
@@ -106,14 +107,14 @@ impl Life {
         self.close()
     }
 
-    /// # Safety
-    /// The slot is the caller's.
-    unsafe fn write(&mut self, slot: &Slot, random: &mut Random) {
+    /// Through a slot that was acquired for this life.
+    fn write(&mut self, slot: *const Slot, random: &mut Random) {
         let id = (self.number, self.promised.accepted.len() as u32);
         let extra = random.one_of(&[0, 5, 20, 100, 300]);
         let record = record::make(id, random.below(extra + 1) as usize);
-        // SAFETY: the caller's promise.
-        if unsafe { accept::write(&self.handle.shared, slot, &record) }.is_ok() {
+        // SAFETY: the slot is ours, and lives as long as the writer.
+        let mut slot = unsafe { OwnedSlot::new(&self.handle.shared, &*slot) };
+        if accept::write(&mut slot, &record).is_ok() {
             self.promised.accepted.insert(id);
         }
     }

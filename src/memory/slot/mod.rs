@@ -7,39 +7,21 @@
 //! The words live here and not in the chunk: a producer that is late would otherwise write into
 //! a header that is another's by now.
 
+pub(crate) mod current;
+pub(crate) mod gate;
+pub(crate) mod lease;
+pub(crate) mod owned;
+
 use std::cell::UnsafeCell;
 
 #[cfg(loom)]
 use crate::base::sync::BarrierWord;
 use crate::base::sync::{Acquire, AtomicU32, AtomicU64, Barrier, Relaxed, Release};
 use crate::memory::arena::{Arena, BytePtr, ChunkId, Extent};
+use crate::memory::slot::current::{Current, LeasePhase};
+use crate::memory::slot::lease::{Chunk, Lease};
 use crate::report::error::WriteError;
 use crate::report::stats::{Count, Refused};
-
-/// States of a gate, in its low byte; above it a generation that each SHUT increments, so
-/// that a gate that was reopened in between is never taken. CLOSED is zero, so that a page of slots
-/// that is wiped reads as closed.
-pub(crate) mod gate {
-    /// No write ever again.
-    pub(crate) const CLOSED: u64 = 0;
-    /// The owner writes without asking.
-    pub(crate) const OPEN: u64 = 1;
-    /// The owner opens the gate itself and wakes its home worker.
-    pub(crate) const SHUT: u64 = 2;
-    /// The chunk is not the owner's any more: its home worker has revoked the lease.
-    pub(crate) const TAKEN: u64 = 3;
-    /// Closed after it was taken: what `current` says is not the owner's.
-    pub(crate) const CLOSED_TAKEN: u64 = 4;
-    /// As OPEN, where the kernel refuses membarrier: the owner passes a fence and asks once more.
-    pub(crate) const FENCED: u64 = 5;
-    pub(crate) const STATE: u64 = 0xff;
-    pub(crate) const GENERATION: u64 = 0x100;
-
-    /// Whether the lease that `current` tells of was revoked.
-    pub(super) fn is_taken(gate: u64) -> bool {
-        matches!(gate & STATE, TAKEN | CLOSED_TAKEN)
-    }
-}
 
 /// What an owner is doing.
 mod busy {
@@ -50,132 +32,6 @@ mod busy {
     /// It formats a record into its chunk: foreign code is running, which may take for ever. Nobody
     /// waits for it, but the chunk can't be taken.
     pub(super) const RECORDING: u32 = 2;
-}
-
-/// What a slot leases, in one word, so that no reader sees half of a swap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Current(pub(crate) u64);
-
-/// The states of [`Current`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeasePhase {
-    /// No chunk.
-    Idle = 0,
-    /// The chunk is leased; its home worker may scrape it.
-    Live = 1,
-    /// The owner is between two states: what it had may be in an inbox already, or not yet, and
-    /// the totals move. Readers leave the chunk alone and come again.
-    Swapping = 2,
-}
-
-impl Current {
-    const CHUNK_BITS: u32 = 24;
-    const HOME_BITS: u32 = 8;
-    const PHASE_SHIFT: u32 = Self::CHUNK_BITS + Self::HOME_BITS;
-    /// Counts the swaps, so that a word that was seen twice means that nothing happened between.
-    const COUNT: u64 = 1 << (Self::PHASE_SHIFT + 2);
-
-    pub(crate) fn phase(self) -> LeasePhase {
-        match self.0 >> Self::PHASE_SHIFT & 3 {
-            0 => LeasePhase::Idle,
-            1 => LeasePhase::Live,
-            _ => LeasePhase::Swapping,
-        }
-    }
-
-    pub(crate) fn chunk(self) -> ChunkId {
-        self.0 as u32 & ((1 << Self::CHUNK_BITS) - 1)
-    }
-
-    pub(crate) fn home(self) -> usize {
-        (self.0 >> Self::CHUNK_BITS) as usize & ((1 << Self::HOME_BITS) - 1)
-    }
-
-    pub(crate) fn swapping(self) -> Self {
-        Current(
-            self.0 & !(3 << Self::PHASE_SHIFT) | (LeasePhase::Swapping as u64) << Self::PHASE_SHIFT,
-        )
-    }
-
-    pub(crate) fn idle(self) -> Self {
-        Current((self.0 & !(Self::COUNT - 1)).wrapping_add(Self::COUNT))
-    }
-
-    pub(crate) fn live(self, chunk: ChunkId, home: usize) -> Self {
-        let lease = u64::from(chunk)
-            | (home as u64) << Self::CHUNK_BITS
-            | (LeasePhase::Live as u64) << Self::PHASE_SHIFT;
-        Current(self.idle().0 | lease)
-    }
-
-    /// Live again, with the same chunk, after a swap that was about something else.
-    pub(crate) fn resumed(self) -> Self {
-        self.live(self.chunk(), self.home())
-    }
-}
-
-/// What only the owner knows and writes: where records go.
-pub(crate) struct Lease {
-    /// The leased chunk; [`Slot::no_chunk`] without one, and while a record is being formatted.
-    pub(crate) chunk: Chunk,
-    /// Worker of the last lease.
-    pub(crate) home: usize,
-    /// What that worker had freed by then.
-    pub(crate) freed: u64,
-    /// Chunks of this shard that waited for that worker when all shards were last counted.
-    pub(crate) weighed: u32,
-    /// Messages that stand in the chunk.
-    pub(crate) messages: usize,
-    /// A record is being formatted beyond what is committed.
-    pub(crate) is_recording: bool,
-}
-
-/// A chunk as its leaseholder sees it. How much of it is in use, only the commit word says: each store
-/// that is saved shows in what a write costs.
-#[derive(Clone, Copy)]
-pub(crate) struct Chunk {
-    /// Its first byte.
-    pub(crate) base: BytePtr,
-    /// Its length; zero for no chunk.
-    pub(crate) end: usize,
-    /// Its commit word; never dangling, but a word that stays zero for no chunk.
-    commit: *const AtomicU64,
-}
-
-impl Chunk {
-    pub(crate) fn new(base: BytePtr, end: usize, commit: &AtomicU64) -> Self {
-        Chunk { base, end, commit }
-    }
-
-    /// What is committed.
-    #[inline(always)]
-    pub(crate) fn extent(&self) -> Extent {
-        // SAFETY: the word is in the arena or in the slot; who has the chunk, has both.
-        Extent(unsafe { &*self.commit }.load(Relaxed))
-    }
-
-    /// Bytes left.
-    pub(crate) fn room(&self) -> usize {
-        self.end - self.extent().len()
-    }
-
-    /// Commits one record more, of `len` bytes, which are there.
-    #[inline(always)]
-    pub(crate) fn commit(&self, before: Extent, len: usize) {
-        // SAFETY: as above. Release: the bytes come before it. Pairs with the loads of `Collector` and
-        // `Slot::accepted`.
-        unsafe { &*self.commit }.store(before.plus(len).0, Release);
-    }
-}
-
-impl Lease {
-    /// Ends a write, or a step of a record that is being formatted.
-    #[inline(always)]
-    pub(crate) fn end_write(&self, slot: &Slot) {
-        let busy = if self.is_recording { busy::RECORDING } else { busy::REST };
-        // Release, so that who sees it sees the whole write.
-        slot.busy.store(busy, Release);
-    }
 }
 
 /// What a worker sees of a slot.
@@ -199,7 +55,8 @@ pub(crate) struct Slot {
     /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT to TAKEN), the owner (SHUT or TAKEN
     /// to OPEN) and the closer (anything to CLOSED).
     gate: AtomicU64,
-    pub(crate) lease: UnsafeCell<Lease>,
+    /// The owner's alone: see [`owned`].
+    lease: UnsafeCell<Lease>,
     /// Commit word of no chunk: nothing is ever committed to it.
     zero: AtomicU64,
     /// See [`Current`]. Stored by the owner alone.
@@ -245,7 +102,7 @@ impl Slot {
             gate: AtomicU64::new(open),
             lease: UnsafeCell::new(Lease {
                 // Not for long: see below.
-                chunk: Chunk { base: BytePtr::NONE, end: 0, commit: std::ptr::null() },
+                chunk: Chunk::dangling(),
                 home: 0,
                 freed: 0,
                 weighed: 0,
@@ -371,13 +228,22 @@ impl Slot {
         self.busy.load(Acquire) == busy::REST
     }
 
-    /// Whether the owner formats a record just now.
+    /// Owner: ends a write, or a step of a record that is being formatted. Release, so that who sees it sees
+    /// the whole write.
+    #[inline(always)]
+    pub(crate) fn rest(&self, is_recording: bool) {
+        let busy = if is_recording { busy::RECORDING } else { busy::REST };
+        self.busy.store(busy, Release);
+    }
+
+    /// Owner, busy: the chunk that it leases.
     ///
     /// # Safety
-    /// The caller is the owner.
-    pub(crate) unsafe fn is_recording(&self) -> bool {
-        // SAFETY: the lease is the owner's; the reference ends here.
-        unsafe { (*self.lease.get()).is_recording }
+    /// The caller is the owner, and no reference to the lease is alive.
+    #[inline(always)]
+    pub(crate) unsafe fn chunk(&self) -> Chunk {
+        // SAFETY: the caller's promise.
+        unsafe { (*self.lease.get()).chunk }
     }
 
     /// What the slot leases. Acquire: what was pushed to an inbox before is there.

@@ -1,0 +1,65 @@
+//! What a slot leases, in one word.
+
+use crate::memory::arena::ChunkId;
+
+/// What a slot leases, in one word, so that no reader sees half of a swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Current(pub(crate) u64);
+
+/// The states of [`Current`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeasePhase {
+    /// No chunk.
+    Idle = 0,
+    /// The chunk is leased; its home worker may scrape it.
+    Live = 1,
+    /// The owner is between two states: what it had may be in an inbox already, or not yet, and
+    /// the totals move. Readers leave the chunk alone and come again.
+    Swapping = 2,
+}
+
+impl Current {
+    const CHUNK_BITS: u32 = 24;
+    const HOME_BITS: u32 = 8;
+    const PHASE_SHIFT: u32 = Self::CHUNK_BITS + Self::HOME_BITS;
+    /// Counts the swaps, so that a word that was seen twice means that nothing happened between.
+    const COUNT: u64 = 1 << (Self::PHASE_SHIFT + 2);
+
+    pub(crate) fn phase(self) -> LeasePhase {
+        match self.0 >> Self::PHASE_SHIFT & 3 {
+            0 => LeasePhase::Idle,
+            1 => LeasePhase::Live,
+            _ => LeasePhase::Swapping,
+        }
+    }
+
+    pub(crate) fn chunk(self) -> ChunkId {
+        self.0 as u32 & ((1 << Self::CHUNK_BITS) - 1)
+    }
+
+    pub(crate) fn home(self) -> usize {
+        (self.0 >> Self::CHUNK_BITS) as usize & ((1 << Self::HOME_BITS) - 1)
+    }
+
+    pub(crate) fn swapping(self) -> Self {
+        Current(
+            self.0 & !(3 << Self::PHASE_SHIFT) | (LeasePhase::Swapping as u64) << Self::PHASE_SHIFT,
+        )
+    }
+
+    pub(crate) fn idle(self) -> Self {
+        Current((self.0 & !(Self::COUNT - 1)).wrapping_add(Self::COUNT))
+    }
+
+    pub(crate) fn live(self, chunk: ChunkId, home: usize) -> Self {
+        let lease = u64::from(chunk)
+            | (home as u64) << Self::CHUNK_BITS
+            | (LeasePhase::Live as u64) << Self::PHASE_SHIFT;
+        Current(self.idle().0 | lease)
+    }
+
+    /// Live again, with the same chunk, after a swap that was about something else.
+    pub(crate) fn resumed(self) -> Self {
+        self.live(self.chunk(), self.home())
+    }
+}
