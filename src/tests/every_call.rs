@@ -23,7 +23,8 @@ use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
 use crate::tests::fs::faulty::{Faulty, Op, TestDir};
 use crate::tests::fs::memory::{Clock, Fault, MemoryFs, Planned};
-use crate::worker::round::{Rest, Worker};
+use crate::worker::pace::Rest;
+use crate::worker::round::Worker;
 use crate::writer::inner::Inner;
 use crate::writer::open;
 

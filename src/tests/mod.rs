@@ -18,3 +18,5 @@ mod property;
 pub mod recovery;
 #[cfg(all(test, not(loom)))]
 mod simulator;
+#[cfg(all(test, not(loom)))]
+mod stepped;

@@ -9,6 +9,7 @@ use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
 use crate::tests::fs::memory::{Clock, MemoryFs};
 use crate::worker::collect::Collector;
 use crate::worker::output::Output;
+use crate::worker::round::Worker;
 use crate::writer::inner::Inner;
 use crate::writer::open;
 use rustix::io::Errno;
@@ -76,7 +77,7 @@ impl Rig {
 fn assemble(size: usize, chunks: usize, config: Config) -> (Inner, Output, Collector) {
     let config = config.size(size).queue_size(chunks - 2).workers(2).drop_timeout(Duration::ZERO);
     let (handle, mut workers) = open::assemble(config, Instant::now()).unwrap();
-    let (output, collector) = workers.remove(0).into_parts();
+    let Worker { output, collector, .. } = workers.remove(0);
     (handle, output, collector)
 }
 

@@ -10,6 +10,8 @@ pub(crate) mod ledger;
 #[cfg(not(loom))]
 pub(crate) mod output;
 #[cfg(not(loom))]
+pub(crate) mod pace;
+#[cfg(not(loom))]
 pub(crate) mod queue;
 #[cfg(not(loom))]
 pub(crate) mod quota;
@@ -19,3 +21,5 @@ pub(crate) mod retry;
 pub(crate) mod rotation;
 #[cfg(not(loom))]
 pub(crate) mod round;
+#[cfg(not(loom))]
+pub(crate) mod tell;

@@ -17,7 +17,7 @@ use crate::report::error::Error;
 use crate::report::stats::GuardStats;
 
 /// Between two measurements, at least.
-const INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// A measurement of the files is followed by so many times its duration without one: 2 % of one worker's
 /// time at most.
 const REST_FACTOR: u32 = 50;
@@ -219,11 +219,8 @@ impl Quota {
 mod tests {
     use super::*;
     use crate::base::sync::Barrier;
-    use crate::config::Config;
     use crate::fs::Fs;
     use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
-    use crate::worker::round::Rest;
-    use crate::writer::open;
     use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
     use std::fs;
@@ -363,37 +360,5 @@ mod tests {
         assert!(took > INTERVAL && took <= 50 * (ended - now), "{took:?} {:?}", ended - now);
         guard.wrote(20);
         assert!(guard.shared.is_guarded());
-    }
-
-    /// A writer with workers that are stepped by hand.
-    #[test]
-    fn nobody_wakes_up_for_it_unless_records_are_refused() {
-        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
-        let config = Config::default().path(dir.path()).temp(dir.path()).workers(2);
-        let config = config.drop_timeout(Duration::ZERO).fs(std::sync::Arc::new(fs.clone()));
-        let config = config.min_free(1).max_total(1000);
-        let (handle, mut workers) = open::assemble(config, now).unwrap();
-        let mut rests = |at| {
-            [0, 1].map(|i: usize| {
-                let rest = workers[i].step(|| at).unwrap();
-                workers[i].rise(rest, || at);
-                rest
-            })
-        };
-        assert_eq!(rests(now + INTERVAL / 2), [Rest::Sleep(None); 2]);
-        let path = dir.join(names(b"", 1).visible(crate::naming::Stamp(1), 0, 1));
-        put(path.clone(), 1000);
-        let hour = now + Duration::from_secs(3600);
-        assert_eq!(rests(hour), [Rest::Sleep(Some(INTERVAL)); 2]);
-        assert!(handle.shared.is_guarded());
-        let woken_up = |i: usize| handle.shared.mailboxes[i].parker.is_woken_up();
-        assert!(woken_up(0) && woken_up(1), "all see to it that somebody looks again");
-        let soon = hour + INTERVAL / 2;
-        assert_eq!(rests(soon), [Rest::Sleep(Some(INTERVAL / 2)); 2]);
-        fs::remove_file(path).unwrap();
-        let lists = fs.calls(Op::List);
-        assert_eq!(rests(hour + INTERVAL), [Rest::Sleep(None); 2]);
-        assert_eq!(fs.calls(Op::List), lists + 1, "one of them looks");
-        assert!(!handle.shared.is_guarded());
     }
 }

@@ -1,20 +1,15 @@
-//! What a worker makes of failures: when to try again, when to give records up, when to tell.
+//! What a worker makes of failures: when to try again, when to give records up.
 //!
 //! Guarantees: pauses double from 10 ms to 1 s while nothing becomes visible; a new request is worth a
 //! try at once; records are given up only after a try that failed. Pure: no I/O, time is passed in.
 
-use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use crate::report::error::Error;
 use crate::worker::control::Asked;
 
 /// First and longest pause before another try after an error.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// Between two times that the same stall is told, at least.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
-
 /// How far a worker's output has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -153,49 +148,10 @@ impl Retry {
     }
 }
 
-/// When somebody is told of a worker's failures.
-#[derive(Debug, Default)]
-pub(crate) struct Teller {
-    told: Option<(Instant, (&'static str, ErrorKind))>,
-}
-
-impl Teller {
-    /// Whether to tell now: of losses always, of something new at once, of the same again once a second.
-    pub(crate) fn tells(
-        &mut self,
-        now: Instant,
-        error: &Error,
-        is_first: bool,
-        lost: bool,
-    ) -> bool {
-        let what = (error.operation(), error.kind());
-        let lately = self.told.filter(|&(at, _)| now.saturating_duration_since(at) < TELL_INTERVAL);
-        let is_new = lately.is_none_or(|(_, told)| is_first && told != what);
-        if is_new || lost {
-            self.told = Some((now, what));
-        }
-        is_new || lost
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accept;
-    use crate::base::sync::lock;
-    use crate::config::{Config, Durability};
-    use crate::memory::slot::owned::Borrowed;
-    use crate::report::health::ErrorEvent;
-    use crate::report::stats::Stats;
-    use crate::tests::fs::faulty::Op;
-    use crate::tests::fs::memory::{Clock, Fault as DiskFault, FaultPlan, MemoryFs};
     use crate::worker::control::Phase;
-    use crate::worker::round::{Rest, Worker};
-    use crate::writer::inner::Inner;
-    use crate::writer::open;
-    use rustix::io::Errno;
-    use std::path::Path;
-    use std::sync::{Arc, Mutex};
 
     const ASKED: Asked = Asked { flushes: 0, phase: Phase::Open };
     const MS: Duration = Duration::from_millis(1);
@@ -287,197 +243,5 @@ mod tests {
         }
         assert!(!faults.fail(now, ASKED, true, at(0, 0)) && faults.blocks());
         assert!(faults.fail(now + MS, ASKED, true, at(0, 0)));
-    }
-
-    #[test]
-    fn it_is_told_at_once_and_then_once_a_second() {
-        let (mut teller, began) = (Teller::default(), Instant::now());
-        let error = |kind: ErrorKind| Error::io("write", Path::new("file"), kind.into());
-        let (full, other) = (error(ErrorKind::StorageFull), error(ErrorKind::NotFound));
-        for (ms, error, is_first, lost, expected) in [
-            (0, &full, true, false, true),
-            (10, &full, false, false, false),
-            (20, &other, false, false, false),
-            (30, &full, true, false, false),
-            (40, &other, true, false, true),
-            (50, &full, false, true, true),
-            (1049, &full, false, false, false),
-            (1050, &full, false, false, true),
-            (1060, &full, true, true, true),
-        ] {
-            let told = teller.tells(began + MS * ms, error, is_first, lost);
-            assert_eq!(told, expected, "{error} after {ms} ms");
-        }
-    }
-
-    /// A writer with one worker, which is stepped by hand.
-    struct Driven {
-        handle: Inner,
-        worker: Worker,
-        fs: MemoryFs,
-        clock: Clock,
-        events: Arc<Mutex<Vec<ErrorEvent>>>,
-    }
-
-    impl Driven {
-        fn new(config: Config) -> Self {
-            let clock = Clock::new();
-            let fs = MemoryFs::new(clock.clone(), "/ready", false, false);
-            let events: Arc<Mutex<Vec<ErrorEvent>>> = Arc::default();
-            let told = events.clone();
-            let config = config
-                .path("/ready")
-                .temp("/unfinished")
-                .workers(1)
-                .file_age(Duration::ZERO)
-                .drop_timeout(Duration::ZERO)
-                .on_error(move |event| lock(&told).push(event.clone()))
-                .fs(Arc::new(fs.clone()));
-            let (handle, mut workers) = open::assemble(config, clock.now()).unwrap();
-            Driven { handle, worker: workers.remove(0), fs, clock, events }
-        }
-
-        fn write(&self, record: &[u8]) {
-            accept::write(&mut Borrowed::new(&self.handle.shared).owned(), record).unwrap();
-        }
-
-        fn fail(&self, op: Op) {
-            let fault = DiskFault::Error(Errno::IO, 0);
-            self.fs.fail(Some(FaultPlan { op: Some(op), fault, after: 0, times: None }));
-        }
-
-        /// Steps the worker as often as it wants to, for so long.
-        fn run(&mut self, time: Duration) -> Stats {
-            let end = self.clock.now() + time;
-            loop {
-                let clock = self.clock.clone();
-                let rest = self.worker.step(|| clock.now()).unwrap();
-                let nap = match rest {
-                    Rest::Again => Duration::ZERO,
-                    Rest::Nap(time) | Rest::Doze(Some(time)) => time,
-                    Rest::Doze(None) | Rest::Sleep(_) => Duration::MAX,
-                };
-                self.worker.rise(rest, || clock.now());
-                let left = end.saturating_duration_since(clock.now());
-                clock.advance(nap.min(left));
-                if nap >= left {
-                    return self.handle.stats();
-                }
-            }
-        }
-
-        /// Of each event: how long the stall lasted in milliseconds, attempts, records lost.
-        fn told(&self) -> Vec<(u128, u64, u64)> {
-            let told = |event: &ErrorEvent| {
-                let stall = &event.stall;
-                (stall.lasting.as_millis(), stall.attempts, event.lost.records)
-            };
-            std::mem::take(&mut *lock(&self.events)).iter().map(told).collect()
-        }
-    }
-
-    #[test]
-    fn a_worker_tries_again_later_and_later_and_keeps_everything() {
-        let mut driven = Driven::new(Config::default().size(4).queue_size(9));
-        driven.fail(Op::Create);
-        driven.write(b"a record");
-        let before = driven.fs.calls().1;
-        let stats = driven.run(MS * 5000);
-        // After 0, 10, 30, 70, 150, 310, 630 and 1270 ms, and then each second.
-        assert_eq!(driven.fs.calls().1 - before, 8 + 3);
-        assert_eq!((stats.pending.records, stats.lost.total().records), (1, 0));
-        assert_eq!(
-            driven.told(),
-            [(0, 1, 0), (1270, 8, 0), (2270, 9, 0), (3270, 10, 0), (4270, 11, 0)]
-        );
-        driven.fs.fail(None);
-        driven.handle.ask_flush().unwrap();
-        let stats = driven.run(MS);
-        assert_eq!((stats.written.records, stats.pending.records), (1, 0));
-        assert!(stats.workers[0].last_error.is_none() && driven.handle.health().is_ok());
-    }
-
-    #[test]
-    fn a_worker_gives_up_in_time_and_its_memory_serves_again() {
-        let mut driven =
-            Driven::new(Config::default().size(4).queue_size(9).give_up_after(MS * 500));
-        driven.fail(Op::Create);
-        driven.write(b"a record");
-        assert_eq!(driven.run(MS * 499).pending.records, 1);
-        let stats = driven.run(MS * 2);
-        assert_eq!((stats.pending.records, stats.lost.gave_up.records), (0, 1));
-        assert_eq!((stats.lost.gave_up.bytes, stats.memory_bytes), (8, 0));
-        assert_eq!(driven.told(), [(0, 1, 0), (500, 7, 1)]);
-        // The stall lasts: nobody waits for so long again, but a try comes first.
-        let before = driven.fs.calls().1;
-        driven.run(MS * 1000);
-        driven.write(b"another one");
-        let stats = driven.run(MS);
-        assert_eq!((stats.lost.gave_up.records, driven.fs.calls().1 - before), (2, 1));
-        assert!(driven.told().iter().all(|&(_, _, lost)| lost == 1));
-        // It is over: what comes is written, and the next stall begins anew.
-        driven.fs.fail(None);
-        driven.run(MS * 1000);
-        driven.write(b"a third");
-        let stats = driven.run(MS * 1000);
-        assert_eq!(stats.workers[0].temp_file_bytes, 7);
-        driven.fail(Op::Write);
-        driven.write(b"a fourth");
-        let stats = driven.run(MS * 499);
-        assert_eq!((stats.pending.records, stats.lost.gave_up.records), (2, 2));
-        let stats = driven.run(MS * 2);
-        assert_eq!((stats.pending.records, stats.lost.gave_up.records), (1, 3));
-        assert_eq!(stats.workers[0].temp_file_bytes, 7, "what is in a file stays");
-    }
-
-    #[test]
-    fn what_no_fsync_covers_does_not_appear_once_it_is_given_up() {
-        for io in [crate::config::Io::Direct, crate::config::Io::Buffered] {
-            let config =
-                Config::default().size(4).queue_size(19).durability(Durability::File).io(io);
-            let mut driven = Driven::new(config.give_up_after(MS * 500));
-            driven.write(b"synced, since nothing more comes. ");
-            driven.run(MS * 1000);
-            // Enough for a write, and not long enough ago for a sync.
-            driven.write(b"in the file, with no fsync that covers it. ");
-            let stats = driven.run(MS);
-            assert_eq!(stats.workers[0].temp_file_bytes, 34 + 43);
-            driven.fail(Op::Write);
-            driven.write(b"nowhere. ");
-            let stats = driven.run(MS * 1000);
-            assert_eq!((stats.lost.gave_up.records, stats.pending.records), (2, 1), "{io:?}");
-            assert_eq!((stats.workers[0].temp_file_bytes, stats.memory_bytes), (34, 0));
-            driven.fs.fail(None);
-            driven.write(b"afterwards. ");
-            driven.handle.ask_flush().unwrap();
-            driven.run(MS * 1000);
-            let appeared = driven.fs.appeared().concat();
-            let expected = "synced, since nothing more comes. afterwards. ";
-            assert_eq!(String::from_utf8(appeared).unwrap(), expected, "{io:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_can_not_be_renamed_takes_what_comes() {
-        let config = Config::default().size(64).queue_size(3).file_size(64).give_up_after(MS);
-        let mut driven = Driven::new(config);
-        driven.fail(Op::Rename);
-        let mut written = 0;
-        for _ in 0..200 {
-            driven.write(&[b'x'; 100]);
-            written += 100;
-            let stats = driven.run(MS * 5);
-            assert_eq!((stats.workers[0].temp_file_bytes, stats.memory_bytes), (written, 0));
-        }
-        let stats = driven.handle.stats();
-        assert_eq!((stats.lost.total().records, stats.pending.records), (0, 200));
-        let stall = driven.handle.health().stalls.remove(0);
-        assert_eq!(stall.held_in_file, stats.pending);
-        assert!(stall.error.to_string().starts_with("rename /unfinished/."), "{}", stall.error);
-        // A second between two tries.
-        assert!(stall.attempts < 10, "{stall}");
-        driven.fs.fail(None);
-        let stats = driven.run(MS * 1000);
-        assert_eq!((stats.written.records, stats.files), (200, 1));
     }
 }

@@ -5,35 +5,24 @@
 //! up; an idle worker does not wake up. Never panics on I/O, prints nothing, calls user code between rounds only.
 //!
 //! Time is passed in, and how to rest is decided apart from resting, so that a test can drive workers
-//! by hand, by a clock of its own (`cases.rs`).
+//! by hand, by a clock of its own (`src/tests/stepped.rs`, `src/tests/property`).
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Arc;
 use crate::config::OnFailure;
-use crate::memory::message::quietly;
 use crate::memory::{Mailbox, Shared};
 use crate::report::error::Error;
-use crate::report::health::ErrorEvent;
-use crate::report::stats::Count;
 use crate::worker::collect::{Collector, Piece};
 use crate::worker::control::{Asked, Control, Phase};
 use crate::worker::ledger::{Failure, Ledger};
 use crate::worker::output::Output;
-use crate::worker::retry::{Retry, Teller};
+use crate::worker::pace::{NAP, Pace, Rest};
+use crate::worker::retry::Retry;
 use crate::worker::rotation::Rotation;
+use crate::worker::tell::Teller;
 
-/// Between two looks at the inbox while chunks come in, at least. The kernel adds about 50 us of its own.
-const NAP: Duration = Duration::from_micros(500);
-/// At most, while few chunks come in, and not so long that callers could fill all memory meanwhile.
-const NAP_MAX: Duration = Duration::from_millis(4);
-/// What callers fill in a second, at most, for the above.
-const FILL_BYTES_MAX: f64 = 4e9;
-/// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
-const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
-/// Chunks wait at most so long for more of them, to be written past the page cache.
-const GATHER_MAX: Duration = Duration::from_millis(100);
 /// Between two looks for idle producers while somebody lacks memory. Each may cost a membarrier,
 /// which pauses running threads for about 3 us: 0.03 % of their time.
 const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
@@ -45,48 +34,24 @@ pub(crate) struct Policy {
     pub(crate) on_failure: OnFailure,
 }
 
-/// How a worker rests between two rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// Not at all: something came while it lay down, or there is more to look up for the disk guard.
-    Again,
-    /// So long. A push does not wake it.
-    Nap(Duration),
-    /// Lying down, so that a push wakes it, so long or without a limit.
-    Doze(Option<Duration>),
-    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit; or so long,
-    /// to look whether the disk guard still has to refuse records.
-    Sleep(Option<Duration>),
-}
-
 /// One worker, until its thread ends.
 pub(crate) struct Worker {
     me: usize,
     shared: Arc<Shared>,
     control: Arc<Control>,
-    ledger: Arc<Ledger>,
-    collector: Collector,
-    output: Output,
-    policy: Policy,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) collector: Collector,
+    pub(crate) output: Output,
+    rotation: Rotation,
     /// No unpublished record of this worker's was accepted before.
     oldest: Instant,
-    /// When the inbox last had something.
-    pushed: Option<Instant>,
-    /// When the first chunk came that is not written yet.
-    gathered: Option<Instant>,
-    /// Between two looks just now: half the time in which the last write was gathered.
-    nap: Duration,
-    nap_max: Duration,
-    /// When somebody last ended a sleep without a limit.
-    woken: Option<Instant>,
+    pace: Pace,
     /// When idle producers were last looked for.
     revoked: Instant,
     /// Flushes answered.
     flushed: u64,
     retry: Retry,
     teller: Teller,
-    /// Losses that somebody was told of.
-    lost: Count,
 }
 
 /// What a round did.
@@ -110,7 +75,6 @@ impl Worker {
         now: Instant,
     ) -> Self {
         let all_bytes = f64::from(shared.arena.none()) * shared.arena.size() as f64;
-        let filled = Duration::from_secs_f64(all_bytes / FILL_BYTES_MAX);
         Worker {
             me,
             shared,
@@ -119,17 +83,12 @@ impl Worker {
             collector: Collector::new(me),
             output,
             retry: Retry::new(policy.on_failure.give_up_after),
-            policy,
+            rotation: policy.rotation,
             oldest: now,
-            pushed: None,
-            gathered: None,
-            nap: NAP,
-            nap_max: filled.clamp(NAP, NAP_MAX),
-            woken: None,
+            pace: Pace::new(all_bytes),
             revoked: now,
             flushed: 0,
-            teller: Teller::default(),
-            lost: Count::ZERO,
+            teller: Teller::new(policy.on_failure.on_error.clone()),
         }
     }
 
@@ -232,11 +191,9 @@ impl Worker {
     /// it, and when nothing more comes.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
         self.output.write()?;
-        if let Some(began) = self.gathered.take() {
-            self.nap = (now.saturating_duration_since(began) / 2).clamp(NAP, self.nap_max);
-        }
+        self.pace.wrote(now);
         let Shared { pool, arena, .. } = &*self.shared;
-        if pool.is_empty(arena) || self.shared.is_starving() || !self.is_pushed(now) {
+        if pool.is_empty(arena) || self.shared.is_starving() || !self.pace.is_pushed(now) {
             self.output.sync()?;
         }
         Ok(())
@@ -246,24 +203,11 @@ impl Worker {
     /// come, for a while, and while nobody waits for the memory and nothing else is wrong.
     fn gathers(&self, now: Instant) -> bool {
         let Shared { pool, arena, .. } = &*self.shared;
-        let soon = |since| now.saturating_duration_since(since) < GATHER_MAX;
         self.output.gathers()
             && !self.retry.blocks()
-            && self.gathered.is_some_and(soon)
-            && self.is_pushed(now)
+            && self.pace.may_gather(now)
             && !pool.is_empty(arena)
             && !self.shared.is_starving()
-    }
-
-    /// Whether chunks came in lately.
-    fn is_pushed(&self, now: Instant) -> bool {
-        self.pushed.is_some_and(|at| now.saturating_duration_since(at) < NAPS_AFTER_PUSH)
-    }
-
-    /// Whether it was woken just now. Who rang has yet to commit the record: a worker that lay down
-    /// again at once would shut the gate that was just opened, and have it woken_up at once more.
-    fn is_woken(&self, now: Instant) -> bool {
-        self.woken.is_some_and(|at| now.saturating_duration_since(at) < NAP * 2)
     }
 
     /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
@@ -285,8 +229,7 @@ impl Worker {
             false
         };
         if self.output.chunks() != before {
-            self.pushed = Some(now);
-            self.gathered.get_or_insert(now);
+            self.pace.came(now);
             self.mailbox().set_backlog(self.output.chunks());
         }
         let Shared { prefault, arena, pool, .. } = &*self.shared;
@@ -308,7 +251,7 @@ impl Worker {
 
     /// When the oldest record is to be made visible.
     fn due_at(&self) -> Option<Instant> {
-        self.policy.rotation.due_at(self.oldest)
+        self.rotation.due_at(self.oldest)
     }
 
     fn succeed(&mut self, now: Instant) {
@@ -332,17 +275,12 @@ impl Worker {
         is_settled
     }
 
-    /// Tells whoever wants to know of what failed. This is foreign code: nothing is held meanwhile.
+    /// Tells whoever wants to know of what failed.
     fn tell(&mut self, now: Instant) {
-        let Some(on_error) = self.policy.on_failure.on_error.0.clone() else { return };
-        let (held, lost) = (self.mailbox().held() as usize, self.ledger.lost());
-        let Some(stall) = self.ledger.stall(self.me, now, self.output.dir(), held) else {
-            return;
-        };
-        let lost_now = lost.saturating_sub(self.lost);
-        if self.teller.tells(now, &stall.error, stall.attempts == 1, !lost_now.is_zero()) {
-            self.lost = lost;
-            quietly(|| on_error(&ErrorEvent { stall, lost: lost_now }));
+        if self.teller.is_heard() {
+            let held = self.mailbox().held() as usize;
+            let stall = self.ledger.stall(self.me, now, self.output.dir(), held);
+            self.teller.tell(now, stall, self.ledger.lost());
         }
     }
 
@@ -355,9 +293,9 @@ impl Worker {
         } else if self.retry.is_none() && (asked.flushes > self.flushed || closes) {
             // A producer was in the middle of a swap, which takes no time unless it is preempted.
             Rest::Nap(NAP / 10)
-        } else if self.is_pushed(now) || self.is_woken(now) || self.output.chunks() > 0 {
+        } else if self.pace.is_pushed(now) || self.pace.is_woken(now) || self.output.chunks() > 0 {
             // The next round syncs what still waits for it, since the time has passed meanwhile.
-            Rest::Nap(self.nap.min(self.left(now)))
+            Rest::Nap(self.pace.nap().min(self.left(now)))
         } else if self.shared.is_starving() {
             Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
         } else {
@@ -371,7 +309,7 @@ impl Worker {
         let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
         // Only while the disk guard refuses records: who raises that flag wakes all.
         let vigil = self.output.quota().and_then(|quota| quota.vigil(now));
-        if self.policy.rotation.has_age()
+        if self.rotation.has_age()
             && self.retry.is_none()
             && clean
             && self.collector.prepare_to_park(&self.shared)
@@ -400,98 +338,10 @@ impl Worker {
         if matches!(rest, Rest::Sleep(_)) {
             // Who wakes it rings before the record is committed, or at once after.
             self.oldest = clock();
-            self.woken = Some(self.oldest);
+            self.pace.woke(self.oldest);
         }
         if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
             self.mailbox().parker.cancel_park();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::accept;
-    use crate::config::{Config, Durability};
-    use crate::memory::slot::owned::Borrowed;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
-    use crate::writer::inner::Inner;
-    use crate::writer::open;
-    use rustix::io::Errno;
-
-    impl Worker {
-        /// For tests of the output alone.
-        pub(crate) fn into_parts(self) -> (Output, Collector) {
-            (self.output, self.collector)
-        }
-    }
-
-    /// A writer with one worker, which is stepped by hand.
-    fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Inner, Worker) {
-        let config = config.path(dir.path()).temp(dir.path()).workers(1);
-        let config = config.drop_timeout(Duration::ZERO);
-        let (handle, mut workers) = open::assemble(config, now).unwrap();
-        (handle, workers.remove(0))
-    }
-
-    fn write(handle: &Inner, record: &[u8]) {
-        accept::write(&mut Borrowed::new(&handle.shared).owned(), record).unwrap();
-    }
-
-    #[test]
-    fn no_nap_goes_on_beyond_the_age() {
-        for (age, wanted) in [(1_100, 0), (8_000, 4)] {
-            let (dir, began) = (TestDir::new(), Instant::now());
-            let age = Duration::from_micros(age);
-            let config = Config::default().size(2).queue_size(3).forced(age);
-            let (handle, mut worker) = assemble(config, &dir, began);
-            // A large one is pushed at once.
-            write(&handle, if wanted == 0 { b"pushed" } else { b"-" });
-            handle.shared.starve(wanted);
-            let mut now = began;
-            while handle.stats().files == 0 {
-                let rest = worker.step(|| now).unwrap();
-                worker.rise(rest, || now);
-                let (Rest::Nap(time) | Rest::Doze(Some(time))) = rest else { panic!("{rest:?}") };
-                assert!(now <= began + age, "{:?} of {age:?}", now - began);
-                now += time;
-            }
-        }
-    }
-    #[test]
-    fn who_is_given_up_at_a_file_that_may_not_grow_ends() {
-        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
-        let config = Config::default().size(1).fs(Arc::new(fs.clone()));
-        let (handle, mut worker) = assemble(config, &dir, now);
-        write(&handle, b"first");
-        worker.step(|| now).unwrap();
-        write(&handle, b"second");
-        (1..100).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::FBIG)));
-        let before = fs.calls(Op::Write);
-        // Just after it has looked what is asked for.
-        worker.ledger.revoke_claims();
-        worker.step(|| now).unwrap();
-        assert!(fs.calls(Op::Write) < before + 10);
-        handle.abandon();
-        assert!(worker.step(|| now).is_none());
-    }
-    #[test]
-    fn a_file_without_records_that_is_gone_is_no_error() {
-        let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
-        let config =
-            Config::default().size(1).durability(Durability::File).fs(Arc::new(fs.clone()));
-        let (handle, mut worker) = assemble(config, &dir, now);
-        fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
-        write(&handle, b"record");
-        let flush = handle.ask_flush().unwrap();
-        worker.step(|| now).unwrap();
-        let failed = handle.stats().workers.remove(0);
-        assert_eq!(failed.last_error.unwrap().operation(), "fsync");
-        std::fs::remove_file(failed.temp_file.unwrap()).unwrap();
-        let later = now + crate::worker::retry::RETRY_MIN;
-        worker.step(|| later).unwrap();
-        assert!(handle.stats().workers[0].last_error.is_none());
-        worker.step(|| later).unwrap();
-        handle.wait_flushed(&flush, Some(now)).unwrap();
     }
 }

@@ -10,7 +10,8 @@ use crate::base::sync::lock;
 use crate::config::{Config, Durability};
 use crate::memory::slot::gate;
 use crate::tests::fs::memory::{Clock, MemoryFs};
-use crate::worker::round::{Rest, Worker};
+use crate::worker::pace::Rest;
+use crate::worker::round::Worker;
 use crate::writer::inner::Inner;
 use crate::writer::open;
 

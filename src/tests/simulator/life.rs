@@ -12,7 +12,8 @@ use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::tests::fs::memory::Clock;
-use crate::worker::round::{Rest, Worker};
+use crate::worker::pace::Rest;
+use crate::worker::round::Worker;
 use crate::writer::inner::{Flush, Inner};
 use crate::writer::open;
 
