@@ -1,40 +1,40 @@
-//! A way into a writer that a thread holds, maybe for longer than the writer is open.
+//! A handle that a thread holds, maybe for longer than the writer is open.
 //!
-//! Guarantees: each answer of the writer is checked against what the caller may expect.
+//! Guarantees: each answer of the writer is checked against its account and its memory.
 
 use bufferedwriter::WriteError;
-use bufferedwriter_stress::way::Way;
+use bufferedwriter_stress::failure::fail;
+use bufferedwriter_stress::handle::Handle;
+use bufferedwriter_stress::random::Random;
+use bufferedwriter_stress::record;
 
 use crate::account::Account;
-use crate::failure::fail;
-use crate::mailbox::{Mail, Memory};
-use crate::random::Random;
-use crate::record;
+use crate::handoff::{Memory, NewWriter};
 
-pub(crate) struct Held {
-    way: Way,
+pub(crate) struct CheckedHandle {
+    handle: Handle,
     number: u32,
     account: &'static Account,
     memory: Memory,
 }
 
-impl Held {
-    /// Through the writer itself.
-    pub(crate) fn writer(mail: &Mail) -> Self {
-        Held::new(mail, Way::Writer(mail.writer.clone()))
+impl CheckedHandle {
+    /// A clone of the writer.
+    pub(crate) fn writer(new: &NewWriter) -> Self {
+        CheckedHandle::new(new, Handle::Writer(new.writer.clone()))
     }
 
-    /// Through a producer of its own.
-    pub(crate) fn producer(mail: &Mail) -> Self {
-        Held::new(mail, Way::Producer(mail.writer.producer()))
+    /// A producer of its own.
+    pub(crate) fn producer(new: &NewWriter) -> Self {
+        CheckedHandle::new(new, Handle::Producer(new.writer.producer()))
     }
 
-    fn new(mail: &Mail, way: Way) -> Self {
-        let &Mail { number, account, memory, .. } = mail;
-        Held { way, number, account, memory }
+    fn new(new: &NewWriter, handle: Handle) -> Self {
+        let &NewWriter { number, account, memory, .. } = new;
+        CheckedHandle { handle, number, account, memory }
     }
 
-    /// Writes a record of this id, made in `buffer`, in one of the ways that there are.
+    /// Makes a record of this id in `buffer`, hands it over by a random call, and checks the answer.
     pub(crate) fn write(
         &mut self,
         id: u64,
@@ -43,12 +43,12 @@ impl Held {
     ) -> Result<(), WriteError> {
         record::make(buffer, self.number, id, self.len(random));
         let was_closed = self.account.is_closed();
-        let result = self.way.write(buffer, random);
+        let result = self.handle.write(buffer, random);
         self.check(id, buffer.len(), was_closed, result);
         result
     }
 
-    /// Most records are small, some larger than a chunk, few larger than all memory.
+    /// Most records are small, some are larger than a chunk, a few are larger than all memory.
     fn len(&self, random: &mut Random) -> usize {
         let Memory { size, chunks } = self.memory;
         let more = match random.below(64) {

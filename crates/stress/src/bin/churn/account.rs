@@ -1,16 +1,16 @@
-//! What callers were told of each writer: what it must have written, and when it may say `Closed`.
+//! One account for each writer: what it accepted, hence must have written, and when it may refuse as `Closed`.
 //!
-//! Guarantees: relaxed counters order nothing, so that they hide no race from ThreadSanitizer; the
-//! marks of the close order what they must.
+//! Guarantees: the counters are relaxed, so they hide no race from ThreadSanitizer. Only the two marks of the
+//! close order anything.
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 
-use crate::failure::fail;
-use crate::random::mix;
+use bufferedwriter_stress::failure::fail;
+use bufferedwriter_stress::random::mix;
 
-/// A number of records, their bytes, and a sum that depends on which records they are.
+/// Records, their bytes, and a checksum over their ids that ignores the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sum {
     pub(crate) records: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Account {
     checksum: AtomicU64,
 }
 
-/// Accounts of so many writers, for as long as the program runs.
+/// Accounts for `writers` writers, which live as long as the program.
 pub(crate) fn open(writers: usize) -> &'static [Account] {
     static ACCOUNTS: OnceLock<Vec<Account>> = OnceLock::new();
     ACCOUNTS.get_or_init(|| (0..writers).map(|_| Account::default()).collect())
@@ -47,7 +47,7 @@ impl Account {
         self.records.load(Relaxed)
     }
 
-    /// What callers were told so far. Not one moment's, while others write.
+    /// What callers were told so far. No consistent snapshot while others write.
     pub(crate) fn sum(&self) -> Sum {
         Sum {
             records: self.records.load(Relaxed),
@@ -56,19 +56,19 @@ impl Account {
         }
     }
 
-    /// Closer: from here on the writer may refuse.
+    /// Before the close: from here on the writer may refuse records.
     pub(crate) fn begin_close(&self) {
         self.closing.store(true, Relaxed);
         // Pairs with the fence of `refused`.
         fence(SeqCst);
     }
 
-    /// Closer: from here on the writer must refuse.
+    /// After the close: from here on the writer must refuse records.
     pub(crate) fn end_close(&self) {
         self.closed.store(true, Release);
     }
 
-    /// Before a write: whether it must be refused. Acquire: what the close did comes before it.
+    /// Before a write: whether it must be refused. Pairs with the store in `end_close`.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Acquire)
     }
@@ -83,11 +83,11 @@ impl Account {
         self.records.fetch_add(1, Relaxed);
     }
 
-    /// After a write that was refused as `Closed`.
+    /// After a write that was refused as `Closed`. Fails if no close has begun.
     pub(crate) fn refused(&self) {
         fence(SeqCst);
         if !self.closing.load(Relaxed) {
-            fail("a writer that nobody closed says Closed");
+            fail("an open writer says Closed");
         }
     }
 }

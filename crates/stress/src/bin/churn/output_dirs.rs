@@ -1,27 +1,27 @@
-//! The directories of the run: what a closed writer made visible is read once, and removed.
+//! The directories that the writers write to. The files of a closed writer are read once and removed.
 //!
-//! Guarantees: after a clean close no temp file and no state file is left. After a failure all files
-//! stay, for somebody to look at.
+//! Guarantees: checks that a clean close leaves no temp file and no state file. After a failure all files stay
+//! for inspection.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::Config;
+use bufferedwriter_stress::failure::{expect, fail};
+use bufferedwriter_stress::record;
 
 use crate::account::Sum;
-use crate::failure::{expect, fail};
-use crate::record;
 
-pub(crate) struct Directory {
+pub(crate) struct OutputDirs {
     root: PathBuf,
-    /// Made by us: removed as a whole at the end.
+    /// The root was made by this run, so it is removed at the end too.
     fresh: bool,
     path: PathBuf,
     temp: PathBuf,
 }
 
-impl Directory {
-    /// Within the one that was given, or a fresh one.
+impl OutputDirs {
+    /// Makes them in the given directory, or in a fresh one.
     pub(crate) fn new(given: Option<&Path>) -> Self {
         let name = format!("bufferedwriter-stress-{}", std::process::id());
         let root = given.map_or_else(|| std::env::temp_dir().join(name), Path::to_owned);
@@ -29,15 +29,15 @@ impl Directory {
         for dir in [&path, &temp] {
             expect("create a directory", fs::create_dir_all(dir));
         }
-        Directory { root, fresh: given.is_none(), path, temp }
+        OutputDirs { root, fresh: given.is_none(), path, temp }
     }
 
     pub(crate) fn config(&self) -> Config {
         Config::default().path(&self.path).temp(&self.temp)
     }
 
-    /// Reads and removes the files of `writer`; there must not be others.
-    pub(crate) fn take(&self, writer: u32) -> Sum {
+    /// Reads and removes the files of `writer`; there must be no others.
+    pub(crate) fn take_files(&self, writer: u32) -> Sum {
         let mut sum = Sum::default();
         for file in list(&self.path) {
             let bytes = expect("read a file", fs::read(&file));

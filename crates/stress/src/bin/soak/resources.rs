@@ -1,20 +1,20 @@
-//! What the process takes, over time: memory that is resident, descriptors, threads.
+//! What the process uses over time: resident memory, file descriptors, threads.
 //!
-//! Guarantees: judges only what had time to warm up, and says so where it had not.
+//! Guarantees: a run that is too short to warm up is not checked for growth, and the answer says so.
 
 use std::fs;
 
 use bufferedwriter_stress::failure::{expect, fail};
 
-/// The first part of the time is warm-up, then a reference; the last part must not exceed it.
+/// The first part of a run is warm-up, the second is the reference, which the last must not exceed.
 const PARTS: usize = 4;
-/// Samples below which nothing can be said.
+/// With fewer samples, one a second, growth can't be told from warm-up.
 const SAMPLES_MIN: usize = 120;
-/// What may come on top of the reference: a tenth, and so many KiB, or descriptors.
+/// The last part may exceed the reference by a tenth and by this much.
 const KIB_MORE: u64 = 8 << 10;
 const DESCRIPTORS_MORE: u64 = 8;
 
-/// One moment.
+/// What the process used at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) kib: u64,
@@ -32,18 +32,18 @@ impl Sample {
         };
         Sample {
             kib: field("VmRSS:"),
-            // Without the one that lists them.
+            // Without the descriptor of the listing itself.
             descriptors: expect("list", fs::read_dir("/proc/self/fd")).count() as u64 - 1,
             threads: field("Threads:"),
         }
     }
 }
 
-/// Fails if the last quarter took more than the second one. Returns a sentence about it.
-pub(crate) fn judge(samples: &[Sample]) -> String {
+/// Fails if the last quarter of a run used more than the second one. Returns the figures as text.
+pub(crate) fn check_growth(samples: &[Sample]) -> String {
     let quarter = samples.len() / PARTS;
     if samples.len() < SAMPLES_MIN {
-        return format!("growth not judged: {} s are too short for that", samples.len());
+        return format!("growth was not checked: {} s are too short for that", samples.len());
     }
     let most = |part: &[Sample], of: fn(&Sample) -> u64| part.iter().map(of).max().unwrap_or(0);
     let (early, late) = (&samples[quarter..2 * quarter], &samples[samples.len() - quarter..]);

@@ -1,31 +1,31 @@
-//! One writer's life: made, given to the threads, closed while they write, compared with its files.
+//! One writer's life: it is made, handed to all callers, closed while they write, and compared with its files.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Config, Report, Stats, Sync};
+use bufferedwriter_stress::failure::{expect, fail};
+use bufferedwriter_stress::random::Random;
 
 use crate::account::{Account, Sum};
-use crate::failure::{expect, fail};
-use crate::mailbox::{Mail, Mailbox, Memory};
-use crate::random::Random;
-use crate::visible::Directory;
+use crate::handoff::{Memory, NewWriter, Slot};
+use crate::output_dirs::OutputDirs;
 
-/// Longer than anything takes; only a fault reaches it.
+/// Longer than any step takes; only a bug reaches it.
 const BOUND: Duration = Duration::from_secs(120);
 
 /// Runs the writer of this number. Returns how many records it wrote.
 pub(crate) fn run(
     number: u32,
     account: &'static Account,
-    mailboxes: &[Mailbox],
-    directory: &Directory,
+    slots: &[Slot],
+    dirs: &OutputDirs,
 ) -> u64 {
     let mut random = Random::new(u64::from(number) << 32);
-    let (config, memory) = options(&mut random, directory);
+    let (config, memory) = options(&mut random, dirs);
     let writer = expect("make a writer", BufferedWriter::new(config));
-    for mailbox in mailboxes {
-        mailbox.post(Mail { writer: writer.clone(), number, account, memory });
+    for slot in slots {
+        slot.put(NewWriter { writer: writer.clone(), number, account, memory });
     }
     let records = random.below(120) as u64;
     until("threads to write", || account.records() >= records);
@@ -38,23 +38,22 @@ pub(crate) fn run(
         Err(error) => fail(&format!("writer {number}: {error}: {:?}", error.report())),
     };
     account.end_close();
-    let seen = directory.take(number);
-    compare(number, &report, seen);
-    // Those that were told that their record is accepted may not have said so yet.
-    let told = || account.sum() == seen;
-    if !wait(told) {
-        fail(&format!("writer {number}: visible {seen:?}, accepted {:?}", account.sum()));
+    let visible = dirs.take_files(number);
+    compare(number, &report, visible);
+    // A caller may not have counted its last accepted record yet.
+    if !wait(|| account.sum() == visible) {
+        fail(&format!("writer {number}: visible {visible:?}, accepted {:?}", account.sum()));
     }
     check(&writer.stats());
     report.written.records
 }
 
-/// Little memory, so that everything happens often; no record is due by its age, or all are at once.
-fn options(random: &mut Random, directory: &Directory) -> (Config, Memory) {
+/// Little memory, so that each path is taken often. Records are due by age never or at once.
+fn options(random: &mut Random, dirs: &OutputDirs) -> (Config, Memory) {
     let size = random.pick(&[64, 100, 128, 256, 512]);
     let queue_size = random.pick(&[0, 1, 2, 3, 4, 16]);
     let workers = random.pick(&[1, 2, 3]);
-    let config = directory
+    let config = dirs
         .config()
         .size(size)
         .queue_size(queue_size)
@@ -76,20 +75,20 @@ fn flush(writer: &BufferedWriter, account: &Account) {
     }
 }
 
-/// Each snapshot balances.
+/// A snapshot must balance.
 fn check(stats: &Stats) {
     if stats.accepted != sum([stats.written, stats.pending, stats.lost.total()]) {
         fail(&format!("the accounts do not balance: {stats:?}"));
     }
 }
 
-/// The report balances, nothing is lost, and the visible files are what it says.
-fn compare(number: u32, report: &Report, seen: Sum) {
+/// The report must balance and tell of no loss, and the visible files must hold what it says.
+fn compare(number: u32, report: &Report, visible: Sum) {
     let balanced = report.accepted == sum([report.written, report.lost.total(), report.unresolved]);
     let complete = report.written == report.accepted;
-    let visible = (seen.records, seen.bytes) == (report.written.records, report.written.bytes);
-    if !(balanced && complete && visible) {
-        fail(&format!("writer {number}: visible {seen:?}, {report:?}"));
+    let agree = (visible.records, visible.bytes) == (report.written.records, report.written.bytes);
+    if !(balanced && complete && agree) {
+        fail(&format!("writer {number}: visible {visible:?}, {report:?}"));
     }
 }
 

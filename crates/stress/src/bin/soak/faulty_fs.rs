@@ -1,7 +1,6 @@
-//! The machine's file system in changing weather: calls that fail, write less, take their time or hang.
+//! The machine's file system with injected faults: calls that fail, write less than asked, are slow or hang.
 //!
-//! Guarantees: what does not fail is done as asked; each fault is counted by its kind. One per lane, for
-//! as long as the program runs. Refuses nothing: what a fault means is the writer's to find out.
+//! Guarantees: a call without a fault does what it is asked for; each fault is counted by its kind.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
@@ -14,56 +13,56 @@ use std::time::Duration;
 use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
 use bufferedwriter_stress::random::mix;
 
-/// EIO, EACCES, EMFILE, ENOSPC, EROFS, EDQUOT, and EINTR, which no storm is made of: it asks for another
-/// try at once.
+/// EIO, EACCES, EMFILE, ENOSPC, EROFS, EDQUOT, EINTR.
 const ERRORS: [i32; 7] = [5, 13, 24, 28, 30, 122, 4];
-const STORMS: usize = 6;
+/// Errors with which every call may fail: all but EINTR, after which a caller tries again at once, for ever.
+const LASTING: usize = 6;
 
-/// How likely a fault is. Of each lane one is kept in a number.
+/// How often a call meets a fault.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Sky {
-    /// Nothing fails.
-    Clear,
-    /// One call in so many.
-    Showers(u64),
-    /// Each call, with this one of the errors.
-    Storm(usize),
+pub(crate) enum FaultRate {
+    Never,
+    /// One call in this many, with a random fault.
+    OneIn(u64),
+    /// Every call, with this index (modulo their number) of the lasting errors.
+    Always(usize),
 }
 
-/// What becomes of a call.
-enum Strike {
+/// What happens to a call.
+enum Fault {
     None,
     Error(i32),
     Short,
     Slow(Duration),
 }
 
-/// Faults that happened, by kind.
-pub(crate) struct Weather {
+/// Decides which calls meet a fault, and counts the faults by kind.
+pub(crate) struct FaultInjector {
     seed: AtomicU64,
-    sky: AtomicU64,
+    /// A [`FaultRate`] as a number: the `n` of `OneIn(n)`, 0 for `Never`, from [`ALWAYS`] on `Always`.
+    rate: AtomicU64,
     calls: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) shorts: AtomicU64,
     pub(crate) slow: AtomicU64,
     pub(crate) hangs: AtomicU64,
     /// Removals of files that failed.
-    pub(crate) unlinks: AtomicU64,
+    pub(crate) failed_removals: AtomicU64,
 }
 
-const STORM: u64 = 1 << 32;
+const ALWAYS: u64 = 1 << 32;
 
-impl Weather {
+impl FaultInjector {
     pub(crate) const fn new() -> Self {
-        Weather {
+        FaultInjector {
             seed: AtomicU64::new(0),
-            sky: AtomicU64::new(0),
+            rate: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             shorts: AtomicU64::new(0),
             slow: AtomicU64::new(0),
             hangs: AtomicU64::new(0),
-            unlinks: AtomicU64::new(0),
+            failed_removals: AtomicU64::new(0),
         }
     }
 
@@ -71,43 +70,43 @@ impl Weather {
         self.seed.store(seed, Relaxed);
     }
 
-    pub(crate) fn set(&self, sky: Sky) {
-        let word = match sky {
-            Sky::Clear => 0,
-            Sky::Showers(one_in) => one_in,
-            Sky::Storm(error) => STORM + error as u64,
+    pub(crate) fn set(&self, rate: FaultRate) {
+        let word = match rate {
+            FaultRate::Never => 0,
+            FaultRate::OneIn(calls) => calls,
+            FaultRate::Always(error) => ALWAYS + error as u64,
         };
-        self.sky.store(word, Relaxed);
+        self.rate.store(word, Relaxed);
     }
 
-    fn strike(&self) -> Strike {
-        let sky = self.sky.load(Relaxed);
+    fn next_fault(&self) -> Fault {
+        let rate = self.rate.load(Relaxed);
         let chance = mix(self.seed.load(Relaxed) ^ mix(self.calls.fetch_add(1, Relaxed)));
-        if sky >= STORM {
-            return Strike::Error(ERRORS[(sky - STORM) as usize % STORMS]);
+        if rate >= ALWAYS {
+            return Fault::Error(ERRORS[(rate - ALWAYS) as usize % LASTING]);
         }
-        if sky == 0 || !chance.is_multiple_of(sky) {
-            return Strike::None;
+        if rate == 0 || !chance.is_multiple_of(rate) {
+            return Fault::None;
         }
         let (kind, how) = (chance >> 20 & 15, chance >> 32);
         match kind {
-            0..8 => Strike::Error(ERRORS[how as usize % ERRORS.len()]),
-            8..12 => Strike::Short,
-            12..15 => Strike::Slow(Duration::from_millis(how % 20)),
-            _ => Strike::Slow(Duration::from_millis(100 + how % 300)),
+            0..8 => Fault::Error(ERRORS[how as usize % ERRORS.len()]),
+            8..12 => Fault::Short,
+            12..15 => Fault::Slow(Duration::from_millis(how % 20)),
+            _ => Fault::Slow(Duration::from_millis(100 + how % 300)),
         }
     }
 
-    /// What comes before each call; true if it is to do less than it is asked for.
-    fn pass(&self) -> io::Result<bool> {
-        match self.strike() {
-            Strike::None => {}
-            Strike::Error(errno) => {
+    /// Comes before each call: fails or delays it; `true` if it is to write less than it is asked for.
+    fn inject(&self) -> io::Result<bool> {
+        match self.next_fault() {
+            Fault::None => {}
+            Fault::Error(errno) => {
                 self.errors.fetch_add(1, Relaxed);
                 return Err(io::Error::from_raw_os_error(errno));
             }
-            Strike::Short => return Ok(true),
-            Strike::Slow(time) => {
+            Fault::Short => return Ok(true),
+            Fault::Slow(time) => {
                 let long = time >= Duration::from_millis(100);
                 if long { &self.hangs } else { &self.slow }.fetch_add(1, Relaxed);
                 thread::sleep(time);
@@ -117,60 +116,60 @@ impl Weather {
     }
 }
 
-/// A file system in the weather of a lane.
-pub(crate) struct Outdoors(pub(crate) &'static Weather);
+/// The machine's file system behind an injector.
+pub(crate) struct FaultyFs(pub(crate) &'static FaultInjector);
 
-impl Outdoors {
+impl FaultyFs {
     fn wrap(&self, file: Box<dyn FsFile>) -> Box<dyn FsFile> {
-        Box::new(OutdoorFile { weather: self.0, file, block: 1 })
+        Box::new(FaultyFile { faults: self.0, file, block: 1 })
     }
 }
 
-impl Fs for Outdoors {
+impl Fs for FaultyFs {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
-        self.0.pass()?;
+        self.0.inject()?;
         Ok(self.wrap(RealFs.create(path, mode)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.pass().inspect_err(|_| {
-            self.0.unlinks.fetch_add(1, Relaxed);
+        self.0.inject().inspect_err(|_| {
+            self.0.failed_removals.fetch_add(1, Relaxed);
         })?;
         RealFs.remove(path)
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        self.0.pass()?;
+        self.0.inject()?;
         Ok(self.wrap(RealFs.open(path)?))
     }
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.exists(path)
     }
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.facts(path)
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.list(dir)
     }
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.free_bytes(dir)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.sync_dir(dir)
     }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.create_dir_all(dir)
     }
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
-        self.0.pass()?;
+        self.0.inject()?;
         RealFs.canonicalize(dir)
     }
     fn boot_id(&self) -> Option<[u8; 16]> {
@@ -178,58 +177,58 @@ impl Fs for Outdoors {
     }
 }
 
-struct OutdoorFile {
-    weather: &'static Weather,
+struct FaultyFile {
+    faults: &'static FaultInjector,
     file: Box<dyn FsFile>,
-    /// Direct writes stay whole numbers of blocks.
+    /// A direct write must stay a multiple of this.
     block: usize,
 }
 
-impl FsFile for OutdoorFile {
+impl FsFile for FaultyFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        if !self.weather.pass()? {
+        if !self.faults.inject()? {
             return self.file.write_at(slices, offset);
         }
-        self.weather.shorts.fetch_add(1, Relaxed);
-        // The first slice alone, or half of it, which may be within a record.
+        self.faults.shorts.fetch_add(1, Relaxed);
+        // Half of the first slice, which may end within a record.
         let Some(first) = slices.iter().find(|slice| !slice.is_empty()) else { return Ok(0) };
         let half = (first.len() / 2).next_multiple_of(self.block).min(first.len());
         self.file.write_at(&[IoSlice::new(&first[..half])], offset)
     }
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         self.file.read_at(bytes, offset)
     }
     fn facts(&self) -> io::Result<Facts> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         self.file.facts()
     }
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         self.file.set_len(len)
     }
     fn sync(&mut self) -> io::Result<()> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         self.file.sync()
     }
     fn try_lock(&mut self) -> io::Result<()> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         self.file.try_lock()
     }
     fn go_direct(&mut self) -> io::Result<usize> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         self.block = self.file.go_direct()?;
         Ok(self.block)
     }
     fn go_buffered(&mut self) -> io::Result<()> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         self.file.go_buffered()?;
         self.block = 1;
         Ok(())
     }
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        self.weather.pass()?;
+        self.faults.inject()?;
         let file = self.file.try_clone()?;
-        Ok(Box::new(OutdoorFile { weather: self.weather, file, block: self.block }))
+        Ok(Box::new(FaultyFile { faults: self.faults, file, block: self.block }))
     }
 }

@@ -1,4 +1,4 @@
-//! A way into a writer, and the kinds of calls that there are to hand over a record.
+//! A handle of a writer, either a `BufferedWriter` or a `Producer`, whose records go through all kinds of calls.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use crate::failure::fail;
 use crate::message::Message;
 use crate::random::Random;
 
-/// How long the few that wait for memory do so.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// Timeout of the writes that wait for memory.
+const TIMEOUT: Duration = Duration::from_millis(2);
 
-/// Writers and producers have the same methods, on `&self` and on `&mut self`.
-macro_rules! any_way {
+/// A macro, since writers and producers share no trait: the methods take `&self` and `&mut self`.
+macro_rules! any_call {
     ($to:expr, $record:expr, $random:expr) => {
         match $random.below(16) {
-            0 => $to.write_timeout($record, PATIENCE),
+            0 => $to.write_timeout($record, TIMEOUT),
             1..4 => $to.send(Message::new($record)).map_err(|refused| refused.kind()),
             4..7 => $to.record(|w| $record.chunks(29).try_for_each(|part| w.write_bytes(part))),
             7 => {
-                // One that fails leaves nothing behind; then the record itself.
+                // A formatter that fails must leave nothing behind; the record itself follows.
                 let failed = $to.record(|w| {
                     w.write_bytes($record)?;
                     Err(fmt::Error)
                 });
                 if failed.is_ok() {
-                    fail("a formatter failed, and its record was accepted");
+                    fail("a formatter failed, but its record was accepted");
                 }
                 $to.write($record)
             }
@@ -36,24 +36,24 @@ macro_rules! any_way {
 }
 
 /// A handle of a writer.
-pub enum Way {
+pub enum Handle {
     /// The writer itself.
     Writer(BufferedWriter),
     /// A producer of its own.
     Producer(Producer),
 }
 
-impl Way {
-    /// Hands over a record by one of the calls that there are.
+impl Handle {
+    /// Hands over a record by a call that is chosen at random.
     ///
     /// # Errors
     /// As the call that was chosen.
     pub fn write(&mut self, record: &[u8], random: &mut Random) -> Result<(), WriteError> {
         match self {
-            // A clone that is gone at once.
-            Way::Writer(writer) if random.once_in(8) => writer.clone().write(record),
-            Way::Writer(writer) => any_way!(writer, record, random),
-            Way::Producer(producer) => any_way!(producer, record, random),
+            // A clone that is dropped at once.
+            Handle::Writer(writer) if random.once_in(8) => writer.clone().write(record),
+            Handle::Writer(writer) => any_call!(writer, record, random),
+            Handle::Producer(producer) => any_call!(producer, record, random),
         }
     }
 }

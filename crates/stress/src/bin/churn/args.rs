@@ -1,14 +1,14 @@
-//! The program's options. Refuses what it does not know, with exit code 2.
+//! The options of `churn`. Unknown options end the program with exit code 2.
 
 use std::path::PathBuf;
 use std::process::exit;
 use std::str::FromStr;
 
 const USAGE: &str = "\
-Usage: bufferedwriter-stress [--writers N] [--threads T] [--dir DIR]
+Usage: churn [--writers N] [--threads T] [--dir DIR]
   --writers N   writers, one after the other (default 10000)
   --threads T   threads that write at the same time, 1 to 64 (default 4)
-  --dir DIR     where files are written; kept, but emptied of them
+  --dir DIR     directory for the files; it is kept, the files are not
                 (default: a fresh directory in the system's temp directory)";
 
 pub(crate) struct Args {
