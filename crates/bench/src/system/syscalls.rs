@@ -16,7 +16,7 @@ use std::time::Duration;
 const PLACES: usize = 512;
 
 /// How often each system call was made.
-pub struct Calls {
+pub struct SyscallCounter {
     counts: [AtomicU64; PLACES],
     /// The listener's file, once there is one. Handed over by an atomic: anything that wakes a thread
     /// would be a system call, which would wait for that very thread.
@@ -24,14 +24,14 @@ pub struct Calls {
     is_over: AtomicBool,
 }
 
-impl Default for Calls {
+impl Default for SyscallCounter {
     fn default() -> Self {
         let counts = std::array::from_fn(|_| AtomicU64::new(0));
-        Calls { counts, listener: AtomicI32::new(-1), is_over: AtomicBool::new(false) }
+        SyscallCounter { counts, listener: AtomicI32::new(-1), is_over: AtomicBool::new(false) }
     }
 }
 
-impl Calls {
+impl SyscallCounter {
     /// Since the beginning, by number.
     pub fn counts(&self) -> Vec<u64> {
         let mut counts = Vec::new();
@@ -92,7 +92,7 @@ impl Calls {
     }
 }
 
-impl Drop for Calls {
+impl Drop for SyscallCounter {
     fn drop(&mut self) {
         let fd = *self.listener.get_mut();
         if fd >= 0 {
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn each_call_of_the_thread_is_counted_and_done() {
-        let calls = Calls::default();
+        let calls = SyscallCounter::default();
         std::thread::scope(|scope| {
             scope.spawn(|| calls.listen());
             let counted = scope.spawn(|| {

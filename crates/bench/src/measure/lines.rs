@@ -175,7 +175,7 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Scratch;
+    use crate::system::scratch::Scratch;
 
     fn lines(thread: usize, record_bytes: usize, count: usize) -> Vec<Vec<u8>> {
         let mut line = Numbered::new(thread, record_bytes);

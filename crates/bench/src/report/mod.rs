@@ -12,7 +12,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use self::load::*;
-use crate::subject::Subject;
 
 /// The subjects that targets speak of, by the names that they give themselves.
 pub const MEMCPY: &str = "memcpy";
@@ -21,6 +20,8 @@ pub const CRASH_PROOF: &str = ", crash-proof";
 pub const PRODUCER: &str = "Producer::write";
 pub const WRITER: &str = "BufferedWriter::write";
 pub const TRACING_APPENDER: &str = "tracing-appender";
+/// The row of `new` and `close` of the library with its defaults.
+pub const NEW_CLOSE_DEFAULTS: &str = "new + close, defaults";
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -62,17 +63,6 @@ pub struct Described {
     pub when_outrun: String,
     pub ours: bool,
     pub lands: bool,
-}
-
-impl Described {
-    pub fn of(subject: &dyn Subject) -> Self {
-        Described {
-            name: subject.name().into(),
-            when_outrun: subject.when_outrun().into(),
-            ours: subject.ours(),
-            lands: subject.lands(),
-        }
-    }
 }
 
 /// What could not be measured here, and why.

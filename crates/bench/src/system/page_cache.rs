@@ -102,7 +102,7 @@ fn by_mincore(file: &File) -> io::Result<Cached> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Scratch;
+    use crate::system::scratch::Scratch;
 
     /// Just written, so it is cached; both ways agree on it.
     #[test]

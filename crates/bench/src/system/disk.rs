@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::Scratch;
 use crate::stats;
+use crate::system::scratch::Scratch;
 
 const BLOCK_BYTES: usize = 1 << 20;
 const FILE_BYTES: usize = 64 << 20;

@@ -50,37 +50,7 @@ pub fn peak_memory_bytes() -> io::Result<u64> {
 pub fn memory_bytes() -> io::Result<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    Ok(pages.ok_or(io::ErrorKind::InvalidData)? * crate::pages::page_bytes())
-}
-
-/// The processors that the calling thread may run on, in ascending order.
-pub fn processors() -> io::Result<Vec<usize>> {
-    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
-    // SAFETY: the call writes into a set of the size that it is told.
-    let result = unsafe { libc::sched_getaffinity(0, size_of_val(&set), set.as_mut_ptr()) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a set of bits may be all zeros, as it was before the call.
-    let set = unsafe { set.assume_init() };
-    // SAFETY: only reads a bit of the set, which has as many.
-    let is_in = |processor: &usize| unsafe { libc::CPU_ISSET(*processor, &set) };
-    Ok((0..libc::CPU_SETSIZE as usize).filter(is_in).collect())
-}
-
-/// From now on the calling thread, and those that it starts, run on this processor only.
-pub fn pin(processor: usize) -> io::Result<()> {
-    if processor >= libc::CPU_SETSIZE as usize {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    // SAFETY: a set of bits may be all zeros; the bit that is set is one of its own; the call only reads
-    // it.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(processor, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &set)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(pages.ok_or(io::ErrorKind::InvalidData)? * super::page_cache::page_bytes())
 }
 
 /// Keeps a subject that queues without a bound from taking all memory of the machine.
@@ -154,18 +124,6 @@ mod tests {
         }
         assert!(peak_memory_bytes().unwrap() > 1 << 16);
         assert!(memory_bytes().unwrap() > 1 << 16);
-    }
-
-    #[test]
-    fn a_thread_can_be_pinned() {
-        let processors = processors().unwrap();
-        let last = *processors.last().unwrap();
-        let pinned = std::thread::spawn(move || {
-            pin(last).unwrap();
-            super::processors().unwrap()
-        });
-        assert_eq!(pinned.join().unwrap(), [last]);
-        assert!(pin(usize::MAX).is_err());
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use plotters::prelude::*;
 
+use super::canvas::{Area, Drawn, LEGEND_WIDTH, SIZE, headed, legend};
 use super::style::{self, Style};
-use super::{Area, Drawn, LEGEND_WIDTH, SIZE, headed, legend};
+use crate::output::targets;
 use crate::report::{MEMCPY, Report, Sustained, SustainedRow};
-use crate::targets;
 
 pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     let title = format!(
@@ -14,7 +14,7 @@ pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     );
     let body = headed(area, report, &title)?;
     let (left, right) = body.split_horizontally(SIZE.0 as i32 - LEGEND_WIDTH - 30);
-    let mut rows = large(sustained);
+    let mut rows = sustained.large_rows();
     // It lands nothing.
     rows.retain(|row| row.subject != MEMCPY);
     let load = rows.iter().map(|row| row.offered_mb_per_s).fold(1.0, f64::max);
@@ -64,12 +64,6 @@ pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
 
 fn percent(row: &SustainedRow) -> f64 {
     row.missing_share() * 100.0
-}
-
-/// With large buffers, as all subjects have them.
-pub fn large(sustained: &Sustained) -> Vec<&SustainedRow> {
-    let large = sustained.rows.iter().map(|row| row.buffer_bytes).max().unwrap_or(0);
-    sustained.rows.iter().filter(|row| row.buffer_bytes == large).collect()
 }
 
 /// Each once, in the order of the tables.

@@ -71,7 +71,7 @@ pub fn date() -> String {
 
 /// What this package depends on itself, as locked.
 pub fn versions() -> BTreeMap<String, String> {
-    direct_versions(include_str!("../Cargo.lock"), env!("CARGO_PKG_NAME"))
+    direct_versions(include_str!("../../Cargo.lock"), env!("CARGO_PKG_NAME"))
 }
 
 fn direct_versions(lock: &str, package: &str) -> BTreeMap<String, String> {

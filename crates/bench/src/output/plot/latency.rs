@@ -3,8 +3,8 @@
 
 use plotters::prelude::*;
 
+use super::canvas::{Area, Drawn, LEGEND_WIDTH, SIZE, headed, legend};
 use super::style::{self, Style};
-use super::{Area, Drawn, LEGEND_WIDTH, SIZE, headed, legend};
 use crate::report::{Latency, LatencyRow, Report, Which};
 
 /// Two calls of the clock with nothing in between differ by about that much; what is less is drawn here.

@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 
+use crate::output::table::{Table, bytes, count, known, number, ratio};
+use crate::output::targets;
 use crate::report::{
     Http, Landed, Latency, LatencyRow, Quiet, Report, Spread, Startup, Sustained, SustainedRow,
     Tight, TwoThreads, Which,
 };
-use crate::table::{Table, bytes, count, known, number, ratio};
-use crate::targets;
 
 /// All that there is to say.
 pub fn tables(report: &Report) -> Vec<Table> {

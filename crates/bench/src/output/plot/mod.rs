@@ -1,6 +1,7 @@
 //! The report as plots, SVG files in a directory: latency percentiles for each number of threads, the
 //! share that is refused or lost over the offered load, processor time per GB. Only for what was measured.
 
+mod canvas;
 mod cpu;
 mod latency;
 mod refused;
@@ -9,18 +10,8 @@ mod style;
 use std::io;
 use std::path::Path;
 
-use plotters::coord::Shift;
-use plotters::prelude::*;
-
 use crate::report::Report;
-use style::Style;
-
-const SIZE: (u32, u32) = (1000, 560);
-const LEGEND_WIDTH: i32 = 215;
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-/// What plotters says when a file can't be written.
-type Drawn = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+use canvas::{Drawn, canvas};
 
 /// Makes the directory if need be.
 pub fn write(report: &Report, dir: &Path) -> io::Result<()> {
@@ -40,42 +31,6 @@ pub fn write(report: &Report, dir: &Path) -> io::Result<()> {
         Ok(())
     };
     drawn().map_err(io::Error::other)
-}
-
-fn canvas(path: &Path) -> Result<Area<'_>, Box<dyn std::error::Error + Send + Sync>> {
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
-    Ok(area)
-}
-
-/// Draws title and origin, and gives back what is left.
-fn headed<'a>(
-    area: &Area<'a>,
-    report: &Report,
-    title: &str,
-) -> Result<Area<'a>, Box<dyn std::error::Error + Send + Sync>> {
-    area.draw_text(title, &style::text(21, &style::INK), (24, 18))?;
-    let machine = &report.machine;
-    let commit = report.commit.as_ref().map_or("", |commit| &commit.hash);
-    let origin = [
-        format!("{}, {} cores", machine.cpu, machine.cores),
-        machine.file_system.clone(),
-        report.date.get(..10).unwrap_or_default().to_string(),
-        format!("commit {}", commit.get(..10).unwrap_or("unknown")),
-    ];
-    area.draw_text(&origin.join(" · "), &style::text(13, &style::FAINT), (24, 46))?;
-    Ok(area.margin(68, 10, 14, 20))
-}
-
-/// To the right, a line for each, in the order of the tables.
-fn legend(area: &Area, entries: &[(String, Style)]) -> Drawn {
-    for (number, (name, style)) in entries.iter().enumerate() {
-        let y = 14 + 25 * number as i32;
-        area.draw(&PathElement::new([(8, y), (40, y)], style.line()))?;
-        let weight = if style.is_ours { style::INK } else { style::SOFT };
-        area.draw_text(name, &style::text(14, &weight), (50, y - 7))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

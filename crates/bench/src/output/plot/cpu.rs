@@ -4,17 +4,16 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::refused::large;
+use super::canvas::{Area, Drawn, SIZE, headed};
 use super::style::{self, Style};
-use super::{Area, Drawn, SIZE, headed};
+use crate::output::targets;
 use crate::report::{Report, Sustained, SustainedRow};
-use crate::targets;
 
 const NAMES_WIDTH: i32 = 190;
 const VALUES_WIDTH: i32 = 270;
 
 pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
-    let rows = large(sustained);
+    let rows = sustained.large_rows();
     // Without one that both took, the lowest.
     let lowest = rows.iter().map(|row| row.fraction_of_disk).reduce(f64::min);
     let Some(load) = targets::compared_load(report).or(lowest) else { return Ok(()) };

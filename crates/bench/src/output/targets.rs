@@ -2,11 +2,11 @@
 //!
 //! A target whose measure is not in the report is left open, never counted as met.
 
-use crate::measure::startup;
+use crate::output::table::{Table, number};
 use crate::report::{
-    LatencyRow, MEMCPY, PRODUCER, Report, SustainedRow, TRACING_APPENDER, WRITER, Which,
+    LatencyRow, MEMCPY, NEW_CLOSE_DEFAULTS, PRODUCER, Report, SustainedRow, TRACING_APPENDER,
+    WRITER, Which,
 };
-use crate::table::{Table, number};
 
 const SMALL: u64 = 8 << 10;
 const LARGE: u64 = 64 << 10;
@@ -232,7 +232,7 @@ fn startup(report: &Report) -> Vec<Target> {
     let wakeups = idle.map(|idle| (idle.wakeups_fresh + idle.wakeups_after_traffic) as f64);
     let mib = idle.map(|idle| idle.with_kib.saturating_sub(idle.without_kib) as f64 / 1024.0);
     let rows = startup.iter().flat_map(|startup| &startup.new_close);
-    let mut rows = rows.filter(|row| row.subject == startup::DEFAULTS);
+    let mut rows = rows.filter(|row| row.subject == NEW_CLOSE_DEFAULTS);
     let new_close = rows.next().map(|row| row.median_ms);
     vec![
         Target::at_most("idle writer, wake-ups", 0.0, "", wakeups),
