@@ -3,13 +3,13 @@
 //! All that is written goes below one directory, which is removed in the end.
 
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
-use crate::clock::Calibration;
-use crate::report::{MEMCPY, PRODUCER, WRITER};
+use crate::report::{Described, MEMCPY, PRODUCER, WRITER};
 use crate::subject::{Running, Setup, Sink, Subject, Unavailable};
 use crate::subjects;
+use crate::system::clock::Calibration;
+use crate::system::scratch::Scratch;
 
 /// How memory is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,17 @@ impl Bench {
         entries
     }
 
+    /// What the report says of each subject.
+    pub fn described(&self) -> Vec<Described> {
+        let subjects = self.subjects.iter().map(|subject| Described {
+            name: subject.name().into(),
+            when_outrun: subject.when_outrun().into(),
+            ours: subject.ours(),
+            lands: subject.lands(),
+        });
+        subjects.collect()
+    }
+
     /// The first value in full runs, the second in quick ones.
     pub fn full_or_quick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
@@ -151,30 +162,6 @@ impl Deref for Record {
     fn deref(&self) -> &[u8] {
         // SAFETY: the lines lie one behind the other, without gaps, and hold at least as many bytes.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.bytes) }
-    }
-}
-
-/// A directory of our own that is removed with what is in it.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn new(parent: &Path) -> std::io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("bufferedwriter-bench-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path)?;
-        Ok(Scratch(path.canonicalize()?))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What a subject still writes there now is of no use to anybody.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

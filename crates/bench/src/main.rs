@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bufferedwriter_bench::bench::Bench;
-use bufferedwriter_bench::measure::{child, http, landed, sustained};
-use bufferedwriter_bench::report::{Described, Report};
-use bufferedwriter_bench::{machine, measure, plot, show};
+use bufferedwriter_bench::measure::{self, child, http, jobs, landed, sustained};
+use bufferedwriter_bench::output::{plot, tables};
+use bufferedwriter_bench::report::Report;
+use bufferedwriter_bench::system::machine;
 use clap::{Parser, Subcommand};
 
 /// What a write costs its caller, beside the alternatives, and what becomes of the records.
@@ -69,7 +70,7 @@ enum Command {
     Plot { file: PathBuf },
     /// What this program runs itself for
     #[command(name = child::SUBCOMMAND, hide = true)]
-    Child { job: String },
+    Child { kind: String, job: String },
 }
 
 /// What a subcommand measures, in order.
@@ -110,8 +111,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> io::Result<()> {
-    if let Command::Child { job } = &cli.command {
-        return child::run_job(job);
+    if let Command::Child { kind, job } = &cli.command {
+        return jobs::run(kind, job);
     }
     if let Command::Plot { file } = &cli.command {
         return output(cli, &Report::read_json(file)?);
@@ -124,7 +125,7 @@ fn run(cli: &Cli) -> io::Result<()> {
         commit: machine::commit(),
         command: machine::command(),
         versions: machine::versions(),
-        subjects: bench.subjects.iter().map(|subject| Described::of(&**subject)).collect(),
+        subjects: bench.described(),
         ..Report::default()
     };
     measure(&cli.command, &bench, &mut report);
@@ -140,6 +141,6 @@ fn output(cli: &Cli, report: &Report) -> io::Result<()> {
         plot::write(report, dir)?;
     }
     let mut out = io::stdout().lock();
-    show::tables(report).iter().try_for_each(|table| write!(out, "{table}"))?;
+    tables::tables(report).iter().try_for_each(|table| write!(out, "{table}"))?;
     out.flush()
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::clock;
+use crate::system::clock;
 
 /// Where the bytes of a run go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! Messages that are given away: how many were made, how many dropped.
+//! Messages for `send`, which takes ownership: how many were made, how many were dropped.
 //!
-//! Guarantees: relaxed counters order nothing, so that they hide no race from ThreadSanitizer; a
-//! message that is dropped is spoilt, so that who reads it after that reads no record.
+//! Guarantees: relaxed counters order nothing, so they hide no race from ThreadSanitizer. A dropped
+//! message overwrites its bytes, so a read after the drop finds no valid record.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,7 +11,7 @@ use crate::failure::fail;
 static MADE: AtomicU64 = AtomicU64::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// A message that spoils its bytes when it is dropped.
+/// A message that overwrites its bytes when it is dropped.
 pub struct Message(Vec<u8>);
 
 impl Message {
@@ -35,7 +35,7 @@ impl Drop for Message {
     }
 }
 
-/// Once all writers are gone: how many there were, each of which must have been dropped once.
+/// To be called once all writers are gone. Fails unless each message was dropped once; returns their number.
 pub fn expect_all_dropped() -> u64 {
     let (made, dropped) = (MADE.load(Relaxed), DROPPED.load(Relaxed));
     if made != dropped {
@@ -44,9 +44,9 @@ pub fn expect_all_dropped() -> u64 {
     made
 }
 
-/// Messages that were made and not dropped yet.
+/// The number of messages that were made and not dropped yet.
 pub fn alive() -> u64 {
-    // Those that were dropped were made before, so this order can't count below zero.
+    // Each dropped message was made earlier, so reading in this order can't count below zero.
     let dropped = DROPPED.load(Relaxed);
     MADE.load(Relaxed).saturating_sub(dropped)
 }

@@ -1,17 +1,17 @@
-//! Pseudo-random choices, the same ones in each run; how threads interleave is chance enough.
+//! Pseudo-random choices, the same in each run. Only the interleaving of threads differs between runs.
 //!
 //! SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
 
-/// Where choices come from.
+/// A source of choices.
 pub struct Random(u64);
 
 impl Random {
-    /// The same choices for the same seed.
+    /// The same seed gives the same choices.
     pub fn new(seed: u64) -> Self {
         Random(seed)
     }
 
-    /// Any number.
+    /// Any 64-bit number.
     #[expect(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -28,13 +28,13 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// One of these.
+    /// One of the given values.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }
 
-/// A number that looks unlike its argument; no two arguments have the same.
+/// SplitMix64's mixing step: a bijection whose results look unlike their arguments.
 pub fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

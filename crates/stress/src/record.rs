@@ -1,16 +1,16 @@
-//! Records that tell by themselves whose they are and whether they are whole.
+//! Records that carry their writer's number and id, and show whether they are whole.
 //!
 //! ```text
-//! length u32, writer u32, id u64, then bytes that follow from the id; little endian
+//! length u32, writer u32, id u64, then bytes that are computed from the id; little endian
 //! ```
 
 use crate::failure::fail;
 use crate::random::Random;
 
-/// Length, writer and id.
+/// The bytes of length, writer and id.
 pub const HEAD: usize = 16;
 
-/// Makes the record of `len` bytes, at least [`HEAD`], in `buffer`.
+/// Makes a record of `len` bytes, at least [`HEAD`], in `buffer`.
 pub fn make(buffer: &mut Vec<u8>, writer: u32, id: u64, len: usize) {
     buffer.clear();
     buffer.extend((len as u32).to_le_bytes());
@@ -23,7 +23,7 @@ pub fn make(buffer: &mut Vec<u8>, writer: u32, id: u64, len: usize) {
     }
 }
 
-/// Takes a file of `writer` apart; each record must be whole.
+/// Calls `each` with id and length of each record in a file of `writer`. Ends the program if one is not whole.
 pub fn each(file: &[u8], writer: u32, mut each: impl FnMut(u64, usize)) {
     let mut expected = Vec::new();
     let mut rest = file;

@@ -1,9 +1,9 @@
-//! Rows of a table, each in a process of its own, so that no subject sees what another one left behind:
-//! its memory, its threads, its page faults.
+//! Jobs that run in a process of their own, so that no subject sees what another one left behind: its memory,
+//! its threads, its page faults.
 //!
-//! The program runs itself with the hidden subcommand [`SUBCOMMAND`] and a [`Job`] as JSON; the child
-//! prints its answer as a line of JSON. A child that takes far too long is ended, and that is its row's
-//! error.
+//! The program runs itself with the hidden subcommand [`SUBCOMMAND`], the kind of the job, and the job as JSON.
+//! The child prints its answer as a line of JSON. A child that exceeds its timeout is killed, and that is its
+//! row's error. Which jobs there are only [`super::jobs`] knows.
 
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
@@ -14,23 +14,23 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{http, landed, quiet, startup, sustained};
-use crate::bench::{Buffers, Entry, Scratch, setup};
-use crate::subject::{self, Sink};
-use crate::{process, subjects};
+use crate::bench::{Buffers, Entry, setup};
+use crate::subject::{Running, Sink};
+use crate::subjects;
+use crate::system::process;
+use crate::system::scratch::Scratch;
 
-/// What the program's command line must hand to [`run_job`].
+/// What the program's command line must hand to [`super::jobs::run`].
 pub const SUBCOMMAND: &str = "child";
 
 /// What a child can be asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Job {
-    Sustained(sustained::Job),
-    Landed(landed::Job),
-    HttpServer(http::Job),
-    Quiet(quiet::Job),
-    Idle(startup::idle::Job),
-    Crowd(startup::crowd::Job),
+pub trait Job: Serialize + DeserializeOwned {
+    /// Tells the child which job it is.
+    const KIND: &'static str;
+    /// The child's last line.
+    type Answer: Serialize + DeserializeOwned;
+    /// The child's side.
+    fn run(&self) -> io::Result<Self::Answer>;
 }
 
 /// A subject to be started, with files.
@@ -51,7 +51,7 @@ impl Start {
         Start { subject, dir, buffer_bytes, memory_bytes, record_bytes }
     }
 
-    pub fn run(&self) -> io::Result<Box<dyn subject::Running>> {
+    pub fn run(&self) -> io::Result<Box<dyn Running>> {
         let Start { buffer_bytes, memory_bytes, .. } = *self;
         let buffers = Buffers { buffer_bytes, memory_bytes };
         let setup = setup(&self.dir, buffers, Sink::Files, self.record_bytes);
@@ -61,44 +61,37 @@ impl Start {
     }
 }
 
-/// The child's side: does what it was asked for and prints what came of it.
-pub fn run_job(json: &str) -> io::Result<()> {
-    match serde_json::from_str(json)? {
-        Job::Sustained(job) => say(sustained::row(&job)),
-        Job::Landed(job) => say(landed::row(&job)),
-        Job::HttpServer(job) => say(http::serve(&job, &mut |port| say(Ok(port)))),
-        Job::Quiet(job) => say(quiet::row(&job)),
-        Job::Idle(job) => say(startup::idle::look(&job)),
-        Job::Crowd(job) => say(startup::crowd::row(&job)),
-    }
+/// The child's side: does the job and prints the answer.
+pub fn run<J: Job>(json: &str) -> io::Result<()> {
+    let job: J = serde_json::from_str(json)?;
+    say(job.run())
 }
 
-/// Errors go the same way as answers, as text.
-fn say<T: Serialize>(answer: io::Result<T>) -> io::Result<()> {
+/// Prints a line for the parent. An error takes the same way, as text.
+pub fn say<T: Serialize>(answer: io::Result<T>) -> io::Result<()> {
     let answer = answer.map_err(|error| error.to_string());
     println!("{}", serde_json::to_string(&answer)?);
     Ok(())
 }
 
-/// A child at work.
-pub struct Running {
+/// A child that runs. Killed when it is dropped.
+pub struct ChildProcess {
     child: Child,
-    /// Dropped: the child may end.
+    /// Closed to tell the child to end.
     stdin: Option<ChildStdin>,
     lines: Receiver<io::Result<String>>,
 }
 
-impl Running {
-    pub fn start(job: &Job) -> io::Result<Self> {
+impl ChildProcess {
+    pub fn start<J: Job>(job: &J) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg(SUBCOMMAND)
-            .arg(serde_json::to_string(job)?)
+            .args([SUBCOMMAND, J::KIND, &serde_json::to_string(job)?])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let stdout = stdout.ok_or_else(|| io::Error::other("a child without output"))?;
-        Ok(Running { child, stdin, lines: read_lines(stdout) })
+        Ok(ChildProcess { child, stdin, lines: read_lines(stdout) })
     }
 
     /// Processor time that it has used so far.
@@ -106,7 +99,7 @@ impl Running {
         process::cpu_seconds_of(self.child.id())
     }
 
-    /// The child's next answer, waiting at most so long.
+    /// The child's next line; fails after the timeout.
     pub fn next<T: DeserializeOwned>(&mut self, timeout: Duration) -> io::Result<T> {
         let line = match self.lines.recv_timeout(timeout) {
             Ok(line) => line?,
@@ -121,22 +114,22 @@ impl Running {
         serde_json::from_str::<Result<T, String>>(&line)?.map_err(io::Error::other)
     }
 
-    /// Tells a child that waits for it to come to an end.
+    /// Closes the child's standard input: a child that waits for that comes to its end.
     pub fn hang_up(&mut self) {
         self.stdin = None;
     }
 }
 
-impl Drop for Running {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.hang_up();
-        // Its answer is there, or nobody waits for it any more. Both fail only if it is gone.
+        // Its answer was read or is no longer wanted. Both calls fail only if the child has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Through a thread, so that a wait for a line can end.
+/// Reads on a thread, since a read from a pipe has no timeout.
 fn read_lines(stdout: ChildStdout) -> Receiver<io::Result<String>> {
     let (lines, received) = mpsc::channel();
     std::thread::spawn(move || {
@@ -149,17 +142,7 @@ fn read_lines(stdout: ChildStdout) -> Receiver<io::Result<String>> {
     received
 }
 
-/// Starts a child and waits for its one answer.
-pub fn answer<T: DeserializeOwned>(job: &Job, timeout: Duration) -> io::Result<T> {
-    Running::start(job)?.next(timeout)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_that_is_none_is_an_error() {
-        assert!(run_job("{}").is_err());
-    }
+/// Starts a child and waits for its only answer.
+pub fn answer<J: Job>(job: &J, timeout: Duration) -> io::Result<J::Answer> {
+    ChildProcess::start(job)?.next(timeout)
 }

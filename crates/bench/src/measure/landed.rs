@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::args::seconds;
 use super::child::{self, Start};
-use super::sustained::seconds;
 use crate::bench::{Bench, Entry};
-use crate::disk::{self, Speed};
-use crate::lines::{self, Checked, Numbered};
-use crate::pages;
-use crate::process::{self, MemoryGuard};
+use crate::measure::lines::{self, Checked, Numbered};
 use crate::report::{Landed, LandedRow, Report};
 use crate::stats::median;
 use crate::subject::{Writer, landed};
+use crate::system::disk::{self, Speed};
+use crate::system::page_cache;
+use crate::system::process::{self, MemoryGuard};
 
 const MEASURE: &str = "landed";
 /// For what is in memory at the end to be written.
@@ -78,6 +78,15 @@ pub struct Job {
     threads: usize,
 }
 
+impl child::Job for Job {
+    const KIND: &'static str = MEASURE;
+    type Answer = Measured;
+
+    fn run(&self) -> io::Result<Measured> {
+        row(self)
+    }
+}
+
 /// What a child found out.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Measured {
@@ -88,7 +97,7 @@ pub struct Measured {
     /// Until all files were on the disk.
     synced_seconds: f64,
     /// When the subject said that it was done.
-    cached: pages::Cached,
+    cached: page_cache::Cached,
     checked: Checked,
 }
 
@@ -160,7 +169,7 @@ fn measure_one(bench: &Bench, entry: Entry, plan: Plan) -> io::Result<Measured> 
     let start = Start::new(entry, &scratch, plan.record_bytes);
     let job = Job { start, bytes_max, seconds_max, threads };
     let timeout = Duration::from_secs_f64(seconds_max) + 2 * FINISH + CHECK;
-    child::answer(&child::Job::Landed(job), timeout)
+    child::answer(&job, timeout)
 }
 
 /// A row, of those rounds that came to an end.
@@ -191,7 +200,7 @@ fn reported(entry: Entry, rounds: &[(Measured, Speed)]) -> Option<LandedRow> {
 }
 
 /// The child's side: one subject, once.
-pub fn row(job: &Job) -> io::Result<Measured> {
+fn row(job: &Job) -> io::Result<Measured> {
     let (dir, record_bytes) = (&job.start.dir, job.start.record_bytes);
     let running = job.start.run()?;
     let began = Instant::now();
@@ -209,7 +218,7 @@ pub fn row(job: &Job) -> io::Result<Measured> {
     });
     running.finish(FINISH);
     let seconds = began.elapsed().as_secs_f64();
-    let cached = pages::of_files(dir)?;
+    let cached = page_cache::of_files(dir)?;
     let synced_from = Instant::now();
     process::sync_files(dir)?;
     let synced_seconds = seconds + synced_from.elapsed().as_secs_f64();
@@ -245,9 +254,10 @@ fn flat_out(writer: &mut dyn Writer, line: &mut Numbered, records: u64, deadline
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{Buffers, Scratch};
+    use crate::bench::Buffers;
     use crate::report::PRODUCER;
     use crate::subjects;
+    use crate::system::scratch::Scratch;
 
     /// Ten times the memory that there is: some are refused, and offered again.
     #[test]

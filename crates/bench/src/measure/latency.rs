@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::rounds::interleaved;
 use crate::bench::{Bench, Entry, Record, record};
-use crate::clock::Calibration;
-use crate::measure::tight::interleaved;
 use crate::report::{Latency, LatencyRow, MEMCPY, PRODUCER, Report, WRITER, Which};
 use crate::stats::{self, Random};
 use crate::subject::{Running, Sink, Unavailable, Writer};
+use crate::system::clock::Calibration;
 
 const RECORD_BYTES: usize = 128;
 const BURST: usize = 20;

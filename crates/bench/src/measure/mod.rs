@@ -1,11 +1,15 @@
 //! The measures. Each fills its part of the report; what can't be measured here is noted with a reason.
 
+mod args;
 pub mod child;
 pub mod http;
+pub mod jobs;
 pub mod landed;
 pub mod latency;
+mod lines;
 mod pacer;
 pub mod quiet;
+mod rounds;
 pub mod startup;
 pub mod sustained;
 pub mod tight;

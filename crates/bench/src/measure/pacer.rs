@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::clock;
-use crate::process::MemoryGuard;
 use crate::stats::{Random, histogram};
 use crate::subject::Writer;
+use crate::system::clock;
+use crate::system::process::MemoryGuard;
 
 /// So often it looks what is due.
 const TICK: Duration = Duration::from_millis(1);

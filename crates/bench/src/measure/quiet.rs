@@ -3,7 +3,7 @@
 //!
 //! Millions of writes at a rate that refuses nothing, after a warm-up, in a process of its own. Between
 //! portions the thread looks at the clock, which is no system call, and never sleeps. The calls are
-//! counted by [`crate::calls`]; the rest is the kernel's own account of the thread.
+//! counted by [`crate::system::syscalls`]; the rest is the kernel's own account of the thread.
 
 use std::io;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, Entry, record};
-use crate::calls::{self, Calls};
-use crate::clock::{self, Calibration};
 use crate::measure::child::{self, Start};
 use crate::report::{Quiet, QuietRow, Report};
 use crate::subject::{Running, Writer};
+use crate::system::clock::{self, Calibration};
+use crate::system::syscalls::{self, SyscallCounter};
 
 const RECORD_BYTES: usize = 128;
 const RECORDS_PER_S: u64 = 1_000_000;
@@ -30,6 +30,15 @@ pub struct Job {
     warm_up: u64,
     writes: u64,
     is_counting_calls: bool,
+}
+
+impl child::Job for Job {
+    const KIND: &'static str = "quiet";
+    type Answer = QuietRow;
+
+    fn run(&self) -> io::Result<QuietRow> {
+        row(self)
+    }
 }
 
 pub fn run(bench: &Bench, report: &mut Report) {
@@ -50,7 +59,7 @@ fn ask(bench: &Bench, report: &mut Report, entry: Entry) -> io::Result<QuietRow>
         let scratch = bench.scratch();
         let start = Start::new(entry, &scratch, RECORD_BYTES);
         let job = Job { start, warm_up: writes / 10, writes, is_counting_calls };
-        child::answer::<QuietRow>(&child::Job::Quiet(job), PATIENCE)
+        child::answer(&job, PATIENCE)
     };
     let writes = bench.full_or_quick(10_000_000, 500_000);
     // Who makes a call for each record shows that soon enough, and what is counted is slow. Who makes
@@ -77,9 +86,9 @@ fn ask(bench: &Bench, report: &mut Report, entry: Entry) -> io::Result<QuietRow>
 }
 
 /// In a process of its own.
-pub fn row(job: &Job) -> io::Result<QuietRow> {
+fn row(job: &Job) -> io::Result<QuietRow> {
     let running = job.start.run()?;
-    let calls = Calls::default();
+    let calls = SyscallCounter::default();
     let row = std::thread::scope(|scope| {
         scope.spawn(|| calls.listen());
         let counted = scope.spawn(|| steady(&*running, job, &calls)).join();
@@ -91,7 +100,7 @@ pub fn row(job: &Job) -> io::Result<QuietRow> {
 }
 
 /// The writing thread.
-fn steady(running: &dyn Running, job: &Job, calls: &Calls) -> QuietRow {
+fn steady(running: &dyn Running, job: &Job, calls: &SyscallCounter) -> QuietRow {
     let clock = Calibration::measure();
     let (record, mut writer) = (record(RECORD_BYTES), running.writer());
     paced(&mut *writer, &record, job.warm_up, clock);
@@ -116,7 +125,7 @@ fn steady(running: &dyn Running, job: &Job, calls: &Calls) -> QuietRow {
         faults_major: usage.faults_major,
         switches_voluntary: usage.switches_voluntary,
         switches_involuntary: usage.switches_involuntary,
-        calls: is_counted.then(|| calls::between(&calls_before, &calls_after)),
+        calls: is_counted.then(|| syscalls::between(&calls_before, &calls_after)),
         is_extrapolated: false,
     }
 }

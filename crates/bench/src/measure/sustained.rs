@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::args::seconds;
 use super::child::{self, Start};
 use super::pacer::{self, Paced};
 use crate::bench::{Bench, Entry, record};
-use crate::clock::Calibration;
-use crate::disk::{self, Speed};
 use crate::report::{Report, Sustained, SustainedRow};
 use crate::subject::{Running, landed};
-use crate::{pages, process};
+use crate::system::clock::Calibration;
+use crate::system::disk::{self, Speed};
+use crate::system::{page_cache, process};
 
 const MEASURE: &str = "sustained";
 const FRACTIONS: [f64; 4] = [0.2, 0.4, 0.6, 0.8];
@@ -56,16 +57,6 @@ impl Default for Options {
     }
 }
 
-/// More than none, and none of the numbers that are no duration.
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number")?;
-    if (0.001..=86_400.0).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err("not between a millisecond and a day".into())
-    }
-}
-
 /// One row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -73,6 +64,15 @@ pub struct Job {
     bytes_per_s: f64,
     seconds: f64,
     threads: usize,
+}
+
+impl child::Job for Job {
+    const KIND: &'static str = MEASURE;
+    type Answer = Measured;
+
+    fn run(&self) -> io::Result<Measured> {
+        row(self)
+    }
 }
 
 /// What a child found out.
@@ -92,7 +92,7 @@ pub struct Measured {
     /// Until all files were on the disk, beginning when the subject said that it was done.
     sync_seconds: f64,
     peak_memory_bytes: u64,
-    cached: pages::Cached,
+    cached: page_cache::Cached,
 }
 
 pub fn run(bench: &Bench, report: &mut Report, options: &Options) {
@@ -173,7 +173,7 @@ fn measure_one(
     let start = Start::new(entry, &scratch, options.record as usize);
     let job = Job { start, bytes_per_s, seconds, threads: options.threads.into() };
     let timeout = Duration::from_secs_f64(seconds) + 4 * FINISH;
-    child::answer(&child::Job::Sustained(job), timeout)
+    child::answer(&job, timeout)
 }
 
 fn reported(
@@ -221,7 +221,7 @@ fn reported(
 }
 
 /// The child's side: one subject under one load.
-pub fn row(job: &Job) -> io::Result<Measured> {
+fn row(job: &Job) -> io::Result<Measured> {
     let (clock, dir) = (Calibration::measure(), &job.start.dir);
     let cpu_before = process::cpu_seconds();
     let running = job.start.run()?;
@@ -229,7 +229,7 @@ pub fn row(job: &Job) -> io::Result<Measured> {
     running.finish(FINISH);
     let cpu_seconds = process::cpu_seconds() - cpu_before;
     let peak_memory_bytes = process::peak_memory_bytes()?;
-    let cached = pages::of_files(dir)?;
+    let cached = page_cache::of_files(dir)?;
     let began = Instant::now();
     process::sync_files(dir)?;
     let offered = (paced.accepted + paced.refused) as f64 * job.start.record_bytes as f64;
@@ -294,15 +294,9 @@ mod tests {
         assert_eq!(affordable_seconds(20.0, &[], 0), 20.0);
     }
 
-    #[test]
-    fn durations_are_sane() {
-        assert_eq!(seconds("20"), Ok(20.0));
-        assert!(["0", "-1", "NaN", "inf", "x"].iter().all(|text| seconds(text).is_err()));
-    }
-
     /// A short load of a subject, as it is reported.
     fn briefly(name: &str) -> SustainedRow {
-        let scratch = crate::bench::Scratch::new(&std::env::temp_dir()).unwrap();
+        let scratch = crate::system::scratch::Scratch::new(&std::env::temp_dir()).unwrap();
         let subject = subjects::named(name).unwrap();
         let entry = Entry { subject: &*subject, buffers: LARGE };
         let start = Start::new(entry, &scratch, 128);

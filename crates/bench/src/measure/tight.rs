@@ -8,37 +8,25 @@
 //! other's threads run meanwhile; the order rotates, and ratios are taken within the repetition, so that
 //! whatever else the machine does hits all alike. A round in which something was refused does not count.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::bench::{Bench, Buffers, Entry, record};
-use crate::clock;
-use crate::pin::Pinned;
+use super::rounds::{Visit, gather, interleaved, lead_in, pause, wide};
+use crate::bench::{Bench, Entry, record};
 use crate::report::{CRASH_PROOF, MEMCPY, Report, Tight, TightRow};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
 use crate::subjects::limits::Limit;
+use crate::system::affinity::Pinned;
+use crate::system::clock;
 
 const RECORD_BYTES: [usize; 4] = [32, 128, 512, 2048];
-/// What slow subjects may take for the rounds of one repetition.
-const VISIT: Duration = Duration::from_millis(250);
 const WARM_UP_ROUNDS: u64 = 4;
-/// About what a worker of ours naps.
-const PAUSE_MIN: Duration = Duration::from_micros(700);
 
 /// How much is done.
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub repetitions: u64,
     pub rounds: u64,
-}
-
-/// What came of a subject's turn in one repetition.
-#[derive(Clone, Copy, Default)]
-pub struct Visit {
-    /// Median.
-    pub ns: Option<f64>,
-    pub rounds: u64,
-    pub thrown_away: u64,
 }
 
 pub fn run(bench: &Bench, report: &mut Report) {
@@ -106,29 +94,6 @@ fn with_limits(bench: &Bench) -> Vec<Entry<'_>> {
     entries
 }
 
-/// Memory for a round.
-pub fn wide(bench: &Bench) -> Buffers {
-    let buffer_bytes = bench.round_bytes;
-    Buffers { buffer_bytes, memory_bytes: 2 * buffer_bytes }
-}
-
-/// Calls `visit` for each entry once a repetition, in an order that rotates. For each entry what came of
-/// it, by repetition.
-pub fn interleaved<'a, T>(
-    entries: &[Entry<'a>],
-    repetitions: u64,
-    mut visit: impl FnMut(Entry<'a>) -> T,
-) -> Vec<Vec<T>> {
-    let mut results: Vec<Vec<T>> = entries.iter().map(|_| Vec::new()).collect();
-    for repetition in 0..repetitions as usize {
-        for place in 0..entries.len() {
-            let place = (place + repetition) % entries.len();
-            results[place].push(visit(entries[place]));
-        }
-    }
-    results
-}
-
 fn visit(bench: &Bench, entry: Entry, bytes: usize, rounds: u64) -> Result<Visit, Unavailable> {
     let (running, _scratch) = bench.start(entry, Sink::Null, bytes)?;
     let visit = {
@@ -147,23 +112,6 @@ fn visit(bench: &Bench, entry: Entry, bytes: usize, rounds: u64) -> Result<Visit
     Ok(visit)
 }
 
-/// Rounds until there are enough or the time for them is over.
-pub fn gather(rounds: u64, mut round: impl FnMut() -> Option<f64>) -> Visit {
-    let (began, mut values, mut visit) = (Instant::now(), Vec::new(), Visit::default());
-    for number in 0..rounds {
-        match round() {
-            Some(ns) => values.push(ns),
-            None => visit.thrown_away += 1,
-        }
-        if number >= 2 && began.elapsed() > VISIT {
-            break;
-        }
-    }
-    visit.rounds = values.len() as u64;
-    visit.ns = stats::median(values);
-    visit
-}
-
 /// Nanoseconds a write; `None` if something was refused.
 fn one_round(
     bench: &Bench,
@@ -179,47 +127,4 @@ fn one_round(
     let ticks = clock::ticks() - before;
     pause(running, taken == writes);
     (taken == writes).then(|| bench.clock.ns(ticks) / (writes - lead_in) as f64)
-}
-
-/// Off the clock, the beginning of a round: the processor has been busy with other things in the pause.
-pub fn lead_in(writes: u64) -> u64 {
-    writes / 16
-}
-
-/// Off the clock: memory comes back. It takes as long for who needs no pause: the rounds of all begin in
-/// the same state.
-pub fn pause(running: &dyn Running, is_all_taken: bool) {
-    let began = Instant::now();
-    if !running.settle(Duration::from_millis(200)) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    if !is_all_taken {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    while began.elapsed() < PAUSE_MIN {
-        std::thread::yield_now();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounds_with_refusals_are_counted_apart() {
-        let mut results = [Some(3.0), None, Some(1.0), Some(2.0)].into_iter();
-        let visit = gather(4, || results.next().unwrap());
-        assert_eq!((visit.rounds, visit.thrown_away, visit.ns), (3, 1, Some(2.0)));
-    }
-
-    #[test]
-    fn each_entry_has_its_turn_in_each_repetition() {
-        let bench = Bench::new(&std::env::temp_dir(), &["write".into()], true).unwrap();
-        let entries = bench.entries();
-        let mut order = Vec::new();
-        let results = interleaved(&entries, 3, |entry| order.push(entry.name()));
-        assert!(results.iter().all(|of_entry| of_entry.len() == 3));
-        assert_eq!(order.len(), 3 * entries.len());
-        assert_eq!(order[entries.len()], entries[1].name());
-    }
 }

@@ -8,14 +8,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::rounds::{Visit, gather, interleaved, lead_in, pause, wide};
 use crate::bench::{Bench, Entry, record};
-use crate::clock;
-use crate::measure::tight::{Visit, gather, interleaved, lead_in, pause, wide};
-use crate::pin::Pinned;
 use crate::report::{MEMCPY, PRODUCER, Report, TwoThreads, TwoThreadsRow, WRITER};
 use crate::stats;
-use crate::subject::{Running, Sink, Unavailable};
+use crate::subject::{Running, Sink, Unavailable, Writer};
 use crate::subjects::limits::Limit;
+use crate::system::affinity::Pinned;
+use crate::system::clock;
 
 const RECORD_BYTES: usize = 128;
 const WARM_UP_ROUNDS: u64 = 4;
@@ -125,7 +125,7 @@ impl Team {
     }
 
     /// One round; `false` once there are no more.
-    fn take_part(&self, writer: &mut dyn crate::subject::Writer, record: &[u8]) -> bool {
+    fn take_part(&self, writer: &mut dyn Writer, record: &[u8]) -> bool {
         self.meet();
         if self.is_over.load(Ordering::Relaxed) {
             return false;
@@ -162,7 +162,6 @@ impl Team {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subject::Writer;
 
     struct Counts<'a>(&'a AtomicU64);
 

@@ -15,6 +15,14 @@ pub struct Sustained {
     pub rows: Vec<SustainedRow>,
 }
 
+impl Sustained {
+    /// Rows with the largest buffers, which all subjects have.
+    pub fn large_rows(&self) -> Vec<&SustainedRow> {
+        let large = self.rows.iter().map(|row| row.buffer_bytes).max().unwrap_or(0);
+        self.rows.iter().filter(|row| row.buffer_bytes == large).collect()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SustainedRow {
     pub subject: String,

@@ -1,7 +1,7 @@
-//! Far more threads than buffers: 2,000 that are alive at once, then 100,000 that come and go.
+//! Far more threads than buffers: 2,000 threads at once, then 100,000 short-lived ones.
 //!
-//! Guarantees: exit code 0 means that every record landed, and that memory stayed within
-//! `memory_bound()` and 2 MiB above what the same threads take that do nothing.
+//! Guarantees: exit code 0 means that every record was written, and that peak memory exceeded that of as many
+//! idle threads by at most `memory_bound()` and 2 MiB.
 
 use std::process::exit;
 use std::sync::{Arc, Barrier};
@@ -14,7 +14,7 @@ const ALIVE: usize = 2000;
 const RECORDS: usize = 5;
 const SHORT_LIVED: usize = 100_000;
 const ALLOWANCE: usize = 2 << 20;
-/// Longer than anything takes; only a fault reaches it.
+/// Longer than any step takes; only a bug reaches it.
 const BOUND: Duration = Duration::from_secs(120);
 
 fn main() {
@@ -27,7 +27,7 @@ fn main() {
         .queue_size(64);
     let bound = config.memory_bound() + ALLOWANCE;
 
-    // All of them alive, and none of them writing: what their stacks take.
+    // The same threads without a write: what their stacks take.
     crowd(|_| {});
     let idle = peak();
     let began = Instant::now();
@@ -66,7 +66,7 @@ fn main() {
     }
 }
 
-/// Runs `work` in many threads, each of which lives until all have done it.
+/// Runs `work` in many threads, all of which stay alive until the last one has done it.
 fn crowd(work: impl Fn(usize) + Send + Sync) {
     let all = Arc::new(Barrier::new(ALIVE));
     std::thread::scope(|scope| {
@@ -116,7 +116,7 @@ fn report(what: &str, threads: usize, began: Instant, idle: usize, bound: usize)
     }
 }
 
-/// The most memory that was resident so far, in bytes.
+/// The peak of resident memory so far, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM"));

@@ -1,16 +1,16 @@
-//! Cuts a mounted ext4 or xfs off its disk, as a loss of power does: what the file system has not sent to the
-//! device by then is gone, its journal included. Usage: cut MOUNTPOINT (root)
+//! Cuts a mounted ext4 or xfs off its disk, as a loss of power does: all that the file system has not yet sent
+//! to the device is lost, the journal included. Usage: cut MOUNTPOINT (root)
 //!
-//! Not modelled: a device that forgets what it was sent and never told to keep.
+//! Not modelled: a device that loses its own write cache. The program `disk` does that.
 
 use std::fs::File;
 
 use bufferedwriter_stress::failure::{expect, fail};
 use rustix::ioctl::{Setter, ioctl, opcode};
 
-/// `FS_IOC_SHUTDOWN` of linux/fs.h's family, as ext4 and xfs have it.
+/// The ioctl `EXT4_IOC_SHUTDOWN`, which xfs calls `XFS_IOC_GOINGDOWN`.
 const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
-/// Without a last flush of the journal.
+/// Shut down without a last flush of the journal.
 const NO_LOG_FLUSH: u32 = 2;
 
 fn main() {

@@ -1,9 +1,8 @@
-//! Processes that write are killed at random moments; what the next ones make of it is checked.
+//! Kills writing processes at random moments and checks what the next process recovers.
 //!
-//! Guarantees, in each round, of each file that is visible: it is not empty, and holds whole records only,
-//! each found once over all rounds; of each directory, at the end of the round: no left-over. Records that a
-//! flush had covered before the kill are there. The first thing that is not so ends the program with exit
-//! code 1, and the files stay for somebody to look at.
+//! Guarantees, in each round: each visible file is not empty and holds whole records only, each of them once.
+//! Each record that a flush covered before the kill is there. At the end of the round no directory holds a
+//! left-over. The first broken promise ends the program with exit code 1, and the files stay for inspection.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use bufferedwriter::{BufferedWriter, Config, Io, Recovery, Sync};
+use bufferedwriter_stress::random::Random;
 
 const USAGE: &str = "\
 Usage: kills [--rounds N] [--processes P] [--workers W] [--dir DIR] [--seed S]
@@ -25,13 +25,13 @@ Usage: kills [--rounds N] [--processes P] [--workers W] [--dir DIR] [--seed S]
 
 /// Threads of a process.
 const THREADS: u32 = 3;
-/// The longest that a process lives.
+/// The longest life of a process.
 const LIFE_MAX: Duration = Duration::from_millis(60);
 const BOUND: Duration = Duration::from_secs(30);
-/// Process, thread, sequence, length and checksum of a record, before its filler.
+/// The bytes of process, thread, sequence, length and checksum, which precede a record's filler.
 const HEAD: usize = 40;
 
-/// Process, thread and sequence of a record.
+/// A record's process, thread and sequence number.
 type Id = (u64, u64, u64);
 
 struct Args {
@@ -60,7 +60,7 @@ fn main() {
     }
     let root = expect("find a directory", root.canonicalize());
     let mut sum = Sum::default();
-    let mut random = Random(args.seed);
+    let mut random = Random::new(args.seed);
     for round in 0..args.rounds {
         run(&args, &root, round, &mut random, &mut sum);
     }
@@ -86,7 +86,7 @@ fn main() {
     );
 }
 
-/// What was seen so far.
+/// Totals over all rounds so far.
 #[derive(Default)]
 struct Sum {
     idle: u64,
@@ -98,7 +98,7 @@ struct Sum {
     cut_bytes: u64,
 }
 
-/// Some processes, killed one after the other while others live; then one writer that recovers.
+/// Kills some processes, one after the other while others still write; then one writer recovers.
 fn run(args: &Args, root: &Path, round: u64, random: &mut Random, sum: &mut Sum) {
     let numbers = (0..args.processes).map(|process| round * args.processes + process);
     let children: Vec<(u64, Killed)> =
@@ -106,7 +106,7 @@ fn run(args: &Args, root: &Path, round: u64, random: &mut Random, sum: &mut Sum)
     let mut seen = HashSet::new();
     for (_, child) in &children {
         thread::sleep(Duration::from_nanos(random.next() % LIFE_MAX.as_nanos() as u64));
-        // While others still write: what is visible is whole at any moment.
+        // Visible files must be whole at any moment, also while others still write.
         read_all(root, &mut seen, sum, false);
         child.kill();
     }
@@ -139,14 +139,14 @@ fn run(args: &Args, root: &Path, round: u64, random: &mut Random, sum: &mut Sum)
     sum.records += seen.len() as u64;
 }
 
-/// The next writer, whose recovery is waited for.
+/// Starts the next writer and waits for its recovery.
 fn recover(root: &Path, workers: usize) -> Recovery {
     let writer = expect("start a writer", BufferedWriter::new(config(root, workers)));
     expect("close a writer", writer.close(BOUND));
     writer.recovery().unwrap_or_else(|| fail(root, "the recovery is not over"))
 }
 
-/// Reads the visible files, and removes them if told to. Files that were read before count once.
+/// Reads the visible files, and removes them if this is the round's `last` look. Replaces `seen` by what it found.
 fn read_all(root: &Path, seen: &mut HashSet<Id>, sum: &mut Sum, last: bool) {
     let mut found = HashSet::new();
     for file in list(&root.join("ready")) {
@@ -172,7 +172,7 @@ fn read_all(root: &Path, seen: &mut HashSet<Id>, sum: &mut Sum, last: bool) {
             expect("remove a file", fs::remove_file(&file));
         }
     }
-    // What was visible once stays so.
+    // A record that was visible once must stay visible.
     if let Some(gone) = seen.difference(&found).next() {
         fail(root, &format!("{gone:?} was visible, and is gone"));
     }
@@ -184,7 +184,7 @@ fn config(root: &Path, workers: usize) -> Config {
     config.size(512).queue_size(64).workers(workers).file_age(Duration::from_millis(20))
 }
 
-/// What a process does until it is killed. Each does it in another way.
+/// What a process does until it is killed. The options depend on its number.
 fn child(root: &Path, number: u64, workers: usize) {
     let file_size = [0, 2000, 20_000, 200_000, 64 << 20][number as usize % 5];
     let config = config(root, workers).file_size(file_size);
@@ -203,7 +203,7 @@ fn child(root: &Path, number: u64, workers: usize) {
                     expect("write", writer.write_timeout(&buffer, BOUND));
                     if thread == 0 && seq % 500 == 499 {
                         expect("flush", writer.flush(BOUND));
-                        // One write: it is there as a whole or not.
+                        // One write call: the number is there as a whole or not at all.
                         expect("tell", told.write_all(&seq.to_le_bytes()));
                     }
                 }
@@ -212,7 +212,7 @@ fn child(root: &Path, number: u64, workers: usize) {
     });
 }
 
-/// The records of a process that were flushed before it was killed.
+/// The records of a process that a flush covered before the kill.
 fn flushed(root: &Path, process: u64) -> Vec<Id> {
     let path = root.join("flushed").join(process.to_string());
     let mut bytes = Vec::new();
@@ -225,9 +225,9 @@ fn flushed(root: &Path, process: u64) -> Vec<Id> {
     last.map_or_else(Vec::new, |last| (0..=last).map(|seq| (process, 0, seq)).collect())
 }
 
-/// A record with a checksum over all of it.
+/// Makes a record with a checksum over all of its bytes.
 fn make(buffer: &mut Vec<u8>, process: u64, thread: u64, seq: u64) {
-    let mut random = Random(process << 40 ^ thread << 32 ^ seq);
+    let mut random = Random::new(process << 40 ^ thread << 32 ^ seq);
     let len = HEAD as u64 + random.next() % if seq.is_multiple_of(100) { 1500 } else { 120 };
     buffer.clear();
     for number in [process, thread, seq, len, 0] {
@@ -240,7 +240,7 @@ fn make(buffer: &mut Vec<u8>, process: u64, thread: u64, seq: u64) {
     buffer[HEAD - 8..HEAD].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Takes the first record off; none if it is torn or damaged.
+/// Splits off the first record; `None` if it is torn or damaged.
 fn take(bytes: &[u8]) -> Option<(Id, &[u8])> {
     let number = |at: usize| bytes.get(8 * at..)?.first_chunk().map(|n| u64::from_le_bytes(*n));
     let (id, len, sum) = ((number(0)?, number(1)?, number(2)?), number(3)?, number(4)?);
@@ -268,7 +268,7 @@ impl Killed {
     fn kill(&self) {
         let mut child = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let _ = child.kill();
-        // By us, not by itself: it would have found something wrong.
+        // A process that ends by itself has found something wrong.
         let status = expect("wait for a process", child.wait());
         if status.code().is_some() {
             eprintln!("kills: FAILED: a process ended by itself: {status}");
@@ -290,18 +290,6 @@ fn list(dir: &Path) -> Vec<PathBuf> {
 
 fn is_hidden(file: &Path) -> bool {
     file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
-/// splitmix64 (Steele, Lea, Flood: OOPSLA 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }
 
 fn parse(given: &[std::ffi::OsString]) -> Args {

@@ -18,12 +18,13 @@ use tokio::sync::oneshot;
 
 use self::load::{Load, Outcome};
 use self::server::Log;
-use super::child::{self, Start};
-use super::sustained::seconds;
+use super::args::seconds;
+use super::child::{self, ChildProcess, Start};
 use crate::bench::{Bench, Entry};
+use crate::measure::lines;
 use crate::report::{Http, HttpRow, Report};
 use crate::stats::median;
-use crate::{lines, process};
+use crate::system::{affinity, process};
 
 const MEASURE: &str = "http";
 /// The row to compare with.
@@ -70,6 +71,15 @@ struct Plan {
 pub struct Job {
     /// None: no logging.
     start: Option<Start>,
+}
+
+impl child::Job for Job {
+    const KIND: &'static str = MEASURE;
+    type Answer = Served;
+
+    fn run(&self) -> io::Result<Served> {
+        serve(self, &mut |port| child::say(Ok(port)))
+    }
 }
 
 /// What a server says when it has ended. First it says its port.
@@ -145,7 +155,7 @@ fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) ->
     process::sync_file_system(bench.dir())?;
     let scratch = bench.scratch();
     let job = Job { start: entry.map(|entry| Start::new(entry, &scratch, LINE_BYTES)) };
-    let mut server = child::Running::start(&child::Job::HttpServer(job))?;
+    let mut server = ChildProcess::start(&job)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.next(FINISH)?));
     let Plan { time, connections, .. } = plan;
     let load = |time, per_s| on_last_processor(Load { address, connections, time, per_s });
@@ -165,8 +175,8 @@ fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) ->
 fn on_last_processor(load: Load) -> io::Result<Outcome> {
     std::thread::scope(|scope| {
         let clients = scope.spawn(|| {
-            if let [_, .., last] = process::processors()?[..] {
-                process::pin(last)?;
+            if let [_, .., last] = affinity::processors()?[..] {
+                affinity::pin(last)?;
             }
             load::run(load)
         });
@@ -176,8 +186,8 @@ fn on_last_processor(load: Load) -> io::Result<Outcome> {
 
 /// The server's side of it. What the subject has started already stays free.
 fn to_first_processor() -> io::Result<()> {
-    match process::processors()?[..] {
-        [first, _, ..] => process::pin(first),
+    match affinity::processors()?[..] {
+        [first, _, ..] => affinity::pin(first),
         _ => Ok(()),
     }
 }
@@ -215,7 +225,7 @@ fn reported(entry: Option<Entry>, at: usize, rounds: &[Vec<Option<Round>>]) -> O
 }
 
 /// The child's side: serves until its standard input ends.
-pub fn serve(job: &Job, ready: &mut dyn FnMut(u16) -> io::Result<()>) -> io::Result<Served> {
+fn serve(job: &Job, ready: &mut dyn FnMut(u16) -> io::Result<()>) -> io::Result<Served> {
     let (stop, stopped) = oneshot::channel();
     std::thread::spawn(move || {
         // Whatever ends it, there is nobody left to serve.
@@ -248,9 +258,10 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::bench::{LARGE, Scratch};
+    use crate::bench::LARGE;
     use crate::report::WRITER;
     use crate::subjects;
+    use crate::system::scratch::Scratch;
 
     /// A server in this process, some requests, and a line for each.
     #[test]

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, Entry, LARGE, record};
 use crate::measure::child::{self, Start};
-use crate::process::peak_memory_bytes;
 use crate::report::{Crowd, PRODUCER, Report, WRITER};
 use crate::subject::{Running, landed};
 use crate::subjects;
+use crate::system::process::peak_memory_bytes;
 
 const RECORD_BYTES: usize = 128;
 const STACK_BYTES: usize = 64 << 10;
@@ -28,6 +28,15 @@ pub struct Job {
     alive: u64,
 }
 
+impl child::Job for Job {
+    const KIND: &'static str = "crowd";
+    type Answer = Crowd;
+
+    fn run(&self) -> io::Result<Crowd> {
+        row(self)
+    }
+}
+
 /// The writer with its defaults, and every peer.
 pub fn measure(bench: &Bench, report: &mut Report) -> Vec<Crowd> {
     let mut rows = Vec::new();
@@ -37,7 +46,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> Vec<Crowd> {
         for entry in bench.entries().into_iter().filter(is_asked) {
             let scratch = bench.scratch();
             let start = Start::new(entry, &scratch, RECORD_BYTES);
-            let job = child::Job::Crowd(Job { start, threads, alive });
+            let job = Job { start, threads, alive };
             match child::answer(&job, PATIENCE * 12) {
                 Ok(row) => rows.push(row),
                 Err(error) => report.skip("startup", entry.name(), &error.to_string()),
@@ -57,7 +66,7 @@ fn is_asked(entry: &Entry) -> bool {
 }
 
 /// In a process of its own.
-pub fn row(job: &Job) -> io::Result<Crowd> {
+fn row(job: &Job) -> io::Result<Crowd> {
     let running = job.start.run()?;
     let (began, retried, mut started) = (Instant::now(), AtomicU64::new(0), 0);
     while started < job.threads {

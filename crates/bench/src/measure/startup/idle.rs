@@ -8,10 +8,12 @@ use std::time::Duration;
 use bufferedwriter::BufferedWriter;
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Bench, Scratch};
-use crate::machine::field;
+use super::new_close::defaults;
+use crate::bench::Bench;
 use crate::measure::child;
 use crate::report::Idle;
+use crate::system::machine::field;
+use crate::system::scratch::Scratch;
 
 /// One process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +21,15 @@ pub struct Job {
     dir: PathBuf,
     has_writer: bool,
     seconds: f64,
+}
+
+impl child::Job for Job {
+    const KIND: &'static str = "idle";
+    type Answer = Seen;
+
+    fn run(&self) -> io::Result<Seen> {
+        look(self)
+    }
 }
 
 /// What a process says of itself.
@@ -36,7 +47,7 @@ pub fn measure(bench: &Bench) -> io::Result<Idle> {
     let ask = |has_writer| {
         let scratch = bench.scratch();
         let job = Job { dir: scratch.path().into(), has_writer, seconds };
-        child::answer::<Seen>(&child::Job::Idle(job), Duration::from_secs(60))
+        child::answer(&job, Duration::from_secs(60))
     };
     let (with, without) = (ask(true)?, ask(false)?);
     Ok(Idle {
@@ -52,10 +63,10 @@ pub fn measure(bench: &Bench) -> io::Result<Idle> {
 }
 
 /// In a process of its own.
-pub fn look(job: &Job) -> io::Result<Seen> {
+fn look(job: &Job) -> io::Result<Seen> {
     let scratch = Scratch::new(&job.dir)?;
     let writer = if job.has_writer {
-        let writer = BufferedWriter::new(super::defaults(&scratch));
+        let writer = BufferedWriter::new(defaults(&scratch));
         Some(writer.map_err(io::Error::other)?)
     } else {
         None

@@ -1,6 +1,6 @@
-//! As much of the kernel's FUSE protocol (linux/fuse.h, version 7.31) as one file in one directory takes.
+//! The part of the kernel's FUSE protocol (linux/fuse.h, version 7.31) that one file in one directory needs.
 //!
-//! Guarantees: requests are answered one by one, in their order. Whatever is not needed is refused with
+//! Guarantees: requests are answered one by one, in their order. All other requests are refused with
 //! ENOSYS, after which the kernel does not ask again.
 
 use std::ffi::CString;
@@ -17,8 +17,6 @@ use rustix::mount::{MountFlags, mount as mount_at};
 
 use crate::store::Store;
 
-pub(crate) const EIO: i32 = 5;
-pub(crate) const ENOSPC: i32 = 28;
 const ENOENT: i32 = 2;
 const ENOSYS: i32 = 38;
 
@@ -26,13 +24,14 @@ const ROOT: u64 = 1;
 const DISK: u64 = 2;
 const NAME: &[u8] = b"disk";
 
-/// Bytes of one write at most.
+/// The largest write, in bytes.
 const WRITE_MAX: u32 = 1 << 20;
+/// Bytes of a request's header.
 const HEAD: usize = 40;
-/// BIG_WRITES, MAX_PAGES.
+/// `FUSE_BIG_WRITES` and `FUSE_MAX_PAGES`.
 const FLAGS: u32 = 1 << 5 | 1 << 22;
 
-/// Opens the kernel's door and mounts it.
+/// Opens `/dev/fuse` and mounts it at a directory.
 pub(crate) fn mount(at: &Path) -> File {
     let device = expect("open", File::options().read(true).write(true).open("/dev/fuse"));
     let options =
@@ -43,7 +42,7 @@ pub(crate) fn mount(at: &Path) -> File {
     device
 }
 
-/// Answers until it is unmounted.
+/// Answers requests until the file system is unmounted.
 pub(crate) fn serve(mut device: &File, size: u64, store: &Mutex<Store>) {
     let mut buffer = vec![0; WRITE_MAX as usize + (64 << 10)];
     loop {
@@ -73,7 +72,7 @@ pub(crate) fn serve(mut device: &File, size: u64, store: &Mutex<Store>) {
         reply.extend(&request[8..16]);
         reply.extend(body);
         match device.write(&reply) {
-            // Nobody waits for it any more.
+            // The caller was interrupted and waits no longer.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             written => drop(expect("answer a request", written)),
         }
@@ -89,7 +88,7 @@ fn answer(opcode: u32, request: &[u8], size: u64, store: &Mutex<Store>) -> Resul
         ms => thread::sleep(Duration::from_millis(ms)),
     };
     match opcode {
-        // LOOKUP: the id, for ever.
+        // LOOKUP: the node, which the kernel may cache for ever.
         1 if body.strip_suffix(b"\0") == Some(NAME) => {
             let mut entry = words(&[DISK, 0, FOR_EVER, FOR_EVER, 0]);
             entry.extend(attributes(DISK, size));
@@ -102,7 +101,7 @@ fn answer(opcode: u32, request: &[u8], size: u64, store: &Mutex<Store>) -> Resul
             reply.extend(attributes(node, size));
             Ok(reply)
         }
-        // OPEN, OPENDIR: without a flag, so the kernel forgets what it had cached.
+        // OPEN, OPENDIR: no flag keeps the cache, so the kernel drops what it had cached.
         14 | 27 => Ok(words(&[0, 0])),
         // READ
         15 => Ok(locked().read(u64_at(body, 8) as usize, u32_at(body, 16) as usize).to_vec()),
@@ -118,7 +117,7 @@ fn answer(opcode: u32, request: &[u8], size: u64, store: &Mutex<Store>) -> Resul
             pause();
             locked().flush().map(|()| Vec::new())
         }
-        // STATFS: nothing worth telling.
+        // STATFS: all zeros.
         17 => Ok(words(&[0; 10])),
         // RELEASE, FLUSH, RELEASEDIR, DESTROY; an empty READDIR.
         18 | 25 | 29 | 38 | 28 => Ok(Vec::new()),

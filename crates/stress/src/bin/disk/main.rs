@@ -1,18 +1,20 @@
-//! A disk of which a test can say what goes wrong: a FUSE mount with one file, `disk`, to put a loop device
-//! on. Usage: disk MOUNTPOINT MIB (root); commands come on standard input, each is answered by a line:
+//! A disk that fails on command: a FUSE mount with one file, `disk`, for a loop device to use as its backing
+//! file. Usage: disk MOUNTPOINT MIB (root). Commands come on standard input; each is answered by a line:
 //!
 //! ```text
-//! ok                all goes well (at the start)
+//! ok                nothing fails (the state at the start)
 //! eio-write         writes fail with EIO
 //! enospc-write      writes fail with ENOSPC
 //! eio-flush         flushes fail with EIO, and what was written since the last one is lost
-//! slow MS           each write and flush takes so long
+//! slow MS           each write and flush takes MS milliseconds
 //! cut SEED          the power fails: of what was written since the last flush, pieces of 4 KiB are kept at
 //!                   random, in any order, none, or all; from here on all writes and flushes fail
 //! ```
 //!
-//! Guarantees: what a flush covered is kept; a write fails as a whole or not at all, if it is at most 1 MiB
-//! (so set the loop device's `max_sectors_kb` below that). All of it is in memory, and gone at the end.
+//! Guarantees: what a flush covered is kept. A write of at most 1 MiB fails as a whole or not at all, so the
+//! loop device's `max_sectors_kb` must be below that. The contents are in memory and end with the program.
+//!
+//! Layers: `main` reads commands, `fuse` speaks the protocol, `store` holds the contents.
 
 mod fuse;
 mod store;
@@ -46,8 +48,8 @@ fn obey(store: &Mutex<Store>) {
         let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = match word {
             "ok" => store.set(Mode::Ok),
-            "eio-write" => store.set(Mode::Write(fuse::EIO)),
-            "enospc-write" => store.set(Mode::Write(fuse::ENOSPC)),
+            "eio-write" => store.set(Mode::Write(store::EIO)),
+            "enospc-write" => store.set(Mode::Write(store::ENOSPC)),
             "eio-flush" => store.set(Mode::Flush),
             "slow" => store.set(Mode::Slow(number)),
             "cut" => store.cut(number),

@@ -1,39 +1,46 @@
-//! What is on the disk, and what it was only sent.
+//! The disk's contents: what is durable, and what is only in its write cache until the next flush.
 
 use bufferedwriter_stress::random::Random;
 
-use crate::fuse::EIO;
+/// Errors that the disk can answer with.
+pub(crate) const EIO: i32 = 5;
+pub(crate) const ENOSPC: i32 = 28;
 
-/// Pieces that a loss of power keeps or loses.
+/// The unit that a loss of power keeps or loses.
 const PIECE: usize = 4096;
 
-/// What goes wrong.
+/// Which operations fail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mode {
     Ok,
-    /// Each write, with this error.
+    /// Each write fails with this error.
     Write(i32),
-    /// Each flush.
+    /// Each flush fails.
     Flush,
-    /// Nothing, but it takes so many milliseconds.
+    /// Nothing fails, but each write and flush takes this many milliseconds.
     Slow(u64),
-    /// Everything: there is no power.
+    /// Everything fails: there is no power.
     Off,
 }
 
 pub(crate) struct Store {
-    /// What is read: all that was written.
+    /// What a read returns: all that was written.
     current: Vec<u8>,
-    /// What the last flush covered.
-    kept: Vec<u8>,
-    /// Written since, oldest first.
-    sent: Vec<(usize, Vec<u8>)>,
+    /// What survives a loss of power: all that a flush covered.
+    durable: Vec<u8>,
+    /// Writes since the last flush, oldest first.
+    cache: Vec<(usize, Vec<u8>)>,
     mode: Mode,
 }
 
 impl Store {
     pub(crate) fn new(bytes: usize) -> Self {
-        Store { current: vec![0; bytes], kept: vec![0; bytes], sent: Vec::new(), mode: Mode::Ok }
+        Store {
+            current: vec![0; bytes],
+            durable: vec![0; bytes],
+            cache: Vec::new(),
+            mode: Mode::Ok,
+        }
     }
 
     pub(crate) fn set(&mut self, mode: Mode) -> String {
@@ -46,7 +53,7 @@ impl Store {
         if let Mode::Slow(ms) = self.mode { ms } else { 0 }
     }
 
-    /// What stands there; less at the end.
+    /// Bytes at an offset; fewer at the end of the disk.
     pub(crate) fn read(&self, offset: usize, len: usize) -> &[u8] {
         let from = offset.min(self.current.len());
         &self.current[from..(from + len).min(self.current.len())]
@@ -61,47 +68,47 @@ impl Store {
         let end = offset.checked_add(bytes.len()).filter(|&end| end <= self.current.len());
         let Some(end) = end else { return Err(EIO) };
         self.current[offset..end].copy_from_slice(bytes);
-        self.sent.push((offset, bytes.to_vec()));
+        self.cache.push((offset, bytes.to_vec()));
         Ok(())
     }
 
-    /// What was sent is kept from here on; or, if the flush fails, nothing of it.
+    /// Makes the write cache durable or, if the flush fails, drops it.
     pub(crate) fn flush(&mut self) -> Result<(), i32> {
         match self.mode {
             Mode::Off => Err(EIO),
             Mode::Flush => {
-                for (offset, bytes) in self.sent.drain(..) {
+                for (offset, bytes) in self.cache.drain(..) {
                     let at = offset..offset + bytes.len();
-                    self.current[at.clone()].copy_from_slice(&self.kept[at]);
+                    self.current[at.clone()].copy_from_slice(&self.durable[at]);
                 }
                 Err(EIO)
             }
             _ => {
-                for (offset, bytes) in self.sent.drain(..) {
-                    self.kept[offset..offset + bytes.len()].copy_from_slice(&bytes);
+                for (offset, bytes) in self.cache.drain(..) {
+                    self.durable[offset..offset + bytes.len()].copy_from_slice(&bytes);
                 }
                 Ok(())
             }
         }
     }
 
-    /// The power fails: what was sent is kept in part.
+    /// The power fails: a random part of the write cache becomes durable, the rest is lost.
     pub(crate) fn cut(&mut self, seed: u64) -> String {
         let mut random = Random::new(seed);
-        // Of four pieces so many are kept.
+        // How many pieces of four are kept.
         let share = random.pick(&[0, 1, 2, 3, 4]);
         let (mut kept, mut pieces) = (0, 0);
-        for (offset, bytes) in self.sent.drain(..) {
+        for (offset, bytes) in self.cache.drain(..) {
             for (i, piece) in bytes.chunks(PIECE).enumerate() {
                 pieces += 1;
                 if random.below(4) < share {
                     kept += 1;
                     let at = offset + i * PIECE;
-                    self.kept[at..at + piece.len()].copy_from_slice(piece);
+                    self.durable[at..at + piece.len()].copy_from_slice(piece);
                 }
             }
         }
-        self.current.copy_from_slice(&self.kept);
+        self.current.copy_from_slice(&self.durable);
         self.mode = Mode::Off;
         format!("{kept} of {pieces} pieces kept")
     }

@@ -1,4 +1,4 @@
-//! The options of `load`. Refuses what it does not know, with exit code 2.
+//! The options of `load`. Unknown options end the program with exit code 2.
 
 use std::path::PathBuf;
 use std::process::exit;

@@ -1,9 +1,11 @@
-//! Writes at a steady pace for a while and says what became of it, for scripts that do something to the
-//! disk meanwhile. `verify` reads what it says and holds it against the files.
+//! Writes at a steady pace for a while and logs what became of it, while a script makes the disk fail.
+//! `verify` compares its log with the files.
 //!
-//! Guarantees: what it prints is true when it is printed: `flushed` a flush that succeeded, `error` what a
-//! worker reported, `closed` the accounts. Exit code 1 if a promise is broken: a call took too long, a
-//! close missed its deadline, the accounts don't balance.
+//! Guarantees: each line is true when it is printed. `flushed` means that a flush succeeded, `error` is what a
+//! worker reported, `closed` the accounts. Exit code 1 means a broken promise: a call took too long, a close
+//! missed its deadline, or the accounts don't balance.
+//!
+//! Layers: `main` writes and logs, `args` parses the options.
 
 mod args;
 
@@ -15,21 +17,21 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Producer, Report, WriteError};
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::random::Random;
-use bufferedwriter_stress::{record, seen};
+use bufferedwriter_stress::{record, record_set};
 
 use args::Args;
 
-/// Of each thread how many records were accepted.
+/// By thread, how many records were accepted.
 static ACCEPTED: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
-static END: AtomicBool = AtomicBool::new(false);
+static STOP: AtomicBool = AtomicBool::new(false);
 
-/// What a close may take beyond its deadline.
+/// How far a close may exceed its deadline.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
-/// What a thread saw.
+/// What a thread's calls came to.
 #[derive(Default)]
-struct Saw {
-    calls: u64,
+struct Calls {
+    count: u64,
     bytes: u64,
     refused: u64,
     slowest: Duration,
@@ -48,32 +50,33 @@ fn main() {
         .collect();
     let machine = spawn(lateness);
     watch(&writer, &args);
-    END.store(true, Relaxed);
-    let saw = threads.into_iter().map(join).fold(Saw::default(), |sum, saw| Saw {
-        calls: sum.calls + saw.calls,
-        bytes: sum.bytes + saw.bytes,
-        refused: sum.refused + saw.refused,
-        slowest: sum.slowest.max(saw.slowest),
+    STOP.store(true, Relaxed);
+    let calls = threads.into_iter().map(join).fold(Calls::default(), |sum, calls| Calls {
+        count: sum.count + calls.count,
+        bytes: sum.bytes + calls.bytes,
+        refused: sum.refused + calls.refused,
+        slowest: sum.slowest.max(calls.slowest),
     });
     let late = join(machine);
     println!(
         "calls {}, refused {}, slowest {:?}; the machine was late by {late:?}",
-        saw.calls, saw.refused, saw.slowest
+        calls.count, calls.refused, calls.slowest
     );
     for (number, accepted) in ACCEPTED.iter().enumerate().take(args.threads) {
         println!("accepted {number}:{}", accepted.load(Relaxed));
     }
     let report = close(&writer, args.close_within);
-    if (report.accepted.records, report.accepted.bytes) != (saw.calls - saw.refused, saw.bytes) {
-        fail(&format!("accepted {} records of {} bytes: {report:?}", saw.calls, saw.bytes));
+    let accepted = (calls.count - calls.refused, calls.bytes);
+    if (report.accepted.records, report.accepted.bytes) != accepted {
+        fail(&format!("{} records of {} bytes were accepted: {report:?}", accepted.0, accepted.1));
     }
-    if saw.slowest > args.slowest + late {
-        fail(&format!("a call took {:?}, {:?} at most is permitted", saw.slowest, args.slowest));
+    if calls.slowest > args.slowest + late {
+        fail(&format!("a call took {:?}, {:?} at most is permitted", calls.slowest, args.slowest));
     }
     println!("done");
 }
 
-/// Flushes now and then, and says so; says what workers report.
+/// Flushes now and then and logs that; logs the errors that workers report.
 fn watch(writer: &BufferedWriter, args: &Args) {
     let end = Instant::now() + args.time;
     let mut random = Random::new(args.seed);
@@ -94,7 +97,7 @@ fn watch(writer: &BufferedWriter, args: &Args) {
         }
         let stats = writer.stats();
         let error = stats.workers.iter().find_map(|worker| worker.last_error.as_ref());
-        // Without the number of the file, which is another one each time.
+        // Without the path, which holds a number that changes each time.
         let word = error.map(|error| format!("{}: {:?}", error.operation(), error.kind()));
         let word = word.unwrap_or_else(|| String::from("none"));
         if word != told && !(told.is_empty() && word == "none") {
@@ -104,38 +107,38 @@ fn watch(writer: &BufferedWriter, args: &Args) {
     }
 }
 
-fn write(number: usize, mut producer: Producer, pause: Duration) -> Saw {
-    let (mut saw, mut random, mut buffer) =
-        (Saw::default(), Random::new(number as u64), Vec::new());
+fn write(number: usize, mut producer: Producer, pause: Duration) -> Calls {
+    let (mut calls, mut random, mut buffer) =
+        (Calls::default(), Random::new(number as u64), Vec::new());
     let mut sequence = 0;
-    while !END.load(Relaxed) {
+    while !STOP.load(Relaxed) {
         let len = record::HEAD + random.below(200);
-        record::make(&mut buffer, 0, seen::id(number as u32, sequence), len);
+        record::make(&mut buffer, 0, record_set::id(number as u32, sequence), len);
         let began = Instant::now();
         let result = producer.write(&buffer);
-        saw.slowest = saw.slowest.max(began.elapsed());
-        saw.calls += 1;
+        calls.slowest = calls.slowest.max(began.elapsed());
+        calls.count += 1;
         match result {
             Ok(()) => {
                 sequence += 1;
-                saw.bytes += len as u64;
+                calls.bytes += len as u64;
                 ACCEPTED[number].store(sequence, Release);
             }
-            Err(WriteError::Full | WriteError::DiskGuard) => saw.refused += 1,
+            Err(WriteError::Full | WriteError::DiskGuard) => calls.refused += 1,
             Err(other) => fail(&format!("a write says {other:?}")),
         }
         if !pause.is_zero() {
             thread::sleep(pause);
         }
     }
-    saw
+    calls
 }
 
-/// How late a thread was that does nothing but sleep: the machine's own share of a slow call.
+/// How late a thread wakes up that only sleeps: the machine's own share of a slow call.
 fn lateness() -> Duration {
     const NAP: Duration = Duration::from_millis(1);
     let mut late = Duration::ZERO;
-    while !END.load(Relaxed) {
+    while !STOP.load(Relaxed) {
         let began = Instant::now();
         thread::sleep(NAP);
         late = late.max(began.elapsed().saturating_sub(NAP));

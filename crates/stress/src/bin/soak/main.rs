@@ -1,15 +1,21 @@
-//! A soak: for a given time, writers with random options come and go, and threads that write to them in
-//! every way, on a file system that fails, writes less, takes its time, hangs, and loses directories,
-//! while a reader checks and deletes what becomes visible.
+//! A soak test: for a given time, writers with random options come and go, with threads that write to them by
+//! every call. The file system injects faults and loses directories. Meanwhile visible files are checked and
+//! deleted.
 //!
-//! Guarantees: exit code 0 means that of each writer every accepted record was in exactly one visible
-//! file, whole, or counted as lost; that no call hung; that each message was dropped once; and that
-//! neither memory nor descriptors nor threads grew. A seed repeats the choices, not the interleavings.
+//! Guarantees: exit code 0 means that each accepted record was in exactly one visible file, whole, or was
+//! counted as lost. No call hung, each message was dropped once, and neither memory nor descriptors nor threads
+//! grew. A seed repeats the choices, not the interleavings.
+//!
+//! Layers, each may use those below it:
+//!
+//! - `main`
+//! - `runner`, one writer after the other; `resources`, what the process uses
+//! - `caller`, a thread that writes; `faulty_fs`, the injected faults
 
-mod faults;
-mod lane;
-mod process;
-mod seat;
+mod caller;
+mod faulty_fs;
+mod resources;
+mod runner;
 
 use std::path::PathBuf;
 use std::process::exit;
@@ -21,19 +27,19 @@ use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::message;
 use bufferedwriter_stress::random::mix;
 
-use lane::{Lane, NAMES};
-use process::Sample;
+use resources::Sample;
+use runner::{NAMES, Runner};
 
 const USAGE: &str = "\
 Usage: soak [--seconds N] [--seed S] [--dir D]
   --seconds N   how long (default 60)
-  --seed S      of all random choices (default: another one each time)
-  --dir D       where directories are made (default: the system's temp directory)";
+  --seed S      seed of all random choices (default: from the clock)
+  --dir D       parent of all directories (default: the system's temp directory)";
 
-/// Writers that are alive at the same time.
-static LANES: [Lane; 3] = [const { Lane::new() }; 3];
+/// Each has one writer at a time.
+static RUNNERS: [Runner; 3] = [const { Runner::new() }; 3];
 
-/// Longer than anything takes; only a fault reaches it.
+/// Longer than any step takes; only a bug reaches it.
 const BOUND: Duration = Duration::from_secs(60);
 const REPORT_SECONDS: usize = 10;
 
@@ -44,11 +50,12 @@ fn main() {
     println!("soak: {} s, seed {}, in {}", args.seconds, args.seed, dir.display());
     let (before, began) = (Sample::now(), Instant::now());
     let until = began + Duration::from_secs(args.seconds);
-    let lanes: Vec<_> = (0..)
-        .zip(&LANES)
-        .map(|(first, lane)| {
+    let threads: Vec<_> = (0..)
+        .zip(&RUNNERS)
+        .map(|(first, runner)| {
             let (dir, seed) = (dir.clone(), mix(args.seed ^ mix(u64::from(first))));
-            let body = move || lane::run(lane, &dir, seed, (first, LANES.len() as u32), until);
+            let body =
+                move || runner::run(runner, &dir, seed, (first, RUNNERS.len() as u32), until);
             expect("start a thread", thread::Builder::new().spawn(body))
         })
         .collect();
@@ -60,24 +67,24 @@ fn main() {
             report(began, &samples);
         }
     }
-    for lane in lanes {
-        lane.join().unwrap_or_else(|_| fail("a lane panicked"));
+    for thread in threads {
+        thread.join().unwrap_or_else(|_| fail("a runner panicked"));
     }
     let after = settle(before);
     report(began, &samples);
-    println!("soak: before {before:?}, after {after:?}; {}", process::judge(&samples));
+    println!("soak: before {before:?}, after {after:?}; {}", resources::check_growth(&samples));
     println!("soak: {} messages, each dropped once", message::expect_all_dropped());
     expect("remove a directory", std::fs::remove_dir(&dir));
     println!("soak: {} s with seed {}: all accounts balance", args.seconds, args.seed);
 }
 
-/// Workers of writers that gave up end a little later, and so do their files and messages.
+/// Waits until the workers of writers whose close timed out have ended, and closed their files.
 fn settle(before: Sample) -> Sample {
     let deadline = Instant::now() + BOUND;
     loop {
         let now = Sample::now();
-        let gone = now.threads <= before.threads && now.descriptors <= before.descriptors;
-        if gone && message::alive() == 0 {
+        let ended = now.threads <= before.threads && now.descriptors <= before.descriptors;
+        if ended && message::alive() == 0 {
             return now;
         }
         if Instant::now() > deadline {
@@ -88,14 +95,14 @@ fn settle(before: Sample) -> Sample {
 }
 
 fn report(began: Instant, samples: &[Sample]) {
-    let sum = |of: fn(&Lane) -> &std::sync::atomic::AtomicU64| -> u64 {
-        LANES.iter().map(|lane| of(lane).load(Relaxed)).sum()
+    let sum = |of: fn(&Runner) -> &std::sync::atomic::AtomicU64| -> u64 {
+        RUNNERS.iter().map(|runner| of(runner).load(Relaxed)).sum()
     };
     let lately = &samples[samples.len().saturating_sub(REPORT_SECONDS)..];
     let most = |of: fn(&Sample) -> u64| lately.iter().map(of).max().unwrap_or(0);
     let counts: Vec<_> = (0..NAMES.len())
         .map(|i| {
-            let count: u64 = LANES.iter().map(|lane| lane.totals.0[i].load(Relaxed)).sum();
+            let count: u64 = RUNNERS.iter().map(|runner| runner.totals.0[i].load(Relaxed)).sum();
             format!("{} {count}", NAMES[i])
         })
         .collect();
@@ -103,10 +110,10 @@ fn report(began: Instant, samples: &[Sample]) {
         "{:5.0} s: {}; faults: {} errors, {} short, {} slow, {} hangs; {} KiB, {} descriptors, {} threads",
         began.elapsed().as_secs_f64(),
         counts.join(", "),
-        sum(|lane| &lane.weather.errors),
-        sum(|lane| &lane.weather.shorts),
-        sum(|lane| &lane.weather.slow),
-        sum(|lane| &lane.weather.hangs),
+        sum(|runner| &runner.faults.errors),
+        sum(|runner| &runner.faults.shorts),
+        sum(|runner| &runner.faults.slow),
+        sum(|runner| &runner.faults.hangs),
         most(|s| s.kib),
         most(|s| s.descriptors),
         most(|s| s.threads),

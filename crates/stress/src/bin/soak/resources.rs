@@ -1,0 +1,64 @@
+//! What the process uses over time: resident memory, file descriptors, threads.
+//!
+//! Guarantees: a run that is too short to warm up is not checked for growth, and the answer says so.
+
+use std::fs;
+
+use bufferedwriter_stress::failure::{expect, fail};
+
+/// The first part of a run is warm-up, the second is the reference, which the last must not exceed.
+const PARTS: usize = 4;
+/// With fewer samples, one a second, growth can't be told from warm-up.
+const SAMPLES_MIN: usize = 120;
+/// The last part may exceed the reference by a tenth and by this much.
+const KIB_MORE: u64 = 8 << 10;
+const DESCRIPTORS_MORE: u64 = 8;
+
+/// What the process used at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) kib: u64,
+    pub(crate) descriptors: u64,
+    pub(crate) threads: u64,
+}
+
+impl Sample {
+    pub(crate) fn now() -> Self {
+        let status = expect("read", fs::read_to_string("/proc/self/status"));
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+            number.unwrap_or_else(|| fail(&format!("no {name} in /proc/self/status")))
+        };
+        Sample {
+            kib: field("VmRSS:"),
+            // Without the descriptor of the listing itself.
+            descriptors: expect("list", fs::read_dir("/proc/self/fd")).count() as u64 - 1,
+            threads: field("Threads:"),
+        }
+    }
+}
+
+/// Fails if the last quarter of a run used more than the second one. Returns the figures as text.
+pub(crate) fn check_growth(samples: &[Sample]) -> String {
+    let quarter = samples.len() / PARTS;
+    if samples.len() < SAMPLES_MIN {
+        return format!("growth was not checked: {} s are too short for that", samples.len());
+    }
+    let most = |part: &[Sample], of: fn(&Sample) -> u64| part.iter().map(of).max().unwrap_or(0);
+    let (early, late) = (&samples[quarter..2 * quarter], &samples[samples.len() - quarter..]);
+    let mut words = Vec::new();
+    for (what, of, more) in [
+        ("KiB resident", (|s| s.kib) as fn(&Sample) -> u64, KIB_MORE),
+        ("descriptors", |s| s.descriptors, DESCRIPTORS_MORE),
+    ] {
+        let (before, after) = (most(early, of), most(late, of));
+        if after > before + before / 10 + more {
+            fail(&format!(
+                "{what} grow: {before} at most in the second quarter, {after} in the last"
+            ));
+        }
+        words.push(format!("{what}: {before} at most in the second quarter, {after} in the last"));
+    }
+    words.join("; ")
+}
