@@ -9,7 +9,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use crate::codec::{self, Encoder};
+use crate::codec::Encoding;
 use crate::config::Files;
 use crate::file::aligned::Staging;
 use crate::file::direct_io::{Direct, is_refusal};
@@ -46,16 +46,6 @@ pub(crate) struct TempFile {
     encoding: Option<Encoding>,
 }
 
-/// Records that are encoded and do not count yet: an encoder can't take them back, so the next try writes the same
-/// bytes.
-struct Encoding {
-    encoder: Box<dyn Encoder>,
-    /// What follows the good length.
-    out: Vec<u8>,
-    /// Bytes of the records that it stands for.
-    record_bytes: u64,
-}
-
 impl TempFile {
     /// Creates an empty file in the temp directory, with exactly the permissions that were asked for.
     pub(crate) fn create(
@@ -69,11 +59,6 @@ impl TempFile {
         let id = TempId { stamp: Stamp::next(), seq };
         let path = temp.join(names.temp(id.stamp, worker, seq));
         let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
-        let encoding = codec::encoder(*codec).map(|encoder| Encoding {
-            encoder,
-            out: Vec::new(),
-            record_bytes: 0,
-        });
         Ok(TempFile {
             file,
             path,
@@ -83,7 +68,7 @@ impl TempFile {
             end_max: 0,
             failed: None,
             direct: None,
-            encoding,
+            encoding: Encoding::new(*codec),
         })
     }
 
@@ -117,12 +102,9 @@ impl TempFile {
             let (len, result) = self.put(slices, staging);
             return (Appended { record_bytes: len, len }, result);
         };
-        if encoding.out.is_empty() {
-            encoding.encoder.encode(slices, &mut encoding.out);
-            encoding.record_bytes = slices.iter().map(|slice| slice.len() as u64).sum();
-        }
-        let (len, result) = self.put(&mut [IoSlice::new(&encoding.out)], staging);
-        let record_bytes = if result.is_ok() { encoding.record_bytes } else { 0 };
+        let (out, record_bytes) = encoding.encode(slices);
+        let (len, result) = self.put(&mut [IoSlice::new(out)], staging);
+        let record_bytes = if result.is_ok() { record_bytes } else { 0 };
         self.encoding = Some(encoding);
         (Appended { record_bytes, len }, result)
     }
@@ -183,12 +165,7 @@ impl TempFile {
         }
         let len = match &mut self.encoding {
             None => count.bytes,
-            Some(encoding) => {
-                debug_assert_eq!(count.bytes, encoding.record_bytes, "encoded as a whole");
-                let len = encoding.out.len() as u64;
-                encoding.out.clear();
-                len
-            }
+            Some(encoding) => encoding.commit(count.bytes),
         };
         self.good.count += count;
         self.good.len += len;
@@ -203,7 +180,7 @@ impl TempFile {
     /// What is encoded and not committed is to be forgotten: its records are lost.
     pub(crate) fn drop_uncommitted(&mut self) {
         if let Some(encoding) = &mut self.encoding {
-            encoding.out.clear();
+            encoding.forget();
         }
     }
 

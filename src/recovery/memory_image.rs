@@ -9,8 +9,8 @@ use std::io;
 
 use crate::base::checksum::fnv1a;
 use crate::config::{CHUNKS_MAX, Codec, SIZE_MAX, WORKERS_MAX};
-use crate::file::state_file::Record;
 use crate::file::state_file::decode::Unreadable;
+use crate::file::state_file::format::Record;
 use crate::fs::{FsFile, read_full};
 use crate::memory::chunk_header::{ChunkId, Extent, Header};
 use crate::memory::crash_image::{

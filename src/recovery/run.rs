@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::file::state_file::Record;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
+use crate::file::state_file::format::Record;
 use crate::fs::{Facts, FsFile};
 use crate::naming::{self, Names};
 use crate::recovery::salvage::{Found, Locations, Memory};

@@ -4,7 +4,7 @@
 //! bytes is removed, unless it is known that none of them is a whole record; files that are not this user's
 //! own, with one name, are left alone.
 
-use crate::file::state_file::Record;
+use crate::file::state_file::format::Record;
 use crate::fs::Facts;
 use crate::naming::Parsed;
 use crate::report::recovery::SkipReason;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::codec::Encoder;
 use crate::config::{Codec, Config, Io};
-use crate::file::state_file::{Header, Record, encode};
+use crate::file::state_file::encode;
+use crate::file::state_file::format::{Header, Record};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::memory::crash_image::{Layout, WorkerWord};

@@ -6,7 +6,7 @@
 //! comes soon.
 
 use crate::base::sync::Arc;
-use crate::file::state_file::WorkerState;
+use crate::file::state_file::live::WorkerState;
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::memory::Shared;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::base::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
 use crate::config::SHM;
 use crate::file::aligned::Staging;
-use crate::file::state_file::StateFile;
+use crate::file::state_file::live::StateFile;
 use crate::memory::Shared;
 use crate::recovery::background::{Background, Task};
 use crate::report::error::{Error, FlushError};

@@ -1,5 +1,5 @@
 //! What a dead instance left: its state file, read as if an enemy had written it. The layout stands in
-//! `mod.rs`.
+//! `format.rs`.
 //!
 //! Guarantees: never panics, reads no more than the largest state file has; what it returns is whole
 //! (checksums), in range, and names nothing outside of a directory. Refuses: all else, and says what is
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::base::checksum::fnv1a;
 use crate::base::le;
 use crate::config::{AFFIX_BYTES_MAX, Codec, WORKERS_MAX};
-use crate::file::state_file::{
+use crate::file::state_file::format::{
     CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, Record, TEXTS_AT, VERSION,
 };
 use crate::fs::{FsFile, read_full};

@@ -1,4 +1,4 @@
-//! A state file's bytes, as its writer makes them. The layout stands in `mod.rs`.
+//! A state file's bytes, as its writer makes them. The layout stands in `format.rs`.
 //!
 //! Refuses: a header that does not fit.
 
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::base::checksum::fnv1a;
-use crate::file::state_file::{
+use crate::file::state_file::format::{
     CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, Record, TEXTS_AT, VERSION,
 };
 use crate::report::stats::Watermark;

@@ -87,7 +87,7 @@ const MEMORY: &[ByHand] = &[
     ("list-that-files-too-much", 1, &[(U64, 8328, MAX)], Ok(1)),
 ];
 
-/// The places are those of `src/file/state_file/mod.rs`; path, prefix and extension are `/srv/out`, `p` and `log`.
+/// The places are those of `src/file/state_file/format.rs`; path, prefix and extension are `/srv/out`, `p` and `log`.
 const STATE: &[ByHand] = &[
     ("empty", RAW, &[], Err(Short)),
     ("good", 0, &[], Ok(0)),

@@ -14,7 +14,7 @@ use crate::base::checksum::fnv1a;
 use crate::config::AFFIX_BYTES_MAX;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::encode;
-use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
 use crate::fs::read_full;
 use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::file::state_file::{HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{HEADER_BYTES, RECORD_BYTES};
 use crate::fs::real::RealFs;
 use crate::fs::{Facts, Fs, FsFile};
 use crate::naming::{self, Names, TempId};

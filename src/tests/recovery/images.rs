@@ -5,7 +5,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 
 use crate::base::checksum::fnv1a;
-use crate::file::state_file::{Header, RECORD_BYTES, Record, encode};
+use crate::file::state_file::encode;
+use crate::file::state_file::format::{Header, RECORD_BYTES, Record};
 use crate::fs::{Facts, FsFile};
 use crate::memory::crash_image::Layout;
 use crate::naming::{Names, Stamp, TempId};

@@ -2,8 +2,8 @@
 //! that are made by image.
 
 use crate::base::checksum::fnv1a;
-use crate::file::state_file::Record;
 use crate::file::state_file::decode::Unreadable;
+use crate::file::state_file::format::Record;
 use crate::memory::crash_image::Layout;
 use crate::naming::{Stamp, TempId};
 use crate::recovery::memory_image::{MemoryImage, Unfiled};

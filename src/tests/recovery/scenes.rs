@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::base::checksum::fnv1a;
-use crate::file::state_file::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp, TempId};

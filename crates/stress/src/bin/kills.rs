@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio, exit};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use bufferedwriter::{BufferedWriter, Config, Io, Recovery, Sync};
+use bufferedwriter::{BufferedWriter, Config, Durability, Io, Recovery};
 use bufferedwriter_stress::random::Random;
 
 const USAGE: &str = "\
@@ -114,7 +114,7 @@ fn run(args: &Args, root: &Path, round: u64, random: &mut Random, sum: &mut Sum)
     sum.idle += flushed.iter().filter(|flushed| flushed.is_empty()).count() as u64;
 
     let recovery = recover(root, args.workers);
-    if !recovery.errors.is_empty() || !recovery.left_alone.is_empty() {
+    if !recovery.errors.is_empty() || !recovery.skipped.is_empty() {
         fail(root, &format!("{recovery:?}"));
     }
     if !recovery.set_aside.is_empty() || recovery.alive > 0 {
@@ -188,7 +188,11 @@ fn config(root: &Path, workers: usize) -> Config {
 fn child(root: &Path, number: u64, workers: usize) {
     let file_size = [0, 2000, 20_000, 200_000, 64 << 20][number as usize % 5];
     let config = config(root, workers).file_size(file_size);
-    let config = config.sync(if number.is_multiple_of(3) { Sync::File } else { Sync::None });
+    let config = config.durability(if number.is_multiple_of(3) {
+        Durability::File
+    } else {
+        Durability::None
+    });
     let config = config.io(if number.is_multiple_of(2) { Io::Auto } else { Io::Direct });
     let writer = expect("start a writer", BufferedWriter::new(config));
     let tell = root.join("flushed").join(number.to_string());

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, Report, Stats, Sync};
+use bufferedwriter::{BufferedWriter, CloseReport, Config, Durability, Stats};
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::random::Random;
 
@@ -61,7 +61,7 @@ fn options(random: &mut Random, dirs: &OutputDirs) -> (Config, Memory) {
         .file_size(random.pick(&[0, 300, 2000, 64 << 20]))
         .file_age(random.pick(&[Duration::ZERO, Duration::from_secs(10)]))
         .forced(random.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_millis(1)]))
-        .sync(if random.once_in(32) { Sync::File } else { Sync::None });
+        .durability(if random.once_in(32) { Durability::File } else { Durability::None });
     (config, Memory { size, chunks: queue_size + workers })
 }
 
@@ -83,7 +83,7 @@ fn check(stats: &Stats) {
 }
 
 /// The report must balance and tell of no loss, and the visible files must hold what it says.
-fn compare(number: u32, report: &Report, visible: Sum) {
+fn compare(number: u32, report: &CloseReport, visible: Sum) {
     let balanced = report.accepted == sum([report.written, report.lost.total(), report.unresolved]);
     let complete = report.written == report.accepted;
     let agree = (visible.records, visible.bytes) == (report.written.records, report.written.bytes);

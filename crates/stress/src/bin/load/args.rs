@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::exit;
 use std::time::Duration;
 
-use bufferedwriter::{Config, Io, Sync};
+use bufferedwriter::{Config, Durability, Io};
 
 const USAGE: &str = "\
 Usage: load --dir DIR [OPTION VALUE]...
@@ -15,7 +15,7 @@ Usage: load --dir DIR [OPTION VALUE]...
   --flush-ms N       flush after random pauses of less than this; 0 = never (default)
   --close-ms N       deadline of the close (default 30000)
   --slowest-ms N     what a call may take at most (default: anything)
-  --sync none|file   (default none)
+  --durability none|file   (default none)
   --io auto|direct|buffered (default auto)
   --workers N        (default 2)
   --file-size N      in bytes (default 100000)
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     pub(crate) flush_ms: usize,
     pub(crate) close_within: Duration,
     pub(crate) slowest: Duration,
-    sync: Sync,
+    durability: Durability,
     io: Io,
     workers: usize,
     file_size: u64,
@@ -48,7 +48,7 @@ impl Args {
             flush_ms: 0,
             close_within: Duration::from_secs(30),
             slowest: Duration::from_secs(3600),
-            sync: Sync::None,
+            durability: Durability::None,
             io: Io::Auto,
             workers: 2,
             file_size: 100_000,
@@ -77,8 +77,8 @@ impl Args {
             ("--flush-ms", _) => self.flush_ms = number() as usize,
             ("--close-ms", _) => self.close_within = ms(),
             ("--slowest-ms", _) => self.slowest = ms(),
-            ("--sync", "none") => self.sync = Sync::None,
-            ("--sync", "file") => self.sync = Sync::File,
+            ("--durability", "none") => self.durability = Durability::None,
+            ("--durability", "file") => self.durability = Durability::File,
             ("--io", "auto") => self.io = Io::Auto,
             ("--io", "direct") => self.io = Io::Direct,
             ("--io", "buffered") => self.io = Io::Buffered,
@@ -98,7 +98,7 @@ impl Args {
             .workers(self.workers)
             .file_size(self.file_size)
             .forced(self.forced)
-            .sync(self.sync)
+            .durability(self.durability)
             .io(self.io)
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Producer, Report, WriteError};
+use bufferedwriter::{BufferedWriter, CloseReport, Producer, WriteError};
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::random::Random;
 use bufferedwriter_stress::{record, record_set};
@@ -146,7 +146,7 @@ fn lateness() -> Duration {
     late
 }
 
-fn close(writer: &BufferedWriter, within: Duration) -> Report {
+fn close(writer: &BufferedWriter, within: Duration) -> CloseReport {
     let began = Instant::now();
     let result = writer.close(within);
     let took = began.elapsed();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, Count, FlushError, Io, Stats, Sync};
+use bufferedwriter::{BufferedWriter, Config, Count, Durability, FlushError, Io, Stats};
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::handle::Handle;
 use bufferedwriter_stress::random::Random;
@@ -155,7 +155,7 @@ impl Life {
             .file_size(random.pick(&[0, 3000, 100_000, 2 << 20]))
             .file_age(random.pick(&[Duration::ZERO, Duration::from_secs(1)]))
             .forced(random.pick(&ages))
-            .sync(random.pick(&[Sync::None, Sync::None, Sync::File]))
+            .durability(random.pick(&[Durability::None, Durability::None, Durability::File]))
             .io(random.pick(&[Io::Auto, Io::Direct, Io::Buffered]))
             .fs(fs);
         if random.once_in(4) {

@@ -1,0 +1,56 @@
+//! What a state file says, and where it stands in its bytes.
+//!
+//! All numbers are little-endian; what is not named is zero; checksums are 64-bit FNV-1a.
+//!
+//! ```text
+//! header, once    0  magic "BUFWRST\0"        8  version u32 = 2      12  workers u32
+//!                16  boot id [16], 0 = unknown                        32  instance u64
+//!                40  pid u32    44  path length u32    48  prefix length u16
+//!                50  extension length u16    52  length u16 of the directory of the memory
+//!                56  number u32 of the codec of the files, 0 = none
+//!                64  canonical path, prefix, extension; directory of the memory, if that outlives the process
+//!              8184  checksum of all before
+//! worker w at 8192 + 128 w
+//!                 0  generation u64, goes up by one at every change; 0 = never used, all zero
+//!                 8  stamp of the temp file u64, 0 = none    16  its seq u64
+//!                24  good length u64    32  whole records in it u64    40  their bytes u64
+//!                48  synced length u64    56  synced records u64    64  their bytes u64
+//!               120  checksum of all before
+//! ```
+//!
+
+use std::path::PathBuf;
+
+use crate::naming::{Names, TempId};
+use crate::report::stats::Watermark;
+
+pub(crate) const MAGIC: [u8; 8] = *b"BUFWRST\0";
+pub(crate) const VERSION: u32 = 2;
+pub(crate) const HEADER_BYTES: usize = 8192;
+pub(crate) const RECORD_BYTES: usize = 128;
+pub(crate) const CHECKSUM_BYTES: usize = 8;
+pub(crate) const TEXTS_AT: usize = 64;
+/// What a state file says of its writer, and never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Where files become visible.
+    pub(crate) path: PathBuf,
+    /// Where the memory is, if it outlives the process.
+    pub(crate) memory: Option<PathBuf>,
+    /// Of the files.
+    pub(crate) names: Names,
+    /// Number of the codec of the files.
+    pub(crate) codec: u32,
+    pub(crate) workers: usize,
+}
+
+/// What a worker said last of its temp file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// None: it had none.
+    pub(crate) temp: Option<TempId>,
+    /// Up to here it holds whole records; at least `synced`.
+    pub(crate) good: Watermark,
+    /// Up to here an fsync covers it.
+    pub(crate) synced: Watermark,
+}
