@@ -35,6 +35,8 @@ pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
 pub use config::{Config, CrashProof, Durability, Io};
 #[cfg(not(loom))]
+pub use naming::file_name::FileName;
+#[cfg(not(loom))]
 pub use recovery::{RecoverOptions, recover};
 #[cfg(not(loom))]
 pub use report::close::{CloseError, CloseReport};

@@ -1,0 +1,139 @@
+//! The name of a complete file, taken apart by whoever reads our files.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::SystemTime;
+
+use crate::naming::names::{Names, TEMP_END};
+use crate::naming::parse::parse;
+use crate::naming::stamp::Stamp;
+
+/// The name of a complete file, taken apart.
+///
+/// Names have the form `{prefix}{time}-{instance}-{pid}-w{worker}-{sequence}.{extension}`. Under one prefix, names of
+/// one worker sort by their bytes as their files became visible.
+///
+/// ```
+/// use bufferedwriter::FileName;
+///
+/// let name = "access_20261122T194030.123456789Z-00000000deadbeef-4711-w3-12.log";
+/// let parsed = FileName::parse(name).expect("a name of ours");
+/// assert_eq!((parsed.prefix.to_str(), parsed.extension.to_str()), (Some("access_"), Some("log")));
+/// assert_eq!((parsed.instance, parsed.pid, parsed.worker, parsed.sequence), (0xdeadbeef, 4711, 3, 12));
+/// assert_eq!(FileName::parse("access.log"), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileName {
+    /// [`Config::prefix`](crate::Config::prefix).
+    pub prefix: OsString,
+    /// Just before the file became visible, by the wall clock; later for each file of a process, even if the clock
+    /// was set back.
+    pub time: SystemTime,
+    /// A random number for each writer.
+    pub instance: u64,
+    /// The process.
+    pub pid: u32,
+    /// Number of the worker, counted from 0; a recovery takes the next number for what was in memory.
+    pub worker: usize,
+    /// Ascends for each worker, by one for each file that it began.
+    pub sequence: u64,
+    /// [`Config::extension`](crate::Config::extension), without the dot.
+    pub extension: OsString,
+}
+
+impl FileName {
+    /// Takes apart the name of a complete file, without its directory. `None` for all other names, those of temp
+    /// files too.
+    ///
+    /// The prefix ends where the first time begins that makes a name; the extension is what follows the first dot
+    /// after it.
+    #[must_use]
+    pub fn parse(name: impl AsRef<OsStr>) -> Option<Self> {
+        let name = name.as_ref();
+        let bytes = name.as_bytes();
+        if bytes.starts_with(b".") && bytes.ends_with(TEMP_END.as_bytes()) {
+            return None;
+        }
+        let last = bytes.len().checked_sub(Stamp::BYTES)?;
+        (0..=last).filter(|&at| bytes[at + Stamp::BYTES - 1] == b'Z').find_map(|at| {
+            let (prefix, rest) = bytes.split_at(at);
+            // The stamp itself has a dot.
+            let dot = rest[Stamp::BYTES..].iter().position(|&byte| byte == b'.');
+            let extension = dot.map_or(&[][..], |dot| &rest[Stamp::BYTES + dot + 1..]);
+            let [prefix, extension] = [prefix, extension].map(OsStr::from_bytes);
+            let parsed = parse(name, prefix, extension).filter(|parsed| !parsed.temp)?;
+            Some(FileName {
+                prefix: prefix.to_owned(),
+                time: parsed.stamp.time(),
+                instance: parsed.instance,
+                pid: parsed.pid,
+                worker: parsed.worker,
+                sequence: parsed.seq,
+                extension: extension.to_owned(),
+            })
+        })
+    }
+
+    /// The name again.
+    #[must_use]
+    pub fn to_os_string(&self) -> OsString {
+        let FileName { prefix, extension, instance, pid, .. } = self.clone();
+        let since = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let stamp = Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        Names { prefix, extension, instance, pid }.visible(stamp, self.worker, self.sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(prefix: &[u8], extension: &[u8]) -> (Names, OsString) {
+        let [prefix, extension] =
+            [prefix, extension].map(|affix| OsStr::from_bytes(affix).to_owned());
+        let names = Names { prefix, extension, instance: 0xfeed, pid: 7 };
+        let name = names.visible(Stamp(1_795_376_430_123_456_789), 255, u64::MAX);
+        (names, name)
+    }
+
+    #[test]
+    fn parse_undoes_what_a_writer_makes() {
+        for prefix in [
+            &b""[..],
+            b"access_",
+            b"2026",
+            b"20261122T194030.123456789Z-",
+            b"Z",
+            b"\xff.",
+            b"-w1-2.",
+        ] {
+            for extension in [&b""[..], b"log", b"log.gz", b"x-y", b"\xfe"] {
+                let (names, made) = name(prefix, extension);
+                let parsed = FileName::parse(&made).unwrap_or_else(|| panic!("{made:?}"));
+                assert_eq!((&parsed.prefix, &parsed.extension), (&names.prefix, &names.extension));
+                assert_eq!((parsed.instance, parsed.pid, parsed.worker), (0xfeed, 7, 255));
+                assert_eq!((parsed.sequence, parsed.to_os_string()), (u64::MAX, made));
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_are_none() {
+        let (names, made) = name(b"p", b"log");
+        let made = made.to_str().unwrap();
+        let temp = names.temp(Stamp(1), 0, 1);
+        for other in [
+            "",
+            "p",
+            &made.replace("-w", "-"),
+            &made.replace("-7-", "-07-"),
+            &made[1..40],
+            "Z".repeat(99).as_str(),
+        ] {
+            assert_eq!(FileName::parse(other), None, "{other}");
+        }
+        assert_eq!(FileName::parse(temp), None);
+        assert_eq!(FileName::parse(made.replace("T19", "T25")), None);
+    }
+}

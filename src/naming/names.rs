@@ -1,0 +1,149 @@
+//! File names made of their parts.
+//!
+//! Affixes are bytes and need not be UTF-8. Refuses nothing: affixes are checked by `Config`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::naming::stamp::Stamp;
+use crate::report::error::Error;
+
+pub(super) const TEMP_END: &str = ".tmp";
+pub(super) const STATE_END: &str = ".state";
+const ASIDE_END: &str = ".aside";
+
+/// What distinguishes one temp file from the others of its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TempId {
+    /// When it was created.
+    pub(crate) stamp: Stamp,
+    /// Ascends per worker.
+    pub(crate) seq: u64,
+}
+
+/// The parts of a name that all files of one writer share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) prefix: OsString,
+    pub(crate) extension: OsString,
+    /// Random: containers all have process 1, and a process may have several writers.
+    pub(crate) instance: u64,
+    pub(crate) pid: u32,
+}
+
+impl Names {
+    /// Names of a new instance in this process.
+    pub(crate) fn new(prefix: &OsStr, extension: &OsStr) -> Result<Self, Error> {
+        let mut random = [0; 8];
+        // Up to 256 bytes come whole or not at all (getrandom(2)).
+        retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))
+            .map_err(|e| Error::io("read random bytes", Path::new("/dev/urandom"), e.into()))?;
+        Ok(Names {
+            prefix: prefix.to_owned(),
+            extension: extension.to_owned(),
+            instance: u64::from_ne_bytes(random),
+            pid: std::process::id(),
+        })
+    }
+
+    /// Name of a complete file.
+    pub(crate) fn visible(&self, stamp: Stamp, worker: usize, seq: u64) -> OsString {
+        let Names { prefix, extension, instance, pid } = self;
+        let mut name = prefix.clone();
+        name.push(format!("{stamp}-{instance:016x}-{pid}-w{worker}-{seq}"));
+        if !extension.is_empty() {
+            name.push(".");
+            name.push(extension);
+        }
+        name
+    }
+
+    /// Name of a file that is being written.
+    pub(crate) fn temp(&self, stamp: Stamp, worker: usize, seq: u64) -> OsString {
+        hidden(&self.visible(stamp, worker, seq), TEMP_END)
+    }
+
+    /// Name of the instance's state file.
+    pub(crate) fn state(&self) -> OsString {
+        self.of_instance(STATE_END)
+    }
+
+    /// Name of the instance's memory, if that outlives the process.
+    pub(crate) fn memory(&self) -> OsString {
+        self.of_instance(".memory")
+    }
+
+    fn of_instance(&self, end: &str) -> OsString {
+        let mut name = self.prefix.clone();
+        name.push(format!("{:016x}-{}", self.instance, self.pid));
+        hidden(&name, end)
+    }
+
+    /// Names between which a rename is tried at the start. As long as the longest temp name that
+    /// this instance can come to, so that a file system with shorter names is noticed there too.
+    pub(crate) fn probes(&self) -> [OsString; 2] {
+        let longest = self.visible(Stamp(u64::MAX), 255, u64::MAX);
+        [hidden(&longest, ".pb1"), hidden(&longest, ".pb2")]
+    }
+}
+
+fn hidden(name: &OsStr, end: &str) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(end);
+    hidden
+}
+
+/// The name under which a recovery sets aside a temp file or a state file: hidden, and none that a
+/// recovery looks for.
+pub(crate) fn aside(name: &OsStr) -> OsString {
+    let mut aside = OsStr::from_bytes(
+        name.as_bytes().strip_suffix(TEMP_END.as_bytes()).unwrap_or(name.as_bytes()),
+    )
+    .to_owned();
+    aside.push(ASIDE_END);
+    aside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
+
+    fn names(prefix: &[u8], extension: &[u8]) -> Names {
+        let os = |bytes| OsStr::from_bytes(bytes).to_owned();
+        Names { prefix: os(prefix), extension: os(extension), instance: 0xfeed, pid: 1 }
+    }
+
+    #[test]
+    fn names_are_these() {
+        let names = names(b"access_", b"log");
+        let visible = "access_20261122T194030.123456789Z-000000000000feed-1-w3-42.log";
+        assert_eq!(names.visible(STAMP, 3, 42), visible);
+        assert_eq!(names.temp(STAMP, 3, 42), format!(".{visible}.tmp").as_str());
+        assert_eq!(names.state(), ".access_000000000000feed-1.state");
+        let bare = Names { extension: OsString::new(), ..names };
+        assert_eq!(bare.visible(STAMP, 3, 42), visible.strip_suffix(".log").unwrap());
+    }
+
+    #[test]
+    fn two_writers_of_a_process_are_two_instances() {
+        let [one, two] = [(); 2].map(|()| Names::new("p".as_ref(), "log".as_ref()).unwrap());
+        assert_ne!(one.instance, two.instance);
+        assert_eq!((one.pid, two.pid), (std::process::id(), std::process::id()));
+    }
+
+    #[test]
+    fn names_sort_as_their_stamps() {
+        let names = names(b"p", b"log");
+        let stamps = [0, 1, 999_999_999, 1_000_000_000, STAMP.0, STAMP.0 + 1, u64::MAX];
+        let made = stamps.map(|nanos| names.visible(Stamp(nanos), 0, 0));
+        assert!(made.is_sorted());
+        assert!(stamps.iter().all(|&nanos| Stamp(nanos).to_string().len() == 26));
+    }
+}
