@@ -1,4 +1,4 @@
-//! Crash-proof memory that an enemy wrote: see `src/fuzz.rs`.
+//! Crash-proof memory that an enemy wrote: see `src/tests/recovery/fuzz.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| bufferedwriter::fuzz::memory(input));

@@ -16,7 +16,7 @@ use std::time::Instant;
 use std::{env, iter};
 
 /// All models.
-const MODELS: &str = "models::";
+const MODELS: &str = "tests::loom::";
 
 /// Models that take long. The others are asked first, since most bugs show in them.
 const SLOW_MODELS: &[&str] = &[
@@ -329,14 +329,17 @@ impl Tests {
         let (flags, targets, patience): (_, &[_], _) = match check.kind {
             Kind::Loom => ("--cfg loom", &["--release", "--lib"], 90),
             Kind::Fork => ("", &["--test", "fork"], 30),
-            Kind::Crash => ("", &["--test", "crash"], 120),
+            Kind::Crash => ("", &["--lib"], 120),
             Kind::Portable => ("--cfg bufferedwriter_portable", &["--lib"], 30),
             Kind::It | Kind::Disk | Kind::Sanitize => ("", &["--lib", "--test", "it"], 30),
         };
         let mut filters = check.args.clone();
-        if check.kind == Kind::Loom && filters.is_empty() {
-            filters.push(MODELS.into());
-        }
+        let all = match check.kind {
+            Kind::Loom => Some(MODELS),
+            Kind::Crash => Some("tests::crash::"),
+            _ => None,
+        };
+        filters.extend(all.filter(|_| check.args.is_empty()).map(str::to_owned));
         Tests { flags, targets, filters, patience }
     }
 }
