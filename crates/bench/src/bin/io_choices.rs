@@ -2,7 +2,7 @@
 //! pages, preallocation, direct I/O against the page cache. The library's choices rest on it; it does not use the
 //! library.
 //!
-//! Usage: io_choices DIR [MIB_PER_RUN [ROUNDS]]   (default 1024 MiB, 5 rounds, interleaved; medians)
+//! Usage: `io_choices DIR [MIB_PER_RUN [ROUNDS]]` (default 1024 MiB, 5 rounds, interleaved; medians)
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

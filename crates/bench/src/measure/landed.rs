@@ -2,7 +2,7 @@
 //! Compared with the disk's own speed, which is measured again before each round.
 //!
 //! Guarantees: each row has a process of its own and starts while the disk has nothing left to write; its files
-//! are removed. All subjects get the same numbered lines, see [`lines`].
+//! are removed. All subjects get the same numbered lines, see `lines`.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -68,7 +68,7 @@ impl MemoryGuard {
         MemoryGuard { bytes_max, next_look: Instant::now() }
     }
 
-    /// Whether the process has grown too large. Looks at most once in [`Self::EVERY`].
+    /// Whether the process has grown too large. Looks at most ten times a second.
     pub fn is_exceeded(&mut self, now: Instant) -> bool {
         if now < self.next_look {
             return false;
