@@ -1,5 +1,5 @@
-//! Compiles the way into spdlog, if spdlog and a C++ compiler are there; if not, the subject says so when
-//! it is started, and nothing else changes.
+//! Compiles the C++ shim around spdlog if spdlog and a C++ compiler are installed. If not, only that subject
+//! is unavailable, and says so when it is started.
 
 const SHIM: &str = "src/subjects/spdlog.cpp";
 
@@ -10,20 +10,21 @@ fn main() {
     if std::env::var_os("CARGO_FEATURE_HARNESS").is_none() {
         return;
     }
-    // All of spdlog and fmt is compiled in here, with our optimization, so that there is no library to be
-    // found at link time. Debian's spdlog comes without fmt, others' may bring their own.
+    // Header-only: spdlog and fmt are compiled here, with our optimization, so the linker needs no library.
+    // Debian's spdlog comes without fmt, other packages may bundle it.
     let variants: [&[&str]; 2] = [&["SPDLOG_FMT_EXTERNAL", "FMT_HEADER_ONLY"], &[]];
     if variants.iter().any(|defines| compile(defines)) {
         println!("cargo::rustc-cfg=spdlog");
     } else {
-        // Looks again each time. (Its header would not do: packages bring files of any age.)
+        // A file that never exists makes cargo look again each time. A header would not do: its date in a
+        // package may be older than the last build.
         println!("cargo::rerun-if-changed=there-is-no-such-file");
     }
 }
 
 fn compile(defines: &[&str]) -> bool {
     let mut build = cc::Build::new();
-    // A failure is an answer here, not an error. `try_compile` tells cargo what to link, if it succeeds.
+    // A failure is no error here. On success `try_compile` tells cargo what to link.
     build.cpp(true).std("c++17").file(SHIM).warnings(false).cargo_warnings(false);
     for define in defines {
         build.define(define, None);

@@ -1,6 +1,6 @@
-//! What all measures share: the subjects, how each is set up, and a directory for its files.
+//! What all measures share: the chosen subjects, how each is set up, and a directory for its files.
 //!
-//! All that is written goes below one directory, which is removed in the end.
+//! Guarantees: all files are below one directory, which is removed at the end.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -11,20 +11,20 @@ use crate::subjects;
 use crate::system::clock::Calibration;
 use crate::system::scratch::Scratch;
 
-/// How memory is divided.
+/// How a subject's memory is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffers {
     pub buffer_bytes: usize,
     pub memory_bytes: usize,
 }
 
-/// What the targets are stated for.
+/// The division that the targets assume.
 pub const LARGE: Buffers = Buffers { buffer_bytes: 64 << 10, memory_bytes: 64 << 20 };
 /// The library's defaults: 1024 buffers that may wait, and one for each of 8 workers.
 pub const DEFAULTS: Buffers =
     Buffers { buffer_bytes: 8 << 10, memory_bytes: (1024 + 8) * (8 << 10) };
 
-/// A subject with one division of memory: what gets a row.
+/// A subject with one division of memory: one row of a table.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
     pub subject: &'a dyn Subject,
@@ -40,16 +40,16 @@ impl Entry<'_> {
 pub struct Bench {
     dir: Scratch,
     pub subjects: Vec<Box<dyn Subject>>,
-    /// A short run, to see that all works.
+    /// A short run, to see that everything works.
     pub quick: bool,
-    /// What is written between two pauses of the loops in which nothing may be refused.
+    /// Bytes between two pauses, in loops in which no record may be refused.
     pub round_bytes: usize,
     pub clock: Calibration,
 }
 
 impl Bench {
-    /// With all subjects, or those whose names contain one of `wanted`; memcpy is always there, since
-    /// the others are compared with it.
+    /// With all subjects, or those whose names contain one of `wanted`. memcpy is always there, as the
+    /// reference.
     pub fn new(dir: &Path, wanted: &[String], quick: bool) -> std::io::Result<Self> {
         let mut subjects = subjects::all();
         subjects.retain(|subject| {
@@ -66,7 +66,7 @@ impl Bench {
         self.dir.path()
     }
 
-    /// An empty directory that goes away with its guard.
+    /// An empty directory, which is removed when its guard is dropped.
     pub fn scratch(&self) -> Scratch {
         Scratch::new(self.dir.path()).expect("the run's directory takes directories")
     }
@@ -79,14 +79,14 @@ impl Bench {
         large.chain(ours.map(|subject| Entry { subject: &**subject, buffers: DEFAULTS })).collect()
     }
 
-    /// Those of [`entries`](Self::entries) that make files.
+    /// The [`entries`](Self::entries) that write files.
     pub fn landing_entries(&self) -> Vec<Entry<'_>> {
         let mut entries = self.entries();
         entries.retain(|entry| entry.subject.lands());
         entries
     }
 
-    /// All, but with the defaults only those of ours that targets speak of: for what takes seconds.
+    /// For measures that take seconds: of the entries with the defaults only those that a target names.
     pub fn few_entries(&self) -> Vec<Entry<'_>> {
         let mut entries = self.entries();
         entries
@@ -110,12 +110,12 @@ impl Bench {
         if self.quick { quick } else { full }
     }
 
-    /// Half of the memory at most, for subjects that can't tell when it is free again.
+    /// At most half of the memory, since some subjects can't tell when it is free again.
     pub fn writes_per_round(&self, buffers: Buffers, record_bytes: usize) -> u64 {
         (self.round_bytes.min(buffers.memory_bytes / 2) / record_bytes).max(1) as u64
     }
 
-    /// Starts a subject with files, if it makes any, in a directory of its own.
+    /// Starts a subject in a directory of its own.
     pub fn start(&self, entry: Entry<'_>, sink: Sink, record_bytes: usize) -> Started {
         let scratch = self.scratch();
         let setup = setup(scratch.path(), entry.buffers, sink, record_bytes);
@@ -137,8 +137,8 @@ pub fn setup(dir: &Path, buffers: Buffers, sink: Sink, record_bytes: usize) -> S
     }
 }
 
-/// A line of so many bytes, its newline among them, that begins with a cache line: where the allocator
-/// happens to put it must not decide what a copy of it costs.
+/// A line, its newline included, that is aligned to a cache line: its address must not decide what a copy
+/// of it costs.
 pub struct Record {
     lines: Box<[CacheLine]>,
     bytes: usize,
@@ -160,7 +160,7 @@ impl Deref for Record {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the lines lie one behind the other, without gaps, and hold at least as many bytes.
+        // SAFETY: the lines are contiguous, without padding, and hold at least `bytes` bytes.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.bytes) }
     }
 }

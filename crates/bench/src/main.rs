@@ -1,9 +1,10 @@
 //! The benchmarks' command line: which measures, of which subjects, into which files.
 //!
-//! Tables go to standard output, progress to standard error.
+//! Tables or JSON go to standard output, progress to standard error.
 
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bufferedwriter_bench::bench::Bench;
@@ -16,30 +17,31 @@ use clap::{Parser, Subcommand};
 /// What a write costs its caller, beside the alternatives, and what becomes of the records.
 ///
 /// All subjects of a run go through the same workload, in turn, and are compared within the run. The
-/// results are printed as tables; --json and --plots write them to files.
+/// results are printed as tables; --json and --plots write them as JSON and as SVG.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Directory on the disk to measure: a directory for the run is made in it and removed in the end
+    /// Directory on the disk to measure; the run makes a directory in it and removes it at the end
     #[arg(long, global = true, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
 
-    /// Only subjects whose names contain one of these, and memcpy, with which all are compared
+    /// Only subjects whose names contain one of these, and memcpy, the reference
     #[arg(long, global = true, value_name = "A,B", value_delimiter = ',')]
     subjects: Vec<String>,
 
-    /// A short run, to see that all works; its figures say little
+    /// A short run, to see that everything works; its figures mean little
     #[arg(long, global = true)]
     quick: bool,
 
-    /// Bytes that `tight` writes between two pauses, in KiB: so much memory is written to, again and again
+    /// KiB that `tight` writes between two pauses: the memory that it writes to again and again
     #[arg(long, global = true, value_name = "KIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=4096))]
     round: u64,
 
-    /// Write the results to this file, as JSON
+    /// Write the results to this file as JSON, from which `plot` makes tables and plots again; `-`: print them
+    /// in place of the tables
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
 
@@ -60,15 +62,15 @@ enum Command {
     Startup,
     /// The same load for all, at fractions of the disk's own speed
     Sustained(sustained::Options),
-    /// As fast as it goes, until it is in files; then the files are checked
+    /// Records as fast as possible until they are in files, which are then checked
     Landed(landed::Options),
-    /// An HTTP server that logs a line a request, against one that does not
+    /// An HTTP server that logs a line for each request, against one that does not
     Http(http::Options),
     /// All measures
     All,
-    /// Tables and plots again, from results that --json wrote
+    /// Tables and plots again, from a file that --json wrote
     Plot { file: PathBuf },
-    /// What this program runs itself for
+    /// A job that this program runs itself for
     #[command(name = child::SUBCOMMAND, hide = true)]
     Child { kind: String, job: String },
 }
@@ -101,7 +103,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        // `head` has seen enough.
+        // The reader, `head` for example, has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bufferedwriter-bench: {error}");
@@ -132,15 +134,19 @@ fn run(cli: &Cli) -> io::Result<()> {
     output(cli, &report)
 }
 
-/// Files first: whoever reads the tables may stop.
+/// Files first: whoever reads the tables may close the pipe early.
 fn output(cli: &Cli, report: &Report) -> io::Result<()> {
-    if let Some(path) = &cli.json {
-        report.write_json(path)?;
+    let to_stdout = cli.json.as_deref() == Some(Path::new("-"));
+    if let Some(path) = cli.json.as_deref().filter(|_| !to_stdout) {
+        report.write_json(File::create(path)?)?;
     }
     if let Some(dir) = &cli.plots {
         plot::write(report, dir)?;
     }
     let mut out = io::stdout().lock();
+    if to_stdout {
+        return report.write_json(out);
+    }
     tables::tables(report).iter().try_for_each(|table| write!(out, "{table}"))?;
     out.flush()
 }

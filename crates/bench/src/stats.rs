@@ -1,10 +1,10 @@
-//! Medians, quartiles and percentiles. Nothing is interpolated: each result was measured.
+//! Medians, quartiles and percentiles, all of them measured values: nothing is interpolated.
 
 use hdrhistogram::Histogram;
 
 use crate::report::Spread;
 
-/// Nearest rank: the smallest value that at least this share of all do not exceed.
+/// Nearest rank: the smallest value that is at least as large as this share of all values.
 pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()
@@ -29,18 +29,18 @@ pub fn spread(values: Vec<f64>) -> Option<Spread> {
     })
 }
 
-/// `None` where nothing is divided by next to nothing: below the clock's resolution a ratio says nothing.
+/// `None` if the base is below the clock's resolution, where a ratio means nothing.
 pub fn ratio(value: f64, base: f64) -> Option<f64> {
     (base >= 0.1).then(|| value / base)
 }
 
-/// Three digits of anything from a tick to some minutes.
+/// Three significant digits, from one tick to some minutes.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 1 << 40, 3).expect("the bounds are right")
 }
 
-/// Points for a plot over the nines (1 is the 90th percentile, 2 the 99th), as far as there are values
-/// beyond them, and at last the maximum.
+/// Points for a plot over the nines (1 is the 90th percentile, 2 the 99th), as long as there are values
+/// beyond them; the last one is the maximum.
 pub fn curve(values: &Histogram<u64>, convert: impl Fn(u64) -> f64) -> Vec<(f64, f64)> {
     if values.is_empty() {
         return Vec::new();
@@ -59,7 +59,7 @@ pub fn curve(values: &Histogram<u64>, convert: impl Fn(u64) -> f64) -> Vec<(f64,
 pub struct Random(pub u64);
 
 impl Random {
-    /// Below `end`.
+    /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -1,8 +1,8 @@
-//! What is compared: each way to get records to disk behind one small trait.
+//! What is compared: each way to get records to disk, behind one small trait.
 //!
-//! A subject is started with the same [`Setup`] as all others and hands out one [`Writer`] a thread. The
-//! loops over `write` are provided methods of [`Writer`]: they are compiled for each implementor, so that
-//! a virtual call is paid once a loop and never once a record.
+//! All subjects are started with the same [`Setup`], and each gives every thread its own [`Writer`]. The loops
+//! over `write` are provided methods of [`Writer`], compiled for each implementor: a virtual call is
+//! paid once a loop, not once a record.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,22 +13,22 @@ use crate::system::clock;
 /// Where the bytes of a run go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sink {
-    /// Nowhere: what a write costs its caller is measured, not the disk. Memory comes back as fast as
-    /// the subject's own thread gives it back.
+    /// Nowhere, to measure what a write costs its caller without the disk. Memory is free again as soon as the
+    /// subject's own thread has passed it on.
     Null,
     /// Into files in [`Setup::dir`].
     Files,
 }
 
-/// What every subject gets, the same for all in one run.
+/// What every subject is given, the same for all of a run.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// An empty directory of the run's own.
     pub dir: PathBuf,
     pub sink: Sink,
-    /// Bytes of one buffer, for subjects that have such a thing.
+    /// Bytes of one buffer, for subjects that have buffers.
     pub buffer_bytes: usize,
-    /// Memory for what waits, for subjects that can be bounded: in bytes, or in as many records.
+    /// Memory for waiting records, for subjects that can be bounded, in bytes or in as many records.
     pub memory_bytes: usize,
     /// Bytes of each record.
     pub record_bytes: usize,
@@ -46,7 +46,7 @@ impl Setup {
     }
 }
 
-/// Why a subject can't be measured here; said in the output, never an error.
+/// Why a subject can't be measured here. It appears in the output and fails no run.
 #[derive(Clone, Debug)]
 pub struct Unavailable(pub String);
 
@@ -61,20 +61,20 @@ pub trait Subject: Sync {
     /// Short and stable: it names the subject in tables, JSON and plots.
     fn name(&self) -> &'static str;
 
-    /// What it does with records that it can't keep up with, in a few words.
+    /// What it does with records when it can't keep up, in a few words.
     fn when_outrun(&self) -> &'static str;
 
-    /// Records go to disk at all (a bare memcpy's do not).
+    /// Its records go to disk; those of a bare memcpy do not.
     fn lands(&self) -> bool {
         true
     }
 
-    /// It is this library, in one of its ways in.
+    /// It is this library, through one of its calls.
     fn ours(&self) -> bool {
         false
     }
 
-    /// It is measured only if it is asked for by name.
+    /// It is measured only if it is named on the command line.
     fn is_extra(&self) -> bool {
         false
     }
@@ -85,37 +85,37 @@ pub trait Subject: Sync {
 
 /// A subject at work.
 pub trait Running: Send + Sync {
-    /// The calling thread's way in.
+    /// A writer for the calling thread.
     fn writer(&self) -> Box<dyn Writer + '_>;
 
-    /// Waits, at most so long, until what was accepted has left memory, as far as the subject can tell;
-    /// `false` if it can't or the time is over. Rounds of a loop in which nothing may be refused are
-    /// separated by this, off the clock.
+    /// Waits until all accepted records have left memory, as far as the subject can tell. `false` after the
+    /// timeout, or if the subject can't tell. Called between rounds in which no record may be refused, off the
+    /// clock.
     fn settle(&self, timeout: Duration) -> bool;
 
-    /// Ends it: what is still in memory is written, waiting at most so long, and files are closed, but not
-    /// forced to the disk. All writers are gone.
+    /// Ends it: writes what is in memory, within the timeout, and closes files without a sync. All writers
+    /// are gone.
     fn finish(self: Box<Self>, timeout: Duration);
 }
 
-/// One thread's way into a subject.
+/// What one thread writes to.
 pub trait Writer {
-    /// Offers a record: UTF-8 that ends in a newline. `false` if the subject says that it refused it; some
-    /// never say, and what they lost shows only in the files.
+    /// Offers a record, which is UTF-8 and ends in a newline. `false` if the subject says that it refused it.
+    /// Some never say so; what they lost shows only in the files.
     fn write(&mut self, record: &[u8]) -> bool;
 
-    /// Every how many writes of so many bytes the subject swaps its buffer, if that is known.
+    /// After how many records of this size the subject swaps its buffer, if that is known.
     fn swaps_every(&self, _record_bytes: usize) -> Option<u64> {
         None
     }
 
-    /// Offers a record so many times; how many were taken.
+    /// Offers a record `times` times; returns how many were accepted.
     fn repeat(&mut self, record: &[u8], times: u64) -> u64 {
         (0..times).map(|_| u64::from(self.write(std::hint::black_box(record)))).sum()
     }
 
-    /// Offers a record once for each place of `ticks` and notes what each took, in ticks of
-    /// [`clock::ticks`]; how many were taken.
+    /// Offers a record once for each element of `ticks` and stores there how long it took, in
+    /// [`clock::ticks`]. Returns how many were accepted.
     fn timed(&mut self, record: &[u8], ticks: &mut [u64]) -> u64 {
         let mut taken = 0;
         for place in ticks {
@@ -127,7 +127,7 @@ pub trait Writer {
     }
 }
 
-/// Complete lines in all files below `dir` whose names are not hidden: what landed.
+/// Counts the visible files of `dir` and their bytes: what landed.
 pub fn landed(dir: &Path) -> std::io::Result<Landed> {
     let mut sum = Landed::default();
     for entry in std::fs::read_dir(dir)? {
@@ -141,7 +141,7 @@ pub fn landed(dir: &Path) -> std::io::Result<Landed> {
     Ok(sum)
 }
 
-/// What stands in a directory.
+/// What is in a directory's visible files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Landed {
     pub files: u64,

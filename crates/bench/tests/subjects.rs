@@ -1,5 +1,5 @@
-//! Each subject does what it is measured for: the files hold the records, byte for byte, and what is
-//! refused or lost is whole records.
+//! Each subject does what it is measured for: the files hold the records, byte for byte, and only whole records
+//! are refused or lost.
 
 #![cfg(feature = "harness")]
 
@@ -17,7 +17,7 @@ use bufferedwriter_bench::subjects;
 const RECORD_BYTES: usize = 64;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A directory of the test's own, which goes when it ends.
+/// A directory of the test's own, which is removed when the test ends.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -45,7 +45,7 @@ fn setup(dir: &Dir, sink: Sink, memory_bytes: usize) -> Setup {
     Setup { dir: dir.0.clone(), sink, buffer_bytes: 4096, memory_bytes, record_bytes }
 }
 
-/// A subject at work, with a directory; `None` if it can't be had here.
+/// A started subject, with a directory; `None` if it is unavailable here.
 fn start(
     subject: &dyn Subject,
     sink: Sink,
@@ -61,7 +61,7 @@ fn start(
     }
 }
 
-/// A record of the usual length that tells who wrote it and as what.
+/// A record of the usual length that holds its thread and number.
 fn record(thread: usize, number: usize) -> Vec<u8> {
     let text = format!("{thread:03} {number:09} {{}} %v äöü ");
     let mut record = text.into_bytes();
@@ -93,7 +93,7 @@ fn records(dir: &Dir, subject: &str) -> HashMap<Vec<u8>, usize> {
     count
 }
 
-/// Those that go to disk.
+/// The subjects that write files.
 fn landing() -> impl Iterator<Item = Box<dyn Subject>> {
     subjects::all().into_iter().filter(|subject| subject.lands())
 }
@@ -202,7 +202,7 @@ fn it_tells_when_all_has_left_memory() {
 }
 
 #[test]
-fn a_disk_that_hangs_holds_up_nobody() {
+fn a_disk_that_hangs_holds_up_no_subject() {
     // The one without a thread of its own has no choice.
     for subject in landing().filter(|subject| subject.name() != "Mutex<BufWriter>") {
         let dir = Dir::new();
@@ -210,8 +210,8 @@ fn a_disk_that_hangs_holds_up_nobody() {
         let path = CString::new(setup.file().as_os_str().as_bytes()).unwrap();
         // SAFETY: the path ends in a zero byte.
         assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
-        // A pipe that nobody reads takes 64 KiB and no more. At the end of the round it closes, and who
-        // still waits is told.
+        // A pipe that is never read takes at most 64 KiB. At the end of the round it is closed, so blocked writes
+        // fail.
         let _pipe = OpenOptions::new().read(true).write(true).open(setup.file()).unwrap();
         let Ok(running) = subject.start(&setup) else { continue };
         let mut writer = running.writer();

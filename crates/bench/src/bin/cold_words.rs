@@ -1,6 +1,6 @@
-//! What a few words cost that nobody has touched for about 20 ms, in a thread that copies 20 records every
-//! 0.5 to 1 ms in between: the least that a swap of 64 KiB buffers finds when records come in bursts. Nothing of
-//! the library is called.
+//! What it costs to touch a few words that were last used about 20 ms ago, in a thread that copies 20 records every
+//! 0.5 to 1 ms: a lower bound for a swap of 64 KiB buffers when records come in bursts. It does not use the
+//! library.
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
@@ -13,7 +13,7 @@ const SAMPLES: usize = 1000;
 const BURSTS: u32 = 25;
 const COUNTS: [usize; 5] = [0, 1, 2, 4, 8];
 
-/// On a page of its own, as words of different structures are.
+/// On a page of its own, like words of different structures.
 #[derive(Default)]
 #[repr(align(4096))]
 struct Word(AtomicU64);
@@ -34,7 +34,7 @@ fn main() {
                 at = (at + record.len()) % ring.len();
             }
         }
-        // In turn, so that each is as often the first after the pause.
+        // In turn, so that each is equally often the first after the pause.
         for place in 0..COUNTS.len() {
             let of = (place + sample) % COUNTS.len();
             let began = Instant::now();
@@ -54,7 +54,7 @@ fn main() {
     }
 }
 
-/// The value at so many thousandths.
+/// The quantile, given in thousandths.
 fn quantile(values: &mut [f64], thousandths: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     values[(values.len() * thousandths / 1000).min(values.len() - 1)]

@@ -1,8 +1,7 @@
-//! A given number of writes in one of the ways that there are, for callgrind to count: see
-//! `scripts/instructions`, which takes the difference of two runs.
+//! Makes a given number of writes by one of the calls, for callgrind to count: `scripts/instructions` takes the
+//! difference of two runs.
 //!
-//! Guarantees: nothing but the writes depends on their number: they fit one chunk, and the program
-//! ends without a close.
+//! Guarantees: only the writes depend on their number: they fit in one chunk, and the program ends without a close.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -11,7 +10,7 @@ use std::process::exit;
 
 use bufferedwriter::{BufferedWriter, Config, CrashProof};
 
-/// Of those with crash-proof memory.
+/// The most writes to crash-proof memory.
 const WRITES_MAX: usize = 40_000;
 const RING_BYTES: usize = 64 << 10;
 
@@ -24,11 +23,11 @@ fn main() {
     let directory =
         std::env::temp_dir().join(format!("bufferedwriter-count-{}", std::process::id()));
     let config = Config::default().path(&directory).temp(&directory).create_dirs(true);
-    // One chunk that takes all; memory is touched as it is used.
+    // One chunk that holds all records; its memory is touched only as it is used.
     let mut config = config.size(1 << 30).queue_size(0).workers(1);
     let memory = Path::new("/dev/shm").join(format!("bufferedwriter-count-{}", std::process::id()));
     if way.ends_with("-crash-proof") {
-        // Allocated at once: no more than they need, the same for any number up to this.
+        // This memory is allocated at once: enough for the most writes, the same for any number of them.
         let size = WRITES_MAX * bytes.max(1);
         config = config.size(size).crash_proof(CrashProof::Dir(memory.clone()));
         let _ = std::fs::create_dir(&memory);
@@ -44,7 +43,7 @@ fn main() {
         eprintln!("{accepted} of {writes} records were accepted");
         exit(1)
     }
-    // The workers would count too.
+    // Exits at once: a close would count the workers' instructions too.
     let _ = std::fs::remove_dir_all(&directory);
     let _ = std::fs::remove_dir_all(&memory);
     exit(0)
@@ -67,7 +66,7 @@ fn count(way: &str, writer: &BufferedWriter, writes: usize, record: &[u8]) {
     }
 }
 
-/// As a caller does: it looks whether it was refused. That shows in the accounts too.
+/// Checks each result, as a caller does.
 fn repeat<E>(writes: usize, mut write: impl FnMut() -> Result<(), E>) {
     let mut refused = 0;
     for _ in 0..writes {
@@ -76,7 +75,7 @@ fn repeat<E>(writes: usize, mut write: impl FnMut() -> Result<(), E>) {
     black_box(refused);
 }
 
-/// The limit: the same bytes, of a length that is known at run time only, into a ring.
+/// The limit: the same bytes, of a length that is known only at run time, into a ring.
 fn copy(writes: usize, record: &[u8]) {
     let mut ring = vec![0_u8; RING_BYTES];
     let mut at = 0;
@@ -85,7 +84,6 @@ fn copy(writes: usize, record: &[u8]) {
         if at + record.len() > ring.len() {
             at = 0;
         }
-        // As in the library: the room was checked.
         // SAFETY: `record` fits between `at` and the end of the ring.
         unsafe {
             std::ptr::copy_nonoverlapping(record.as_ptr(), ring.as_mut_ptr().add(at), record.len());

@@ -1,8 +1,8 @@
-//! What one thread that writes files one after the other gets out of a disk, and what it costs: sizes of
-//! writes, huge pages, preallocation, direct I/O against the page cache. It is what the library's choices
-//! rest on; nothing of the library runs here.
+//! What one thread that writes one file after the other gets out of a disk, and at what cost: sizes of writes, huge
+//! pages, preallocation, direct I/O against the page cache. The library's choices rest on it; it does not use the
+//! library.
 //!
-//! Usage: io_choices DIR [MIB_PER_RUN [ROUNDS]]   (default 1024 MiB, 5 rounds, interleaved; medians)
+//! Usage: `io_choices DIR [MIB_PER_RUN [ROUNDS]]` (default 1024 MiB, 5 rounds, interleaved; medians)
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,7 +14,7 @@ use std::time::Instant;
 const FILE_BYTES: u64 = 64 << 20;
 const HUGE: usize = 2 << 20;
 
-/// How a file's room is asked for before it is written.
+/// How a file's space is allocated before it is written.
 #[derive(Clone, Copy)]
 enum Before {
     Nothing,
@@ -27,9 +27,9 @@ enum Before {
 /// What is done to a file once it is written.
 #[derive(Clone, Copy)]
 enum After {
-    /// Cut by 100 bytes, as a file whose last block is padded.
+    /// Truncated by 100 bytes, like a file whose last block is padded.
     Cut,
-    /// sync_file_range of each part as it is written, at last waited for and dropped from the page cache.
+    /// sync_file_range for each part as it is written; at the end waited for and dropped from the page cache.
     WriteBack,
 }
 
@@ -171,7 +171,7 @@ fn cpu_seconds() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-/// A huge page's worth of memory, aligned to one, with something in it.
+/// Non-zero memory of the size and alignment of a huge page.
 struct Memory(*mut u8);
 
 impl Memory {
@@ -187,7 +187,7 @@ impl Memory {
         }
         let memory = Memory(map.cast());
         let advice = if is_huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
-        // SAFETY: within our own mapping, to which nothing refers yet.
+        // SAFETY: within a mapping of this program's own, to which nothing refers yet.
         unsafe {
             check(libc::madvise(memory.begin().cast(), HUGE, advice))?;
             std::ptr::write_bytes(memory.begin(), b'x', HUGE);
@@ -196,7 +196,7 @@ impl Memory {
     }
 
     fn begin(&self) -> *mut u8 {
-        // SAFETY: the mapping is twice as large as what is skipped at most.
+        // SAFETY: alignment skips less than `HUGE` bytes, and the mapping has twice as many.
         unsafe { self.0.add(self.0.align_offset(HUGE)) }
     }
 

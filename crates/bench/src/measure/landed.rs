@@ -1,8 +1,8 @@
-//! Measure 4: records as fast as they are taken, until they are in files; then the files are read, line by
-//! line. Against the disk's own speed, which is measured again before each round.
+//! Measure 4: records as fast as the subject accepts them, until they are in files, whose lines are then checked.
+//! Compared with the disk's own speed, which is measured again before each round.
 //!
-//! Guarantees: each row has a process of its own and begins with a disk that has nothing left to write;
-//! its files are removed. All are offered the same: numbered lines, see [`lines`].
+//! Guarantees: each row has a process of its own and starts while the disk has nothing left to write; its files
+//! are removed. All subjects get the same numbered lines, see `lines`.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -21,23 +21,23 @@ use crate::system::page_cache;
 use crate::system::process::{self, MemoryGuard};
 
 const MEASURE: &str = "landed";
-/// For what is in memory at the end to be written.
+/// How long a subject may take to write what is in memory at the end.
 const FINISH: Duration = Duration::from_secs(60);
-/// For the files to be read again.
+/// How long checking the files may take.
 const CHECK: Duration = Duration::from_secs(600);
-/// Between two looks at the clock.
+/// Records between two looks at the clock.
 const STRIDE: u64 = 64;
 const MB: f64 = 1e6;
 const MIB: f64 = (1 << 20) as f64;
 
-/// What can be chosen.
+/// The options.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
-    /// A round ends when so many GiB were accepted [default: 10]
+    /// GiB of accepted records after which a round ends [default: 10]
     #[arg(long, value_name = "GIB", value_parser = gib)]
     gib: Option<f64>,
 
-    /// Or after so many seconds [default: 30]
+    /// Seconds after which it ends at the latest [default: 30]
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<f64>,
 
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=lines::THREADS_MAX as i64))]
     threads: Option<u16>,
 
-    /// Each row is the median of so many rounds [default: 3]
+    /// Rounds, of which each row is the median [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
 }
@@ -59,7 +59,7 @@ fn gib(text: &str) -> Result<f64, String> {
     if (0.001..=1e6).contains(&gib) { Ok(gib) } else { Err("not between 0.001 and 1000000".into()) }
 }
 
-/// What was chosen.
+/// The options with their defaults filled in.
 #[derive(Clone, Copy)]
 struct Plan {
     bytes_max: u64,
@@ -87,7 +87,7 @@ impl child::Job for Job {
     }
 }
 
-/// What a child found out.
+/// What a child measured.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Measured {
     accepted: u64,
@@ -152,7 +152,7 @@ fn plan(bench: &Bench, options: &Options, free_bytes: u64) -> Plan {
     }
 }
 
-/// What is asked for, if it leaves a fifth of the free space alone; else less.
+/// What was asked for, or less, so that a fifth of the free space stays free.
 fn affordable_bytes(asked: u64, free_bytes: u64) -> u64 {
     let affordable = free_bytes / 5 * 4;
     if affordable < asked {
@@ -162,7 +162,7 @@ fn affordable_bytes(asked: u64, free_bytes: u64) -> u64 {
 }
 
 fn measure_one(bench: &Bench, entry: Entry, plan: Plan) -> io::Result<Measured> {
-    // What others left is not in its way.
+    // What earlier rounds left must not slow this one.
     process::sync_file_system(bench.dir())?;
     let scratch = bench.scratch();
     let Plan { bytes_max, seconds_max, threads, .. } = plan;
@@ -172,7 +172,7 @@ fn measure_one(bench: &Bench, entry: Entry, plan: Plan) -> io::Result<Measured> 
     child::answer(&job, timeout)
 }
 
-/// A row, of those rounds that came to an end.
+/// A row of the table, from the rounds that did not fail.
 fn reported(entry: Entry, rounds: &[(Measured, Speed)]) -> Option<LandedRow> {
     let over_rounds = |value: &dyn Fn(&Measured, &Speed) -> f64| {
         median(rounds.iter().map(|(row, disk)| value(row, disk)).collect())
@@ -228,8 +228,8 @@ fn row(job: &Job) -> io::Result<Measured> {
     Ok(Measured { accepted, landed_bytes, seconds, synced_seconds, cached, checked })
 }
 
-/// Offers lines without a pause; one that is refused again and again, leaving the processor to others in
-/// between. Ends early if the subject takes too much memory. How many were accepted.
+/// Offers lines without a pause. A refused line is offered again until it is accepted, with a yield of the
+/// processor in between. Ends early if the subject takes too much memory. Returns how many were accepted.
 fn flat_out(writer: &mut dyn Writer, line: &mut Numbered, records: u64, deadline: Instant) -> u64 {
     let (mut accepted, mut guard) = (0, MemoryGuard::new(MemoryGuard::BYTES_MAX));
     while accepted < records {

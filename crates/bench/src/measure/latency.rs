@@ -1,12 +1,12 @@
-//! Measure 2: what single calls take when records come in bursts, as they do in a service.
+//! Measure 2: how long single calls take when records come in bursts, as they do in a service.
 //!
-//! 20 records, then a pause of 0.5 to 1 ms in which the thread sleeps; each call is timed, and what looking
-//! at the clock costs is taken off. Files go to the disk. The subjects take turns of a second or two, in
-//! the same order with the same pauses, so that whatever else the machine does hits all alike.
+//! 20 records, then a pause of 0.5 to 1 ms in which the thread sleeps. Each call is timed, and the cost of
+//! reading the clock is subtracted. Files go to the disk. The subjects take turns of a second or two, in the
+//! same order with the same pauses, so disturbances by the machine hit all alike.
 //!
-//! Where it is known which writes have to get another buffer, these are also shown apart, and then once
-//! more with bursts that are laid around them, so that there are thousands: before each pause the buffer
-//! is filled, off the clock, so far that the burst after it holds one swap.
+//! Where it is known which writes have to get another buffer (a swap), these are also shown apart. A second run
+//! collects thousands of them: before each pause the buffer is filled, off the clock, so far that the next burst
+//! holds one swap.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -23,22 +23,22 @@ use crate::system::clock::Calibration;
 const RECORD_BYTES: usize = 128;
 const BURST: usize = 20;
 const PAUSE_US: [u64; 2] = [500, 1000];
-/// Written before anything counts: buffers are touched and threads have found their places.
+/// Written before anything counts, to touch buffers and to give threads their slots.
 const WARM_UP_BYTES: usize = 2 << 20;
 const WARM_UP: Duration = Duration::from_millis(50);
 
-/// What the bursts of a turn look like.
+/// How the bursts of a turn are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bursts {
     Paced,
     AroundSwaps,
 }
 
-/// The calls of one turn, or of all turns of an entry, in ticks.
+/// Durations of calls, in ticks: of one turn, or of all turns of an entry.
 struct Calls {
     fast: Histogram<u64>,
     swap: Histogram<u64>,
-    /// Those of which nobody can tell whether they are fast.
+    /// Calls that may be either.
     other: Histogram<u64>,
     refused: u64,
 }
@@ -170,11 +170,11 @@ struct Caller<'a> {
     clock: Calibration,
     random: Random,
     record: Record,
-    /// Of this thread.
+    /// This thread's share.
     warm_up_writes: u64,
     swaps_every: Option<u64>,
-    /// Records in all buffers that this thread has had: where the next swap comes. Wrong, and therefore
-    /// `swaps_every` is forgotten, once something was refused.
+    /// Records that this thread has written, which tells where the next swap comes. A refusal makes it wrong,
+    /// so `swaps_every` is `None` from then on.
     position: u64,
     calls: Calls,
 }
@@ -188,7 +188,7 @@ impl<'a> Caller<'a> {
         Caller { writer, clock, random, record, warm_up_writes, swaps_every, position: 0, calls }
     }
 
-    /// In portions, so that nobody is outrun, and then as it will go on.
+    /// In portions, so that no subject is outrun, then in bursts like those that count.
     fn warm_up(&mut self) {
         let portions = 16;
         for _ in 0..portions {
@@ -246,12 +246,12 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The first write of all gets a buffer too.
+/// The very first write gets a buffer too.
 fn is_swap(position: u64, every: u64) -> bool {
     position.is_multiple_of(every)
 }
 
-/// How many writes until a burst holds its swap in its middle.
+/// How many writes to put before the next burst, so that its swap is in its middle.
 fn before_swap(position: u64, every: u64) -> u64 {
     let half = BURST as u64 / 2;
     (2 * every - half.min(every) - position % every) % every
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_refusal_nobody_claims_to_know_the_swaps() {
+    fn after_a_refusal_the_swaps_are_unknown() {
         let mut caller = Caller {
             writer: Box::new(Full),
             clock: Calibration { ns_per_tick: 1.0, overhead_ticks: 0, step_ticks: 1 },

@@ -1,7 +1,7 @@
-//! Records that tell on themselves: each is a line that begins and ends with its number, so that what
-//! landed can be held against what was accepted.
+//! Self-checking records: each is a line that begins and ends with its number, so what landed can be compared
+//! with what was accepted.
 //!
-//! Guarantees: a line that was torn, cut, mixed with another, doubled or made up is found.
+//! Guarantees: detects a line that is torn, cut, mixed with another, duplicated or never written.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 const DIGITS: usize = 15;
 /// Two numbers, a blank in between, a newline.
 pub const RECORD_BYTES_MIN: usize = 2 * DIGITS + 2;
-/// A thread's numbers begin at its own multiple of this.
+/// A thread's numbers begin at the thread's index times this.
 const PER_THREAD: u64 = 1_000_000_000_000;
-/// Threads whose first numbers have [`DIGITS`] digits at most.
+/// The number of threads whose numbers fit in [`DIGITS`] digits.
 pub const THREADS_MAX: usize = 1000;
 
 /// A thread's current line.
@@ -46,7 +46,7 @@ impl Numbered {
         &self.line
     }
 
-    /// On to the next line, at the cost of a digit or two: it is part of a loop that is timed.
+    /// Moves on to the next line. It changes a digit or two only, since it is part of a timed loop.
     #[inline]
     pub fn advance(&mut self) {
         let end = self.line.len() - 1;
@@ -63,22 +63,22 @@ impl Numbered {
     }
 }
 
-/// What stands between the numbers, by place.
+/// The byte at a place between the numbers.
 fn fill(place: usize) -> u8 {
     b'a' + (place % 26) as u8
 }
 
-/// What became of the lines.
+/// What the files hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     pub files: u64,
-    /// Whole lines that were accepted, each counted once.
+    /// Accepted lines that are there, each counted once.
     pub records: u64,
-    /// Lines, or parts of them, that are not what was written.
+    /// Lines, or parts of lines, that differ from what was written.
     pub torn: u64,
-    /// Whole lines that stand there once more.
+    /// Whole lines that are there again.
     pub twice: u64,
-    /// Whole lines that nobody accepted.
+    /// Whole lines that were not accepted.
     pub foreign: u64,
 }
 
@@ -89,7 +89,7 @@ impl Checked {
     }
 }
 
-/// Holds all visible files of `dir` against what each thread had accepted: its first so many lines.
+/// Compares all visible files of `dir` with what was accepted: of each thread, the given number of first lines.
 pub fn check(dir: &Path, record_bytes: usize, accepted: &[u64]) -> io::Result<Checked> {
     let mut seen: Vec<Bits> = accepted.iter().map(|&lines| Bits::new(lines)).collect();
     let mut checked = Checked::default();
@@ -116,7 +116,8 @@ pub fn count(dir: &Path) -> io::Result<u64> {
     Ok(lines)
 }
 
-/// Shows each line with its newline, the last one of a file perhaps without; tells how many files.
+/// Calls `see` with each line, newline included (the last line of a file may lack it). Returns the number of
+/// files.
 fn visit(dir: &Path, see: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
     let (mut files, mut line) = (0, Vec::new());
     for entry in std::fs::read_dir(dir)? {
@@ -149,7 +150,7 @@ fn number_of(line: &[u8], record_bytes: usize) -> Option<u64> {
     first.iter().try_fold(0, |number, byte| Some(number * 10 + digit(byte)?))
 }
 
-/// One bit a line.
+/// A bit for each line.
 struct Bits {
     words: Vec<u64>,
     len: u64,
@@ -160,7 +161,7 @@ impl Bits {
         Bits { words: vec![0; len.div_ceil(64) as usize], len }
     }
 
-    /// Whether it was set before; none if there is no such bit.
+    /// Sets a bit. Returns whether it was set before; `None` if there is no such bit.
     fn set(&mut self, at: u64) -> Option<bool> {
         if at >= self.len {
             return None;

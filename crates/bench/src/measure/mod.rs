@@ -1,4 +1,4 @@
-//! The measures. Each fills its part of the report; what can't be measured here is noted with a reason.
+//! The measures. Each fills its part of the report and notes with a reason what can't be measured here.
 
 mod args;
 pub mod child;

@@ -1,8 +1,8 @@
-//! A thread that offers records at a given rate, and sleeps in between.
+//! A thread that offers records at a given rate and sleeps in between.
 //!
-//! Guarantees: it never spins, for the processor time of the whole process is part of the measurement.
-//! A subject that makes its callers wait puts it behind; it makes up for that as soon as it can, as
-//! requests that have queued up would. One that takes all memory ends the load.
+//! Guarantees: it never spins, since the processor time of the whole process is measured. If a subject makes it
+//! wait, it offers the late records as soon as it can, as queued requests would be. It stops if the subject takes
+//! too much memory.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,20 @@ use crate::subject::Writer;
 use crate::system::clock;
 use crate::system::process::MemoryGuard;
 
-/// So often it looks what is due.
+/// How often it wakes up to offer what is due.
 const TICK: Duration = Duration::from_millis(1);
-/// One write in so many is timed on its own, so that the clock does not outweigh what it measures.
+/// One write in this many is timed alone, so that reading the clock does not dominate what it measures.
 const SAMPLE_EVERY: u64 = 64;
 
-/// What came of it.
+/// The result.
 pub struct Paced {
     pub accepted: u64,
     pub refused: u64,
     /// Until the last record was offered.
     pub elapsed: Duration,
-    /// Of the timed writes, in ticks.
+    /// Durations of the timed writes, in ticks.
     pub latency: Histogram<u64>,
-    /// The longest timed write, or stretch of writes between two of them, in ticks: no stall hides
-    /// between the samples.
+    /// The longest timed write or series of untimed ones, in ticks, so that no stall hides between samples.
     pub longest_ticks: u64,
 }
 
@@ -42,7 +41,7 @@ impl Paced {
         }
     }
 
-    /// What two threads did at the same time.
+    /// The sum of what two threads did at the same time.
     pub fn and(mut self, other: Paced) -> Paced {
         self.accepted += other.accepted;
         self.refused += other.refused;
@@ -53,7 +52,7 @@ impl Paced {
     }
 }
 
-/// Offers `record` at `per_s` for so long.
+/// Offers `record` at `per_s` a second for `time`.
 pub fn run(writer: &mut dyn Writer, record: &[u8], per_s: f64, time: Duration) -> Paced {
     let mut paced = Paced::new();
     let (mut gaps, mut guard) = (Gaps::new(), MemoryGuard::new(MemoryGuard::BYTES_MAX));
@@ -82,7 +81,7 @@ pub fn run(writer: &mut dyn Writer, record: &[u8], per_s: f64, time: Duration) -
     }
 }
 
-/// So many records, of which the last one is timed alone.
+/// Offers `count` records, of which the last one is timed alone.
 fn offer(writer: &mut dyn Writer, record: &[u8], count: u64, paced: &mut Paced) {
     let before = clock::ticks();
     let mut taken = writer.repeat(record, count - 1);
@@ -95,8 +94,8 @@ fn offer(writer: &mut dyn Writer, record: &[u8], count: u64, paced: &mut Paced) 
     paced.refused += count - taken;
 }
 
-/// Distances from one timed write to the next: from 1 up, on average [`SAMPLE_EVERY`], but never regular: a
-/// buffer that is swapped every 512 records would have all of its swaps timed, or none.
+/// Random distances from one timed write to the next, [`SAMPLE_EVERY`] on average. With regular ones, all swaps
+/// of a buffer that takes 512 records would be timed, or none.
 struct Gaps(Random);
 
 impl Gaps {

@@ -1,9 +1,9 @@
-//! Measure 5: what the kernel does for a thread that writes, in steady state: system calls, page faults,
-//! changes of who has the processor.
+//! Measure 5: what the kernel does for a thread that writes in steady state: system calls, page faults, context
+//! switches.
 //!
-//! Millions of writes at a rate that refuses nothing, after a warm-up, in a process of its own. Between
-//! portions the thread looks at the clock, which is no system call, and never sleeps. The calls are
-//! counted by [`crate::system::syscalls`]; the rest is the kernel's own account of the thread.
+//! Millions of writes, after a warm-up, in a process of its own, at a rate at which nothing is refused. Between
+//! portions the thread spins on the clock, which makes no system call. [`crate::system::syscalls`] counts the
+//! calls; the rest is the kernel's own account of the thread.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::system::syscalls::{self, SyscallCounter};
 const RECORD_BYTES: usize = 128;
 const RECORDS_PER_S: u64 = 1_000_000;
 const PORTION: u64 = 20;
-/// For a run of the slowest.
+/// How long a run of the slowest subject may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One run of a subject.
@@ -62,8 +62,8 @@ fn ask(bench: &Bench, report: &mut Report, entry: Entry) -> io::Result<QuietRow>
         child::answer(&job, PATIENCE)
     };
     let writes = bench.full_or_quick(10_000_000, 500_000);
-    // Who makes a call for each record shows that soon enough, and what is counted is slow. Who makes
-    // none proves it in full.
+    // Counting is slow, and a few writes suffice to show a call for each record. Only a subject that makes next
+    // to none is counted over all writes.
     let few = ask(true, writes / 50)?;
     match few.calls_total() {
         Some(calls) if calls < 100 => ask(true, writes),
@@ -105,7 +105,7 @@ fn steady(running: &dyn Running, job: &Job, calls: &SyscallCounter) -> QuietRow 
     let (record, mut writer) = (record(RECORD_BYTES), running.writer());
     paced(&mut *writer, &record, job.warm_up, clock);
     let is_counted = job.is_counting_calls && calls.count_this_thread().is_ok();
-    // Their memory is touched before anything counts, and what looking costs by itself is taken off.
+    // The counts' memory is touched before anything counts, and the cost of looking itself is subtracted.
     let (mut calls_before, mut calls_after) = (calls.counts(), calls.counts());
     let first = Usage::of_this_thread();
     let before = Usage::of_this_thread();
@@ -130,7 +130,7 @@ fn steady(running: &dyn Running, job: &Job, calls: &SyscallCounter) -> QuietRow 
     }
 }
 
-/// Writes in portions, each at its time; how many were taken.
+/// Writes in portions, each at its time. Returns how many were accepted.
 fn paced(writer: &mut dyn Writer, record: &[u8], writes: u64, clock: Calibration) -> u64 {
     let ticks_per_record = 1e9 / RECORDS_PER_S as f64 / clock.ns_per_tick;
     let (began, mut done, mut taken) = (clock::ticks(), 0, 0);

@@ -6,22 +6,22 @@ use crate::bench::{Bench, Buffers, Entry};
 use crate::stats;
 use crate::subject::Running;
 
-/// What slow subjects may take for the rounds of one repetition.
+/// How long the rounds of one repetition may take.
 const VISIT: Duration = Duration::from_millis(250);
-/// About what a worker of ours naps.
+/// About as long as a worker of this library naps.
 const PAUSE_MIN: Duration = Duration::from_micros(700);
 
-/// What came of a subject's turn in one repetition.
+/// The result of a subject's turn in one repetition.
 #[derive(Clone, Copy, Default)]
 pub struct Visit {
-    /// Median.
+    /// Median over the rounds, for one write.
     pub ns: Option<f64>,
     pub rounds: u64,
     pub thrown_away: u64,
 }
 
-/// Calls `visit` for each entry once a repetition, in an order that rotates. For each entry what came of
-/// it, by repetition.
+/// Calls `visit` for each entry once a repetition, in an order that rotates. Returns the results by entry, then
+/// by repetition.
 pub fn interleaved<'a, T>(
     entries: &[Entry<'a>],
     repetitions: u64,
@@ -37,13 +37,13 @@ pub fn interleaved<'a, T>(
     results
 }
 
-/// Memory for a round.
+/// Buffers as large as a round.
 pub fn wide(bench: &Bench) -> Buffers {
     let buffer_bytes = bench.round_bytes;
     Buffers { buffer_bytes, memory_bytes: 2 * buffer_bytes }
 }
 
-/// Rounds until there are enough or the time for them is over.
+/// Runs rounds until there are enough or their time is over.
 pub fn gather(rounds: u64, mut round: impl FnMut() -> Option<f64>) -> Visit {
     let (began, mut values, mut visit) = (Instant::now(), Vec::new(), Visit::default());
     for number in 0..rounds {
@@ -60,13 +60,13 @@ pub fn gather(rounds: u64, mut round: impl FnMut() -> Option<f64>) -> Visit {
     visit
 }
 
-/// Off the clock, the beginning of a round: the processor has been busy with other things in the pause.
+/// How many writes of a round come before the clock starts: in the pause the caches have gone cold.
 pub fn lead_in(writes: u64) -> u64 {
     writes / 16
 }
 
-/// Off the clock: memory comes back. It takes as long for who needs no pause: the rounds of all begin in
-/// the same state.
+/// Off the clock: the subject gets its memory back. Subjects that need no pause get one too, so that all rounds
+/// begin in the same state.
 pub fn pause(running: &dyn Running, is_all_taken: bool) {
     let began = Instant::now();
     if !running.settle(Duration::from_millis(200)) {

@@ -1,9 +1,8 @@
-//! Measure 3: the same load for all, at fractions of the disk's own speed, for many seconds: what is refused,
-//! what is lost, what single writes take, and what it costs in processor time, memory and page cache.
+//! Measure 3: the same load for all subjects, at fractions of the disk's own speed, for many seconds: what is
+//! refused, what is lost, how long single writes take, and the cost in processor time, memory and page cache.
 //!
-//! Guarantees: each row has a process of its own and begins with a disk that has nothing left to write;
-//! its files are removed. Subjects take turns at going first. What does not land, a bare memcpy, shows what
-//! the load costs alone.
+//! Guarantees: each row has a process of its own and starts while the disk has nothing left to write; its files
+//! are removed. Subjects take turns at going first. memcpy, which writes no file, shows what the load costs alone.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,12 +21,12 @@ use crate::system::{page_cache, process};
 
 const MEASURE: &str = "sustained";
 const FRACTIONS: [f64; 4] = [0.2, 0.4, 0.6, 0.8];
-/// For what is in memory at the end to be written.
+/// How long a subject may take to write what is in memory at the end.
 const FINISH: Duration = Duration::from_secs(60);
 const MB: f64 = 1e6;
 const MIB: f64 = (1 << 20) as f64;
 
-/// What can be chosen.
+/// The options.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Loads, as fractions of the disk's speed [default: 0.2,0.4,0.6,0.8, if no --loads are given]
@@ -57,7 +56,7 @@ impl Default for Options {
     }
 }
 
-/// One row.
+/// One row's job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     start: Start,
@@ -75,7 +74,7 @@ impl child::Job for Job {
     }
 }
 
-/// What a child found out.
+/// What a child measured.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// Less than asked for: the subject took too much memory.
@@ -150,7 +149,7 @@ fn loads(options: &Options, disk: &Speed) -> Vec<f64> {
     fractions.chain(options.loads.iter().map(|load| load * MB)).collect()
 }
 
-/// What is asked for, if the largest load leaves a fifth of the free space alone; else less.
+/// What was asked for, or less, so that the largest load leaves a fifth of the free space.
 fn affordable_seconds(asked: f64, loads: &[f64], free_bytes: u64) -> f64 {
     let most = loads.iter().fold(0.0, |a: f64, &b| a.max(b));
     let affordable = if most > 0.0 { 0.8 * free_bytes as f64 / most } else { asked };
@@ -167,7 +166,7 @@ fn measure_one(
     seconds: f64,
     options: &Options,
 ) -> io::Result<Measured> {
-    // What others left is not in its way.
+    // What earlier rows left must not slow this one.
     process::sync_file_system(bench.dir())?;
     let scratch = bench.scratch();
     let start = Start::new(entry, &scratch, options.record as usize);
@@ -195,7 +194,7 @@ fn reported(
         );
     }
     let lands = entry.subject.lands();
-    // Of what lands nowhere, what was accepted.
+    // Of a subject that writes no file, what it accepted.
     let done = if lands { row.landed_bytes } else { row.accepted * u64::from(options.record) };
     SustainedRow {
         subject: entry.name().into(),
@@ -250,7 +249,7 @@ fn row(job: &Job) -> io::Result<Measured> {
     })
 }
 
-/// The load, shared among so many threads.
+/// Offers the load, shared among the job's threads.
 fn offer(running: &dyn Running, job: &Job) -> Paced {
     let record = record(job.start.record_bytes);
     let per_s = job.bytes_per_s / record.len() as f64 / job.threads as f64;

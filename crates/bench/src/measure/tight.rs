@@ -1,12 +1,12 @@
 //! Measure 1: what an accepted write costs in a loop where nothing is refused.
 //!
-//! Rounds of a limited number of bytes are timed as a whole; between them, off the clock, the subject
-//! gets its memory back. The writing thread stays on one processor; pauses are as long for those that need
-//! none; the first writes after a pause are not timed: all rounds begin in the same state.
+//! Rounds of a limited number of bytes are timed as a whole. Between them, off the clock, the subject gets its
+//! memory back. All rounds begin in the same state: the writing thread stays on one processor, subjects that need
+//! no pause get one too, and the first writes after a pause are not timed.
 //!
-//! In each repetition every subject is started, warmed up, timed for some rounds and ended, so that no
-//! other's threads run meanwhile; the order rotates, and ratios are taken within the repetition, so that
-//! whatever else the machine does hits all alike. A round in which something was refused does not count.
+//! In each repetition every subject is started, warmed up, timed for some rounds and ended, so only its threads
+//! run meanwhile. The order rotates, and ratios are taken within the repetition, so disturbances by the machine
+//! hit all alike. A round in which a record was refused does not count.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::system::clock;
 const RECORD_BYTES: [usize; 4] = [32, 128, 512, 2048];
 const WARM_UP_ROUNDS: u64 = 4;
 
-/// How much is done.
+/// Repetitions, and rounds in each.
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub repetitions: u64,
@@ -80,9 +80,9 @@ fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) 
     rows.filter(|row| row.rounds + row.rounds_thrown_away > 0).collect()
 }
 
-/// All entries, and after memcpy's the limits of who is not to keep a caller waiting, and so can't write to the
-/// same 64 KiB again and again: into memory that is as large as a round, a copy, one whose position others can
-/// see, and the steps of a write.
+/// All entries, and after memcpy's the limits for a writer that never blocks its caller. Such a writer can't
+/// reuse the same 64 KiB, so they write to memory as large as a round: a plain copy, a copy with a published
+/// position, and the steps of a write.
 fn with_limits(bench: &Bench) -> Vec<Entry<'_>> {
     let mut entries = bench.entries();
     if let Some(place) = entries.iter().position(|entry| entry.name() == MEMCPY) {
@@ -112,7 +112,7 @@ fn visit(bench: &Bench, entry: Entry, bytes: usize, rounds: u64) -> Result<Visit
     Ok(visit)
 }
 
-/// Nanoseconds a write; `None` if something was refused.
+/// Nanoseconds a write; `None` if a record was refused.
 fn one_round(
     bench: &Bench,
     running: &dyn Running,

@@ -1,9 +1,9 @@
-//! Two threads against one: what a write costs when another thread writes into the same writer's memory,
-//! which has room.
+//! Two threads against one: what a write costs while another thread writes to the same writer, whose memory has
+//! room.
 //!
-//! As in measure 1, but that each of the threads times its own round, on a processor of its own, and all
-//! begin at once. memcpy with as many threads, each into a ring of its own, is the machine's own limit;
-//! so are the steps of a write, on memory of each thread's own.
+//! As in measure 1, except that each thread times its own round, on a processor of its own, and all begin at the
+//! same time. The machine's own limit is memcpy with as many threads, each into memory of its own, and the steps
+//! of a write likewise.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -73,9 +73,9 @@ fn visit(bench: &Bench, entry: Entry, threads: u64, rounds: u64) -> Result<Visit
 struct Team {
     threads: u64,
     writes: u64,
-    /// Threads that came to one of the meetings; it only grows.
+    /// Arrivals at meetings so far, of all threads.
     arrived: AtomicU64,
-    /// Ticks of the present round, and writes that were taken, of all threads.
+    /// Ticks and accepted writes of the present round, summed over all threads.
     ticks: AtomicU64,
     taken: AtomicU64,
     is_over: AtomicBool,
@@ -116,7 +116,7 @@ impl Team {
         visit
     }
 
-    /// There are two at most.
+    /// The second thread; there are at most two.
     fn follow(&self, running: &dyn Running) {
         let _pinned = Pinned::to(0);
         let mut writer = running.writer();
@@ -130,7 +130,7 @@ impl Team {
         if self.is_over.load(Ordering::Relaxed) {
             return false;
         }
-        // Who waited for the processor is there now too: the second meeting is short.
+        // By now all threads have a processor, so the second meeting is short.
         self.meet();
         let lead_in = lead_in(self.writes);
         let taken_before = writer.repeat(record, lead_in);
@@ -142,8 +142,7 @@ impl Team {
         true
     }
 
-    /// Waits for all others. They spin for a while, so that all go on at once, and then make room for
-    /// whoever needs the processor.
+    /// Waits for all others. Spins at first, so that all go on at the same time, then yields the processor.
     fn meet(&self) {
         let mine = self.arrived.fetch_add(1, Ordering::AcqRel);
         let all = (mine / self.threads + 1) * self.threads;

@@ -1,8 +1,8 @@
-//! A table for the terminal: columns aligned, numbers short enough to be compared.
+//! A table for the terminal: aligned columns, and numbers short enough to compare.
 
 use std::fmt;
 
-/// The first column is flushed left, as are those marked so; the others right.
+/// Columns of text are aligned left, the others right.
 pub struct Table {
     title: String,
     left: usize,
@@ -12,13 +12,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Column names, which carry the units, are parted by `|`.
+    /// `header` holds the column names, with units, separated by `|`.
     pub fn new(title: impl Into<String>, header: &str) -> Self {
         let header = header.split('|').map(|name| name.trim().to_string()).collect();
         Table { title: title.into(), left: 1, header, rows: Vec::new(), notes: Vec::new() }
     }
 
-    /// So many columns, from the first, hold text.
+    /// The first `columns` columns hold text; one if this is not called.
     pub fn left(mut self, columns: usize) -> Self {
         self.left = columns;
         self
@@ -63,7 +63,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Three digits or more, thousands apart: `0.512`, `4.31`, `21.5`, `150`, `63,000`.
+/// At least three significant digits, with thousands separators: `0.512`, `4.31`, `21.5`, `150`, `63,000`.
 pub fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
@@ -74,7 +74,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// Thousands apart.
+/// A whole number with thousands separators.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
@@ -87,17 +87,17 @@ pub fn count(value: u64) -> String {
     text
 }
 
-/// A dash for what is not known.
+/// A number, or a dash if it is unknown.
 pub fn known(value: Option<f64>) -> String {
     value.map_or("-".into(), number)
 }
 
-/// Two digits behind the point.
+/// A number with two decimals, or a dash if it is unknown.
 pub fn ratio(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| format!("{value:.2}"))
 }
 
-/// Of buffers and records: `128`, `8 KiB`, `64 MiB`.
+/// Sizes of buffers and records: `128`, `8 KiB`, `64 MiB`.
 pub fn bytes(value: u64) -> String {
     match value {
         mib if mib >= 1 << 20 && mib.is_multiple_of(1 << 20) => format!("{} MiB", mib >> 20),

@@ -1,4 +1,4 @@
-//! The report as tables, one for each measure and one for the targets.
+//! The report as tables: one or more for each measure, and one for the targets.
 
 use std::cmp::Reverse;
 
@@ -9,7 +9,7 @@ use crate::report::{
     Tight, TwoThreads, Which,
 };
 
-/// All that there is to say.
+/// All tables, in the order of the measures.
 pub fn tables(report: &Report) -> Vec<Table> {
     let measures = &report.measures;
     let mut tables = vec![run(report)];
@@ -70,12 +70,12 @@ fn tight(tight: &Tight) -> Vec<Table> {
             if let Some(Spread { median, low, high }) = row.crash_proof {
                 let (subject, buffers) = (&row.subject, bytes(row.buffer_bytes));
                 table.note(format!(
-                    "{subject}, {buffers}: {median:.3} ({low:.2} to {high:.2}) times the plain one."
+                    "{subject}, {buffers}: {median:.3} ({low:.2} to {high:.2}) times the same call without."
                 ));
             }
         }
         table.note(format!(
-            "Rounds of {}; medians over {} repetitions. Thrown away: rounds with refusals.",
+            "Rounds of {}; medians over {} repetitions. Rounds with refusals were thrown away.",
             bytes(tight.round_bytes),
             tight.repetitions
         ));
@@ -127,7 +127,7 @@ fn latency(latency: &Latency) -> Vec<Table> {
     }
     if let Some(table) = tables.last_mut() {
         table.note(format!(
-            "Records of {} bytes, pauses of {} to {} us. Taken off for the clock: {} ns; it shows steps of {} ns.",
+            "Records of {} bytes, pauses of {} to {} us. Subtracted for the clock: {} ns; its steps: {} ns.",
             latency.record_bytes,
             latency.pause_us_min,
             latency.pause_us_max,
@@ -183,7 +183,9 @@ fn quiet(quiet: &Quiet) -> Table {
             named.collect::<Vec<_>>().join(", "),
         ]);
     }
-    table.note("Who loses the processor had a competitor on this machine, if not in this process.");
+    table.note(
+        "Lost CPU: another thread of this machine, not always of this process, took the processor.",
+    );
     table
 }
 
@@ -245,7 +247,7 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
     let header = "subject | buffers | of disk | MB/s | reached | refused, % | lost, % | p99, ns | \
         p99.9, ns | max, ns | CPU s/GB | to sync, s | peak, MiB | page cache, MiB";
     let mut table = Table::new(title, header);
-    // They took turns.
+    // In the order of the run, subjects took turns at going first.
     let mut rows: Vec<_> = sustained.rows.iter().collect();
     rows.sort_by(|a, b| {
         let place = |row: &SustainedRow| (report.place(&row.subject), Reverse(row.buffer_bytes));
@@ -272,7 +274,7 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
         ]);
     }
     table.note(format!(
-        "The disk afterwards: {} MB/s. What lands nowhere shows what the load itself costs.",
+        "The disk afterwards: {} MB/s. memcpy writes no file: its row shows what the load itself costs.",
         number(sustained.disk_mb_per_s_after)
     ));
     table
@@ -335,7 +337,7 @@ fn http(http: &Http) -> Table {
     table
 }
 
-/// Nothing that was asked for is left out silently.
+/// What was asked for but could not be measured.
 fn skipped(report: &Report) -> Option<Table> {
     let mut table = Table::new("Skipped", "measure | subject | reason").left(3);
     for skipped in &report.skipped {

@@ -1,6 +1,6 @@
-//! What the project aims at, beside what a run reached.
+//! The project's targets, beside what a run reached.
 //!
-//! A target whose measure is not in the report is left open, never counted as met.
+//! Guarantees: a target whose measure is not in the report counts neither as met nor as missed.
 
 use crate::output::table::{Table, number};
 use crate::report::{
@@ -58,7 +58,7 @@ impl Target {
     }
 }
 
-/// Limits are written as one says them.
+/// A limit as text; a fifteenth as a fraction.
 fn short(limit: f64) -> String {
     if limit == (1.0 / 15.0) { "1/15".into() } else { limit.to_string() }
 }
@@ -79,7 +79,7 @@ pub fn table(report: &Report) -> Table {
     table
 }
 
-/// All of them, in the order of the measures.
+/// All targets, in the order of the measures.
 pub fn targets(report: &Report) -> Vec<Target> {
     let mut targets = tight(report);
     targets.extend(latency(report));
@@ -185,13 +185,13 @@ fn disk(report: &Report) -> Vec<Target> {
     ]
 }
 
-/// Our cheapest way in against the cheapest peer, at the same load.
+/// The cheapest call of this library against the cheapest peer, at the same load.
 fn cpu(report: &Report, rows: &[&SustainedRow]) -> Option<f64> {
     let load = compared_load(report)?;
     Some(cheapest(report, rows, load, true)? / cheapest(report, rows, load, false)?)
 }
 
-/// The highest fraction of the disk's speed that one of ours and a peer were offered and took.
+/// The highest load, as a fraction of the disk's speed, that both a call of this library and a peer took.
 pub fn compared_load(report: &Report) -> Option<f64> {
     let rows: Vec<&SustainedRow> =
         report.measures.sustained.iter().flat_map(|sustained| &sustained.rows).collect();
@@ -206,12 +206,12 @@ fn cheapest(report: &Report, rows: &[&SustainedRow], load: f64, ours: bool) -> O
     rows.filter_map(|row| row.cpu_s_per_gb).reduce(f64::min)
 }
 
-/// All but one record in a hundred at most, and without making its callers wait for long.
+/// Whether it lost or refused less than one record in a hundred, and its callers reached the offered load.
 pub fn took_it(row: &SustainedRow) -> bool {
     row.missing_share() < 0.01 && kept_up(row)
 }
 
-/// Its callers could offer what they were to offer.
+/// Whether its callers reached the offered load.
 pub fn kept_up(row: &SustainedRow) -> bool {
     row.reached_mb_per_s >= 0.95 * row.offered_mb_per_s
 }

@@ -1,21 +1,23 @@
-//! What a run found out, as one structure: it is printed, plotted, and written as JSON, from which tables
-//! and plots can be made again.
+//! What a run found out, as plain data: it is printed, plotted and written as JSON, from which tables and plots
+//! can be made again.
 //!
-//! Units are last in each name. Numbers that could not be had are `None`, with the reason in
-//! [`Report::skipped`]; none is made up.
+//! Names end with their units. A number that could not be measured is `None`, with the reason in
+//! [`Report::skipped`].
 
 mod load;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::load::*;
 
-/// The subjects that targets speak of, by the names that they give themselves.
+/// Names of subjects that targets and comparisons refer to.
 pub const MEMCPY: &str = "memcpy";
-/// How the names of subjects end that have crash-proof memory.
+/// The suffix in the names of subjects with crash-proof memory.
 pub const CRASH_PROOF: &str = ", crash-proof";
 pub const PRODUCER: &str = "Producer::write";
 pub const WRITER: &str = "BufferedWriter::write";
@@ -26,11 +28,11 @@ pub const NEW_CLOSE_DEFAULTS: &str = "new + close, defaults";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub machine: Machine,
-    /// UTC, when the run began.
+    /// When the run began, in UTC.
     pub date: String,
     pub commit: Option<Commit>,
     pub command: String,
-    /// Of what the harness is built with, peers among it.
+    /// Of the crates that the harness is built with, the peers included.
     pub versions: BTreeMap<String, String>,
     /// In the order of the tables.
     pub subjects: Vec<Described>,
@@ -44,16 +46,16 @@ pub struct Machine {
     pub cores: usize,
     pub memory_mib: u64,
     pub kernel: String,
-    /// Of the directory that files were written to.
+    /// The type of the file system that files were written to.
     pub file_system: String,
-    /// Direct sequential writes, if a measure needed to know.
+    /// Speed of direct sequential writes, if a measure needed it.
     pub disk_mb_per_s: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Commit {
     pub hash: String,
-    /// There were changes that the commit does not hold.
+    /// There were uncommitted changes.
     pub dirty: bool,
 }
 
@@ -73,7 +75,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Each is there if it was asked for.
+/// The measures that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
     pub tight: Option<Tight>,
@@ -86,7 +88,7 @@ pub struct Measures {
     pub http: Option<Http>,
 }
 
-/// Measure 1: cost per accepted write in a loop where nothing is refused.
+/// Measure 1: cost of an accepted write in a loop in which nothing is refused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tight {
     pub round_bytes: u64,
@@ -109,7 +111,7 @@ pub struct TightRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_proof: Option<Spread>,
     pub rounds: u64,
-    /// Rounds in which something was refused; they are not among `rounds`.
+    /// Rounds in which a record was refused; not counted in `rounds`.
     pub rounds_thrown_away: u64,
 }
 
@@ -134,22 +136,22 @@ pub struct TwoThreadsRow {
     pub buffer_bytes: u64,
     pub one_ns: Option<f64>,
     pub two_ns: Option<f64>,
-    /// Two to one in the same repetition.
+    /// `two_ns` to `one_ns` in the same repetition.
     pub ratio: Option<Spread>,
     pub rounds: u64,
     pub rounds_thrown_away: u64,
 }
 
-/// Measure 2: what single calls take, in paced bursts.
+/// Measure 2: how long single calls take, in paced bursts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     pub record_bytes: u64,
     pub burst_records: u64,
     pub pause_us_min: u64,
     pub pause_us_max: u64,
-    /// Already taken off.
+    /// Already subtracted.
     pub timer_overhead_ns: f64,
-    /// The clock's resolution: what is shorter shows as nothing or as one step.
+    /// The clock's resolution: a shorter time shows as zero or as one step.
     pub timer_step_ns: f64,
     pub rows: Vec<LatencyRow>,
 }
@@ -159,11 +161,11 @@ pub struct Latency {
 #[serde(rename_all = "snake_case")]
 pub enum Which {
     All,
-    /// Those that found room in their buffer.
+    /// Writes that found room in their buffer.
     Fast,
-    /// Those that had to get another buffer.
+    /// Writes that had to get another buffer.
     Swap,
-    /// Fast ones and swaps of bursts that were laid around a swap each.
+    /// Fast writes of bursts that were placed around a swap each; `SwapAlone` is the swaps of these bursts.
     FastAroundSwap,
     SwapAlone,
 }
@@ -208,9 +210,9 @@ pub struct QuietRow {
     pub faults_major: u64,
     pub switches_voluntary: u64,
     pub switches_involuntary: u64,
-    /// By name; `None` if they could not be counted here.
+    /// System calls by name; `None` if they could not be counted here.
     pub calls: Option<BTreeMap<String, u64>>,
-    /// There were so many calls that they were counted over a part of the writes.
+    /// The calls were counted over a part of the writes only, since there were many.
     pub is_extrapolated: bool,
 }
 
@@ -220,7 +222,7 @@ impl QuietRow {
     }
 }
 
-/// Measure 7.
+/// Measure 7: what it costs to have a writer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Startup {
     pub new_close: Vec<NewClose>,
@@ -238,19 +240,18 @@ pub struct NewClose {
     pub max_ms: f64,
 }
 
-/// A writer with the defaults that nobody uses, in a process of its own.
+/// An unused writer with the defaults, in a process of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Idle {
-    /// Resident, with a writer and in the same program without.
+    /// Resident memory of the process with a writer, and without one.
     pub with_kib: u64,
     pub without_kib: u64,
-    /// Of that, what the process shares with nobody.
+    /// The part of it that is not shared with other processes.
     pub private_with_kib: u64,
     pub private_without_kib: u64,
     pub threads: u64,
     pub seconds: f64,
-    /// Times that a thread of the writer was given the processor meanwhile: before the first write, and
-    /// after traffic has ended.
+    /// Context switches of the writer's threads meanwhile: before the first write, and after traffic has ended.
     pub wakeups_fresh: u64,
     pub wakeups_after_traffic: u64,
 }
@@ -260,7 +261,7 @@ pub struct Idle {
 pub struct Crowd {
     pub subject: String,
     pub threads: u64,
-    /// At the same time, at most.
+    /// The most threads at the same time.
     pub alive: u64,
     pub seconds: f64,
     /// Writes that were refused and offered again.
@@ -270,17 +271,17 @@ pub struct Crowd {
 }
 
 impl Report {
-    pub fn write_json(&self, path: &Path) -> std::io::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        std::fs::write(path, text)
+    pub fn write_json(&self, mut to: impl Write) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        writeln!(to, "{text}")?;
+        to.flush()
     }
 
-    pub fn read_json(path: &Path) -> std::io::Result<Self> {
-        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    pub fn read_json(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 
-    /// Notes what could not be measured, once.
+    /// Notes, once, what could not be measured.
     pub fn skip(&mut self, measure: &str, subject: &str, reason: &str) {
         let skipped =
             Skipped { measure: measure.into(), subject: subject.into(), reason: reason.into() };
@@ -290,7 +291,7 @@ impl Report {
         }
     }
 
-    /// Of a subject in the tables.
+    /// A subject's place in the tables.
     pub fn place(&self, subject: &str) -> usize {
         let place = self.subjects.iter().position(|known| known.name == subject);
         place.unwrap_or(self.subjects.len())
@@ -333,9 +334,9 @@ mod tests {
         report.measures.sustained = Some(Sustained { rows: vec![row], ..Sustained::default() });
         report.commit = Some(Commit { hash: "0123".into(), dirty: true });
         let path = std::env::temp_dir().join(format!("bench-report-{}.json", std::process::id()));
-        report.write_json(&path).unwrap();
+        report.write_json(fs::File::create(&path).unwrap()).unwrap();
         let read = Report::read_json(&path);
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         assert_eq!(read.unwrap(), report);
     }
 }

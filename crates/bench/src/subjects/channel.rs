@@ -1,5 +1,4 @@
-//! What people write themselves: a bounded channel of vectors, and a thread that writes them into a
-//! buffered file.
+//! What people write themselves: a bounded channel of vectors, and a thread that writes them to a buffered file.
 
 use std::io::Write;
 use std::thread;
@@ -27,7 +26,7 @@ impl Subject for Channel {
         thread::spawn(move || {
             for record in records {
                 if out.write_all(&record).is_err() {
-                    // The channel closes, and each further record is refused.
+                    // The channel closes, so each further record is refused.
                     return;
                 }
             }
@@ -46,7 +45,7 @@ impl Running for AtWork {
         Box::new(Handle { sender: self.sender.clone() })
     }
 
-    /// All but the record in the thread's hands and what its buffer holds.
+    /// Does not see the record that the thread is writing, nor what its buffer holds.
     fn settle(&self, timeout: Duration) -> bool {
         sink::wait_until(timeout, || self.sender.is_empty())
     }

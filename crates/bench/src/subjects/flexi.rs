@@ -1,5 +1,5 @@
-//! flexi_logger in its asynchronous mode, with a format that is the message and no more. Its queue has no
-//! bound, and its thread makes a system call for each record: the asynchronous mode has no file buffer.
+//! flexi_logger in its asynchronous mode, with a format that is only the message. Its queue has no bound, and its
+//! thread makes a system call for each record: the asynchronous mode has no file buffer.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use log::{LevelFilter, Log, Record};
 use super::sink;
 use crate::subject::{Running, Setup, Sink, Subject, Unavailable, Writer};
 
-/// Where records go that nobody wants.
+/// Where unwanted records go.
 const NOWHERE: &str = "/dev/null";
 
 pub struct Flexi;
@@ -30,10 +30,10 @@ impl Subject for Flexi {
 
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
         let mode = WriteMode::AsyncWith {
-            // Vectors that are used again, enough for a burst, each with room for a record.
+            // Reusable vectors, enough for a burst, each with room for a record.
             pool_capa: 1024,
             message_capa: setup.record_bytes + 1,
-            // The file has no buffer: a thread that flushes would do nothing, forever.
+            // No flushing thread, since the file has no buffer.
             flush_interval: Duration::ZERO,
         };
         let path = match setup.sink {
@@ -41,20 +41,20 @@ impl Subject for Flexi {
             Sink::Files => setup.file(),
         };
         let (logger, handle) = build(path, mode).map_err(|error| Unavailable(error.to_string()))?;
-        // What `log`'s macros ask first, and what `Logger::start` would set. Process-wide, but nobody else
-        // here uses `log`.
+        // What `log`'s macros check first and `Logger::start` would set. It is process-wide, but no other subject
+        // uses `log`.
         log::set_max_level(LevelFilter::Info);
         Ok(Box::new(AtWork { logger, handle: Arc::new(handle), mode }))
     }
 }
 
-/// A logger of our own rather than the process's one.
+/// A logger of this subject's own, not the process-wide one.
 fn build(path: PathBuf, mode: WriteMode) -> Result<(Box<dyn Log>, LoggerHandle), FlexiLoggerError> {
     Logger::with(LogSpecification::info())
         .log_to_file(FileSpec::try_from(path)?)
         .format(only_message)
         .write_mode(mode)
-        // A line on standard error for each record of a full disk; what is lost shows in the file.
+        // Otherwise a full disk makes a line on standard error for each record. Losses show in the file.
         .error_channel(ErrorChannel::DevNull)
         .build()
 }
@@ -78,7 +78,7 @@ impl Running for AtWork {
         Box::new(Handle { logger: &*self.logger })
     }
 
-    /// It tells nobody what waits, and lets no mark through.
+    /// It tells no queue length and passes no marks.
     fn settle(&self, _: Duration) -> bool {
         false
     }
@@ -91,8 +91,8 @@ impl Running for AtWork {
             drop(logger);
         };
         if !sink::within(timeout, end) {
-            // Its thread can't be stopped: what may be many gigabytes goes nowhere, and soon. This takes a
-            // lock that the thread holds while the disk hangs, hence nobody waits for it either.
+            // Its thread can't be stopped, so the rest of its queue, maybe gigabytes, goes to /dev/null. That
+            // takes a lock which the thread holds while the disk hangs, so nothing waits for it either.
             sink::within(Duration::ZERO, move || {
                 let nowhere = FileSpec::try_from(NOWHERE).map(FileLogWriter::builder);
                 let _ = nowhere.and_then(|to| still.reset_flw(&to.write_mode(mode)));

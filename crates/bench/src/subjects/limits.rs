@@ -1,5 +1,4 @@
-//! The limits: what a write can't do without, into memory that no other thread ever touches. The bytes land
-//! nowhere.
+//! The limits: the minimum that a write must do, on memory that no other thread touches. The bytes go to no file.
 
 use std::hint::black_box;
 use std::ptr::copy_nonoverlapping;
@@ -12,15 +11,14 @@ use crate::subject::{Running, Setup, Subject, Unavailable, Writer};
 const CHUNK_BYTES: usize = 64 << 10;
 const OPEN: u64 = 1;
 
-/// As much memory as one buffer has, 64 KiB unless a measure says otherwise, written again and again.
+/// Writes to memory of one buffer's size, 64 KiB unless a measure says otherwise, again and again.
 #[derive(Clone, Copy)]
 pub enum Limit {
-    /// The bytes, of a length that is known at run time only, and nothing else.
+    /// Copies the bytes, of a length that is known only at run time, and does nothing else.
     Memcpy,
-    /// The bytes, and how far they go, stored where another thread could see it: the least that handing over
-    /// takes.
+    /// Copies the bytes and stores the new position for another thread to see: the least that a hand-over needs.
     Position,
-    /// The same loads and stores as the library's hot path.
+    /// Makes the same loads and stores as the library's hot path.
     Steps,
 }
 
@@ -70,7 +68,7 @@ impl Running for AtWork {
     fn finish(self: Box<Self>, _: Duration) {}
 }
 
-/// Memory that begins with a page: where the allocator happens to put it must not decide how fast a limit is.
+/// Memory that is aligned to a page, so that its address does not decide how fast a limit is.
 struct Pages(Vec<Page>);
 
 #[derive(Clone)]
@@ -82,7 +80,7 @@ impl Pages {
         Pages(vec![Page([0; 4096]); bytes.div_ceil(4096)])
     }
 
-    /// Of all of them, which lie one behind the other.
+    /// The first byte; the pages are contiguous.
     #[inline(always)]
     fn begin(&mut self) -> *mut u8 {
         self.0.as_mut_ptr().cast()
@@ -139,7 +137,7 @@ impl Writer for Seen {
     }
 }
 
-/// The words of a slot that a write looks at.
+/// The words of a slot that a write uses.
 #[repr(C, align(128))]
 struct Slot {
     busy: AtomicU32,

@@ -1,5 +1,5 @@
-//! Marks that pass through a peer's queue after the records, for peers that do not tell how much waits:
-//! once a mark comes out, so has all that went in before.
+//! Marks that are queued after the records, for peers that do not tell the length of their queue: once a mark comes
+//! out, so have all records before it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::sink::wait_until;
 #[derive(Default)]
 pub struct Marks {
     asked: AtomicU64,
-    /// The largest that came out.
+    /// The highest mark that came out.
     seen: AtomicU64,
 }
 
 impl Marks {
-    /// Sends a mark until one comes out: a full queue swallows it.
+    /// Sends a mark again and again until it comes out, since a full queue drops it.
     pub fn settle(&self, timeout: Duration, send: impl Fn(&str)) -> bool {
         let mark = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let as_text = mark.to_string();

@@ -14,16 +14,16 @@ mod tracing_appender;
 
 use crate::subject::Subject;
 
-/// All of them.
+/// One of each.
 pub fn all() -> Vec<Box<dyn Subject>> {
     vec![
         Box::new(limits::Limit::Memcpy),
-        Box::new(ours::Ours { way: ours::Way::Producer, crash_proof: false }),
-        Box::new(ours::Ours { way: ours::Way::Writer, crash_proof: false }),
-        Box::new(ours::Ours { way: ours::Way::Record, crash_proof: false }),
-        Box::new(ours::Ours { way: ours::Way::Send, crash_proof: false }),
-        Box::new(ours::Ours { way: ours::Way::Producer, crash_proof: true }),
-        Box::new(ours::Ours { way: ours::Way::Writer, crash_proof: true }),
+        Box::new(ours::Ours { call: ours::Call::Producer, crash_proof: false }),
+        Box::new(ours::Ours { call: ours::Call::Writer, crash_proof: false }),
+        Box::new(ours::Ours { call: ours::Call::Record, crash_proof: false }),
+        Box::new(ours::Ours { call: ours::Call::Send, crash_proof: false }),
+        Box::new(ours::Ours { call: ours::Call::Producer, crash_proof: true }),
+        Box::new(ours::Ours { call: ours::Call::Writer, crash_proof: true }),
         Box::new(mutex::Locked),
         Box::new(channel::Channel),
         Box::new(ring::Ring),

@@ -1,4 +1,4 @@
-//! A file behind a buffer behind a lock: no thread of its own, the caller writes.
+//! A buffered file behind a lock. There is no thread of its own: the caller writes.
 
 use std::io::{BufWriter, Write};
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! This library, in each of the ways in.
+//! This library, through each of its calls.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
@@ -12,7 +12,7 @@ use bufferedwriter::{BufferedWriter, Config, CrashProof, Producer};
 use crate::subject::{Running, Setup, Sink, Subject, Unavailable, Writer};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Call {
     Producer,
     Writer,
     Record,
@@ -20,20 +20,20 @@ pub enum Way {
 }
 
 pub struct Ours {
-    pub way: Way,
+    pub call: Call,
     /// Memory that outlives the process, in /dev/shm.
     pub crash_proof: bool,
 }
 
 impl Subject for Ours {
     fn name(&self) -> &'static str {
-        match self.way {
-            Way::Producer if self.crash_proof => "Producer::write, crash-proof",
-            Way::Writer if self.crash_proof => "BufferedWriter::write, crash-proof",
-            Way::Producer => "Producer::write",
-            Way::Writer => "BufferedWriter::write",
-            Way::Record => "record",
-            Way::Send => "send",
+        match self.call {
+            Call::Producer if self.crash_proof => "Producer::write, crash-proof",
+            Call::Writer if self.crash_proof => "BufferedWriter::write, crash-proof",
+            Call::Producer => "Producer::write",
+            Call::Writer => "BufferedWriter::write",
+            Call::Record => "record",
+            Call::Send => "send",
         }
     }
 
@@ -67,28 +67,28 @@ impl Subject for Ours {
             config = config.fs(Arc::new(NullFs));
         }
         let writer = BufferedWriter::new(config).map_err(|error| Unavailable(error.to_string()))?;
-        Ok(Box::new(AtWork { writer, way: self.way, buffer_bytes: setup.buffer_bytes }))
+        Ok(Box::new(AtWork { writer, call: self.call, buffer_bytes: setup.buffer_bytes }))
     }
 }
 
 struct AtWork {
     writer: BufferedWriter,
-    way: Way,
+    call: Call,
     buffer_bytes: usize,
 }
 
 impl Running for AtWork {
     fn writer(&self) -> Box<dyn Writer + '_> {
         let (writer, buffer_bytes) = (&self.writer, self.buffer_bytes);
-        match self.way {
-            Way::Producer => Box::new(ByProducer { producer: writer.producer(), buffer_bytes }),
-            Way::Writer => Box::new(ByWriter { writer, buffer_bytes }),
-            Way::Record => Box::new(ByRecord { writer }),
-            Way::Send => Box::new(BySend { writer }),
+        match self.call {
+            Call::Producer => Box::new(ByProducer { producer: writer.producer(), buffer_bytes }),
+            Call::Writer => Box::new(ByWriter { writer, buffer_bytes }),
+            Call::Record => Box::new(ByRecord { writer }),
+            Call::Send => Box::new(BySend { writer }),
         }
     }
 
-    /// All but the chunks that are leased just now.
+    /// Does not see the chunks that producers fill just now.
     fn settle(&self, timeout: Duration) -> bool {
         let began = Instant::now();
         loop {
@@ -104,7 +104,7 @@ impl Running for AtWork {
     }
 
     fn finish(self: Box<Self>, timeout: Duration) {
-        // What was given up shows in the files.
+        // Losses show in the files.
         let _ = self.writer.close(timeout);
     }
 }
@@ -163,7 +163,7 @@ impl Writer for BySend<'_> {
     }
 }
 
-/// The machine's file system, but that what is written to its files goes nowhere.
+/// The machine's file system, except that writes to its files are dropped.
 struct NullFs;
 
 impl Fs for NullFs {

@@ -1,9 +1,9 @@
-//! The fastest rival in Rust that was found: a byte ring for each thread (rtrb), and a thread that polls
-//! all of them, as Quill and NanoLog do it in C++.
+//! The fastest peer in Rust that was found: a byte ring for each thread (rtrb), and a thread that polls all rings,
+//! as Quill and NanoLog do in C++.
 //!
-//! The crates that offer a whole logger of this kind can't be measured in one process with others:
-//! ticklog 0.1 and insomnilog 0.3 start once and never again, and the thread of the first spins for ever;
-//! insomnilog makes a system call for each record besides; ferrilog 0.1 needs a nightly compiler.
+//! Crates that offer a whole logger of this kind can't be measured in one process with others: ticklog 0.1 and
+//! insomnilog 0.3 can be started only once, and ticklog's thread spins for ever. insomnilog also makes a system
+//! call for each record. ferrilog 0.1 needs a nightly compiler.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::sink::{self, Closing, Target};
 use crate::subject::{Running, Setup, Subject, Unavailable, Writer};
 
-/// How long the polling thread sleeps when it found nothing; as long as Quill's.
+/// How long the polling thread sleeps after it found nothing, the same as Quill's.
 const NAP: Duration = Duration::from_micros(100);
 
 pub struct Ring;
@@ -46,7 +46,7 @@ impl Subject for Ring {
             passes: Arc::clone(&passes),
             memory: memory.clone(),
         };
-        // An error ends it; then the rings fill up, and records are refused.
+        // An error ends the thread; then the rings fill up, and records are refused.
         thread::spawn(move || poll.run());
         Ok(Box::new(AtWork { rings, passes, memory, closing }))
     }
@@ -62,7 +62,7 @@ struct AtWork {
 impl Running for AtWork {
     fn writer(&self) -> Box<dyn Writer + '_> {
         let (producer, consumer) = self.memory.ring();
-        // It can't be closed but by an error, see above.
+        // The channel is closed only after an error of the thread, see above.
         let _ = self.rings.send(consumer);
         Box::new(Handle { producer })
     }
@@ -89,15 +89,15 @@ impl Writer for Handle {
     }
 }
 
-/// Who asked for all rings to be empty, and for whom they were.
+/// Requests to learn when all rings are empty, and the newest one that is answered.
 #[derive(Default)]
 struct Passes {
     asked: AtomicU64,
     empty: AtomicU64,
 }
 
-/// Bytes for rings. How many threads come is not known: each gets half of what is left, until there is
-/// only one buffer's worth for each further one.
+/// Bytes for rings. The number of threads is unknown in advance, so each thread gets half of what is left, but at
+/// least one buffer's worth.
 struct Memory {
     free: Mutex<usize>,
     ring_min: usize,
@@ -110,7 +110,7 @@ impl Memory {
         *free = free.saturating_sub(bytes);
         drop(free);
         let (mut producer, mut consumer) = RingBuffer::new(bytes);
-        // Touches all of it once, so that no write pays for that.
+        // Touches all of it once, so that no write meets a page fault.
         producer.push_entire_slice(&vec![0; bytes]).expect("an empty ring has room");
         consumer.read_chunk(bytes).expect("a full ring has all").commit_all();
         (producer, consumer)
@@ -131,7 +131,7 @@ struct Poll {
 }
 
 impl Poll {
-    /// Until nobody can write any more and all is written.
+    /// Runs until no thread can write any more and all is written.
     fn run(&mut self) -> io::Result<()> {
         loop {
             let asked = self.passes.asked.load(Ordering::Acquire);
@@ -152,7 +152,7 @@ impl Poll {
         }
     }
 
-    /// Writes what all rings hold; whether there was something.
+    /// Writes what all rings hold. Returns whether there was something.
     fn pass(&mut self) -> io::Result<bool> {
         let mut found = false;
         for ring in &mut self.rings {
@@ -166,7 +166,7 @@ impl Poll {
                 found = true;
             }
         }
-        // Gone first, then still empty: in this order nothing is overlooked.
+        // First whether the producer is gone, then whether the ring is empty: so no late record is missed.
         self.rings.retain(|ring| {
             let over = ring.is_abandoned() && ring.is_empty();
             if over {

@@ -1,4 +1,4 @@
-//! What the peers' own threads write into, and how the end of such a thread is waited for.
+//! The file that the peers' own threads write to, and how to wait for the end of such a thread.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,11 +10,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::subject::{Setup, Sink, Unavailable};
 
-/// The run's file, or nowhere.
+/// The run's file, or nothing at all.
 pub struct Target {
     file: Option<File>,
     given_up: Arc<AtomicBool>,
-    /// Nothing is ever sent: that it is gone tells that the file is closed.
+    /// Never sends; its drop signals that the file is closed.
     _open: Sender<()>,
 }
 
@@ -31,7 +31,7 @@ impl Write for Target {
     }
 }
 
-/// Opens it, behind a buffer as large as everybody's, and what tells when it is closed.
+/// Opens a target, behind a buffer of the same size for all peers, and what signals its close.
 pub fn open(setup: &Setup) -> Result<(BufWriter<Target>, Closing), Unavailable> {
     let file = match setup.sink {
         Sink::Null => None,
@@ -50,8 +50,8 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Waits until the target is closed; after so long, what is left goes nowhere, so that a thread that
-    /// can't be stopped is done soon and does not disturb who is measured next.
+    /// Waits until the target is closed. After the timeout further writes are dropped, so that a thread that can't
+    /// be stopped ends soon and does not disturb the next measurement.
     pub fn wait(&self, timeout: Duration) {
         if self.closed.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
             self.give_up();
@@ -63,7 +63,7 @@ impl Closing {
     }
 }
 
-/// Runs what ends a peer and might block for good; whether it came back in time.
+/// Runs the end of a peer, which might block for ever. Returns whether it came back within the timeout.
 pub fn within(timeout: Duration, end: impl FnOnce() + Send + 'static) -> bool {
     let (ended, wait) = crossbeam_channel::bounded::<()>(0);
     std::thread::spawn(move || {
@@ -73,7 +73,7 @@ pub fn within(timeout: Duration, end: impl FnOnce() + Send + 'static) -> bool {
     wait.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
 }
 
-/// Whether something comes true in time.
+/// Waits for a condition. Returns whether it held within the timeout.
 pub fn wait_until(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     loop {
@@ -91,8 +91,8 @@ pub fn wait_until(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
 #[inline]
 pub fn text(record: &[u8]) -> &str {
     debug_assert!(std::str::from_utf8(record).is_ok());
-    // SAFETY: `Writer::write` is given UTF-8 only, which debug builds check. A caller of such a peer has
-    // a `str` to begin with; a check here would be charged to the peer (34 ns for 2048 bytes).
+    // SAFETY: `Writer::write` is given only UTF-8, which debug builds check. Real callers of such a peer have a
+    // `str` already, so a check here (34 ns for 2048 bytes) would be charged to the peer.
     unsafe { std::str::from_utf8_unchecked(record) }
 }
 

@@ -1,5 +1,5 @@
-//! slog-async, which drops what it has no room for and says so in the log later. Its drain writes the
-//! message as it is, and no more.
+//! slog-async, which drops records when its channel is full and reports that in the log later. Its drain writes
+//! only the message.
 
 use std::io::{BufWriter, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use super::marks::Marks;
 use super::sink::{self, Closing, Target};
 use crate::subject::{Running, Setup, Subject, Unavailable, Writer};
 
-/// The tag of what is a mark rather than a record.
+/// The tag of a mark.
 const MARK: &str = "mark";
 
 pub struct SlogAsync;
@@ -57,7 +57,7 @@ impl Running for AtWork {
     fn finish(self: Box<Self>, timeout: Duration) {
         let AtWork { logger, guard, closing, .. } = *self;
         drop(logger);
-        // Waits for its thread, however long that takes.
+        // The guard's drop waits for the thread, without a timeout.
         sink::within(timeout, move || drop(guard));
         closing.wait(Duration::ZERO);
     }
@@ -76,7 +76,7 @@ impl Writer for Handle {
 }
 
 struct Raw {
-    /// A drain gets no `&mut`; only slog-async's thread comes here.
+    /// A lock, since a drain gets no `&mut`; only slog-async's thread takes it.
     out: Mutex<BufWriter<Target>>,
     marks: Arc<Marks>,
 }
@@ -89,11 +89,11 @@ impl Drain for Raw {
         match record.tag() {
             "" => {
                 let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-                // What is lost by an error shows in the file.
+                // Losses by an error show in the file.
                 let _ = out.write_fmt(*record.msg());
             }
             MARK => self.marks.came_out(&record.msg().to_string()),
-            // slog-async's own report of what it dropped: not a record.
+            // slog-async's own report of dropped records.
             _ => {}
         }
         Ok(())

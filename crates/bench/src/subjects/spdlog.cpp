@@ -1,5 +1,5 @@
-// The way into spdlog: an asynchronous logger of its own, with one thread, which overwrites the oldest
-// message when its queue is full. Compiled by build.rs where spdlog is installed.
+// A C interface to spdlog: an asynchronous logger with a thread of its own, which overwrites the oldest message
+// when its queue is full. Compiled by build.rs where spdlog is installed.
 
 #include <cstddef>
 #include <cstdio>
@@ -24,7 +24,7 @@ spdlog::sink_ptr open_sink(const char *path, std::size_t buffer_bytes) {
         return std::make_shared<spdlog::sinks::null_sink_mt>();
     }
     spdlog::file_event_handlers events;
-    // stdio's own buffer is 4 KiB; everybody else's here is larger.
+    // stdio's default buffer is 4 KiB; all other subjects have larger ones.
     events.after_open = [buffer_bytes](const spdlog::filename_t &, std::FILE *file) {
         std::setvbuf(file, nullptr, _IOFBF, buffer_bytes);
     };
@@ -33,10 +33,11 @@ spdlog::sink_ptr open_sink(const char *path, std::size_t buffer_bytes) {
 
 } // namespace
 
-// No exception may cross into Rust: each function either can't throw or catches.
+// No exception may reach Rust: each function either can't throw or catches.
 extern "C" {
 
-// Null if it fails; then `error` says why, ended by a zero byte. `path` null: the messages go nowhere.
+// Returns null on failure, with the reason in `error`, which ends with a zero byte. With a null `path` the messages
+// are dropped.
 void *bench_spdlog_start(const char *path, std::size_t records, std::size_t buffer_bytes, char *error,
                          std::size_t error_bytes) {
     try {
@@ -62,7 +63,7 @@ std::size_t bench_spdlog_waiting(void *at_work) {
     return static_cast<AtWork *>(at_work)->threads->queue_size();
 }
 
-// Waits until all is written and closes the file.
+// Waits until all messages are written and closes the file.
 void bench_spdlog_end(void *at_work) {
     delete static_cast<AtWork *>(at_work);
 }

@@ -1,7 +1,7 @@
 //! spdlog, the usual asynchronous logger in C++, where it is installed (Debian: libspdlog-dev).
 //!
-//! A place in its queue has a fixed size of some 400 bytes, taken at the start: a queue for as many
-//! records as others hold takes more memory than they do, if records are short.
+//! Each place in its queue takes some 400 bytes from the start. With short records a queue for as many records as
+//! the other subjects hold therefore takes more memory than theirs.
 
 use crate::subject::{Running, Setup, Subject, Unavailable};
 
@@ -75,13 +75,13 @@ mod installed {
     }
 
     struct AtWork {
-        /// From `bench_spdlog_start`; ended by the drop.
+        /// From `bench_spdlog_start`; freed by the drop.
         at_work: NonNull<c_void>,
     }
 
     // SAFETY: a logger and a thread pool of spdlog may be used by all threads at once, and ended by any.
     unsafe impl Send for AtWork {}
-    // SAFETY: as above.
+    // SAFETY: a logger and a thread pool of spdlog may be used by all threads at once.
     unsafe impl Sync for AtWork {}
 
     impl Drop for AtWork {
@@ -103,7 +103,7 @@ mod installed {
         }
 
         fn finish(self: Box<Self>, timeout: Duration) {
-            // After that its thread goes on, for as long as what its queue holds takes.
+            // After the timeout its thread goes on until its queue is empty.
             sink::within(timeout, move || drop(self));
         }
     }

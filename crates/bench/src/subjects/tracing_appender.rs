@@ -1,4 +1,4 @@
-//! tracing-appender's `NonBlocking`, called directly, without tracing's own cost. Its thread flushes the
+//! tracing-appender's `NonBlocking`, called directly, without the cost of tracing itself. Its thread flushes the
 //! file's buffer whenever its queue is empty.
 
 use std::io::{self, BufWriter, Write};
@@ -47,15 +47,15 @@ impl Running for AtWork {
 
     fn settle(&self, timeout: Duration) -> bool {
         self.marks.settle(timeout, |mark| {
-            // Swallowed if the queue is full, and sent again then.
+            // Dropped if the queue is full, and sent again then.
             let _ = self.entry.clone().write_all(format!("\0{mark}").as_bytes());
         })
     }
 
     fn finish(self: Box<Self>, timeout: Duration) {
         let began = Instant::now();
-        // The guard's drop waits for 1.1 s at most, then leaves the thread to itself; if the queue is full
-        // it says so on standard output.
+        // The guard's drop waits at most 1.1 s for the thread, then detaches it. If the queue is full, it prints a
+        // message to standard output.
         if !self.settle(timeout) {
             self.closing.give_up();
         }
@@ -78,7 +78,7 @@ impl Writer for Handle {
     }
 }
 
-/// The file, behind what looks for marks: they begin with a zero byte, as no record does.
+/// The file, with a filter for marks, which begin with a zero byte as no record does.
 struct Marked {
     out: BufWriter<Target>,
     marks: Arc<Marks>,
@@ -90,7 +90,7 @@ impl Write for Marked {
         Ok(record.len())
     }
 
-    /// The one that tracing-appender's thread calls, once a record.
+    /// What tracing-appender's thread calls, once for each record.
     fn write_all(&mut self, record: &[u8]) -> io::Result<()> {
         match record.split_first() {
             Some((0, mark)) => self.marks.came_out(sink::text(mark)),

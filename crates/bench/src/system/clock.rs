@@ -1,4 +1,4 @@
-//! Time, as fine as the processor tells it, and what reading it costs.
+//! Time, as fine as the processor measures it, and what reading it costs.
 
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,13 @@ pub fn ticks() -> u64 {
     }
 }
 
-/// How long a tick is, and what two looks at the clock with nothing in between cost.
+/// The length of a tick, and the cost of reading the clock twice with nothing in between.
 #[derive(Clone, Copy, Debug)]
 pub struct Calibration {
     pub ns_per_tick: f64,
     /// Median, in ticks.
     pub overhead_ticks: u64,
-    /// The least by which two looks differ that differ at all: some virtual machines' clocks go in steps.
+    /// The smallest difference of two readings that differ: some virtual machines' clocks advance in steps.
     pub step_ticks: u64,
 }
 
@@ -51,13 +51,13 @@ impl Calibration {
         }
         let ns_per_tick = began.elapsed().as_nanos() as f64 / (ticks() - first) as f64;
         empty.sort_unstable();
-        // Differences of what was measured are multiples of a step; what lies between them is rare.
+        // Nearly all readings are multiples of a step, so their smallest difference is one.
         let steps = empty.windows(2).map(|pair| pair[1] - pair[0]).chain(empty.first().copied());
         let step_ticks = steps.filter(|step| *step > 0).min().unwrap_or(1);
         Calibration { ns_per_tick, overhead_ticks: empty[empty.len() / 2], step_ticks }
     }
 
-    /// What was measured in ticks, without the looks at the clock, in nanoseconds.
+    /// Converts measured ticks to nanoseconds, without the cost of reading the clock.
     pub fn ns(&self, ticks: u64) -> f64 {
         ticks.saturating_sub(self.overhead_ticks) as f64 * self.ns_per_tick
     }

@@ -1,8 +1,8 @@
-//! The disk's own speed: what a program gets that does nothing but write, one aligned block after the
-//! other, one file after the other, past the page cache.
+//! The disk's own speed: what a program gets that only writes, one aligned block after the other, one file after
+//! the other, with direct I/O.
 //!
-//! Guarantees: its files are gone afterwards. Where the file system refuses direct writes, plain ones
-//! and an `fdatasync` a file take their place, and [`Speed::direct`] says so.
+//! Guarantees: removes its files. Where the file system refuses direct I/O, it writes through the page cache with
+//! an `fdatasync` for each file, and [`Speed::direct`] is false.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 const FILE_BYTES: usize = 64 << 20;
 /// Enough for every disk's logical blocks.
 const ALIGNMENT: usize = 4096;
-/// So much of the disk a round may fill, however fast it is.
+/// The most that a round writes, however fast the disk is.
 const ROUND_BYTES_MAX: u64 = 4 << 30;
 
 /// What was measured.
@@ -27,7 +27,7 @@ const ROUND_BYTES_MAX: u64 = 4 << 30;
 pub struct Speed {
     /// The rounds' median.
     pub bytes_per_s: f64,
-    /// `false`: the file system refuses direct writes.
+    /// `false` if the file system refuses direct writes.
     pub direct: bool,
     /// Each round's bytes per second, in the order in which they ran.
     pub rounds: Vec<f64>,
@@ -48,7 +48,7 @@ impl Speed {
     }
 }
 
-/// Writes for so long so many times, below `dir`.
+/// Writes below `dir` for `round`, `rounds` times.
 pub fn measure(dir: &Path, rounds: usize, round: Duration) -> io::Result<Speed> {
     let block = Block::new();
     let direct = accepts_direct(dir, &block)?;
@@ -82,7 +82,7 @@ fn open(path: &Path, direct: bool) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(path)
 }
 
-/// Some file systems refuse to open, others only to write.
+/// Tries a write too, since some file systems refuse only that.
 fn accepts_direct(dir: &Path, block: &Block) -> io::Result<bool> {
     let scratch = Scratch::new(dir)?;
     let tried = open(&scratch.path().join("direct"), true)
@@ -98,7 +98,7 @@ fn refuses_direct(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
-/// Bytes that no disk can take for zeros, at an address that direct writes want.
+/// Random bytes, which no disk can compress, at an address that is aligned for direct writes.
 struct Block(Vec<u8>);
 
 impl Block {

@@ -1,4 +1,4 @@
-//! Where and with what a run was made: machine, commit, versions. What can't be told is left empty.
+//! Where and with what a run was made: machine, commit, versions. What is unknown stays empty.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::report::{Commit, Machine};
 
-/// `dir` is where files are written to.
+/// Describes this machine; `dir` is where files are written to.
 pub fn machine(dir: &Path) -> Machine {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
@@ -21,7 +21,7 @@ pub fn machine(dir: &Path) -> Machine {
     }
 }
 
-/// The number behind a name, as `/proc/*/status` and its like have it: `VmRSS:   1234 kB`.
+/// The number after a name, in the format of `/proc/*/status`: `VmRSS:   1234 kB`.
 pub fn field(text: &str, name: &str) -> Option<u64> {
     value(text, name)?.split_whitespace().next()?.parse().ok()
 }
@@ -33,8 +33,8 @@ fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The type of the mount that `dir` lies in: the longest mount point that it begins with; of several in
-/// the same place the last covers the others.
+/// The file system type of the mount that `dir` is in: the longest mount point that is a prefix of it. Of several
+/// mounts at the same point the last one covers the others.
 fn file_system(mounts: &str, dir: &Path) -> String {
     let mounts = mounts.lines().filter_map(|line| {
         let (mount, source) = line.split_once(" - ")?;
@@ -45,7 +45,7 @@ fn file_system(mounts: &str, dir: &Path) -> String {
     nearest.unwrap_or("unknown").into()
 }
 
-/// Of the sources that this program was built from, if they are still there.
+/// The commit of the sources that this program was built from, if they still exist.
 pub fn commit() -> Option<Commit> {
     let git = |args: &[&str]| {
         let output =
@@ -58,7 +58,7 @@ pub fn commit() -> Option<Commit> {
     Some(Commit { hash, dirty })
 }
 
-/// As it could be typed again.
+/// The command line, to be typed again.
 pub fn command() -> String {
     let args: Vec<String> = std::env::args().skip(1).collect();
     format!("bufferedwriter-bench {}", args.join(" "))
@@ -69,7 +69,7 @@ pub fn date() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What this package depends on itself, as locked.
+/// The locked versions of this package's direct dependencies.
 pub fn versions() -> BTreeMap<String, String> {
     direct_versions(include_str!("../../Cargo.lock"), env!("CARGO_PKG_NAME"))
 }

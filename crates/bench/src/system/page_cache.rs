@@ -1,6 +1,6 @@
 //! How much of a directory's files the page cache holds.
 //!
-//! Guarantees: looking brings no page in and pushes none out.
+//! Guarantees: the query itself neither loads nor evicts a page.
 
 use std::fs::File;
 use std::io;
@@ -10,16 +10,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// The same on all architectures that Rust has; the libc crate lacks it on some.
+/// The same number on all architectures; the libc crate lacks it on some.
 const SYS_CACHESTAT: libc::c_long = 451;
 
 /// What is cached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cached {
-    /// All of it, also what is dirty.
+    /// All cached bytes, dirty ones included.
     pub bytes: u64,
-    /// What is still to be written, or just being written; none where the kernel does not tell (before
-    /// 6.5).
+    /// Bytes that are still to be written or being written; `None` if the kernel does not tell (before 6.5).
     pub dirty_bytes: Option<u64>,
 }
 
@@ -80,8 +79,8 @@ fn by_mincore(file: &File) -> io::Result<Cached> {
         return Ok(Cached::default());
     }
     let mut resident = vec![0_u8; len.div_ceil(page_bytes() as usize)];
-    // SAFETY: a new mapping that nobody reads through: `mincore` only asks about it, into a vector
-    // with a byte a page, and it is gone afterwards.
+    // SAFETY: a new mapping, which is only passed to `mincore` and then unmapped; the vector has a byte for each
+    // page.
     unsafe {
         let (prot, flags) = (libc::PROT_READ, libc::MAP_SHARED);
         let map = libc::mmap(std::ptr::null_mut(), len, prot, flags, file.as_raw_fd(), 0);

@@ -1,4 +1,4 @@
-//! What this process has used, and what the file system below it has.
+//! What a process has used, and what its file system has free.
 
 use std::ffi::CString;
 use std::io;
@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Processor time of all threads so far, also of those that are gone, in seconds: their own and what the
-/// system spent on their calls. What the kernel's own threads do for them later is not in it.
+/// Processor time, in seconds, of all threads so far, ended ones included: in user mode and in system calls.
+/// What the kernel's own threads do later on their behalf is not included.
 pub fn cpu_seconds() -> f64 {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the call fills in what it is given; with these arguments it can't fail.
@@ -21,7 +21,7 @@ pub fn cpu_seconds() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-/// The same of another process, as fine as the system tells: hundredths of a second.
+/// The same for another process, with the kernel's resolution, a hundredth of a second.
 pub fn cpu_seconds_of(pid: u32) -> io::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = cpu_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
@@ -30,14 +30,14 @@ pub fn cpu_seconds_of(pid: u32) -> io::Result<f64> {
     Ok(ticks as f64 / per_second as f64)
 }
 
-/// The name, in parentheses, may hold anything; the twelfth and thirteenth numbers behind it are those of
-/// user and system.
+/// The name, in parentheses, may hold any character. The twelfth and thirteenth fields after it are user and
+/// system time.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace().skip(11);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
-/// The most memory that this process has had resident so far.
+/// This process's peak of resident memory.
 pub fn peak_memory_bytes() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let kib = status.lines().find_map(|line| {
@@ -46,21 +46,21 @@ pub fn peak_memory_bytes() -> io::Result<u64> {
     Ok(kib.ok_or(io::ErrorKind::InvalidData)? << 10)
 }
 
-/// What this process has resident now.
+/// This process's resident memory now.
 pub fn memory_bytes() -> io::Result<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.ok_or(io::ErrorKind::InvalidData)? * super::page_cache::page_bytes())
 }
 
-/// Keeps a subject that queues without a bound from taking all memory of the machine.
+/// Stops a load before a subject that queues without a bound takes all of the machine's memory.
 pub struct MemoryGuard {
     bytes_max: u64,
     next_look: Instant,
 }
 
 impl MemoryGuard {
-    /// Far more than any subject is given, and far less than machines have.
+    /// Far more than any subject is configured for, and far less than machines have.
     pub const BYTES_MAX: u64 = 4 << 30;
     const EVERY: Duration = Duration::from_millis(100);
 
@@ -68,7 +68,7 @@ impl MemoryGuard {
         MemoryGuard { bytes_max, next_look: Instant::now() }
     }
 
-    /// Whether the process has grown too large, as far as it was looked at.
+    /// Whether the process has grown too large. Looks at most ten times a second.
     pub fn is_exceeded(&mut self, now: Instant) -> bool {
         if now < self.next_look {
             return false;
@@ -78,7 +78,7 @@ impl MemoryGuard {
     }
 }
 
-/// What an unprivileged user can still write below `dir`.
+/// Bytes that an unprivileged user can still write below `dir`.
 pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     let path = CString::new(dir.as_os_str().as_bytes())?;
     let mut stat = MaybeUninit::<libc::statvfs>::uninit();
@@ -102,7 +102,7 @@ pub fn sync_file_system(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Waits until all files in `dir`, not those below further directories, are on the disk.
+/// Waits until all files directly in `dir` are on the disk.
 pub fn sync_files(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A directory of our own that is removed with what is in it.
+/// A directory that is removed with its contents when this is dropped.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -22,7 +22,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What a subject still writes there now is of no use to anybody.
+        // Fails if a subject still writes there; then some files stay.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,9 +1,9 @@
 //! Counts the system calls of one thread, exactly, without a tracer and without privileges.
 //!
-//! The thread installs a seccomp filter for itself that asks a listener about each of its calls; the
-//! listener, another thread of the same process, counts it and lets it go on. The counted thread waits
-//! for that, so a call costs microseconds more: time nothing meanwhile. The filter stays until the thread
-//! ends and hands itself on to threads that it starts.
+//! The thread installs a seccomp filter that notifies a listener of each of its calls. The listener, another
+//! thread of the same process, counts the call and lets it continue. The counted thread waits for that, so each
+//! call takes microseconds more: durations mean nothing meanwhile. The filter stays until the thread ends, and
+//! threads that it starts inherit it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,14 +12,14 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Higher numbers share the last place.
+/// Counters by number of the call; higher numbers share the last one.
 const PLACES: usize = 512;
 
 /// How often each system call was made.
 pub struct SyscallCounter {
     counts: [AtomicU64; PLACES],
-    /// The listener's file, once there is one. Handed over by an atomic: anything that wakes a thread
-    /// would be a system call, which would wait for that very thread.
+    /// The listener's file descriptor, or -1. An atomic, since any call that wakes the listener would be a system
+    /// call, which would wait for that same listener.
     listener: AtomicI32,
     is_over: AtomicBool,
 }
@@ -32,32 +32,32 @@ impl Default for SyscallCounter {
 }
 
 impl SyscallCounter {
-    /// Since the beginning, by number.
+    /// The counts so far, by number of the call.
     pub fn counts(&self) -> Vec<u64> {
         let mut counts = Vec::new();
         self.read(&mut counts);
         counts
     }
 
-    /// The same, without memory of its own if `counts` had them before.
+    /// The same, into a vector; does not allocate if `counts` held counts before.
     pub fn read(&self, counts: &mut Vec<u64>) {
         counts.clear();
         counts.extend(self.counts.iter().map(|count| count.load(Ordering::Acquire)));
     }
 
-    /// From here on each system call of this thread is counted, and waits until [`listen`](Self::listen),
-    /// which another thread must be in, has done so.
+    /// From here on each system call of this thread is counted. It waits for another thread, which must be in
+    /// [`listen`](Self::listen).
     pub fn count_this_thread(&self) -> io::Result<()> {
         self.listener.store(install()?, Ordering::Release);
         Ok(())
     }
 
-    /// To be called when the counted thread has ended, or was not to be counted.
+    /// Ends [`listen`](Self::listen). To be called once the counted thread has ended.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Release);
     }
 
-    /// Counts until the end.
+    /// Counts until [`end`](Self::end) is called.
     pub fn listen(&self) {
         while !self.is_over.load(Ordering::Acquire) {
             let fd = self.listener.load(Ordering::Acquire);
@@ -75,11 +75,11 @@ impl SyscallCounter {
     }
 
     fn answer(&self, fd: i32) {
-        // SAFETY: both are plain numbers. The kernel wants them to be zero before it fills them in.
+        // SAFETY: both are plain numbers, which the kernel requires to be zero before it fills them in.
         let (mut asked, mut answer): (libc::seccomp_notif, libc::seccomp_notif_resp) =
             unsafe { (mem::zeroed(), mem::zeroed()) };
-        // SAFETY: the kernel fills in a structure of the type that the request is defined with. It fails
-        // if a signal took the call back; there is nothing to answer then.
+        // SAFETY: the kernel fills in a structure of the type that the request is defined with. It fails if a
+        // signal interrupted the call; then there is nothing to answer.
         if unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &mut asked) } != 0 {
             return;
         }
@@ -87,7 +87,8 @@ impl SyscallCounter {
         self.counts[place].fetch_add(1, Ordering::AcqRel);
         answer.id = asked.id;
         answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-        // SAFETY: as above. It fails if the thread is gone: then nobody waits.
+        // SAFETY: the kernel reads a structure of the type that the request is defined with. It fails if the
+        // thread has ended; then no answer is needed.
         unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer) };
     }
 }
@@ -96,21 +97,21 @@ impl Drop for SyscallCounter {
     fn drop(&mut self) {
         let fd = *self.listener.get_mut();
         if fd >= 0 {
-            // SAFETY: the kernel opened it for us, and nobody else has it.
+            // SAFETY: `install` got the descriptor from the kernel, and only this counter has it.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }
 }
 
-/// The listener's file.
+/// Installs the filter; returns the listener's file descriptor.
 fn install() -> io::Result<i32> {
     const fn step(code: u32, k: u32) -> libc::sock_filter {
         libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
     }
-    // All are asked about: so nothing needs to be known about the processor's numbers.
+    // The filter notifies of every call, so it needs to know no architecture's numbers.
     let mut steps = [step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_USER_NOTIF)];
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    // SAFETY: the program outlives the calls, which copy it. Neither touches memory of ours.
+    // SAFETY: the program outlives the calls, which copy it and touch no other memory.
     let fd = unsafe {
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             return Err(io::Error::last_os_error());
@@ -128,14 +129,14 @@ fn install() -> io::Result<i32> {
     Ok(fd as i32)
 }
 
-/// What was called between two looks, by name.
+/// The calls between two looks, by name.
 pub fn between(before: &[u64], after: &[u64]) -> BTreeMap<String, u64> {
     let pairs = before.iter().zip(after).enumerate();
     let called = pairs.filter(|(_, (before, after))| after > before);
     called.map(|(number, (before, after))| (name(number as i64), after - before)).collect()
 }
 
-/// Of those that one would expect on a writer's path.
+/// Knows the names of calls that a writer might make.
 fn name(number: i64) -> String {
     let names = [
         (libc::SYS_brk, "brk"),

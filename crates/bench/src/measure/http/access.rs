@@ -1,5 +1,5 @@
-//! Access lines in the combined log format, as servers write them: the date is made once a second, the line in
-//! a buffer that is used again.
+//! Access lines in the combined log format, made as servers make them: the date once a second, the line in a
+//! reused buffer.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use jiff::Timestamp;
 pub struct Formatter {
     line: Vec<u8>,
     date: String,
-    /// The second that `date` is of.
+    /// The second that `date` stands for.
     second: i64,
 }
 
 impl Formatter {
-    /// The line of a request that has been answered, with its newline.
+    /// The line for a request that was answered, with its newline.
     pub fn line<B>(
         &mut self,
         peer: SocketAddr,
@@ -55,7 +55,7 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
 }
 
-/// A header's value as a client sent it, but that it can't end the field; a dash if there is none.
+/// A header's value, escaped so that it can't end the field; a dash if there is none.
 fn quoted(line: &mut Vec<u8>, headers: &HeaderMap, name: HeaderName) {
     line.push(b'"');
     match headers.get(name) {

@@ -1,8 +1,8 @@
-//! Clients: keep-alive connections, all on the calling thread, each with one request under way at most.
+//! Clients: keep-alive connections, all on the calling thread, each with at most one request in flight.
 //!
-//! Guarantees: ends after its time. With a rate, latency counts from when a request was due if the server
-//! is what made it late, so that a stall counts for all who waited through it; the client's own timer,
-//! which is no finer than a millisecond, does not count.
+//! Guarantees: ends after its time. With a rate, a request that the server made late counts its latency from
+//! when it was due, so a stall counts for each request that waited through it. Lateness of the client's own
+//! timer, which has a resolution of a millisecond, does not count.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,21 +20,21 @@ const REQUEST: &[u8] = b"GET /articles/4711/comments?page=2&order=newest HTTP/1.
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
     Accept: text/html,application/xhtml+xml\r\n\
     Referer: http://localhost/articles/4711\r\n\r\n";
-/// Of a response's head.
+/// The longest response head that the client accepts.
 const HEAD_BYTES_MAX: usize = 4096;
 
-/// What to do.
+/// The load to generate.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
     pub time: Duration,
-    /// Requests per second of all connections together; without, each sends its next request as soon as it
-    /// has an answer.
+    /// Requests per second of all connections together. Without it each connection sends its next request as
+    /// soon as it has a response.
     pub per_s: Option<f64>,
 }
 
-/// What came of it.
+/// The result.
 pub struct Outcome {
     pub requests: u64,
     /// In nanoseconds.
@@ -67,14 +67,14 @@ struct Client {
     stream: TcpStream,
     load: Load,
     number: usize,
-    /// How long each response is.
+    /// The length of each response.
     response_bytes: usize,
-    /// Room for a response and more: a read that fills its room makes tokio read again, in vain.
+    /// Larger than a response: a read that fills the buffer makes tokio read once more, in vain.
     buffer: Vec<u8>,
 }
 
 impl Client {
-    /// The first request finds out how long a response is.
+    /// Sends a first request, to learn the length of a response.
     async fn connect(load: Load, number: usize) -> io::Result<Self> {
         let mut stream = TcpStream::connect(load.address).await?;
         stream.set_nodelay(true)?;
@@ -116,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Connections take turns.
+    /// The connections' requests are evenly spread over the period.
     fn schedule(&self, began: Instant) -> Option<Schedule> {
         let all = self.load.connections as f64;
         let period = Duration::from_secs_f64(all / self.load.per_s?);
@@ -141,17 +141,17 @@ impl Client {
     }
 }
 
-/// A connection's requests at a rate.
+/// When a connection's requests are due, at a rate.
 struct Schedule {
     period: Duration,
     /// When the next request is due.
     due: Instant,
-    /// When the connection would have been free for it, had the timer been exact.
+    /// When the connection would have been free, with an exact timer.
     free: Instant,
 }
 
 impl Schedule {
-    /// On to the next request; from when this one's latency counts.
+    /// Moves on to the next request. Returns from when this one's latency counts.
     fn answered(&mut self, sent: Instant, done: Instant) -> Instant {
         let late_by_timer = sent.saturating_duration_since(self.due.max(self.free));
         let from = if self.free > self.due { self.due } else { sent };
@@ -161,7 +161,7 @@ impl Schedule {
     }
 }
 
-/// Of head and body together, once the head is there.
+/// Length of head and body, once the head is complete.
 fn response_bytes(response: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(response).ok()?;
     let head = &text[..text.find("\r\n\r\n")? + 4];

@@ -1,9 +1,9 @@
-//! A real caller: an HTTP server that logs a line a request, with each subject in turn and with none.
+//! A real caller: an HTTP server that logs a line for each request, with each subject in turn and with none.
 //!
-//! Each round of a row has a server in a process of its own; the clients are in this one. First as many
-//! requests as the server takes: their number. Then a rate that all servers can keep up with, the same
-//! for all: latencies. Subjects take turns, and each round compares with its own server without logging.
-//! What does not land, a bare memcpy, shows what the formatting of a line costs alone.
+//! Each round of a row has a server in a process of its own; the clients run in this one. The first phase sends
+//! as many requests as the server takes and counts them. The second sends them at a rate that all servers can
+//! keep up with, the same for all, and measures latencies. Subjects take turns, and each round is compared with
+//! that round's server without logging. memcpy, which writes no file, shows what formatting a line costs alone.
 
 mod access;
 mod load;
@@ -27,28 +27,28 @@ use crate::stats::median;
 use crate::system::{affinity, process};
 
 const MEASURE: &str = "http";
-/// The row to compare with.
+/// The row that the others are compared with.
 pub const NONE: &str = "none";
-/// For what is in memory at the end to be written.
+/// How long a subject may take to write what is in memory at the end.
 const FINISH: Duration = Duration::from_secs(60);
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Of what a server without logging takes.
+/// The paced rate, as a share of what a server without logging takes.
 const PACED_SHARE: f64 = 0.4;
-/// About what a line has: for subjects that count records.
+/// About the length of a line, for subjects that count records.
 const LINE_BYTES: usize = 256;
 
-/// What can be chosen.
+/// The options.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
     /// Duration of each of the two phases of a round [default: 5]
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<f64>,
 
-    /// Each row is the median of so many rounds [default: 5]
+    /// Rounds, of which each row is the median [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
 
-    /// Connections, each with one request under way at most [default: 64]
+    /// Connections, each with at most one request in flight [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     connections: Option<u16>,
 
@@ -58,7 +58,7 @@ pub struct Options {
     rate: Option<u32>,
 }
 
-/// What was chosen.
+/// The options with their defaults filled in.
 #[derive(Clone, Copy)]
 struct Plan {
     time: Duration,
@@ -66,7 +66,7 @@ struct Plan {
     connections: usize,
 }
 
-/// One server.
+/// One server process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     /// None: no logging.
@@ -82,7 +82,7 @@ impl child::Job for Job {
     }
 }
 
-/// What a server says when it has ended. First it says its port.
+/// What a server prints when it has ended; when it starts it prints its port.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Served {
     requests: u64,
@@ -95,7 +95,7 @@ struct Round {
     requests_per_s: f64,
     /// p50, p99, p99.9.
     latency_us: [f64; 3],
-    /// Of the server at that rate, with all of its threads, by request.
+    /// Processor time of all of the server's threads, by request, at the paced rate.
     cpu_us: f64,
     served: Served,
 }
@@ -149,8 +149,7 @@ fn name(entry: Option<Entry>) -> &'static str {
     entry.map_or(NONE, |entry| entry.name())
 }
 
-/// A server with a subject, or with none: as many requests as it takes, then so many per second if that is
-/// said.
+/// Runs a server with a subject, or with none: as many requests as it takes, then `per_s` a second if given.
 fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) -> io::Result<Round> {
     process::sync_file_system(bench.dir())?;
     let scratch = bench.scratch();
@@ -170,8 +169,8 @@ fn round(bench: &Bench, entry: Option<Entry>, per_s: Option<f64>, plan: Plan) ->
     Ok(Round { requests_per_s, latency_us, cpu_us, served })
 }
 
-/// Clients and server on a processor each, if there are as many: left alone, they share one in one round and
-/// not in the next. Through a thread of their own: children would inherit it.
+/// Runs the clients on another processor than the server, if there are two: otherwise they share one in some
+/// rounds only. On a thread of their own, since child processes would inherit the choice.
 fn on_last_processor(load: Load) -> io::Result<Outcome> {
     std::thread::scope(|scope| {
         let clients = scope.spawn(|| {
@@ -184,7 +183,7 @@ fn on_last_processor(load: Load) -> io::Result<Outcome> {
     })
 }
 
-/// The server's side of it. What the subject has started already stays free.
+/// The same for the server. Threads that the subject has already started are not restricted.
 fn to_first_processor() -> io::Result<()> {
     match affinity::processors()?[..] {
         [first, _, ..] => affinity::pin(first),
@@ -196,7 +195,7 @@ fn latency_us(outcome: &Outcome) -> [f64; 3] {
     [0.5, 0.99, 0.999].map(|q| outcome.latency.value_at_quantile(q) as f64 / 1e3)
 }
 
-/// The row in place `at`, against the one in place 0.
+/// The row at index `at`, compared with the one at index 0.
 fn reported(entry: Option<Entry>, at: usize, rounds: &[Vec<Option<Round>>]) -> Option<HttpRow> {
     let mine = || rounds.iter().filter_map(|round| round[at].as_ref());
     let pairs = || rounds.iter().filter_map(|round| round[at].as_ref().zip(round[0].as_ref()));
@@ -228,7 +227,7 @@ fn reported(entry: Option<Entry>, at: usize, rounds: &[Vec<Option<Round>>]) -> O
 fn serve(job: &Job, ready: &mut dyn FnMut(u16) -> io::Result<()>) -> io::Result<Served> {
     let (stop, stopped) = oneshot::channel();
     std::thread::spawn(move || {
-        // Whatever ends it, there is nobody left to serve.
+        // Whether it ends or fails, no client is left.
         let _ = io::stdin().read_to_end(&mut Vec::new());
         let _ = stop.send(());
     });
@@ -283,7 +282,7 @@ mod tests {
             let flat_out = load::run(Load { per_s: None, ..load }).unwrap();
             stop.send(()).unwrap();
             let served = server.join().unwrap().unwrap();
-            // Each connection begins with a request that nobody counts.
+            // Each connection begins with a request that is not counted.
             assert_eq!(served.requests, paced.requests + flat_out.requests + 2 * 3);
             assert_eq!(served.landed_lines, if logged { served.requests } else { 0 });
             assert_eq!(served.refused, 0);

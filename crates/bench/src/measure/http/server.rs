@@ -1,6 +1,6 @@
 //! A hyper server on one thread that answers each request with the same small body and logs it.
 //!
-//! Guarantees: it listens on the loopback only, and ends when it is told to.
+//! Guarantees: it listens on the loopback interface only and ends when it is told to.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use crate::subject::Writer;
 
 const BODY: &[u8] = &[b'.'; 512];
 
-/// What all connections share: the thread's way into the subject, if there is one, and its counts.
+/// What all connections share: the thread's writer, if there is a subject, and counts.
 pub struct Log<'a> {
     writer: Option<Box<dyn Writer + 'a>>,
     formatter: Formatter,
@@ -44,7 +44,7 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Serves until `stop` is sent or dropped; tells `ready` the port before.
+/// Serves until `stop` is sent or dropped; first calls `ready` with the port.
 pub fn serve<'a>(
     log: Log<'a>,
     stop: oneshot::Receiver<()>,
@@ -65,7 +65,7 @@ async fn accept(
     log: &RefCell<Log<'_>>,
     mut stop: oneshot::Receiver<()>,
 ) -> io::Result<()> {
-    // One task for all, for a task of its own could not borrow the log.
+    // One task polls all connections, since a spawned task could not borrow the log.
     let mut connections = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -80,7 +80,7 @@ async fn accept(
 }
 
 async fn serve_one(stream: TcpStream, peer: SocketAddr, log: &RefCell<Log<'_>>) {
-    // A connection without either is slower or ends early, which shows in the client's result.
+    // An error makes the connection slower or ends it, which shows in the client's result.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: Request<Incoming>| {
         log.borrow_mut().request(peer, &request);

@@ -1,5 +1,5 @@
-//! Thousands of threads that each write one record: some hundred alive at a time, and then all at once.
-//! Each starts before any of its group writes. memcpy shows what the threads themselves cost.
+//! Thousands of threads that each write one record, some hundreds at a time, then all at once. All threads of a
+//! group exist before any of them writes. memcpy shows what the threads themselves cost.
 
 use std::io;
 use std::sync::Barrier;
@@ -17,10 +17,10 @@ use crate::system::process::peak_memory_bytes;
 
 const RECORD_BYTES: usize = 128;
 const STACK_BYTES: usize = 64 << 10;
-/// For one record that is refused again and again.
+/// How long a thread offers a record that is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One process.
+/// One process's job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     start: Start,
@@ -56,7 +56,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> Vec<Crowd> {
     rows
 }
 
-/// Of ours the ways in that get a buffer, with the defaults.
+/// Of this library only the calls that need a buffer, with the defaults.
 fn is_asked(entry: &Entry) -> bool {
     if entry.subject.ours() {
         [PRODUCER, WRITER].contains(&entry.name()) && entry.buffers != LARGE
@@ -92,7 +92,7 @@ fn row(job: &Job) -> io::Result<Crowd> {
     })
 }
 
-/// A group of threads that are all there before one of them writes.
+/// Runs a group of threads, all of which exist before one of them writes.
 fn at_once(running: &dyn Running, threads: u64, retried: &AtomicU64) -> io::Result<()> {
     let all_there = Barrier::new(threads as usize);
     let body = || {
@@ -107,7 +107,7 @@ fn at_once(running: &dyn Running, threads: u64, retried: &AtomicU64) -> io::Resu
         for _ in 0..threads {
             let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
             if let Err(error) = thread.spawn_scoped(scope, body) {
-                // Those that wait for the others would wait forever.
+                // The threads at the barrier would wait for ever.
                 eprintln!("no more threads: {error}");
                 std::process::exit(1);
             }

@@ -1,5 +1,5 @@
-//! An idle writer with the defaults: its memory, and how often its threads wake up. A process with a
-//! writer is compared with the same one without.
+//! An idle writer with the defaults: its memory, and how often its threads wake up. A process with a writer is
+//! compared with the same process without one.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::report::Idle;
 use crate::system::machine::field;
 use crate::system::scratch::Scratch;
 
-/// One process.
+/// One process's job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     dir: PathBuf,
@@ -32,7 +32,7 @@ impl child::Job for Job {
     }
 }
 
-/// What a process says of itself.
+/// What a process measures of itself.
 #[derive(Serialize, Deserialize)]
 pub struct Seen {
     resident_kib: u64,
@@ -71,7 +71,7 @@ fn look(job: &Job) -> io::Result<Seen> {
     } else {
         None
     };
-    // What starts has found its sleep.
+    // Until the new threads have gone to sleep.
     std::thread::sleep(Duration::from_millis(300));
     let status = read("/proc/self/status")?;
     let rollup = read("/proc/self/smaps_rollup")?;
@@ -102,7 +102,7 @@ fn wakeups_while_idle(seconds: f64) -> io::Result<u64> {
     Ok(switches_of_others()? - before)
 }
 
-/// How often the other threads of this process have given up the processor, of their own accord or not.
+/// Context switches, voluntary or not, of the other threads of this process so far.
 fn switches_of_others() -> io::Result<u64> {
     // SAFETY: it reads a number.
     let this = unsafe { libc::gettid() }.to_string();

@@ -10,7 +10,7 @@ use crate::stats;
 use crate::subject::{Running, Sink};
 use crate::system::scratch::Scratch;
 
-/// What a subject that takes its time may take for all its runs.
+/// How long all runs of a slow subject may take.
 const TIME: Duration = Duration::from_secs(4);
 
 /// A row for each subject that could be started.
@@ -64,7 +64,7 @@ fn timed(runs: u64, mut run: impl FnMut() -> Result<(), String>) -> Result<Vec<f
     Ok(stats::sorted(times))
 }
 
-/// The library's own defaults, but for where the files go.
+/// The library's defaults, except for the directories.
 pub fn defaults(scratch: &Scratch) -> Config {
     Config::default().path(scratch.path()).temp(scratch.path().join(".temp")).create_dirs(true)
 }

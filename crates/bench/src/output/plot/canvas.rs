@@ -21,7 +21,7 @@ pub fn canvas(path: &Path) -> Result<Area<'_>, Box<dyn std::error::Error + Send 
     Ok(area)
 }
 
-/// Draws title and origin, and gives back what is left.
+/// Draws title and origin of the data. Returns the remaining area.
 pub fn headed<'a>(
     area: &Area<'a>,
     report: &Report,
@@ -40,7 +40,7 @@ pub fn headed<'a>(
     Ok(area.margin(68, 10, 14, 20))
 }
 
-/// To the right, a line for each, in the order of the tables.
+/// A line and a name for each subject, in the order of the tables.
 pub fn legend(area: &Area, entries: &[(String, Style)]) -> Drawn {
     for (number, (name, style)) in entries.iter().enumerate() {
         let y = 14 + 25 * number as i32;

@@ -1,5 +1,5 @@
-//! Processor time of all threads per GB landed, at one load: a bar for each subject, the cheapest first.
-//! Who did not take the load is pale and says so: records that were refused cost little.
+//! Processor time of all threads per GB landed, at one load: a bar for each subject, the cheapest first. The bar
+//! of a subject that did not take the load is pale and labelled so, since refused records cost little.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -14,7 +14,7 @@ const VALUES_WIDTH: i32 = 270;
 
 pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     let rows = sustained.large_rows();
-    // Without one that both took, the lowest.
+    // If no load was taken by both, the lowest one.
     let lowest = rows.iter().map(|row| row.fraction_of_disk).reduce(f64::min);
     let Some(load) = targets::compared_load(report).or(lowest) else { return Ok(()) };
     let costs = |row: &&SustainedRow| Some((row.cpu_s_per_gb?, (*row).clone()));
@@ -34,7 +34,7 @@ pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     Ok(())
 }
 
-/// Name, bar and value; the place is top, height and length.
+/// Draws name, bar and value; `place` is top, height and length.
 fn bar(
     body: &Area,
     report: &Report,

@@ -1,5 +1,5 @@
-//! What a call takes over the share of calls that take no more. Both scales are logarithmic, the
-//! horizontal one in nines: the rare slow calls have as much room as the many fast ones.
+//! Latency by percentile. Both scales are logarithmic, the horizontal one in nines, so the few slow calls get as
+//! much room as the many fast ones.
 
 use plotters::prelude::*;
 
@@ -7,10 +7,10 @@ use super::canvas::{Area, Drawn, LEGEND_WIDTH, SIZE, headed, legend};
 use super::style::{self, Style};
 use crate::report::{Latency, LatencyRow, Report, Which};
 
-/// Two calls of the clock with nothing in between differ by about that much; what is less is drawn here.
+/// About the difference between two readings of the clock with nothing in between; lower values are drawn here.
 const FLOOR_NS: f64 = 5.0;
 
-/// For which there is something to draw.
+/// The numbers of threads that were measured.
 pub fn threads(latency: &Latency) -> Vec<u64> {
     let mut threads: Vec<u64> = latency.rows.iter().map(|row| row.threads).collect();
     threads.sort_unstable();
@@ -18,7 +18,7 @@ pub fn threads(latency: &Latency) -> Vec<u64> {
     threads
 }
 
-/// With large buffers, as all subjects have them.
+/// Rows with the largest buffers, which all subjects have.
 fn rows(latency: &Latency, threads: u64) -> Vec<&LatencyRow> {
     let large = latency.rows.iter().map(|row| row.buffer_bytes).max().unwrap_or(0);
     let is_asked = |row: &&LatencyRow| {
@@ -57,7 +57,7 @@ pub fn draw(area: &Area, report: &Report, latency: &Latency, threads: u64) -> Dr
         .x_desc("of all calls take no longer")
         .label_style(style::text(14, &style::SOFT))
         .draw()?;
-    // Ours come last, to lie above.
+    // This library's lines come last, on top of the others.
     let mut in_order = rows.clone();
     in_order.sort_by_key(|row| Style::of(report, &row.subject).layer());
     for row in in_order {
@@ -69,7 +69,7 @@ pub fn draw(area: &Area, report: &Report, latency: &Latency, threads: u64) -> Dr
     legend(&right, &names)
 }
 
-/// `0 %`, `90 %`, `99 %`, `99.9 %`; nothing between the nines.
+/// `0 %`, `90 %`, `99 %`, `99.9 %`; no label between whole nines.
 fn percentile(nines: f64) -> String {
     let whole = nines.round();
     if (nines - whole).abs() > 1e-6 {

@@ -1,5 +1,5 @@
-//! The report as plots, SVG files in a directory: latency percentiles for each number of threads, the
-//! share that is refused or lost over the offered load, processor time per GB. Only for what was measured.
+//! The report as plots, SVG files in a directory: latency percentiles for each number of threads, the share of
+//! records that is refused or lost over the offered load, processor time per GB. What was not measured has none.
 
 mod canvas;
 mod cpu;
@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::report::Report;
 use canvas::{Drawn, canvas};
 
-/// Makes the directory if need be.
+/// Writes the plots; makes the directory if it is missing.
 pub fn write(report: &Report, dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     let measures = &report.measures;

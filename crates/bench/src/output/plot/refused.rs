@@ -15,7 +15,7 @@ pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
     let body = headed(area, report, &title)?;
     let (left, right) = body.split_horizontally(SIZE.0 as i32 - LEGEND_WIDTH - 30);
     let mut rows = sustained.large_rows();
-    // It lands nothing.
+    // memcpy writes no file.
     rows.retain(|row| row.subject != MEMCPY);
     let load = rows.iter().map(|row| row.offered_mb_per_s).fold(1.0, f64::max);
     let share = rows.iter().map(|row| percent(row)).fold(10.0, f64::max);
@@ -48,7 +48,7 @@ pub fn draw(area: &Area, report: &Report, sustained: &Sustained) -> Drawn {
         let size = style.width + 3;
         chart
             .draw_series(points.iter().map(|row| Circle::new(place(row), size, style.filled())))?;
-        // Hollow.
+        // Hollow points.
         let waited = points.iter().filter(|row| !targets::kept_up(row));
         chart.draw_series(waited.map(|row| Circle::new(place(row), size - 2, WHITE.filled())))?;
     }
@@ -66,7 +66,7 @@ fn percent(row: &SustainedRow) -> f64 {
     row.missing_share() * 100.0
 }
 
-/// Each once, in the order of the tables.
+/// The names of the subjects, in the order of the tables.
 fn subjects<'a>(report: &Report, rows: &[&'a SustainedRow]) -> Vec<&'a str> {
     let mut names: Vec<&str> = rows.iter().map(|row| row.subject.as_str()).collect();
     names.sort_by_key(|name| report.place(name));

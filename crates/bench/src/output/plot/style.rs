@@ -1,5 +1,5 @@
-//! How subjects look: the same in all plots of a report. Ours are blue and bold, the limit is black, the
-//! peers have a colour each.
+//! How subjects look, the same in all plots of a report. This library is blue and bold, memcpy black, and each
+//! peer has a colour of its own.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -49,7 +49,7 @@ impl Style {
         new(PEERS[place % PEERS.len()], 2, false)
     }
 
-    /// Those that come later lie above: ours, and of them the bold ones.
+    /// The drawing order: this library last, its bold lines at the very end.
     pub fn layer(&self) -> (bool, u32, bool) {
         (self.is_ours, self.width, self.color == BOLDEST)
     }
@@ -63,12 +63,12 @@ impl Style {
     }
 }
 
-/// Its upper left corner is where it is drawn.
+/// Text that is placed by its upper left corner.
 pub fn text(size: i32, color: &RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(color)
 }
 
-/// The middle of its left or right side is where it is drawn.
+/// Text that is placed by the middle of its left or right side.
 pub fn aside(size: i32, color: &RGBColor, side: HPos) -> TextStyle<'static> {
     text(size, color).pos(Pos::new(side, VPos::Center))
 }

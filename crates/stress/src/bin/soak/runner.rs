@@ -261,7 +261,7 @@ impl Life {
     /// Removes the temp directory, as an operator might, and makes it again.
     fn remove_temp(&mut self) {
         self.temp_was_removed = true;
-        // Fails if a new file appears meanwhile; the other files are gone all the same.
+        // Fails if a new file appears meanwhile; the other files are gone then too.
         let _ = fs::remove_dir_all(&self.temp);
         thread::sleep(Duration::from_millis(self.random.below(50) as u64));
         expect("create a directory", fs::create_dir_all(&self.temp));
@@ -327,7 +327,7 @@ impl Life {
             }
         }
         if !self.temp_was_removed && !stats.lost.temp_file_removed.is_zero() {
-            fail(&format!("nobody removed a temp file: {stats:?}"));
+            fail(&format!("a temp file is counted as removed, but none was: {stats:?}"));
         }
         let may_be_left = self.was_hurried || self.temp_was_removed || self.probe_is_left;
         if let (false, Some(left)) = (may_be_left, list(&self.temp).first()) {
