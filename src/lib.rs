@@ -1,5 +1,9 @@
 //! A write costs about a copy; files become visible complete; nothing vanishes unnoticed.
-
+//!
+// The first definition of a link counts: here links lead to pages of this documentation, and the figure is within
+// it; in the repository they lead to files. CONTRIBUTING.md tells why.
+#![doc = include_str!("../docs/rustdoc-links.md")]
+#![cfg_attr(doc, doc = include_str!("../docs/benchmarks/latency-1.uri"))]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 // Under loom only the memory side is compiled; parts of it serve the workers alone.
@@ -64,7 +68,31 @@ pub mod testing {
     pub use crate::fs::{Facts, Fs, FsFile};
 }
 
-/// Examples of the guide, so that they compile and run.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/from-go.md")]
-mod from_go {}
+/// The guide, for readers of this documentation; its examples compile and run.
+///
+#[cfg(all(any(doc, doctest), not(loom)))]
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/guide/README.md")]
+pub mod guide {
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/options.md")]
+    pub mod options {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/files.md")]
+    pub mod files {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/failures.md")]
+    pub mod failures {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/crashes.md")]
+    pub mod crashes {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/program.md")]
+    pub mod program {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/from-tracing-appender.md")]
+    pub mod from_tracing_appender {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/from-go.md")]
+    pub mod from_go {}
+}
