@@ -34,6 +34,22 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Waits until somebody unparks this thread, or the time is over; without one, for as long as it takes. May
+/// return early.
+pub(crate) fn park(time: Option<std::time::Duration>) {
+    #[cfg(not(loom))]
+    match time {
+        Some(time) => std::thread::park_timeout(time),
+        None => std::thread::park(),
+    }
+    // Models know no time: who waits in vain is a deadlock there.
+    #[cfg(loom)]
+    {
+        let _ = time;
+        loom::thread::park();
+    }
+}
+
 /// As [`lock`], but none while another thread holds it.
 #[cfg(not(loom))]
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {

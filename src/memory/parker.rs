@@ -3,29 +3,32 @@
 //! Guarantees: a chunk that was pushed, or a chunk that was leased, before a worker sleeps is seen
 //! by it, or its producer rings. A ring at a worker that is awake costs a fence and a load.
 
-use crossbeam_utils::CachePadded;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use crate::base::sync::{AtomicU32, Relaxed, SeqCst, Thread, fence, prefetch};
+use crossbeam_utils::CachePadded;
+
+use crate::base::sync::{
+    Acquire, AtomicU32, Relaxed, Release, SeqCst, Thread, fence, park, prefetch,
+};
 
 /// The parker of one worker.
 #[derive(Debug)]
 pub(crate) struct Parker {
     /// One while the worker sleeps or is about to. Stored by the worker alone.
     asleep: CachePadded<AtomicU32>,
+    /// One from a wake-up until the worker parks next. The thread's own token is not enough: foreign code on the
+    /// worker's thread, such as the `Drop` of a message, may park too, and takes it.
+    token: AtomicU32,
     thread: OnceLock<Thread>,
-    /// Stands in for the thread where a test drives the worker by hand.
-    #[cfg(all(test, not(loom)))]
-    woken_up: AtomicU32,
 }
 
 impl Parker {
     pub(crate) fn new() -> Self {
         Parker {
             asleep: CachePadded::new(AtomicU32::new(0)),
+            token: AtomicU32::new(0),
             thread: OnceLock::new(),
-            #[cfg(all(test, not(loom)))]
-            woken_up: AtomicU32::new(0),
         }
     }
 
@@ -55,8 +58,8 @@ impl Parker {
     #[cold]
     #[inline(never)]
     pub(crate) fn wake(&self) {
-        #[cfg(all(test, not(loom)))]
-        self.woken_up.store(1, Relaxed);
+        // Before the thread's token. Pairs with `park`.
+        self.token.store(1, Release);
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
@@ -74,15 +77,24 @@ impl Parker {
         self.asleep.store(0, Relaxed);
     }
 
-    /// Whether a park would return at once.
-    #[cfg(all(test, not(loom)))]
-    pub(crate) fn is_woken_up(&self) -> bool {
-        self.woken_up.load(Relaxed) != 0
+    /// Worker: waits until it is woken, or the time is over; without one, for as long as it takes. May return early. A
+    /// wake-up that came since the last call ends it at once. What was stored before the wake-up is seen.
+    pub(crate) fn park(&self, time: Option<Duration>) {
+        if !self.take_token() {
+            park(time);
+            // The worker looks at everything after this, so a wake-up until now is answered.
+            self.take_token();
+        }
     }
 
-    /// As a park does when it returns.
+    /// Whether a park would return at once.
     #[cfg(all(test, not(loom)))]
-    pub(crate) fn take_wake_up(&self) {
-        self.woken_up.store(0, Relaxed);
+    pub(crate) fn is_woken(&self) -> bool {
+        self.token.load(Acquire) != 0
+    }
+
+    /// As a park does when it begins and when it returns. Whether there was one.
+    pub(crate) fn take_token(&self) -> bool {
+        self.token.swap(0, Acquire) != 0
     }
 }

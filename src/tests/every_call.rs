@@ -183,7 +183,7 @@ impl Life {
             let due = |i: usize| {
                 let driven = &self.workers[i];
                 driven.worker.as_ref()?;
-                let woken_up = self.handle.shared.mailboxes[i].parker.is_woken_up();
+                let woken_up = self.handle.shared.mailboxes[i].parker.is_woken();
                 if woken_up { Some(now) } else { driven.until }
             };
             let count = self.workers.len();
@@ -210,7 +210,7 @@ impl Life {
         let Some(worker) = &mut driven.worker else { return };
         if let Some(rest) = driven.rest.take() {
             if rest != Rest::Again {
-                self.handle.shared.mailboxes[me].parker.take_wake_up();
+                self.handle.shared.mailboxes[me].parker.take_token();
             }
             worker.rise(rest, || self.clock.now());
         }

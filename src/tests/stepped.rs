@@ -284,7 +284,7 @@ fn nobody_wakes_up_for_it_unless_records_are_refused() {
     let hour = now + Duration::from_secs(3600);
     assert_eq!(rests(hour), [Rest::Sleep(Some(INTERVAL)); 2]);
     assert!(handle.shared.is_guarded());
-    let woken_up = |i: usize| handle.shared.mailboxes[i].parker.is_woken_up();
+    let woken_up = |i: usize| handle.shared.mailboxes[i].parker.is_woken();
     assert!(woken_up(0) && woken_up(1), "all see to it that somebody looks again");
     let soon = hour + INTERVAL / 2;
     assert_eq!(rests(soon), [Rest::Sleep(Some(INTERVAL / 2)); 2]);

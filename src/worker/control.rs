@@ -20,7 +20,7 @@ pub(crate) enum Phase {
 }
 
 /// What a worker is asked to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// Flushes asked for so far.
     pub(crate) flushes: u64,

@@ -7,7 +7,6 @@
 //! Time is passed in, and how to rest is decided apart from resting, so that a test can drive workers
 //! by hand, by a clock of its own (`src/tests/stepped.rs`, `src/tests/property`).
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Arc;
@@ -97,12 +96,11 @@ impl Worker {
         // Before the first record, if nobody is quicker.
         self.shared.prefault.begin(&self.shared.arena, &self.shared.pool);
         while let Some(rest) = self.step(Instant::now) {
+            let parker = &self.mailbox().parker;
             match rest {
                 Rest::Again => {}
-                Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time)) => {
-                    thread::park_timeout(time);
-                }
-                Rest::Doze(None) | Rest::Sleep(None) => thread::park(),
+                Rest::Nap(time) => parker.park(Some(time)),
+                Rest::Doze(time) | Rest::Sleep(time) => parker.park(time),
             }
             self.rise(rest, Instant::now);
         }
@@ -298,6 +296,9 @@ impl Worker {
             Rest::Nap(self.pace.nap().min(self.left(now)))
         } else if self.shared.is_starving() {
             Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
+        } else if self.control.asked() != asked {
+            // Foreign code, such as the `Drop` of a message, may have taken its time since the last look.
+            Rest::Again
         } else {
             self.prepare_to_park(now)
         }

@@ -30,7 +30,7 @@ pub(super) fn sleeper(
                     mailbox.inbox.is_empty(&shared.arena)
                 };
                 if calm {
-                    thread::park();
+                    mailbox.parker.park(None);
                 } else {
                     thread::yield_now();
                 }
@@ -105,5 +105,34 @@ fn sleep_and_a_push() {
         owner.write(&shared, b"b").unwrap();
         owner.write(&shared, b"c").unwrap();
         assert_eq!(worker.join().unwrap(), b"ab");
+    });
+}
+
+/// Foreign code on the worker's thread, such as the `Drop` of a message, parks too. It takes the thread's own token,
+/// but not the worker's: what was asked meanwhile is heard.
+#[test]
+fn sleep_and_foreign_code_that_parks() {
+    explore("sleep_and_foreign_code_that_parks", || {
+        let shared = shared(2, 4, 1);
+        let asked = Arc::new(AtomicU32::new(0));
+        let worker = {
+            let (shared, asked) = (shared.clone(), asked.clone());
+            thread::spawn(move || {
+                let parker = &shared.mailboxes[0].parker;
+                let mut seen = asked.load(Relaxed);
+                // Its own wake-up does not come: whatever ends this is fine for it.
+                thread::park();
+                while seen == 0 {
+                    parker.prepare_to_park();
+                    parker.park(None);
+                    parker.cancel_park();
+                    seen = asked.load(Relaxed);
+                }
+            })
+        };
+        shared.mailboxes[0].parker.register(worker.thread().clone());
+        asked.store(1, Relaxed);
+        shared.mailboxes[0].parker.wake();
+        worker.join().unwrap();
     });
 }

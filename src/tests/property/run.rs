@@ -216,7 +216,7 @@ impl Run {
     fn due(&self, worker: usize, now: Instant) -> Option<Instant> {
         let driven = &self.workers[worker];
         driven.worker.as_ref()?;
-        let woken_up = self.handle.shared.mailboxes[worker].parker.is_woken_up();
+        let woken_up = self.handle.shared.mailboxes[worker].parker.is_woken();
         if woken_up { Some(now) } else { driven.until }
     }
 
@@ -237,7 +237,7 @@ impl Run {
         let Some(stepped) = &mut driven.worker else { return Ok(()) };
         if let Some(rest) = driven.rest.take() {
             if rest != Rest::Again {
-                self.handle.shared.mailboxes[worker].parker.take_wake_up();
+                self.handle.shared.mailboxes[worker].parker.take_token();
             }
             stepped.rise(rest, || self.clock.now());
         }

@@ -125,12 +125,12 @@ impl Life {
         let driven = &mut self.workers[worker];
         let Some(stepped) = &mut driven.worker else { return };
         let parker = &self.handle.shared.mailboxes[worker].parker;
-        if driven.until > self.clock.now() && !parker.is_woken_up() {
+        if driven.until > self.clock.now() && !parker.is_woken() {
             return;
         }
         if let Some(rest) = driven.rest.take() {
             if rest != Rest::Again {
-                parker.take_wake_up();
+                parker.take_token();
             }
             stepped.rise(rest, || self.clock.now());
         }
