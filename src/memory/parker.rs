@@ -1,7 +1,7 @@
-//! A worker's sleep, and how others end it.
+//! How a worker parks, and how other threads wake it.
 //!
-//! Guarantees: a chunk that was pushed, or a chunk that was leased, before a worker sleeps is seen
-//! by it, or its producer rings. A ring at a worker that is awake costs a fence and a load.
+//! Guarantees: a chunk that was pushed or leased before the worker parks is either seen by the
+//! worker or wakes it. A wake call to an awake worker costs a fence and a load.
 
 use crossbeam_utils::CachePadded;
 use std::sync::OnceLock;
@@ -11,10 +11,10 @@ use crate::base::sync::{AtomicU32, Relaxed, SeqCst, Thread, fence, prefetch};
 /// The parker of one worker.
 #[derive(Debug)]
 pub(crate) struct Parker {
-    /// One while the worker sleeps or is about to. Stored by the worker alone.
+    /// One while the worker is parked or about to park. Stored only by the worker.
     asleep: CachePadded<AtomicU32>,
     thread: OnceLock<Thread>,
-    /// Stands in for the thread where a test drives the worker by hand.
+    /// Stands in for the thread when a test drives the worker by hand.
     #[cfg(all(test, not(loom)))]
     woken_up: AtomicU32,
 }
@@ -29,19 +29,19 @@ impl Parker {
         }
     }
 
-    /// Names the worker, before the first producer can ring.
+    /// Sets the worker's thread, before any producer can wake it.
     pub(crate) fn register(&self, worker: Thread) {
-        // A second call would be a second worker for one inbox, which the writer never starts.
+        // A second call would mean two workers for one inbox, which a writer never starts.
         let first = self.thread.set(worker);
         debug_assert!(first.is_ok());
     }
 
-    /// Of what a swap needs.
+    /// Prefetches the line that a swap needs.
     pub(crate) fn prefetch(&self) {
         prefetch(&raw const self.asleep);
     }
 
-    /// Wakes the worker if it sleeps. What the caller stored before is seen by the worker then.
+    /// Wakes the worker if it is parked. The worker then sees what the caller stored before.
     #[inline(always)]
     pub(crate) fn wake_if_parked(&self) {
         // Pairs with the fence of `prepare_to_park`.
@@ -51,7 +51,7 @@ impl Parker {
         }
     }
 
-    /// Wakes the worker, also from a nap.
+    /// Wakes the worker, even from a nap.
     #[cold]
     #[inline(never)]
     pub(crate) fn wake(&self) {
@@ -62,14 +62,15 @@ impl Parker {
         }
     }
 
-    /// Worker: from here on, who stores something rings; what was stored before is seen by the
-    /// loads after this. It sleeps only if those find nothing.
+    /// Worker: announces that it will park. Producers that store something after this wake it. The
+    /// loads that follow see everything stored before, and the worker parks only if they find
+    /// nothing to do.
     pub(crate) fn prepare_to_park(&self) {
         self.asleep.store(1, Relaxed);
         fence(SeqCst);
     }
 
-    /// Worker: awake again, no need to ring.
+    /// Worker: is awake again, so producers need not wake it.
     pub(crate) fn cancel_park(&self) {
         self.asleep.store(0, Relaxed);
     }
@@ -80,7 +81,7 @@ impl Parker {
         self.woken_up.load(Relaxed) != 0
     }
 
-    /// As a park does when it returns.
+    /// Consumes the wake-up, as a returning park does.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn take_wake_up(&self) {
         self.woken_up.store(0, Relaxed);
