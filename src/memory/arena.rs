@@ -210,7 +210,7 @@ impl Arena {
         if self.has_messages.load(Relaxed) == 0 {
             self.has_messages.store(1, Relaxed);
         }
-        // Pairs with the loads of `each_slice` and `drop_messages`: a worker may read the message's
+        // Pairs with the loads of `each_slice` and `drop_messages`. A worker may read the message's
         // offset before the commit, to see that it lies beyond its range.
         self.header(chunk).messages[index].store(message.into_raw(offset), Release);
     }

@@ -19,7 +19,7 @@ pub(crate) struct BytePtr(*mut u8);
 impl BytePtr {
     pub(crate) const NONE: BytePtr = BytePtr(std::ptr::null_mut());
 
-    /// Creates an address. Whoever uses it must show why that is sound.
+    /// Creates an address. Each use must show why it is sound.
     #[inline(always)]
     pub(crate) fn new(at: *mut u8) -> Self {
         BytePtr(at)

@@ -161,7 +161,7 @@ mod tests {
         fn drop(&mut self) {
             DROPS.set(DROPS.get() + 1);
             if self.panics {
-                // A payload whose own drop panics.
+                // A payload that panics when it is dropped.
                 struct Payload;
                 impl Drop for Payload {
                     fn drop(&mut self) {

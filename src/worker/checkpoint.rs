@@ -2,8 +2,8 @@
 //! file and, with crash-proof memory, to words beside the chunks.
 //!
 //! Guarantees: each step of the worker is recorded in the order that `crash_image.rs` promises. An
-//! error of the state file stops no worker: a recovery with an older checkpoint publishes less,
-//! never anything wrong, and the next checkpoint comes soon.
+//! error of the state file stops no worker. A recovery with an older checkpoint publishes less,
+//! never anything wrong. The next checkpoint comes soon.
 
 use crate::base::sync::Arc;
 use crate::file::state_file::live::WorkerState;

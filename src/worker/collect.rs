@@ -1,5 +1,5 @@
-//! The worker's side of the memory: collects what its producers have committed as pieces, in the
-//! order in which they go to the file, and returns chunks to the pool.
+//! The worker's side of the memory. Collects committed bytes as pieces, in the order in which they
+//! go to the file, and returns chunks to the pool.
 //!
 //! Guarantees: each committed byte becomes part of exactly one piece. Pieces of one producer come
 //! in the order of its writes. Nothing here waits for a producer. Touches no file.

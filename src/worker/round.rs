@@ -154,7 +154,7 @@ impl Worker {
             && let Some(quota) = self.output.quota()
             && quota.look(&clock)
         {
-            // What came in is written between two portions of the measurement.
+            // The worker writes what came in between two portions of the measurement.
             return Some(Rest::Again);
         }
         Some(self.rest(clock(), asked))

@@ -14,7 +14,7 @@ use crate::report::stats::Count;
 /// Shortest time between two reports of the same stall.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the callback was told about one worker.
+/// Tells the callback about one worker, and remembers what it was told.
 #[derive(Debug)]
 pub(crate) struct Teller {
     on_error: OnError,
