@@ -1,5 +1,5 @@
 //! Isolates a forked child from its parent's writers: the child sees their memory as zeros and
-//! closes their locks.
+//! closes the descriptors that hold their locks.
 //!
 //! Guarantees: a child cannot write into its parent's writers. This costs the hot path no handler,
 //! system call or branch. The lock that proves the parent alive ends with the parent, even while a
@@ -100,7 +100,7 @@ impl ClosedInChild {
     }
 
     /// Registers the mapping of the descriptor, which children do not inherit. A child maps its own
-    /// zeros in that place, so that a formatter that forks can write on there.
+    /// zeros in that place, so that a formatter that forks can keep writing.
     pub(crate) fn map(&self, map: NonNull<u8>, len: usize) {
         self.place.map.store(map.as_ptr() as u64, Relaxed);
         // Stored last: a non-zero length makes the mapping valid.
