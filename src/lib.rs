@@ -1,8 +1,9 @@
-//! A write costs about a copy; files become visible complete; nothing vanishes unnoticed.
+//! Writes records to files off the hot path: a write costs about one copy, files appear complete,
+//! and every loss is counted.
 
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
-// Under loom only the memory side is compiled; parts of it serve the workers alone.
+// loom builds only the memory side, so code that only workers use looks dead there.
 #![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(not(target_os = "linux"))]
@@ -51,12 +52,12 @@ pub use writer::BufferedWriter;
 #[cfg(not(loom))]
 pub use writer::producer::Producer;
 
-/// The door of the fuzzer.
+/// Entry point for the fuzz targets.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use tests::recovery::fuzz;
 
-/// For tests that put a file system of their own under a writer. Not a stable interface.
+/// For tests that put their own file system under a writer. Not a stable interface.
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod testing {
@@ -64,7 +65,7 @@ pub mod testing {
     pub use crate::fs::{Facts, Fs, FsFile};
 }
 
-/// Examples of the guide, so that they compile and run.
+/// Examples in the guide, compiled and run as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-go.md")]
 mod from_go {}
