@@ -29,6 +29,9 @@ const SPAN_MAX: u32 = if cfg!(loom) { 2 } else { (PAGE / size_of::<Header>()) as
 /// A span is at most this fraction of all chunks.
 const SPAN_PART: u32 = if cfg!(loom) { 3 } else { 32 };
 
+/// Walks of a free list before its count is given up.
+const COUNT_ATTEMPTS: u32 = 3;
+
 /// The free chunks, and the callers that wait for one.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -76,16 +79,16 @@ impl Pool {
     }
 
     /// Whether at least `count` chunks are free. Lists are read one after the other, so the answer
-    /// is approximate.
-    pub(crate) fn holds(&self, arena: &Arena, count: u32) -> bool {
+    /// is approximate. `None` if other threads change a list too fast to count it.
+    pub(crate) fn holds(&self, arena: &Arena, count: u32) -> Option<bool> {
         let mut missing = count.saturating_sub(arena.none() - self.fresh.load(Relaxed));
         for list in &self.lists {
             if missing == 0 {
                 break;
             }
-            missing -= list.count(arena, missing);
+            missing -= list.count(arena, missing)?;
         }
-        missing == 0
+        Some(missing == 0)
     }
 
     /// Takes one chunk for this producer. `None` if each list was empty at the moment this call
@@ -144,7 +147,8 @@ impl Pool {
         producer: u64,
         count: u32,
     ) -> Option<(ChunkId, ChunkId)> {
-        if !self.holds(arena, count) {
+        // If the lists change too fast to tell, only trying can.
+        if self.holds(arena, count) == Some(false) {
             return None;
         }
         let first = self.pop(arena, producer)?;
@@ -192,12 +196,18 @@ impl Pool {
         count
     }
 
+    /// Whether a caller waits for chunks. After a change and a fence, either this sees the caller, or
+    /// the caller's next look sees the change.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiters.load(Relaxed) != 0
+    }
+
     /// Wakes all waiting callers, whatever the reason to look again.
     pub(crate) fn notify(&self) {
         // Pairs with the fence of `wait_until`: either the caller's look sees the chunk, or this
         // load sees the waiter.
         fence(SeqCst);
-        if self.waiters.load(Relaxed) != 0 {
+        if self.has_waiters() {
             *lock(&self.calls) += 1;
             self.called.notify_all();
         }
@@ -284,10 +294,11 @@ impl List {
         }
     }
 
-    /// Number of chunks, but at most `most`.
-    fn count(&self, arena: &Arena, most: u32) -> u32 {
+    /// Number of chunks, but at most `most`. `None` if the head moved during each of
+    /// [`COUNT_ATTEMPTS`] walks: walking a long list takes longer than an exchange by another thread.
+    fn count(&self, arena: &Arena, most: u32) -> Option<u32> {
         let mut head = self.head.load(Acquire);
-        loop {
+        for _ in 0..COUNT_ATTEMPTS {
             let (mut at, mut count) = ((head & ID_MASK) as ChunkId, 0);
             while at != arena.none() && count < most {
                 (at, count) = (arena.next(at), count + 1);
@@ -295,10 +306,11 @@ impl List {
             // A concurrent exchange may have cut the walk short or misled it. Then count again.
             let now = self.head.load(Acquire);
             if now == head {
-                return count;
+                return Some(count);
             }
             head = now;
         }
+        None
     }
 }
 
@@ -307,4 +319,42 @@ pub(crate) type Guard<'a> = crate::base::sync::MutexGuard<'a, u64>;
 
 fn retag(head: u64, id: u64) -> u64 {
     (head & !ID_MASK).wrapping_add(1 << ID_BITS) | id
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    /// A walk over so many chunks takes much longer than a pop and a push elsewhere.
+    #[test]
+    fn no_look_at_a_list_that_others_change_goes_on_for_ever() {
+        const CHUNKS: u32 = 70_000;
+        let arena = Arena::new(CHUNKS, 1).unwrap();
+        let pool = Pool::new(&arena);
+        let (first, last) = pool.pop_chain(&arena, 0, CHUNKS).unwrap();
+        pool.push_chain(&arena, first, last);
+        let [is_swapping, is_over] = [(); 2].map(|()| AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let chunk = pool.pop(&arena, 0).unwrap();
+                    pool.push_chain(&arena, chunk, chunk);
+                    is_swapping.store(true, Ordering::Relaxed);
+                }
+            });
+            while !is_swapping.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            for _ in 0..20 {
+                assert_ne!(pool.holds(&arena, CHUNKS - 1), Some(false));
+                let (first, last) = pool.pop_chain(&arena, 0, CHUNKS / 2).unwrap();
+                pool.push_chain(&arena, first, last);
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(pool.holds(&arena, CHUNKS), Some(true));
+    }
 }

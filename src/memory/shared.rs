@@ -105,7 +105,7 @@ impl Shared {
         if wanted == 0 {
             return false;
         }
-        let enough = || self.pool.holds(&self.arena, wanted);
+        let enough = || self.pool.holds(&self.arena, wanted) == Some(true);
         // While chunks are short the flag stays up, so that the other workers see it.
         if !enough() || self.starving.compare_exchange(wanted, 0, Relaxed, Relaxed).is_err() {
             return true;
@@ -118,6 +118,27 @@ impl Shared {
         }
         self.starve(wanted);
         true
+    }
+
+    /// Worker: lowers the flag unless a caller waits for chunks. A caller that tries again and fails
+    /// raises it again.
+    pub(crate) fn expire_demand(&self) {
+        let wanted = self.starving.load(Relaxed);
+        if self.pool.has_waiters()
+            || self.starving.compare_exchange(wanted, 0, Relaxed, Relaxed).is_err()
+        {
+            return;
+        }
+        // A caller that waits from now on finds the flag down. One that found it up is seen here.
+        fence(SeqCst);
+        if self.pool.has_waiters() {
+            self.starve(wanted);
+        }
+    }
+
+    /// Whether some caller lacked chunks, and the flag has not been lowered since.
+    pub(crate) fn has_demand(&self) -> bool {
+        self.starving.load(Relaxed) != 0
     }
 
     /// Producer, about to swap a chunk of this home worker: prefetches lines that others write,

@@ -27,6 +27,10 @@ use crate::worker::tell::Teller;
 /// membarrier, which pauses running threads for about 3 us: 0.03 % of their time.
 const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
 
+/// A refused caller that has not come back for so long does not wait for memory. This is time for
+/// ten looks, and short enough that nobody notices the naps in between.
+const DEMAND_AGE_MAX: Duration = Duration::from_millis(100);
+
 /// The policy of a worker's loop; the same for all workers of a writer.
 #[derive(Clone)]
 pub(crate) struct Policy {
@@ -48,6 +52,8 @@ pub(crate) struct Worker {
     pace: Pace,
     /// When the worker last looked for idle producers.
     revoked: Instant,
+    /// When the worker first saw that somebody lacks memory. `None` while nobody does.
+    demand_since: Option<Instant>,
     /// Flushes answered.
     flushed: u64,
     retry: Retry,
@@ -87,6 +93,7 @@ impl Worker {
             oldest: now,
             pace: Pace::new(all_bytes),
             revoked: now,
+            demand_since: None,
             flushed: 0,
             teller: Teller::new(policy.on_failure.on_error.clone()),
         }
@@ -249,6 +256,21 @@ impl Worker {
         if rested && !self.retry.blocks() && shared.is_starving() {
             collector.revoke(shared, |piece| output.push(piece));
             self.revoked = now;
+        }
+        self.expire_demand(now);
+    }
+
+    /// Forgets that somebody lacked memory, unless somebody waits for it. Otherwise one refused record
+    /// would keep all workers awake until there is as much free memory as it needed.
+    fn expire_demand(&mut self, now: Instant) {
+        if !self.shared.has_demand() {
+            self.demand_since = None;
+            return;
+        }
+        let since = *self.demand_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= DEMAND_AGE_MAX {
+            self.shared.expire_demand();
+            self.demand_since = None;
         }
     }
 
