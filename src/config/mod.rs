@@ -25,9 +25,6 @@ pub use options::{CrashProof, Durability, Io};
 /// that calls can be chained. [`BufferedWriter::new`](crate::BufferedWriter::new) checks the ranges
 /// and refuses an option out of its range.
 ///
-/// A *chunk* is [`size`](Self::size) bytes of memory that one thread fills. A full chunk goes to a
-/// worker, which writes it to a file.
-///
 /// ```
 /// use std::time::Duration;
 /// let config = bufferedwriter::Config::default()
@@ -69,8 +66,8 @@ impl Default for Config {
 impl Config {
     /// Size of one chunk in bytes. Default 8192; 1 B to 1 GiB.
     ///
-    /// A chunk is `size` bytes of memory that one thread fills; then it goes to a worker. A record
-    /// larger than `size` takes several chunks.
+    /// A *chunk* is `size` bytes of memory that one thread fills; then it goes to a worker. A
+    /// record larger than `size` takes several chunks.
     ///
     /// Workers make memory resident before threads need it, so that `write` rarely meets a page
     /// fault. They can't do that for chunks above 4 MiB, nor after the process has forked.
@@ -134,7 +131,7 @@ impl Config {
     /// flushed chunk.
     ///
     /// A file may exceed this size by one write of its worker. While it can't be published it keeps
-    /// growing, up to four times this size and at least to 1 MiB. Then memory fills.
+    /// growing, up to four times this size, or to 1 MiB if that is more. Then memory fills.
     pub fn file_size(mut self, bytes: u64) -> Self {
         self.files.file_size = bytes;
         self
@@ -206,9 +203,9 @@ impl Config {
 
     /// Whether accepted records survive the death of the process. Default [`CrashProof::Off`].
     ///
-    /// Otherwise [`new`](crate::BufferedWriter::new) fails if the directory is not in memory
-    /// (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound), or if the file system
-    /// of `path` can't rename without replacing in one step.
+    /// With crash-proof memory, [`new`](crate::BufferedWriter::new) fails if the directory is not
+    /// in memory (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound), or if the
+    /// file system of `path` can't rename without replacing in one step.
     pub fn crash_proof(mut self, crash_proof: CrashProof) -> Self {
         self.memory.crash_proof = crash_proof;
         self
@@ -223,16 +220,9 @@ impl Config {
     /// again. While the stall lasts, records that come later are given up after each failed try.
     ///
     /// Records in a temp file are never given up: they take no memory and may still become visible.
-    /// With [`Durability::File`] this holds for records that an fsync covers. This option does not
-    /// end a call that does not return: its worker keeps its share of the memory, and `close` gives
-    /// it up at its deadline.
-    ///
-    /// Once no file of a worker's could take what it holds for so long, although it was tried again and
-    /// again, that is counted as lost ([`Lost::gave_up`](crate::Lost::gave_up)), messages are dropped, and
-    /// the memory serves again. While the stall lasts, so is what comes later, after each try that fails.
-    /// What is in a temp file, with [`Durability::File`] covered by an fsync, is never given up: it takes no
-    /// memory, and may still become visible. A call that does not return at all is not ended by this:
-    /// its worker holds its share of the memory, as long as it hangs; `close` gives it up at its deadline.
+    /// With [`Durability::File`] that is so only for records that an fsync covers. This option does
+    /// not end a call that does not return: its worker keeps its share of the memory until `close`
+    /// gives it up at its deadline.
     pub fn give_up_after(mut self, time: Duration) -> Self {
         self.on_failure.give_up_after = time;
         self

@@ -77,9 +77,9 @@ pub enum Io {
 /// Whether accepted records survive the death of their process: SIGKILL, a fault, an abort, `exit`
 /// without `close`. They never survive a loss of power or a reboot.
 ///
-/// The writer's memory is then a file on a file system in memory.
-/// [`new`](crate::BufferedWriter::new) allocates all of it, maps it and locks the file. A write
-/// costs the same.
+/// With [`Auto`](Self::Auto) and [`Dir`](Self::Dir), the writer's memory is a file on a file system
+/// in memory. [`new`](crate::BufferedWriter::new) allocates all of it, maps it and locks the file.
+/// A write costs the same.
 ///
 /// The next writer with the same `path`, `temp` and prefix finds the memory through the state file
 /// in `temp`, publishes the records in it, and removes it. [`recover`](crate::recover()) does the

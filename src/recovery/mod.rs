@@ -98,10 +98,6 @@ impl std::fmt::Debug for RecoverOptions {
 /// whole become visible: all that were written or, after a reboot, those that an fsync covers. A
 /// file that can't be trusted is set aside under a hidden name, never deleted.
 ///
-/// Only instances of this user are dealt with. Of each temp file, what is known to be whole records
-/// becomes visible: all that was written, or after a reboot what an fsync covers. What can't be trusted
-/// is set aside under a hidden name, never deleted.
-///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("bw-doc-recover-{}", std::process::id()));
 /// # std::fs::create_dir_all(&dir)?;

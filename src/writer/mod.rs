@@ -81,9 +81,8 @@ impl BufferedWriter {
     /// Within a file, the records of one thread are in the order of its calls, except those that
     /// destructors of its thread-locals write. Between threads there is no order.
     ///
-    /// A record stays in memory until its chunk is full or due ([`Config::forced`],
-    /// [`Config::file_age`]) or until [`flush`](Self::flush). A *chunk* is [`Config::size`] bytes
-    /// of memory that one thread fills.
+    /// A record stays in memory until its chunk ([`Config::size`] bytes that one thread fills) is
+    /// full or due ([`Config::forced`], [`Config::file_age`]), or until [`flush`](Self::flush).
     ///
     /// Workers make memory resident ahead, so that a call rarely meets a page fault. They can't do
     /// that with a [`size`](Config::size) above 4 MiB, nor after the process has forked.
