@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::SHM;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::recovery::scan::Scan;
@@ -115,7 +116,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
     let open = |dir: &Path| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e));
     let (path, temp) = (open(path)?, open(temp)?);
     let memory = memory.as_deref().map(open).transpose()?;
-    let memory: Vec<PathBuf> = memory.into_iter().chain([PathBuf::from("/dev/shm")]).collect();
+    let memory: Vec<PathBuf> = memory.into_iter().chain([PathBuf::from(SHM)]).collect();
     let search = |temp| Scan {
         fs: &**fs,
         path: &path,

@@ -127,6 +127,7 @@ fn json(recovery: &Recovery, dry_run: bool) -> Value {
         "instances": recovery.instances,
         "alive": recovery.alive,
         "published": paths(&recovery.published),
+        "records": recovery.records.records,
         "bytes": recovery.bytes,
         "cut_bytes": recovery.cut_bytes,
         "lost": { "records": recovery.lost.records, "bytes": recovery.lost.bytes },

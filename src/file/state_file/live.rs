@@ -81,9 +81,8 @@ impl StateFile {
 impl Current {
     fn create(fs: &dyn Fs, state: &Path, header: &Header) -> Result<Self, Error> {
         let boot_id = fs.boot_id().unwrap_or_default();
-        let mut bytes = encode::header(boot_id, header).ok_or_else(|| {
-            Error::io("describe", &header.path, io::ErrorKind::InvalidFilename.into())
-        })?;
+        let mut bytes = encode::header(boot_id, header)
+            .ok_or_else(|| Error::io("write", state, io::ErrorKind::InvalidFilename.into()))?;
         bytes.resize(HEADER_BYTES + header.workers * RECORD_BYTES, 0);
         let mut file = create_locked(fs, state)?;
         let written = write_all(&mut *file, &mut [IoSlice::new(&bytes)], 0).1;
