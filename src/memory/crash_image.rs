@@ -1,5 +1,5 @@
 //! The memory image that a recovery reads after the process has died. It shows which records are
-//! in which chunk, and which of them a file already has. `docs/durability.md` describes the layout.
+//! in which chunk, and which of them a file already has. `docs/design/crash-proof.md` describes the layout.
 //!
 //! Guarantees: wherever the process dies, each committed record is in exactly one place. It is in
 //! its chunk beyond the filed extent, or in a temp file below the watermark, never both, never

@@ -1,5 +1,5 @@
 //! Decodes the crash-proof memory of a dead instance, which may be hostile. The layout is in
-//! `memory/crash_image.rs` and in `docs/durability.md`.
+//! `memory/crash_image.rs` and in `docs/design/crash-proof.md`.
 //!
 //! Guarantees: never panics, maps nothing, and reads nothing beyond the file. Every chunk, length
 //! and chain that it returns is in range. Refuses a header that is not whole, of another version,
