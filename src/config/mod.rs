@@ -269,8 +269,9 @@ impl Config {
     /// deleted.
     ///
     /// Visible files in [`path`](Self::path) and temp files in [`temp`](Self::temp) count,
-    /// whichever writer or process made them. Each counts with the disk blocks that it takes, or
-    /// with its length if that is more.
+    /// whichever writer, process or user made them: they fill the same disk. Each counts with the
+    /// disk blocks that it takes, so a sparse file counts little. Where the file system reports no
+    /// blocks, lengths count.
     ///
     /// When they take this much or more, records are refused as with [`min_free`](Self::min_free),
     /// until files are removed. The files are counted in [`new`](crate::BufferedWriter::new), then

@@ -23,6 +23,8 @@ pub(crate) struct Scope {
     pub(crate) temp: PathBuf,
     pub(crate) prefix: OsString,
     pub(crate) extension: OsString,
+    /// The file system does not report how much a file takes, so lengths count.
+    pub(crate) by_len: bool,
 }
 
 /// A count of the files in progress.
@@ -103,7 +105,9 @@ impl Scope {
         let Some(facts) = facts.filter(|facts| facts.is_file) else { return Ok(()) };
         // A rename by link and unlink (see `RealFs`) leaves two names for a moment.
         if facts.links < 2 || walk.counted.insert(facts.id) {
-            walk.total = walk.total.saturating_add(facts.allocated.max(facts.len));
+            // A sparse file takes less than its length, so it does not fill the disk.
+            let bytes = if self.by_len { facts.len } else { facts.allocated };
+            walk.total = walk.total.saturating_add(bytes);
         }
         Ok(())
     }
@@ -126,7 +130,7 @@ mod tests {
     fn put(path: PathBuf, bytes: usize) -> u64 {
         fs::write(&path, vec![b'x'; bytes]).unwrap();
         let facts = crate::fs::real::RealFs.facts(&path).unwrap().unwrap();
-        facts.allocated.max(facts.len)
+        facts.allocated
     }
 
     #[test]
@@ -142,10 +146,9 @@ mod tests {
         for seq in 100..120 {
             expected += put(path.join(ours.visible(stamp, 0, seq)), 10);
         }
-        // A sparse file counts with the length that it may grow to.
+        // A sparse file of no blocks, whoever put it there.
         let sparse = fs::File::create(path.join(ours.visible(stamp, 0, 9))).unwrap();
-        sparse.set_len(1 << 30).unwrap();
-        expected += 1 << 30;
+        sparse.set_len(1 << 40).unwrap();
         // One file under two names.
         let [from, to] = [5, 6].map(|seq| path.join(ours.visible(stamp, 0, seq)));
         expected += put(from.clone(), 40_000);
@@ -163,7 +166,8 @@ mod tests {
         let fs = Faulty::default();
         let prefix = ours.prefix.clone();
         let shared = std::sync::Arc::new(fs.clone());
-        let scope = Scope { fs: shared, path, temp, prefix, extension: OsString::from("log") };
+        let extension = OsString::from("log");
+        let mut scope = Scope { fs: shared, path, temp, prefix, extension, by_len: false };
         let mut walk = Walk::new(&scope, 0);
         assert!(scope.count(&mut walk, || false).unwrap());
         assert_eq!(walk.total, expected);
@@ -171,6 +175,11 @@ mod tests {
         let mut again = Walk::new(&scope, 0);
         let portions = (1..).find(|_| scope.count(&mut again, || true).unwrap());
         assert!(again.total == expected && portions > Some(1), "{portions:?}");
+        // Where the file system reports no blocks, lengths are all there is.
+        scope.by_len = true;
+        let mut lens = Walk::new(&scope, 0);
+        assert!(scope.count(&mut lens, || false).unwrap());
+        assert_eq!(lens.total, (1 << 40) + 100_000 + 10 + 20_000 + 30_000 + 200 + 40_000);
         assert_eq!(fs.calls(Op::Open), 0);
     }
 }

@@ -142,7 +142,13 @@ fn quota(
     shared: &Arc<Shared>,
     now: Instant,
 ) -> Option<Quota> {
+    let reports_blocks = || match fs.facts(&places.temp.join(names.state())) {
+        Ok(Some(state)) => state.allocated > 0,
+        _ => true,
+    };
     let scope = Scope {
+        // The state file is not empty, but some FUSE file systems report no blocks for any file.
+        by_len: limits.max_total > 0 && !reports_blocks(),
         fs: fs.clone(),
         path: places.path.clone(),
         temp: places.temp.clone(),
