@@ -346,7 +346,7 @@ unsafe impl Sync for Arena {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::mapped;
+    use bufferedwriter_testkit::process::mapped;
 
     impl Arena {
         /// Whether the first byte of a chunk and its header are in memory, as the kernel says (proc(5), pagemap).

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::dir::TestDir;
+use bufferedwriter_testkit::wait::BOUND;
 use rustix::io::Errno;
 
 use crate::accept;
@@ -21,7 +23,7 @@ use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
-use crate::tests::fs::faulty::{Faulty, Op, TestDir};
+use crate::tests::fs::faulty::{Faulty, Op};
 use crate::tests::fs::memory::{Clock, Fault, MemoryFs, Planned};
 use crate::worker::pace::Rest;
 use crate::worker::round::Worker;
@@ -32,8 +34,6 @@ const SIZE: usize = 64;
 const PRODUCERS: usize = 2;
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
-/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer than the longest pause after an error.
 const HEALED: Duration = Duration::from_secs(3);
 
@@ -292,7 +292,7 @@ impl Life {
             self.handle.begin_close(None);
         }
         self.run(None);
-        let report = self.handle.close(PATIENCE).expect("a clean close");
+        let report = self.handle.close(BOUND).expect("a clean close");
         assert_eq!((report.accepted, report.unresolved.is_zero()), (report.written, true));
         self.look();
         self.assert_all_visible();

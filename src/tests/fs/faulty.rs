@@ -1,11 +1,10 @@
-//! For unit tests: a file system whose k-th call of an operation fails, and a directory to do it in.
+//! For unit tests: a file system whose k-th call of an operation fails.
 //!
 //! Guarantees: a planned fault happens exactly once; every other call is the real one.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
@@ -238,60 +237,4 @@ impl FsFile for FaultyFile {
             .call(Op::Clone, || self.file.try_clone())
             .map(|file| self.fs.wrap(file, self.is_temp))
     }
-}
-
-/// A directory of its own for one test; removed at the end.
-pub(crate) struct TestDir(PathBuf);
-
-impl TestDir {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bufferedwriter-test-{}-{count}", std::process::id());
-        let dir = std::env::temp_dir().canonicalize().unwrap().join(name);
-        // A leftover of a killed run that had the same process id.
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir(&dir).unwrap();
-        TestDir(dir)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Makes a directory below.
-    pub(crate) fn dir(&self, name: &str) -> PathBuf {
-        let dir = self.join(name);
-        std::fs::create_dir(&dir).unwrap();
-        dir
-    }
-
-    /// The names in it, sorted.
-    pub(crate) fn list(&self) -> Vec<OsString> {
-        list(&self.0)
-    }
-}
-
-impl Drop for TestDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The names in a directory, sorted.
-pub(crate) fn list(dir: &Path) -> Vec<OsString> {
-    let entries = std::fs::read_dir(dir).unwrap();
-    let mut names: Vec<OsString> = entries.map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    names
-}
-
-/// Bytes of address space that this process has mapped (proc(5), statm).
-pub(crate) fn mapped() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').next().unwrap().parse::<usize>().unwrap() * 4096
 }

@@ -6,12 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::message::{self, Drops};
+
 use super::model::{Model, RECORDS_MAX};
 use super::plan::{Call, Format, HANDS, NESTED_BYTES, Way};
 use super::tally::Seen;
 use crate::accept;
 use crate::accept::formatted::RecordWriter;
-use crate::base::sync::{AtomicU64, Relaxed};
 use crate::memory::message::Message;
 use crate::memory::slot::current::LeasePhase;
 use crate::memory::slot::owned::OwnedSlot;
@@ -41,7 +42,7 @@ pub(super) struct Callers {
     /// Somebody has seen that close gave up: the accounts as they were then.
     given_up: Option<Stats>,
     pub(super) seen: Seen,
-    pub(super) messages: Messages,
+    pub(super) messages: &'static Drops,
     /// The first thing that went wrong in the middle of a call.
     pub(super) failure: Option<String>,
 }
@@ -63,7 +64,7 @@ impl Callers {
             flushes: Vec::new(),
             given_up: None,
             seen: Seen::default(),
-            messages: Messages::default(),
+            messages: Drops::leaked(),
             failure: None,
         }
     }
@@ -173,10 +174,10 @@ impl Callers {
         match way {
             Way::Write => accept::write(&mut self.owned(slot), record).map_err(all),
             Way::Send { .. } => {
-                let message = self.messages.make(record);
+                let message = self.messages.message(record);
                 let sent = accept::send(&mut self.owned(slot), Message::new(message));
                 // SAFETY: what comes back is of that type.
-                unsafe { accept::sent::<Counted>(sent) }.map_err(|error| all(error.kind()))
+                unsafe { accept::sent::<message::Message>(sent) }.map_err(|error| all(error.kind()))
             }
             Way::Record { part, nested, end } => self.format(slot, record, part, nested, end),
         }
@@ -360,45 +361,6 @@ impl Callers {
     /// Whether the model has numbers left for a record and so many tries.
     pub(super) fn has_room(&self, attempts: usize) -> bool {
         self.model.handed_over() + attempts < RECORDS_MAX
-    }
-}
-
-/// Messages that were sent, and how many were dropped.
-#[derive(Clone, Default)]
-pub(super) struct Messages {
-    made: u64,
-    dropped: Arc<AtomicU64>,
-}
-
-/// A message that is spoilt when it is dropped.
-struct Counted {
-    bytes: Vec<u8>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Messages {
-    fn make(&mut self, bytes: &[u8]) -> Counted {
-        self.made += 1;
-        Counted { bytes: bytes.to_vec(), dropped: self.dropped.clone() }
-    }
-
-    /// Once the writer is gone.
-    pub(super) fn expect_dropped(&self) -> Result<(), String> {
-        let (made, dropped) = (self.made, self.dropped.load(Relaxed));
-        ensure(made == dropped, || format!("{made} messages were sent, {dropped} dropped"))
-    }
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.bytes.fill(0);
-        self.dropped.store(self.dropped.load(Relaxed) + 1, Relaxed);
     }
 }
 

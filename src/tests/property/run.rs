@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::wait::BOUND;
+
 use super::callers::{Callers, ensure};
 use super::plan::{Call, End, Limit, Plan, Setup, Step, Way};
 use super::tally::Seen;
@@ -17,8 +19,6 @@ use crate::writer::open;
 
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
-/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// A worker that had nothing to do for so long sleeps without a limit.
 const QUIET: Duration = Duration::from_millis(350);
 
@@ -59,11 +59,12 @@ pub(super) fn run(plan: &Plan) -> Result<Seen, String> {
     run.accounts()?;
     let (mut seen, messages) = {
         let callers = lock(&run.callers);
-        (callers.seen, callers.messages.clone())
+        (callers.seen, callers.messages)
     };
     seen.fault = run.faults > 0;
     drop(run);
-    messages.expect_dropped()?;
+    let (made, dropped) = (messages.made(), messages.dropped());
+    ensure(made == dropped, || format!("{made} messages were sent, {dropped} dropped"))?;
     Ok(seen)
 }
 
@@ -348,7 +349,7 @@ impl Run {
 
     /// Close had all the time that it needed.
     fn drained(&mut self) -> Result<(), String> {
-        let report = self.handle.close(PATIENCE).map_err(|error| error.to_string())?;
+        let report = self.handle.close(BOUND).map_err(|error| error.to_string())?;
         let mut callers = lock(&self.callers);
         callers.seen.drained = true;
         callers.look(false)?;
@@ -379,7 +380,7 @@ impl Run {
             lock(&self.callers).give_up();
         }
         self.run_until(None)?;
-        let closed = self.handle.close(PATIENCE);
+        let closed = self.handle.close(BOUND);
         let mut callers = lock(&self.callers);
         callers.hear()?;
         match closed {

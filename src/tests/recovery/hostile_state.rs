@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use bufferedwriter_testkit::dir::{TestDir, list};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -20,7 +21,6 @@ use crate::naming::{self, Names, TempId};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
-use crate::tests::fs::faulty::{TestDir, list};
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::images::{STAMP, header, record};
 

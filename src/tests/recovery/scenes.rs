@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use bufferedwriter_testkit::dir::{TestDir, list};
 use rustix::io::Errno;
 
 use crate::base::checksum::fnv1a;
@@ -17,7 +18,7 @@ use crate::naming::{self, Names, Stamp, TempId};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
-use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir, list};
+use crate::tests::fs::faulty::{Fault, Faulty, Op};
 use crate::tests::recovery::images::{header, record};
 
 /// Not of this machine.

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bufferedwriter_testkit::random::Random;
 use rustix::io::Errno;
 
-use super::random::Random;
 use crate::base::sync::lock;
 use crate::fs::Facts;
 use crate::tests::fs::memory::Clock;
@@ -101,7 +101,7 @@ pub(super) enum Dirty {
 
 impl SimFs {
     pub(super) fn new(seed: u64, clock: Clock, is_logged: bool) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (file_sync_covers_names, has_direct) = (random.one_in(2), random.one_in(2));
         let lengths_apart = random.one_in(3);
         SimFs(
@@ -215,7 +215,7 @@ impl SimFs {
                     0 => self.1.advance(slow),
                     1 => return act(disk, Chance::Part),
                     _ => {
-                        let errno = ERRORS[disk.random.below(ERRORS.len() as u64) as usize];
+                        let errno = disk.random.pick(&ERRORS);
                         return act(disk, Chance::Fails(errno));
                     }
                 }
@@ -256,7 +256,7 @@ impl Disk {
 
     fn cut_power(&mut self) {
         self.boot += 1;
-        let kept = self.random.below(self.journal.len() as u64 + 1) as usize;
+        let kept = self.random.below(self.journal.len() + 1);
         self.journal.truncate(kept);
         self.sync_names();
         self.names.clone_from(&self.durable_names);

@@ -176,7 +176,7 @@ impl FsFile for SimFile {
                 Chance::Whole => Ok(data.len()),
                 Chance::Part | Chance::Fails(_) => {
                     // Torn anywhere, and a failed write may have done a part.
-                    let mut len = disk.random.below(data.len() as u64 + 1) as usize;
+                    let mut len = disk.random.below(data.len() + 1);
                     if is_sector(at, data.len()) {
                         len = len / SECTOR * SECTOR;
                     }

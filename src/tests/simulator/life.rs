@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::record::{self, Id};
+
 use super::disk::SimFs;
-use super::random::Random;
-use super::record::{self, Id};
 use crate::accept;
 use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::slot::Slot;
@@ -19,6 +20,8 @@ use crate::writer::open;
 
 const PRODUCERS: usize = 3;
 const STEPS_MAX: usize = 200;
+/// Bytes of the shortest records.
+const LEN_MIN: usize = 13;
 
 /// What a life promised.
 #[derive(Default)]
@@ -32,7 +35,7 @@ pub(super) struct Promised {
 }
 
 pub(super) struct Life {
-    number: u16,
+    number: u32,
     handle: Inner,
     workers: Vec<Driven>,
     clock: Clock,
@@ -50,7 +53,7 @@ struct Driven {
 impl Life {
     /// None if the disk does not let it begin.
     pub(super) fn begin(
-        number: u16,
+        number: u32,
         durability: Durability,
         codec: Codec,
         fs: &SimFs,
@@ -58,17 +61,17 @@ impl Life {
         random: &mut Random,
     ) -> Option<Self> {
         let config = Config::default()
-            .size(random.one_of(&[16, 64, 200]))
-            .queue_size(random.one_of(&[0, 3, 20]))
-            .workers(1 + random.below(3) as usize)
+            .size(random.pick(&[16, 64, 200]))
+            .queue_size(random.pick(&[0, 3, 20]))
+            .workers(1 + random.below(3))
             .path("/ready")
             .temp("/unfinished")
-            .forced(Duration::from_millis(random.one_of(&[0, 5, 50])))
-            .file_size(random.one_of(&[0, 100, 400, 64 << 20]))
-            .file_age(Duration::from_millis(random.one_of(&[0, 20, 200])))
+            .forced(Duration::from_millis(random.pick(&[0, 5, 50])))
+            .file_size(random.pick(&[0, 100, 400, 64 << 20]))
+            .file_age(Duration::from_millis(random.pick(&[0, 20, 200])))
             .durability(durability)
             .codec(codec)
-            .io(random.one_of(&[Io::Direct, Io::Buffered]))
+            .io(random.pick(&[Io::Direct, Io::Buffered]))
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now()).ok()?;
@@ -88,33 +91,34 @@ impl Life {
     pub(super) fn live(mut self, random: &mut Random) -> Result<Promised, String> {
         let slots: Vec<*const Slot> =
             (0..PRODUCERS).map(|_| self.handle.shared.slots.acquire()).collect();
-        for _ in 0..random.below(STEPS_MAX as u64) {
+        for _ in 0..random.below(STEPS_MAX) {
             if self.fs.is_dead() {
                 return Ok(self.promised);
             }
             match random.below(10) {
-                0..5 => {
-                    (0..1 + random.below(4)).for_each(|_| self.write(random.one_of(&slots), random))
-                }
+                0..5 => (0..1 + random.below(4)).for_each(|_| self.write(&slots, random)),
                 5 if self.flush.is_none() => {
                     let flush = self.handle.ask_flush().map_err(|e| e.to_string())?;
                     self.flush = Some((flush, self.promised.accepted.clone()));
                 }
                 6 => self.clock.advance(Duration::from_micros(random.below(400_000))),
-                _ => self.drive(random.below(self.workers.len() as u64) as usize),
+                _ => self.drive(random.below(self.workers.len())),
             }
             self.hear();
         }
         self.close()
     }
 
-    /// Through a slot that was acquired for this life.
-    fn write(&mut self, slot: *const Slot, random: &mut Random) {
-        let id = (self.number, self.promised.accepted.len() as u32);
-        let extra = random.one_of(&[0, 5, 20, 100, 300]);
-        let record = record::make(id, random.below(extra + 1) as usize);
+    /// Through one of the slots, which were acquired for this life. Each is a producer of its own.
+    fn write(&mut self, slots: &[*const Slot], random: &mut Random) {
+        let slot = random.below(slots.len());
+        let producer = self.number * PRODUCERS as u32 + slot as u32;
+        let id = Id { producer, seq: self.promised.accepted.len() as u64 };
+        let extra = random.pick(&[0, 5, 20, 100, 300]);
+        let mut record = Vec::new();
+        record::make(&mut record, id, LEN_MIN + random.below(extra + 1));
         // SAFETY: the slot is ours, and lives as long as the writer.
-        let mut slot = unsafe { OwnedSlot::new(&self.handle.shared, &*slot) };
+        let mut slot = unsafe { OwnedSlot::new(&self.handle.shared, &*slots[slot]) };
         if accept::write(&mut slot, &record).is_ok() {
             self.promised.accepted.insert(id);
         }

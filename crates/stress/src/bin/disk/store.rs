@@ -1,6 +1,6 @@
 //! The disk's contents: what is durable, and what is only in its write cache until the next flush.
 
-use bufferedwriter_stress::random::Random;
+use bufferedwriter_testkit::random::Random;
 
 /// Errors that the disk can answer with.
 pub(crate) const EIO: i32 = 5;

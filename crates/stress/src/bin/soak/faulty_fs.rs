@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
-use bufferedwriter_stress::random::mix;
+use bufferedwriter_testkit::random::mix;
 
 /// EIO, EACCES, EMFILE, ENOSPC, EROFS, EDQUOT, EINTR.
 const ERRORS: [i32; 7] = [5, 13, 24, 28, 30, 122, 4];
