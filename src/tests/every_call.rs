@@ -23,8 +23,9 @@ use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
+use crate::tests::clock::Clock;
 use crate::tests::fs::faulty::{Faulty, Op};
-use crate::tests::fs::memory::{Clock, Fault, MemoryFs, Planned};
+use crate::tests::fs::memory::{DiskFault, MemoryFs, Planned};
 use crate::worker::pace::Rest;
 use crate::worker::round::Worker;
 use crate::writer::inner::Inner;
@@ -38,17 +39,17 @@ const STEPS_MAX: usize = 20_000;
 const HEALED: Duration = Duration::from_secs(3);
 
 /// What a call may meet. Each with a name for the report.
-const FAULTS: [(&str, Fault); 10] = [
-    ("ENOSPC", Fault::Error(Errno::NOSPC, 0)),
-    ("EIO", Fault::Error(Errno::IO, 5)),
-    ("EROFS", Fault::Error(Errno::ROFS, 0)),
-    ("EACCES", Fault::Error(Errno::ACCESS, 0)),
-    ("EMFILE", Fault::Error(Errno::MFILE, 0)),
-    ("EINTR", Fault::Error(Errno::INTR, 0)),
-    ("EDQUOT", Fault::Error(Errno::DQUOT, 3)),
-    ("a short write", Fault::Short(7)),
-    ("a write of nothing", Fault::Short(0)),
-    ("a call that hangs", Fault::Slow(Duration::from_secs(5))),
+const FAULTS: [(&str, DiskFault); 10] = [
+    ("ENOSPC", DiskFault::Error(Errno::NOSPC, 0)),
+    ("EIO", DiskFault::Error(Errno::IO, 5)),
+    ("EROFS", DiskFault::Error(Errno::ROFS, 0)),
+    ("EACCES", DiskFault::Error(Errno::ACCESS, 0)),
+    ("EMFILE", DiskFault::Error(Errno::MFILE, 0)),
+    ("EINTR", DiskFault::Error(Errno::INTR, 0)),
+    ("EDQUOT", DiskFault::Error(Errno::DQUOT, 3)),
+    ("a short write", DiskFault::Short(7)),
+    ("a write of nothing", DiskFault::Short(0)),
+    ("a call that hangs", DiskFault::Slow(Duration::from_secs(5))),
 ];
 
 /// How a writer is set up.

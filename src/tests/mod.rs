@@ -1,12 +1,14 @@
 //! Tests that need the library's insides, and what they share. Nothing of this is in a build that users get.
 
 #[cfg(all(test, not(loom)))]
+pub(crate) mod clock;
+#[cfg(all(test, not(loom)))]
 pub(crate) mod codec;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod crash;
 #[cfg(all(test, not(loom)))]
 mod every_call;
-#[cfg(all(test, not(loom)))]
+#[cfg(not(loom))]
 pub(crate) mod fs;
 #[cfg(all(test, loom))]
 mod loom;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing;
 use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
 use bufferedwriter_testkit::shm;
 

@@ -125,7 +125,7 @@ fn a_start_that_fails_leaves_nothing() {
     };
     let clean = TestFs::new(|_| Answer::Go);
     let writer = start(clean.clone()).unwrap();
-    let calls = clean.calls();
+    let calls = clean.calls_made();
     close(&writer);
     for k in 1..=calls {
         let began = Instant::now();

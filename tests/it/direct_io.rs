@@ -134,7 +134,7 @@ fn files_whose_direct_writes_are_refused_hold_the_same() {
         let refused = Arc::new(AtomicBool::new(false));
         let seen = refused.clone();
         let fs = TestFs::new(move |call| {
-            if call.op == Op::Write && call.is_temp() && call.is_direct && call.nth % every == 0 {
+            if call.op == Op::Write && call.is_temp() && call.is_direct() && call.nth % every == 0 {
                 seen.store(true, Ordering::Relaxed);
                 return Answer::Error(errno);
             }

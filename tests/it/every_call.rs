@@ -76,7 +76,7 @@ fn live(case: Case) -> (u64, u64, u64) {
     let config = config.durability(case.durability).io(case.io);
     let start = match BufferedWriter::new(config.fs(fs.clone())) {
         Ok(writer) => {
-            let start = fs.calls();
+            let start = fs.calls_made();
             gate.set_shut(case.fault == Fault::Hang);
             let accepted = traffic(&writer, case);
             // What happens once may happen later as well.
@@ -102,7 +102,7 @@ fn live(case: Case) -> (u64, u64, u64) {
     if !met.contains(&Op::Remove) {
         dir.assert_clean();
     }
-    (start, fs.calls(), met.len() as u64)
+    (start, fs.calls_made(), met.len() as u64)
 }
 
 /// Does this, and opens the gate as soon as a call hangs there.

@@ -99,6 +99,12 @@ pub fn paths(dir: &Path) -> Vec<PathBuf> {
     list(dir).into_iter().map(|name| dir.join(name)).collect()
 }
 
+/// The names of those paths that stand in a directory, which need not exist.
+pub fn names_in<'a>(dir: &Path, paths: impl Iterator<Item = &'a PathBuf>) -> Vec<OsString> {
+    let there = paths.filter(|path| path.parent() == Some(dir));
+    there.filter_map(|path| path.file_name()).map(OsString::from).collect()
+}
+
 /// Whether a name begins with a dot, as those of unfinished files do.
 pub fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
@@ -117,6 +123,8 @@ mod tests {
         assert_eq!(one.list(), [".a", "b"]);
         let hidden: Vec<bool> = paths(one.path()).iter().map(|path| is_hidden(path)).collect();
         assert_eq!(hidden, [true, false]);
+        let below = [one.join("b"), one.join("b/file")];
+        assert_eq!(names_in(one.path(), below.iter()), ["b"]);
         let path = one.path().to_owned();
         drop(one);
         assert!(!path.exists() && other.path().is_dir());

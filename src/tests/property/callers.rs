@@ -19,7 +19,8 @@ use crate::memory::slot::owned::OwnedSlot;
 use crate::memory::slot::{Slot, gate};
 use crate::report::error::{FlushError, WriteError};
 use crate::report::stats::{Count, Stats};
-use crate::tests::fs::memory::{Clock, MemoryFs};
+use crate::tests::clock::Clock;
+use crate::tests::fs::memory::MemoryFs;
 use crate::writer::inner::{Flush, Inner};
 
 /// A slot and the right to write through it.

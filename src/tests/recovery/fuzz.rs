@@ -20,7 +20,8 @@ use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
 use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
-use crate::tests::recovery::images::{Held, Image, STAMP, header, record, seed};
+use crate::tests::fs::held::Held;
+use crate::tests::recovery::images::{Image, STAMP, header, record, seed};
 
 const CHANGE_BYTES: usize = 11;
 

@@ -1,5 +1,5 @@
 //! A disk that keeps what is durable apart from what only the running system knows, for files and for names,
-//! with faults and crashes at any call.
+//! with faults and crashes at any call. `MemoryFs` is apart from it: there a test says what each call does, here a seed.
 //!
 //! The model: names change in the order of a journal, of which a power cut keeps a random beginning, at least
 //! what a sync of a directory or, on some seeds, of a file has covered. Of the writes to a file since its last
@@ -20,7 +20,8 @@ use rustix::io::Errno;
 
 use crate::base::sync::lock;
 use crate::fs::Facts;
-use crate::tests::fs::memory::Clock;
+use crate::tests::clock::Clock;
+use crate::tests::fs::facts_of;
 
 const ERRORS: [Errno; 7] =
     [Errno::NOSPC, Errno::IO, Errno::ROFS, Errno::ACCESS, Errno::MFILE, Errno::INTR, Errno::DQUOT];
@@ -285,17 +286,7 @@ impl Disk {
     }
 
     pub(super) fn facts(&self, node: usize) -> Facts {
-        let len = self.nodes[node].bytes.len() as u64;
-        let uid = rustix::process::geteuid().as_raw();
-        Facts {
-            is_file: true,
-            len,
-            allocated: len,
-            uid,
-            mode: 0o600,
-            links: 1,
-            id: (0, node as u64),
-        }
+        facts_of(self.nodes[node].bytes.len(), node)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::accept;
 use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
-use crate::tests::fs::memory::Clock;
+use crate::tests::clock::Clock;
 use crate::worker::pace::Rest;
 use crate::worker::round::Worker;
 use crate::writer::inner::{Flush, Inner};

@@ -26,8 +26,8 @@ use crate::config::{Codec, Durability};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
+use crate::tests::clock::Clock;
 use crate::tests::codec::decode;
-use crate::tests::fs::memory::Clock;
 use disk::{Crash, SimFs};
 use life::{Life, Promised};
 

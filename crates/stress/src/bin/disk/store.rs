@@ -1,4 +1,6 @@
 //! The disk's contents: what is durable, and what is only in its write cache until the next flush.
+//!
+//! These are blocks below a real file system; the simulator's disk in the library's tests stands in for one instead.
 
 use bufferedwriter_testkit::random::Random;
 

@@ -11,9 +11,12 @@
 //! - `main`
 //! - `runner`, one writer after the other; `resources`, what the process uses
 //! - `caller`, a thread that writes; `faulty_fs`, the injected faults
+//! - `hooked`, a file system behind a hook, which the library's own tests have too
 
 mod caller;
 mod faulty_fs;
+#[path = "../../../../../src/tests/fs/hooked.rs"]
+mod hooked;
 mod resources;
 mod runner;
 
@@ -23,6 +26,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing;
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::message;
 use bufferedwriter_testkit::random::mix;

@@ -82,7 +82,7 @@ pub(crate) fn run(
 ) {
     let mut random = Random::new(seed);
     runner.faults.seed(random.next());
-    let fs = Arc::new(FaultyFs(&runner.faults));
+    let fs = Arc::new(FaultyFs::with(&runner.faults));
     let mut number = first;
     while Instant::now() < until {
         let mut life =
