@@ -22,7 +22,7 @@ use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
-use crate::tests::recovery::images::{STAMP, header, record};
+use crate::tests::recovery::images::{OTHER_BOOT, STAMP, header, record};
 
 pub(crate) const CASES: u32 = 5_000;
 const WORKERS: usize = 2;
@@ -181,7 +181,7 @@ impl Yard {
 
     fn run(&self, case: &Case) -> Result<(), TestCaseError> {
         let (changes, fixed, same_boot) = case;
-        let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or([9; 16]);
+        let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or(OTHER_BOOT);
         let mut bytes = header(boot, &self.path, None, &self.names, WORKERS).unwrap();
         let id = |seq| Some(TempId { stamp: STAMP, seq });
         bytes.extend(record(1, id(1), 8, 4));

@@ -13,6 +13,9 @@ use crate::report::stats::{Count, Watermark};
 /// Of the temp files of all hostile cases.
 pub(crate) const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 
+/// Of a machine, or a boot, that is not this one.
+pub(crate) const OTHER_BOOT: [u8; 16] = [9; 16];
+
 pub(crate) fn names() -> Names {
     let (prefix, extension) = (OsString::from("p"), OsString::from("log"));
     Names { prefix, extension, instance: 0x1122_3344_5566_7788, pid: 77 }
