@@ -24,10 +24,9 @@ use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
 use crate::tests::clock::Clock;
+use crate::tests::driven::Driven;
 use crate::tests::fs::faulty::{Faulty, Op};
 use crate::tests::fs::memory::{DiskFault, MemoryFs, Planned};
-use crate::worker::pace::Rest;
-use crate::worker::round::Worker;
 use crate::writer::inner::Inner;
 use crate::writer::open;
 
@@ -129,12 +128,6 @@ impl Callers {
     }
 }
 
-struct Driven {
-    worker: Option<Worker>,
-    rest: Option<Rest>,
-    until: Option<Instant>,
-}
-
 struct Life {
     handle: Arc<Inner>,
     fs: MemoryFs,
@@ -167,7 +160,7 @@ impl Life {
         let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire()));
         let accepted = BTreeMap::new();
         let callers = Callers { handle: handle.clone(), slots, accepted, next: 0, refused: 0 };
-        let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };
+        let driven = |worker| Driven::new(worker, &clock);
         let callers = Arc::new(Mutex::new(callers));
         let others = callers.clone();
         fs.meanwhile(Some(Box::new(move || lock(&others).write_some())));
@@ -181,12 +174,8 @@ impl Life {
         let end = time.map(|time| self.clock.now() + time);
         for turn in 0..STEPS_MAX {
             let now = self.clock.now();
-            let due = |i: usize| {
-                let driven = &self.workers[i];
-                driven.worker.as_ref()?;
-                let woken_up = self.handle.shared.mailboxes[i].parker.is_woken();
-                if woken_up { Some(now) } else { driven.until }
-            };
+            let parker = |i: usize| &self.handle.shared.mailboxes[i].parker;
+            let due = |i: usize| self.workers[i].due(parker(i), now);
             let count = self.workers.len();
             let next = (0..count).map(|i| (i + turn) % count);
             let next = next.filter_map(|i| Some((due(i)?.max(now), i))).min_by_key(|&(at, _)| at);
@@ -205,26 +194,8 @@ impl Life {
         panic!("the workers don't rest");
     }
 
-    /// One step of a worker, as its thread does it.
-    fn drive(&mut self, me: usize) {
-        let driven = &mut self.workers[me];
-        let Some(worker) = &mut driven.worker else { return };
-        if let Some(rest) = driven.rest.take() {
-            if rest != Rest::Again {
-                self.handle.shared.mailboxes[me].parker.take_token();
-            }
-            worker.rise(rest, || self.clock.now());
-        }
-        driven.rest = worker.step(|| self.clock.now());
-        driven.until = match driven.rest {
-            Some(Rest::Again) => Some(self.clock.now()),
-            Some(Rest::Nap(time) | Rest::Doze(Some(time))) => Some(self.clock.now() + time),
-            Some(Rest::Doze(None) | Rest::Sleep(_)) => None,
-            None => {
-                driven.worker = None;
-                None
-            }
-        };
+    fn drive(&mut self, worker: usize) {
+        self.workers[worker].step(&self.handle.shared.mailboxes[worker].parker, &self.clock);
         let calls = self.fs.calls().0;
         if std::mem::replace(&mut self.calls, calls) != calls {
             self.look();

@@ -7,6 +7,8 @@ pub(crate) mod codec;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod crash;
 #[cfg(all(test, not(loom)))]
+pub(crate) mod driven;
+#[cfg(all(test, not(loom)))]
 mod every_call;
 #[cfg(not(loom))]
 pub(crate) mod fs;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bufferedwriter_testkit::message::{self, Drops};
 
 use super::model::{Model, RECORDS_MAX};
-use super::plan::{Call, Format, HANDS, NESTED_BYTES, Way};
+use super::plan::{Call, Format, NESTED_BYTES, THREADS, Way};
 use super::tally::Seen;
 use crate::accept;
 use crate::accept::formatted::RecordWriter;
@@ -37,7 +37,7 @@ pub(super) struct Callers {
     clock: Clock,
     give_up_after: Duration,
     pub(super) model: Model,
-    hands: [Option<Owned>; HANDS],
+    threads: [Option<Owned>; THREADS],
     /// Flushes without an answer, and what was pending, lost and given up when they were asked for.
     flushes: Vec<(Flush, Vec<usize>, Count, Count)>,
     /// Somebody has seen that close gave up: the accounts as they were then.
@@ -61,7 +61,7 @@ impl Callers {
             clock,
             give_up_after,
             model: Model::default(),
-            hands: [None; HANDS],
+            threads: [None; THREADS],
             flushes: Vec::new(),
             given_up: None,
             seen: Seen::default(),
@@ -72,9 +72,9 @@ impl Callers {
 
     pub(super) fn call(&mut self, call: &Call, amid: bool) -> Result<(), String> {
         match *call {
-            Call::Write { hand, way, len } => self.write(hand, way, len).map(|_| ()),
-            Call::Exit { hand } => {
-                if let Some(slot) = self.hands[hand].take() {
+            Call::Write { thread, way, len } => self.write(thread, way, len).map(|_| ()),
+            Call::Exit { thread } => {
+                if let Some(slot) = self.threads[thread].take() {
                     self.handle.shared.slots.release(slot.0);
                 }
                 Ok(())
@@ -103,7 +103,7 @@ impl Callers {
     /// What the writer said; nothing if there are records enough.
     pub(super) fn write(
         &mut self,
-        hand: usize,
+        thread: usize,
         way: Way,
         len: usize,
     ) -> Result<Option<WriteError>, String> {
@@ -112,7 +112,7 @@ impl Callers {
         // A nested record comes first in the list.
         let nested = matches!(way, Way::Record { nested: true, .. });
         let Some(record) = self.model.next(usize::from(nested), len) else { return Ok(None) };
-        let slot = self.slot(hand);
+        let slot = self.slot(thread);
         let (free, closed) = (self.free(), self.is_closed());
         let guarded = self.handle.shared.is_guarded();
         let said = self.hand_over(way, slot, &record);
@@ -145,9 +145,9 @@ impl Callers {
         ensure(right, told).map(|()| said.err())
     }
 
-    /// A hand's slot; a new one, or one that another left.
-    fn slot(&mut self, hand: usize) -> &'static Slot {
-        let owned = *self.hands[hand].get_or_insert_with(|| {
+    /// A thread's slot: a new one, or one that another left.
+    fn slot(&mut self, thread: usize) -> &'static Slot {
+        let owned = *self.threads[thread].get_or_insert_with(|| {
             let before = self.handle.shared.slots.iter().count();
             let slot = self.handle.shared.slots.acquire();
             let adopted = self.handle.shared.slots.iter().count() == before;
@@ -160,7 +160,7 @@ impl Callers {
     }
 
     fn owned<'a>(&'a self, slot: &'a Slot) -> OwnedSlot<'a> {
-        // SAFETY: the slot is its hand's alone, and of this writer.
+        // SAFETY: the slot is its thread's alone, and of this writer.
         unsafe { OwnedSlot::new(&self.handle.shared, slot) }
     }
 
@@ -208,7 +208,7 @@ impl Callers {
                 Format::Panic => resume_unwind(Box::new("formatter")),
             }
         };
-        // SAFETY: the slot is its hand's alone, and of this writer; `format` uses it while it is not busy.
+        // SAFETY: the slot is its thread's alone, and of this writer; `format` uses it while it is not busy.
         let owned = unsafe { OwnedSlot::new(&shared, slot) };
         let call = || accept::record(owned, &mut format);
         let said = catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(WriteError::Format));

@@ -12,8 +12,8 @@ use crate::config::{Codec, Durability, Io};
 use crate::tests::fs::hooked::Op;
 use crate::tests::fs::memory::{DiskFault, FaultPlan};
 
-/// Callers that write, each with a slot of its own as long as it lives.
-pub(super) const HANDS: usize = 5;
+/// Threads that write, each with a slot of its own as long as it lives.
+pub(super) const THREADS: usize = 5;
 
 #[derive(Clone)]
 pub(super) struct Plan {
@@ -90,13 +90,13 @@ pub(super) enum Step {
 pub(super) enum Call {
     /// Hands over a record of so many bytes.
     Write {
-        hand: usize,
+        thread: usize,
         way: Way,
         len: usize,
     },
     /// The thread ends; another one may get its slot.
     Exit {
-        hand: usize,
+        thread: usize,
     },
     /// Somebody found fewer chunks than this.
     Starve(u32),
@@ -215,8 +215,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        20 => (hand(), way(), len()).prop_map(|(hand, way, len)| Call::Write { hand, way, len }),
-        2 => (0..HANDS).prop_map(|hand| Call::Exit { hand }),
+        20 => (thread(), way(), len()).prop_map(|(thread, way, len)| Call::Write { thread, way, len }),
+        2 => (0..THREADS).prop_map(|thread| Call::Exit { thread }),
         1 => (1..6_u32).prop_map(Call::Starve),
         1 => Just(Call::Flush),
         1 => Just(Call::Snapshot),
@@ -224,8 +224,8 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 /// One of them does most of the work.
-fn hand() -> impl Strategy<Value = usize> {
-    prop_oneof![Just(0), 0..HANDS]
+fn thread() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 0..THREADS]
 }
 
 fn way() -> impl Strategy<Value = Way> {

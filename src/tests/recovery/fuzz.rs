@@ -87,7 +87,7 @@ fn words(layout: Layout) -> Vec<usize> {
     }
     for chunk in 0..layout.chunks.min(16) {
         words
-            .extend((0..4).map(|note| layout.chunk_word_at(chunk, ChunkWord::Producer) + 8 * note));
+            .extend((0..4).map(|word| layout.chunk_word_at(chunk, ChunkWord::Producer) + 8 * word));
         let header = layout.arena_at() + chunk as usize * size_of::<Header>();
         words.extend([Header::COMMIT_AT, Header::LINK_AT, Header::CHAIN_AT].map(|at| header + at));
     }

@@ -40,7 +40,7 @@ enum Change {
 /// Where the words are that count; see `docs/durability.md`.
 fn words() -> Vec<usize> {
     let mut words = vec![4096, 4104];
-    words.extend((0..5 * 4).map(|note| 4160 + 8 * note));
+    words.extend((0..5 * 4).map(|word| 4160 + 8 * word));
     for part in [8192, 16_384] {
         words.extend((0..8).map(|word| part + 8 * word));
         words.extend((0..8).map(|half| part + 128 + 8 * half));

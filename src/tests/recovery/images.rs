@@ -30,7 +30,7 @@ pub(crate) const CHUNK_WORDS: usize = 4160;
 pub(crate) const ARENA: usize = 24_576;
 pub(crate) const BYTES: usize = 28_672;
 
-/// A memory that is made by image.
+/// A memory that is made by hand, word by word.
 #[derive(Clone)]
 pub(crate) struct Image(pub(crate) Vec<u8>);
 

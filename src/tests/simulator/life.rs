@@ -13,8 +13,7 @@ use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::tests::clock::Clock;
-use crate::worker::pace::Rest;
-use crate::worker::round::Worker;
+use crate::tests::driven::Driven;
 use crate::writer::inner::{Flush, Inner};
 use crate::writer::open;
 
@@ -44,12 +43,6 @@ pub(super) struct Life {
     promised: Promised,
 }
 
-struct Driven {
-    worker: Option<Worker>,
-    rest: Option<Rest>,
-    until: Instant,
-}
-
 impl Life {
     /// None if the disk does not let it begin.
     pub(super) fn begin(
@@ -75,7 +68,7 @@ impl Life {
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now()).ok()?;
-        let driven = |worker| Driven { worker: Some(worker), rest: None, until: clock.now() };
+        let driven = |worker| Driven::new(worker, clock);
         Some(Life {
             number,
             handle,
@@ -126,29 +119,12 @@ impl Life {
 
     /// One step of a worker that wants one.
     fn drive(&mut self, worker: usize) {
+        let (parker, now) = (&self.handle.shared.mailboxes[worker].parker, self.clock.now());
         let driven = &mut self.workers[worker];
-        let Some(stepped) = &mut driven.worker else { return };
-        let parker = &self.handle.shared.mailboxes[worker].parker;
-        if driven.until > self.clock.now() && !parker.is_woken() {
+        if driven.due(parker, now).is_none_or(|due| due > now) {
             return;
         }
-        if let Some(rest) = driven.rest.take() {
-            if rest != Rest::Again {
-                parker.take_token();
-            }
-            stepped.rise(rest, || self.clock.now());
-        }
-        let now = self.clock.now();
-        driven.rest = stepped.step(|| self.clock.now());
-        driven.until = match driven.rest {
-            Some(Rest::Nap(time) | Rest::Doze(Some(time))) => now + time,
-            Some(Rest::Doze(None) | Rest::Sleep(_)) => now + Duration::from_secs(3600),
-            Some(Rest::Again) => now,
-            None => {
-                driven.worker = None;
-                now
-            }
-        };
+        driven.step(parker, &self.clock);
         if !self.fs.is_dead() {
             let stats = self.handle.stats();
             let unpublished =
