@@ -1,8 +1,13 @@
-//! A write costs about a copy; files become visible complete; nothing vanishes unnoticed.
-
+//! Writes records to files off the hot path: a write costs about one copy, files appear complete,
+//! and every loss is counted.
+//!
+// Markdown takes the first definition of a link. So links lead to pages of this documentation here, and to files in
+// the repository; see CONTRIBUTING.md.
+#![doc = include_str!("../docs/rustdoc-links.md")]
+#![cfg_attr(doc, doc = include_str!("../docs/benchmarks/latency-1.uri"))]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
-// Under loom only the memory side is compiled; parts of it serve the workers alone.
+// loom builds only the memory side, so code that only workers use looks dead there.
 #![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(not(target_os = "linux"))]
@@ -51,12 +56,12 @@ pub use writer::BufferedWriter;
 #[cfg(not(loom))]
 pub use writer::producer::Producer;
 
-/// The door of the fuzzer.
+/// Entry point for the fuzz targets.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use tests::recovery::fuzz;
 
-/// For tests that put a file system of their own under a writer. Not a stable interface.
+/// For tests that put their own file system under a writer. Not a stable interface.
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod testing {
@@ -64,7 +69,31 @@ pub mod testing {
     pub use crate::fs::{Facts, Fs, FsFile};
 }
 
-/// Examples of the guide, so that they compile and run.
-#[cfg(doctest)]
-#[doc = include_str!("../docs/from-go.md")]
-mod from_go {}
+/// The guide. Its examples are compiled and run as doc tests.
+///
+#[cfg(all(any(doc, doctest), not(loom)))]
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/guide/README.md")]
+pub mod guide {
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/options.md")]
+    pub mod options {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/files.md")]
+    pub mod files {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/failures.md")]
+    pub mod failures {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/crashes.md")]
+    pub mod crashes {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/program.md")]
+    pub mod program {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/from-tracing-appender.md")]
+    pub mod from_tracing_appender {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/from-go.md")]
+    pub mod from_go {}
+}

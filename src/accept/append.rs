@@ -1,11 +1,12 @@
-//! The hot path: a record, or a message, into the leased chunk.
+//! The hot path: appends a record or a message to the leased chunk.
 //!
-//! Guarantees: `write` is a copy and a handful of loads and stores of the producer's own lines: no
-//! locked instruction, no fence, no call, no clock. Nothing here waits.
-//! Refuses: records when no chunk is free, records that never fit, everything after `close`.
+//! Guarantees: `write` is a copy and a few loads and stores to the producer's own lines. It has no
+//! locked instruction, no fence, no call and no clock. Nothing here waits.
+//! Refuses: records when no chunk is free, records that can never fit, and everything after
+//! `close`.
 //!
-//! A message that is handed over takes the place of its bytes in the chunk, which are not touched:
-//! order, memory bound and accounts are those of a copy.
+//! A message that is handed over stands in for its bytes in the chunk, which stay untouched. Order,
+//! memory bound and accounts are those of a copy.
 
 use crate::accept::large::{self, Chain};
 use crate::accept::lease::make_room;
@@ -17,26 +18,29 @@ use crate::memory::slot::owned::{Busy, OwnedSlot};
 use crate::memory::slot::{Slot, gate};
 use crate::report::error::WriteError;
 
-/// The common case: the gate is open, and the record fits the leased chunk. If not, `false`: nothing has
-/// happened, but that the owner is busy, which [`write_cold`] must follow.
+/// The common case: the gate is open, and the record fits the leased chunk. Otherwise returns
+/// `false` and leaves the owner busy; [`write_cold`] must follow.
 ///
-/// It knows only the slot, so that whoever calls it needs nothing else at hand.
+/// Knows only the slot, so that its caller needs nothing else at hand.
 ///
 /// # Safety
-/// The caller is the owner of `slot`, of which no [`Busy`] is alive.
+/// The caller is the owner of `slot`, and no [`Busy`] of it is alive.
 #[inline(always)]
 pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
     slot.enter();
-    // Before the lease: in a forked child the slot is zeroed, and its commit word nowhere.
+    // Checked before the lease: in a forked child the slot is zeroed, and its commit word is a null
+    // pointer.
     if slot.gate() & gate::STATE != gate::OPEN {
         return false;
     }
-    // SAFETY: the caller's promise: whoever refers to a lease has a `Busy`.
+    // SAFETY: the caller is the owner. A reference to the lease would need a `Busy`, and none is
+    // alive.
     let chunk = unsafe { slot.chunk() };
     let extent = chunk.extent();
-    // An empty record turns into a huge number, so that one comparison keeps it out too.
+    // An empty record wraps to a huge number, so one comparison rejects it too.
     if record.len().wrapping_sub(1) < chunk.end - extent.len() {
-        // SAFETY: the gate is open while we are busy, so the chunk is ours, and there is room.
+        // SAFETY: the gate is open while the owner is busy, so the chunk is leased; the record fits
+        // the rest.
         unsafe { append(chunk, extent, record) };
         slot.leave();
         return true;
@@ -44,33 +48,33 @@ pub(crate) unsafe fn try_write(slot: &Slot, record: &[u8]) -> bool {
     false
 }
 
-/// Accepts a record, or says why not. A refusal is not counted here.
+/// Accepts a record or says why not. Does not count a refusal.
 #[inline(always)]
 pub(crate) fn write(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
-    // SAFETY: it is owned, and a `Busy` would borrow it.
+    // SAFETY: `slot` owns it, and a live `Busy` would borrow `slot`.
     if unsafe { try_write(slot.slot, record) } { Ok(()) } else { write_cold(slot, record) }
 }
 
 /// # Safety
-/// The chunk is the caller's, who is busy behind an open gate; `extent` is what it holds, and `record`
-/// fits the rest.
+/// The caller leases the chunk and is busy behind an open gate. `extent` is the chunk's committed
+/// prefix, and `record` fits the rest.
 #[inline(always)]
 unsafe fn append(chunk: Chunk, extent: Extent, record: &[u8]) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises the lease and the room.
     unsafe { chunk.base.add(extent.len()).put(record) };
     chunk.commit(extent, record.len());
 }
 
-/// Whether a message of so many bytes is handed over rather than copied. Four of them fill a chunk;
-/// beyond 32 bits its length would not fit the commit word.
+/// Whether a message of `len` bytes is handed over rather than copied. At most [`MESSAGES_MAX`] of
+/// them fill a chunk. Its length must also fit the 32 bits of the commit word.
 fn is_handed_over(shared: &Shared, len: usize) -> bool {
     let is_large = len >= shared.arena.size().div_ceil(MESSAGES_MAX);
-    // What outlives the process must not point at what does not.
+    // Crash-proof memory must not point to memory that dies with the process.
     is_large && u32::try_from(len).is_ok() && !shared.arena.is_in_crash_image()
 }
 
-/// Accepts a message: handed over if it is large, else copied; then it comes back, to be dropped.
-/// A refused one comes back with the cause.
+/// Accepts a message. A large one is handed over; a smaller one is copied and returned for the
+/// caller to drop. A refused one is returned with the cause.
 pub(crate) fn send(
     slot: &mut OwnedSlot<'_>,
     message: Message,
@@ -95,7 +99,7 @@ pub(crate) fn send(
     Ok(None)
 }
 
-/// The message stands for `len` bytes of the chunk, which has room for them.
+/// Lets the message stand in for `len` bytes of the chunk, which has room for them.
 fn hand_over(busy: &mut Busy<'_>, message: Message, len: usize) {
     let extent = busy.lease.chunk.extent();
     let chunk = busy.slot.current().chunk();
@@ -104,7 +108,8 @@ fn hand_over(busy: &mut Busy<'_>, message: Message, len: usize) {
     busy.lease.chunk.commit(extent, len);
 }
 
-/// All that is not the common case, after [`try_write`] has returned `false`, which left the owner busy.
+/// Handles everything but the common case. [`try_write`] has returned `false` and left the owner
+/// busy.
 #[cold]
 #[inline(always)]
 pub(crate) fn write_cold(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
@@ -121,12 +126,13 @@ pub(crate) fn write_cold(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), 
         return accept_large(&mut busy, record);
     }
     let chunk = busy.lease.chunk;
-    // SAFETY: the gate was open while we are busy, so the chunk is ours, and there is room.
+    // SAFETY: `make_room` left the gate open while the owner is busy, and the record fits the
+    // leased chunk.
     unsafe { append(chunk, chunk.extent(), record) };
     Ok(())
 }
 
-/// A record that is larger than a chunk, behind an open gate.
+/// Accepts a record larger than a chunk, behind an open gate.
 #[cold]
 #[inline(never)]
 fn accept_large(busy: &mut Busy<'_>, record: &[u8]) -> Result<(), WriteError> {
@@ -145,7 +151,7 @@ mod tests {
     use crate::memory::slot::owned::Borrowed;
     use crate::worker::collect::Collector;
 
-    /// What the worker would write is where the message has it, and the chunk is not touched.
+    /// The worker would write the bytes from the message itself, not from the chunk.
     #[test]
     fn a_large_message_is_not_copied() {
         let shared = Shared::new(8, 100, 1, Barrier::detect()).unwrap();
@@ -163,7 +169,7 @@ mod tests {
         let (mut collector, mut runs, mut pieces) = (Collector::new(0), Vec::new(), Vec::new());
         assert!(collector.scrape(&shared, |piece| pieces.push(piece)));
         for piece in &pieces {
-            // SAFETY: all of it is committed, nothing is freed yet.
+            // SAFETY: all pieces are committed, and nothing is freed or dropped yet.
             unsafe { shared.arena.each_slice(piece.chunk, piece.range(), |run| runs.push(run)) };
         }
         assert_eq!(runs.concat(), expected);

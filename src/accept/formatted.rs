@@ -1,11 +1,12 @@
-//! A record that is formatted where it will lie: in the leased chunk, beyond what is committed.
+//! Formats a record in its final place: in the leased chunk, beyond the committed prefix.
 //!
-//! Guarantees: nothing of it is visible before it is whole; an error or a panic leaves nothing
-//! behind. What outgrows its chunk moves to a new one, what outgrows that into a chain.
+//! Guarantees: nothing of a record is visible before it is whole. An error or a panic leaves
+//! nothing behind. A record that outgrows its chunk moves to a new one; one that outgrows that
+//! becomes a chain.
 //!
-//! The formatter is foreign code, and runs while nothing is held: not busy, so that nobody waits for
-//! it. The slot says that it is recording instead, which keeps the chunk from being revoked; the
-//! lease shows no room, which sends the formatter's own writes to another slot.
+//! The formatter is foreign code and runs while nothing is held. The owner is not busy, so no
+//! thread waits for it. Its slot says "recording" instead, so the chunk cannot be revoked. The
+//! lease shows no room, so the formatter's own writes go to another slot.
 
 use std::fmt;
 use std::io;
@@ -20,9 +21,9 @@ use crate::report::error::WriteError;
 
 /// A record that is being formatted; see [`BufferedWriter::record`](crate::BufferedWriter::record).
 ///
-/// `write!` works on it without an import; so does whatever takes a [`fmt::Write`] or an
-/// [`io::Write`], such as a serialiser. Once something was refused, all the rest is too, and the
-/// record is as if it had never been.
+/// `write!` works on it without an import. So does code that takes a [`fmt::Write`] or an
+/// [`io::Write`], such as a serialiser. After one refusal everything else is refused too, and no
+/// part of the record is kept.
 pub struct RecordWriter<'a> {
     slot: OwnedSlot<'a>,
     draft: Draft,
@@ -30,22 +31,22 @@ pub struct RecordWriter<'a> {
     is_over: bool,
 }
 
-/// The bytes that are formatted so far.
+/// The bytes formatted so far.
 struct Draft {
-    /// Where the next bytes go in the leased chunk. The lease itself is where the record begins.
+    /// Next byte in the leased chunk. The record begins at the chunk's committed length.
     at: BytePtr,
-    /// Bytes left there; zero once the record is in a chain, or refused.
+    /// Bytes left there. Zero once the record is in a chain or was refused.
     room: usize,
     /// Bytes formatted.
     len: usize,
-    /// The leased chunk, which the lease does not show meanwhile.
+    /// The leased chunk, which the lease hides while the formatter runs.
     chunk: Chunk,
     chain: Option<Chain>,
 }
 
 impl<'a> RecordWriter<'a> {
-    /// Begins a record: a chunk is leased, if there is none with room. No other record is being formatted
-    /// through the slot.
+    /// Begins a record, and leases a chunk if there is none with room. No other record is being
+    /// formatted through the slot.
     #[inline]
     pub(crate) fn begin(mut slot: OwnedSlot<'a>) -> Result<Self, WriteError> {
         if slot.slot.is_wiped() {
@@ -72,7 +73,8 @@ impl<'a> RecordWriter<'a> {
         if bytes.len() > self.draft.room {
             return self.put_slow(bytes);
         }
-        // SAFETY: there is room; the chunk is leased, and not revoked while we are recording.
+        // SAFETY: the bytes fit; the chunk is leased and cannot be revoked while the slot is
+        // recording.
         unsafe { self.draft.put(bytes) };
         Ok(())
     }
@@ -103,18 +105,18 @@ impl<'a> RecordWriter<'a> {
         result
     }
 
-    /// Ends the record: accepted as a whole, or not at all. Once.
+    /// Ends the record: all of it is accepted, or nothing. Call this once.
     #[inline]
     pub(crate) fn end(&mut self, formatted: fmt::Result) -> Result<(), WriteError> {
         let complete = match (self.refused, formatted) {
-            // Even if the formatter thinks otherwise.
+            // A refusal counts even if the formatter ignored it.
             (Some(cause), _) => Err(cause),
             (None, Err(_)) => Err(WriteError::Format),
             (None, Ok(())) => Ok(()),
         };
         self.is_over = true;
         if self.slot.slot.is_wiped() {
-            // The formatter forked, and this is the child: what it leased is the parent's.
+            // The formatter forked, and this is the child. The parent owns the lease.
             return Err(WriteError::Forked);
         }
         let mut busy = self.slot.enter();
@@ -127,10 +129,10 @@ impl<'a> RecordWriter<'a> {
         result
     }
 
-    /// Appends formatted text: what `write!` calls.
+    /// Appends formatted text; `write!` calls this.
     ///
     /// # Errors
-    /// If there is no memory, the writer is closed, or a `Display` returned an error.
+    /// If memory is full, the writer is closed, or a `Display` implementation fails.
     pub fn write_fmt(&mut self, args: fmt::Arguments<'_>) -> fmt::Result {
         match args.as_str() {
             Some(text) => self.write_str(text),
@@ -141,7 +143,7 @@ impl<'a> RecordWriter<'a> {
     /// Appends text.
     ///
     /// # Errors
-    /// If there is no memory, or the writer is closed.
+    /// If memory is full or the writer is closed.
     #[inline]
     pub fn write_str(&mut self, text: &str) -> fmt::Result {
         self.write_bytes(text.as_bytes())
@@ -150,7 +152,7 @@ impl<'a> RecordWriter<'a> {
     /// Appends bytes, which need not be text.
     ///
     /// # Errors
-    /// If there is no memory, or the writer is closed.
+    /// If memory is full or the writer is closed.
     #[inline]
     pub fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
         self.put(bytes).map_err(|_| fmt::Error)
@@ -158,7 +160,7 @@ impl<'a> RecordWriter<'a> {
 }
 
 impl Drop for RecordWriter<'_> {
-    /// The formatter panicked.
+    /// Runs without `end` only if the formatter panicked.
     fn drop(&mut self) {
         if self.is_over || self.slot.slot.is_wiped() {
             return;
@@ -171,40 +173,42 @@ impl Drop for RecordWriter<'_> {
 }
 
 impl Draft {
-    /// Nothing, in the leased chunk.
+    /// An empty record in the leased chunk.
     #[inline]
     fn begin(busy: &mut Busy<'_>) -> Self {
         let chunk = busy.lease.chunk;
         let room = chunk.room();
-        // SAFETY: within the chunk.
+        // SAFETY: the offset is the committed length, so the result is within the chunk or at its
+        // end.
         let at = unsafe { chunk.base.add(chunk.end - room) };
         let mut draft = Draft { at, room, len: 0, chunk, chain: None };
         draft.hide_chunk(busy);
         draft
     }
 
-    /// Begins, or goes on, with foreign code.
+    /// Called before foreign code runs or continues.
     fn hide_chunk(&mut self, busy: &mut Busy<'_>) {
         self.chunk = std::mem::replace(&mut busy.lease.chunk, busy.slot.no_chunk());
         busy.lease.is_recording = true;
     }
 
-    /// Foreign code has returned.
+    /// Called when foreign code has returned.
     fn show_chunk(&self, busy: &mut Busy<'_>) {
         busy.lease.chunk = self.chunk;
     }
 
     /// # Safety
-    /// There is room; the chunk is leased, and its owner busy or recording.
+    /// The bytes fit. The chunk is leased, and its owner is busy or recording.
     #[inline]
     unsafe fn put(&mut self, bytes: &[u8]) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises the lease and the room.
         self.at = unsafe { self.at.put(bytes) };
         self.room -= bytes.len();
         self.len += bytes.len();
     }
 
-    /// What does not fit the leased chunk goes to a new one, with what is there already.
+    /// Appends bytes that do not fit the leased chunk. The record moves to a new chunk or into a
+    /// chain.
     fn put_elsewhere(&mut self, busy: &mut Busy<'_>, bytes: &[u8]) -> Result<(), WriteError> {
         let arena = &busy.shared.arena;
         let chunks = (self.len + bytes.len()).div_ceil(arena.size());
@@ -227,41 +231,42 @@ impl Draft {
         grown
     }
 
-    /// To the beginning of a new chunk.
+    /// Moves the record to the beginning of a new chunk.
     fn move_on(&mut self, busy: &mut Busy<'_>, bytes: &[u8]) -> Result<(), WriteError> {
         lease::pass_guard(busy)?;
         let chunk = lease::pop(busy)?;
         let arena = &busy.shared.arena;
-        // SAFETY: the record's bytes, which we wrote. Before the old chunk is sealed: it may be
-        // another's then.
+        // SAFETY: this thread leases both chunks and wrote the bytes, which fit. The copy comes
+        // before the seal, after which another producer may have the old chunk.
         self.at = unsafe { arena.at(chunk, 0).copy(self.begin_at(), self.len) };
         self.room = arena.size() - self.len;
         lease::seal(busy);
         lease::begin(busy, chunk);
-        // SAFETY: all of the record fits one chunk.
+        // SAFETY: the whole record fits one chunk.
         unsafe { self.put(bytes) };
         Ok(())
     }
 
-    /// A chain with what is there already.
+    /// Begins a chain with the bytes formatted so far.
     fn begin_chain(&mut self, busy: &mut Busy<'_>, chunks: u32) -> Result<Chain, WriteError> {
         self.room = 0;
         if busy.lease.chunk.extent().len() == 0 {
             return Ok(Chain::adopt(busy, self.len));
         }
         let mut chain = Chain::lease(busy, chunks)?;
-        // SAFETY: the record's bytes, which we wrote; they are at most a chunk.
+        // SAFETY: this thread leases the source and wrote the bytes. They are at most a chunk, and
+        // the chain is empty.
         unsafe { chain.copy(self.begin_at(), self.len) };
         Ok(chain)
     }
 
-    /// Where the record begins, while it is in the leased chunk.
+    /// The beginning of the record while it is in the leased chunk.
     fn begin_at(&self) -> BytePtr {
-        // SAFETY: it begins where nothing is committed yet.
+        // SAFETY: the committed length is within the chunk or at its end.
         unsafe { self.chunk.base.add(self.chunk.extent().len()) }
     }
 
-    /// The last step: commits or forgets the record, and the lease is as any other. To commit, behind an
+    /// Commits or forgets the record and makes the lease an ordinary one again. A commit needs an
     /// open gate.
     #[inline]
     fn end(&mut self, busy: &mut Busy<'_>, commit: bool) {
@@ -297,7 +302,7 @@ impl io::Write for RecordWriter<'_> {
         Ok(bytes.len())
     }
 
-    /// Does nothing: a record is accepted as a whole, at its end.
+    /// Does nothing: a record is accepted as a whole, when it ends.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

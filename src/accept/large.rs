@@ -1,7 +1,8 @@
-//! Records and messages that are larger than a chunk: chains of chunks, sealed together.
+//! Records and messages larger than a chunk: chains of chunks that are sealed together.
 //!
-//! Guarantees: nobody sees a chain before it is whole; one that is given up goes back to the pool.
-//! A message's chain stands for its memory: the chunks' own bytes are not touched. Never waits.
+//! Guarantees: no worker sees a chain before it is whole. A chain that is given up goes back to the
+//! pool. A message's chain stands for its memory; the chunks' own bytes stay untouched. Never
+//! waits.
 
 use crate::accept::lease;
 use crate::base::sync::Release;
@@ -14,30 +15,30 @@ use crate::memory::slot::owned::Busy;
 use crate::report::error::WriteError;
 use crate::report::stats::Count;
 
-/// Linked chunks that are the caller's alone.
+/// Linked chunks that only the caller accesses.
 #[derive(Debug)]
 pub(crate) struct Chain {
     head: ChunkId,
-    /// The last one.
+    /// The last chunk.
     tail: ChunkId,
     chunks: u32,
-    /// Of them, those that are counted as leased.
+    /// How many of them are counted as leased.
     counted: u32,
-    /// The one that is being filled, where, and how many bytes it has left.
+    /// The chunk being filled, the next byte in it, and the bytes it has left.
     chunk: ChunkId,
     at: BytePtr,
     room: usize,
-    /// Bytes in it.
+    /// Bytes in the chain.
     len: usize,
 }
 
 impl Chain {
-    /// Takes so many chunks from the pool, or none.
+    /// Takes `chunks` chunks from the pool, or none.
     pub(crate) fn lease(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
         lease::pass_guard(busy)?;
         let arena = &busy.shared.arena;
         let Some((head, tail)) = pop(busy.shared, busy.slot, chunks) else {
-            // What the leased chunk holds may be what is missing.
+            // The leased chunk may hold the missing memory, so pass it to a worker.
             lease::seal(busy);
             return Err(WriteError::Full);
         };
@@ -45,8 +46,8 @@ impl Chain {
         Ok(Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 })
     }
 
-    /// Makes a chain of the leased chunk, to which nothing is committed: its first `len` bytes are the
-    /// chain's.
+    /// Turns the leased chunk into a chain. Nothing is committed to it, and its first `len` bytes
+    /// belong to the chain.
     pub(crate) fn adopt(busy: &mut Busy<'_>, len: usize) -> Self {
         let (arena, chunk) = (&busy.shared.arena, busy.slot.current().chunk());
         lease::forget(busy, Extent::default());
@@ -54,14 +55,14 @@ impl Chain {
         Chain { head: chunk, tail: chunk, chunks: 1, counted: 1, chunk, at, room, len }
     }
 
-    /// Makes room for so many bytes more.
+    /// Makes room for `bytes` more bytes.
     pub(crate) fn grow(&mut self, busy: &Busy<'_>, bytes: usize) -> Result<(), WriteError> {
         let (shared, slot) = (busy.shared, busy.slot);
         let (arena, size) = (&shared.arena, shared.arena.size());
         let chunks = (self.len + bytes).div_ceil(size) as u32;
         if chunks > self.chunks {
             if shared.is_guarded() {
-                // What is leased besides, its producer's next swap seals.
+                // The producer's next swap seals the chunk that it leases beside this chain.
                 return Err(WriteError::DiskGuard);
             }
             let (head, tail) = pop(shared, slot, chunks - self.chunks).ok_or(WriteError::Full)?;
@@ -76,19 +77,21 @@ impl Chain {
         while !bytes.is_empty() {
             self.advance(arena);
             let (part, rest) = bytes.split_at(bytes.len().min(self.room));
-            // SAFETY: the chain is ours alone, and the part fits the chunk.
+            // SAFETY: only the caller accesses the chain, and the part fits the chunk.
             self.at = unsafe { self.at.put(part) };
             self.add(part.len());
             bytes = rest;
         }
     }
 
-    /// Appends bytes of a chunk that the caller leases, at most a chunk full, at the beginning.
+    /// Copies bytes from a chunk that the caller leases to the beginning of the chain. They fit one
+    /// chunk.
     ///
     /// # Safety
-    /// As `BytePtr::copy`; nothing was put here before.
+    /// As for `BytePtr::copy`; the chain is still empty.
     pub(crate) unsafe fn copy(&mut self, from: BytePtr, len: usize) {
-        // SAFETY: the caller's promise; a whole chunk is free here.
+        // SAFETY: the caller leases the source and wrote the bytes; this chunk is empty, so they
+        // fit.
         self.at = unsafe { self.at.copy(from, len) };
         self.add(len);
     }
@@ -105,11 +108,11 @@ impl Chain {
         self.len += len;
     }
 
-    /// Seals it as one record. Busy, behind an open gate.
+    /// Seals the chain as one record. The owner is busy behind an open gate.
     pub(crate) fn commit(self, busy: &mut Busy<'_>) {
         let (shared, slot) = (busy.shared, busy.slot);
         let (arena, size) = (&shared.arena, shared.arena.size());
-        // After all leases before it, before the next one.
+        // Orders the chain after all leases before it and before the next one.
         arena.note_lease(self.head, slot.number, 2 * slot.leased() + 1);
         let first = self.len.min(size);
         let (mut chunk, mut left) = (self.head, self.len - first);
@@ -121,7 +124,7 @@ impl Chain {
             left -= extent.len();
         }
         self.link(arena);
-        // The record counts where it begins, and from here on.
+        // The head's extent counts the record, so store it last.
         fill(arena, self.head, Extent::new(first, 1));
         self.seal(busy);
     }
@@ -132,16 +135,16 @@ impl Chain {
         }
     }
 
-    /// Gives the chunks to a worker, after the records before.
+    /// Delivers the chunks to a worker, after the records before.
     fn seal(self, busy: &mut Busy<'_>) {
         let (shared, slot) = (busy.shared, busy.slot);
         let arena = &shared.arena;
         slot.add_leased(self.chunks - self.counted);
         if busy.lease.chunk.extent().len() > 0 {
-            // The records before this one go before it. An empty chunk may stay.
+            // The records before this one must reach the worker first. An empty chunk may stay.
             lease::seal(busy);
         } else if slot.current().phase() == LeasePhase::Live {
-            // Its records come after this one.
+            // The leased chunk's records come after this one.
             arena.note_lease(slot.current().chunk(), slot.number, 2 * slot.leased());
         }
         self.link(arena);
@@ -156,7 +159,7 @@ impl Chain {
         });
     }
 
-    /// Gives the chunks back to the pool, as good as new; one that was adopted is leased again.
+    /// Returns the reset chunks to the pool. A chunk that was adopted is leased again.
     pub(crate) fn abandon(self, busy: &mut Busy<'_>) {
         let shared = busy.shared;
         let arena = &shared.arena;
@@ -171,7 +174,7 @@ impl Chain {
     }
 }
 
-/// Chunks from the pool, the first and the last.
+/// Takes linked chunks from the pool; returns the first and the last.
 fn pop(shared: &Shared, slot: &Slot, chunks: u32) -> Option<(ChunkId, ChunkId)> {
     let popped = shared.pool.pop_chain(&shared.arena, slot.number, chunks);
     if popped.is_none() {
@@ -180,12 +183,12 @@ fn pop(shared: &Shared, slot: &Slot, chunks: u32) -> Option<(ChunkId, ChunkId)> 
     popped
 }
 
-/// Says what a chunk of a chain holds. The push publishes it. Release: as in `Arena::reset`.
+/// Sets the extent of a chunk in the chain. The push publishes it. Release: as in `Arena::reset`.
 fn fill(arena: &Arena, chunk: ChunkId, extent: Extent) {
     arena.commit_word(chunk).store(extent.0, Release);
 }
 
-/// A message that is larger than a chunk stands in a chain of its length.
+/// Hands over a message larger than a chunk, in a chain of its length.
 pub(crate) fn hand_over(
     busy: &mut Busy<'_>,
     message: Message,
@@ -196,7 +199,7 @@ pub(crate) fn hand_over(
         Err(cause) => return Err((cause, message)),
     };
     let arena = &busy.shared.arena;
-    // All of it stands in the head; the other chunks are empty, and free when it is.
+    // The whole message stands in the head. The other chunks stay empty and are freed with it.
     chain.len = message.bytes().len();
     arena.place(chain.head, 0, message, 0);
     fill(arena, chain.head, Extent::new(chain.len, 1));

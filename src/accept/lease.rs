@@ -1,12 +1,12 @@
-//! The lease of a chunk: from the pool to a producer, and from the producer to its home worker.
+//! Leases chunks: from the pool to a producer, and from the producer to its home worker.
 //!
-//! Guarantees: the swap takes no lock, allocates nothing and makes no system call while the home
-//! worker is awake, but to call who waits for several chunks, when it takes a span of fresh ones. Nothing
-//! here waits. Everything here is the owner's, while busy.
-//! Refuses: a chunk when none is free or the disk guard forbids it, everything after `close`.
+//! Guarantees: a swap takes no lock, allocates nothing and makes no system call while the home
+//! worker is awake. The one exception: taking a span of fresh chunks may wake callers that wait for
+//! memory. Nothing here waits. The caller is always the owner, and busy.
+//! Refuses: a chunk when none is free or the disk guard forbids it, and everything after `close`.
 //!
-//! A swap comes so seldom that its code is far away by then: what the common one runs is inlined into one
-//! piece, and whatever else may happen is a call.
+//! Swaps are so rare that their code is out of cache by then. So the common swap is inlined into
+//! one piece, and everything else is a call.
 
 use crate::base::sync::{SeqCst, fence};
 use crate::memory::Shared;
@@ -18,12 +18,13 @@ use crate::memory::slot::lease::Chunk;
 use crate::memory::slot::owned::Busy;
 use crate::report::error::WriteError;
 
-/// Sees to an open gate and, for what fits one chunk, to room in the leased one. Busy.
+/// Ensures an open gate and, for a record that fits one chunk, room in the leased chunk. The owner
+/// is busy.
 #[inline(always)]
 pub(crate) fn make_room(busy: &mut Busy<'_>, len: usize) -> Result<(), WriteError> {
     if busy.lease.is_recording {
-        // The chunk is in use by a record whose formatter writes to the same writer: whoever
-        // called sees that too, and takes another slot.
+        // A record whose formatter writes to the same writer uses the chunk. The caller notices
+        // this too, and takes another slot.
         return Err(WriteError::Full);
     }
     if !pass_gate(busy) {
@@ -33,11 +34,11 @@ pub(crate) fn make_room(busy: &mut Busy<'_>, len: usize) -> Result<(), WriteErro
     if len > size {
         return fits(busy.shared, len);
     }
-    // The gate may have been the only hindrance.
+    // The record may fit the leased chunk, if only the gate stood in the way.
     if len > busy.lease.chunk.room() { swap(busy) } else { Ok(()) }
 }
 
-/// Whether all chunks together can hold a record.
+/// Whether all chunks together can hold the record.
 #[cold]
 #[inline(never)]
 fn fits(shared: &Shared, len: usize) -> Result<(), WriteError> {
@@ -45,7 +46,7 @@ fn fits(shared: &Shared, len: usize) -> Result<(), WriteError> {
     if fits { Ok(()) } else { Err(WriteError::TooLarge) }
 }
 
-/// Sees to an open gate while busy; `false` once it is closed.
+/// Ensures an open gate while busy. `false` once it is closed.
 #[inline(always)]
 pub(crate) fn pass_gate(busy: &mut Busy<'_>) -> bool {
     busy.slot.gate() & gate::STATE == gate::OPEN || pass_gate_slow(busy)
@@ -60,7 +61,7 @@ fn pass_gate_slow(busy: &mut Busy<'_>) -> bool {
         match seen & gate::STATE {
             gate::OPEN => return true,
             gate::FENCED => {
-                // In place of the light side of the barrier: busy first, then the gate.
+                // Replaces the light side of the barrier: busy is stored before the gate is loaded.
                 fence(SeqCst);
                 if slot.gate() == seen {
                     return true;
@@ -72,7 +73,7 @@ fn pass_gate_slow(busy: &mut Busy<'_>) -> bool {
                 slot.reopen(seen);
             }
             _ => {
-                // The home worker sleeps, or is about to, and would not look for this record.
+                // The home worker is parked, or about to park, and would not look for this record.
                 busy.pause(|shared, slot| {
                     slot.reopen(seen);
                     shared.mailboxes[slot.current().home()].parker.wake_if_parked();
@@ -82,14 +83,14 @@ fn pass_gate_slow(busy: &mut Busy<'_>) -> bool {
     }
 }
 
-/// Leases a new chunk, then seals the old one. Without a free chunk the old one is sealed all the
-/// same: else all chunks could be full in the hands of producers that each wait for another.
+/// Leases a new chunk, then seals the old one. The old one is sealed even if no chunk is free.
+/// Otherwise producers could hold all chunks while each waits for another.
 #[inline(always)]
 pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     let (shared, slot) = (busy.shared, busy.slot);
     pass_guard(busy)?;
     let before = slot.current();
-    // While the pool is empty a producer without a chunk pays some loads, and writes nothing.
+    // While the pool is empty, a producer without a chunk pays only some loads and writes nothing.
     if before.phase() == LeasePhase::Idle && shared.pool.is_empty(&shared.arena) {
         shared.starve(1);
         return Err(WriteError::Full);
@@ -98,7 +99,7 @@ pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     let chunk = pop(busy)?;
     shared.arena.prefetch(chunk);
     let sealed = seal_quietly(busy);
-    // One ring for both, the push and the new lease: each costs a fence.
+    // One wake-up covers both the push and the new lease, since each would cost a fence.
     begin(busy, chunk);
     if let Some(home) = sealed.filter(|home| *home != busy.lease.home) {
         shared.mailboxes[home].parker.wake_if_parked();
@@ -106,8 +107,8 @@ pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Whether the disk guard has chunks given out: one load. If not, the leased one is sealed, as without a free
-/// chunk, so that what is in it gets to a worker; but nobody is called for memory.
+/// Whether the disk guard allows chunks to be taken: one load. If not, seals the leased chunk, so
+/// that its records reach a worker. No worker is asked for memory.
 #[inline(always)]
 pub(crate) fn pass_guard(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     if busy.shared.is_guarded() { Err(hold_back(busy)) } else { Ok(()) }
@@ -134,13 +135,13 @@ pub(crate) fn pop(busy: &mut Busy<'_>) -> Result<ChunkId, WriteError> {
 #[inline(never)]
 fn run_dry(busy: &mut Busy<'_>) -> WriteError {
     seal(busy);
-    // Out of memory for the first time: worth some calls, so that no worker naps on.
+    // The first failure justifies some system calls, so that no worker naps on.
     busy.shared.wake_busy();
     busy.shared.starve(1);
     WriteError::Full
 }
 
-/// Makes a chunk the leased one, in place of none.
+/// Leases a chunk to an owner without one.
 #[inline(always)]
 pub(crate) fn begin(busy: &mut Busy<'_>, chunk: ChunkId) {
     let (shared, slot) = (busy.shared, busy.slot);
@@ -149,11 +150,11 @@ pub(crate) fn begin(busy: &mut Busy<'_>, chunk: ChunkId) {
     arena.note_lease(chunk, slot.number, 2 * slot.leased());
     busy.lease.chunk = Chunk::new(arena.at(chunk, 0), arena.size(), arena.commit_word(chunk));
     slot.set_current(slot.current().live(chunk, busy.lease.home));
-    // A worker that sleeps must know that it has a producer now; see `Parker::prepare_to_park`.
+    // A parked worker must learn that it has a producer now; see `Parker::prepare_to_park`.
     shared.mailboxes[busy.lease.home].parker.wake_if_parked();
 }
 
-/// Gives the leased chunk, if there is one, to its home worker.
+/// Gives the leased chunk, if any, to its home worker.
 #[inline(always)]
 pub(crate) fn seal(busy: &mut Busy<'_>) {
     if let Some(home) = seal_quietly(busy) {
@@ -161,7 +162,7 @@ pub(crate) fn seal(busy: &mut Busy<'_>) {
     }
 }
 
-/// As [`seal`]; the worker that is returned must be woken soon.
+/// Like [`seal`], but the caller must soon wake the worker that this returns.
 #[inline(always)]
 fn seal_quietly(busy: &mut Busy<'_>) -> Option<usize> {
     let slot = busy.slot;
@@ -175,12 +176,12 @@ fn seal_quietly(busy: &mut Busy<'_>) -> Option<usize> {
     end(busy, extent);
     let home = before.home();
     let is_taken = push(busy.shared, home, before.chunk(), 1);
-    // After the push: a worker that sees the slot without the chunk finds it in its inbox.
+    // After the push: a worker that sees the slot without the chunk finds the chunk in its inbox.
     slot.set_current(before.idle());
     is_taken.then_some(home)
 }
 
-/// Adds what was leased to the totals. In phase Swapping.
+/// Ends the lease and adds its extent to the totals. In phase Swapping.
 #[inline(always)]
 fn end(busy: &mut Busy<'_>, extent: Extent) {
     busy.slot.add_sealed(extent.count());
@@ -188,8 +189,9 @@ fn end(busy: &mut Busy<'_>, extent: Extent) {
     busy.lease.chunk = busy.slot.no_chunk();
 }
 
-/// Ends a lease without sealing the chunk, of which `extent` is committed: it was revoked, and is its
-/// worker's already, or somebody else's by now; or it is empty, and the owner has other plans.
+/// Ends a lease without sealing the chunk, of which `extent` is committed. Either the chunk was
+/// revoked, and may belong to another producer by now. Or it is empty, and the owner uses it for a
+/// chain.
 pub(crate) fn forget(busy: &mut Busy<'_>, extent: Extent) {
     let slot = busy.slot;
     let before = slot.current();
@@ -198,7 +200,7 @@ pub(crate) fn forget(busy: &mut Busy<'_>, extent: Extent) {
     slot.set_current(before.idle());
 }
 
-/// Puts a chunk, or a chain, into a worker's inbox, and rings.
+/// Pushes a chunk or a chain into a worker's inbox and wakes the worker.
 #[inline(always)]
 pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
     if push(shared, home, chunk, weight) {
@@ -206,15 +208,16 @@ pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
     }
 }
 
-/// Puts a chunk, or a chain, into a worker's inbox. `false`: after `close` gave up there is no worker; then
-/// the chunk stays out of circulation, and its records are accounted for as lost.
+/// Pushes a chunk or a chain into a worker's inbox. `false` if `close` gave up and there is no
+/// worker. The chunk then stays out of circulation, and its records count as lost.
 #[inline(always)]
 fn push(shared: &Shared, home: usize, chunk: u32, weight: u32) -> bool {
     shared.mailboxes[home].inbox.push(&shared.arena, chunk, weight)
 }
 
-/// The worker of the next lease: the same one as long as it makes progress or holds less than its
-/// share; then the next one that holds less. Few workers are busy, so, and files are large.
+/// The worker of the next lease. It stays the same while it makes progress or holds less than its
+/// share; then the next one that holds less takes over. So few workers are busy, and their files
+/// are large.
 #[inline(always)]
 pub(crate) fn home(busy: &mut Busy<'_>) -> usize {
     let freed = busy.shared.mailboxes[busy.lease.home].freed();
@@ -225,15 +228,16 @@ pub(crate) fn home(busy: &mut Busy<'_>) -> usize {
     busy.lease.home
 }
 
-/// Whether the home worker holds its share. What waits in other shards is in others' caches: all shards are counted
-/// only now and then. So no shard exceeds it by more than a 32nd of it.
+/// Whether the home worker holds its share. Counts of other shards lie in other processors' caches,
+/// so all shards are counted only now and then. No shard exceeds the share by more than a 32nd
+/// because of that.
 #[inline(always)]
 fn holds_share(busy: &mut Busy<'_>) -> bool {
     let (shared, slot) = (busy.shared, busy.slot);
     let mailbox = &shared.mailboxes[busy.lease.home];
     if mailbox.backlog() < shared.share {
         let waiting = mailbox.inbox.depth_of(shard::of(slot.number));
-        // Fewer than before: the worker took them, or it is another one.
+        // A lower number wraps to a huge one: the worker took chunks, or this is another worker.
         if waiting.wrapping_sub(busy.lease.weighed) < shared.share / 32 {
             return false;
         }
@@ -242,7 +246,7 @@ fn holds_share(busy: &mut Busy<'_>) -> bool {
     mailbox.held() >= shared.share
 }
 
-/// The next worker that holds less than its share; the same one if there is none.
+/// The next worker that holds less than its share, or else the same one.
 #[cold]
 #[inline(never)]
 fn elsewhere(busy: &mut Busy<'_>) -> usize {
@@ -266,22 +270,23 @@ mod tests {
     use crate::memory::slot::current::LeasePhase;
     use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 
-    /// Each of these seals a chunk of a byte or, with its first write, begins one.
+    /// Each write seals a chunk of one byte. A slot's first write only begins one.
     fn write(shared: &Shared, slots: &[*const Slot], count: u32) {
         for slot in slots.iter().cycle().take(count as usize) {
-            // SAFETY: the slots are ours, and of these.
+            // SAFETY: the slots come from `acquire` on this list, and only this thread uses them.
             let mut slot = unsafe { OwnedSlot::new(shared, &**slot) };
             append::write(&mut slot, b"x").unwrap();
         }
     }
 
-    /// However unevenly it is filled: through one shard alone, then through the others, then through all.
+    /// However unevenly chunks arrive: through one shard alone, then through the others, then
+    /// through all.
     #[test]
     fn a_worker_that_does_nothing_gets_its_share_and_a_quarter_more() {
         for share in [1, 3, 16, 31, 32, 100, 400] {
             for first in [0, share / 2, share] {
                 let producers = if share < 100 { 2 } else { 8 };
-                // Memory for one that hangs, and for one that does not.
+                // Memory for one worker that hangs and one that does not.
                 let shared = Shared::new(2 * share, 1, 2, Barrier::detect()).unwrap();
                 let slots: Vec<_> = (0..producers).map(|_| shared.slots.acquire()).collect();
                 write(&shared, &slots[..1], first);
@@ -294,7 +299,7 @@ mod tests {
                     shared.slots.iter().filter(|slot| slot.current().phase() == LeasePhase::Live);
                 let sealed = leased as u32 - live.count() as u32;
                 assert_eq!(held[0] + held[1], sealed, "{held:?} of {share}, {first} first");
-                // What producers had begun by then comes to it too.
+                // The chunks that producers had begun by then come on top.
                 let most = share + share / 4 + producers;
                 let least = share.min(sealed);
                 assert!((least..=most).contains(&held[0]), "{held:?} of {share}, {first} first");
@@ -302,7 +307,7 @@ mod tests {
         }
     }
 
-    /// Also from a producer that is new to it.
+    /// A producer that is new to the worker avoids it too.
     #[test]
     fn a_worker_that_holds_its_share_gets_no_more() {
         for (backlog, home) in [(399, 0), (400, 1), (401, 1)] {

@@ -1,7 +1,10 @@
-//! A record on its way to the lease: refusals are counted, and who wants to wait, waits here.
+//! Accepts records on the caller's thread: counts refusals, and waits for callers that want to
+//! wait.
 //!
-//! A formatter of `record` that writes to the same writer finds the slot in use by its own record,
-//! and is served through another one. Guarantees: a refusal is counted once, where it is returned.
+//! A `record` formatter that writes to the same writer finds the slot in use by its own record, and
+//! gets another one.
+//!
+//! Guarantees: a refusal is counted once, where it is returned.
 
 pub(crate) mod append;
 pub(crate) mod formatted;
@@ -21,14 +24,14 @@ use crate::report::error::{SendError, WriteError};
 /// Accepts a record or counts the refusal.
 #[inline(always)]
 pub(crate) fn write(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
-    // SAFETY: it is owned, and a `Busy` would borrow it.
+    // SAFETY: `slot` owns it, and a live `Busy` would borrow `slot`.
     if unsafe { append::try_write(slot.slot, record) } {
         return Ok(());
     }
     write_after_try(slot, record)
 }
 
-/// Accepts a record that [`append::try_write`] did not, or counts the refusal.
+/// Accepts a record after [`append::try_write`] returned `false`, or counts the refusal.
 #[cold]
 #[inline(never)]
 pub(crate) fn write_after_try(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), WriteError> {
@@ -45,7 +48,7 @@ fn refused(slot: &mut OwnedSlot<'_>, record: &[u8], cause: WriteError) -> Result
     Err(cause)
 }
 
-/// Accepts a record, at the latest after `timeout`, or counts the refusal, once.
+/// Accepts a record within `timeout`, or counts the refusal once.
 pub(crate) fn write_timeout(
     slot: &mut OwnedSlot<'_>,
     record: &[u8],
@@ -61,7 +64,8 @@ pub(crate) fn write_timeout(
     result.inspect_err(|&cause| slot.slot.add_refused(cause, record.len()))
 }
 
-/// Takes a message from the caller. If its `as_ref` panics, that is counted and goes on.
+/// Takes a message from the caller. If its `as_ref` panics, counts that and lets the panic
+/// continue.
 pub(crate) fn message<M>(message: M, count: impl FnOnce()) -> Message
 where
     M: AsRef<[u8]> + Send + 'static,
@@ -73,10 +77,10 @@ where
     })
 }
 
-/// What the caller of `send` hears of it. A message that was copied is dropped here.
+/// The result that the caller of `send` sees. A message that was copied is dropped here.
 ///
 /// # Safety
-/// The message was made of an `M`.
+/// The message was made from an `M`.
 pub(crate) unsafe fn sent<M>(
     result: Result<Option<Message>, (WriteError, Message)>,
 ) -> Result<(), SendError<M>> {
@@ -86,13 +90,13 @@ pub(crate) unsafe fn sent<M>(
             Ok(())
         }
         Err((kind, message)) => {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller promises that the message was made from an `M`.
             Err(SendError { kind, message: unsafe { message.into_inner() } })
         }
     }
 }
 
-/// Accepts a message or counts the refusal. What was copied comes back, and what was refused.
+/// Accepts a message or counts the refusal. Returns a message that was copied or refused.
 pub(crate) fn send(
     slot: &mut OwnedSlot<'_>,
     message: Message,
@@ -104,7 +108,7 @@ pub(crate) fn send(
     result.inspect_err(|(cause, message)| slot.slot.add_refused(*cause, message.bytes().len()))
 }
 
-/// Accepts what `format` writes, as one record, or counts the refusal.
+/// Accepts the output of `format` as one record, or counts the refusal.
 pub(crate) fn record(
     slot: OwnedSlot<'_>,
     format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
@@ -123,7 +127,7 @@ pub(crate) fn record(
     result.inspect_err(|&cause| counters.add_refused(cause, bytes))
 }
 
-/// Tries again whenever chunks came back. Too long a time for the clock is for ever.
+/// Tries again whenever chunks come back. A timeout beyond the clock's range never ends.
 fn wait(slot: &mut OwnedSlot<'_>, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
     let deadline = Instant::now().checked_add(timeout);
     let shared = slot.shared;

@@ -1,9 +1,11 @@
-//! What a forked child finds of its parent's writers: memory that reads as zeros, and no locks.
+//! Isolates a forked child from its parent's writers: the child sees their memory as zeros and
+//! closes the descriptors that hold their locks.
 //!
-//! Guarantees: without a handler, a system call or a branch on the hot path the child can't write into
-//! what it has of the parent's writers; the lock that proves the parent alive does not outlive the parent in
-//! a child; memory that outlives the process is not the child's, which has zeros of its own in its place.
-//! Refuses nothing: where the kernel has no MADV_WIPEONFORK (before 4.14) a child notices nothing.
+//! Guarantees: a child cannot write into its parent's writers. This costs the hot path no handler,
+//! system call or branch. The lock that proves the parent alive ends with the parent, even while a
+//! child lives. A child does not share crash-proof memory; zeros of its own take that place.
+//! Refuses: nothing. A kernel without MADV_WIPEONFORK (before 4.14) leaves the child unaware of the
+//! fork.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -13,22 +15,24 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::base::sync::{AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
 
-/// Zeroed pages, which a forked child finds zeroed again.
+/// Zeroed pages that a forked child sees zeroed again.
 pub(crate) struct WipedPages {
     map: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: plain memory, of which this only knows the address.
+// SAFETY: this holds only the address of plain memory, which any thread may unmap.
 unsafe impl Send for WipedPages {}
 
 impl WipedPages {
     pub(crate) fn new(len: usize) -> io::Result<Self> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-        // SAFETY: a new private mapping at an address of the kernel's choice.
+        // SAFETY: a new private mapping at an address that the kernel chooses touches no existing
+        // memory.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: our own mapping; children alone are affected. An error leaves it at that.
+        // SAFETY: the range is our own mapping, and the advice affects only children. On an error a
+        // child keeps its copy of the pages.
         let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxWipeOnFork) };
         Ok(WipedPages { map, len })
     }
@@ -40,35 +44,37 @@ impl WipedPages {
 
 impl Drop for WipedPages {
     fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and whoever had addresses in it is done with them.
+        // SAFETY: `new` made this mapping, and every user of an address in it is gone by now.
         let _ = unsafe { munmap(self.map.as_ptr().cast(), self.len) };
     }
 }
 
-/// A place in the list of what is closed in a child. Never freed, but used again.
+/// An entry in the list of descriptors that a child closes. Entries are reused and never freed.
 struct Place {
-    /// A descriptor, or [`FREE`], or [`CLOSED`].
+    /// A descriptor, [`FREE`] or [`CLOSED`].
     fd: AtomicU32,
-    /// What it is mapped to, which a child does not inherit; no bytes if it is not.
+    /// Address and length of the descriptor's mapping, which a child does not inherit. `bytes` is
+    /// zero without a mapping.
     map: AtomicU64,
     bytes: AtomicU64,
     next: Option<&'static Place>,
 }
 
-/// Nobody's.
+/// The entry is unused.
 const FREE: u32 = u32::MAX;
-/// This process is a child that closed it: the number may be another file's by now.
+/// This process is a child and has closed the descriptor. Another file may have its number by now.
 const CLOSED: u32 = u32::MAX - 1;
 
 static PLACES: AtomicPtr<Place> = AtomicPtr::new(std::ptr::null_mut());
 
 fn places() -> impl Iterator<Item = &'static Place> {
-    // SAFETY: places are leaked, and complete before they are in the list. Acquire: pairs with `push`.
+    // SAFETY: entries are leaked, and complete before they join the list. Acquire: pairs with
+    // `push`.
     let first: Option<&'static Place> = unsafe { PLACES.load(Acquire).as_ref() };
     std::iter::successors(first, |place| place.next)
 }
 
-/// A descriptor that is closed in forked children: a lock by flock(2) belongs to the open file, which they
+/// A descriptor that forked children close. A flock(2) lock belongs to the open file, which a child
 /// would share.
 pub(crate) struct ClosedInChild {
     place: &'static Place,
@@ -77,13 +83,14 @@ pub(crate) struct ClosedInChild {
 
 impl ClosedInChild {
     pub(crate) fn new(fd: RawFd) -> Self {
-        // By which process: not a `Once`, on which a child would wait for ever, or a flag, on which it would
-        // rely, that was forked just now. What it inherited and registers again does no harm.
+        // Holds the id of the process that registered the handler. A fork in the middle of a `Once`
+        // would block the child for ever. A fork just after a flag was set would leave the child
+        // without a handler. Registering an inherited handler again does no harm.
         static REGISTERED: AtomicU32 = AtomicU32::new(0);
         let me = std::process::id();
         if REGISTERED.swap(me, AcqRel) != me {
-            // SAFETY: the handler does nothing that is not allowed in a child of many threads. An error
-            // (there is no memory) leaves it at that.
+            // SAFETY: the handler makes only calls that are allowed in a child of a multi-threaded
+            // process. On an error (out of memory) children stay unprotected.
             unsafe { pthread_atfork(None, None, Some(close_in_child)) };
         }
         let fd = fd as u32;
@@ -92,15 +99,16 @@ impl ClosedInChild {
         ClosedInChild { place: free.unwrap_or_else(|| push(fd)), fd }
     }
 
-    /// The descriptor is mapped there, by a mapping that children do not inherit. In a child zeros of its own take
-    /// its place, for a formatter that forks and writes on.
+    /// Registers the mapping of the descriptor, which children do not inherit. A child maps its own
+    /// zeros in that place, so that a formatter that forks can keep writing.
     pub(crate) fn map(&self, map: NonNull<u8>, len: usize) {
         self.place.map.store(map.as_ptr() as u64, Relaxed);
-        // The last: from here on it counts.
+        // Stored last: a non-zero length makes the mapping valid.
         self.place.bytes.store(len as u64, Release);
     }
 
-    /// To be called before the descriptor is closed and its mapping goes; `false` if that was done, since this is a child.
+    /// Call this before closing the descriptor and removing its mapping. `false` in a child, which
+    /// owns neither any more.
     pub(crate) fn end(&self) -> bool {
         if self.place.fd.load(Relaxed) == self.fd {
             self.place.bytes.store(0, Release);
@@ -114,9 +122,9 @@ fn push(fd: u32) -> &'static Place {
     let place = Box::leak(Box::new(Place { fd: AtomicU32::new(fd), map, bytes, next: None }));
     let mut head = PLACES.load(Acquire);
     loop {
-        // SAFETY: as in `places`.
+        // SAFETY: as in `places`, entries are leaked and complete.
         place.next = unsafe { head.as_ref() };
-        // Release: pairs with the load of `places`.
+        // Release: pairs with the load in `places`.
         match PLACES.compare_exchange(head, place, Release, Acquire) {
             Ok(_) => return place,
             Err(now) => head = now,
@@ -125,7 +133,7 @@ fn push(fd: u32) -> &'static Place {
 }
 
 unsafe extern "C" {
-    /// Of POSIX. What it registers runs in the thread that forks; there is no way to take it back.
+    /// From POSIX. Handlers run in the forking thread and cannot be unregistered.
     fn pthread_atfork(
         prepare: Option<unsafe extern "C" fn()>,
         parent: Option<unsafe extern "C" fn()>,
@@ -133,20 +141,22 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// Only loads, stores, close(2) and mmap(2): other threads may have been forked away in the middle of anything.
+/// Uses only loads, stores, close(2) and mmap(2): the fork may have cut off other threads in the
+/// middle of anything.
 unsafe extern "C" fn close_in_child() {
     for place in places() {
         let fd = place.fd.load(Relaxed);
         if fd < CLOSED {
             place.fd.store(CLOSED, Relaxed);
-            // SAFETY: the descriptor is a copy of the parent's, and its owner here asks `end` first.
+            // SAFETY: the descriptor is a copy of the parent's. Its owner in this process calls
+            // `end` before it would close it.
             unsafe { rustix::io::close(fd as RawFd) };
             let (map, len) = (place.map.load(Relaxed), place.bytes.load(Relaxed) as usize);
             if len > 0 {
                 let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
                 let (prot, at) = (ProtFlags::READ | ProtFlags::WRITE, map as *mut _);
-                // SAFETY: the place of a mapping that this child did not inherit, so nothing else is there: no
-                // thread of it has run yet. An error leaves a hole.
+                // SAFETY: the child did not inherit the mapping at this address. No thread of it
+                // has run yet, so nothing else is mapped there. An error leaves a hole.
                 let _ = unsafe { mmap_anonymous(at, len, prot, flags) };
             }
         }

@@ -1,12 +1,13 @@
-//! Waiting with a deadline: something that happens once, and a condition variable's wait.
+//! Waiting with a deadline: a one-time event, and a condition variable.
 //!
-//! Guarantees: a wait ends at its deadline, or at a notification. A thread that panicked while it held a lock changes nothing.
+//! Guarantees: a wait ends at its deadline or at a notification. A poisoned lock counts as a
+//! healthy one.
 
 use std::time::Instant;
 
 use crate::base::sync::{Condvar, Mutex, MutexGuard, lock};
 
-/// Something that happens once, and who waits for it.
+/// An event that happens once, and the threads that wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Latch {
     is_set: Mutex<bool>,
@@ -19,7 +20,7 @@ impl Latch {
         self.told.notify_all();
     }
 
-    /// `false` at the deadline.
+    /// Returns `false` at the deadline.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut is_set = lock(&self.is_set);
         while !*is_set {
@@ -32,8 +33,8 @@ impl Latch {
     }
 }
 
-/// Waits on a condition variable until it is notified; `None` once the deadline has passed.
-/// Without a deadline: for ever.
+/// Waits on a condition variable until it is notified. Returns `None` once the deadline has passed;
+/// without a deadline it waits for ever.
 pub(crate) fn wait_on<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,

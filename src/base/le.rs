@@ -1,21 +1,21 @@
-//! Little-endian integers in bytes that somebody else may have written.
+//! Little-endian integers in bytes that may come from anywhere.
 
-/// Of two bytes.
+/// Reads two bytes.
 pub(crate) fn u16(bytes: &[u8]) -> u16 {
     number(bytes) as u16
 }
 
-/// Of four bytes.
+/// Reads four bytes.
 pub(crate) fn u32(bytes: &[u8]) -> u32 {
     number(bytes) as u32
 }
 
-/// Of eight bytes.
+/// Reads eight bytes.
 pub(crate) fn u64(bytes: &[u8]) -> u64 {
     number(bytes)
 }
 
-/// Of at most eight bytes; of fewer than were asked for, what they say.
+/// Reads at most eight bytes. Missing high bytes count as zero.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }

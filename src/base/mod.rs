@@ -1,4 +1,4 @@
-//! What every layer stands on: atomics or loom, waiting, forks, checksums.
+//! Building blocks that every layer may use: atomics or loom, waiting, forks, checksums.
 
 #[cfg(not(loom))]
 pub(crate) mod checksum;

@@ -1,4 +1,4 @@
-//! The one door to atomics, threads and barriers: std's, or loom's when models run.
+//! The only module that imports atomics, locks and barriers: from std, or from loom in models.
 //!
 //! Guarantees: no other module names `std::sync::atomic` or `loom`.
 
@@ -28,21 +28,21 @@ pub(crate) use loom::{
 #[cfg(loom)]
 pub(crate) use seen::{AtomicPtr, AtomicU32, AtomicU64};
 
-/// Locks, whatever became of the thread that held the lock before: all data behind the locks of
-/// this crate are valid between any two statements.
+/// Locks a mutex and ignores poisoning: all data behind this crate's locks are valid between any
+/// two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Waits until somebody unparks this thread, or the time is over; without one, for as long as it takes. May
-/// return early.
+/// Waits until another thread unparks this one, or until the time is over; without a time, for as long as it takes.
+/// May return early.
 pub(crate) fn park(time: Option<std::time::Duration>) {
     #[cfg(not(loom))]
     match time {
         Some(time) => std::thread::park_timeout(time),
         None => std::thread::park(),
     }
-    // Models know no time: who waits in vain is a deadlock there.
+    // Models know no time: a wait in vain is a deadlock there.
     #[cfg(loom)]
     {
         let _ = time;
@@ -50,7 +50,7 @@ pub(crate) fn park(time: Option<std::time::Duration>) {
     }
 }
 
-/// As [`lock`], but none while another thread holds it.
+/// Like [`lock`], but returns `None` while another thread holds the lock.
 #[cfg(not(loom))]
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
@@ -60,12 +60,12 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// Fetches the cache line of a value that is needed soon, without waiting for it: several fetches go side by
-/// side, loads around locked instructions one after the other.
+/// Starts to fetch the cache line of a value that is needed soon. Several fetches overlap; plain
+/// loads around locked instructions would run one after the other.
 #[inline(always)]
 pub(crate) fn prefetch<T>(value: *const T) {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
-    // SAFETY: a hint, for any address.
+    // SAFETY: a prefetch is a hint and accepts any address.
     unsafe {
         core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(value.cast());
     }
@@ -73,20 +73,22 @@ pub(crate) fn prefetch<T>(value: *const T) {
     let _ = value;
 }
 
-/// How a producer's store to `busy` is ordered before its load of `gate`, seen from a worker that
-/// stores `gate` and then loads `busy`. Fixed when a writer is made.
+/// How a producer's store to `busy` is ordered before its load of `gate`. The other side is a
+/// worker that stores `gate` and then loads `busy`. Fixed when the writer is created.
 ///
-/// An asymmetric fence as in Linux' membarrier(2) and folly's `asymmetricThreadFence`: the side
-/// that runs at each write pays nothing, the rare side makes all threads pass a fence.
+/// An asymmetric fence, as in Linux' membarrier(2) and folly's `asymmetricThreadFence`. The side
+/// that runs at each write pays nothing; the rare side makes all threads pass a fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barrier {
-    /// Light side: the compiler only. Heavy side: membarrier(PRIVATE_EXPEDITED).
+    /// The light side restrains only the compiler. The heavy side calls
+    /// membarrier(PRIVATE_EXPEDITED).
     #[cfg(not(any(loom, bufferedwriter_portable)))]
     Membarrier,
-    /// A full fence on both sides, where the kernel refuses membarrier or must not be asked.
+    /// A full fence on both sides, where the kernel refuses membarrier or the build must not call
+    /// it.
     #[cfg(not(loom))]
     Fence,
-    /// loom knows no compiler fences; see [`BarrierWord`].
+    /// loom has no compiler fences; see [`BarrierWord`].
     #[cfg(loom)]
     Model,
 }
@@ -100,18 +102,18 @@ impl Barrier {
 
 #[cfg(not(loom))]
 impl Barrier {
-    /// The plain fence: membarrier is never called.
+    /// Always the plain fence: a portable build never calls membarrier.
     #[cfg(bufferedwriter_portable)]
     pub(crate) fn detect() -> Self {
         Barrier::Fence
     }
 
-    /// Registers the process for membarrier; the plain fence where that is refused.
+    /// Registers the process for membarrier. Falls back to the plain fence if the kernel refuses.
     #[cfg(not(bufferedwriter_portable))]
     pub(crate) fn detect() -> Self {
         use rustix::thread::{MembarrierCommand, membarrier};
-        // valgrind knows no membarrier, and runs one thread at a time: to count the instructions of
-        // the usual mode there. Nowhere else.
+        // valgrind has no membarrier but runs one thread at a time, so no barrier is needed. This
+        // lets it count the instructions of the usual mode.
         if cfg!(bufferedwriter_valgrind) {
             return Barrier::Membarrier;
         }
@@ -126,16 +128,16 @@ impl Barrier {
         self == Barrier::Fence
     }
 
-    /// The heavy side: after it, each producer either has seen the gates stored before, or its
-    /// `busy` is seen by the loads after.
+    /// The heavy side. After it, each producer has seen the gates stored before, or the loads that
+    /// follow see its `busy`.
     pub(crate) fn heavy(self) {
         fence(SeqCst);
         #[cfg(not(bufferedwriter_portable))]
         if self == Barrier::Membarrier {
             use rustix::thread::{MembarrierCommand, membarrier};
-            // Registered, it fails only if somebody forbids it later (seccomp), or for a moment
-            // without memory. Then time stands in for it: what a processor has stored is visible
-            // to all others within microseconds, and an interrupt comes in between too.
+            // After registration this fails only if a later seccomp filter forbids it, or while
+            // memory is short. Then a pause stands in: a processor's stores become visible to all
+            // others within microseconds, and an interrupt comes in between too.
             if membarrier(MembarrierCommand::PrivateExpedited).is_err() {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
@@ -143,8 +145,8 @@ impl Barrier {
     }
 }
 
-/// Stands in for the barrier under loom: a read-modify-write on a word per slot orders just the
-/// two sides. A sequentially consistent fence in its place would be too strong and hide bugs.
+/// Stands in for the barrier under loom: a read-modify-write on one word per slot orders just the
+/// two sides. A sequentially consistent fence would be too strong and would hide bugs.
 #[cfg(loom)]
 #[derive(Debug)]
 pub(crate) struct BarrierWord(AtomicU32);
@@ -160,12 +162,12 @@ impl BarrierWord {
     }
 }
 
-/// std's locks and shared pointers, such that ThreadSanitizer sees how they order memory.
+/// std's locks and `Arc`, with orderings that ThreadSanitizer can see.
 ///
-/// It does not see into std, which comes compiled without it: not how a lock is waited for. And it
-/// knows no fences, with which the last `Arc` waits for what the others did. So each unlock stores a
-/// word as well, Release, which the next lock loads, Acquire; and an `Arc` does without the fence. That
-/// is no more order than std gives, so races between other things are reported as ever.
+/// std is compiled without ThreadSanitizer, so it does not see how a lock orders memory. It does
+/// not understand the fence with which the last `Arc` waits for the others either. So each unlock
+/// also stores a word (Release) that the next lock loads (Acquire), and `Arc` needs no fence. This
+/// adds no order that std does not give, so other races are still reported.
 #[cfg(bufferedwriter_tsan)]
 mod told {
     use std::ops::{Deref, DerefMut};
@@ -211,7 +213,7 @@ mod told {
 
     pub(crate) struct MutexGuard<'a, T> {
         unlocked: &'a AtomicU32,
-        /// None only while it is handed to a condition variable.
+        /// `None` only while a condition variable has the guard.
         inner: Option<sync::MutexGuard<'a, T>>,
     }
 
@@ -278,7 +280,7 @@ mod told {
         }
     }
 
-    /// As std's, but that each drop acquires too, where std's last one passes a fence.
+    /// Like std's, except that every drop acquires; in std only the last one does, by a fence.
     pub(crate) struct Arc<T>(NonNull<Counted<T>>);
 
     struct Counted<T> {
@@ -286,9 +288,10 @@ mod told {
         value: T,
     }
 
-    // SAFETY: as std's: handles give shared access, and whichever is the last one drops the value.
+    // SAFETY: as for std's `Arc`: handles give only shared access, and the last one, on any thread,
+    // drops the value.
     unsafe impl<T: Send + Sync> Send for Arc<T> {}
-    // SAFETY: as above.
+    // SAFETY: as for `Send` above.
     unsafe impl<T: Send + Sync> Sync for Arc<T> {}
 
     impl<T> Arc<T> {
@@ -298,7 +301,7 @@ mod told {
         }
 
         fn counted(&self) -> &Counted<T> {
-            // SAFETY: dropped with the last handle, and this is one.
+            // SAFETY: the allocation lives as long as any handle, and `self` is one.
             unsafe { self.0.as_ref() }
         }
     }
@@ -326,20 +329,20 @@ mod told {
     impl<T> Drop for Arc<T> {
         fn drop(&mut self) {
             if self.counted().handles.fetch_sub(1, AcqRel) == 1 {
-                // SAFETY: made by `new` from a box; this was the last handle.
+                // SAFETY: `new` made this from a box, and this was the last handle.
                 drop(unsafe { Box::from_raw(self.0.as_ptr()) });
             }
         }
     }
 }
 
-/// loom's atomics, such that no interleaving is missed.
+/// loom's atomics, wrapped so that loom misses no interleaving.
 ///
-/// loom 0.7 reorders two accesses of one atomic only if they conflict, and of the accesses before
-/// it compares the last one alone. So a thread that loads a word and then stores it hides its store
-/// from another thread's earlier load, and orders in which the store comes first are never tried
-/// (`loads_are_explored` in the models shows it). Here each access also increments a word beside
-/// the atomic, Relaxed, so that it orders no memory: accesses by two threads always conflict.
+/// loom 0.7 reorders two accesses to one atomic only if they conflict, and it compares only with
+/// the last access before. So a thread that loads and then stores a word hides its store from
+/// another thread's earlier load. loom then never tries the orders in which the store comes first
+/// (the model `loads_are_explored` shows this). Here each access also increments a Relaxed counter
+/// beside the atomic. It orders no memory, but accesses by two threads always conflict.
 #[cfg(loom)]
 mod seen {
     use loom::sync::atomic::{self, Ordering};

@@ -1,35 +1,35 @@
-//! From records to the bytes of a file, for files that do not hold records as they are.
+//! Encodes records into file bytes, for files that do not hold records as they are.
 //!
-//! Guarantees: what an encoder has put out can be decoded up to the end of each call. Touches no file.
+//! Guarantees: after each call, everything the encoder has emitted can be decoded. Touches no file.
 
 use std::io::IoSlice;
 
 use crate::config::Codec;
 
-/// Encodes the records of one file, in their order. All that it puts out goes to that file, without a gap.
+/// Encodes the records of one file in order. All of its output goes to that file, without gaps.
 pub(crate) trait Encoder: Send {
-    /// Appends the encoded form of bytes of records. What has been put out by then can be decoded without what
-    /// follows.
+    /// Appends the encoded form of `records` to `out`. The output so far must be decodable without
+    /// later output.
     fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>);
 }
 
-/// The encoder of one file, and what it has put out for records that do not count yet. It can't take that back, so
-/// the next try writes the same bytes.
+/// The encoder of one file, with its output for records that do not count yet. An encoder cannot
+/// take output back, so a retry writes the same bytes.
 pub(crate) struct Encoding {
     encoder: Box<dyn Encoder>,
     out: Vec<u8>,
-    /// Bytes of the records that `out` stands for.
+    /// Length of the records that `out` encodes.
     record_bytes: u64,
 }
 
 impl Encoding {
-    /// None if the file holds records as they are.
+    /// Returns `None` if the file holds records as they are.
     pub(crate) fn new(codec: Codec) -> Option<Self> {
         Some(Encoding { encoder: encoder(codec)?, out: Vec::new(), record_bytes: 0 })
     }
 
-    /// What is to be written: of these records, or of those that were encoded before and do not count yet. And how
-    /// many bytes of records that are.
+    /// Returns the bytes to write and the length of the records that they encode. If earlier output
+    /// does not count yet, returns that again and ignores `records`.
     pub(crate) fn encode(&mut self, records: &[IoSlice<'_>]) -> (&[u8], u64) {
         if self.out.is_empty() {
             self.encoder.encode(records, &mut self.out);
@@ -38,7 +38,7 @@ impl Encoding {
         (&self.out, self.record_bytes)
     }
 
-    /// The records that were encoded last count now, all of them. How many bytes of the file that makes.
+    /// Counts all records that were last encoded. Returns how many file bytes they took.
     pub(crate) fn commit(&mut self, record_bytes: u64) -> u64 {
         debug_assert_eq!(record_bytes, self.record_bytes, "encoded as a whole");
         let len = self.out.len() as u64;
@@ -46,13 +46,13 @@ impl Encoding {
         len
     }
 
-    /// The records that were encoded last are lost.
+    /// Drops the output for the records that were last encoded; they are lost.
     pub(crate) fn forget(&mut self) {
         self.out.clear();
     }
 }
 
-/// For one file; none if it holds records as they are.
+/// The encoder for one file; `None` if it holds records as they are.
 pub(crate) fn encoder(codec: Codec) -> Option<Box<dyn Encoder>> {
     match codec {
         Codec::None => None,

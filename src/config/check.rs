@@ -1,4 +1,4 @@
-//! The ranges of the options, each checked once.
+//! The ranges of the options. Each option is checked here and nowhere else.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,17 +7,18 @@ use std::path::Path;
 use crate::config::Config;
 use crate::report::error::Error;
 
-/// Bytes of a chunk.
+/// Bytes of one chunk.
 pub(crate) const SIZE_MAX: usize = 1 << 30;
 const QUEUE_SIZE_MAX: usize = 1 << 20;
 pub(crate) const WORKERS_MAX: usize = 256;
-/// All chunks of a writer.
+/// Chunks of one writer.
 pub(crate) const CHUNKS_MAX: usize = QUEUE_SIZE_MAX + WORKERS_MAX;
-/// Prefix and extension together: with the rest of a name they fit the 255 bytes of a file system.
+/// Prefix and extension together. With the rest of a name they fit the 255 bytes that file systems
+/// allow.
 pub(crate) const AFFIX_BYTES_MAX: usize = 160;
 
 impl Config {
-    /// Checks every option once; the first one out of its range is the error.
+    /// Checks every option. Returns the first one that is out of its range.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let Config { memory, files, .. } = self;
         range("size", memory.size, 1, SIZE_MAX)?;
@@ -44,7 +45,7 @@ fn range(option: &'static str, value: usize, min: usize, max: usize) -> Result<(
     Err(Error::option(option, value, format!("{min} to {max}")))
 }
 
-/// Prefix and extension become part of a file name, so they must not leave the directory.
+/// Prefix and extension become part of a file name, so they must not lead out of the directory.
 fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Error> {
     let bytes = value.as_bytes();
     if bytes.len() > bytes_max {

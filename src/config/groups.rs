@@ -1,4 +1,5 @@
-//! The options in groups, one for each part of a writer that takes them. What each means, its setter says.
+//! The options in groups, one for each part of a writer that reads them. The setters of `Config`
+//! say what each option means.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,7 +11,7 @@ use crate::config::{Codec, CrashProof, Durability, Io};
 use crate::fs::Fs;
 use crate::report::health::OnError;
 
-/// What the memory is made of: for `writer/budget.rs` and `writer/open.rs`.
+/// Sizes of the memory, for `writer/budget.rs` and `writer/open.rs`.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     pub(crate) size: usize,
@@ -19,7 +20,7 @@ pub(crate) struct Memory {
     pub(crate) crash_proof: CrashProof,
 }
 
-/// Where files are and how they are made: for `worker/output.rs`.
+/// Where files are and how they are made, for `worker/output.rs`.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     pub(crate) path: PathBuf,
@@ -36,14 +37,14 @@ pub(crate) struct Files {
     pub(crate) codec: Codec,
 }
 
-/// What the disk must have left, and what files may take; zero = does not matter. For `worker/quota.rs`.
+/// The limits of the disk guard, for `worker/quota.rs`. 0 = off.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) min_free: u64,
     pub(crate) max_total: u64,
 }
 
-/// What becomes of records when the disk fails: for `worker/retry.rs`.
+/// What happens to records when the disk fails, for `worker/retry.rs`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OnFailure {
     pub(crate) give_up_after: Duration,
@@ -57,7 +58,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// All chunks of the writer.
+    /// The number of chunks of the writer.
     pub(crate) fn chunks(&self) -> usize {
         self.queue_size.saturating_add(self.workers)
     }
@@ -83,13 +84,13 @@ impl Default for Files {
 }
 
 impl Files {
-    /// The shorter of `forced` and `file_age`: the age at which a record must be visible.
+    /// The age at which a record must be visible: the shorter of `forced` and `file_age`.
     pub(crate) fn age_max(&self) -> Option<Duration> {
         [self.forced, self.file_age].into_iter().filter(|age| !age.is_zero()).min()
     }
 }
 
-/// The file system behind a writer; a test may put its own there.
+/// The file system under a writer. A test may replace it.
 #[derive(Clone)]
 pub(crate) struct FsHandle(pub(crate) Arc<dyn Fs>);
 

@@ -1,7 +1,8 @@
-//! Every option of a writer, its default and its range.
+//! The options of a writer, with their defaults and ranges.
 //!
-//! Guarantees: plain data, in groups as the parts of a writer take them; [`Config::check`] refuses options out of
-//! range by name, value and range. Touches no file, computes nothing (`writer/budget.rs` does).
+//! Guarantees: plain data, grouped by the part of the writer that reads it. [`Config::check`]
+//! refuses an option out of its range and names the option, the value and the range. Touches no
+//! file and computes nothing: `writer/budget.rs` does the sums.
 
 mod check;
 mod groups;
@@ -20,7 +21,9 @@ pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure};
 pub(crate) use options::{Codec, SHM};
 pub use options::{CrashProof, Durability, Io};
 
-/// The options of a [`BufferedWriter`](crate::BufferedWriter), chained.
+/// The options of a [`BufferedWriter`](crate::BufferedWriter). Each setter returns the `Config`, so
+/// that calls can be chained. [`BufferedWriter::new`](crate::BufferedWriter::new) checks the ranges
+/// and refuses an option out of its range.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,10 +42,10 @@ pub struct Config {
     pub(crate) files: Files,
     pub(crate) limits: Limits,
     pub(crate) on_failure: OnFailure,
-    /// Left-overs of writers that died are published at the start.
+    /// Publish the left-over files of dead writers at the start.
     pub(crate) recover: bool,
     pub(crate) drop_timeout: Duration,
-    /// The machine's, if there is none.
+    /// `None` = the machine's file system.
     pub(crate) fs: Option<FsHandle>,
 }
 
@@ -61,153 +64,181 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Bytes of one buffer (chunk): what a thread gathers before it goes to a worker.
-    /// Default 8192; 1 B to 1 GiB. A larger record is kept in several chunks.
+    /// Size of one chunk in bytes. Default 8192; 1 B to 1 GiB.
+    ///
+    /// A *chunk* is `size` bytes of memory that one thread fills; then it goes to a worker. A
+    /// record larger than `size` takes several chunks.
+    ///
+    /// Workers make memory resident before threads need it, so that `write` rarely meets a page
+    /// fault. They can't do that for chunks above 4 MiB, nor after the process has forked.
     pub fn size(mut self, bytes: usize) -> Self {
         self.memory.size = bytes;
         self
     }
 
-    /// Chunks that may wait when all workers are busy. Default 1024; 0 to 2^20.
-    /// The writer has `queue_size + workers` chunks in all, shared by all threads.
+    /// Number of chunks that may wait while all workers are busy. Default 1024; 0 to 1,048,576
+    /// (2^20).
+    ///
+    /// The writer has `queue_size + workers` chunks in all. All threads share them.
     pub fn queue_size(mut self, chunks: usize) -> Self {
         self.memory.queue_size = chunks;
         self
     }
 
-    /// Independent workers, each with its own file. Default 8; 1 to 256.
+    /// Number of workers, each with its own file. Default 8; 1 to 256.
+    ///
     /// A worker without traffic sleeps and has no file.
     pub fn workers(mut self, count: usize) -> Self {
         self.memory.workers = count;
         self
     }
 
-    /// Directory in which complete files appear. Default: the temp directory of the system.
+    /// Directory in which complete files appear. Default: the system's temp directory.
     pub fn path(mut self, dir: impl Into<PathBuf>) -> Self {
         self.files.path = dir.into();
         self
     }
 
     /// Directory in which files are written before they are renamed into [`path`](Self::path).
-    /// Default: the temp directory of the system. Best a directory of its own on the same file
-    /// system; where it is on another one, files are written under hidden names in `path`
-    /// instead (see [`Stats::temp_dir`](crate::Stats::temp_dir)), since nothing is ever copied.
+    /// Default: the system's temp directory.
+    ///
+    /// Best is a directory of its own, on the file system of `path`. Nothing is ever copied: if
+    /// `temp` is on another file system, files are written under hidden names in `path` instead
+    /// ([`Stats::temp_dir`](crate::Stats::temp_dir) says where).
     pub fn temp(mut self, dir: impl Into<PathBuf>) -> Self {
         self.files.temp = dir.into();
         self
     }
 
-    /// First part of every file name. Default ""; no `/`, no NUL; together with the
-    /// extension at most 160 bytes.
+    /// First part of every file name. Default ""; no `/`, no NUL; with the extension at most 160
+    /// bytes.
     pub fn prefix(mut self, prefix: impl Into<OsString>) -> Self {
         self.files.prefix = prefix.into();
         self
     }
 
-    /// No accepted record stays out of a visible file for longer than this, counted from the
-    /// oldest unpublished record, with or without traffic, while the disk answers.
-    /// Default 0 = never because of this option; but see [`file_age`](Self::file_age).
+    /// The longest time that an accepted record may stay out of a visible file. Default 0 = no
+    /// limit from this option, but see [`file_age`](Self::file_age).
+    ///
+    /// The time counts from the oldest unpublished record, with or without traffic. The promise
+    /// holds while the disk answers.
     pub fn forced(mut self, interval: Duration) -> Self {
         self.files.forced = interval;
         self
     }
 
-    /// A file is published when it has this size in bytes; it may exceed it by what was flushed
-    /// at once. Default 64 MiB. 0 = a file for every flushed buffer. While it can't be published, it grows
-    /// on, up to four times that, at least 1 MiB; then memory fills.
+    /// File size in bytes at which a file is published. Default 64 MiB; 0 = one file for every
+    /// flushed chunk.
+    ///
+    /// A file may exceed this size by one write of its worker. While it can't be published it keeps
+    /// growing, up to four times this size, or to 1 MiB if that is more. Then memory fills.
     pub fn file_size(mut self, bytes: u64) -> Self {
         self.files.file_size = bytes;
         self
     }
 
-    /// A file is published when its oldest record is this old; records that are still in memory
-    /// are fetched in time. Default 10 s; 0 = never because of its age. Where
-    /// [`forced`](Self::forced) is set too, the shorter of the two holds.
+    /// Age of its oldest record at which a file is published. Default 10 s; 0 = no limit from this
+    /// option.
+    ///
+    /// Records that are still in memory are collected in time. If [`forced`](Self::forced) is set
+    /// too, the shorter time applies.
     pub fn file_age(mut self, age: Duration) -> Self {
         self.files.file_age = age;
         self
     }
 
-    /// Whether files are forced to the disk. Default [`Durability::None`].
+    /// Whether files are synced to the disk before they count as written. Default
+    /// [`Durability::None`].
     pub fn durability(mut self, durability: Durability) -> Self {
         self.files.durability = durability;
         self
     }
 
-    /// Whether files are written past the page cache. Default [`Io::Auto`].
+    /// Whether files bypass the page cache. Default [`Io::Auto`].
     pub fn io(mut self, io: Io) -> Self {
         self.files.io = io;
         self
     }
 
-    /// Permissions of the files, whatever the umask. Default 0o600; 0 to 0o777.
+    /// Permissions of the files, independent of the umask. Default 0o600; 0 to 0o777.
     pub fn mode(mut self, mode: u32) -> Self {
         self.files.mode = mode;
         self
     }
 
-    /// Last part of every file name, without the dot. Default "log"; no `/`, no NUL;
-    /// together with the prefix at most 160 bytes; empty = no dot either.
+    /// Last part of every file name, without the dot. Default "log"; no `/`, no NUL; with the
+    /// prefix at most 160 bytes. If it is empty, the name has no dot either.
     pub fn extension(mut self, extension: impl Into<OsString>) -> Self {
         self.files.extension = extension.into();
         self
     }
 
-    /// Whether missing directories are created, for the owner alone (0o700). Default false:
+    /// Whether to create missing directories, accessible to the owner only (0o700). Default false:
     /// a missing directory is an error of [`BufferedWriter::new`](crate::BufferedWriter::new).
     pub fn create_dirs(mut self, create: bool) -> Self {
         self.files.create_dirs = create;
         self
     }
 
-    /// How long the drop of the last handle waits for the disk. Default 5 s; 0 = not at all.
+    /// How long the drop of the last handle waits for the disk. Default 5 s; 0 = it does not wait.
+    ///
+    /// The drop blocks its thread for up to that long: do not drop the last handle on an async
+    /// executor's thread.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
         self
     }
 
-    /// Whether left-overs of writers that died with this [`path`](Self::path), [`temp`](Self::temp) and
-    /// [`prefix`](Self::prefix) are published, in the background, while this one works already (see
-    /// [`BufferedWriter::recovery`](crate::BufferedWriter::recovery)). Default true. By hand:
-    /// [`recover`](crate::recover()).
+    /// Whether to publish the left-over files of dead writers at the start. Default true.
+    ///
+    /// These are writers with the same [`path`](Self::path), [`temp`](Self::temp) and
+    /// [`prefix`](Self::prefix) whose process died. The recovery runs in the background while this
+    /// writer already accepts records
+    /// ([`BufferedWriter::recovery`](crate::BufferedWriter::recovery) has its result). To recover
+    /// without a writer, call [`recover`](crate::recover()).
     pub fn recover(mut self, recover: bool) -> Self {
         self.recover = recover;
         self
     }
 
-    /// Whether what was accepted outlives the process. Default [`CrashProof::Off`]. With it, a
-    /// directory that is not in memory (tmpfs) or has no room for [`memory_bound`](Self::memory_bound), and
-    /// a file system of `path` that can't rename without replacing in one step, are errors of
-    /// [`new`](crate::BufferedWriter::new).
+    /// Whether accepted records survive the death of the process. Default [`CrashProof::Off`].
+    ///
+    /// With crash-proof memory, [`new`](crate::BufferedWriter::new) fails if the directory is not
+    /// in memory (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound), or if the
+    /// file system of `path` can't rename without replacing in one step.
     pub fn crash_proof(mut self, crash_proof: CrashProof) -> Self {
         self.memory.crash_proof = crash_proof;
         self
     }
 
-    /// How long records wait in memory for a disk that fails. Default 0 = as long as it takes; then memory
-    /// fills, and `write` says [`Full`](crate::WriteError::Full).
+    /// How long records wait in memory while the disk fails. Default 0 = without limit: memory
+    /// fills, and then `write` returns [`Full`](crate::WriteError::Full).
     ///
-    /// Once no file of a worker's could take what it holds for so long, although it was tried again and
-    /// again, that is counted as lost ([`Lost::gave_up`](crate::Lost::gave_up)), messages are dropped, and
-    /// the memory serves again. While the stall lasts, so is what comes later, after each try that fails.
-    /// What is in a temp file, with [`Durability::File`] covered by an fsync, is never given up: it takes no
-    /// memory, and may still become visible. A call that does not return at all is not ended by this:
-    /// its worker holds its share of the memory, as long as it hangs; `close` gives it up at its deadline.
+    /// A worker gives up when, for this long, no file could take the records that it holds,
+    /// although it kept trying. The records count as lost
+    /// ([`Lost::gave_up`](crate::Lost::gave_up)), messages are dropped, and the memory is free
+    /// again. While the stall lasts, records that come later are given up after each failed try.
+    ///
+    /// Records in a temp file are never given up: they take no memory and may still become visible.
+    /// With [`Durability::File`] that is so only for records that an fsync covers. This option does
+    /// not end a call that does not return: its worker keeps its share of the memory until `close`
+    /// gives it up at its deadline.
     pub fn give_up_after(mut self, time: Duration) -> Self {
         self.on_failure.give_up_after = time;
         self
     }
 
-    /// Who is told when a worker is held up by an error, or loses records. Default: nobody.
+    /// A callback for errors that hold up a worker, and for lost records. Default: none.
     ///
-    /// Called on the worker's own thread while nothing is held: at once for a new error, then at most once
-    /// a second for each worker while it lasts ([`Stall::attempts`](crate::Stall::attempts) tells how
-    /// often it was tried meanwhile); and at once when records are lost. The end of the stall is not
-    /// told, nor a call that does not return: [`health`](crate::BufferedWriter::health) shows both.
+    /// The worker calls it on its own thread, while it holds no lock and no chunk. A new error is
+    /// reported at once, then at most once a second per worker while it lasts
+    /// ([`Stall::attempts`](crate::Stall::attempts) counts the failures). Lost records are reported
+    /// at once. The callback is not told of the end of a stall, nor of a call that does not return:
+    /// [`health`](crate::BufferedWriter::health) shows both.
     ///
-    /// As in the `Drop` of a message, `write` works, `flush` and `close` return an error, and a panic is
-    /// caught. It holds up its worker as long as it takes. A callback that holds a handle of the writer keeps
-    /// it open: it is then closed by [`close`](crate::BufferedWriter::close) only.
+    /// Inside the callback `write` works, `flush` and `close` return an error, and a panic is
+    /// caught. The worker waits until the callback returns. A callback that holds a handle of the
+    /// writer keeps it open: only [`close`](crate::BufferedWriter::close) closes it then.
     pub fn on_error(
         mut self,
         callback: impl Fn(&ErrorEvent) + Send + std::marker::Sync + 'static,
@@ -216,40 +247,45 @@ impl Config {
         self
     }
 
-    /// Bytes that the file system of [`path`](Self::path) and [`temp`](Self::temp) must keep free, as far as
-    /// this process may use it (without what is reserved for root). Default 0 = does not matter.
+    /// Bytes that the file systems of [`path`](Self::path) and [`temp`](Self::temp) must keep free
+    /// for this process (space reserved for root does not count). Default 0 = off.
     ///
     /// When no more than this is free, records are refused with
-    /// [`WriteError::DiskGuard`](crate::WriteError::DiskGuard), until there is more again. That is looked up
-    /// in [`new`](crate::BufferedWriter::new), then once a second by a worker, while records come in or are
-    /// refused; in between, what this writer writes is taken off. The guard acts on buffers: a record that
-    /// still fits its thread's buffer is accepted, and what was accepted is written, so that the disk may get
-    /// fuller by up to [`memory_bound`](Self::memory_bound). What others write in a second comes on top. An
-    /// error refuses nothing: the last answer holds, and
-    /// [`Stats::disk_guard`](crate::Stats::disk_guard) tells of it.
+    /// [`WriteError::DiskGuard`](crate::WriteError::DiskGuard) until more is free. The disk guard
+    /// measures in [`new`](crate::BufferedWriter::new), then once a second while records come in or
+    /// are refused. Between two measurements it subtracts what this writer writes.
+    ///
+    /// The guard acts on chunks: a record that still fits its thread's chunk is accepted, and
+    /// accepted records are written. So free space may fall below this by up to
+    /// [`memory_bound`](Self::memory_bound), plus what others write within a second. A failed
+    /// measurement refuses nothing: the last result stays in force, and
+    /// [`Stats::disk_guard`](crate::Stats::disk_guard) shows the error.
     pub fn min_free(mut self, bytes: u64) -> Self {
         self.limits.min_free = bytes;
         self
     }
 
-    /// Bytes that the files with this prefix and extension may take: visible ones in [`path`](Self::path)
-    /// and temp files in [`temp`](Self::temp), of this writer and of all others, in this process and in
-    /// others. Each counts with the blocks that it takes of the file system, at least with its length.
-    /// Default 0 = any number. Nothing is deleted.
+    /// Bytes that all files with this prefix and extension may take. Default 0 = off. Nothing is
+    /// deleted.
     ///
-    /// When they take this or more, records are refused as with [`min_free`](Self::min_free), until somebody
-    /// takes files away. The files are counted in [`new`](crate::BufferedWriter::new), then once a
-    /// second, but so seldom that it takes at most 2 % of one worker's time: to count 10,000 files takes about
-    /// 35 ms, so that comes once in 2 s; 100,000 files 0.4 s, once in 20 s. The worker that counts writes
-    /// nothing for 5 ms at once, or while a directory is listed (an eighth of that time); names take about
-    /// 150 bytes of memory each meanwhile. Other writers' files are not seen in between, nor that files were
-    /// taken away.
+    /// Visible files in [`path`](Self::path) and temp files in [`temp`](Self::temp) count,
+    /// whichever writer or process made them. Each counts with the disk blocks that it takes, or
+    /// with its length if that is more.
+    ///
+    /// When they take this much or more, records are refused as with [`min_free`](Self::min_free),
+    /// until files are removed. The files are counted in [`new`](crate::BufferedWriter::new), then
+    /// once a second, or less often so that counting takes at most 2 % of one worker's time. 10,000
+    /// files take about 35 ms, once in 2 s; 100,000 files take 0.4 s, once in 20 s.
+    ///
+    /// The counting worker stops writing for at most 5 ms at a time, or while it lists a directory
+    /// (an eighth of the whole time). Meanwhile each file name takes about 150 bytes of memory.
+    /// Between two counts the guard sees neither the files of other writers nor removed files.
     pub fn max_total(mut self, bytes: u64) -> Self {
         self.limits.max_total = bytes;
         self
     }
 
-    /// How files hold records.
+    /// How records are encoded in files.
     #[cfg(test)]
     pub(crate) fn codec(mut self, codec: Codec) -> Self {
         self.files.codec = codec;

@@ -1,23 +1,24 @@
-//! Options that are a choice among a few: durability, page cache, what outlives the process.
+//! Options that choose among a few: durability, page cache, crash-proof memory.
 
 use std::path::{Path, PathBuf};
 
-/// Where memory that outlives the process is, if nothing else is said.
+/// Default directory of crash-proof memory.
 pub(crate) const SHM: &str = "/dev/shm";
 
-/// How files hold records.
+/// How records are encoded in files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Codec {
-    /// As they are.
+    /// Not encoded.
     #[default]
     None,
-    /// Each byte twice: shows that nothing takes bytes of a file for bytes of records.
+    /// Each byte twice: tests use it to show that no code takes bytes of a file for bytes of
+    /// records.
     #[cfg(test)]
     Doubled,
 }
 
 impl Codec {
-    /// By this number a recovery knows it.
+    /// A recovery knows the codec by this number.
     pub(crate) fn id(self) -> u32 {
         match self {
             Codec::None => 0,
@@ -26,7 +27,7 @@ impl Codec {
         }
     }
 
-    /// None if this build does not know it.
+    /// `None` if this build does not have the codec.
     pub(crate) fn from_id(id: u32) -> Option<Self> {
         match id {
             0 => Some(Codec::None),
@@ -37,61 +38,67 @@ impl Codec {
     }
 }
 
-/// When data is forced to the disk, not only to the operating system.
+/// Whether a file must be on the disk, not only with the operating system, before it becomes
+/// visible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Never: the operating system writes back when it likes. A visible file survives the death of
-    /// the process, not the loss of power; errors of the writeback are invisible to the writer.
+    /// No sync: the operating system writes back when it likes. A visible file survives the death
+    /// of the process, but not a loss of power. The writer does not see write-back errors.
     #[default]
     None,
-    /// Before a file becomes visible it is synced, and its directory afterwards. Memory is reused
-    /// only when a sync covers what it held.
+    /// Sync the file, rename it, then sync its directory. Memory is reused only when a sync covers
+    /// its records.
     File,
 }
 
-/// Whether files are written past the page cache (direct I/O, `O_DIRECT`): that takes a fraction of the
-/// processor's time for large writes and leaves the cache to others, but takes no burst that the disk can't.
+/// Whether files bypass the page cache (direct I/O, `O_DIRECT`).
 ///
-/// Past it, a worker gathers chunks, for up to 100 ms while more come in and half of its share of the
-/// memory at most, and writes up to 1 MiB at once. Where the file system has no direct I/O, or refuses
-/// a write, it goes through the page cache, file by file.
+/// Large direct writes cost a fraction of the processor time and leave the page cache to others.
+/// But the page cache absorbs bursts that outrun the disk, and direct writes do without it.
+///
+/// Before a direct write, a worker gathers chunks: for up to 100 ms while more come in, and up to
+/// half of its share of the memory. It writes up to 1 MiB at once. If the file system has no direct
+/// I/O, or refuses a write, that file goes through the page cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Io {
-    /// Past the page cache where that pays: with a [`file_size`](crate::Config::file_size) of 1 MiB or more, and
-    /// memory for writes of 64 KiB or more, which means 128 KiB (`size` times buffers) for each worker.
+    /// Direct I/O where it pays: with a [`file_size`](crate::Config::file_size) of 1 MiB or more,
+    /// and memory for writes of 64 KiB or more. That takes 128 KiB of chunks per worker.
     #[default]
     Auto,
-    /// Past the page cache, even if files or memory are small.
+    /// Direct I/O, even if files or memory are small.
     Direct,
-    /// Through the page cache, which takes what the disk can't for a while, at the cost of processor time,
-    /// of memory that nobody bounds, and of stalls when the system writes back.
+    /// Through the page cache. It absorbs bursts, at the cost of processor time, of memory without
+    /// a bound, and of stalls when the system writes back.
     Buffered,
 }
 
-/// Whether what a writer has accepted outlives its process: a death by SIGKILL, a fault, an abort, `exit`
-/// without `close`. Not the loss of power, nor a reboot.
+/// Whether accepted records survive the death of their process: SIGKILL, a fault, an abort, `exit`
+/// without `close`. They never survive a loss of power or a reboot.
 ///
-/// The memory is a file then, on a file system in memory, allocated as a whole in
-/// [`new`](crate::BufferedWriter::new), mapped and locked; a write costs the same. The next writer with the same
-/// `path`, `temp` and prefix finds it by the state file in `temp`, publishes what is in it, and removes it; or
-/// [`recover`](crate::recover()) does. `send` is a copy in this mode: what the process owns dies with it.
+/// With [`Auto`](Self::Auto) and [`Dir`](Self::Dir), the writer's memory is a file on a file system
+/// in memory. [`new`](crate::BufferedWriter::new) allocates all of it, maps it and locks the file.
+/// A write costs the same.
+///
+/// The next writer with the same `path`, `temp` and prefix finds the memory through the state file
+/// in `temp`, publishes the records in it, and removes it. [`recover`](crate::recover()) does the
+/// same without a writer. In this mode `send` copies, since a message dies with its process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CrashProof {
-    /// What is in memory dies with the process.
+    /// Records in memory die with the process.
     #[default]
     Off,
-    /// In `/dev/shm`. A container has 64 MB there unless it is told otherwise (`docker run --shm-size`), and
-    /// loses it with its first process unless that of the host is mounted there.
+    /// In `/dev/shm`. A container has 64 MB there by default (`docker run --shm-size`). It loses
+    /// `/dev/shm` with its first process, unless the host's is mounted there.
     Auto,
-    /// In this directory of a file system in memory (tmpfs).
+    /// In this directory, which must be on a file system in memory (tmpfs).
     Dir(PathBuf),
 }
 
 impl CrashProof {
-    /// Where the memory is, if it outlives the process.
+    /// The directory of the crash-proof memory; `None` if it is off.
     pub(crate) fn dir(&self) -> Option<&Path> {
         match self {
             CrashProof::Off => None,

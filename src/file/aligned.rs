@@ -1,7 +1,7 @@
-//! Memory in which workers put together whole blocks, for files that are written past the page cache.
+//! Staging memory, in which workers assemble whole blocks for direct I/O.
 //!
-//! Guarantees: page-aligned, bounded, touched when it is first used; workers share nothing of it but
-//! the mapping. Refuses nothing, never touches files.
+//! Guarantees: page-aligned, bounded, and touched only when it is first used. Workers share the
+//! mapping but no bytes of it. Refuses nothing, never touches files.
 
 use std::io;
 use std::ptr::NonNull;
@@ -9,31 +9,31 @@ use std::sync::Arc;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-/// Each worker's part begins at a multiple of it, and so does a file's block.
+/// Each worker's part, and each block of a file, begins at a multiple of this.
 pub(crate) const PAGE: usize = 4096;
-/// A huge page. The kernel takes hold of one in one step rather than in 512, which halves its part of
-/// what a direct write costs.
+/// Size of a huge page. The kernel pins one in a single step rather than in 512, which halves its
+/// share of the cost of a direct write.
 const HUGE: usize = 2 << 20;
-/// A worker's part from which on huge pages are worth it: they are touched as a whole.
+/// From this size of a worker's part on, huge pages pay. They are touched as a whole.
 const HUGE_FROM: usize = 1 << 20;
 
-/// Bytes that are mapped for so many workers with so many bytes each, all of which may be touched.
+/// Bytes that may be touched in a mapping for `workers` parts of `bytes` each.
 pub(crate) fn mapped_bytes(workers: usize, bytes: usize) -> usize {
     let all = workers.saturating_mul(bytes);
     if bytes < HUGE_FROM { all } else { all.saturating_add(HUGE - 1) / HUGE * HUGE }
 }
 
-/// The mapping, unmapped with the last worker.
+/// The mapping. The last worker's part unmaps it.
 struct Region {
     map: NonNull<u8>,
     len: usize,
 }
 
-/// One worker's part.
+/// One worker's part of the mapping.
 pub(crate) struct Staging {
-    /// Keeps the mapping; none without any memory.
+    /// Keeps the mapping alive. `None` if there is no memory.
     _region: Option<Arc<Region>>,
-    /// Nobody else's bytes: `capacity` of them from here on.
+    /// Start of `capacity` bytes that belong to this value alone.
     begin: NonNull<u8>,
     /// A multiple of [`PAGE`].
     capacity: usize,
@@ -41,11 +41,12 @@ pub(crate) struct Staging {
     len: usize,
 }
 
-// SAFETY: the bytes are this value's alone, and not bound to a thread.
+// SAFETY: the bytes belong to this value alone and are not bound to a thread.
 unsafe impl Send for Staging {}
-// SAFETY: a region is only ever unmapped, by its last owner; its bytes are those of the parts.
+// SAFETY: the only use of a region is to unmap it, by its last owner. The bytes belong to the
+// parts.
 unsafe impl Send for Region {}
-// SAFETY: as above.
+// SAFETY: a shared region gives access to no byte; see `Send`.
 unsafe impl Sync for Region {}
 
 impl Staging {
@@ -54,7 +55,8 @@ impl Staging {
         Staging { _region: None, begin: NonNull::dangling(), capacity: 0, len: 0 }
     }
 
-    /// A part of so many bytes, a multiple of [`PAGE`], for each worker. Without bytes nothing is mapped.
+    /// One part of `bytes` bytes, a multiple of [`PAGE`], for each worker. With 0 bytes nothing is
+    /// mapped.
     pub(crate) fn for_workers(workers: usize, bytes: usize) -> io::Result<Vec<Self>> {
         debug_assert!(bytes.is_multiple_of(PAGE));
         if bytes == 0 {
@@ -62,29 +64,30 @@ impl Staging {
         }
         let used = mapped_bytes(workers, bytes);
         let is_huge = bytes >= HUGE_FROM;
-        // Room to begin at a huge page; what lies before and after it is never touched.
+        // Leaves room to begin at a huge page. The memory before and after that is never touched.
         let len =
             used.checked_add(if is_huge { HUGE } else { 0 }).ok_or(io::ErrorKind::OutOfMemory)?;
         let (prot, flags) =
             (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-        // SAFETY: a new private mapping at an address of the kernel's choice.
+        // SAFETY: a new private mapping, at an address that the kernel chooses.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let region = Arc::new(Region { map, len });
-        // A child has no workers. If it shared these pages, a write under way could meet a copy (open(2)),
-        // and each would be copied. An error leaves it at that.
-        // SAFETY: our own mapping; forking alone is affected.
+        // A forked child has no workers. If it shared these pages, a direct write in progress could
+        // see a copy (open(2)), and each page would be copied on its next use. On an error the
+        // pages stay shared.
+        // SAFETY: the mapping is ours, and the advice only affects forks.
         let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
         let skip = if is_huge { map.as_ptr().align_offset(HUGE) } else { 0 };
-        // SAFETY: there is room for that before the end.
+        // SAFETY: `len` has room for `skip` bytes in front of the used ones.
         let begin = unsafe { map.add(skip) };
         if is_huge {
-            // SAFETY: our own mapping, with nothing in it yet. An error means small pages.
+            // SAFETY: the mapping is ours and has no content yet. An error means small pages.
             let _ = unsafe { madvise(begin.as_ptr().cast(), used, Advice::LinuxHugepage) };
         }
         let part = |worker| Staging {
             _region: Some(region.clone()),
-            // SAFETY: within the mapping: `used` is at least `workers * bytes`.
+            // SAFETY: within the mapping, since `used` is at least `workers * bytes`.
             begin: unsafe { begin.add(worker * bytes) },
             capacity: bytes,
             len: 0,
@@ -92,14 +95,15 @@ impl Staging {
         Ok((0..workers).map(part).collect())
     }
 
-    /// Bytes that it can hold; zero for none.
+    /// Bytes that it can hold; 0 if there is no memory.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// What is in it.
+    /// The bytes in it.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: ours, and initialised: the mapping began as zeros.
+        // SAFETY: the bytes belong to this value. They are initialised, since the mapping began as
+        // zeros.
         unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.len) }
     }
 
@@ -111,10 +115,10 @@ impl Staging {
         self.len = 0;
     }
 
-    /// Appends as much of `bytes` as there is room for; how much that is.
+    /// Appends as much of `bytes` as fits. Returns how much that was.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> usize {
         let len = bytes.len().min(self.capacity - self.len);
-        // SAFETY: the room is ours, so nobody has a reference to it.
+        // SAFETY: the free part belongs to this value, and no reference to it exists.
         unsafe {
             let to = self.begin.as_ptr().add(self.len);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len);
@@ -123,7 +127,7 @@ impl Staging {
         len
     }
 
-    /// Appends zeros up to a whole block, whose size divides the capacity.
+    /// Appends zeros up to a whole block. The block size divides the capacity.
     pub(crate) fn pad(&mut self, block: usize) {
         const ZEROS: [u8; PAGE] = [0; PAGE];
         let end = self.len.next_multiple_of(block).min(self.capacity);
@@ -135,7 +139,8 @@ impl Staging {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: exactly the mapping that was made; the last part is gone.
+        // SAFETY: exactly the mapping that was made. The last part is gone, so nothing refers to
+        // it.
         let unmapped = unsafe { munmap(self.map.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());
     }
@@ -164,7 +169,7 @@ mod tests {
         }
     }
 
-    /// Other tests map less meanwhile.
+    /// Other tests map less than the margin meanwhile.
     #[test]
     fn memory_goes_with_the_last_part() {
         let before = mapped();

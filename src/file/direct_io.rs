@@ -1,27 +1,28 @@
-//! A file's writes past the page cache: whole blocks, put together from records of any length.
+//! Direct writes of one file: whole blocks, assembled from records of any length.
 //!
-//! The last block is mostly a part of one. It is written with zeros after the records, so that the file
-//! has all that was appended; its bytes are kept, and the next write begins with them at the same offset.
+//! The last block is usually incomplete. It is written with zeros after the records, so that the
+//! file has everything that was appended. Its bytes are kept, and the next write begins with them
+//! at the same offset.
 //!
-//! Guarantees: each write is aligned; what was appended is in the file as a whole, or counts as not
-//! there. Refuses to choose when: that is the output's.
+//! Guarantees: each write is aligned. An append is in the file as a whole or counts as not written.
+//! Refuses to choose when to write: the output does.
 
 use std::io::{self, ErrorKind, IoSlice};
 
 use crate::file::aligned::Staging;
 use crate::fs::{FsFile, write_all};
 
-/// What is kept of a file between two writes.
+/// The state of a file between two writes.
 pub(crate) struct Direct {
-    /// A power of two; divides the capacity of any staging memory.
+    /// A power of two. Divides the capacity of any staging memory.
     pub(crate) block: usize,
-    /// The bytes between the last multiple of the block and the file's good length.
+    /// The bytes between the last multiple of `block` and the file's good length.
     tail: Vec<u8>,
-    /// The same, should all be committed that was written last.
+    /// The same, once everything that was written last is committed.
     next: Vec<u8>,
-    /// How many bytes that was.
+    /// Bytes that the last write wrote.
     written: u64,
-    /// A write failed that began with the tail: who knows what stands there now.
+    /// A write that began with the tail failed, so the tail's bytes in the file are unknown.
     is_uncertain: bool,
 }
 
@@ -32,7 +33,7 @@ impl Direct {
         Direct { block, tail: part(), next: part(), written: 0, is_uncertain: false }
     }
 
-    /// Writes all slices from the good length on, which stays where it is; how many bytes they have.
+    /// Writes all slices at the good length, which does not move. Returns how many bytes they have.
     pub(crate) fn write(
         &mut self,
         file: &mut dyn FsFile,
@@ -63,13 +64,13 @@ impl Direct {
         Ok(self.written)
     }
 
-    /// The records of the last block, if a failed write may have spoilt them.
+    /// The records of the last block, if a failed write may have damaged them.
     pub(crate) fn uncertain(&self) -> Option<&[u8]> {
         self.is_uncertain.then_some(&self.tail)
     }
 
-    /// The good length has moved on by all that was written last. `false` if only by a part of it, so that
-    /// nobody knows any more what the last block holds.
+    /// Moves the good length past everything that was written last. `false` if only a part of it is
+    /// committed: the contents of the last block are then unknown.
     pub(crate) fn commit(&mut self, bytes: u64) -> bool {
         if bytes == self.written {
             std::mem::swap(&mut self.tail, &mut self.next);
@@ -77,12 +78,12 @@ impl Direct {
         bytes == self.written
     }
 
-    /// The good length has moved back by so many bytes, to `good`. `false` if what the last block held
-    /// before is not known any more.
+    /// Moves the good length back by `bytes`, to `good`. `false` if the earlier contents of the
+    /// last block are no longer known.
     pub(crate) fn roll_back(&mut self, bytes: u64, good: u64) -> bool {
         let len = (self.tail.len() as u64).checked_sub(bytes);
         if len.is_none() {
-            // What may be spoilt begins beyond the good length.
+            // The bytes that may be damaged begin beyond the good length.
             self.is_uncertain = false;
         }
         self.tail.truncate(len.unwrap_or(0) as usize);
@@ -90,15 +91,15 @@ impl Direct {
     }
 }
 
-/// Writes what is in the staging memory and empties it.
+/// Writes the contents of the staging memory and empties it.
 fn flush(file: &mut dyn FsFile, staging: &mut Staging, at: u64) -> io::Result<u64> {
     let (written, result) = write_all(file, &mut [IoSlice::new(staging.bytes())], at);
     staging.clear();
     result.map(|()| written)
 }
 
-/// Whether the page cache may do what direct I/O could not: the file system takes no such writes, or
-/// there is room for a part of one.
+/// Whether the page cache may succeed where direct I/O failed: the file system takes no direct
+/// writes, or has room for a part of this one.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -142,7 +143,7 @@ mod tests {
     }
 
     impl Written {
-        /// Appends a record in parts of so many bytes and commits what is said to be written.
+        /// Appends a record in parts of these lengths and commits the bytes that were written.
         fn append(&mut self, parts: &[usize]) -> Result<(), ErrorKind> {
             let byte = self.expected.len() as u8;
             let parts: Vec<_> = parts.iter().map(|&len| vec![byte ^ len as u8; len]).collect();
@@ -157,7 +158,7 @@ mod tests {
             result.map_err(|error| error.kind())
         }
 
-        /// What is in the file once it is sealed.
+        /// Seals the file and checks its contents.
         fn check(&mut self) {
             self.file.seal().unwrap();
             let read = std::fs::read(self.file.path()).unwrap();
@@ -178,7 +179,7 @@ mod tests {
             assert!(written.file.is_direct());
         }
         written.check();
-        // A file that was cut goes on where its records end.
+        // A file that was cut continues where its records end.
         written.append(&[5000]).unwrap();
         written.check();
         assert!(written.file.is_direct());
@@ -192,7 +193,7 @@ mod tests {
             written.append(&[len]).unwrap();
             for nth in 1..=3 {
                 fs.plan(Op::Write, nth, Fault::Error(Errno::IO));
-                // Of three writes at least.
+                // At least three writes.
                 written.append(&[20_000]).unwrap_err();
             }
             assert!(written.file.is_direct(), "an error of the disk is not hidden by the cache");
@@ -200,7 +201,7 @@ mod tests {
         written.check();
     }
 
-    /// The disk fails in the middle of the block that has records already.
+    /// The disk fails inside a block that already has records.
     #[test]
     fn records_that_a_failed_write_spoilt_are_written_again() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
@@ -211,7 +212,7 @@ mod tests {
         assert!(!written.file.is_synced());
         let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
-        // The first try fails too.
+        // The first repair fails too.
         fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
         written.file.seal().unwrap_err();
         written.check();
@@ -219,7 +220,7 @@ mod tests {
         written.check();
     }
 
-    /// And then the file system refuses: the cache must not go on behind a block that is spoilt.
+    /// Then the file system refuses. The page cache must not continue behind a damaged block.
     #[test]
     fn records_that_a_failed_write_spoilt_are_written_again_before_the_cache_goes_on() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
@@ -229,7 +230,7 @@ mod tests {
         written.append(&[6000]).unwrap_err();
         let spoilt = std::fs::OpenOptions::new().write(true).open(written.file.path()).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&spoilt, &[0; 904], 4096).unwrap();
-        // Twice, so that the first try to mend it fails too.
+        // Twice, so that the first repair fails too.
         (1..=2).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::NOSPC)));
         written.append(&[6000]).unwrap_err();
         written.append(&[6000]).unwrap();

@@ -1,6 +1,7 @@
-//! One file on the disk: written in a temp directory, renamed into place, described for a recovery.
+//! One file on the disk: written in the temp directory, renamed into place, and described for a
+//! recovery.
 //!
-//! Guarantees: a visible file is complete. Nothing here knows of chunks or of callers.
+//! Guarantees: a visible file is complete. Nothing here knows chunks or callers.
 
 pub(crate) mod aligned;
 pub(crate) mod direct_io;

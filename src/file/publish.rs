@@ -1,8 +1,8 @@
-//! Finished files become visible; and where this can work is found out at the start.
+//! Publishes finished files, and finds out at the start whether that can work.
 //!
-//! Guarantees: a file appears whole, under a name that nothing had, with a stamp taken just before;
-//! nothing is ever copied or replaced. Refuses, at the start: directories that are missing, or in
-//! which files cannot be created, renamed and removed.
+//! Guarantees: a file appears whole, under a name that no file had, with a stamp taken just before.
+//! Nothing is ever copied or replaced. Refuses, at the start: directories that are missing, and
+//! directories in which files can't be created, renamed and removed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use crate::fs::Fs;
 use crate::naming::{Names, Stamp};
 use crate::report::error::Error;
 
-/// A stamp, an instance and a process that another file has already: once is odd, so often a fault.
+/// Tries for a name that no file has yet. One name that exists is odd; this many are a fault.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Why a file did not become visible.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The temp file is not there any more: its records are lost.
+    /// The temp file no longer exists: its records are lost.
     Gone(Error),
-    /// The temp file is as it was: try again later.
+    /// The temp file is unchanged: try again later.
     Retry(Error),
 }
 
@@ -48,12 +48,12 @@ pub(crate) fn rename(
     }
 }
 
-/// A rename, which must be one step where the memory outlives the process.
+/// A rename. With crash-proof memory it must be atomic.
 fn step(fs: &dyn Fs, from: &Path, to: &Path, in_one_step: bool) -> io::Result<()> {
     if in_one_step { fs.rename_in_one_step(from, to) } else { fs.rename(from, to) }
 }
 
-/// `NotFound` is said of the temp file, of its directory and of the target's.
+/// `NotFound` may mean the temp file, its directory, or the target's directory.
 fn missing(
     fs: &dyn Fs,
     temp: &Path,
@@ -62,7 +62,7 @@ fn missing(
     error: io::Error,
 ) -> Result<PathBuf, Refusal> {
     match (fs.exists(temp), fs.exists(&target)) {
-        // A network file system sends a call again when the answer is lost. Nobody else has this
+        // A network file system repeats a call when the answer is lost. No other file has this
         // stamp and instance, so the file there is ours.
         (Ok(false), Ok(true)) => Ok(target),
         (Ok(false), Ok(false)) => Err(Refusal::Gone(Error::io("rename", temp, error))),
@@ -72,7 +72,7 @@ fn missing(
     }
 }
 
-/// Forces the names in a directory to the disk.
+/// Syncs the names in a directory to the disk.
 pub(crate) fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
     fs.sync_dir(dir).map_err(|e| Error::io("fsync directory", dir, e))
 }
@@ -82,16 +82,16 @@ pub(crate) fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
 pub(crate) struct Places {
     /// Where files appear.
     pub(crate) path: PathBuf,
-    /// Where they are written: on the same file system.
+    /// Where they are written, on the same file system.
     pub(crate) temp: PathBuf,
 }
 
-/// The absolute path of a directory that is there.
+/// The absolute path of an existing directory.
 pub(crate) fn directory(fs: &dyn Fs, dir: &Path) -> Result<PathBuf, Error> {
     fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e))
 }
 
-/// The directories that were asked for; nobody knows yet whether they will do.
+/// The requested directories, not probed yet.
 pub(crate) fn directories(
     fs: &dyn Fs,
     path: &Path,
@@ -107,8 +107,8 @@ pub(crate) fn directories(
     Ok(Places { path: open(path)?, temp: open(temp)? })
 }
 
-/// Finds out by a hidden empty file whether files can be created in `temp` and renamed into
-/// `path`. Where `temp` is on another file system, they are written in `path` itself.
+/// Checks with a hidden empty file that files can be created in `temp` and renamed into `path`. If
+/// `temp` is on another file system, files are written in `path` itself.
 pub(crate) fn probed(
     fs: &dyn Fs,
     wanted: Places,
@@ -119,7 +119,7 @@ pub(crate) fn probed(
     let Some(between) = probe(fs, &temp, &path, names, in_one_step)? else {
         return Ok(Places { path, temp });
     };
-    // Whose fault it is shows in `path` alone.
+    // A probe within `path` shows which directory is at fault.
     if let Some(within) = probe(fs, &path, &path, names, in_one_step)? {
         return Err(Error::io("rename a file in", &path, within));
     }
@@ -130,7 +130,7 @@ pub(crate) fn probed(
 }
 
 /// Creates a file in `from`, renames it into `to` and removes it. Returns the error that refused
-/// the rename, if any; the others name the directory at fault. Leaves nothing behind.
+/// the rename, if any. Other errors name the directory at fault. Leaves nothing behind.
 fn probe(
     fs: &dyn Fs,
     from: &Path,
@@ -148,11 +148,11 @@ fn probe(
     };
     fs.create(&before, 0o600).map_err(|e| Error::io("create a file in", from, e))?;
     let refused = step(fs, &before, &after, in_one_step).err();
-    // Both, whatever the rename said: it may have been done although its answer was lost, or have
-    // left the old name (see `RealFs::rename`).
+    // Remove both, whatever the rename returned. It may have succeeded although its answer was
+    // lost, or have left the old name (see `RealFs::rename`).
     remove(&before, from)?;
     let removed = remove(&after, to);
-    // Whoever refuses the rename is likely to refuse this as well; the first refusal tells more.
+    // A directory that refuses the rename often refuses this too. The first error says more.
     if refused.is_none() {
         removed?;
     }
@@ -186,7 +186,7 @@ mod tests {
         Names { prefix, extension: OsString::from("log"), instance: 7, pid: 1 }
     }
 
-    /// A directory with `path`, `temp` and, in `temp`, a file.
+    /// A directory with `path` and `temp`, and a file in `temp`.
     fn set_up() -> (Faulty, TestDir, PathBuf, PathBuf, PathBuf) {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let (path, temp) = (dir.dir("path"), dir.dir("temp"));
@@ -289,8 +289,8 @@ mod tests {
         assert_eq!(error.path(), Some(&*dir.join("file")));
     }
 
-    /// Every call of the probes fails once: the error names the directory in which it was made, and
-    /// what could be removed is removed.
+    /// Every call of the probes fails once. The error names the directory of the call, and
+    /// everything that can be removed is removed.
     #[test]
     fn unusable_directories_are_noticed_at_the_start() {
         use Op::{Create, Remove, Rename};
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// As where `path` must not be entered: it refuses the rename and the removal.
+    /// Like a `path` that must not be entered: it refuses the rename and the removal.
     #[test]
     fn a_directory_that_refuses_everything_is_told_by_what_was_wanted_of_it() {
         let (fs, _dir, path, temp, _file) = set_up();

@@ -1,8 +1,9 @@
 //! One worker's temp file, from its creation until it can be renamed.
 //!
-//! Guarantees: what is counted are whole records, from the start of the file on without a gap;
-//! whatever a failed write left beyond them is cut off before the file is synced or published.
-//! Where it is written past the page cache, in whole blocks, zeros stand after the last record until then.
+//! Guarantees: only whole records count, from the start of the file and without a gap. Bytes that a
+//! failed write left beyond them are cut off before the file is synced or published. In a direct
+//! file, zeros stand after the last record until then.
+//!
 //! Refuses, after a failed fsync, to write to or sync the same file again: the second fsync would
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
 
@@ -18,7 +19,7 @@ use crate::naming::{Names, Stamp, TempId};
 use crate::report::error::Error;
 use crate::report::stats::{Count, Watermark};
 
-/// What an append wrote.
+/// The bytes that an append wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Appended {
     /// Bytes of records.
@@ -27,27 +28,27 @@ pub(crate) struct Appended {
     pub(crate) len: u64,
 }
 
-/// A file that is being written under a hidden name.
+/// A file that is written under a hidden name.
 pub(crate) struct TempFile {
     file: Box<dyn FsFile>,
     path: PathBuf,
     id: TempId,
-    /// The whole records in it, and where they end.
+    /// The whole records in the file, and where they end.
     good: Watermark,
-    /// What the last successful fsync covers: at most `good`.
+    /// The part that the last successful fsync covers. At most `good`.
     synced: Watermark,
-    /// At least `good.len`; nothing stands in the file at or beyond it.
+    /// At least `good.len`. The file has no bytes at or beyond this offset.
     end_max: u64,
-    /// The fsync that failed, for good.
+    /// The error of a failed fsync. Never reset.
     failed: Option<Error>,
-    /// As long as it is written past the page cache.
+    /// Set while the file is written with direct I/O.
     direct: Option<Direct>,
-    /// If it does not hold records as they are.
+    /// Set if a codec encodes the records.
     encoding: Option<Encoding>,
 }
 
 impl TempFile {
-    /// Creates an empty file in the temp directory, with exactly the permissions that were asked for.
+    /// Creates an empty file in the temp directory, with exactly the configured permissions.
     pub(crate) fn create(
         fs: &dyn Fs,
         files: &Files,
@@ -72,24 +73,26 @@ impl TempFile {
         })
     }
 
-    /// From here on writes go past the page cache, if the file system has that. For an empty file.
+    /// Switches an empty file to direct I/O, if the file system has that.
     pub(crate) fn go_direct(&mut self) {
         debug_assert_eq!(self.end_max, 0);
         self.direct = self.file.go_direct().ok().map(Direct::new);
     }
 
-    /// Whether it is written past the page cache.
+    /// Whether the file is written with direct I/O.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.is_some()
     }
 
-    /// Writes whole records at the good length, which stays where it is until [`commit`](Self::commit): a second
-    /// call without one writes over the first. Returns how many bytes of records were written, how many bytes of
-    /// the file that made, and the error that stopped it, if any. Allocates nothing unless it fails or encodes.
+    /// Writes whole records at the good length, which does not move before
+    /// [`commit`](Self::commit). A second call without a commit overwrites the first. Returns the
+    /// bytes of records that were written, the bytes of the file that they took, and the error that
+    /// stopped the write, if any. Allocates nothing unless it fails or encodes.
     ///
-    /// Past the page cache it goes through `staging`, all of it or nothing. If the file system refuses,
-    /// or there is no room for all, the file goes on through the page cache, which takes any part. What a codec
-    /// encodes counts as a whole or not at all; what it had encoded for a call that failed is written alone.
+    /// With direct I/O it writes through `staging`, all or nothing. If the file system refuses, or
+    /// has no room for all, the file continues through the page cache, which takes any part.
+    /// Encoded records count as a whole or not at all. The encoded bytes of a failed call are
+    /// written alone by the next call.
     pub(crate) fn append(
         &mut self,
         slices: &mut [IoSlice<'_>],
@@ -109,7 +112,7 @@ impl TempFile {
         (Appended { record_bytes, len }, result)
     }
 
-    /// Writes bytes at the good length. Moves the slices on.
+    /// Writes bytes at the good length and advances the slices.
     fn put(
         &mut self,
         slices: &mut [IoSlice<'_>],
@@ -127,14 +130,14 @@ impl TempFile {
                 (written, Ok(()))
             }
             Err(error) => {
-                // How much a failed call wrote is not known.
+                // How much a failed call wrote is unknown.
                 self.end_max = u64::MAX;
                 (written, Err(Error::io("write", &self.path, error)))
             }
         }
     }
 
-    /// Past the page cache; none if the file does not go that way, or not any more.
+    /// Writes with direct I/O. `None` if the file does not use it, or no longer does.
     fn append_direct(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -143,12 +146,12 @@ impl TempFile {
         let direct = self.direct.as_mut()?;
         match direct.write(&mut *self.file, slices, staging, self.good.len) {
             Ok(written) => Some((written, Ok(()))),
-            // Whatever else is wrong with the disk, the page cache would only hide it.
+            // The page cache would only hide any other fault of the disk.
             Err(error) if !is_refusal(&error) => Some((0, Err(error))),
-            // The last block first: this write, or one before, may have spoilt it.
+            // Repair the last block first: this write, or an earlier one, may have damaged it.
             Err(error) => match self.mend() {
                 Ok(()) => {
-                    // How much was written is not known.
+                    // How much was written is unknown.
                     self.end_max = u64::MAX;
                     None
                 }
@@ -157,8 +160,8 @@ impl TempFile {
         }
     }
 
-    /// The records that were written beyond the good length, or the first of them, are whole. If that is not all, a
-    /// file goes on through the page cache.
+    /// Commits the records that were written beyond the good length, or the first of them. If that
+    /// is not all of them, a direct file continues through the page cache.
     pub(crate) fn commit(&mut self, count: Count) {
         if count.bytes == 0 {
             return;
@@ -172,20 +175,20 @@ impl TempFile {
         debug_assert!(self.good.len <= self.end_max, "committed more than was written");
         if self.direct.as_mut().is_some_and(|direct| !direct.commit(len)) {
             self.direct = None;
-            // An error comes again with the next write.
+            // The next write reports an error again.
             let _ = self.file.go_buffered();
         }
     }
 
-    /// What is encoded and not committed is to be forgotten: its records are lost.
+    /// Forgets records that are encoded but not committed: they are lost.
     pub(crate) fn drop_uncommitted(&mut self) {
         if let Some(encoding) = &mut self.encoding {
             encoding.forget();
         }
     }
 
-    /// Forces the whole records to the disk, after cutting off whatever stands beyond them. Once
-    /// the fsync has failed, this returns the same error without another try.
+    /// Syncs the whole records to the disk, after it cut off anything beyond them. Once an fsync
+    /// has failed, this returns the same error without another try.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -200,20 +203,20 @@ impl TempFile {
         Ok(())
     }
 
-    /// What no fsync covers does not count any more: it is written over, or cut off.
+    /// Drops the records that no fsync covers: they will be overwritten or cut off.
     pub(crate) fn drop_unsynced(&mut self) {
         let dropped = self.good.len - self.synced.len;
         self.good = self.synced;
         let good = self.good.len;
         if self.direct.as_mut().is_some_and(|direct| !direct.roll_back(dropped, good)) {
             self.direct = None;
-            // An error comes again with the next write.
+            // The next write reports an error again.
             let _ = self.file.go_buffered();
         }
     }
 
-    /// After a failed fsync: cuts the file to what was synced before. Returns what was cut off, which
-    /// the worker still has to write, to another file.
+    /// After a failed fsync: cuts the file to the part that was synced before. Returns the records
+    /// that were cut off. The worker still has to write them, to another file.
     pub(crate) fn roll_back_to_synced(&mut self) -> Result<Count, Error> {
         self.set_len(self.synced.len)?;
         let dropped = self.good.count.saturating_sub(self.synced.count);
@@ -221,7 +224,7 @@ impl TempFile {
         Ok(dropped)
     }
 
-    /// Makes the file's length exactly the good length: it can be renamed then. After a failed
+    /// Makes the file exactly as long as the good length, so that it can be renamed. After a failed
     /// fsync it must have been rolled back.
     pub(crate) fn seal(&mut self) -> Result<(), Error> {
         match &self.failed {
@@ -235,40 +238,40 @@ impl TempFile {
         fs.remove(&self.path).map_err(|e| Error::io("unlink", &self.path, e))
     }
 
-    /// Whether an fsync of it failed: nothing is added to it any more.
+    /// Whether an fsync failed: nothing is added to the file any more.
     pub(crate) fn is_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What its name can be made of again.
+    /// The parts from which its name can be made again.
     pub(crate) fn id(&self) -> TempId {
         self.id
     }
 
-    /// The whole records in it, and where they end.
+    /// The whole records in the file, and where they end.
     pub(crate) fn good(&self) -> Watermark {
         self.good
     }
 
-    /// How far an fsync covers it.
+    /// The part that an fsync covers.
     pub(crate) fn synced(&self) -> Watermark {
         self.synced
     }
 
-    /// Whether the last fsync covers the file as it is: all records, nothing behind them, and none that a
-    /// failed write may have spoilt.
+    /// Whether the last fsync covers the file as it is: all records, nothing behind them, and no
+    /// record that a failed write may have damaged.
     pub(crate) fn is_synced(&self) -> bool {
         let is_uncertain = self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some());
         self.synced == self.good && self.end_max == self.good.len && !is_uncertain
     }
 
-    /// Writes the records of the last block again, through the page cache, if a failed write past it may have
-    /// spoilt them. An fsync tells whether they are there.
+    /// Writes the records of the last block again, through the page cache, if a failed direct write
+    /// may have damaged them. An fsync tells whether they are there.
     fn mend(&mut self) -> Result<(), Error> {
         let Some(tail) = self.direct.as_ref().and_then(Direct::uncertain) else { return Ok(()) };
         let at = self.good.len - tail.len() as u64;
@@ -407,7 +410,7 @@ mod tests {
             file.commit(Count::new(1, 7));
             assert_eq!(read(&file), "first second thi");
 
-            // There is room again: the torn record is written over, or cut off.
+            // There is room again: the torn record is overwritten or cut off.
             let (_, result) = append(&mut file, &["x"]);
             result.unwrap();
             file.commit(Count::new(1, 1));

@@ -1,7 +1,7 @@
-//! How much room there is, and how much the files of a prefix take.
+//! Measures the free space, and the space that the files of a prefix take.
 //!
-//! Guarantees: names in directories are parsed, never trusted; symbolic links are not followed; no file is
-//! opened. A count can be made in portions. Refuses nothing: what fails, is told.
+//! Guarantees: names in directories are parsed, never trusted. Symbolic links are not followed, and
+//! no file is opened. A count can be made in portions. Refuses nothing: errors are returned.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -12,12 +12,12 @@ use crate::fs::Fs;
 use crate::naming;
 use crate::report::error::Error;
 
-/// Files between two looks at the clock.
+/// Files between two checks of the clock.
 const CLOCK_FILES: usize = 16;
 
-/// Where a writer's files are, and whose they are.
+/// The directories to measure, and the names that count.
 pub(crate) struct Scope {
-    /// Of the options, so std's.
+    /// From the options, hence the `Arc` of std.
     pub(crate) fs: std::sync::Arc<dyn Fs>,
     pub(crate) path: PathBuf,
     pub(crate) temp: PathBuf,
@@ -25,19 +25,19 @@ pub(crate) struct Scope {
     pub(crate) extension: OsString,
 }
 
-/// A count of the files, as far as it has come.
+/// A count of the files in progress.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    /// What the writer had written when it began.
+    /// Bytes that the writer had written when the count began.
     pub(crate) written: u64,
-    /// Without what came between its portions.
+    /// Time spent counting, without the pauses between portions.
     pub(crate) took: Duration,
-    /// Directories to be listed; whether files are visible there.
+    /// Directories that are still to be listed, and whether visible files count there.
     dirs: VecDeque<(PathBuf, bool)>,
-    /// The directory that was listed last, and what is not looked up yet.
+    /// The directory that was listed last.
     dir: (PathBuf, bool),
     names: std::vec::IntoIter<OsString>,
-    /// Files with several names.
+    /// Files with several names that are already counted.
     counted: BTreeSet<(u64, u64)>,
     pub(crate) total: u64,
 }
@@ -57,13 +57,13 @@ impl Walk {
 }
 
 impl Scope {
-    /// The directories; whether files are visible there.
+    /// The directories, and whether visible files count there.
     fn dirs(&self) -> impl Iterator<Item = (&PathBuf, bool)> {
         let temp = (self.temp != self.path).then_some((&self.temp, false));
         [(&self.path, true)].into_iter().chain(temp)
     }
 
-    /// What this process may still take of the file system: as the directory says that has less.
+    /// Bytes that this process may still use: the lesser answer of the two directories.
     pub(crate) fn free_bytes(&self) -> Result<u64, Error> {
         let mut least = u64::MAX;
         for (dir, _) in self.dirs() {
@@ -73,8 +73,9 @@ impl Scope {
         Ok(least)
     }
 
-    /// Goes on to count what all files of this prefix and extension take, visible ones of any instance and
-    /// temp files, until that is done: `true`; or the time is over.
+    /// Continues to count the bytes of all files with this prefix and extension: visible ones of
+    /// any instance, and temp files. `true` when the count is complete, `false` when the time is
+    /// over.
     pub(crate) fn count(&self, walk: &mut Walk, is_over: impl Fn() -> bool) -> Result<bool, Error> {
         loop {
             for i in 1.. {
@@ -98,7 +99,7 @@ impl Scope {
         }
         let path = dir.join(name);
         let facts = self.fs.facts(&path).map_err(|e| Error::io("look up", &path, e))?;
-        // Published or removed meanwhile; or nothing that a writer makes.
+        // The file was published or removed meanwhile, or a writer does not make such files.
         let Some(facts) = facts.filter(|facts| facts.is_file) else { return Ok(()) };
         // A rename by link and unlink (see `RealFs`) leaves two names for a moment.
         if facts.links < 2 || walk.counted.insert(facts.id) {
@@ -122,7 +123,7 @@ mod tests {
         naming::Names { prefix, extension: OsString::from("log"), instance, pid: 1 }
     }
 
-    /// A file of so many bytes; what it takes.
+    /// Makes a file of `bytes` bytes. Returns the bytes that count for it.
     fn put(path: PathBuf, bytes: usize) -> u64 {
         fs::write(&path, vec![b'x'; bytes]).unwrap();
         let facts = crate::fs::real::RealFs.facts(&path).unwrap().unwrap();
@@ -142,7 +143,7 @@ mod tests {
         for seq in 100..120 {
             expected += put(path.join(ours.visible(stamp, 0, seq)), 10);
         }
-        // Sparse: not what it takes, but what it may come to.
+        // A sparse file counts with the length that it may grow to.
         let sparse = fs::File::create(path.join(ours.visible(stamp, 0, 9))).unwrap();
         sparse.set_len(1 << 30).unwrap();
         expected += 1 << 30;
@@ -150,7 +151,7 @@ mod tests {
         let [from, to] = [5, 6].map(|seq| path.join(ours.visible(stamp, 0, seq)));
         expected += put(from.clone(), 40_000);
         fs::hard_link(from, to).unwrap();
-        // None of these.
+        // None of these count.
         put(path.join(longer.visible(stamp, 0, 1)), 1000);
         put(path.join(names(b"a", 1).visible(stamp, 0, 1)), 1000);
         put(path.join(names(b"", 1).visible(stamp, 0, 1)), 1000);
@@ -167,7 +168,7 @@ mod tests {
         let mut walk = Walk::new(&scope, 0);
         assert!(scope.count(&mut walk, || false).unwrap());
         assert_eq!(walk.total, expected);
-        // In portions it is the same.
+        // A count in portions has the same result.
         let mut again = Walk::new(&scope, 0);
         let portions = (1..).find(|_| scope.count(&mut again, || true).unwrap());
         assert!(again.total == expected && portions > Some(1), "{portions:?}");

@@ -1,7 +1,8 @@
-//! The only door to the file system: a small boxed trait. The real one behind it is `real_fs.rs`.
+//! The file system as a small boxed trait. No other module calls the file system; `real.rs`
+//! implements the trait.
 //!
-//! Guarantees: files are created exclusively and never through a symbolic link; a rename never
-//! replaces a file. Refuses nothing else: policy and retries belong to the worker.
+//! Guarantees: files are created exclusively and never through a symbolic link, and a rename never
+//! replaces a file. Refuses nothing else: the worker decides on policy and retries.
 
 pub(crate) mod real;
 
@@ -9,93 +10,98 @@ use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-/// What stands at a path, or behind an open file.
+/// Metadata of a path or of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// It is a regular file.
+    /// Whether it is a regular file.
     pub is_file: bool,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub len: u64,
-    /// Bytes that it takes of the file system.
+    /// Bytes that it takes on the disk.
     pub allocated: u64,
-    /// Number of its owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Its permissions.
+    /// Permissions.
     pub mode: u32,
-    /// Names that it has.
+    /// Number of hard links.
     pub links: u64,
-    /// Tells it from all others: file system and inode.
+    /// Unique identity: device and inode.
     pub id: (u64, u64),
 }
 
-/// What a writer asks of a file system. Each method is one operation that may fail on its own.
+/// The file system operations that a writer needs. Each method is one operation that may fail
+/// alone.
 pub trait Fs: Send + Sync + 'static {
-    /// Creates a file that did not exist, for writing, with exactly these permissions.
+    /// Creates a new file for reading and writing, with exactly these permissions. Fails if the
+    /// path exists.
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>>;
-    /// Renames a file; `AlreadyExists` where the target exists.
+    /// Renames a file. `AlreadyExists` if the target exists.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// The same, where it is one step for whoever dies in it; `Unsupported` where it is not.
+    /// Like [`rename`](Self::rename), but atomic even if the process dies in the call.
+    /// `Unsupported` where the file system can't do that.
     fn rename_in_one_step(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.rename(from, to)
     }
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Opens a regular file that exists, to read and write, never through a symbolic link; does not
-    /// wait for whoever is at the other end of something else.
+    /// Opens an existing regular file to read and write, never through a symbolic link. Does not
+    /// wait for the other end of a pipe or a device.
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>>;
-    /// Whether something stands at this path; symbolic links are not followed.
+    /// Whether this path exists. Symbolic links are not followed.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// What stands at this path, if anything; symbolic links are not followed.
+    /// Metadata of this path, if it exists. Symbolic links are not followed.
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>>;
-    /// The names in a directory, in no order.
+    /// The names in a directory, in no particular order.
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>>;
-    /// Bytes that this process may still take of a directory's file system.
+    /// Free bytes that this process may use on the directory's file system.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
-    /// Forces a directory's entries to the disk.
+    /// Syncs a directory's entries to the disk.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Creates a directory and its parents where they are missing, for the owner alone.
+    /// Creates a directory and its missing parents, accessible to the owner only.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
-    /// The absolute path of an existing directory, free of symbolic links.
+    /// The absolute path of an existing directory, without symbolic links.
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf>;
-    /// Identity of the machine's current boot; none where the system does not tell it.
+    /// Identity of the machine's current boot. `None` where the system does not tell it.
     fn boot_id(&self) -> Option<[u8; 16]>;
 }
 
-/// One file that is being written.
+/// One open file.
 pub trait FsFile: Send {
-    /// Writes at an offset; may write less than asked for, and may be interrupted.
+    /// Writes at an offset. It may write less than asked for, and may be interrupted.
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
-    /// Reads at an offset; may read less than asked for, zero bytes at the end.
+    /// Reads at an offset. It may read less than asked for; it reads 0 bytes at the end of the
+    /// file.
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// What it is.
+    /// The file's metadata.
     fn facts(&self) -> io::Result<Facts>;
     /// Cuts or extends the file to this length.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
-    /// Forces the file's contents and length to the disk.
+    /// Syncs the file's contents and length to the disk.
     fn sync(&mut self) -> io::Result<()>;
-    /// Takes the file's exclusive lock for as long as the file is open; `WouldBlock` if another
+    /// Takes the file's exclusive lock, which lasts while the file is open. `WouldBlock` if another
     /// process has it.
     fn try_lock(&mut self) -> io::Result<()>;
-    /// Asks for direct I/O: writes go past the page cache from here on. Returns the size of a block, a
-    /// power of two and at most 4096: offset, length and address of each write must be multiples of it.
+    /// Switches to direct I/O: later writes bypass the page cache. Returns the block size, a power
+    /// of two and at most 4096. Offset, length and address of each write must be multiples of it.
     ///
     /// # Errors
-    /// `Unsupported` where the file system has no such thing; then nothing changes.
+    /// `Unsupported` where the file system has no direct I/O. Nothing changes then.
     fn go_direct(&mut self) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Ends direct I/O: writes of any length at any offset go through the page cache.
+    /// Ends direct I/O: writes go through the page cache, with any length and offset.
     fn go_buffered(&mut self) -> io::Result<()> {
         Ok(())
     }
-    /// Another way into the same open file: it has the same lock, until the last one is closed.
+    /// Another handle of the same open file. It shares the lock, which lasts until the last handle
+    /// is closed.
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>>;
 }
 
-/// A call that is interrupted so often in a row is not made again: the worker must be able to end.
+/// After this many interruptions in a row a call is not repeated, so that the worker can end.
 const INTERRUPTIONS_MAX: u32 = 100;
 
-/// Reads from an offset on until there is no room or the file ends. How many bytes that were.
+/// Reads from an offset until `bytes` is full or the file ends. Returns how many bytes it read.
 pub(crate) fn read_full(file: &mut dyn FsFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let (mut done, mut interruptions) = (0, 0);
     while done < bytes.len() {
@@ -114,15 +120,15 @@ pub(crate) fn read_full(file: &mut dyn FsFile, bytes: &mut [u8], offset: u64) ->
     Ok(done)
 }
 
-/// Writes all slices from an offset on. Tells how many bytes were written, also when an error
-/// stopped it: a short write alone is none, one of 0 bytes is `WriteZero`.
+/// Writes all slices at an offset. Returns how many bytes were written, even after an error. A
+/// short write alone is no error; a write of 0 bytes is `WriteZero`.
 pub(crate) fn write_all(
     file: &mut dyn FsFile,
     mut slices: &mut [IoSlice<'_>],
     offset: u64,
 ) -> (u64, io::Result<()>) {
     let (mut written, mut interruptions) = (0, 0);
-    // Takes empty slices off the front, so that a write of 0 bytes can only be a failure.
+    // Skips leading empty slices, so that a write of 0 bytes can only be a failure.
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match file.write_at(slices, offset + written) {
@@ -147,7 +153,7 @@ pub(crate) fn write_all(
 mod tests {
     use super::*;
 
-    /// Ten bytes, of which a call reads or writes three, and each third call is interrupted.
+    /// Ten bytes. A call reads or writes three of them, and each third call is interrupted.
     struct Slow {
         bytes: Vec<u8>,
         calls: u32,

@@ -1,7 +1,7 @@
-//! The file system of the machine, behind the trait of `fs.rs`.
+//! The machine's file system, behind the trait of `fs/mod.rs`.
 //!
-//! Guarantees: those of the trait; calls that a signal interrupts are made again, but for writes.
-//! Refuses direct I/O where it means nothing.
+//! Guarantees: those of the trait. Calls that a signal interrupts are repeated, except writes.
+//! Refuses direct I/O where it has no effect.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -21,13 +21,13 @@ use crate::fs::{Facts, Fs, FsFile};
 
 /// STATX_DIOALIGN of statx(2): asks how direct I/O must be aligned.
 const DIOALIGN: u32 = 0x2000;
-/// What files are aligned to that are written past the page cache.
+/// Alignment of direct writes.
 const PAGE: u32 = 4096;
-/// Types of file systems, of statfs(2).
+/// File system types, see statfs(2).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
-/// The file system of the machine. std retries interrupted calls by itself; so do the others here.
+/// The machine's file system. std repeats interrupted calls; so do the other calls here.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
@@ -40,7 +40,7 @@ impl Fs for RealFs {
             .mode(mode)
             .custom_flags(OFlags::NOFOLLOW.bits() as i32)
             .open(path)?;
-        // The umask has only taken permissions away, so nobody had more than `mode` until here.
+        // Until this call the umask has only removed permissions, so no one had more than `mode`.
         if let Err(error) = file.set_permissions(Permissions::from_mode(mode)) {
             let _ = fs::remove_file(path);
             return Err(error);
@@ -71,8 +71,8 @@ impl Fs for RealFs {
     #[cfg(not(bufferedwriter_portable))]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match self.rename_in_one_step(from, to) {
-            // NFS, 9p and some FUSE file systems do not know the flag; old kernels not the call.
-            // EPERM is not among them: it is a refusal that link would get round only by halves.
+            // NFS, 9p and some FUSE file systems do not know the flag, and old kernels not the
+            // call. EPERM is different: it is a refusal that a link would bypass only half-way.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => link_and_unlink(from, to),
             result => result,
         }
@@ -154,18 +154,18 @@ fn facts(found: &fs::Metadata) -> Facts {
     }
 }
 
-/// A rename without replacing for file systems that have none, and for sandboxes that forbid the
-/// call (`bufferedwriter_portable`). Not one step: a process that is killed in between leaves the
-/// file under both names.
+/// A rename that does not replace, for file systems without one and for sandboxes that forbid the
+/// call (`bufferedwriter_portable`). It is not atomic: a process that is killed in between leaves
+/// the file under both names.
 fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
     if let Err(error) = fs::hard_link(from, to) {
-        // NFS sends a call again when the answer is lost, and then meets its own link.
+        // NFS repeats a call when the answer is lost, and then finds its own link.
         if error.kind() != io::ErrorKind::AlreadyExists || !same_file(from, to) {
             return Err(error);
         }
     }
-    // From here on the file is visible, and somebody may have it already. An old name that stays
-    // is a leftover; an error would make the caller publish the same records twice.
+    // From here on the file is visible, and a reader may have it already. An old name that stays is
+    // only a left-over; an error would make the caller publish the records twice.
     let _ = fs::remove_file(from);
     Ok(())
 }
@@ -177,7 +177,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 struct RealFile {
     file: ManuallyDrop<File>,
-    /// Once it has the lock.
+    /// Set once this file has the lock.
     locked: Option<ClosedInChild>,
 }
 
@@ -189,9 +189,10 @@ impl RealFile {
 
 impl Drop for RealFile {
     fn drop(&mut self) {
-        // In a forked child it is closed already, and its number may be another file's.
+        // In a forked child the descriptor is closed already, and its number may belong to another
+        // file.
         if self.locked.as_ref().is_none_or(ClosedInChild::end) {
-            // SAFETY: here only, and nothing uses it after.
+            // SAFETY: dropped only here, and nothing uses it afterwards.
             unsafe { ManuallyDrop::drop(&mut self.file) };
         }
     }
@@ -199,8 +200,8 @@ impl Drop for RealFile {
 
 impl FsFile for RealFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        // Of more slices than the system takes (1024), rustix passes as many; the rest is a short
-        // write. Who writes all makes a call again that was interrupted.
+        // rustix passes at most as many slices as the system takes (1024); the rest is a short
+        // write. `write_all` repeats interrupted calls.
         Ok(rustix::io::pwritev(&*self.file, slices, offset)?)
     }
 
@@ -228,11 +229,11 @@ impl FsFile for RealFile {
 
     fn go_direct(&mut self) -> io::Result<usize> {
         let unsupported = || Err(io::ErrorKind::Unsupported.into());
-        // These take the flag and make nothing of it: their files are the page cache.
+        // These accept the flag without effect: their files live in the page cache.
         if matches!(fstatfs(&*self.file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
             return unsupported();
         }
-        // Where the kernel does not tell (before 6.1), blocks of a page fit all devices that there are.
+        // Kernels before 6.1 don't tell. There, blocks of one page fit all existing devices.
         let told =
             statx(&*self.file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
                 .ok()
@@ -271,7 +272,8 @@ mod tests {
     #[test]
     fn create_is_exclusive_follows_no_link_and_sets_the_mode() {
         let dir = TestDir::new();
-        // Affects the whole process for a moment; no test depends on what it takes away here.
+        // This changes the whole process for a moment. No test depends on the permissions that it
+        // takes away.
         let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let created = RealFs.create(&dir.join("file"), 0o664);
         rustix::process::umask(umask);
@@ -307,7 +309,7 @@ mod tests {
         }
     }
 
-    /// A directory tells the two ways apart: it has no hard links.
+    /// A directory tells the two ways apart, since directories have no hard links.
     #[test]
     fn a_portable_rename_is_a_link() {
         let dir = TestDir::new();
@@ -384,7 +386,7 @@ mod tests {
         let dir = TestDir::new();
         fs::write(dir.join("file"), "text").unwrap();
         symlink(dir.join("file"), dir.join("link")).unwrap();
-        // Would wait for a reader.
+        // An open of a pipe would wait for its other end.
         let fifo = dir.join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
         assert!(RealFs.open(&dir.join("link")).is_err());

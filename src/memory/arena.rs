@@ -1,8 +1,9 @@
-//! All chunks of a writer: one mapping of headers and bytes, touched page by page as it is used.
+//! All chunks of a writer, in one mapping of headers and bytes. The kernel supplies its pages at
+//! first use.
 //!
-//! Guarantees: a chunk's bytes and header stay where they are as long as the arena lives; two
-//! chunks share no cache line; messages that nobody took out are dropped with the arena.
-//! Refuses: sizes that overflow the address space. Never blocks.
+//! Guarantees: a chunk's bytes and header stay in place while the arena lives. Two chunks share no
+//! cache line. Messages that no worker took are dropped with the arena. Never blocks.
+//! Refuses: sizes that overflow the address space.
 
 #[cfg(not(loom))]
 use std::io;
@@ -20,16 +21,16 @@ use crate::memory::chunk_header::{LINE, PAGE, byte_at};
 use crate::memory::crash_image::CrashImage;
 use crate::memory::message::Message;
 
-/// The chunks.
+/// All chunks of a writer.
 pub(crate) struct Arena {
     chunks: u32,
     size: usize,
-    /// One once a message was handed over: only then the headers are searched for some at the end.
-    /// Stored once, so that callers share a line that does not change.
+    /// One after the first message was handed over; only then does a drop search the headers for
+    /// messages. Stored only once, so that the shared line does not change again.
     has_messages: AtomicU32,
     #[cfg(not(loom))]
     map: std::ptr::NonNull<u8>,
-    /// What the mapping is part of, if it outlives the process.
+    /// Owns the mapping if it outlives the process.
     #[cfg(not(loom))]
     crash_image: Option<CrashImage>,
     #[cfg(loom)]
@@ -39,34 +40,36 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Maps the arena; not a page of it is touched.
+    /// Maps the arena without touching a page of it.
     #[cfg(not(loom))]
     pub(crate) fn new(chunks: u32, size: usize) -> io::Result<Self> {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         let len = bytes(chunks as usize, size).ok_or(io::ErrorKind::OutOfMemory)?;
         let (prot, flags) =
             (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-        // SAFETY: a new private mapping at an address of the kernel's choice.
+        // SAFETY: a new private mapping at an address that the kernel chooses touches no existing
+        // memory.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = std::ptr::NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map, crash_image: None })
     }
 
-    /// In memory that outlives the process, and was made for as many chunks of as many bytes.
+    /// An arena in crash-proof memory that was laid out for as many chunks of the same size.
     #[cfg(not(loom))]
     pub(crate) fn in_crash_image(chunks: u32, size: usize, image: CrashImage) -> Self {
         let map = image.arena();
         Arena { chunks, size, has_messages: AtomicU32::new(0), map, crash_image: Some(image) }
     }
 
-    /// What a recovery would read, if the memory outlives the process.
+    /// The image that a recovery would read, if the memory outlives the process.
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn crash_image(&self) -> Option<&CrashImage> {
         self.crash_image.as_ref()
     }
 
-    /// Leaseholder: whose the chunk's records will be, and in what order. Before it commits any.
+    /// Leaseholder, before it commits anything: records the chunk's producer and the order of its
+    /// leases.
     #[inline]
     pub(crate) fn note_lease(&self, chunk: ChunkId, producer: u64, lease: u64) {
         #[cfg(not(loom))]
@@ -77,7 +80,8 @@ impl Arena {
         let _ = (chunk, producer, lease);
     }
 
-    /// Leaseholder: the chunk goes on with a record that another one begins. Before it is filled.
+    /// Leaseholder, before it fills the chunk: records that the chunk continues another chunk's
+    /// record.
     pub(crate) fn note_part(&self, chunk: ChunkId) {
         #[cfg(not(loom))]
         if let Some(image) = self.crash_image() {
@@ -87,7 +91,7 @@ impl Arena {
         let _ = chunk;
     }
 
-    /// Whether it outlives the process: then all that counts stands in it.
+    /// Whether the memory outlives the process. Then every record must lie in it.
     pub(crate) fn is_in_crash_image(&self) -> bool {
         #[cfg(not(loom))]
         return self.crash_image.is_some();
@@ -112,7 +116,7 @@ impl Arena {
         Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), headers, bytes })
     }
 
-    /// Number of chunks, and the mark for "none".
+    /// The number of chunks, which also means "none".
     #[inline]
     pub(crate) fn none(&self) -> ChunkId {
         self.chunks
@@ -128,8 +132,8 @@ impl Arena {
     #[inline]
     fn header(&self, chunk: ChunkId) -> &Header {
         debug_assert!(chunk < self.chunks);
-        // SAFETY: the mapping begins with one header per chunk, page-aligned; zeroed memory is a
-        // valid header; headers are only ever shared, their fields are atomics.
+        // SAFETY: the mapping begins, page-aligned, with one header per chunk. Zeroed memory is a
+        // valid header. Headers are only shared, since all fields are atomics.
         unsafe { &*self.map.cast::<Header>().as_ptr().add(chunk as usize) }
     }
 
@@ -138,28 +142,28 @@ impl Arena {
         &self.headers[chunk as usize]
     }
 
-    /// The chunk's committed prefix, as stored by its leaseholder.
+    /// The word that holds the chunk's committed [`Extent`].
     #[inline]
     pub(crate) fn commit_word(&self, chunk: ChunkId) -> &AtomicU64 {
         &self.header(chunk).commit
     }
 
-    /// What the home worker has queued of the chunk. Only the home worker calls this.
+    /// Home worker only: the part of the chunk that it has queued.
     pub(crate) fn taken(&self, chunk: ChunkId) -> Extent {
         Extent(self.header(chunk).taken.load(Relaxed))
     }
 
-    /// Only the home worker calls this.
+    /// Home worker only.
     pub(crate) fn set_taken(&self, chunk: ChunkId, extent: Extent) {
         self.header(chunk).taken.store(extent.0, Relaxed);
     }
 
-    /// Makes a chunk as good as new. Only the home worker calls this, before it frees the chunk;
-    /// the push to the free list publishes it.
+    /// Resets a chunk to its fresh state. Only the home worker calls this, before it frees the
+    /// chunk. The push to the free list publishes the change.
     pub(crate) fn reset(&self, chunk: ChunkId) {
         let header = self.header(chunk);
-        // Release: pairs with `Slot::accepted`, which may look at a chunk that its slot has no
-        // more, and must not take the zero for the slot's.
+        // Release: pairs with `Slot::accepted`, which may read this word after its slot has lost
+        // the chunk. If it reads the zero, it also sees that the slot has changed.
         header.commit.store(0, Release);
         header.taken.store(0, Relaxed);
         header.chain.store(0, Relaxed);
@@ -169,7 +173,7 @@ impl Arena {
         }
     }
 
-    /// The chunk after this one in the list that it is in.
+    /// The next chunk in the list that holds this one.
     #[inline]
     pub(crate) fn next(&self, chunk: ChunkId) -> ChunkId {
         self.header(chunk).link.load(Relaxed).wrapping_add(chunk + 1)
@@ -180,13 +184,13 @@ impl Arena {
         self.header(chunk).link.store(next.wrapping_sub(chunk + 1), Relaxed);
     }
 
-    /// The shard in which the chunk goes to a worker and comes back.
+    /// The shard through which the chunk goes to a worker and comes back.
     #[inline]
     pub(crate) fn shard(&self, chunk: ChunkId) -> usize {
         self.header(chunk).shard.load(Relaxed) as usize
     }
 
-    /// Leaseholder, before anything else.
+    /// Leaseholder, before it does anything else with the chunk.
     pub(crate) fn set_shard(&self, chunk: ChunkId, shard: usize) {
         self.header(chunk).shard.store(shard as u32, Relaxed);
     }
@@ -200,21 +204,22 @@ impl Arena {
         self.header(head).chain.store(second + 1, Relaxed);
     }
 
-    /// Leaseholder: puts a message in the place of the chunk's bytes from `offset` on, before it
-    /// commits them; `index` counts the messages of the lease.
+    /// Leaseholder, before a commit: lets a message stand in for the chunk's bytes from `offset`
+    /// on. `index` counts the messages of the lease.
     pub(crate) fn place(&self, chunk: ChunkId, index: usize, message: Message, offset: usize) {
         if self.has_messages.load(Relaxed) == 0 {
             self.has_messages.store(1, Relaxed);
         }
-        // Pairs with the loads of `each_slice` and `drop_messages`: a worker may look at the message
-        // before it is committed, to find that it is not its turn.
+        // Pairs with the loads of `each_slice` and `drop_messages`. A worker may read the message's
+        // offset before the commit, to see that it lies beyond its range.
         self.header(chunk).messages[index].store(message.into_raw(offset), Release);
     }
 
-    /// Committed bytes of a chunk in their order: its own, and those of messages.
+    /// Passes the committed bytes of a range in order: the chunk's own bytes and those of messages.
     ///
     /// # Safety
-    /// The bytes are committed; the chunk is not freed and its messages stay during `'a`.
+    /// The range is committed. The chunk is not freed, and its messages are not dropped, during
+    /// `'a`.
     #[allow(clippy::useless_conversion, reason = "loom has another type of bytes")]
     pub(crate) unsafe fn each_slice<'a>(
         &self,
@@ -225,16 +230,17 @@ impl Arena {
         let mut from = range.start;
         let own = |from: usize, to: usize, each: &mut dyn FnMut(Bytes<'a>)| {
             if from < to {
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller promises that the range is committed and outlives `'a`.
                 each(unsafe { self.at(chunk, from).get(to - from) }.into());
             }
         };
         for message in &self.header(chunk).messages {
-            // SAFETY: a message that is there is alive, the caller's promise.
+            // SAFETY: the caller promises that messages are not dropped, so a non-null pointer is
+            // valid.
             let Some(message) = (unsafe { message.load(Acquire).as_ref() }) else { continue };
             if range.contains(&message.offset()) {
                 own(from, message.offset(), &mut each);
-                // SAFETY: as above.
+                // SAFETY: the caller promises that the message lives during `'a`.
                 each(unsafe { message.bytes() }.into());
                 from = message.offset() + message.len();
             }
@@ -242,20 +248,21 @@ impl Arena {
         own(from, range.end, &mut each);
     }
 
-    /// Home worker: drops the messages that stand in this part of a chunk, which a file has.
+    /// Home worker: drops the messages in this part of a chunk, once a file has them.
     pub(crate) fn drop_messages(&self, chunk: ChunkId, range: Range<usize>) {
         for message in &self.header(chunk).messages {
             let head = message.load(Acquire);
-            // SAFETY: only this takes messages out, so one that is there is alive.
+            // SAFETY: only this function takes messages out, so a non-null pointer is valid.
             if unsafe { head.as_ref() }.is_some_and(|head| range.contains(&head.offset())) {
                 message.store(std::ptr::null_mut(), Relaxed);
-                // SAFETY: it was there, so nobody has taken it out before.
+                // SAFETY: the pointer was still in the header, so no other call has taken the
+                // message.
                 drop(unsafe { Message::from_raw(head) });
             }
         }
     }
 
-    /// The first bytes of a chunk that was just leased.
+    /// Prefetches the first bytes of a chunk that was just leased.
     #[cfg(not(loom))]
     pub(crate) fn prefetch(&self, chunk: ChunkId) {
         use crate::base::sync::prefetch;
@@ -267,7 +274,7 @@ impl Arena {
     #[cfg(loom)]
     pub(crate) fn prefetch(&self, _: ChunkId) {}
 
-    /// Makes some chunks' pages resident, as if somebody had written to them; what is in them stays.
+    /// Makes the pages of some chunks resident without changing their contents.
     #[cfg(not(loom))]
     pub(crate) fn populate(&self, chunks: Range<ChunkId>) {
         use rustix::mm::{Advice, madvise};
@@ -277,13 +284,14 @@ impl Arena {
         for range in [headers(chunks.start)..headers(chunks.end), bytes] {
             let begin = range.start / PAGE * PAGE;
             let at = self.map.as_ptr().with_addr(begin).cast();
-            // SAFETY: within the mapping, whose contents this does not change. An error (no memory, or
-            // a kernel before 5.14) leaves the pages to whoever writes first.
+            // SAFETY: the range lies within the mapping, and the call leaves the contents alone. An
+            // error (no memory, or a kernel before 5.14) leaves the page faults to the first
+            // writer.
             let _ = unsafe { madvise(at, range.end - begin, Advice::LinuxPopulateWrite) };
         }
     }
 
-    /// Address of a byte of a chunk; `offset` is at most the size.
+    /// Address of a chunk's byte; `offset` is at most the size.
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn at(&self, chunk: ChunkId, offset: usize) -> BytePtr {
@@ -302,7 +310,7 @@ impl Arena {
 }
 
 impl Arena {
-    /// Messages that no worker took: of chunks that were given up with the writer.
+    /// Drops messages that no worker took, in chunks that were given up with the writer.
     fn drop_all_messages(&self) {
         if self.has_messages.load(Relaxed) == 0 {
             return;
@@ -325,22 +333,22 @@ impl Drop for Arena {
     fn drop(&mut self) {
         self.drop_all_messages();
         if self.crash_image.is_some() {
-            // Whose it is.
+            // The crash image owns the mapping.
             return;
         }
         if let Some(len) = bytes(self.chunks as usize, self.size) {
-            // SAFETY: exactly the mapping that `new` made; nobody has a reference into it any
-            // more, since all of them are bound to a handle or a worker, which own the arena.
+            // SAFETY: exactly the mapping that `new` made. No reference into it is left: each is
+            // bound to a handle or a worker, and these own the arena.
             let unmapped = unsafe { rustix::mm::munmap(self.map.as_ptr().cast(), len) };
             debug_assert!(unmapped.is_ok());
         }
     }
 }
 
-// SAFETY: headers are atomics. Bytes are written by a chunk's leaseholder only, beyond what it
-// has committed, and read by its home worker only, up to what was committed.
+// SAFETY: headers are atomics. Only a chunk's leaseholder writes bytes, beyond the committed
+// prefix; only its home worker reads them, within that prefix.
 unsafe impl Send for Arena {}
-// SAFETY: as above.
+// SAFETY: as for `Send` above.
 unsafe impl Sync for Arena {}
 
 #[cfg(all(test, not(loom)))]
@@ -349,7 +357,8 @@ mod tests {
     use bufferedwriter_testkit::process::mapped;
 
     impl Arena {
-        /// Whether the first byte of a chunk and its header are in memory, as the kernel says (proc(5), pagemap).
+        /// Whether the kernel (proc(5), pagemap) has the first byte of the chunk and its header in
+        /// memory.
         pub(crate) fn is_resident(&self, chunk: ChunkId) -> bool {
             use std::os::unix::fs::FileExt;
             let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
@@ -363,7 +372,7 @@ mod tests {
         }
     }
 
-    /// Other tests map less meanwhile.
+    /// Other tests map less than this at the same time.
     #[test]
     fn memory_goes_with_the_arena() {
         let before = mapped();

@@ -1,44 +1,44 @@
-//! Where things are in a writer's memory: headers of chunks, then their bytes.
+//! The layout of a writer's memory: the headers of all chunks, then their bytes.
 //!
-//! Guarantees: two chunks share no cache line; all zero is a valid header of a free chunk. Refuses sizes that
-//! overflow the address space.
+//! Guarantees: two chunks share no cache line. All zero is a valid header of a free chunk.
+//! Refuses: sizes that overflow the address space.
 
 use crate::base::sync::{AtomicPtr, AtomicU32, AtomicU64};
 use crate::memory::message::Head;
 use crate::report::stats::Count;
 
-/// Number of a chunk, from 0 to the arena's number of chunks; that number itself means "none".
+/// Number of a chunk, counted from 0. The arena's number of chunks itself means "none".
 pub(crate) type ChunkId = u32;
 
-/// What begins with one, shares no line with what ends before it.
+/// A cache line. Data that begins at a multiple shares no line with the data before it.
 pub(crate) const LINE: usize = 64;
 pub(crate) const PAGE: usize = 4096;
-/// Messages of one chunk at most: each has at least a quarter of its bytes.
+/// At most this many messages stand in one chunk, since each takes at least a quarter of it.
 pub(crate) const MESSAGES_MAX: usize = 4;
 
-/// Bytes of a mapping for so many chunks of so many bytes; `None` beyond the address space.
+/// Length of the mapping for `chunks` chunks of `size` bytes. `None` beyond the address space.
 pub(crate) fn bytes(chunks: usize, size: usize) -> Option<usize> {
     let headers = chunks.checked_mul(size_of::<Header>())?.checked_next_multiple_of(PAGE)?;
     let bytes = chunks.checked_mul(size.checked_next_multiple_of(LINE)?)?;
     let all = headers.checked_add(bytes)?.checked_next_multiple_of(PAGE)?;
-    // Half of what 48-bit addresses give to user space; more is never a sensible request.
+    // Half of the user space that 48-bit addresses give. No sensible request is larger.
     (all as u64 <= 1 << 46).then_some(all)
 }
 
-/// Where a byte of a chunk is in a mapping for so many chunks of this size.
+/// Offset of a chunk's byte in a mapping for `chunks` chunks of `size` bytes.
 #[inline]
 pub(crate) fn byte_at(chunks: u32, size: usize, chunk: ChunkId, offset: usize) -> usize {
     let headers = (chunks as usize * size_of::<Header>()).next_multiple_of(PAGE);
     headers + chunk as usize * size.next_multiple_of(LINE) + offset
 }
 
-/// Length and number of records of a chunk's prefix, in one word that is stored at once. The length is
-/// the low half: a write needs it as an offset, and adds to both halves with one word.
+/// Length and number of records of a chunk's prefix, in one word that is stored at once. The length
+/// is the low half: a write uses it as an offset and adds to both halves at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extent(pub(crate) u64);
 
 impl Extent {
-    /// `len` is at most 2^30 and no record is empty, so both halves have room.
+    /// Both halves have room: `len` is at most 2^30, and no record is empty.
     #[inline]
     pub(crate) fn new(len: usize, records: u32) -> Self {
         Extent(len as u64 | u64::from(records) << 32)
@@ -58,45 +58,45 @@ impl Extent {
         Count::new(u64::from(self.records()), self.len() as u64)
     }
 
-    /// One more record of `len` bytes.
+    /// Adds one record of `len` bytes.
     #[inline]
     pub(crate) fn plus(self, len: usize) -> Self {
         Extent(self.0 + (1 << 32) + len as u64)
     }
 }
 
-/// What is known of a chunk, beside its bytes. All zero is the state of a free chunk, so that a
-/// fresh mapping needs no initialisation.
+/// The state of a chunk, apart from its bytes. All zero means free, so a fresh mapping needs no
+/// initialisation.
 ///
-/// Two cache lines each: processors fetch lines in pairs, and the live word of one producer is not to be
-/// fetched with its neighbour's.
+/// Each header has two cache lines: processors fetch lines in pairs, and one producer's commit word
+/// must not travel with its neighbour's.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct Header {
-    /// [`Extent`] of the committed prefix. Stored by the leaseholder, Release after the bytes;
-    /// loaded Acquire by the home worker; zero when free.
+    /// [`Extent`] of the committed prefix; zero when free. The leaseholder stores it (Release)
+    /// after the bytes; the home worker loads it (Acquire).
     pub(crate) commit: AtomicU64,
-    /// [`Extent`] that the home worker has queued for its file already. The home worker's alone;
-    /// at most `commit`; zero when free.
+    /// [`Extent`] that the home worker has already queued for its file. At most `commit`; zero when
+    /// free. Only the home worker accesses it.
     pub(crate) taken: AtomicU64,
-    /// The following chunk in a free list, an inbox or a chain, as the distance from the
-    /// neighbour: zero means "the next higher number".
+    /// The next chunk in a free list, an inbox or a chain, as a distance: zero means the next
+    /// higher number.
     pub(crate) link: AtomicU32,
-    /// Second chunk of a record that is larger than one chunk, plus one; zero = the chunk stands
-    /// alone. Stored before the push to an inbox, read after the take.
+    /// Number of the second chunk of a chain plus one; zero if the chunk stands alone. Stored
+    /// before the push to an inbox, read after the take.
     pub(crate) chain: AtomicU32,
-    /// Messages that stand in the chunk in place of bytes of their length, in ascending order.
-    /// Stored by the leaseholder before it commits them; taken out by the home worker once a file
-    /// has them; all null when the chunk is free.
+    /// Messages that stand in for bytes of the chunk, in ascending order; all null when free. The
+    /// leaseholder stores them before it commits them. The home worker takes them out once a file
+    /// has them.
     pub(crate) messages: [AtomicPtr<Head>; MESSAGES_MAX],
-    /// That of the producer that leases the chunk, or leased it last. Stored by the leaseholder, read by the
-    /// home worker.
+    /// Shard of the producer that leases the chunk or leased it last. The leaseholder stores it;
+    /// the home worker reads it.
     pub(crate) shard: AtomicU32,
 }
 
 #[cfg(not(loom))]
 impl Header {
-    /// Where a recovery finds these.
+    /// Offsets at which a recovery reads these fields.
     pub(crate) const COMMIT_AT: usize = std::mem::offset_of!(Header, commit);
     pub(crate) const LINK_AT: usize = std::mem::offset_of!(Header, link);
     pub(crate) const CHAIN_AT: usize = std::mem::offset_of!(Header, chain);

@@ -1,10 +1,11 @@
-//! The part of a writer's memory that a recovery reads after the process has died: what is in which chunk, and
-//! what of it is in which file already. The layout is described in `docs/durability.md`.
+//! The memory image that a recovery reads after the process has died. It shows which records are
+//! in which chunk, and which of them a file already has. `docs/design/crash-proof.md` describes the layout.
 //!
-//! Guarantees: at each instruction at which the process may die, each committed record is either in its
-//! chunk beyond what counts as filed, or in a temp file below what counts as good, never both, never
-//! neither: files move both at once, by a list that is complete before it counts and is gone through again if
-//! need be. Off the hot path: producers come here when they swap a chunk, workers when a file has something.
+//! Guarantees: wherever the process dies, each committed record is in exactly one place. It is in
+//! its chunk beyond the filed extent, or in a temp file below the watermark, never both, never
+//! neither. A file moves both marks at once, by a list that is complete before it counts. A
+//! recovery replays the list if need be. Off the hot path: producers come here when they swap a
+//! chunk, workers when a file has taken something.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -17,30 +18,30 @@ use crate::report::stats::{Count, Watermark};
 
 pub(crate) const MAGIC: [u8; 8] = *b"BUFWMEM\0";
 pub(crate) const VERSION: u32 = 2;
-/// Reads as another number where bytes have another order.
+/// Reads as another number on a machine with another byte order.
 pub(crate) const ORDER: u32 = 0x0102_0304;
-/// Of a part of the file.
+/// Alignment of the parts of the file.
 const PAGE: usize = 4096;
-/// What never changes, with a checksum at its end.
+/// The constant part, with a checksum at its end.
 pub(crate) const HEADER_BYTES: usize = PAGE;
-/// Words of the whole writer, behind the header.
+/// Words of the whole writer, after the header.
 const WORDS_AT: usize = HEADER_BYTES;
 const CHUNK_WORDS_AT: usize = WORDS_AT + 64;
 pub(crate) const CHUNK_WORDS_BYTES: usize = 32;
 pub(crate) const WORKER_BYTES: usize = 2 * PAGE;
-/// Where a worker's list begins in its part.
+/// Offset of a worker's list in its part.
 pub(crate) const LIST_AT: usize = 128;
 pub(crate) const ENTRY_BYTES: usize = 16;
-/// Chunks of one step of a worker.
+/// Most chunks that a worker can file in one step.
 pub(crate) const LIST_MAX: usize = (WORKER_BYTES - LIST_AT) / ENTRY_BYTES;
 
 /// Words of the whole writer.
 #[repr(usize)]
 #[derive(Clone, Copy)]
 pub(crate) enum WriterWord {
-    /// Not zero: the writer was closed, and nothing in here is of use.
+    /// Not zero: the writer was closed, and the image is obsolete.
     Closed = 0,
-    /// Stored by a recovery: the stamp of the temp file that has all that was left in chunks.
+    /// Stored by a recovery: stamp of the temp file that has everything that was left in chunks.
     Salvaged = 1,
 }
 
@@ -48,13 +49,14 @@ pub(crate) enum WriterWord {
 #[repr(usize)]
 #[derive(Clone, Copy)]
 pub(crate) enum ChunkWord {
-    /// Number of the producer that leases it, or did last.
+    /// Number of the producer that leases it or leased it last.
     Producer = 0,
     /// Number of the lease, ascending for each producer.
     Lease = 1,
-    /// [`Extent`] of it that is in a file; of the first chunk of a chain: not zero = all of the chain is.
+    /// [`Extent`] of the chunk that is in a file. In the first chunk of a chain: not zero if the
+    /// whole chain is in a file.
     Filed = 2,
-    /// Not zero: it goes on where another chunk of a chain ended.
+    /// Not zero: the chunk continues a chain that begins in another one.
     Part = 3,
 }
 
@@ -62,24 +64,24 @@ pub(crate) enum ChunkWord {
 #[repr(usize)]
 #[derive(Clone, Copy)]
 pub(crate) enum WorkerWord {
-    /// Its temp file.
+    /// Stamp and sequence of its temp file.
     Stamp = 0,
     Seq = 1,
-    /// How far it counts as filed: bytes of the file, records in it, and their bytes.
+    /// Watermark of that file: bytes of the file, records in it, and the records' bytes.
     GoodLen = 2,
     GoodRecords = 3,
     GoodBytes = 4,
     LostRecords = 5,
     LostBytes = 6,
-    /// Entries of the list; not zero = what they and the `Next` words say holds in place of what `Filed` and the
-    /// `Good` words say.
+    /// Entries in the list. While not zero, the list replaces the `Filed` words, and the `Next`
+    /// words replace the `Good` words.
     Listed = 7,
     NextLen = 8,
     NextRecords = 9,
     NextBytes = 10,
 }
 
-/// Where everything is, for so many chunks and workers.
+/// The layout for a number of chunks and workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) chunks: u32,
@@ -87,7 +89,7 @@ pub(crate) struct Layout {
     pub(crate) workers: usize,
     /// Permissions of visible files.
     pub(crate) mode: u32,
-    /// Number of the codec of the files.
+    /// Number of the files' codec.
     pub(crate) codec: u32,
 }
 
@@ -109,27 +111,27 @@ impl Layout {
         self.worker_at(worker) + word as usize * 8
     }
 
-    /// The number of the chunk, and behind it the bytes of it that are filed.
+    /// An entry: the number of a chunk, then the extent of it that is filed.
     pub(crate) fn entry_at(self, worker: usize, entry: usize) -> usize {
         self.worker_at(worker) + LIST_AT + entry * ENTRY_BYTES
     }
 
-    /// Where the arena begins: its headers, then its bytes.
+    /// Offset of the arena: its headers, then its bytes.
     pub(crate) fn arena_at(self) -> usize {
         self.worker_at(self.workers)
     }
 
-    /// Where a byte of a chunk is.
+    /// Offset of a chunk's byte.
     pub(crate) fn byte_at(self, chunk: ChunkId, offset: usize) -> usize {
         self.arena_at() + chunk_header::byte_at(self.chunks, self.size, chunk, offset)
     }
 
-    /// Length of the file; none beyond the address space.
+    /// Length of the file; `None` beyond the address space.
     pub(crate) fn bytes(self) -> Option<usize> {
         self.arena_at().checked_add(chunk_header::bytes(self.chunks as usize, self.size)?)
     }
 
-    /// What never changes, of the writer with this instance number in the process with this id.
+    /// The constant part, for the writer with this instance number in the process with this id.
     pub(crate) fn header(self, instance: u64, pid: u32) -> Vec<u8> {
         let fields: [&[u8]; 11] = [
             &MAGIC,
@@ -151,18 +153,18 @@ impl Layout {
     }
 }
 
-// What a recovery reads of an arena's headers, which are not made for it.
+// A recovery reads these fields of the headers, so their layout is part of the format.
 const _: () = assert!(size_of::<Header>() == 128 && Header::COMMIT_AT == 0);
 const _: () = assert!(Header::LINK_AT == 16 && Header::CHAIN_AT == 20);
 
-/// The memory, as the writer sees it.
+/// The memory image as the writer sees it.
 pub(crate) struct CrashImage {
     memory: CrashMapping,
     layout: Layout,
 }
 
 impl CrashImage {
-    /// Allocates it in `dir` and gives it its name once it is complete.
+    /// Allocates the image in `dir` and names it once it is complete.
     pub(crate) fn create(
         dir: &Path,
         name: &OsStr,
@@ -175,7 +177,7 @@ impl CrashImage {
         })?;
         let mut memory = CrashMapping::create(dir, len)?;
         let header = layout.header(instance, pid);
-        // SAFETY: within the mapping, which nobody else knows yet.
+        // SAFETY: the header fits the mapping, which no other code has yet.
         unsafe {
             memory.begin().as_ptr().copy_from_nonoverlapping(header.as_ptr(), header.len());
         }
@@ -183,15 +185,15 @@ impl CrashImage {
         Ok(CrashImage { memory, layout })
     }
 
-    /// Where the arena begins.
+    /// The beginning of the arena.
     pub(crate) fn arena(&self) -> std::ptr::NonNull<u8> {
-        // SAFETY: within the mapping.
+        // SAFETY: the layout places the arena within the mapping.
         unsafe { self.memory.begin().add(self.layout.arena_at()) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
         debug_assert!(at + 8 <= self.memory.len() && at.is_multiple_of(8));
-        // SAFETY: within the mapping, aligned, and only ever seen as an atomic.
+        // SAFETY: within the mapping, aligned, and accessed only as an atomic.
         unsafe { self.memory.begin().add(at).cast().as_ref() }
     }
 
@@ -203,19 +205,20 @@ impl CrashImage {
         self.word(self.layout.worker_word_at(worker, word))
     }
 
-    /// Producer: whose the chunk's records are, and in what order. Before anything is committed to it.
+    /// Producer, before it commits anything to the chunk: sets its own number and that of the
+    /// lease.
     pub(crate) fn set_lease(&self, chunk: ChunkId, producer: u64, lease: u64) {
         step();
         self.chunk_word(chunk, ChunkWord::Producer).store(producer, Release);
         self.chunk_word(chunk, ChunkWord::Lease).store(lease, Release);
     }
 
-    /// Producer: the chunk goes on with what another one began. Before it is filled.
+    /// Producer, before it fills the chunk: it continues another chunk's record.
     pub(crate) fn set_part(&self, chunk: ChunkId) {
         self.chunk_word(chunk, ChunkWord::Part).store(1, Release);
     }
 
-    /// Worker: the chunk is free, nothing is committed to it any more.
+    /// Worker: the chunk is free and nothing is committed to it any more.
     pub(crate) fn clear(&self, chunk: ChunkId) {
         step();
         self.chunk_word(chunk, ChunkWord::Filed).store(0, Release);
@@ -223,7 +226,7 @@ impl CrashImage {
         step();
     }
 
-    /// Worker: it has a new temp file, which is empty.
+    /// Worker: has a new, empty temp file.
     pub(crate) fn begin_file(&self, worker: usize, stamp: u64, seq: u64) {
         step();
         self.worker_word(worker, WorkerWord::Seq).store(seq, Release);
@@ -231,8 +234,8 @@ impl CrashImage {
         step();
     }
 
-    /// Worker: the temp file has come to `good` with these pieces, of [`LIST_MAX`] entries at most, which end with a
-    /// whole record. All of it counts in one step.
+    /// Worker: these pieces take its temp file to `good`. They have at most [`LIST_MAX`] entries
+    /// and end with a whole record. All of them count in one step.
     pub(crate) fn file(&self, worker: usize, filed: impl Iterator<Item = Filed>, good: Watermark) {
         let mut entries = 0;
         for filed in filed {
@@ -243,7 +246,8 @@ impl CrashImage {
         }
     }
 
-    /// Worker: these pieces count as filed, and are in no file. In as many steps as the list takes.
+    /// Worker: these pieces count as filed although no file has them. Takes as many steps as the
+    /// list needs.
     pub(crate) fn pass_over(&self, worker: usize, filed: impl Iterator<Item = Filed>) {
         let word = |word| self.worker_word(worker, word).load(Relaxed);
         let good = Watermark {
@@ -262,7 +266,8 @@ impl CrashImage {
         }
     }
 
-    /// Puts a piece on the worker's list. Parts of chains are not listed: their first chunk says it of all.
+    /// Adds a piece to the worker's list. Only the first chunk of a chain is listed and stands for
+    /// the rest.
     fn list(&self, worker: usize, entries: &mut usize, filed: &Filed) {
         let Some(to) = filed.to else { return };
         let at = self.layout.entry_at(worker, *entries);
@@ -278,7 +283,7 @@ impl CrashImage {
         set(WorkerWord::NextRecords, good.count.records);
         set(WorkerWord::NextBytes, good.count.bytes);
         step();
-        // From here on the list holds.
+        // From here on the list counts.
         set(WorkerWord::Listed, entries as u64);
         step();
         set(WorkerWord::GoodLen, good.len);
@@ -296,7 +301,7 @@ impl CrashImage {
         step();
     }
 
-    /// Worker: the temp file is gone, it is visible or lost.
+    /// Worker: the temp file is gone, since it became visible or was lost.
     pub(crate) fn end_file(&self, worker: usize) {
         step();
         for word in [WorkerWord::GoodLen, WorkerWord::GoodRecords, WorkerWord::GoodBytes] {
@@ -305,7 +310,7 @@ impl CrashImage {
         step();
     }
 
-    /// Worker: so much is lost.
+    /// Worker: adds to what is lost.
     pub(crate) fn add_lost(&self, worker: usize, lost: Count) {
         let add = |word, amount| {
             let word = self.worker_word(worker, word);
@@ -315,7 +320,7 @@ impl CrashImage {
         add(WorkerWord::LostBytes, lost.bytes);
     }
 
-    /// The writer is closed: whatever is in here is of no use any more.
+    /// The writer is closed, so the image is obsolete.
     pub(crate) fn close(&self) {
         self.word(self.layout.word_at(WriterWord::Closed)).store(1, Release);
     }
@@ -328,13 +333,13 @@ impl CrashImage {
 /// A piece that a file has.
 pub(crate) struct Filed {
     pub(crate) chunk: ChunkId,
-    /// What of the chunk is filed with it; none for a part of a chain.
+    /// Extent of the chunk that is filed with it; `None` for a later part of a chain.
     pub(crate) to: Option<Extent>,
-    /// It ends with a whole record.
+    /// The piece ends with a whole record.
     pub(crate) is_end: bool,
 }
 
-/// A point at which a test lets the process die.
+/// A point at which a test can kill the process.
 #[cfg(test)]
 pub(crate) use crate::tests::crash::step;
 

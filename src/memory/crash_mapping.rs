@@ -1,9 +1,10 @@
-//! A file of memory that outlives the process: preallocated, locked, mapped shared.
+//! Crash-proof memory: a file that is preallocated, locked and mapped shared, and outlives the
+//! process.
 //!
-//! Guarantees: all of it is allocated before it is mapped, so that no store meets a full file system
-//! (SIGBUS); it has no name before its maker says that it is complete, so nobody ever finds half of one; the
-//! process holds its lock (flock) while it lives. Refuses directories that are not in memory (tmpfs): a
-//! write there would not be one of memory.
+//! Guarantees: the file is fully allocated before it is mapped, so no store meets a full file
+//! system (SIGBUS). It has no name before its maker has completed it, so no reader finds half of
+//! one. The process holds its lock (flock) while it lives.
+//! Refuses: directories that are not in memory (tmpfs), where a write would reach a disk.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -20,7 +21,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use crate::base::fork::ClosedInChild;
 use crate::report::error::Error;
 
-/// Type of a file system in memory, of statfs(2).
+/// File system type of tmpfs, from statfs(2).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The file and its mapping.
@@ -29,17 +30,18 @@ pub(crate) struct CrashMapping {
     len: usize,
     file: ManuallyDrop<File>,
     locked: ClosedInChild,
-    /// Its name, once it has one.
+    /// The file's name, once it has one.
     path: Option<PathBuf>,
 }
 
-// SAFETY: plain memory, of which this only knows the address.
+// SAFETY: this holds only the address of plain memory, which any thread may use and unmap.
 unsafe impl Send for CrashMapping {}
-// SAFETY: as above.
+// SAFETY: `&self` gives out only the address; each user of the memory states why its access is
+// sound.
 unsafe impl Sync for CrashMapping {}
 
 impl CrashMapping {
-    /// Zeroed memory of so many bytes, without a name, for the owner alone.
+    /// Creates `len` zeroed bytes without a name, for this user alone.
     pub(crate) fn create(dir: &Path, len: usize) -> Result<Self, Error> {
         let failed = |operation, error: io::Error| Error::io(operation, dir, error);
         let file = OpenOptions::new()
@@ -62,13 +64,14 @@ impl CrashMapping {
         retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, len as u64))
             .map_err(|e| failed("allocate memory in", e.into()))?;
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        // SAFETY: a new mapping at an address of the kernel's choice, of a file that is as long.
+        // SAFETY: a new mapping, at an address that the kernel chooses, of a file that is `len`
+        // bytes long.
         let map = unsafe { mmap(std::ptr::null_mut(), len, prot, flags, &file, 0) };
         let map = map.map_err(|e| failed("map memory in", e.into()))?;
         let map = NonNull::new(map.cast::<u8>())
             .ok_or_else(|| failed("map memory in", io::ErrorKind::OutOfMemory.into()))?;
-        // A child must not write to its parent's memory. An error leaves it to the gates.
-        // SAFETY: our own mapping; children alone are affected.
+        // A child must not write to its parent's memory. On an error only the gates prevent that.
+        // SAFETY: the range is our own mapping, and the advice affects only children.
         let kept = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
         let locked = ClosedInChild::new(file.as_raw_fd());
         if kept.is_ok() {
@@ -77,9 +80,9 @@ impl CrashMapping {
         Ok(CrashMapping { map, len, file: ManuallyDrop::new(file), locked, path: None })
     }
 
-    /// Gives it a name that nothing has: from here on others find it.
+    /// Gives the file a name that nothing else has. From here on others can find it.
     pub(crate) fn link(&mut self, path: PathBuf) -> Result<(), Error> {
-        // The way of open(2) for files without a name that needs no privilege.
+        // open(2) documents this way to name an unnamed file; it needs no privilege.
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW)
             .map_err(|e| Error::io("name memory", &path, e.into()))?;
@@ -95,7 +98,7 @@ impl CrashMapping {
         self.len
     }
 
-    /// Takes its name away: what is in it is of no use any more. It may be gone already.
+    /// Removes the name, since the contents are obsolete. It may be gone already.
     pub(crate) fn unlink(&self) -> Result<(), Error> {
         match self.path.as_ref().map(|path| (path, fs::remove_file(path))) {
             Some((path, Err(error))) if error.kind() != io::ErrorKind::NotFound => {
@@ -108,10 +111,10 @@ impl CrashMapping {
 
 impl Drop for CrashMapping {
     fn drop(&mut self) {
-        // In a forked child neither is there.
+        // A forked child has neither the mapping nor the descriptor.
         if self.locked.end() {
-            // SAFETY: mapped by `create`; whoever had addresses in it is done with them. The file is dropped
-            // here only.
+            // SAFETY: `create` made the mapping, and every user of an address in it is gone. The
+            // file is dropped only here.
             unsafe {
                 let _ = munmap(self.map.as_ptr().cast(), self.len);
                 ManuallyDrop::drop(&mut self.file);
@@ -152,7 +155,7 @@ mod tests {
     fn what_is_not_memory_and_what_is_too_much_is_refused() {
         let dir = TestDir::new();
         let is_memory = rustix::fs::statfs(dir.path()).unwrap().f_type as u64 == TMPFS_MAGIC;
-        // Where the directory for temporary files is in memory itself, there is nothing to refuse.
+        // If the directory for temporary files is itself in memory, there is nothing to refuse.
         if !is_memory {
             let error = CrashMapping::create(dir.path(), 10).err().unwrap();
             assert_eq!(error.operation(), "create memory in");

@@ -1,11 +1,12 @@
 //! Sealed chunks on their way to one worker.
 //!
-//! Guarantees: chunks of one producer come out in the order in which they went in; each once;
-//! neither side ever waits for the other. Refuses: pushes after `close`.
+//! Guarantees: chunks of one producer come out once each, in the order in which they went in.
+//! Neither side ever waits for the other.
+//! Refuses: pushes after `close`.
 //!
-//! A stack for each shard that is taken whole and turned around (as in Linux' llist). Deviation: the
-//! number of chunks inside stands beside the head, so that a producer sees a worker that is behind
-//! without another shared word.
+//! Each shard has a stack that the worker takes whole and reverses, as in Linux' llist. Deviation:
+//! the head word also counts the chunks, so that a producer sees without another shared word that a
+//! worker lags behind.
 
 use crossbeam_utils::CachePadded;
 
@@ -21,11 +22,10 @@ pub(crate) struct Inbox {
     shards: [Shard; SHARDS],
 }
 
-/// Chunks of some producers, the one that came last at the head.
+/// Chunks of one shard's producers, newest first.
 #[derive(Debug)]
 struct Shard {
-    /// Number of the chunk pushed last in the low half, number of chunks inside in the high half;
-    /// or `CLOSED`.
+    /// Number of the newest chunk in the low half, number of chunks in the high half; or `CLOSED`.
     head: CachePadded<AtomicU64>,
 }
 
@@ -34,43 +34,43 @@ impl Inbox {
         Inbox { shards: std::array::from_fn(|_| Shard::new(arena)) }
     }
 
-    /// Of what a swap needs.
+    /// Prefetches the line that a swap needs.
     pub(crate) fn prefetch(&self, shard: usize) {
         prefetch(&raw const self.shards[shard].head);
     }
 
-    /// Hands a sealed chunk, or the head of a chain of `weight` chunks, to the worker. `false` if
-    /// the worker is gone: the chunk stays the caller's.
+    /// Hands the worker a sealed chunk, or the head of a chain of `weight` chunks. `false` after
+    /// `close`; the caller then keeps the chunk.
     #[inline(always)]
     pub(crate) fn push(&self, arena: &Arena, chunk: ChunkId, weight: u32) -> bool {
         self.shards[arena.shard(chunk)].push(arena, chunk, weight)
     }
 
-    /// Takes all that is inside, each shard's oldest first.
+    /// Takes all chunks, the oldest of each shard first.
     pub(crate) fn take(&self, arena: &Arena, mut each: impl FnMut(ChunkId)) {
         for shard in self.shards.iter().filter(|shard| !shard.is_empty(arena)) {
             shard.drain(arena, u64::from(arena.none()), &mut each);
         }
     }
 
-    /// Takes all that is inside for the last time.
+    /// Takes all chunks for the last time.
     pub(crate) fn close(&self, arena: &Arena, mut each: impl FnMut(ChunkId)) {
         for shard in &self.shards {
             shard.drain(arena, CLOSED, &mut each);
         }
     }
 
-    /// Whether nothing is inside. Relaxed: a hint, or after a fence.
+    /// Whether the inbox is empty. Relaxed: a hint, unless the caller has passed a fence.
     pub(crate) fn is_empty(&self, arena: &Arena) -> bool {
         self.shards.iter().all(|shard| shard.is_empty(arena))
     }
 
-    /// Chunks inside.
+    /// Number of chunks inside.
     pub(crate) fn depth(&self) -> u32 {
         self.shards.iter().map(Shard::depth).sum()
     }
 
-    /// Chunks inside that came along one shard.
+    /// Number of chunks inside that came through one shard.
     #[inline(always)]
     pub(crate) fn depth_of(&self, shard: usize) -> u32 {
         self.shards[shard].depth()
@@ -92,7 +92,8 @@ impl Shard {
             arena.set_next(chunk, head as u32);
             let depth = (head >> 32) + u64::from(weight);
             let new = depth << 32 | u64::from(chunk);
-            // Pairs with the swap of `drain`: the chunk's last commit and its links are visible.
+            // Pairs with the swap of `drain`: the worker sees the chunk's last commit and its
+            // links.
             match self.head.compare_exchange_weak(head, new, Release, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => head = now,
@@ -100,9 +101,10 @@ impl Shard {
         }
     }
 
-    /// Takes all that is inside, and leaves this.
+    /// Takes all chunks and leaves `leave` as the head.
     fn drain(&self, arena: &Arena, leave: u64, each: &mut impl FnMut(ChunkId)) {
-        // Pairs with the exchanges of `push`, all of them: each continues the one before.
+        // Pairs with the exchanges of all `push` calls: each continues the release sequence of the
+        // one before.
         let head = self.head.swap(leave, Acquire);
         if head == CLOSED {
             return;

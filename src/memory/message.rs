@@ -1,8 +1,8 @@
-//! A message that the caller gave away: the bytes of any owned type, until a file has them.
+//! A message that the caller handed over: the bytes of any owned type, kept until a file has them.
 //!
-//! Guarantees: `as_ref` is called once, when the message lies where it will lie until its end;
-//! each message is dropped exactly once, and a `Drop` that panics does not get out of here.
-//! Never blocks by itself; what a foreign `Drop` does takes its own time.
+//! Guarantees: `as_ref` is called once, when the message has reached its final address. Each
+//! message is dropped exactly once, and a panic in its `Drop` is caught here. Never blocks, apart
+//! from the message's own `Drop`.
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,41 +14,44 @@ use crate::base::sync::{AtomicU32, Relaxed};
 #[derive(Debug)]
 pub(crate) struct Message(NonNull<Head>);
 
-// SAFETY: `new` takes types that are Send only. The bytes are a borrow of the message that nobody
-// else uses until the drop: as if it were lent to a scoped thread and then sent there.
+// SAFETY: `new` takes only `Send` types. The stored bytes borrow from the message, which nothing
+// else accesses before the drop. Moving both to a thread is like lending the message to a scoped
+// thread and then sending it there.
 unsafe impl Send for Message {}
 
-/// What is known of a message without its type.
+/// A message without its type.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Head {
-    /// What `as_ref` returned. Valid until the drop, since nothing touches the message before.
+    /// The slice that `as_ref` returned. Valid until the drop, since nothing accesses the message
+    /// before.
     bytes: *const u8,
     len: usize,
-    /// Where in its chunk it stands. Atomic, since a worker that looks for messages also meets those
-    /// that are not committed yet; stored before the pointer to this.
+    /// Offset at which the message stands in its chunk. Stored before the pointer to this head.
+    /// Atomic, since a worker that searches for messages also meets uncommitted ones.
     offset: AtomicU32,
-    /// Drops and frees the whole box.
+    /// Drops the message and frees the whole box.
     drop: unsafe fn(NonNull<Head>),
 }
 
 #[repr(C)]
 struct Boxed<M> {
-    /// First, so that a pointer to it is one to the box.
+    /// The first field, so that a pointer to it is also a pointer to the box.
     head: Head,
     message: M,
 }
 
 impl Message {
-    /// Calls `as_ref`. If that panics, the message is dropped and the panic goes on.
+    /// Calls `as_ref`. If that panics, drops the message and lets the panic continue.
     pub(crate) fn new<M: AsRef<[u8]> + Send + 'static>(message: M) -> Self {
         let (bytes, drop) = (std::ptr::null(), drop_boxed::<M> as unsafe fn(_));
         let head = Head { bytes, len: 0, offset: AtomicU32::new(0), drop };
         let boxed = Box::into_raw(Box::new(Boxed { head, message }));
-        // SAFETY: just made by `into_raw`; a pointer to the whole box, so that `drop` may free it.
+        // SAFETY: `into_raw` never returns null. The pointer covers the whole box, so `drop` may
+        // free it.
         let this = Message(unsafe { NonNull::new_unchecked(boxed.cast()) });
-        // SAFETY: `boxed` is valid and nobody else's. Of its fields the message is borrowed, for as
-        // long as it lives, and the head is written: they do not overlap.
+        // SAFETY: `boxed` is valid, and no other code has it. The message is borrowed for its whole
+        // life while the head is written; these fields do not overlap.
         unsafe {
             let message = &(*boxed).message;
             let bytes = message.as_ref();
@@ -58,33 +61,34 @@ impl Message {
         this
     }
 
-    /// The bytes, as long as the message is not dropped.
+    /// The bytes, valid until the message is dropped.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: valid until the drop, see `Head`.
+        // SAFETY: the slice is valid until the drop, as `Head` states.
         unsafe { self.0.as_ref().bytes() }
     }
 
-    /// The message itself again.
+    /// Returns the original message.
     ///
     /// # Safety
-    /// It was made of an `M`.
+    /// The message was made from an `M`.
     pub(crate) unsafe fn into_inner<M>(self) -> M {
         let head = ManuallyDrop::new(self).0.as_ptr();
-        // SAFETY: `new` made the box with this type, and nobody drops it.
+        // SAFETY: `new` made the box with this type, and `ManuallyDrop` prevents another drop.
         let boxed = unsafe { Box::from_raw(head.cast::<Boxed<M>>()) };
         boxed.message
     }
 
-    /// Gives the ownership away, to be taken back by `from_raw`, with the place where it stands.
+    /// Gives up ownership and stores the offset in the chunk. `from_raw` takes ownership back.
     pub(crate) fn into_raw(self, offset: usize) -> *mut Head {
         let head = ManuallyDrop::new(self).0.as_ptr();
-        // SAFETY: nobody else has the message yet. A chunk has at most 2^30 bytes.
+        // SAFETY: the message is alive, and no other thread has it yet. Offsets fit 32 bits: a
+        // chunk has at most 2^30 bytes.
         unsafe { &*head }.offset.store(offset as u32, Relaxed);
         head
     }
 
     /// # Safety
-    /// `head` is null or comes from `into_raw`, and this is the only call for it.
+    /// The message is not dropped during the life of the slice.
     pub(crate) unsafe fn from_raw(head: *mut Head) -> Option<Self> {
         NonNull::new(head).map(Message)
     }
@@ -92,9 +96,9 @@ impl Message {
 
 impl Head {
     /// # Safety
-    /// The message is not dropped during the life of the slice.
+    /// `head` is null or comes from `into_raw`, and this is the only call for it.
     pub(crate) unsafe fn bytes<'a>(&self) -> &'a [u8] {
-        // SAFETY: a slice that `as_ref` returned, of a message that was not touched since.
+        // SAFETY: `as_ref` returned this slice, and nothing has accessed the message since.
         unsafe { std::slice::from_raw_parts(self.bytes, self.len) }
     }
 
@@ -109,7 +113,7 @@ impl Head {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        // SAFETY: the only owner, and the function is the one for its type.
+        // SAFETY: `self` is the only owner, and `drop` matches the type of the box.
         quietly(|| unsafe { (self.0.as_ref().drop)(self.0) });
     }
 }
@@ -119,10 +123,11 @@ unsafe fn drop_boxed<M>(head: NonNull<Head>) {
     drop(unsafe { Box::from_raw(head.as_ptr().cast::<Boxed<M>>()) });
 }
 
-/// Runs foreign code; a panic ends here, after the panic hook has told of it.
+/// Runs foreign code and catches its panic, which the panic hook has reported by then.
 pub(crate) fn quietly(foreign: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
-        // The payload is foreign too. One whose drop panics is not worth a third try.
+        // Dropping the payload is foreign code too. If that panics as well, leak the second
+        // payload.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
@@ -138,7 +143,7 @@ mod tests {
         static DROPS: Cell<u32> = const { Cell::new(0) };
     }
 
-    /// Lies inline, changes from call to call, counts its drops.
+    /// Holds its bytes inline, returns others at each call, and counts its drops.
     struct Odd {
         bytes: [u8; 4],
         calls: Cell<usize>,
@@ -156,7 +161,7 @@ mod tests {
         fn drop(&mut self) {
             DROPS.set(DROPS.get() + 1);
             if self.panics {
-                // A payload whose own drop panics.
+                // A payload that panics when it is dropped.
                 struct Payload;
                 impl Drop for Payload {
                     fn drop(&mut self) {
@@ -176,7 +181,7 @@ mod tests {
     fn as_ref_is_called_once_and_the_message_comes_back_whole() {
         let message = Message::new(odd(false));
         assert_eq!((message.bytes(), message.bytes()), (&b"a"[..], &b"a"[..]));
-        // SAFETY: it was made of that type.
+        // SAFETY: the message was made from an `Odd`.
         let back: Odd = unsafe { message.into_inner() };
         assert_eq!((back.calls.get(), DROPS.get()), (1, 0));
         drop(back);

@@ -1,6 +1,7 @@
-//! The memory between callers and workers: chunks, who leases them, and their way to a worker and back.
+//! The memory between callers and workers: chunks, their leases, and their way to a worker and
+//! back. A chunk is `size` bytes of memory that one thread fills.
 //!
-//! Knows no file and no name of one.
+//! Knows nothing of files and their names.
 
 pub(crate) mod arena;
 pub(crate) mod byte_ptr;

@@ -1,7 +1,7 @@
-//! A worker's sleep, and how others end it.
+//! How a worker parks, and how other threads wake it.
 //!
-//! Guarantees: a chunk that was pushed, or a chunk that was leased, before a worker sleeps is seen
-//! by it, or its producer rings. A ring at a worker that is awake costs a fence and a load.
+//! Guarantees: a chunk that was pushed or leased before the worker parks is either seen by the
+//! worker or wakes it. A wake call to an awake worker costs a fence and a load.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::base::sync::{
 /// The parker of one worker.
 #[derive(Debug)]
 pub(crate) struct Parker {
-    /// One while the worker sleeps or is about to. Stored by the worker alone.
+    /// One while the worker is parked or about to park. Stored only by the worker.
     asleep: CachePadded<AtomicU32>,
-    /// One from a wake-up until the worker parks next. The thread's own token is not enough: foreign code on the
-    /// worker's thread, such as the `Drop` of a message, may park too, and takes it.
+    /// One from a wake-up until the worker parks next. The thread's own token is not enough: foreign code on this
+    /// thread, such as the `Drop` of a message, may park too and consume it.
     token: AtomicU32,
     thread: OnceLock<Thread>,
 }
@@ -32,19 +32,19 @@ impl Parker {
         }
     }
 
-    /// Names the worker, before the first producer can ring.
+    /// Sets the worker's thread, before any producer can wake it.
     pub(crate) fn register(&self, worker: Thread) {
-        // A second call would be a second worker for one inbox, which the writer never starts.
+        // A second call would mean two workers for one inbox, which a writer never starts.
         let first = self.thread.set(worker);
         debug_assert!(first.is_ok());
     }
 
-    /// Of what a swap needs.
+    /// Prefetches the line that a swap needs.
     pub(crate) fn prefetch(&self) {
         prefetch(&raw const self.asleep);
     }
 
-    /// Wakes the worker if it sleeps. What the caller stored before is seen by the worker then.
+    /// Wakes the worker if it is parked. The worker then sees what the caller stored before.
     #[inline(always)]
     pub(crate) fn wake_if_parked(&self) {
         // Pairs with the fence of `prepare_to_park`.
@@ -54,7 +54,7 @@ impl Parker {
         }
     }
 
-    /// Wakes the worker, also from a nap.
+    /// Wakes the worker, even from a nap.
     #[cold]
     #[inline(never)]
     pub(crate) fn wake(&self) {
@@ -65,24 +65,25 @@ impl Parker {
         }
     }
 
-    /// Worker: from here on, who stores something rings; what was stored before is seen by the
-    /// loads after this. It sleeps only if those find nothing.
+    /// Worker: announces that it will park. Producers that store something after this wake it. The
+    /// loads that follow see everything stored before, and the worker parks only if they find
+    /// nothing to do.
     pub(crate) fn prepare_to_park(&self) {
         self.asleep.store(1, Relaxed);
         fence(SeqCst);
     }
 
-    /// Worker: awake again, no need to ring.
+    /// Worker: is awake again, so producers need not wake it.
     pub(crate) fn cancel_park(&self) {
         self.asleep.store(0, Relaxed);
     }
 
-    /// Worker: waits until it is woken, or the time is over; without one, for as long as it takes. May return early. A
-    /// wake-up that came since the last call ends it at once. What was stored before the wake-up is seen.
+    /// Worker: waits until a wake-up, or until the time is over; without a time, for as long as it takes. May return
+    /// early. Returns at once if a wake-up came since the last call. The worker sees what was stored before it.
     pub(crate) fn park(&self, time: Option<Duration>) {
         if !self.take_token() {
             park(time);
-            // The worker looks at everything after this, so a wake-up until now is answered.
+            // After this the worker looks at everything, which answers each wake-up so far.
             self.take_token();
         }
     }
@@ -93,7 +94,7 @@ impl Parker {
         self.token.load(Acquire) != 0
     }
 
-    /// As a park does when it begins and when it returns. Whether there was one.
+    /// Consumes the wake-up, if there is one, and says whether there was.
     pub(crate) fn take_token(&self) -> bool {
         self.token.swap(0, Acquire) != 0
     }

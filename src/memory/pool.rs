@@ -1,13 +1,13 @@
-//! The free chunks: the writer's memory bound.
+//! The free chunks, which bound the writer's memory.
 //!
-//! Guarantees: a chunk is given out once until it comes back; a producer gets the chunk that came back to it
-//! last, since it is in its processor's cache, else a fresh one, and only then another's; no operation
-//! waits for another thread, except `wait_until`, which is what it is for. Refuses: to grow. Never touches
-//! bytes or files.
+//! Guarantees: a chunk has one holder until it comes back. A producer first gets the chunk that
+//! came back last, which its processor has in cache; else a fresh one; else one of another shard.
+//! Only `wait_until` waits for other threads. Never touches bytes or files.
+//! Refuses: to grow.
 //!
 //! Each list is Treiber's stack ("Systems Programming: Coping with Parallelism", 1986). Deviations:
 //! 1. Links live in the chunks' headers and are numbers, so a stale read is harmless.
-//! 2. A tag of 40 bits beside the head's number makes a head that came back (ABA) differ.
+//! 2. A 40-bit tag beside the head's number makes a head that came back (ABA) differ.
 //! 3. Several chunks come back with one exchange.
 
 use crossbeam_utils::CachePadded;
@@ -23,30 +23,33 @@ use crate::memory::shard::{self, SHARDS};
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
 
-/// Fresh chunks that a shard takes at once: neighbours' headers are then in its processor's cache only, which fetches
-/// them ahead of use (docs/benchmarks/choices.md).
+/// Fresh chunks that a shard takes at once. Then only its processors have the neighbouring headers
+/// in cache, and they fetch headers ahead of use (docs/benchmarks/choices.md).
 const SPAN_MAX: u32 = if cfg!(loom) { 2 } else { (PAGE / size_of::<Header>()) as u32 };
-/// Such a span is at most this part of all chunks.
+/// A span is at most this fraction of all chunks.
 const SPAN_PART: u32 = if cfg!(loom) { 3 } else { 32 };
 
-/// The free chunks, and where callers wait for one.
+/// Walks of a free list before its count is given up.
+const COUNT_ATTEMPTS: u32 = 3;
+
+/// The free chunks, and the callers that wait for one.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// Free chunks by the shard of the producer that had them, or took them with its own.
+    /// Free chunks by shard: those that its producers gave back, and those of the spans they took.
     lists: [List; SHARDS],
-    /// Number of the first chunk that was never given out; it only grows.
+    /// Number of the first chunk that was never given out. Only grows.
     fresh: CachePadded<AtomicU32>,
-    /// Chunks of a span.
+    /// Chunks per span.
     span: u32,
-    /// Callers between their announcement and the end of their wait.
+    /// Callers inside `wait_until`.
     waiters: CachePadded<AtomicU32>,
-    /// How often those who wait were called; under its lock nothing else happens.
+    /// How often waiting callers were notified. Nothing else happens under its lock.
     calls: Mutex<u64>,
     called: Condvar,
 }
 
 impl Pool {
-    /// All chunks of an untouched arena are free.
+    /// Starts with all chunks of an unused arena free.
     pub(crate) fn new(arena: &Arena) -> Self {
         Pool {
             lists: std::array::from_fn(|_| List::new(arena)),
@@ -58,7 +61,7 @@ impl Pool {
         }
     }
 
-    /// Fresh chunks are given out in spans of so many.
+    /// Number of fresh chunks in one span.
     pub(crate) fn span(&self) -> u32 {
         self.span
     }
@@ -68,33 +71,36 @@ impl Pool {
         self.fresh.load(Relaxed)
     }
 
-    /// Whether no chunk is free: one load unless nearly all memory was in use once.
+    /// Whether no chunk is free. Costs one load until nearly all memory was used once.
     #[inline]
     pub(crate) fn is_empty(&self, arena: &Arena) -> bool {
         self.fresh.load(Relaxed) == arena.none()
             && self.lists.iter().all(|list| list.is_empty(arena))
     }
 
-    /// Whether at least `count` chunks are free, as far as one look after the other can tell.
-    pub(crate) fn holds(&self, arena: &Arena, count: u32) -> bool {
+    /// Whether at least `count` chunks are free. Lists are read one after the other, so the answer
+    /// is approximate. `None` if other threads change a list too fast to count it.
+    pub(crate) fn holds(&self, arena: &Arena, count: u32) -> Option<bool> {
         let mut missing = count.saturating_sub(arena.none() - self.fresh.load(Relaxed));
         for list in &self.lists {
             if missing == 0 {
                 break;
             }
-            missing -= list.count(arena, missing);
+            missing -= list.count(arena, missing)?;
         }
-        missing == 0
+        Some(missing == 0)
     }
 
-    /// Takes one chunk for this producer. `None`: none was free where it looked, when it looked there.
+    /// Takes one chunk for this producer. `None` if each list was empty at the moment this call
+    /// looked there.
     #[inline(always)]
     pub(crate) fn pop(&self, arena: &Arena, producer: u64) -> Option<ChunkId> {
         let shard = shard::of(producer);
         self.lists[shard].pop(arena).or_else(|| self.pop_elsewhere(arena, shard))
     }
 
-    /// What was never used before what others had: that is in their processors' caches, and would be missing there.
+    /// Prefers fresh chunks to those of other shards, which lie in the caches of other processors
+    /// and would be missed there.
     #[cold]
     #[inline(never)]
     fn pop_elsewhere(&self, arena: &Arena, shard: usize) -> Option<ChunkId> {
@@ -106,18 +112,20 @@ impl Pool {
         })
     }
 
-    /// Fresh chunks are given out in ascending order, and in spans: this one, and what the shard will need next.
-    /// Others may for a moment not find those. Who waits for memory, for several chunks at once, is called then.
+    /// Gives out fresh chunks in ascending order, a span at a time: one to the caller, the rest to
+    /// its shard's list. For a moment other producers may miss the rest. Callers that wait for
+    /// several chunks are woken once the rest is in the list.
     fn pop_fresh(&self, arena: &Arena, shard: usize) -> Option<ChunkId> {
         let mut fresh = self.fresh.load(Relaxed);
         while fresh < arena.none() {
-            // What comes last one by one: nobody is to find nothing because of who took more than one.
+            // The last chunks go out one by one: a larger span could make another producer find
+            // nothing.
             let left = arena.none() - fresh;
             let end = fresh + if left > self.span { self.span } else { 1 };
-            // Relaxed: there is nothing in them to see.
+            // Relaxed: a fresh chunk holds no data to see.
             match self.fresh.compare_exchange_weak(fresh, end, Relaxed, Relaxed) {
                 Ok(_) => {
-                    // What is fresh is linked to what follows it.
+                    // A fresh header already links to the next higher chunk.
                     (fresh..end).for_each(|chunk| arena.set_shard(chunk, shard));
                     if fresh + 1 < end {
                         self.push_chain(arena, fresh + 1, end - 1);
@@ -131,15 +139,16 @@ impl Pool {
         None
     }
 
-    /// Takes `count` chunks, or none: the first and the last of them, linked, the last one to "none". While it
-    /// fails, others may for a moment not find what it has.
+    /// Takes `count` linked chunks, or none. Returns the first and the last, which links to "none".
+    /// A call that fails may briefly hide chunks from other producers.
     pub(crate) fn pop_chain(
         &self,
         arena: &Arena,
         producer: u64,
         count: u32,
     ) -> Option<(ChunkId, ChunkId)> {
-        if !self.holds(arena, count) {
+        // If the lists change too fast to tell, only trying can.
+        if self.holds(arena, count) == Some(false) {
             return None;
         }
         let first = self.pop(arena, producer)?;
@@ -155,15 +164,15 @@ impl Pool {
         Some((first, last))
     }
 
-    /// Gives back chunks that are linked from `first` to `last`, as good as new and of one producer, and wakes
-    /// who waits for them.
+    /// Gives back reset chunks of one producer, linked from `first` to `last`, and wakes waiting
+    /// callers.
     pub(crate) fn push_chain(&self, arena: &Arena, first: ChunkId, last: ChunkId) {
         self.lists[arena.shard(first)].push_chain(arena, first, last);
         self.notify();
     }
 
-    /// Gives back chunks of any producers, those of a list at once, the last one to be the first that is given
-    /// out; how many.
+    /// Gives back chunks of any producers and returns their number. Each list takes its chunks in
+    /// one exchange and gives out the last one first.
     pub(crate) fn push_all(&self, arena: &Arena, chunks: impl Iterator<Item = ChunkId>) -> u64 {
         let mut ends: [Option<(ChunkId, ChunkId)>; SHARDS] = [None; SHARDS];
         let mut count = 0;
@@ -187,18 +196,25 @@ impl Pool {
         count
     }
 
-    /// Wakes all callers that wait, for whatever reason they should look again.
+    /// Whether a caller waits for chunks. After a change and a fence, either this sees the caller, or
+    /// the caller's next look sees the change.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiters.load(Relaxed) != 0
+    }
+
+    /// Wakes all waiting callers, whatever the reason to look again.
     pub(crate) fn notify(&self) {
-        // Pairs with the fence of `wait_until`: either its look sees the chunk, or this sees it.
+        // Pairs with the fence of `wait_until`: either the caller's look sees the chunk, or this
+        // load sees the waiter.
         fence(SeqCst);
-        if self.waiters.load(Relaxed) != 0 {
+        if self.has_waiters() {
             *lock(&self.calls) += 1;
             self.called.notify_all();
         }
     }
 
-    /// Calls `look`, and again after each push, until it returns something or `park`, which waits on the
-    /// condition variable, says that the time is over. Holds nothing while it looks.
+    /// Calls `look` until it returns something, again after each `notify`. `park` waits on the
+    /// condition variable and returns `None` when the time is over. Holds no lock while it looks.
     pub(crate) fn wait_until<T>(
         &self,
         mut look: impl FnMut() -> Option<T>,
@@ -214,9 +230,9 @@ impl Pool {
                 break found;
             }
             let calls = lock(&self.calls);
-            // Who was called during its look, looks again.
+            // A notification during the look calls for another look.
             if *calls == before && park(&self.called, calls).is_none() {
-                // A last look, since the wait may have ended with both.
+                // Look once more: a notification may have come together with the deadline.
                 break look();
             }
         };
@@ -225,10 +241,11 @@ impl Pool {
     }
 }
 
-/// Free chunks, the one that came last at the head.
+/// Free chunks, newest first.
 #[derive(Debug)]
 struct List {
-    /// Number of the first chunk in the low 24 bits, above them a tag that each exchange increments.
+    /// Number of the first chunk in the low 24 bits; above them a tag that each exchange
+    /// increments.
     head: CachePadded<AtomicU64>,
 }
 
@@ -251,7 +268,8 @@ impl List {
             if first == arena.none() {
                 return None;
             }
-            // Stale links lead anywhere in the arena, but never out of it, and the exchange fails then.
+            // A stale link leads to some chunk of the arena, never out of it, and then the exchange
+            // fails.
             let rest = u64::from(arena.next(first));
             match self.head.compare_exchange_weak(head, retag(head, rest), Acquire, Acquire) {
                 Ok(_) => {
@@ -276,27 +294,67 @@ impl List {
         }
     }
 
-    /// How many chunks there are, or `most` if there are more.
-    fn count(&self, arena: &Arena, most: u32) -> u32 {
+    /// Number of chunks, but at most `most`. `None` if the head moved during each of
+    /// [`COUNT_ATTEMPTS`] walks: walking a long list takes longer than an exchange by another thread.
+    fn count(&self, arena: &Arena, most: u32) -> Option<u32> {
         let mut head = self.head.load(Acquire);
-        loop {
+        for _ in 0..COUNT_ATTEMPTS {
             let (mut at, mut count) = ((head & ID_MASK) as ChunkId, 0);
             while at != arena.none() && count < most {
                 (at, count) = (arena.next(at), count + 1);
             }
-            // Cut short, or led astray, by an exchange: then look again.
+            // A concurrent exchange may have cut the walk short or misled it. Then count again.
             let now = self.head.load(Acquire);
             if now == head {
-                return count;
+                return Some(count);
             }
             head = now;
         }
+        None
     }
 }
 
-/// What [`Pool::wait_until`] waits with.
+/// The lock guard that [`Pool::wait_until`] passes to `park`.
 pub(crate) type Guard<'a> = crate::base::sync::MutexGuard<'a, u64>;
 
 fn retag(head: u64, id: u64) -> u64 {
     (head & !ID_MASK).wrapping_add(1 << ID_BITS) | id
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+    use std::{iter, thread};
+
+    use super::*;
+
+    /// A walk over so many chunks takes much longer than a pop and a push elsewhere.
+    #[test]
+    fn a_list_that_others_change_is_not_counted_for_ever() {
+        const CHUNKS: u32 = 300_000;
+        let arena = Arena::new(CHUNKS, 1).unwrap();
+        let pool = Pool::new(&arena);
+        let (first, last) = pool.pop_chain(&arena, 0, CHUNKS).unwrap();
+        pool.push_chain(&arena, first, last);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let chunk = pool.pop(&arena, 0).unwrap();
+                    pool.push_chain(&arena, chunk, chunk);
+                }
+            });
+            let end = Instant::now() + Duration::from_secs(60);
+            let is_given_up = iter::repeat_with(|| pool.holds(&arena, CHUNKS - 1))
+                .take_while(|_| Instant::now() < end)
+                .any(|answer| answer.is_none());
+            // Not knowing is no reason not to try.
+            let (first, last) = pool.pop_chain(&arena, 0, CHUNKS / 2).unwrap();
+            pool.push_chain(&arena, first, last);
+            is_over.store(true, Ordering::Relaxed);
+            assert!(is_given_up, "each count was right, or there was none");
+        });
+        assert_eq!(pool.holds(&arena, CHUNKS), Some(true));
+    }
 }

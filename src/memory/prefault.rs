@@ -1,8 +1,10 @@
-//! Memory that is made resident before a caller needs it: a write meets no page fault.
+//! Makes memory resident before a caller needs it, so that a write meets no page fault.
 //!
-//! Guarantees: in each span of chunks that a shard has, and in what nobody was given yet, as much ahead of what is
-//! in use as the shard uses, within limits; before any use, about as much as the least for all shards together. Workers call it; it never waits for anybody.
-//! Refuses nothing: what can't be made resident is left to whoever writes first.
+//! Guarantees: each shard has as much memory resident ahead of use as it uses, within limits. That
+//! holds in the shard's spans and in the chunks not given out yet. Before the first use a small
+//! amount is resident for all shards together. Workers call this; it never waits for another
+//! thread.
+//! Refuses: nothing. Memory that cannot be made resident faults at its first write.
 
 use crate::base::sync::{AtomicU32, Relaxed};
 use crate::memory::arena::{Arena, ChunkId};
@@ -10,28 +12,29 @@ use crate::memory::chunk_header::{Header, LINE};
 use crate::memory::pool::Pool;
 use crate::memory::shard::SHARDS;
 
-/// Bytes ahead, at least and at most, once a chunk is in use. Chunks that are larger than the first are left alone until
-/// then, and those that are larger than the second altogether.
+/// Limits of the bytes kept resident ahead, once a chunk is in use. Chunks larger than the lower
+/// limit are left alone until then; chunks larger than the upper limit, always.
 const BYTES_MIN: usize = 256 << 10;
 const BYTES_MAX: usize = 4 << 20;
-/// What the smallest chunk takes: a line, and its header.
+/// Bytes of the smallest chunk: a line and its header.
 const SMALLEST_BYTES: usize = LINE + size_of::<Header>();
 
-/// What is resident. All of it is known to be too small at worst: then a call is made in vain.
+/// Records which memory is resident. The numbers may be too low; then a call to the kernel is
+/// wasted.
 pub(crate) struct Prefault {
     /// The spans in which the pool gives out fresh chunks.
     spans: Box<[Span]>,
-    /// Chunks that were in use once, by shard.
+    /// Chunks that were in use at least once, by shard.
     used: [AtomicU32; SHARDS],
-    /// Of the chunks that nobody was given yet, those below are resident; it only grows.
+    /// Of the chunks not given out yet, those below this number are resident. Only grows.
     fresh: AtomicU32,
 }
 
-/// Chunks from the beginning of a span on.
+/// Progress within one span, as numbers of chunks from its beginning.
 #[derive(Default)]
 struct Span {
     used: AtomicU32,
-    /// Or about to be. Whoever raises it sees to that.
+    /// Resident, or about to be: the worker that raises this number makes them so.
     resident: AtomicU32,
 }
 
@@ -48,9 +51,10 @@ impl Prefault {
         }
     }
 
-    /// Worker, before the first record, if nobody is quicker.
+    /// Worker: makes memory resident before the first record, unless a producer is quicker.
     pub(crate) fn begin(&self, arena: &Arena, pool: &Pool) {
-        // With the heads no more than the least: a writer that is never used is to take little.
+        // Only half of the minimum, since the heads take memory too: an unused writer should take
+        // little.
         self.fresh(arena, pool, chunks(arena, BYTES_MIN / 2), 1);
         self.heads(arena, pool);
     }
@@ -74,14 +78,14 @@ impl Prefault {
         }
         let wanted = count.saturating_add(ahead);
         self.span(arena, pool, span, wanted, ahead.div_ceil(4));
-        // The shard's next span.
+        // The rest belongs to the shard's next span.
         self.fresh(arena, pool, wanted.saturating_sub(pool.span()), ahead.div_ceil(4));
         if before == 0 {
             self.heads(arena, pool);
         }
     }
 
-    /// What the next shards begin with: a chunk each.
+    /// Makes the first chunk of each of the next spans resident, for shards that begin.
     fn heads(&self, arena: &Arena, pool: &Pool) {
         let first = pool.fresh().div_ceil(pool.span()) as usize;
         let shards = SHARDS.min(chunks(arena, BYTES_MIN) as usize);
@@ -90,7 +94,7 @@ impl Prefault {
         }
     }
 
-    /// Makes the first chunks of a span resident, in steps that are worth a call.
+    /// Makes the first chunks of a span resident, in steps large enough to justify a call.
     fn span(&self, arena: &Arena, pool: &Pool, span: usize, wanted: u32, step: u32) {
         let begin = span as u32 * pool.span();
         let whole = pool.span().min(arena.none() - begin);
@@ -102,7 +106,7 @@ impl Prefault {
         }
     }
 
-    /// Makes so many chunks resident that nobody was given yet.
+    /// Makes `count` chunks resident that were not given out yet.
     fn fresh(&self, arena: &Arena, pool: &Pool, count: u32, step: u32) {
         let (known, fresh) = (self.fresh.load(Relaxed), pool.fresh());
         let from = known.max(fresh);
@@ -119,12 +123,12 @@ impl Prefault {
     }
 }
 
-/// Whether the caller is to see to it. Who comes second has nothing to do.
+/// Whether the caller must make the chunks resident. If another worker was first, it does so.
 fn raise(mark: &AtomicU32, from: u32, to: u32) -> bool {
     mark.compare_exchange(from, to, Relaxed, Relaxed).is_ok()
 }
 
-/// How many chunks have so many bytes, with their headers.
+/// How many chunks, with their headers, fit `bytes`.
 fn chunks(arena: &Arena, bytes: usize) -> u32 {
     u32::try_from(bytes / arena.size().max(SMALLEST_BYTES)).unwrap_or(u32::MAX)
 }
@@ -144,7 +148,7 @@ mod tests {
             Memory(arena, pool, prefault)
         }
 
-        /// A producer takes so many chunks, and workers get them.
+        /// Lets a producer take `count` chunks that then reach the workers.
         fn use_chunks(&self, producer: u64, count: u32) {
             let Memory(arena, pool, prefault) = self;
             for _ in 0..count {
@@ -152,7 +156,7 @@ mod tests {
             }
         }
 
-        /// Where memory is resident.
+        /// The resident chunks.
         fn resident(&self) -> Vec<Range<ChunkId>> {
             let mut ranges: Vec<Range<ChunkId>> = Vec::new();
             for chunk in (0..self.0.none()).filter(|&chunk| self.0.is_resident(chunk)) {
@@ -170,10 +174,10 @@ mod tests {
         let memory = Memory::new(4000, 4096);
         assert_eq!(memory.resident(), []);
         memory.2.begin(&memory.0, &memory.1);
-        // 128 KiB at first, and a chunk of each span that the first shards will get.
+        // 128 KiB at first, and one chunk of each span that the first shards will get.
         let heads = (64..=224).step_by(32).map(|head| head..head + 1);
         assert!(memory.resident().into_iter().eq(std::iter::once(0..33).chain(heads)));
-        // Then as much again as is in use, in steps, 256 KiB at least and 4 MiB at most.
+        // Then as much again as is in use, in steps, between 256 KiB and 4 MiB.
         let mut used = 0;
         for more in [10, 20, 70, 1400, 2500] {
             memory.use_chunks(0, more);
@@ -181,7 +185,7 @@ mod tests {
             let ahead = u32::clamp(used, 64, 1024);
             let resident = memory.resident();
             assert_eq!(resident[0].start, 0);
-            // But for the head of a span that comes next.
+            // The head of the next span may come on top.
             let end = resident[0].end;
             let (least, most) = (used + ahead - ahead / 4, used + ahead + 1);
             assert!((least.min(4000)..=most.min(4000)).contains(&end), "{used} in use: {end}");
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn each_lane_has_as_much_ahead_as_it_uses() {
-        // Runs of 32 chunks, of which 256 KiB are 4.
+        // Spans of 32 chunks; 4 chunks make 256 KiB.
         let memory = Memory::new(1024, 64 << 10);
         memory.use_chunks(0, 2);
         memory.use_chunks(1, 10);
@@ -198,7 +202,7 @@ mod tests {
         let heads = || memory.resident().into_iter().filter(|range| range.len() == 1);
         let others = || memory.resident().into_iter().filter(|range| range.len() > 1);
         assert!(others().eq([0..6, 32..52, 64..69]), "{:?}", memory.resident());
-        // What the next shards begin with.
+        // The heads for the next shards.
         assert!(heads().map(|head| head.start).eq((96..224).step_by(32)));
         // The next span of shard 0 begins at 96.
         memory.use_chunks(0, 28);

@@ -1,9 +1,11 @@
-//! Producers by eighths: chunks of those in one shard share a free list, and a way into each worker's inbox.
+//! Divides producers into shards. The chunks of one shard share a free list and a path into each
+//! worker's inbox.
 //!
-//! With one shard, threads that swap at the same time would get each other's chunks, whose lines are then in
-//! the other's cache, and exchange the same word (docs/benchmarks/choices.md).
+//! With one shard, threads that swap at the same time would get each other's chunks, whose lines
+//! are in the other's cache. They would also contend for the same word
+//! (docs/benchmarks/choices.md).
 
-/// In models two, so that there is another one.
+/// Models have two, so that there is another one.
 pub(crate) const SHARDS: usize = if cfg!(loom) { 2 } else { 8 };
 
 /// The shard of a producer.

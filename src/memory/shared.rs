@@ -1,7 +1,7 @@
-//! What producers and workers of one writer share: the memory, and nothing of files.
+//! The state that producers and workers of one writer share. It knows only memory, no files.
 //!
-//! Guarantees: lives as long as anybody uses it, so that a worker that hangs in a system call
-//! never finds its memory gone.
+//! Guarantees: lives as long as anything uses it, so a worker that hangs in a system call keeps its
+//! memory.
 
 use std::io;
 
@@ -22,20 +22,20 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) mailboxes: Box<[Mailbox]>,
     pub(crate) slots: Arc<Slots>,
-    /// Chunks that somebody needed and did not find free, or zero: then workers revoke the leases of
-    /// idle producers.
+    /// Number of chunks that a caller needed and did not find free, or zero. While it is not zero,
+    /// workers revoke the leases of idle producers.
     starving: CachePadded<AtomicU32>,
-    /// Chunks that a worker without progress may hold before its producers move to another. They find out
-    /// after a quarter more at the latest, and bring what they had begun by then.
+    /// Chunks that a worker without progress may hold before its producers move to another. They
+    /// notice at most a quarter later, and then also deliver the chunks that they have begun.
     pub(crate) share: u32,
     #[cfg(not(loom))]
     pub(crate) prefault: Prefault,
-    /// One while the disk guard has no chunk given out. Beside what is hardly ever written: each swap
-    /// looks at it.
+    /// One while the disk guard refuses chunks. Kept beside fields that hardly ever change, since
+    /// each swap reads it.
     guarded: AtomicU32,
 }
 
-/// Where producers and one worker meet.
+/// Where producers meet one worker.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     pub(crate) inbox: Inbox,
@@ -45,9 +45,9 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug)]
 struct Gauges {
-    /// Chunks that the worker has taken and not yet freed. Stored by the worker alone.
+    /// Chunks that the worker has taken and not yet freed. Stored only by the worker.
     backlog: AtomicU32,
-    /// Chunks that the worker has freed in all. Stored by the worker alone.
+    /// Chunks that the worker has freed in total. Stored only by the worker.
     freed: AtomicU64,
 }
 
@@ -63,7 +63,7 @@ impl Shared {
         Self::with(Arena::new(chunks, size)?, workers, barrier)
     }
 
-    /// With this memory, none of which is in use.
+    /// Creates the shared state on memory that is not in use.
     pub(crate) fn with(arena: Arena, workers: usize, barrier: Barrier) -> io::Result<Self> {
         let mailbox = |_| Mailbox {
             inbox: Inbox::new(&arena),
@@ -87,31 +87,31 @@ impl Shared {
         })
     }
 
-    /// Producer: found fewer than `wanted` free chunks. Costs a fence and a load if somebody else
-    /// did too.
+    /// Producer: found fewer than `wanted` free chunks. Costs a fence and a load if another caller
+    /// has already said so.
     pub(crate) fn starve(&self, wanted: u32) {
         // Pairs with the fence of `is_starving`.
         fence(SeqCst);
         if self.starving.load(Relaxed) < wanted {
             self.starving.fetch_max(wanted, Relaxed);
-            // All of them: idle producers' workers sleep.
+            // Wake all of them: workers of idle producers are parked.
             self.mailboxes.iter().for_each(|mailbox| mailbox.parker.wake());
         }
     }
 
-    /// Worker: whether somebody still finds too few chunks.
+    /// Worker: whether some caller still lacks chunks.
     pub(crate) fn is_starving(&self) -> bool {
         let wanted = self.starving.load(Relaxed);
         if wanted == 0 {
             return false;
         }
-        let enough = || self.pool.holds(&self.arena, wanted);
-        // While it is up it stays up, for the other workers to see.
+        let enough = || self.pool.holds(&self.arena, wanted) == Some(true);
+        // While chunks are short the flag stays up, so that the other workers see it.
         if !enough() || self.starving.compare_exchange(wanted, 0, Relaxed, Relaxed).is_err() {
             return true;
         }
-        // Who finds too few from here on, finds the flag down and raises it; who did so before, and
-        // found it up, is seen by this look.
+        // A producer that fails after this finds the flag down and raises it. One that failed
+        // before, and found the flag up, is covered by the look below.
         fence(SeqCst);
         if enough() {
             return false;
@@ -120,8 +120,29 @@ impl Shared {
         true
     }
 
-    /// Producer, about to swap a chunk of this home: the lines that it will need, which others write. They are
-    /// mostly far away by then.
+    /// Worker: lowers the flag unless a caller waits for chunks. A caller that tries again and fails
+    /// raises it again.
+    pub(crate) fn expire_demand(&self) {
+        let wanted = self.starving.load(Relaxed);
+        if self.pool.has_waiters()
+            || self.starving.compare_exchange(wanted, 0, Relaxed, Relaxed).is_err()
+        {
+            return;
+        }
+        // A caller that waits from now on finds the flag down. One that found it up is seen here.
+        fence(SeqCst);
+        if self.pool.has_waiters() {
+            self.starve(wanted);
+        }
+    }
+
+    /// Whether some caller lacked chunks, and the flag has not been lowered since.
+    pub(crate) fn has_demand(&self) -> bool {
+        self.starving.load(Relaxed) != 0
+    }
+
+    /// Producer, about to swap a chunk of this home worker: prefetches lines that others write,
+    /// which are mostly in other caches by then.
     pub(crate) fn prefetch(&self, home: usize, shard: usize) {
         let mailbox = &self.mailboxes[home];
         mailbox.inbox.prefetch(shard);
@@ -129,27 +150,29 @@ impl Shared {
         prefetch(&raw const mailbox.gauges);
     }
 
-    /// Producer, before it takes a chunk: whether the disk guard forbids it. Relaxed: nothing is read because
-    /// of it, and who sees it late takes a chunk that the memory bound has room for anyway.
+    /// Producer, before it takes a chunk: whether the disk guard forbids it. Relaxed: no other data
+    /// depends on it. A producer that sees it late takes a chunk that the memory bound allows
+    /// anyway.
     #[inline(always)]
     pub(crate) fn is_guarded(&self) -> bool {
         // loom has nothing to explore here.
         cfg!(not(loom)) && self.guarded.load(Relaxed) != 0
     }
 
-    /// Worker: raises or lowers the flag of the disk guard. Who waits for memory hears of it, and so do all
-    /// workers: from here on each of them sees to it that somebody looks again.
+    /// Worker: raises or lowers the flag of the disk guard. Raising it wakes the callers that wait
+    /// for memory, and all workers. From then on the workers make sure that one of them measures
+    /// again.
     #[cfg(not(loom))]
     pub(crate) fn set_guarded(&self, guarded: bool) {
         self.guarded.store(u32::from(guarded), Relaxed);
         if guarded {
-            // Its fence comes between the store and the look for waiters.
+            // Its fence orders the store before the look for waiters.
             self.pool.notify();
             self.mailboxes.iter().for_each(|mailbox| mailbox.parker.wake());
         }
     }
 
-    /// Wakes the workers that hold chunks, also from a nap or while they wait for a later sync.
+    /// Wakes the workers that hold chunks, even from a nap or while they delay a sync.
     pub(crate) fn wake_busy(&self) {
         self.mailboxes
             .iter()
@@ -159,7 +182,7 @@ impl Shared {
 }
 
 impl Mailbox {
-    /// Chunks that wait for the worker or are held by it.
+    /// Chunks that the worker holds or that wait for it.
     pub(crate) fn held(&self) -> u32 {
         self.inbox.depth() + self.backlog()
     }
@@ -170,17 +193,17 @@ impl Mailbox {
         self.gauges.backlog.load(Relaxed)
     }
 
-    /// Chunks that the worker has freed in all: it makes progress as long as this grows.
+    /// Chunks that the worker has freed in total. The worker makes progress while this grows.
     pub(crate) fn freed(&self) -> u64 {
         self.gauges.freed.load(Relaxed)
     }
 
-    /// Worker only: how many chunks it holds now.
+    /// Worker only: sets how many chunks it holds.
     pub(crate) fn set_backlog(&self, chunks: usize) {
         self.gauges.backlog.store(chunks as u32, Relaxed);
     }
 
-    /// Worker only: it has freed so many chunks more.
+    /// Worker only: has freed this many more chunks.
     pub(crate) fn add_freed(&self, chunks: u64) {
         self.gauges.freed.store(self.freed() + chunks, Relaxed);
     }

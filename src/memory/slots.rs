@@ -1,11 +1,11 @@
-//! All slots of a writer: who writes has one; who ends leaves it to the next.
+//! All slots of a writer. Each thread that writes owns one and leaves it to the next when it ends.
 //!
-//! Guarantees: one owner at a time; a slot stays where it is until the last one who holds the list
-//! lets it go; after `close` all gates are closed, those of slots to come too. Takes a lock, for a
-//! moment, when a thread begins or ends, and never in a write.
+//! Guarantees: a slot has one owner at a time. It stays in place until the last holder of the list
+//! lets go. After `close` all gates are closed, also those of later slots. Takes a lock briefly
+//! when a thread begins or ends, never in a write.
 //!
-//! Slots lie in pages that a forked child finds zeroed. The child takes no lock: a thread of its parent may
-//! have held it.
+//! Slots lie in pages that a forked child sees zeroed. The child takes no lock, since a thread of
+//! its parent may have held it.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -17,40 +17,40 @@ use blocks::Blocks;
 #[cfg(loom)]
 use boxes::Blocks;
 
-/// All slots of a writer. Never shrinks while it lives: slots are given from thread to thread.
-/// Keeps no writer alive: a thread may hold it long after the writer is gone.
+/// All slots of a writer. Never shrinks while it lives: slots pass from thread to thread. Keeps no
+/// writer alive: a thread may hold it long after the writer is gone.
 pub(crate) struct Slots {
-    /// The slot registered last; they are linked.
+    /// The slot registered last; slots form a linked list.
     head: AtomicPtr<Slot>,
     barrier: Barrier,
-    /// Never registered, its gate never opened. What a forked child gets for each of its threads, and
-    /// how it knows what it is.
+    /// Never registered; its gate is never open. All threads of a forked child get it, and the
+    /// child recognises itself by it.
     ghost: *const Slot,
-    /// Not dropped in a forked child, where nobody knows in what state it was left.
+    /// Not dropped in a forked child, where its state is unknown.
     idle: ManuallyDrop<Mutex<Idle>>,
 }
 
 struct Idle {
-    /// Memory of all slots.
+    /// The memory of all slots.
     blocks: Blocks,
     /// Slots registered so far.
     made: u64,
-    /// Registered, without an owner.
+    /// Registered slots without an owner.
     slots: Vec<*const Slot>,
-    /// Set once, before the closer walks the list: later slots are born closed.
+    /// Set once, before the closer walks the list: later slots start closed.
     closed: bool,
 }
 
 // SAFETY: the pointers are to slots of the list, which are Sync and live as long as it.
 unsafe impl Send for Slots {}
-// SAFETY: as above; `idle` is locked.
+// SAFETY: as for `Send` above; a mutex protects `idle`.
 unsafe impl Sync for Slots {}
 
 impl Slots {
     pub(crate) fn new(barrier: Barrier) -> io::Result<Self> {
         let mut blocks = Blocks::default();
         let ghost = blocks.place()?;
-        // SAFETY: the place is new.
+        // SAFETY: the place is new, and no other code has it.
         unsafe {
             Slot::make(ghost, barrier, 0, std::ptr::null());
             (*ghost).close();
@@ -64,16 +64,16 @@ impl Slots {
         })
     }
 
-    /// Whether this process was forked from the one that these slots are of.
+    /// Whether this process was forked from the one that made these slots.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
-        // SAFETY: it lives as long as `self`.
+        // SAFETY: the ghost lives as long as `self`.
         unsafe { (*self.ghost).is_wiped() }
     }
 
-    /// A slot for the caller alone, until it gives it back: one that another owner left, with
-    /// whatever it leases, or a new one. It lives as long as `self`. In a forked child, where no slot
-    /// does anything, all get the same one.
+    /// Gives the caller exclusive use of a slot until `release`: a new one, or one that another
+    /// owner left with whatever it leases. The slot lives as long as `self`. In a forked child
+    /// slots do nothing, and all callers get the same one.
     pub(crate) fn acquire(&self) -> *const Slot {
         if self.is_forked() {
             return self.ghost;
@@ -82,15 +82,15 @@ impl Slots {
         if let Some(slot) = idle.slots.pop() {
             return slot;
         }
-        // As whoever runs out of memory for a box.
+        // Fails as a box does when memory runs out.
         let Ok(slot) = idle.blocks.place() else {
             std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>())
         };
-        // SAFETY: the place is new.
+        // SAFETY: the place is new, and no other code has it.
         unsafe { Slot::make(slot, self.barrier, idle.made, self.head.load(Relaxed)) };
         idle.made += 1;
         if idle.closed {
-            // SAFETY: just made.
+            // SAFETY: the slot was just made and lives as long as `self`.
             unsafe { &*slot }.close();
         }
         // Pairs with the load of `iter`; the lock orders registrations.
@@ -98,14 +98,14 @@ impl Slots {
         slot
     }
 
-    /// Takes a slot back for the next one.
+    /// Takes a slot back for the next owner.
     pub(crate) fn release(&self, slot: *const Slot) {
         if !self.is_forked() {
             lock(&self.idle).slots.push(slot);
         }
     }
 
-    /// Closes all gates, those of slots to come too.
+    /// Closes all gates, including those of later slots.
     pub(crate) fn close(&self) {
         lock(&self.idle).closed = true;
         self.iter().for_each(Slot::close);
@@ -118,14 +118,14 @@ impl Slots {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
         let mut at = self.head.load(Acquire).cast_const();
         std::iter::from_fn(move || {
-            // SAFETY: slots are freed in `drop` only, and `&self` keeps that away.
+            // SAFETY: slots are freed only in `drop`, which cannot run while `&self` exists.
             let slot = unsafe { at.as_ref() }?;
             at = slot.next;
             Some(slot)
         })
     }
 
-    /// The heavy side of the barrier, towards all owners.
+    /// Passes the heavy side of the barrier, towards all owners.
     pub(crate) fn heavy_barrier(&self) {
         #[cfg(not(loom))]
         self.barrier.heavy();
@@ -137,13 +137,13 @@ impl Slots {
 impl Drop for Slots {
     fn drop(&mut self) {
         if !self.is_forked() {
-            // SAFETY: here only; nobody has a slot of a list that nobody holds.
+            // SAFETY: this is the only drop. The list has no holder left, so no slot is in use.
             unsafe { ManuallyDrop::drop(&mut self.idle) };
         }
     }
 }
 
-/// Memory for slots, a page at a time.
+/// Memory for slots, allocated a page at a time.
 #[cfg(not(loom))]
 mod blocks {
     use std::io;
@@ -157,12 +157,12 @@ mod blocks {
     #[derive(Default)]
     pub(super) struct Blocks {
         pages: Vec<WipedPages>,
-        /// Places that are taken of the last page.
+        /// Places taken in the last page.
         taken: usize,
     }
 
     impl Blocks {
-        /// Room for one slot more, which stays there as long as `self`.
+        /// Room for one more slot. It stays in place as long as `self`.
         pub(super) fn place(&mut self) -> io::Result<*mut Slot> {
             if self.pages.is_empty() || self.taken == SLOTS {
                 self.pages.push(WipedPages::new(PAGE)?);
@@ -177,7 +177,7 @@ mod blocks {
     }
 }
 
-/// loom's types are no plain memory, and are dropped.
+/// loom's types are not plain memory and must be dropped.
 #[cfg(loom)]
 mod boxes {
     use std::mem::MaybeUninit;
@@ -198,7 +198,7 @@ mod boxes {
     impl Drop for Blocks {
         fn drop(&mut self) {
             for place in self.0.drain(..) {
-                // SAFETY: made by `place`, and each place has become a slot.
+                // SAFETY: `place` made this box, and each place has become a slot.
                 drop(unsafe { Box::from_raw(place.cast::<Slot>()) });
             }
         }

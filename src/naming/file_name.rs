@@ -1,4 +1,4 @@
-//! The name of a complete file, taken apart by whoever reads our files.
+//! The name of a complete file, for programs that read our files.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -8,10 +8,11 @@ use crate::naming::names::{Names, TEMP_END};
 use crate::naming::parse::parse;
 use crate::naming::stamp::Stamp;
 
-/// The name of a complete file, taken apart.
+/// The parts of the name of a complete file.
 ///
-/// Names have the form `{prefix}{time}-{instance}-{pid}-w{worker}-{sequence}.{extension}`. Under one prefix, names of
-/// one worker sort by their bytes as their files became visible.
+/// A name has the form `{prefix}{time}-{instance}-{pid}-w{worker}-{sequence}.{extension}`. Under
+/// one prefix, the names of one worker sort by their bytes in the order in which the files became
+/// visible. Across workers, two names may be out of order by as long as one rename takes.
 ///
 /// ```
 /// use bufferedwriter::FileName;
@@ -27,27 +28,28 @@ use crate::naming::stamp::Stamp;
 pub struct FileName {
     /// [`Config::prefix`](crate::Config::prefix).
     pub prefix: OsString,
-    /// Just before the file became visible, by the wall clock; later for each file of a process, even if the clock
-    /// was set back.
+    /// The wall-clock time just before the file became visible. It increases with each file of a
+    /// process, even if the clock was set back.
     pub time: SystemTime,
-    /// A random number for each writer.
+    /// The writer's random number.
     pub instance: u64,
-    /// The process.
+    /// The id of the writer's process.
     pub pid: u32,
-    /// Number of the worker, counted from 0; a recovery takes the next number for what was in memory.
+    /// The worker's number, counted from 0. A file that a recovery made from crash-proof memory has
+    /// the number after the last worker's.
     pub worker: usize,
-    /// Ascends for each worker, by one for each file that it began.
+    /// A number that increases by one with each file that the worker begins.
     pub sequence: u64,
     /// [`Config::extension`](crate::Config::extension), without the dot.
     pub extension: OsString,
 }
 
 impl FileName {
-    /// Takes apart the name of a complete file, without its directory. `None` for all other names, those of temp
-    /// files too.
+    /// Parses the name of a complete file, without its directory. `None` for all other names, temp
+    /// names included.
     ///
-    /// The prefix ends where the first time begins that makes a name; the extension is what follows the first dot
-    /// after it.
+    /// The prefix ends before the first time that makes a valid name. The extension follows the
+    /// first dot after that time.
     #[must_use]
     pub fn parse(name: impl AsRef<OsStr>) -> Option<Self> {
         let name = name.as_ref();
@@ -58,7 +60,7 @@ impl FileName {
         let last = bytes.len().checked_sub(Stamp::BYTES)?;
         (0..=last).filter(|&at| bytes[at + Stamp::BYTES - 1] == b'Z').find_map(|at| {
             let (prefix, rest) = bytes.split_at(at);
-            // The stamp itself has a dot.
+            // The stamp itself contains a dot.
             let dot = rest[Stamp::BYTES..].iter().position(|&byte| byte == b'.');
             let extension = dot.map_or(&[][..], |dot| &rest[Stamp::BYTES + dot + 1..]);
             let [prefix, extension] = [prefix, extension].map(OsStr::from_bytes);
@@ -75,7 +77,7 @@ impl FileName {
         })
     }
 
-    /// The name again.
+    /// Makes the name from its parts.
     #[must_use]
     pub fn to_os_string(&self) -> OsString {
         let FileName { prefix, extension, instance, pid, .. } = self.clone();

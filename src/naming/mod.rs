@@ -1,4 +1,4 @@
-//! File names: the one place where they are made and taken apart.
+//! File names. This is the only module that makes and parses them.
 //!
 //! ```text
 //! visible  {prefix}{20261122T194030.123456789Z}-{instance}-{pid}-w{worker}-{seq}.{extension}
@@ -9,10 +9,11 @@
 //! aside    .{a visible name}.aside, or the name of a state file and .aside: what a recovery does not trust
 //! ```
 //!
-//! Guarantees: no two stamps of a process are equal, and each is later than all before, even when
-//! the wall clock is set back; under one prefix, names sort by their bytes as their stamps do.
-//! Affixes are bytes and need not be UTF-8. Only the name that would be made of the parts is taken apart
-//! as one: no leading zeros, signs or impossible dates. Refuses: nothing; affixes are checked by `Config`.
+//! Guarantees: no two stamps of a process are equal, and each is later than all before it, even
+//! when the wall clock is set back. Under one prefix, names sort by their bytes in the order of
+//! their stamps. Affixes are bytes and need not be UTF-8. A name parses only if its parts make
+//! exactly the same name again: no leading zeros, no signs, no impossible dates. Refuses: nothing;
+//! `Config` checks the affixes.
 
 pub(crate) mod file_name;
 pub(crate) mod names;

@@ -1,6 +1,6 @@
-//! File names made of their parts.
+//! Makes file names from their parts.
 //!
-//! Affixes are bytes and need not be UTF-8. Refuses nothing: affixes are checked by `Config`.
+//! Affixes are bytes and need not be UTF-8. Refuses: nothing; `Config` checks the affixes.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -16,12 +16,12 @@ pub(super) const TEMP_END: &str = ".tmp";
 pub(super) const STATE_END: &str = ".state";
 const ASIDE_END: &str = ".aside";
 
-/// What distinguishes one temp file from the others of its worker.
+/// Tells one temp file of a worker from its others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TempId {
-    /// When it was created.
+    /// When the file was created.
     pub(crate) stamp: Stamp,
-    /// Ascends per worker.
+    /// Increases with each file of a worker.
     pub(crate) seq: u64,
 }
 
@@ -30,7 +30,8 @@ pub(crate) struct TempId {
 pub(crate) struct Names {
     pub(crate) prefix: OsString,
     pub(crate) extension: OsString,
-    /// Random: containers all have process 1, and a process may have several writers.
+    /// Random, since in every container the process has the id 1, and a process may have several
+    /// writers.
     pub(crate) instance: u64,
     pub(crate) pid: u32,
 }
@@ -39,7 +40,7 @@ impl Names {
     /// Names of a new instance in this process.
     pub(crate) fn new(prefix: &OsStr, extension: &OsStr) -> Result<Self, Error> {
         let mut random = [0; 8];
-        // Up to 256 bytes come whole or not at all (getrandom(2)).
+        // Up to 256 bytes come whole or not at all, see getrandom(2).
         retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))
             .map_err(|e| Error::io("read random bytes", Path::new("/dev/urandom"), e.into()))?;
         Ok(Names {
@@ -72,7 +73,7 @@ impl Names {
         self.of_instance(STATE_END)
     }
 
-    /// Name of the instance's memory, if that outlives the process.
+    /// Name of the instance's crash-proof memory.
     pub(crate) fn memory(&self) -> OsString {
         self.of_instance(".memory")
     }
@@ -83,8 +84,8 @@ impl Names {
         hidden(&name, end)
     }
 
-    /// Names between which a rename is tried at the start. As long as the longest temp name that
-    /// this instance can come to, so that a file system with shorter names is noticed there too.
+    /// Names for the rename that a writer tries at its start. They are as long as the longest temp
+    /// name of this instance, so that a file system with shorter names is noticed then.
     pub(crate) fn probes(&self) -> [OsString; 2] {
         let longest = self.visible(Stamp(u64::MAX), 255, u64::MAX);
         [hidden(&longest, ".pb1"), hidden(&longest, ".pb2")]
@@ -98,8 +99,8 @@ fn hidden(name: &OsStr, end: &str) -> OsString {
     hidden
 }
 
-/// The name under which a recovery sets aside a temp file or a state file: hidden, and none that a
-/// recovery looks for.
+/// The name under which a recovery sets aside a temp file or a state file. It is hidden, and no
+/// recovery looks for it.
 pub(crate) fn aside(name: &OsStr) -> OsString {
     let mut aside = OsStr::from_bytes(
         name.as_bytes().strip_suffix(TEMP_END.as_bytes()).unwrap_or(name.as_bytes()),

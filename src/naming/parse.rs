@@ -1,7 +1,7 @@
-//! File names taken apart, by who knows what to look for.
+//! Parses file names whose prefix and extension the caller knows.
 //!
-//! Guarantees: only the name that would be made of the parts is taken apart as one: no leading zeros, signs or
-//! impossible dates.
+//! Guarantees: a name parses only if its parts make exactly the same name again: no leading zeros,
+//! no signs, no impossible dates.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,10 +10,10 @@ use crate::config::AFFIX_BYTES_MAX;
 use crate::naming::names::{Names, STATE_END, TEMP_END};
 use crate::naming::stamp::Stamp;
 
-/// Whether it is the name of a probe of this instance, whatever its extension.
+/// Whether this is the name of a probe of this instance, whatever its extension.
 pub(crate) fn is_probe(name: &OsStr, of: &Names) -> bool {
     let inner = |end: &[u8]| name.as_bytes().strip_prefix(b".")?.strip_suffix(end);
-    // Directories are large, and hardly any name comes so far.
+    // Directories may be large, and hardly any name passes this test.
     let Some(inner) = inner(b".pb1").or_else(|| inner(b".pb2")) else { return false };
     let bare = Names { extension: OsString::new(), ..of.clone() };
     let longest = bare.visible(Stamp(u64::MAX), 255, u64::MAX);
@@ -21,7 +21,7 @@ pub(crate) fn is_probe(name: &OsStr, of: &Names) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
 }
 
-/// A visible or a temp name taken apart.
+/// The parts of a visible or a temp name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) stamp: Stamp,
@@ -29,11 +29,11 @@ pub(crate) struct Parsed {
     pub(crate) pid: u32,
     pub(crate) worker: usize,
     pub(crate) seq: u64,
-    /// Whether it is the name of a file that is being written.
+    /// Whether it is a temp name.
     pub(crate) temp: bool,
 }
 
-/// Takes apart a visible or a temp name with these affixes; none for any other name.
+/// Parses a visible or a temp name with these affixes. `None` for any other name.
 pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<Parsed> {
     let bytes = name.as_bytes();
     let inner = bytes.strip_prefix(b".").and_then(|bytes| bytes.strip_suffix(TEMP_END.as_bytes()));
@@ -45,14 +45,14 @@ pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<P
     (made(&names, stamp, worker, seq) == name).then_some(parsed)
 }
 
-/// As [`parse`], of temp names only: at hardly any cost for others, of which a directory may be full.
+/// Like [`parse`], for temp names only. Other names, of which a directory may be full, cost little.
 pub(crate) fn parse_temp(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<Parsed> {
     let bytes = name.as_bytes();
     let is_temp = bytes.starts_with(b".") && bytes.ends_with(TEMP_END.as_bytes());
     if is_temp { parse(name, prefix, extension).filter(|parsed| parsed.temp) } else { None }
 }
 
-/// May take more than names: whoever calls makes the name again and compares.
+/// Accepts more than valid names, so the caller makes the name again and compares.
 fn parse_fields(name: &[u8], prefix: &OsStr, extension: &OsStr, temp: bool) -> Option<Parsed> {
     let mut bytes = name.strip_prefix(prefix.as_bytes())?;
     if !extension.is_empty() {
@@ -69,8 +69,8 @@ fn parse_fields(name: &[u8], prefix: &OsStr, extension: &OsStr, temp: bool) -> O
     })
 }
 
-/// The extension of a temp name with this prefix: all between the first dot after the stamp and the end.
-/// Empty for other names; whether it is a name at all, [`parse`] tells.
+/// The extension of a temp name with this prefix: the text between the first dot after the stamp
+/// and the end. Empty for other names. Whether it is a temp name at all is for [`parse`] to say.
 pub(crate) fn temp_extension<'a>(name: &'a OsStr, prefix: &OsStr) -> &'a OsStr {
     let bytes = name.as_bytes().strip_prefix(b".");
     let bytes = bytes.and_then(|bytes| bytes.strip_prefix(prefix.as_bytes()));
@@ -80,8 +80,8 @@ pub(crate) fn temp_extension<'a>(name: &'a OsStr, prefix: &OsStr) -> &'a OsStr {
     OsStr::from_bytes(dot.map_or(&[], |at| &after[at + 1..]))
 }
 
-/// Takes apart the name of a state file; with a prefix, only if it has that. The extension, which is not
-/// in it, is left empty.
+/// Parses the name of a state file. If a prefix is given, the name must have it. The extension,
+/// which is not in the name, stays empty.
 pub(crate) fn parse_state(name: &OsStr, prefix: Option<&OsStr>) -> Option<Names> {
     let bytes = name.as_bytes().strip_prefix(b".")?.strip_suffix(STATE_END.as_bytes())?;
     let dash = bytes.iter().rposition(|&byte| byte == b'-')?;
@@ -220,7 +220,8 @@ mod tests {
             assert_ne!(name, good);
             assert_eq!(parsed(name.as_bytes()), None, "{name}");
         }
-        // Every cut, every single byte changed: never a panic, never another name's parts.
+        // Every prefix and every change of one byte: never a panic, never the parts of another
+        // name.
         for at in 0..good.len() {
             assert_eq!(parsed(&good.as_bytes()[..at]), None);
             for byte in 0..=255 {

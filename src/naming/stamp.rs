@@ -1,7 +1,7 @@
-//! The moments in file names.
+//! The time stamps in file names.
 //!
-//! Guarantees: no two stamps of a process are equal, and each is later than all before, even when the wall clock is
-//! set back.
+//! Guarantees: no two stamps of a process are equal, and each is later than all before it, even
+//! when the wall clock is set back.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,19 +10,18 @@ use jiff::Timestamp;
 
 use crate::base::sync::{AtomicU64, Relaxed};
 
-/// Always 26 bytes: a u64 of nanoseconds ends in the year 2554.
+/// Always 26 bytes long, since a u64 of nanoseconds ends in the year 2554.
 pub(super) const FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
 
-/// A moment of the wall clock, in nanoseconds since the epoch, that no other file of this process
-/// has. Never 0.
+/// A wall-clock time in nanoseconds since the epoch. No other file of this process has it. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp(pub(crate) u64);
 
 impl Stamp {
-    /// Now, or just after the last stamp that was given, whichever is later.
+    /// The current time, or just after the last stamp, whichever is later.
     pub(crate) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        // A clock before the epoch counts as the epoch: the stamps are then mere numbers.
+        // A clock before the epoch counts as the epoch. The stamps are then mere numbers.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self::after(&LAST, u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
     }
@@ -42,17 +41,18 @@ impl Stamp {
 }
 
 impl Stamp {
-    /// Bytes of one in a name.
+    /// Length of a stamp in a name, in bytes.
     pub(super) const BYTES: usize = 26;
 
-    /// What a name says; may take more than names, so whoever calls makes the name again and compares.
+    /// Parses a stamp. It accepts more than valid stamps, so the caller makes the name again and
+    /// compares.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let date = jiff::civil::DateTime::strptime(FORMAT, text).ok()?;
         let nanos = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?.as_nanosecond();
         Some(Stamp(u64::try_from(nanos).ok()?))
     }
 
-    /// As a time of the wall clock.
+    /// The stamp as a wall-clock time.
     pub(super) fn time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.0)
     }
@@ -60,7 +60,7 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // jiff reaches to the year 9999, so the default is never taken.
+        // jiff reaches to the year 9999, so the default is never used.
         let at = Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or(Timestamp::MAX);
         write!(f, "{}", at.strftime(FORMAT))
     }

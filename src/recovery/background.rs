@@ -1,7 +1,7 @@
-//! The recovery that a writer makes at its start, on a thread of its own.
+//! The recovery that a writer runs at its start, on a thread of its own.
 //!
-//! Guarantees: the thread keeps no writer open, and nobody waits for it but who closes, until its deadline.
-//! What goes wrong, also that there is no thread to be had, is in the result. Refuses nothing.
+//! Guarantees: the thread keeps no writer open. Only a close waits for it, until its deadline.
+//! Errors are in the result, even if no thread could be started. Refuses nothing.
 
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
@@ -16,18 +16,18 @@ use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 
-/// Whose left-overs are looked for: those of writers with the same places and prefix.
+/// The job: recover dead writers with the same directories and prefix.
 pub(crate) struct Task {
     pub(crate) fs: std::sync::Arc<dyn Fs>,
     pub(crate) path: PathBuf,
     pub(crate) temp: PathBuf,
-    /// Where memory may be that outlives its process.
+    /// Directories that may hold crash-proof memory.
     pub(crate) memory: Vec<PathBuf>,
-    /// Of the writer itself.
+    /// The names of the writer itself.
     pub(crate) names: Names,
 }
 
-/// Where the result will be.
+/// The state of the recovery, and later its result.
 #[derive(Debug, Default)]
 pub(crate) struct Background {
     state: Mutex<State>,
@@ -45,7 +45,7 @@ enum State {
 }
 
 impl Background {
-    /// Starts it.
+    /// Starts the recovery.
     pub(crate) fn start(this: &Arc<Self>, task: Task) {
         *lock(&this.state) = State::Running;
         let (background, temp) = (this.clone(), task.temp.clone());
@@ -64,7 +64,7 @@ impl Background {
         self.over.set();
     }
 
-    /// The result; none while it runs, or if there is none to be made.
+    /// The result. `None` while the recovery runs, or if none was started.
     pub(crate) fn result(&self) -> Option<Recovery> {
         match &*lock(&self.state) {
             State::Over(recovery) => Some(recovery.clone()),
@@ -72,14 +72,14 @@ impl Background {
         }
     }
 
-    /// Waits until it is over, or the deadline has passed.
+    /// Waits until the recovery is over or the deadline has passed.
     pub(crate) fn wait(&self, deadline: Option<Instant>) {
         if matches!(*lock(&self.state), State::Idle) || !self.over.wait(deadline) {
             return;
         }
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
-            // It has nothing left to do.
+            // The thread has nothing left to do.
             let _ = thread.join();
         }
     }

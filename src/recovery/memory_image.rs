@@ -1,9 +1,9 @@
-//! The memory of a dead instance, read as if an enemy had written it. The layout stands in `crash_image.rs` and in
-//! `docs/durability.md`.
+//! Decodes the crash-proof memory of a dead instance, which may be hostile. The layout is in
+//! `memory/crash_image.rs` and in `docs/design/crash-proof.md`.
 //!
-//! Guarantees: never panics, maps nothing, reads nothing beyond the file; what it returns is in range: chunks,
-//! lengths, the way through a chain. Refuses a header that is not whole, of another version, of another
-//! instance, or that does not fit the file. Changes nothing.
+//! Guarantees: never panics, maps nothing, and reads nothing beyond the file. Every chunk, length
+//! and chain that it returns is in range. Refuses a header that is not whole, of another version,
+//! of another instance, or that does not fit the file. Changes nothing.
 
 use std::io;
 
@@ -20,20 +20,21 @@ use crate::memory::crash_image::{
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
 
-/// What is left of a writer's memory.
+/// The decoded memory of a dead writer.
 #[derive(Debug)]
 pub(crate) struct MemoryImage {
     pub(crate) layout: Layout,
-    /// The writer was closed: nothing in here is of use.
+    /// The writer was closed: nothing in the memory is of use.
     pub(crate) is_closed: bool,
-    /// The temp file in which a recovery has put all that was left in chunks.
+    /// Stamp of the temp file to which a recovery has copied all unfiled records.
     pub(crate) salvaged: Option<Stamp>,
-    /// What the workers' temp files hold.
+    /// For each worker, what its temp file holds.
     pub(crate) records: Vec<Record>,
     pub(crate) lost: Count,
-    /// What is in chunks and in no file, in the order in which producers wrote it.
+    /// Unfiled bytes (in chunks and in no file), in the order in which the producers wrote them.
     pub(crate) unfiled: Vec<Unfiled>,
-    /// Chunks, and entries of lists, that make no sense. What else is in here is taken for what it says.
+    /// Number of invalid chunks and list entries. Everything else in the memory is taken at its
+    /// word.
     pub(crate) damaged: u64,
 }
 
@@ -43,11 +44,11 @@ pub(crate) struct Unfiled {
     pub(crate) chunk: ChunkId,
     pub(crate) from: usize,
     pub(crate) to: usize,
-    /// Records that begin in it.
+    /// Records that begin in these bytes.
     pub(crate) records: u64,
 }
 
-/// What stands beside a chunk.
+/// The words that describe one chunk.
 #[derive(Clone, Copy, Debug, Default)]
 struct ChunkState {
     committed: Extent,
@@ -59,7 +60,7 @@ struct ChunkState {
     is_part: bool,
 }
 
-/// Takes a memory apart that should be of this instance.
+/// Decodes a memory that should belong to this instance.
 pub(crate) fn read(
     file: &mut dyn FsFile,
     names: &Names,
@@ -76,7 +77,7 @@ pub(crate) fn read(
     Ok(Ok(take_apart(layout, &all, &headers)))
 }
 
-/// So many bytes from here on; none if the file ends before.
+/// Reads `len` bytes at this offset. `None` if the file ends before.
 fn part(file: &mut dyn FsFile, at: usize, len: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = vec![0; len];
     Ok((read_full(file, &mut bytes, at as u64)? == len).then_some(bytes))
@@ -111,7 +112,7 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
     if fits { Ok(layout) } else { Err(Unreadable::Damaged) }
 }
 
-/// `all` is what lies before the arena, `headers` are the arena's.
+/// `all` has the bytes before the arena, `headers` the headers of the arena's chunks.
 fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
     let chunk = |chunk: ChunkId| {
         let header = &headers[chunk as usize * size_of::<Header>()..];
@@ -149,7 +150,7 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
         let mut good = mark(WorkerWord::GoodLen, WorkerWord::GoodRecords, WorkerWord::GoodBytes);
         let listed = word(WorkerWord::Listed);
         if listed != 0 {
-            // The worker died in the middle of this step: it holds as a whole.
+            // The worker died during this step. The step holds as a whole.
             good = mark(WorkerWord::NextLen, WorkerWord::NextRecords, WorkerWord::NextBytes);
             image.damaged += u64::from(listed > LIST_MAX as u64);
             for entry in 0..LIST_MAX.min(listed as usize) {
@@ -194,7 +195,8 @@ impl MemoryImage {
         }
     }
 
-    /// What of a chunk, or of a chain that begins there, is in no file. `false` if it makes no sense.
+    /// Finds the unfiled bytes of a chunk, or of the chain that begins there. `false` if it is
+    /// invalid.
     fn find_unfiled_of(&mut self, chunks: &mut [ChunkState], head: ChunkId) -> bool {
         let size = self.layout.size;
         let ChunkState { committed, filed, chain, .. } = chunks[head as usize];
@@ -223,7 +225,8 @@ impl MemoryImage {
                 return false;
             }
             let committed = part.committed;
-            // Each chunk is in one chain, once: so this ends, and all of it together is no longer than the arena.
+            // A chunk is in one chain, and once. So this loop ends, and a chain is no longer than
+            // the arena.
             part.is_part = false;
             let chunk = next;
             next = part.link.wrapping_add(chunk).wrapping_add(1);
@@ -235,7 +238,7 @@ impl MemoryImage {
     }
 }
 
-/// Of this machine: the memory does not outlive its boot.
+/// Native byte order: the memory does not outlive the machine's boot.
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut number = [0; 4];
     number.copy_from_slice(&bytes[at..at + 4]);
@@ -254,7 +257,7 @@ const _: () = assert!(LIST_AT + LIST_MAX * ENTRY_BYTES <= WORKER_BYTES && CHUNK_
 mod tests {
     use super::*;
 
-    /// What the options allow at most is read, and no more.
+    /// The largest memory that the options allow is read, and nothing larger.
     #[test]
     fn the_largest_memories_are_read() {
         let names = crate::tests::recovery::images::names();

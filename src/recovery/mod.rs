@@ -1,6 +1,7 @@
-//! Left-overs by hand: what a recovery of a dead writer's files is asked for.
+//! Recovery of the files that dead writers left. This module has the options and the call for
+//! users.
 //!
-//! Guarantees: those of `run.rs`, which does it. Refuses directories that are missing.
+//! Guarantees: those of `run.rs`, which does the work. Refuses directories that are missing.
 
 pub(crate) mod background;
 pub(crate) mod memory_image;
@@ -14,13 +15,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::SHM;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 
-/// What [`recover`] looks for, and where.
+/// Options of [`recover`]: where it looks, and for what.
 #[derive(Clone)]
 #[must_use]
 pub struct RecoverOptions {
@@ -33,8 +35,8 @@ pub struct RecoverOptions {
 }
 
 impl RecoverOptions {
-    /// Left-overs of writers with this [`path`](crate::Config::path) and this [`temp`](crate::Config::temp),
-    /// whatever their prefix.
+    /// Recovers the files of dead writers with this [`path`](crate::Config::path) and this
+    /// [`temp`](crate::Config::temp), whatever their prefix.
     pub fn new(path: impl Into<PathBuf>, temp: impl Into<PathBuf>) -> Self {
         let (path, temp) = (path.into(), temp.into());
         RecoverOptions {
@@ -47,20 +49,20 @@ impl RecoverOptions {
         }
     }
 
-    /// Only those with this [`prefix`](crate::Config::prefix). Default: all.
+    /// Recovers only writers with this [`prefix`](crate::Config::prefix). Default: all.
     pub fn prefix(mut self, prefix: impl Into<OsString>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// Where the memory of writers is that outlives them, if it is not in `/dev/shm`
-    /// ([`CrashProof::Dir`](crate::CrashProof::Dir)).
+    /// Directory of the writers' crash-proof memory ([`CrashProof::Dir`](crate::CrashProof::Dir)).
+    /// Default: `/dev/shm` alone, which is always searched.
     pub fn memory(mut self, dir: impl Into<PathBuf>) -> Self {
         self.memory = Some(dir.into());
         self
     }
 
-    /// Changes nothing, and tells what would be done. Default false.
+    /// Changes nothing and returns what a recovery would do. Default false.
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
@@ -86,14 +88,16 @@ impl std::fmt::Debug for RecoverOptions {
     }
 }
 
-/// Publishes what writers that died left in their temp directory, as the next writer with the same
-/// [`path`](crate::Config::path), `temp` and prefix does by itself
-/// ([`Config::recover`](crate::Config::recover)). Safe at any time, beside writers and other recoveries:
-/// instances that live are left alone. Returns when all is done.
+/// Publishes the records that dead writers left in their temp directory.
 ///
-/// Only instances of this user are dealt with. Of each temp file, what is known to be whole records
-/// becomes visible: all that was written, or after a reboot what an fsync covers. What can't be trusted
-/// is set aside under a hidden name, never deleted.
+/// A writer does the same at its start for writers with its own [`path`](crate::Config::path),
+/// `temp` and prefix ([`Config::recover`](crate::Config::recover)). This call is safe at any time,
+/// beside writers and other recoveries: live instances are left alone. It returns when all is done,
+/// and blocks its thread until then.
+///
+/// Only instances of this user are recovered. From each temp file, the records that are known to be
+/// whole become visible: all that were written or, after a reboot, those that an fsync covers. A
+/// file that can't be trusted is set aside under a hidden name, never deleted.
 ///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("bw-doc-recover-{}", std::process::id()));
@@ -105,14 +109,14 @@ impl std::fmt::Debug for RecoverOptions {
 /// ```
 ///
 /// # Errors
-/// A directory that is missing or can't be read. What fails later is in [`Recovery::errors`], and tried
-/// again by the next recovery.
+/// A directory is missing or can't be read. Later errors are in [`Recovery::errors`], and the next
+/// recovery tries again.
 pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
     let RecoverOptions { path, temp, prefix, memory, dry_run, fs } = options;
     let open = |dir: &Path| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e));
     let (path, temp) = (open(path)?, open(temp)?);
     let memory = memory.as_deref().map(open).transpose()?;
-    let memory: Vec<PathBuf> = memory.into_iter().chain([PathBuf::from("/dev/shm")]).collect();
+    let memory: Vec<PathBuf> = memory.into_iter().chain([PathBuf::from(SHM)]).collect();
     let search = |temp| Scan {
         fs: &**fs,
         path: &path,
@@ -124,7 +128,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
     let mut recovery = Recovery::default();
     run::run(search(&temp), None, &mut recovery)?;
     if temp != path {
-        // Where `temp` is on another file system, writers have their files in `path`.
+        // Writers whose `temp` is on another file system have their temp files in `path`.
         run::run(search(&path), None, &mut recovery)?;
     }
     Ok(recovery)

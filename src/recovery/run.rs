@@ -1,10 +1,10 @@
-//! Left-overs of instances that died: what was written whole is published, the rest is set aside.
+//! Recovers dead instances: publishes the records that were written whole and sets the rest aside.
 //!
-//! Guarantees: touches only the state file of a dead instance, whose lock it holds, and temp files of that
-//! instance, by plain names in the directory that was given; never follows a link; deletes nothing that may
-//! hold a whole record. Killed at any point and run again, the result is the same: the state file goes last,
-//! when all else is done and forced to the disk. Refuses to touch what lives, what is another user's and what
-//! has another `path`.
+//! Guarantees: touches only the state file of a dead instance, whose lock it holds, and temp files
+//! of that instance, by plain names in the given directory. Never follows a link. Deletes nothing
+//! that may hold a whole record. If it is killed at any point and run again, the result is the
+//! same: it removes the state file last, when everything else is done and synced. Refuses to touch
+//! live instances, files of other users, and instances with another `path`.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -23,7 +23,7 @@ use crate::report::error::Error;
 use crate::report::recovery::{Recovery, SkipReason, Skipped};
 use crate::report::stats::Watermark;
 
-/// Deals with all dead instances but the one of this state file, our own.
+/// Recovers all dead instances. `own` is the state file of the calling writer, which is skipped.
 pub(crate) fn run(
     scan: Scan<'_>,
     own: Option<&OsStr>,
@@ -41,40 +41,40 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// A recovery that is under way.
+/// A recovery in progress.
 pub(super) struct Run<'a> {
     pub(super) scan: Scan<'a>,
     pub(super) uid: u32,
     pub(super) recovery: &'a mut Recovery,
 }
 
-/// A dead instance, whose lock is held.
+/// A dead instance. The recovery holds its lock.
 pub(super) struct Dead<'a> {
     state: &'a Path,
     /// Without the extension if the state file is unreadable.
     pub(super) names: &'a Names,
-    /// None if the state file is unreadable.
+    /// `None` if the state file is unreadable.
     pub(super) records: Option<&'a [Option<Record>]>,
     pub(super) same_boot: bool,
-    /// The memory, if it outlived the process: what it tells is newer than the state file.
+    /// The crash-proof memory, if there is one. It is newer than the state file.
     pub(super) memory: Option<&'a Memory>,
 }
 
 impl Run<'_> {
-    /// One state file, of this name, which says so much.
+    /// Deals with one state file. `named` holds the parts of its name.
     fn instance(&mut self, name: &OsStr, named: &Names) -> Result<(), Error> {
         let scan = self.scan;
         let state = scan.temp.join(name);
         let Some(facts) = scan.facts(&state)? else { return Ok(()) };
         if facts.uid != self.uid {
-            // No concern of ours.
+            // Files of other users are ignored.
             return Ok(());
         }
         if !facts.is_file {
             return self.skip(&state, SkipReason::NotOurs);
         }
         let Some(mut file) = scan.open(&state, &facts)? else { return Ok(()) };
-        // Before the lock is tried, since for others it would look as if the instance were alive.
+        // Check this before the lock: to other recoveries, a lock makes the instance look alive.
         if let Some(reason) = self.foreign(&read(&mut *file, &state)?, name) {
             return self.skip(&state, reason);
         }
@@ -85,7 +85,7 @@ impl Run<'_> {
             }
             locked => locked.map_err(|e| Error::io("lock", &state, e))?,
         }
-        // From here on it is ours, unless somebody was quicker and has removed it.
+        // The file is ours from here on, unless another recovery was faster and has removed it.
         let Some(facts) = scan.facts(&state)?.filter(|now| now.id == facts.id) else {
             return Ok(());
         };
@@ -96,7 +96,7 @@ impl Run<'_> {
         }
     }
 
-    /// A state file whose lock is ours.
+    /// Deals with a state file whose lock we hold.
     fn locked(
         &mut self,
         state: &Path,
@@ -127,7 +127,7 @@ impl Run<'_> {
         }
     }
 
-    /// Why an instance is not to be dealt with, dead or alive.
+    /// Why an instance must be skipped, dead or alive.
     fn foreign(
         &self,
         decoded: &Result<DecodedState, Unreadable>,
@@ -144,7 +144,7 @@ impl Run<'_> {
         }
     }
 
-    /// An instance whose state file is whole.
+    /// Recovers an instance whose state file is whole.
     fn recover(&mut self, dead: &Dead<'_>) -> Result<(), Error> {
         if self.temp_files(dead)? {
             self.end(dead)?;
@@ -152,14 +152,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// An instance whose state file is whole, and whose memory is, or was, in this directory.
+    /// Recovers an instance whose state file is whole and whose crash-proof memory is, or was, in
+    /// `dir`.
     fn recover_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
         let Scan { fs, path, temp, memory, dry_run, .. } = self.scan;
         if !memory.iter().any(|known| known == dir) {
             return self.skip(dead.state, SkipReason::OtherMemory);
         }
         let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
-            // It is gone with the last boot, or was closed.
+            // It vanished with the last boot, or the writer was closed.
             Found::Nothing => return self.recover(&dead),
             Found::Alive => {
                 self.recovery.alive += 1;
@@ -172,7 +173,8 @@ impl Run<'_> {
                 self.set_aside(&path)?;
                 return self.recover(&dead);
             }
-            // Not of the writer that made the state file: files of its other workers would be taken for a recovery's.
+            // It does not belong to the writer of this state file: files of that writer's other
+            // workers would be taken for a recovery's.
             Found::Memory(memory) if dead.records.map(<[_]>::len) != Some(memory.worker()) => {
                 self.set_aside(memory.path())?;
                 return self.recover(&dead);
@@ -183,11 +185,11 @@ impl Run<'_> {
         let known =
             Dead { records: Some(&records), same_boot: true, memory: Some(&memory), ..dead };
         let all = self.temp_files(&known)?;
-        // Also beside a temp file that stays: what is in chunks is in none.
+        // Do this even if a temp file stays: unfiled records are in no temp file.
         if dry_run {
             let count = memory.count();
             if !count.is_zero() {
-                // What its codec makes of it is not known before it is done.
+                // The encoded length is unknown before the records are encoded.
                 self.published(memory.path().to_owned(), Watermark { len: count.bytes, count });
             }
         } else if let Some((visible, good)) =
@@ -196,7 +198,7 @@ impl Run<'_> {
             self.published(visible, good);
         }
         if !all {
-            // It tells what that temp file holds.
+            // The memory stays, since it says what the remaining temp file holds.
             return Ok(());
         }
         self.recovery.lost = self.recovery.lost.saturating_add(memory.image.lost);
@@ -208,7 +210,7 @@ impl Run<'_> {
         self.end(&dead)
     }
 
-    /// An instance whose state file tells nothing.
+    /// Recovers an instance whose state file is unreadable.
     fn recover_unknown(&mut self, dead: &Dead<'_>, is_short: bool) -> Result<(), Error> {
         let before = self.recovery.set_aside.len();
         if !self.temp_files(dead)? {
@@ -225,7 +227,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Nothing is left of it but its state file: that goes when all else is on the disk.
+    /// Ends a recovery: removes the state file once everything else is on the disk.
     fn end(&mut self, dead: &Dead<'_>) -> Result<(), Error> {
         self.remove_probes(dead.names)?;
         self.scan.sync_dir(self.scan.path)?;
@@ -237,8 +239,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The empty files by which it tried its directories, if it died just then. They are where the two names
-    /// say, and have both while a rename in two steps is under way.
+    /// Removes the empty probe files, if the instance died while it probed its directories. They
+    /// lie where their two names say. During a rename in two steps one file has both names.
     fn remove_probes(&self, names: &Names) -> Result<(), Error> {
         let Scan { temp, path, .. } = self.scan;
         for dir in [temp, path].into_iter().take(if temp == path { 1 } else { 2 }) {
@@ -256,13 +258,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether the name under which this file would be set aside is the same file's.
+    /// Whether this file also has its aside name.
     pub(super) fn is_aside(&self, file: &Path, facts: &Facts) -> Result<bool, Error> {
         let found = self.scan.facts(&aside(file))?;
         Ok(found.is_some_and(|found| found.id == facts.id))
     }
 
-    /// A file is visible, or in a dry run would be.
+    /// Counts a file that is visible or, in a dry run, would be.
     pub(super) fn published(&mut self, path: PathBuf, good: Watermark) {
         self.recovery.published.push(path);
         self.recovery.records = self.recovery.records.saturating_add(good.count);
@@ -274,7 +276,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// It may be gone already.
+    /// Removes a file, which may be gone already.
     pub(super) fn remove(&self, path: &Path) -> Result<(), Error> {
         if self.scan.dry_run {
             return Ok(());
@@ -304,7 +306,7 @@ fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<DecodedState, Unre
     Ok(decode::read(&bytes))
 }
 
-/// Where a file is set aside: in its directory.
+/// The aside path of a file, in the same directory.
 fn aside(path: &Path) -> PathBuf {
     path.with_file_name(naming::aside(path.file_name().unwrap_or_default()))
 }

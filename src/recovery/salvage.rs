@@ -1,9 +1,10 @@
-//! The memory of a dead instance: what was in it, and in no file, becomes a file.
+//! Salvages the crash-proof memory of a dead instance: its unfiled records become a file.
 //!
-//! Guarantees: each record once, also if whoever does this is killed in the middle and somebody begins anew:
-//! all of it goes to one temp file, whose stamp is noted in the memory once it is complete and forced to the
-//! disk; only then it is renamed, and only then the memory is removed. Touches the memory only with its
-//! lock, and it is never mapped. Refuses memory that is not this user's own.
+//! Guarantees: each record is published once, even if the recovery is killed and another starts
+//! again. All unfiled records go to one temp file. The recovery notes its stamp in the memory once
+//! the file is complete and synced. Only then it renames the file, and only then it removes the
+//! memory. Touches the memory only under its lock, and never maps it. Refuses memory that does not
+//! belong to this user alone.
 
 use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
@@ -23,28 +24,28 @@ use crate::report::error::Error;
 use crate::report::recovery::SkipReason;
 use crate::report::stats::{Count, Watermark};
 
-/// Bytes of one copy.
+/// Bytes of one copy step.
 pub(super) const COPY_BYTES: usize = 256 << 10;
 
-/// What stands where the memory should be.
+/// The file at the path of the memory.
 pub(crate) enum Found {
     Nothing,
-    /// Somebody else has its lock: the instance lives, or another recovery was quicker.
+    /// Another process has its lock: the instance is alive, or another recovery was faster.
     Alive,
     Skip(SkipReason),
-    /// Its lock is ours, and it is not what its writer wrote.
+    /// We hold its lock, and its contents are not what its writer wrote.
     Damaged(PathBuf),
     Memory(Memory),
 }
 
-/// The memory of a dead instance, whose lock is held.
+/// The memory of a dead instance. This value holds its lock.
 pub(crate) struct Memory {
     file: Box<dyn FsFile>,
     path: PathBuf,
     pub(crate) image: MemoryImage,
 }
 
-/// Where files of a dead instance are made and become visible.
+/// Where the files of a dead instance are made, and where they become visible.
 #[derive(Clone, Copy)]
 pub(crate) struct Locations<'a> {
     pub(crate) fs: &'a dyn Fs,
@@ -54,7 +55,7 @@ pub(crate) struct Locations<'a> {
 }
 
 impl Memory {
-    /// Opens and locks the memory of this instance, which is in `dir`.
+    /// Opens and locks the memory of this instance in `dir`.
     pub(crate) fn open(fs: &dyn Fs, dir: &Path, names: &Names, uid: u32) -> Result<Found, Error> {
         let path = dir.join(names.memory());
         let failed = |operation, e| Error::io(operation, &path, e);
@@ -76,7 +77,7 @@ impl Memory {
         let now = fs.facts(&path).map_err(|e| failed("look up", e))?;
         let opened = file.facts().map_err(|e| failed("look up", e))?;
         if now.is_none_or(|now| now.id != facts.id || now.id != opened.id) {
-            // Somebody was quicker.
+            // Another recovery was faster.
             return Ok(Found::Alive);
         }
         match memory_image::read(&mut *file, names).map_err(|e| failed("read", e))? {
@@ -87,33 +88,34 @@ impl Memory {
         }
     }
 
-    /// Where it is.
+    /// The path of the memory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The records that are in no file, and in none that a recovery has made.
+    /// The unfiled records that no recovery has copied to a file yet.
     pub(crate) fn count(&self) -> Count {
         if self.image.salvaged.is_some() { Count::ZERO } else { self.all() }
     }
 
-    /// The records that the writer had put into no file.
+    /// All unfiled records of the writer.
     fn all(&self) -> Count {
         let count = |part: &Unfiled| Count::new(part.records, (part.to - part.from) as u64);
         self.image.unfiled.iter().map(count).fold(Count::ZERO, Count::saturating_add)
     }
 
-    /// For a file of the writer's; none if those hold records as they are.
+    /// The encoder for the writer's files. `None` if they hold records unencoded.
     fn encoder(&self) -> Option<Box<dyn Encoder>> {
         Codec::from_id(self.image.layout.codec).and_then(codec::encoder)
     }
 
-    /// The number of a worker that the writer did not have: temp files with it are made here.
+    /// A worker number that the writer did not use. Salvaged temp files have it.
     pub(crate) fn worker(&self) -> usize {
         self.image.layout.workers
     }
 
-    /// Makes visible what is in no file. The file, its length and its records, unless there was nothing.
+    /// Publishes the unfiled records. Returns the file, its length and its records, unless there
+    /// were none.
     pub(crate) fn salvage(
         &mut self,
         places: Locations<'_>,
@@ -132,7 +134,7 @@ impl Memory {
         let Locations { fs, temp, path, names } = places;
         let temp = temp.join(names.temp(stamp, self.worker(), 0));
         let Some(facts) = fs.facts(&temp).map_err(|e| Error::io("look up", &temp, e))? else {
-            // It was renamed by whoever noted the stamp.
+            // The recovery that noted the stamp has renamed it.
             return Ok(None);
         };
         if !is_ours(&facts, geteuid().as_raw()) || facts.links != 1 {
@@ -146,7 +148,7 @@ impl Memory {
         Ok(Some((visible, Watermark { len: facts.len, count })))
     }
 
-    /// Temp files of recoveries that were killed before they were complete.
+    /// Removes temp files of recoveries that were killed before their file was complete.
     fn remove_unfinished(&self, places: Locations<'_>) -> Result<(), Error> {
         let Locations { fs, temp, names, .. } = places;
         let Names { prefix, extension, instance, pid } = names;
@@ -163,7 +165,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Copies all that is in no file to a temp file, and notes its stamp once it is on the disk.
+    /// Copies all unfiled records to a temp file, and notes its stamp once it is synced.
     fn copy(&mut self, places: Locations<'_>) -> Result<Stamp, Error> {
         let Locations { fs, temp, names, .. } = places;
         let stamp = Stamp::next();
@@ -195,7 +197,7 @@ impl Memory {
         Ok(stamp)
     }
 
-    /// Moves on with some bytes, as many as the buffer has room for.
+    /// Reads the next bytes of `part`, up to a full buffer.
     fn read(&mut self, part: &mut Unfiled, buffer: &mut Vec<u8>) -> Result<(), Error> {
         let (had, len) = (buffer.len(), (part.to - part.from).min(COPY_BYTES - buffer.len()));
         buffer.resize(had + len, 0);
@@ -209,7 +211,7 @@ impl Memory {
         Ok(())
     }
 
-    /// All is visible: nothing in it is of use any more.
+    /// Removes the memory, once all its records are visible.
     pub(crate) fn remove(&self, fs: &dyn Fs) -> Result<(), Error> {
         step();
         match fs.remove(&self.path) {
@@ -225,13 +227,13 @@ impl Memory {
 struct Copy<'a> {
     file: &'a mut dyn FsFile,
     path: &'a Path,
-    /// None if files hold records as they are.
+    /// `None` if files hold records unencoded.
     encoder: Option<Box<dyn Encoder>>,
     end: u64,
 }
 
 impl Copy<'_> {
-    /// Appends what is in the buffer, and empties it.
+    /// Appends the contents of the buffer and empties it.
     fn write(&mut self, buffer: &mut Vec<u8>) -> Result<(), Error> {
         if let Some(encoder) = &mut self.encoder {
             let mut out = Vec::new();

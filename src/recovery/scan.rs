@@ -1,6 +1,6 @@
-//! Where a recovery looks, and how: without following a link, without trusting a name.
+//! The file system as a recovery sees it: it follows no link and trusts no name.
 //!
-//! Guarantees: a file that is opened is the one that was looked at. Changes nothing.
+//! Guarantees: the file that it opens is the file whose metadata it read. Changes nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -18,9 +18,9 @@ pub(crate) struct Scan<'a> {
     pub(crate) path: &'a Path,
     /// Where state files and temp files are.
     pub(crate) temp: &'a Path,
-    /// None = any.
+    /// `None` = any.
     pub(crate) prefix: Option<&'a OsStr>,
-    /// Where memory may be that outlives its process.
+    /// Directories that may hold crash-proof memory.
     pub(crate) memory: &'a [PathBuf],
     pub(crate) dry_run: bool,
 }
@@ -34,7 +34,7 @@ impl Scan<'_> {
         self.fs.facts(path).map_err(|e| Error::io("look up", path, e))
     }
 
-    /// Opens a file that these facts are of; none if another one stands there meanwhile, or none.
+    /// Opens the file with this metadata. `None` if the path is gone or has another file meanwhile.
     pub(crate) fn open(
         &self,
         path: &Path,

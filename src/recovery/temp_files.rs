@@ -1,6 +1,8 @@
-//! The temp files of a dead instance: each is cut and published, set aside, removed or left alone.
+//! Deals with the temp files of a dead instance: each is cut and published, set aside, removed or
+//! skipped.
 //!
-//! Guarantees: what is published is forced to the disk first; a file whose fsync failed is never synced again.
+//! Guarantees: a file is synced before it is published. A file whose fsync failed is never synced
+//! again.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IoSlice};
@@ -19,10 +21,10 @@ use crate::report::recovery::SkipReason;
 use crate::report::stats::Watermark;
 
 impl Run<'_> {
-    /// Deals with each temp file of a dead instance. Whether none is left.
+    /// Deals with each temp file of a dead instance. Returns whether none is left.
     pub(super) fn temp_files(&mut self, dead: &Dead<'_>) -> Result<bool, Error> {
         let mut all = true;
-        // Only now, when no more of them can appear.
+        // List them only now, when no more can appear.
         for name in self.scan.list(self.scan.temp)? {
             let Names { prefix, extension, instance, pid } = dead.names;
             let extension = match dead.records {
@@ -33,7 +35,7 @@ impl Run<'_> {
             let is_its = |parsed: &Parsed| parsed.instance == *instance && parsed.pid == *pid;
             let Some(parsed) = parsed.filter(is_its) else { continue };
             if dead.memory.is_some_and(|memory| memory.worker() == parsed.worker) {
-                // Of a recovery, which goes on there.
+                // It was made by a recovery; `salvage` continues with it.
                 continue;
             }
             match self.temp_file(dead, &name, &parsed) {
@@ -47,7 +49,7 @@ impl Run<'_> {
         Ok(all)
     }
 
-    /// One temp file. Whether it is done with.
+    /// Deals with one temp file. Returns whether nothing remains to do.
     fn temp_file(&mut self, dead: &Dead<'_>, name: &OsStr, parsed: &Parsed) -> Result<bool, Error> {
         let temp = self.scan.temp.join(name);
         let Some(facts) = self.scan.facts(&temp)? else { return Ok(true) };
@@ -74,7 +76,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Cuts a temp file to its whole records and makes it visible. From `doubtful` on it may not be on the disk.
+    /// Cuts a temp file to its whole records and publishes it. From `doubtful` on it may not be on
+    /// the disk.
     fn publish(
         &mut self,
         dead: &Dead<'_>,
@@ -98,13 +101,14 @@ impl Run<'_> {
                 file.set_len(len).map_err(|e| Error::io("truncate", temp, e))?;
             }
             if let Some(doubtful) = doubtful {
-                // Its writer may have died between an fsync that failed and the note of it: what it
-                // dropped looks as if it were written, and the next fsync would not know better.
+                // Its writer may have died between a failed fsync and the record of that failure.
+                // The pages that the kernel dropped look written, and the next fsync would not
+                // notice.
                 write_again(&mut *file, doubtful..len).map_err(|e| Error::io("write", temp, e))?;
             }
             if let Err(error) = file.sync() {
-                // A second fsync would succeed although the data are gone (see `file/temp_file.rs`): nobody
-                // can trust it any more.
+                // A second fsync would succeed although the data are gone (see
+                // `file/temp_file.rs`). The file can't be trusted any more.
                 let error = Error::io("fsync", temp, error);
                 self.set_aside(temp)?;
                 return Err(error);
@@ -117,7 +121,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// A file with two names: somebody died between the two steps of a rename, or gave it another name.
+    /// Deals with a file with two names: a process died between the two steps of a rename, or
+    /// someone made another hard link.
     fn end_rename(
         &mut self,
         dead: &Dead<'_>,
@@ -133,7 +138,7 @@ impl Run<'_> {
         Ok(false)
     }
 
-    /// Whether this temp file has a visible name already.
+    /// Whether this temp file already has a visible name.
     fn is_visible(&self, dead: &Dead<'_>, temp: &Parsed, facts: &Facts) -> Result<bool, Error> {
         let Names { prefix, extension, .. } = dead.names;
         for name in self.scan.list(self.scan.path)? {
@@ -153,7 +158,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes what stands there once more, so that the next fsync has to force it to the disk.
+/// Writes the same bytes again, so that the next fsync must write them to the disk.
 fn write_again(file: &mut dyn FsFile, mut range: Range<u64>) -> io::Result<()> {
     let mut bytes = vec![0; COPY_BYTES];
     while range.start < range.end {

@@ -1,8 +1,8 @@
-//! What becomes of one temp file of a dead instance. Decides only, and touches nothing.
+//! Decides what happens to one temp file of a dead instance. Touches nothing.
 //!
-//! Guarantees: no byte is published that is not known to be part of a whole record; nothing that holds
-//! bytes is removed, unless it is known that none of them is a whole record; files that are not this user's
-//! own, with one name, are left alone.
+//! Guarantees: publishes only bytes that are known to be part of a whole record. Removes a file
+//! that has bytes only if it is known that they hold no whole record. Leaves files alone that do
+//! not belong to this user or have more than one name.
 
 use crate::file::state_file::format::Record;
 use crate::fs::Facts;
@@ -10,26 +10,26 @@ use crate::naming::Parsed;
 use crate::report::recovery::SkipReason;
 use crate::report::stats::Watermark;
 
-/// What is to be done with a temp file.
+/// The decision about a temp file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Up to here it holds whole records, at least one: cut it there, make it visible.
+    /// It holds at least one whole record up to here. Cut it there and publish it.
     Publish(Watermark),
-    /// Nothing whole is in it.
+    /// It holds no whole record.
     Remove,
-    /// What is in it nobody knows.
+    /// Its contents can't be trusted.
     SetAside,
-    /// It has two names. If the other one is its visible or its aside name, this one is to be removed: it
-    /// was being renamed in two steps. If not, it is to be left alone.
+    /// It has two names. If the other is its visible or its aside name, a rename in two steps was
+    /// interrupted: remove this name. If not, leave the file alone.
     TwoNames,
-    /// It is not to be touched.
+    /// Leave it alone.
     Skip(SkipReason),
 }
 
 /// What the state file says of a temp file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// How far it holds whole records.
+    /// The file holds whole records up to here.
     Holds {
         /// In the page cache or on the disk.
         good: Watermark,
@@ -38,11 +38,11 @@ pub(crate) enum Claim {
     },
     /// Nothing: its worker's record names another file, or none.
     Nothing,
-    /// Its worker's record, or all of the state file, is damaged.
+    /// Unknown: its worker's record, or the whole state file, is damaged.
     Damaged,
 }
 
-/// What the records of an instance say of one of its temp files.
+/// What an instance's records say of one of its temp files.
 pub(crate) fn claim(records: &[Option<Record>], file: &Parsed) -> Claim {
     match records.get(file.worker) {
         None => Claim::Nothing,
@@ -54,12 +54,13 @@ pub(crate) fn claim(records: &[Option<Record>], file: &Parsed) -> Claim {
     }
 }
 
-/// Whether this user, of this number, made the file.
+/// Whether this is a regular file of this user.
 pub(crate) fn is_ours(facts: &Facts, uid: u32) -> bool {
     facts.is_file && facts.uid == uid
 }
 
-/// The verdict on a temp file. `same_boot`: the machine was not started anew since it was written.
+/// The verdict on a temp file. `same_boot`: the machine has not been rebooted since the file was
+/// written.
 pub(crate) fn verdict(facts: &Facts, uid: u32, claim: Claim, same_boot: bool) -> Verdict {
     if !is_ours(facts, uid) {
         return Verdict::Skip(SkipReason::NotOurs);
@@ -70,7 +71,8 @@ pub(crate) fn verdict(facts: &Facts, uid: u32, claim: Claim, same_boot: bool) ->
         _ => return Verdict::Skip(SkipReason::OtherName),
     }
     if facts.len == 0 {
-        // Also if it should be longer: nothing is left to set aside... but the loss must show.
+        // An empty file holds nothing to set aside. But if it should hold records, the loss must
+        // show.
         return match claim {
             Claim::Holds { good, synced } if trusted(good, synced, same_boot).len > 0 => {
                 Verdict::SetAside
@@ -89,7 +91,7 @@ pub(crate) fn verdict(facts: &Facts, uid: u32, claim: Claim, same_boot: bool) ->
     }
 }
 
-/// What the page cache held is gone after a reboot.
+/// The part that can be trusted: after a reboot, the contents of the page cache are gone.
 fn trusted(good: Watermark, synced: Watermark, same_boot: bool) -> Watermark {
     if same_boot { good } else { synced }
 }

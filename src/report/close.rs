@@ -1,53 +1,55 @@
-//! What `close` answers: the final accounts, with or without an error.
+//! The result of `close`: the final counts, with or without an error.
 
 use std::fmt;
 
 use crate::report::error::Error;
 use crate::report::stats::{Count, Lost, Refused};
 
-/// What became of everything when a writer was closed.
+/// The final counts of a closed writer: `accepted == written + lost.total() + unresolved`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// Records that were accepted in all.
+    /// All records that were accepted.
     pub accepted: Count,
     /// Records in visible files.
     pub written: Count,
-    /// Accepted and gone, by cause.
+    /// Records that were accepted and then lost, by cause.
     pub lost: Lost,
-    /// In files whose rename had not returned when the deadline passed: visible or lost,
-    /// [`stats`](crate::BufferedWriter::stats) tells once the disk answers.
+    /// Records in files whose rename had not returned at the deadline. They are visible or lost:
+    /// [`stats`](crate::BufferedWriter::stats) says which once the disk answers.
     pub unresolved: Count,
-    /// Not accepted, by cause.
+    /// Records that were not accepted, by cause.
     pub refused: Refused,
     /// Files published.
     pub files: u64,
-    /// Bytes of those files on the disk.
+    /// Bytes of the published files on the disk.
     pub files_bytes: u64,
 }
 
-/// [`close`](crate::BufferedWriter::close) gave up at its deadline: what was not in a visible file
-/// by then is counted as lost and never becomes visible.
+/// Why [`close`](crate::BufferedWriter::close) did not close the writer as asked.
+///
+/// If its deadline passed, records that were not in a visible file count as lost and never become
+/// visible. If it was called on a worker's thread or in a forked child, nothing is closed.
 #[derive(Clone, Debug)]
 pub struct CloseError {
-    /// Boxed, so that a close that goes well is not the larger for it.
+    /// Boxed, to keep the result of a successful close small.
     pub(crate) report: Box<CloseReport>,
     pub(crate) reason: Reason,
 }
 
-/// Why a close could not do its work.
+/// Why a close failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Reason {
-    /// The deadline passed; what held it up, if it is known.
+    /// The deadline passed. Holds the error that held the close up, if one is known.
     Deadline(Option<Error>),
-    /// It was called on a worker's thread. Nothing is closed.
+    /// Called on a worker's thread. Nothing is closed.
     OnWorker,
-    /// It was called in a child that was forked from the writer's process. Nothing is closed.
+    /// Called in a forked child. Nothing is closed.
     Forked,
 }
 
 impl CloseError {
-    /// What was written and what was not.
+    /// The final counts.
     #[must_use]
     pub fn report(&self) -> &CloseReport {
         &self.report
@@ -60,7 +62,7 @@ impl fmt::Display for CloseError {
             Reason::Deadline(cause) => cause,
             Reason::OnWorker => return f.write_str("close: called on a worker of the writer"),
             Reason::Forked => {
-                return f.write_str("close: the writer is that of the parent process");
+                return f.write_str("close: the writer belongs to the parent process");
             }
         };
         let lost = self.report.lost.total();

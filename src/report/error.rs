@@ -1,14 +1,16 @@
-//! What can go wrong, as values: nothing here prints, panics or allocates on the hot path.
+//! Errors, as values. Nothing here prints, panics, or allocates on the hot path.
 //!
-//! Guarantees: every I/O error names the operation and the path. A leaf.
+//! Guarantees: every I/O error names the operation and the path. Uses no other module.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why a writer could not be made, or what a worker met last: an operation on a path, or an
-/// option out of its range. Cheap to clone.
+/// An option out of its range, or a failed operation on a path. Cheap to clone.
+///
+/// As text: `option workers is 0; permitted: 1 to 256`, or `rename /tmp/a to /log/b: No space left
+/// on device`.
 #[derive(Clone)]
 pub struct Error(Arc<Kind>);
 
@@ -31,7 +33,7 @@ impl Error {
         Error(Arc::new(Kind::Io { operation, from: None, path: path.to_owned(), source }))
     }
 
-    /// Of an operation between two paths, of which `to` is the one that counts.
+    /// An operation between two paths. `to` is the path that [`path`](Self::path) returns.
     pub(crate) fn between(
         operation: &'static str,
         from: &Path,
@@ -42,7 +44,7 @@ impl Error {
         Error(Arc::new(Kind::Io { operation, from, path, source }))
     }
 
-    /// The option that was refused, or the operation that failed: `"size"`, `"rename"`, ...
+    /// The option that was refused or the operation that failed: `"size"`, `"rename"`, ...
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match &*self.0 {
@@ -51,7 +53,7 @@ impl Error {
         }
     }
 
-    /// The path of the failed operation, of a rename the new one; none for an option.
+    /// The path of the failed operation; for a rename, the new path. `None` for an option.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &*self.0 {
@@ -108,35 +110,35 @@ impl From<Error> for io::Error {
     }
 }
 
-/// Why a record was refused. It is then the caller's: nothing of it is kept.
+/// Why a record was refused. The writer keeps nothing of it: the caller still has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// No memory is free: the workers are behind. Later it may be.
+    /// No memory is free: the workers are behind. A later try may succeed.
     #[doc(alias = "TimeoutErr")]
     Full,
-    /// The record is larger than all chunks together; it never fits.
+    /// The record is larger than all chunks together, so it never fits.
     TooLarge,
     /// The writer is closed.
     Closed,
-    /// This is a child that was forked from the writer's process: its workers are the parent's.
+    /// This process is a forked child. The workers belong to the parent process.
     Forked,
-    /// The disk has less room, or the files take more, than [`Config::min_free`](crate::Config::min_free) or
-    /// [`Config::max_total`](crate::Config::max_total) permits. Later it may be otherwise; nothing waits for
-    /// that, `write_timeout` neither.
+    /// A disk limit is reached: [`Config::min_free`](crate::Config::min_free) or
+    /// [`Config::max_total`](crate::Config::max_total). A later try may succeed. No call waits for
+    /// room on the disk, not even `write_timeout`.
     DiskGuard,
-    /// The formatter that was given to [`record`](crate::BufferedWriter::record) returned an error.
+    /// The formatter passed to [`record`](crate::BufferedWriter::record) returned an error.
     Format,
 }
 
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            WriteError::Full => "no memory is free for the record, the workers are behind",
+            WriteError::Full => "the writer's memory is full, the workers are behind",
             WriteError::TooLarge => "the record is larger than the writer's memory",
             WriteError::Closed => "the writer is closed",
-            WriteError::Forked => "the writer is that of the process that this one was forked from",
-            WriteError::DiskGuard => "the disk has no room for the record that may be used",
+            WriteError::Forked => "the writer belongs to the parent process",
+            WriteError::DiskGuard => "a limit of the disk guard is reached (min_free or max_total)",
             WriteError::Format => "the record's formatter returned an error",
         })
     }
@@ -144,8 +146,8 @@ impl fmt::Display for WriteError {
 
 impl std::error::Error for WriteError {}
 
-/// `Full` becomes `WouldBlock`, `TooLarge` `InvalidInput`, `Closed` and `Forked` `BrokenPipe`, `DiskGuard`
-/// `StorageFull`, `Format` `Other`.
+/// `Full` becomes `WouldBlock`, `TooLarge` becomes `InvalidInput`, `Closed` and `Forked` become
+/// `BrokenPipe`, `DiskGuard` becomes `StorageFull`, `Format` becomes `Other`.
 impl From<WriteError> for io::Error {
     fn from(error: WriteError) -> Self {
         let kind = match error {
@@ -159,7 +161,8 @@ impl From<WriteError> for io::Error {
     }
 }
 
-/// A message that was refused, and why. It was not dropped: it is in here.
+/// A refused message and the reason. The message is not dropped:
+/// [`into_inner`](SendError::into_inner) returns it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<M> {
     pub(crate) kind: WriteError,
@@ -167,12 +170,12 @@ pub struct SendError<M> {
 }
 
 impl<M> SendError<M> {
-    /// Why it was refused.
+    /// Why the message was refused.
     pub fn kind(&self) -> WriteError {
         self.kind
     }
 
-    /// The message, as it was.
+    /// Returns the message, unchanged.
     pub fn into_inner(self) -> M {
         self.message
     }
@@ -192,22 +195,23 @@ impl<M> fmt::Display for SendError<M> {
 
 impl<M> std::error::Error for SendError<M> {}
 
-/// Why [`flush`](crate::BufferedWriter::flush) can't say that everything is visible. What is not
-/// counted as lost stays accepted, and the workers keep trying.
+/// Why [`flush`](crate::BufferedWriter::flush) could not report that everything is visible. Records
+/// that do not count as lost stay accepted, and the workers keep trying.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FlushError {
-    /// The time was over first; no worker reports an error, the disk is slow.
+    /// The timeout passed, and no worker reports an error: the disk is slow.
     TimedOut,
-    /// The time was over, and a worker is held up by this error, which it keeps retrying; or records
-    /// were lost meanwhile: a temp file was removed by somebody, or a worker gave up
+    /// The timeout passed while this error, which is retried, held up a worker. Or records were
+    /// lost during the flush: a temp file was removed, or a worker gave up
     /// ([`Config::give_up_after`](crate::Config::give_up_after)).
     Io(Error),
     /// The writer is closed.
     Closed,
-    /// Called on a thread of the writer's own, by the `Drop` of a message: it would wait for itself.
+    /// Called on one of the writer's own threads, in the `Drop` of a message or in
+    /// [`on_error`](crate::Config::on_error). The thread would wait for itself.
     OnWorker,
-    /// This is a child that was forked from the writer's process: its workers are the parent's.
+    /// This process is a forked child. The workers belong to the parent process.
     Forked,
 }
 
@@ -218,7 +222,7 @@ impl fmt::Display for FlushError {
             FlushError::Io(error) => write!(f, "flush: {error}"),
             FlushError::Closed => f.write_str("flush: the writer is closed"),
             FlushError::OnWorker => f.write_str("flush: called on a worker of the writer"),
-            FlushError::Forked => f.write_str("flush: the writer is that of the parent process"),
+            FlushError::Forked => f.write_str("flush: the writer belongs to the parent process"),
         }
     }
 }

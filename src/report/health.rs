@@ -1,6 +1,6 @@
-//! What holds workers up, as users see it. Plain values: no atomics, no locks.
+//! Errors that hold workers up, as users see them. Plain values: no atomics, no locks.
 //!
-//! Guarantees: what is told of a worker was true at one moment. A leaf but for errors and counts.
+//! Guarantees: the fields of one worker were true at one moment. Uses only errors and counts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,42 +9,43 @@ use std::time::{Duration, Instant};
 use crate::report::error::Error;
 use crate::report::stats::Count;
 
-/// Which workers are held up, and by what: a snapshot. See
+/// A snapshot of the workers that are held up, from
 /// [`BufferedWriter::health`](crate::BufferedWriter::health).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Health {
-    /// One for each worker that is held up, in the order of the workers.
+    /// One entry for each worker that is held up, in the order of the workers.
     pub stalls: Vec<Stall>,
 }
 
 impl Health {
-    /// Nothing holds any worker up.
+    /// Whether no worker is held up.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.stalls.is_empty()
     }
 }
 
-/// What holds one worker up.
+/// An error or a hung call that holds one worker up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stall {
-    /// Its number, counted from 0, as in [`Stats::workers`](crate::Stats::workers).
+    /// The worker's number, counted from 0, as in [`Stats::workers`](crate::Stats::workers).
     pub worker: usize,
-    /// What failed last. For a call that has not returned for a second: the operation `"finish"`, the file
-    /// (the directory, if there is none yet), and the kind `TimedOut`.
+    /// The last failure. A call that has not returned for a second is reported as the operation
+    /// `"finish"`, the kind `TimedOut`, and the file (or the directory, if there is no file yet).
     pub error: Error,
-    /// The first failure since a file of this worker's last became visible; for a call that does not
-    /// return, since when it has been waited for.
+    /// The first failure since this worker last published a file. For a hung call: when the wait
+    /// began.
     pub since: Instant,
-    /// How long that is.
+    /// The time since then.
     pub lasting: Duration,
-    /// Failures since then; 0 for a call that does not return.
+    /// Failures since then; 0 for a hung call.
     pub attempts: u64,
-    /// Chunks that wait for this worker, or that it holds until the disk has what is in them.
+    /// Chunks that wait for this worker, and chunks that it holds until their records are on the
+    /// disk.
     pub held_chunks: usize,
-    /// Whole records in its temp file, which is not visible yet.
+    /// Whole records in the worker's temp file, which is not visible yet.
     pub held_in_file: Count,
 }
 
@@ -55,14 +56,14 @@ impl fmt::Display for Stall {
     }
 }
 
-/// What [`Config::on_error`](crate::Config::on_error) is told.
+/// The argument of the [`Config::on_error`](crate::Config::on_error) callback.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ErrorEvent {
-    /// What holds the worker up. What it gave up just now is not held any more.
+    /// What holds the worker up. Its counts no longer include the records in [`lost`](Self::lost).
     pub stall: Stall,
-    /// What the worker lost since the last event of its own: given up, or in a temp file that somebody
-    /// removed. Zero as long as everything is kept.
+    /// Records that the worker lost since the last event that it reported: it gave them up, or
+    /// their temp file was removed. Zero if nothing was lost.
     pub lost: Count,
 }
 
@@ -75,7 +76,7 @@ impl fmt::Display for ErrorEvent {
 
 type Callback = dyn Fn(&ErrorEvent) + Send + Sync;
 
-/// Somebody who wants to be told.
+/// The user's callback, if one is set.
 #[derive(Clone, Default)]
 pub(crate) struct OnError(pub(crate) Option<Arc<Callback>>);
 

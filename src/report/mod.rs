@@ -1,4 +1,4 @@
-//! What users are told: errors, accounts, health, the results of a close and of a recovery.
+//! Values that users get: errors, counts, health, and the results of a close and of a recovery.
 //!
 //! Plain values: no atomics, no locks, no I/O.
 

@@ -1,4 +1,4 @@
-//! What a recovery did, as plain values, for programs and for operators. A leaf.
+//! The result of a recovery, as plain values, for programs and operators.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,38 +6,41 @@ use std::path::PathBuf;
 use crate::report::error::Error;
 use crate::report::stats::Count;
 
-/// What a recovery found of instances that died, and what became of it; in a dry run, what would have
-/// become of it.
+/// What a recovery found of dead instances and did with it. In a dry run: what it would have done.
+///
+/// An instance is one writer of one process.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Dead instances of which nothing is left to do: their state files are gone.
+    /// Dead instances that are recovered completely: their state files are removed.
     pub instances: u64,
-    /// Instances that live, or that another recovery has in hand: nothing of theirs was touched.
+    /// Instances that are alive, or that another recovery is working on. Nothing of theirs is
+    /// touched.
     pub alive: u64,
-    /// Files that became visible, in the order in which they did; in a dry run, the temp files that would.
+    /// Files that became visible, in that order. In a dry run: the temp files that would.
     pub published: Vec<PathBuf>,
-    /// The whole records in them, and their bytes.
+    /// The whole records in the published files.
     pub records: Count,
-    /// Bytes of the files on the disk.
+    /// Bytes of the published files on the disk.
     pub bytes: u64,
-    /// Bytes that were cut off their ends, or removed with files that held nothing whole: records that
-    /// were being written when the process died or, after a reboot, that no fsync covers.
+    /// Bytes that were cut off the ends of files, or removed with files that held no whole record.
+    /// They belong to records that were being written at the death or, after a reboot, that no
+    /// fsync covers.
     pub cut_bytes: u64,
-    /// Files that can't be trusted, under the hidden names that they have now (`.*.aside`; in a dry run:
-    /// their old names). Nobody touches them again: look at them, then remove them.
+    /// Files that can't be trusted, under their new hidden names (`.*.aside`); in a dry run, under
+    /// their old names. No later recovery touches them: look at them, then remove them.
     pub set_aside: Vec<PathBuf>,
-    /// Records that the dead instances had counted as lost, as far as they outlived them
-    /// ([`Config::crash_proof`](crate::Config::crash_proof)).
+    /// Records that the dead instances had counted as lost. Only crash-proof memory keeps these
+    /// counts ([`Config::crash_proof`](crate::Config::crash_proof)).
     pub lost: Count,
-    /// What was left as it is, with the reason.
+    /// Files that were left as they are, with the reason.
     pub skipped: Vec<Skipped>,
-    /// What failed. The instances that it was for are tried again by the next recovery.
+    /// Errors. The next recovery tries those instances again.
     pub errors: Vec<Error>,
 }
 
 impl Recovery {
-    /// Whether there was nothing to do and nothing to tell.
+    /// Whether there was nothing to do and there is nothing to report.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.instances == 0
@@ -69,13 +72,13 @@ impl fmt::Display for Recovery {
     }
 }
 
-/// A file that a recovery did not touch.
+/// A file that a recovery left as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Why it was not touched.
+    /// Why it was left.
     pub reason: SkipReason,
 }
 
@@ -83,20 +86,21 @@ pub struct Skipped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SkipReason {
-    /// Not a regular file, or of another user: whoever put it there may mean harm.
+    /// Not a regular file that belongs to this user alone. Someone else may have put it there to do
+    /// harm.
     NotOurs,
-    /// It has another name besides. Its records may be visible under that already.
+    /// It has another hard link, under which its records may be visible already.
     OtherName,
-    /// The state file of another version of this library.
+    /// It was written by a version of this library with another format.
     Version(u32),
-    /// Its files have a codec of this number, which this build of the library does not have.
+    /// Its files use the codec with this number, which this build does not have.
     Codec(u32),
-    /// The state file of a writer whose files appear in another directory.
+    /// It is the state file of a writer whose files appear in another directory.
     OtherPath,
-    /// The state file says that it is another one's.
+    /// Its name and its contents name different instances.
     OtherInstance,
-    /// Its memory is in another directory: name that to recover it
-    /// ([`RecoverOptions::memory`](crate::RecoverOptions::memory)).
+    /// Its crash-proof memory is in another directory. To recover it, pass that directory to
+    /// [`RecoverOptions::memory`](crate::RecoverOptions::memory).
     OtherMemory,
 }
 
@@ -104,14 +108,14 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SkipReason::NotOurs => f.write_str("not a regular file of this user"),
-            SkipReason::OtherName => f.write_str("it has another name besides"),
+            SkipReason::OtherName => f.write_str("it has another hard link"),
             SkipReason::Version(version) => {
-                write!(f, "of version {version}, which is not known here")
+                write!(f, "its format has version {version}, which this build can't read")
             }
             SkipReason::Codec(number) => {
-                write!(f, "its files have codec {number}, which is not known here")
+                write!(f, "its files use codec {number}, which this build does not have")
             }
-            SkipReason::OtherPath => f.write_str("its files belong into another directory"),
+            SkipReason::OtherPath => f.write_str("its files belong in another directory"),
             SkipReason::OtherMemory => f.write_str("its memory is in another directory"),
             SkipReason::OtherInstance => f.write_str("it is the state file of another instance"),
         }

@@ -1,4 +1,4 @@
-//! Counts, and the snapshots of them that users see. Plain values: no atomics, no locks.
+//! Counts, and the snapshots of them that users get. Plain values: no atomics, no locks.
 //!
 //! Guarantees: `accepted == written + pending + lost` in every snapshot.
 
@@ -12,9 +12,9 @@ use crate::report::error::Error;
 /// A number of records and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Records.
+    /// Number of records.
     pub records: u64,
-    /// Their bytes.
+    /// Bytes of these records.
     pub bytes: u64,
 }
 
@@ -25,7 +25,7 @@ impl Count {
         Count { records, bytes }
     }
 
-    /// For counts that nobody vouches for.
+    /// For counts that were read from a file and may be wrong.
     pub(crate) fn saturating_add(self, other: Count) -> Self {
         Count {
             records: self.records.saturating_add(other.records),
@@ -41,7 +41,7 @@ impl Count {
         }
     }
 
-    /// Nothing at all.
+    /// Whether both numbers are 0.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.records == 0 && self.bytes == 0
@@ -67,31 +67,31 @@ impl Sum for Count {
     }
 }
 
-/// How far a file has come: bytes of the file, and the records that they stand for. The same number of bytes only as
-/// long as no codec is in between.
+/// A position in a file: its bytes up to there, and the records that they hold. The two byte counts
+/// are equal unless a codec encodes the records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Watermark {
     /// Bytes in the file.
     pub(crate) len: u64,
-    /// Whole records, and their bytes before they were encoded.
+    /// Whole records, and their bytes before encoding.
     pub(crate) count: Count,
 }
 
 impl Watermark {
     pub(crate) const ZERO: Watermark = Watermark { len: 0, count: Count::ZERO };
 
-    /// Whether nothing of it is beyond the other one.
+    /// Whether no part of this position is beyond `other`.
     pub(crate) fn is_within(self, other: Watermark) -> bool {
         let (ours, theirs) = (self.count, other.count);
         self.len <= other.len && ours.records <= theirs.records && ours.bytes <= theirs.bytes
     }
 }
 
-/// Records that the caller got back with an error, by cause. They were never accepted.
+/// Records that were refused with an error, by cause. They were never accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refused {
-    /// [`WriteError::Full`](crate::WriteError::Full); a `write_timeout` that waits in vain counts once.
+    /// [`WriteError::Full`](crate::WriteError::Full). A `write_timeout` that times out counts once.
     pub full: Count,
     /// [`WriteError::TooLarge`](crate::WriteError::TooLarge).
     pub too_large: Count,
@@ -99,13 +99,13 @@ pub struct Refused {
     pub closed: Count,
     /// [`WriteError::DiskGuard`](crate::WriteError::DiskGuard).
     pub disk_guard: Count,
-    /// [`WriteError::Format`](crate::WriteError::Format), also where the formatter, or the `as_ref` of
-    /// a message, panicked; the bytes are those that had been formatted.
+    /// [`WriteError::Format`](crate::WriteError::Format), or a panic in the formatter or in the
+    /// `as_ref` of a message. The bytes are those formatted by then.
     pub format: Count,
 }
 
 impl Refused {
-    /// All causes together.
+    /// The sum over all causes.
     #[must_use]
     pub fn total(&self) -> Count {
         self.full + self.too_large + self.closed + self.disk_guard + self.format
@@ -126,16 +126,18 @@ impl AddAssign for Refused {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lost {
-    /// Not in a visible file when [`close`](crate::BufferedWriter::close) or a drop gave up.
+    /// Not in a visible file when [`close`](crate::BufferedWriter::close) or a drop gave up at its
+    /// deadline.
     pub shutdown: Count,
-    /// In a temp file that somebody else removed before it was published.
+    /// In a temp file that someone removed before it was published.
     pub temp_file_removed: Count,
-    /// In memory, and for [`Config::give_up_after`](crate::Config::give_up_after) no file could take them.
+    /// In memory for [`Config::give_up_after`](crate::Config::give_up_after) while no file could
+    /// take them.
     pub gave_up: Count,
 }
 
 impl Lost {
-    /// All causes together.
+    /// The sum over all causes.
     #[must_use]
     pub fn total(&self) -> Count {
         self.shutdown + self.temp_file_removed + self.gave_up
@@ -150,35 +152,37 @@ impl AddAssign for Lost {
     }
 }
 
-/// A snapshot of a writer's accounts: `accepted == written + pending + lost.total()`.
+/// A snapshot of a writer's counts: `accepted == written + pending + lost.total()`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Records that `write` took. Empty records are counted nowhere.
+    /// Records that the writer accepted. Empty records are not counted anywhere.
     pub accepted: Count,
     /// Records in visible files.
     pub written: Count,
-    /// Accepted, neither written nor lost: in memory or in a temp file.
+    /// Accepted, but neither written nor lost yet: in memory or in a temp file.
     pub pending: Count,
-    /// Accepted and gone, by cause.
+    /// Accepted and then lost, by cause.
     pub lost: Lost,
     /// Not accepted, by cause.
     pub refused: Refused,
     /// Files published.
     pub files: u64,
-    /// Bytes of those files on the disk. As many as [`written`](Self::written) has, as long as files hold records as
-    /// they are.
+    /// Bytes of those files on the disk. Equal to the bytes of [`written`](Self::written) while
+    /// files hold records unencoded.
     pub files_bytes: u64,
-    /// Bytes of the chunks in use: leased to a thread, waiting, or held until a sync.
+    /// Bytes of the chunks in use: leased to a thread, waiting for a worker, or held until a sync.
     pub memory_bytes: usize,
-    /// Worst case of the writer's memory in bytes, as [`Config::memory_bound`](crate::Config::memory_bound).
+    /// Upper bound of the writer's memory in bytes:
+    /// [`Config::memory_bound`](crate::Config::memory_bound).
     pub memory_bound_bytes: usize,
-    /// Directory in which files are written before they are published: `temp`, or `path` where
-    /// `temp` is on another file system.
+    /// Directory in which files are written before they are published: `temp`, or `path` if `temp`
+    /// is on another file system.
     pub temp_dir: PathBuf,
-    /// The workers, in order.
+    /// One entry for each worker, in order.
     pub workers: Vec<WorkerStats>,
-    /// What the disk guard knows; none while it is off, see [`Config::min_free`](crate::Config::min_free) and
+    /// The state of the disk guard. `None` if it is off: see
+    /// [`Config::min_free`](crate::Config::min_free) and
     /// [`Config::max_total`](crate::Config::max_total).
     pub disk_guard: Option<GuardStats>,
 }
@@ -187,17 +191,19 @@ pub struct Stats {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GuardStats {
-    /// Whether records are refused now, with [`WriteError::DiskGuard`](crate::WriteError::DiskGuard).
+    /// Whether it refuses records now, with
+    /// [`WriteError::DiskGuard`](crate::WriteError::DiskGuard).
     pub refuses: bool,
-    /// Bytes that were free, less what this writer has written since. None without
-    /// [`min_free`](crate::Config::min_free), or before they could be measured.
+    /// Free bytes at the last measurement, minus what this writer has written since. `None` without
+    /// [`min_free`](crate::Config::min_free), or before the first successful measurement.
     pub free_bytes: Option<u64>,
-    /// Bytes that the files of this prefix took, and what this writer has written since. None without
-    /// [`max_total`](crate::Config::max_total), or before they could be measured.
+    /// Bytes that the files with this prefix took at the last count, plus what this writer has
+    /// written since. `None` without [`max_total`](crate::Config::max_total), or before the first
+    /// successful count.
     pub total_bytes: Option<u64>,
-    /// When something of it was last measured.
+    /// When one of the two was last measured.
     pub measured_at: Option<Instant>,
-    /// Why the last measurement failed; none if it did not. What was known before still holds.
+    /// The error of the last measurement, if it failed. The earlier result stays in force.
     pub last_error: Option<Error>,
 }
 
@@ -207,12 +213,12 @@ pub struct GuardStats {
 pub struct WorkerStats {
     /// Sealed chunks that wait for this worker or for its sync.
     pub backlog_chunks: usize,
-    /// Bytes of its temp file on the disk, up to the last whole record.
+    /// Length of its temp file in bytes, up to the last whole record.
     pub temp_file_bytes: u64,
-    /// The file it is writing, if it has one.
+    /// The temp file that it is writing, if it has one.
     pub temp_file: Option<PathBuf>,
-    /// Whether that goes past the page cache; see [`Config::io`](crate::Config::io).
+    /// Whether writes to that file bypass the page cache; see [`Config::io`](crate::Config::io).
     pub temp_file_is_direct: bool,
-    /// The error that holds it up, as in [`Health`](crate::Health); none while it makes progress.
+    /// The error that holds it up, as in [`Health`](crate::Health). `None` while it makes progress.
     pub last_error: Option<Error>,
 }

@@ -13,6 +13,7 @@ use crate::base::sync::lock;
 use crate::config::{Config, Durability};
 use crate::memory::slot::owned::Borrowed;
 use crate::naming::{Names, Stamp};
+use crate::report::error::WriteError;
 use crate::report::health::ErrorEvent;
 use crate::report::stats::Stats;
 use crate::tests::clock::Clock;
@@ -205,6 +206,27 @@ fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Inner, Worker) {
 
 fn write(handle: &Inner, record: &[u8]) {
     accept::write(&mut Borrowed::new(&handle.shared).owned(), record).unwrap();
+}
+
+#[test]
+fn a_caller_that_was_refused_and_is_gone_keeps_nobody_awake() {
+    let mut driven = Driven::new(Config::default().size(4).queue_size(9));
+    let shared = driven.handle.shared.clone();
+    // Never comes back, so there is never as much as was wanted.
+    shared.pool.pop(&shared.arena, 0).unwrap();
+    let large = [b'x'; 40];
+    let refused = accept::write(&mut Borrowed::new(&shared).owned(), &large);
+    assert_eq!(refused, Err(WriteError::Full));
+    let clock = driven.clock.clone();
+    let first = driven.worker.step(|| clock.now()).unwrap();
+    assert!(matches!(first, Rest::Nap(_)), "it looks for memory: {first:?}");
+    driven.run(MS * 150);
+    let rest = driven.worker.step(|| clock.now()).unwrap();
+    assert!(matches!(rest, Rest::Sleep(None) | Rest::Doze(None)), "nobody waits: {rest:?}");
+    // Whoever comes back is heard again.
+    let refused = accept::write(&mut Borrowed::new(&shared).owned(), &large);
+    assert_eq!(refused, Err(WriteError::Full));
+    assert!(shared.mailboxes[0].parker.is_woken() && shared.has_demand());
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! What a recovery would have to know of one worker, if the process died now: in the state file and, where the
-//! memory outlives the process, beside the chunks.
+//! Records what a recovery must know about one worker if the process dies now. It goes to the state
+//! file and, with crash-proof memory, to words beside the chunks.
 //!
-//! Guarantees: each step of the worker is noted in the order that `crash_image.rs` promises; an error of the state
-//! file stops nobody: a recovery with an older note publishes less, never anything wrong, and the next note
-//! comes soon.
+//! Guarantees: each step of the worker is recorded in the order that `crash_image.rs` promises. An
+//! error of the state file stops no worker. A recovery with an older checkpoint publishes less,
+//! never anything wrong. The next checkpoint comes soon.
 
 use crate::base::sync::Arc;
 use crate::file::state_file::live::WorkerState;
@@ -30,12 +30,13 @@ impl Checkpoint {
         self.shared.arena.crash_image()
     }
 
-    /// About to make a temp file, which a recovery does not find without the state file.
+    /// Called before a temp file is created. Restores a lost state file, without which a recovery
+    /// finds no temp file.
     pub(crate) fn prepare(&mut self, fs: &dyn Fs) {
         self.state.restore(fs);
     }
 
-    /// It has a new temp file.
+    /// The worker has a new temp file.
     pub(crate) fn begin(&mut self, file: &TempFile) {
         if let Some(image) = self.crash_image() {
             let id = file.id();
@@ -52,15 +53,16 @@ impl Checkpoint {
         let _ = self.state.set(Some(file.id()), good, synced);
     }
 
-    /// These pieces are in the file, which has come to `good` with them, and their memory is about to be freed.
+    /// The file has these pieces and has come to `good` with them. Called before their memory is
+    /// freed.
     pub(crate) fn file<'a>(&self, pieces: impl Iterator<Item = &'a Piece>, good: Watermark) {
         if let Some(image) = self.crash_image() {
             image.file(self.worker, filed(pieces), good);
         }
     }
 
-    /// These pieces will never be in a file: so much is lost. Counted first; a death in between recovers what
-    /// is counted as lost.
+    /// These pieces will never be in a file, and `lost` counts them. The count comes first: a crash
+    /// between the two steps makes a recovery find records that count as lost.
     pub(crate) fn pass_over<'a>(&self, lost: Count, pieces: impl Iterator<Item = &'a Piece>) {
         if let Some(image) = self.crash_image() {
             image.add_lost(self.worker, lost);
@@ -68,7 +70,7 @@ impl Checkpoint {
         }
     }
 
-    /// The temp file is not there any more.
+    /// The temp file no longer exists.
     pub(crate) fn end(&mut self) {
         if let Some(image) = self.crash_image() {
             image.end_file(self.worker);
@@ -76,7 +78,7 @@ impl Checkpoint {
         let _ = self.state.set(None, Watermark::ZERO, Watermark::ZERO);
     }
 
-    /// So much will never be in a file.
+    /// `lost` records will never be in a file.
     pub(crate) fn lose(&self, lost: Count) {
         if let Some(image) = self.crash_image() {
             image.add_lost(self.worker, lost);

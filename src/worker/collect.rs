@@ -1,8 +1,8 @@
-//! The worker's side of the memory: what its producers have committed, as pieces in the order in
-//! which they go to the file; and the way of chunks back to the pool.
+//! The worker's side of the memory. Collects committed bytes as pieces, in the order in which they
+//! go to the file, and returns chunks to the pool.
 //!
-//! Guarantees: each committed byte becomes part of exactly one piece; pieces of one producer come
-//! in the order of its writes; nothing here waits for a producer. Touches no file.
+//! Guarantees: each committed byte becomes part of exactly one piece. Pieces of one producer come
+//! in the order of its writes. Nothing here waits for a producer. Touches no file.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::memory::arena::{Arena, ChunkId, Extent};
 use crate::memory::slot::{Slot, View};
 use crate::report::stats::Count;
 
-/// A run of committed bytes within one chunk.
+/// Consecutive committed bytes of one chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) chunk: ChunkId,
@@ -21,15 +21,15 @@ pub(crate) struct Piece {
     pub(crate) records: u32,
     /// Records of the chunk before the piece.
     pub(crate) records_before: u32,
-    /// Nothing of the chunk comes after this: once the piece is done, the chunk is free.
+    /// The last piece of the chunk: once it is done, the chunk is free.
     pub(crate) last: bool,
-    /// The piece ends within a record, which goes on in the next piece.
+    /// The piece ends within a record, which continues in the next piece.
     pub(crate) split: bool,
 }
 
 impl Piece {
-    /// The bytes of the chunk that it is about. A message that is larger than the chunk makes it
-    /// longer than that.
+    /// The range of the chunk that the piece covers. A message larger than the chunk extends it
+    /// beyond the chunk's size.
     pub(crate) fn range(&self) -> Range<usize> {
         self.from as usize..self.from as usize + self.len as usize
     }
@@ -38,7 +38,7 @@ impl Piece {
         Count::new(u64::from(self.records), u64::from(self.len))
     }
 
-    /// What of the chunk is taken with it.
+    /// The chunk's extent up to the end of this piece.
     #[cfg(not(loom))]
     pub(crate) fn end(&self) -> Extent {
         Extent::new(self.range().end, self.records_before + self.records)
@@ -47,11 +47,11 @@ impl Piece {
 
 /// The collector of one worker.
 pub(crate) struct Collector {
-    /// Number of the worker: of the chunks in flight it touches only those whose home it is.
+    /// Number of the worker. It touches only chunks whose home worker it is.
     me: usize,
-    /// Live chunks and their lengths, of the scrape under way.
+    /// Live chunks and their extents, in the current scrape.
     live: Vec<(ChunkId, Extent)>,
-    /// Live chunks and their lengths at the last look for idle producers, by chunk.
+    /// Live chunks and their extents at the last look for idle producers, sorted by chunk.
     seen: Vec<(ChunkId, Extent)>,
 }
 
@@ -66,9 +66,9 @@ impl Collector {
         mailboxes[self.me].inbox.take(arena, |chunk| sealed(arena, chunk, &mut each));
     }
 
-    /// Takes the sealed chunks and, after them, the committed prefixes of the live ones.
-    /// `false` if a producer was in the middle of a swap: then a chunk may be on its way, and only
-    /// a later scrape covers all that was accepted before this one.
+    /// Takes the sealed chunks and then the committed prefixes of the live ones. `false` if a
+    /// producer was in the middle of a swap. Its chunk may be on its way, so only a later scrape
+    /// covers all records accepted before this one.
     pub(crate) fn scrape(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) -> bool {
         let complete = self.look(shared);
         self.take(shared, &mut each);
@@ -76,7 +76,7 @@ impl Collector {
         complete
     }
 
-    /// As `scrape`, for the last time: the inbox takes nothing any more.
+    /// Like `scrape`, for the last time: closes the inbox.
     pub(crate) fn close(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) -> bool {
         let complete = self.look(shared);
         let Shared { arena, mailboxes, .. } = shared;
@@ -85,15 +85,15 @@ impl Collector {
         complete
     }
 
-    /// Checkpoint the live lengths. They must be read before the inbox is taken: in the other order a
-    /// producer could seal one chunk and fill the next in between, and the later records would be
-    /// written first.
+    /// Notes the extents of live chunks, before the inbox is taken. In the other order a producer
+    /// could seal one chunk and fill the next in between, and the later records would be written
+    /// first.
     fn look(&mut self, shared: &Shared) -> bool {
         let mut complete = true;
         self.live.clear();
         for slot in shared.slots.iter() {
             match slot.view(self.me) {
-                // Ours: nobody else frees the chunk, so it is what the slot says it is.
+                // Only this worker frees the chunk, so it is still the one that the slot names.
                 View::Live(chunk) => self.live.push((chunk, committed(&shared.arena, chunk))),
                 View::Swapping => complete = false,
                 View::Elsewhere => {}
@@ -104,8 +104,8 @@ impl Collector {
 
     fn prefixes(&mut self, arena: &Arena, mut each: impl FnMut(Piece)) {
         for &(chunk, extent) in &self.live {
-            // A chunk that was sealed meanwhile is taken further already, or even reset and, for
-            // all we know, leased again by nobody: only we free it, and not in here.
+            // The chunk may have been sealed and taken further meanwhile. It was not reset: only
+            // this worker frees it, and not during a scrape.
             let taken = arena.taken(chunk);
             if extent.len() > taken.len() {
                 each(piece(chunk, taken, extent, false));
@@ -114,7 +114,7 @@ impl Collector {
         }
     }
 
-    /// Whether nothing is inside the inbox, and all that was committed to live chunks is taken.
+    /// Whether the inbox is empty and everything committed to live chunks is taken.
     pub(crate) fn is_drained(&self, shared: &Shared) -> bool {
         let Shared { arena, mailboxes, slots, .. } = shared;
         mailboxes[self.me].inbox.is_empty(arena)
@@ -125,8 +125,8 @@ impl Collector {
             })
     }
 
-    /// Lies down so that a producer's next record, swap or large record rings; `false` if there is
-    /// something to do already. After `true` the worker may sleep without a time limit.
+    /// Prepares to park, so that a producer's next record, swap or large record wakes the worker.
+    /// `false` if there is work already. After `true` the worker may park without a time limit.
     pub(crate) fn prepare_to_park(&self, shared: &Shared) -> bool {
         shared.mailboxes[self.me].parker.prepare_to_park();
         let ours = |slot: &&Slot| matches!(slot.view(self.me), View::Live(_));
@@ -138,16 +138,17 @@ impl Collector {
         if any {
             shared.slots.heavy_barrier();
         }
-        // A slot that is busy may have passed its gate before it was shut. Busy is read first:
-        // once it is seen as zero, the lengths show all that the owner wrote.
+        // A busy owner may have passed its gate before it was shut. Busy is read first: once it is
+        // seen as zero, the extents show everything that the owner wrote.
         !shared.slots.iter().any(|slot| slot.is_busy() && ours(&slot)) && self.is_drained(shared)
     }
 
-    /// Takes the chunks of producers that committed nothing since the last call: somebody else needs
-    /// the memory. A producer that writes on just then keeps its chunk, or leases another.
+    /// Takes the chunks of producers that committed nothing since the last call, since a caller
+    /// needs the memory. A producer that writes again at that moment keeps its chunk or leases
+    /// another.
     pub(crate) fn revoke(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) {
         let arena = &shared.arena;
-        // Sealed chunks first: a producer's older records come before those of its live chunk.
+        // Sealed chunks first: they hold older records of the same producers.
         let idle = self.idle(shared);
         self.take(shared, &mut each);
         let shut: Vec<_> =
@@ -157,7 +158,7 @@ impl Collector {
         }
         shared.slots.heavy_barrier();
         for (slot, chunk, gate) in shut {
-            // Rest first: it shows all that was committed, and the swap that was under way.
+            // Checked first: an owner at rest shows everything it committed, and the end of a swap.
             if !slot.is_at_rest() || slot.view(self.me) != View::Live(chunk) {
                 continue;
             }
@@ -169,7 +170,7 @@ impl Collector {
         }
     }
 
-    /// Slots whose chunk and its length are as they were at the last call.
+    /// Slots whose chunk and extent are unchanged since the last call.
     fn idle<'a>(&mut self, shared: &'a Shared) -> Vec<(&'a Slot, ChunkId)> {
         let before = std::mem::take(&mut self.seen);
         let mut idle = Vec::new();
@@ -189,7 +190,7 @@ impl Collector {
     }
 }
 
-/// Worker: gives back chunks whose last piece is done.
+/// Worker: frees chunks whose last piece is done.
 pub(crate) fn free(shared: &Shared, worker: usize, chunks: impl Iterator<Item = ChunkId>) {
     let arena = &shared.arena;
     let freed = shared.pool.push_all(arena, chunks.inspect(|&chunk| arena.reset(chunk)));
@@ -198,12 +199,12 @@ pub(crate) fn free(shared: &Shared, worker: usize, chunks: impl Iterator<Item = 
     }
 }
 
-/// The rest of a sealed chunk, or all chunks of a chain.
+/// Passes on the rest of a sealed chunk, or all chunks of a chain.
 fn sealed(arena: &Arena, head: ChunkId, each: &mut impl FnMut(Piece)) {
     let mut chunk = head;
     let mut next = arena.chained(head);
     loop {
-        // The push to the inbox came after the commit, the take after the push.
+        // The push to the inbox came after the commit, and the take after the push.
         let extent = committed(arena, chunk);
         let mut rest = piece(chunk, arena.taken(chunk), extent, true);
         rest.split = next.is_some();
@@ -215,7 +216,7 @@ fn sealed(arena: &Arena, head: ChunkId, each: &mut impl FnMut(Piece)) {
     }
 }
 
-/// Acquire: pairs with the commit in `lease`, the bytes are there.
+/// Acquire: pairs with `Chunk::commit`, so that the bytes are visible.
 fn committed(arena: &Arena, chunk: ChunkId) -> Extent {
     Extent(arena.commit_word(chunk).load(Acquire))
 }

@@ -1,7 +1,7 @@
-//! One worker's accounts: what became visible, what was lost, what is under way.
+//! One worker's accounts: records that became visible, that were lost, and that are in between.
 //!
-//! Guarantees: a file is counted as written or as lost, never both, also when a closer gives the
-//! worker up at the same moment. The lock is never held during I/O, and no caller's write takes it.
+//! Guarantees: a file counts as written or as lost, never both, even if a closer gives the worker
+//! up at the same moment. The lock is never held during I/O, and no caller's write takes it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::report::error::Error;
 use crate::report::health::Stall;
 use crate::report::stats::{Count, Lost, Watermark, WorkerStats};
 
-/// A call that takes longer than this hangs, as far as anybody can tell.
+/// A call that takes longer than this is reported as hanging.
 const HANG: Duration = Duration::from_secs(1);
 
 /// The accounts of one worker.
@@ -23,24 +23,25 @@ pub(crate) struct Ledger(Mutex<Entries>);
 struct Entries {
     written: Count,
     lost: Lost,
-    /// What made the last loss.
+    /// The cause of the last loss.
     last_loss: Option<Error>,
     files: u64,
     files_bytes: u64,
-    /// In a file that is being renamed just now: nobody can say yet.
+    /// Records in a file that is being renamed: neither written nor lost yet.
     in_flight: Watermark,
-    /// What the worker has not published is counted as lost; it must publish nothing any more.
+    /// The closer has given the worker up. Unpublished records count as lost, so the worker must
+    /// publish nothing more.
     given_up: bool,
     temp_file: Option<PathBuf>,
-    /// The whole records in it.
+    /// The whole records in the temp file.
     temp_file_good: Watermark,
     temp_file_is_direct: bool,
     failure: Option<Failure>,
-    /// Since when it works without an answer of the disk.
+    /// When the worker began to work, or when the disk last answered since then.
     busy: Option<Instant>,
 }
 
-/// What failed last, and has not gone well since.
+/// The last failure, until a success ends it.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Error,
@@ -48,14 +49,14 @@ pub(crate) struct Failure {
     pub(crate) attempts: u64,
 }
 
-/// What became of a claimed file.
+/// The result for a claimed file.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// It is visible.
+    /// The file is visible.
     Written,
-    /// It is still a temp file.
+    /// The file is still a temp file.
     Unchanged,
-    /// It is gone.
+    /// The file is gone.
     Lost(Error),
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct Totals {
 }
 
 impl Ledger {
-    /// Worker: about to rename a file. `false` once it was given up.
+    /// Worker: is about to rename a file. `false` once the closer has given it up.
     pub(crate) fn claim(&self, good: Watermark) -> bool {
         let mut entries = lock(&self.0);
         if entries.given_up {
@@ -98,13 +99,13 @@ impl Ledger {
         }
     }
 
-    /// Closer: from here on the worker publishes nothing that it has not claimed.
+    /// Closer: the worker may publish only what it has already claimed.
     pub(crate) fn revoke_claims(&self) {
         lock(&self.0).given_up = true;
     }
 
-    /// Worker: what it held in memory is lost, because of this error. `false` once the closer has given
-    /// it up: then all of it is counted already.
+    /// Worker: loses the records that it held in memory, because of this error. `false` once the
+    /// closer has given it up and counted them.
     pub(crate) fn lose(&self, count: Count, error: &Error) -> bool {
         let mut entries = lock(&self.0);
         if entries.given_up {
@@ -125,7 +126,7 @@ impl Ledger {
         let mut entries = lock(&self.0);
         (entries.temp_file_good, entries.temp_file_is_direct) = (good, is_direct);
         if entries.busy.is_some() {
-            // The disk answers, however long all of it may take.
+            // The disk answers, however long the whole work takes.
             entries.busy = Some(Instant::now());
         }
     }
@@ -143,7 +144,7 @@ impl Ledger {
         lock(&self.0).failure.as_ref().map(|failure| failure.error.clone())
     }
 
-    /// What holds the worker up, if anything; `dir` is where it writes, `held` how many chunks it has.
+    /// The failure that holds the worker up, if any. It writes in `dir` and holds `held` chunks.
     pub(crate) fn stall(
         &self,
         worker: usize,
@@ -168,7 +169,7 @@ impl Ledger {
         lock(&self.0).last_loss.clone()
     }
 
-    /// What the worker has lost so far.
+    /// Records that the worker has lost so far.
     pub(crate) fn lost(&self) -> Count {
         lock(&self.0).lost.total()
     }
@@ -200,7 +201,8 @@ impl Ledger {
 }
 
 impl Entries {
-    /// What failed, or a call that does not return: the file that it is for says where.
+    /// The last failure, or a call that does not return. The temp file, if any, is the path of such
+    /// a call.
     fn failure(&self, now: Instant, dir: &Path) -> Option<Failure> {
         let hangs = |&since: &Instant| now.saturating_duration_since(since) >= HANG;
         let hung = || {

@@ -1,4 +1,4 @@
-//! From chunks to published files: a worker's loop and what it decides with.
+//! From chunks to published files: a worker's loop and the decisions behind it.
 
 #[cfg(not(loom))]
 pub(crate) mod checkpoint;

@@ -1,10 +1,11 @@
-//! From pieces of memory to visible files: the disk half of a worker.
+//! The disk half of a worker: turns pieces of memory into visible files.
 //!
-//! Guarantees: pieces go to the file in their order, whole records only become part of it; a piece
-//! leaves the queue, and its memory, once the file has it, with [`Durability::File`] once a sync covers
-//! it. Each step can be tried again after an error. Refuses to publish once the worker is given up.
-//! While the file can't become visible, it grows on, up to a limit, so that memory is free meanwhile.
-//! Past the page cache, with staging memory, writes are large: pieces wait for each other.
+//! Guarantees: pieces go to the file in order, and only whole records become part of it. A piece
+//! leaves the queue, and frees its memory, once the file has it; with [`Durability::File`], once a
+//! sync covers it. Each step can be tried again after an error. While the file cannot become
+//! visible, it keeps growing up to a limit, so that memory is freed meanwhile. Past the page cache,
+//! with staging memory, writes are large: pieces wait for each other.
+//! Refuses: to publish once the worker is given up.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -30,16 +31,16 @@ use crate::worker::rotation::Rotation;
 
 /// Where and how a writer's files are made; the same for all its workers.
 pub(crate) struct Target {
-    /// Of the options, so std's, whatever `base/sync.rs` may put in its place.
+    /// Comes from the options, so it is std's `Arc`, even if `base/sync.rs` substitutes another.
     pub(crate) fs: std::sync::Arc<dyn Fs>,
-    /// With `path` and `temp` as they were found: absolute, without links, on one file system.
+    /// With `path` and `temp` resolved: absolute, without links, on one file system.
     pub(crate) files: Files,
     pub(crate) names: Names,
-    /// Of each worker, to write past the page cache; zero = through it.
+    /// Bytes per worker for writes past the page cache. Zero means through it.
     pub(crate) staging_bytes: usize,
-    /// None if it is off.
+    /// `None` without limits.
     pub(crate) quota: Option<Quota>,
-    /// Where the memory is, if it outlives the process.
+    /// Directory of the crash-proof memory, if there is one.
     pub(crate) memory_dir: Option<PathBuf>,
 }
 
@@ -53,18 +54,19 @@ pub(crate) struct Output {
     queue: Queue,
     file: Option<TempFile>,
     rotation: Rotation,
-    /// For files that go past the page cache; without memory none does.
+    /// For files that go past the page cache. Without this memory no file does.
     staging: Staging,
-    /// The file, or the next one as far as is known, goes past the page cache.
+    /// Whether the file, or the next one as far as is known, goes past the page cache.
     is_direct: bool,
-    /// So many pieces make a write past the page cache worth it; the worker's share is twice as many.
+    /// Pieces that justify a write past the page cache; at most half of the worker's share.
     gather_pieces: usize,
-    /// Number of the next file.
+    /// Sequence number of the next file.
     seq: u64,
     progress: Progress,
-    /// Why the file can't become visible: nothing of that is tried before somebody says so.
+    /// Why the file cannot become visible. No further attempt is made until `try_again` clears
+    /// this.
     held: Option<Error>,
-    /// Files were renamed and the directory was not synced since.
+    /// Files were renamed since the last sync of the directory.
     directory_is_dirty: bool,
 }
 
@@ -107,42 +109,42 @@ impl Output {
         self.queue.push(piece);
     }
 
-    /// All that was pushed is in the file.
+    /// Whether the file has everything that was pushed.
     pub(crate) fn is_written(&self) -> bool {
         self.queue.waiting() == 0
     }
 
-    /// More pieces would make a better write, and there is room for them.
+    /// Whether to wait for more pieces: they would improve the write, and there is room for them.
     pub(crate) fn gathers(&self) -> bool {
         self.is_direct && self.queue.waiting() < self.gather_pieces
     }
 
-    /// Nothing that was pushed is unpublished.
+    /// Whether everything that was pushed is published.
     pub(crate) fn is_clean(&self) -> bool {
         self.queue.is_empty() && self.file.is_none() && !self.directory_is_dirty
     }
 
-    /// Where files are written.
+    /// The directory in which files are written.
     pub(crate) fn dir(&self) -> &Path {
         &self.target.files.temp
     }
 
-    /// How far it has come.
+    /// How far the output has come.
     pub(crate) fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// No record waits for anything, and no name for a sync.
+    /// Whether nothing waits: no record for a write, no file for its name, no name for a sync.
     pub(crate) fn is_settled(&self) -> bool {
         self.queue.is_empty() && !self.has_good() && !self.directory_is_dirty
     }
 
-    /// What keeps the file from becoming visible is to be tried again.
+    /// Allows another attempt to make the file visible.
     pub(crate) fn try_again(&mut self) {
         self.held = None;
     }
 
-    /// What kept the file from becoming visible, since somebody said that it is to be tried.
+    /// The error that keeps the file from becoming visible, if an attempt failed since `try_again`.
     pub(crate) fn held(&self) -> Result<(), Error> {
         self.held.clone().map_or(Ok(()), Err)
     }
@@ -157,12 +159,12 @@ impl Output {
         self.queue.chunks()
     }
 
-    /// Memory is free only once the disk has what it held.
+    /// Whether memory may be freed only once a sync covers its records.
     fn is_durable(&self) -> bool {
         self.target.files.durability != Durability::None
     }
 
-    /// There are whole records in the file.
+    /// Whether the file has whole records.
     fn has_good(&self) -> bool {
         self.good().len > 0
     }
@@ -172,14 +174,15 @@ impl Output {
         self.file.as_ref().map_or(Watermark::ZERO, TempFile::good)
     }
 
-    /// Bytes that the file may still grow by, roughly; without a file, those of a new one.
+    /// Bytes by which the file may still grow, roughly. Without a file, those of a new one.
     fn room(&self) -> u64 {
         self.rotation.room(self.good().len, self.held.is_some())
     }
 
-    /// Writes all that was pushed, and publishes each file that has its size; also one for which
-    /// that failed before, without waiting for more to write. If that fails, `held` tells; it is an error
-    /// only once the file may not grow any more.
+    /// Writes everything that was pushed, and publishes each file that has reached its size. That
+    /// includes a file that could not be published before, even if there is nothing to write. If
+    /// publishing fails, `held` returns the error. It fails this call only once the file may grow
+    /// no further.
     pub(crate) fn write(&mut self) -> Result<(), Error> {
         self.discard_failed_file()?;
         self.publish_full();
@@ -189,11 +192,12 @@ impl Output {
             }
             self.open()?;
             match self.write_batch() {
-                // No file may be larger (RLIMIT_FSIZE, or the file system): another one may take it.
+                // The file may grow no larger (RLIMIT_FSIZE, or the file system). Another file may
+                // take the rest.
                 Err(error) if error.kind() == ErrorKind::FileTooLarge && self.has_good() => {
                     self.publish()?;
                     if self.file.is_some() {
-                        // It was given up: nothing is published any more.
+                        // The closer has given the worker up, so nothing is published any more.
                         return Err(error);
                     }
                     continue;
@@ -202,14 +206,15 @@ impl Output {
             }
             self.publish_full();
             if self.chunks() >= self.shared.share as usize {
-                // Memory is reused only when a sync covers it; producers must not wait for that.
+                // Memory is reused only after a sync covers it, and producers must not wait for
+                // that.
                 self.sync()?;
             }
         }
         Ok(())
     }
 
-    /// Passes pieces of no bytes. Whether all is written then.
+    /// Skips pieces without bytes. Returns whether everything is written then.
     fn skip_empty(&mut self) -> bool {
         self.queue.skip_empty();
         if self.file.is_none() || !self.is_durable() {
@@ -223,7 +228,7 @@ impl Output {
             return Ok(());
         }
         let Target { fs, files, names, .. } = &*self.target;
-        // First: a recovery finds no temp file without it.
+        // Comes first: without the state file a recovery finds no temp file.
         self.checkpoint.prepare(&**fs);
         let mut file = TempFile::create(&**fs, files, names, self.worker, self.seq)?;
         self.seq += 1;
@@ -237,11 +242,12 @@ impl Output {
         Ok(())
     }
 
-    /// Writes some pieces that end with a whole record, as many as are wise at once.
+    /// Writes a batch of pieces that ends with a whole record, in a sensible size.
     fn write_batch(&mut self) -> Result<(), Error> {
         let room = self.room();
         let Some(file) = &mut self.file else { return Ok(()) };
-        // Past the page cache: what fits one write, with the part of a block that comes before.
+        // Past the page cache: as much as fits one write, together with the partial block before
+        // it.
         let fits = if file.is_direct() { self.staging.capacity() - PAGE } else { usize::MAX };
         let mut slices = self.queue.next_batch(fits, room);
         let (appended, result) = file.append(&mut slices, &mut self.staging);
@@ -262,7 +268,7 @@ impl Output {
         result
     }
 
-    /// The pieces that are done need no memory any more.
+    /// Frees the memory of the pieces that are done.
     fn release(&mut self) {
         for (pieces, good) in self.queue.done_batches() {
             self.checkpoint.file(pieces, good);
@@ -270,7 +276,7 @@ impl Output {
         self.progress.landed += self.queue.free_done();
     }
 
-    /// With `Durability::File`, forces what is in the file to the disk.
+    /// With `Durability::File`, forces the file's contents to the disk.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         let is_durable = self.is_durable();
         let Some(file) = &mut self.file else { return Ok(()) };
@@ -280,7 +286,7 @@ impl Output {
         }
         let synced = file.sync();
         if file.is_failed() {
-            // Nobody knows what became of it: all of it goes to another file.
+            // The state of these records on disk is unknown, so all of them go to another file.
             self.queue.rewind();
             self.note();
         }
@@ -290,8 +296,9 @@ impl Output {
         Ok(())
     }
 
-    /// Counts as lost what is in memory, which can't get into a file because of this error, and frees it.
-    /// What is in the file stays there, but for what no sync covers. `false` once close has given up.
+    /// Counts the records in memory as lost and frees them, because this error keeps them out of a
+    /// file. Records in the file stay, except those that no sync covers. `false` once close has
+    /// given up.
     pub(crate) fn lose_memory(&mut self, error: &Error) -> bool {
         let lost = self.queue.count();
         if !self.ledger.lose(lost, error) {
@@ -311,7 +318,7 @@ impl Output {
         true
     }
 
-    /// Makes what is in the file visible.
+    /// Makes the file visible.
     pub(crate) fn publish(&mut self) -> Result<(), Error> {
         self.attempt(|output| {
             output.sync()?;
@@ -320,7 +327,7 @@ impl Output {
         })
     }
 
-    /// If that fails, `held` tells.
+    /// Publishes a file that has reached its size. If that fails, `held` returns the error.
     fn publish_full(&mut self) {
         let _ = if self.has_good() && self.rotation.is_full(self.good().len) {
             self.publish()
@@ -329,7 +336,7 @@ impl Output {
         };
     }
 
-    /// Tries a step of making files visible, unless one failed before.
+    /// Attempts a step of making files visible, unless an earlier one failed.
     fn attempt(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         self.held()?;
         let result = step(self);
@@ -345,7 +352,7 @@ impl Output {
         Ok(())
     }
 
-    /// After a failed fsync nothing is added to a file: what was synced of it before becomes
+    /// After a failed fsync nothing is added to a file. The part that was synced before becomes
     /// visible.
     fn discard_failed_file(&mut self) -> Result<(), Error> {
         match &self.file {
@@ -361,7 +368,7 @@ impl Output {
             file.roll_back_to_synced()?;
         }
         if file.good().len == 0 {
-            // Nothing empty is published; but what is still to be written may go into it.
+            // Empty files are not published. But records that still wait may go into this one.
             return if written || file.is_failed() { self.remove() } else { Ok(()) };
         }
         file.seal()?;
@@ -391,10 +398,11 @@ impl Output {
         result
     }
 
-    /// Gives up: nothing becomes visible, and no temp file is left if the disk allows it. Messages
-    /// are dropped, but for those that a producer is handing over just now: they go with the arena.
+    /// Gives up: nothing becomes visible, and no temp file is left if the disk allows. Messages are
+    /// dropped, except those that a producer is handing over at this moment. These go with the
+    /// arena.
     pub(crate) fn abandon(&mut self, collector: &mut Collector) {
-        // The error would have nobody left to hear it.
+        // No caller is left to receive the error.
         let _ = self.remove();
         collector.close(&self.shared, |piece| self.queue.push(piece));
         self.queue.abandon();
@@ -404,7 +412,7 @@ impl Output {
     pub(crate) fn remove(&mut self) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
         match file.remove(&*self.target.fs) {
-            // Somebody was quicker.
+            // Something else has removed it already.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             removed => removed?,
         }
@@ -412,7 +420,7 @@ impl Output {
         Ok(())
     }
 
-    /// After its file has changed.
+    /// Updates the checkpoint after the file has changed.
     fn note(&mut self) {
         if let Some(file) = &self.file {
             self.checkpoint.update(file);

@@ -1,45 +1,48 @@
 //! How a worker rests between two rounds, and how long chunks wait for each other.
 //!
-//! Guarantees: naps follow the load, between half a millisecond and four. Pure: time is passed in.
+//! Guarantees: naps follow the load, between half a millisecond and four. Pure: the time is passed
+//! in.
 
 use std::time::{Duration, Instant};
 
-/// Between two looks at the inbox while chunks come in, at least. The kernel adds about 50 us of its own.
+/// Shortest nap between two looks at the inbox while chunks come in. The kernel adds about 50 us.
 pub(crate) const NAP: Duration = Duration::from_micros(500);
-/// At most, while few chunks come in, and not so long that callers could fill all memory meanwhile.
+/// Longest nap, while few chunks come in. With little memory the limit is lower, so that callers
+/// cannot fill all of it during a nap.
 const NAP_MAX: Duration = Duration::from_millis(4);
-/// What callers fill in a second, at most, for the above.
+/// Bytes that callers can fill per second, at most.
 const FILL_BYTES_MAX: f64 = 4e9;
-/// A worker that was pushed nothing for so long sleeps, and the next push has to wake it.
+/// A worker that got no push for this long parks, and the next push must wake it.
 const NAPS_AFTER_PUSH: Duration = Duration::from_millis(100);
-/// Chunks wait at most so long for more of them, to be written past the page cache.
+/// Chunks wait at most this long for more chunks, for a write past the page cache.
 const GATHER_MAX: Duration = Duration::from_millis(100);
 
 /// How a worker rests between two rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Not at all: something came while it lay down, or there is more to look up for the disk guard.
+    /// Not at all: work arrived while the worker prepared to park, or the disk guard has more files
+    /// to measure.
     Again,
-    /// So long. A push does not wake it.
+    /// For this long. A push does not wake the worker.
     Nap(Duration),
-    /// Lying down, so that a push wakes it, so long or without a limit.
+    /// Parked, for this long or without a limit. A push wakes the worker.
     Doze(Option<Duration>),
-    /// Lying down behind its producers' shut gates, with nothing unpublished, without a limit; or so long,
-    /// to look whether the disk guard still has to refuse records.
+    /// Parked behind its producers' shut gates, with nothing unpublished. Without a limit, or for
+    /// this long, to see whether the disk guard must still refuse records.
     Sleep(Option<Duration>),
 }
 
-/// When chunks came, when some were written, when the worker was woken.
+/// When chunks came in, when they were written, and when the worker was woken.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// When the inbox last had something.
     pushed: Option<Instant>,
-    /// When the first chunk came that is not written yet.
+    /// When the oldest unwritten chunk came in.
     gathered: Option<Instant>,
-    /// Between two looks just now: half the time in which the last write was gathered.
+    /// The current length of a nap: half the time over which the last write was gathered.
     nap: Duration,
     nap_max: Duration,
-    /// When somebody last ended a sleep without a limit.
+    /// When another thread last ended a sleep without a limit.
     woken: Option<Instant>,
 }
 
@@ -57,35 +60,35 @@ impl Pace {
         self.gathered.get_or_insert(now);
     }
 
-    /// All that came in is written.
+    /// All chunks that came in are written.
     pub(crate) fn wrote(&mut self, now: Instant) {
         if let Some(began) = self.gathered.take() {
             self.nap = (now.saturating_duration_since(began) / 2).clamp(NAP, self.nap_max);
         }
     }
 
-    /// Somebody ended a sleep without a limit.
+    /// Another thread ended a sleep without a limit.
     pub(crate) fn woke(&mut self, now: Instant) {
         self.woken = Some(now);
     }
 
-    /// How long a nap is.
+    /// The length of a nap.
     pub(crate) fn nap(&self) -> Duration {
         self.nap
     }
 
-    /// Whether chunks came in lately.
+    /// Whether chunks came in recently.
     pub(crate) fn is_pushed(&self, now: Instant) -> bool {
         self.pushed.is_some_and(|at| now.saturating_duration_since(at) < NAPS_AFTER_PUSH)
     }
 
-    /// Whether it was woken just now. Who woke it has yet to commit the record: a worker that lay down
-    /// again at once would shut the gate that was just opened, and be woken at once more.
+    /// Whether the worker was just woken. The producer that woke it has yet to commit its record. A
+    /// worker that parked again at once would shut the gate just opened, and be woken once more.
     pub(crate) fn is_woken(&self, now: Instant) -> bool {
         self.woken.is_some_and(|at| now.saturating_duration_since(at) < NAP * 2)
     }
 
-    /// Whether chunks that came may wait for more of them, as long as more come, for a while.
+    /// Whether chunks may wait for more chunks: for a while, as long as more come in.
     pub(crate) fn may_gather(&self, now: Instant) -> bool {
         let soon = |since| now.saturating_duration_since(since) < GATHER_MAX;
         self.gathered.is_some_and(soon) && self.is_pushed(now)
@@ -108,7 +111,7 @@ mod tests {
             pace.wrote(now + gathered);
             assert_eq!(pace.nap(), nap);
         }
-        // With little memory callers would fill all of it meanwhile.
+        // With little memory, callers would fill all of it during a longer nap.
         let mut small = Pace::new(1e6);
         small.came(now);
         small.wrote(now + MS * 100);

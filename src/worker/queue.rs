@@ -1,7 +1,7 @@
-//! Pieces on their way to a worker's file, and the way of their chunks back to the pool.
+//! Pieces on their way to a worker's file, and their chunks on the way back to the pool.
 //!
-//! Guarantees: pieces leave in their order, and take their messages and chunks with them exactly once. Touches no
-//! file.
+//! Guarantees: pieces leave in order, and each takes its messages and chunk with it exactly once.
+//! Touches no file.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -13,23 +13,24 @@ use crate::memory::crash_image::LIST_MAX;
 use crate::report::stats::{Count, Watermark};
 use crate::worker::collect::{self, Piece};
 
-/// Bytes of one write: beyond this a larger one is not faster.
+/// Bytes of one write. Larger writes are not faster.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
-/// Slices of one write: what writev(2) takes at once.
+/// Slices of one write: the most that writev(2) takes at once.
 const BATCH_SLICES: usize = 1024;
-/// Slices of one piece at most: its messages, and bytes before, between and after them.
+/// Most slices of one piece: its messages, and bytes before, between and after them.
 const SLICES_PER_PIECE_MAX: usize = 2 * MESSAGES_MAX + 1;
 
-/// The pieces that one worker holds: first those that are in the file, then those that wait.
+/// The pieces that one worker holds: first those in the file, then those that wait.
 pub(crate) struct Queue {
     worker: usize,
     shared: Arc<Shared>,
     pieces: VecDeque<Piece>,
-    /// The first `done` pieces are in the file, whole records, but not released.
+    /// The first `done` pieces are in the file and end with a whole record, but are not released.
     done: usize,
-    /// Where batches of the pieces that are done end, and how far the file had come by then, in ascending order.
+    /// The ends of the batches that are done, in ascending order, and how far the file had come
+    /// with each.
     batches: VecDeque<(usize, Watermark)>,
-    /// Chunks that are free once the queue is.
+    /// Chunks that become free when the whole queue is released.
     chunks: usize,
 }
 
@@ -53,7 +54,7 @@ impl Queue {
         self.pieces.len() - self.done
     }
 
-    /// Whether some are in the file and not released.
+    /// Whether some pieces are in the file and not released.
     pub(crate) fn has_done(&self) -> bool {
         self.done > 0
     }
@@ -78,10 +79,11 @@ impl Queue {
         self.pieces.iter()
     }
 
-    /// What waits, as slices, up to the end of a whole record: as many pieces as are wise at once. At least one
-    /// record; beyond it no more than `fits` bytes, and no further piece once there are `room` bytes.
+    /// The next waiting pieces as slices, in a sensible number, up to the end of a whole record. At
+    /// least one record. Beyond that at most `fits` bytes, and no further piece once there are
+    /// `room` bytes.
     pub(crate) fn next_batch(&self, fits: usize, room: u64) -> Vec<IoSlice<'_>> {
-        // What counts in one step in crash-proof memory is one list.
+        // In crash-proof memory a batch counts in one step, so it must fit one list.
         let most = if self.shared.arena.is_in_crash_image() { LIST_MAX } else { usize::MAX };
         let mut slices = Vec::with_capacity(BATCH_SLICES.min(self.waiting()));
         let (mut bytes, mut is_whole) = (0, true);
@@ -90,8 +92,8 @@ impl Queue {
                 break;
             }
             let slice = |bytes| slices.push(IoSlice::new(bytes));
-            // SAFETY: a piece is committed; its chunk and messages go in `free_done` only, which the slices' borrow
-            // of the queue keeps away.
+            // SAFETY: pieces are committed. Their chunks and messages go only in `free_done`, which
+            // the slices' borrow of the queue rules out.
             unsafe { self.shared.arena.each_slice(piece.chunk, piece.range(), slice) };
             bytes += piece.len as usize;
             is_whole = !piece.split;
@@ -103,8 +105,8 @@ impl Queue {
         slices
     }
 
-    /// How many of the pieces that wait are whole records within the first `bytes` bytes of records, and what they
-    /// hold.
+    /// How many waiting pieces are whole records within the first `bytes` bytes of records, and
+    /// their records.
     pub(crate) fn whole_within(&self, bytes: u64) -> (usize, Count) {
         let (mut whole, mut sum) = ((0, Count::ZERO), Count::ZERO);
         for (i, piece) in self.pieces.range(self.done..).enumerate() {
@@ -119,7 +121,7 @@ impl Queue {
         whole
     }
 
-    /// So many pieces more are in the file, which has come to `mark`.
+    /// The file has `pieces` more pieces and has come to `mark`.
     pub(crate) fn advance(&mut self, pieces: usize, mark: Watermark) {
         if pieces > 0 {
             self.done += pieces;
@@ -127,14 +129,14 @@ impl Queue {
         }
     }
 
-    /// Passes pieces of no bytes, which end a lease and need no file.
+    /// Skips pieces without bytes, which end a lease and need no file.
     pub(crate) fn skip_empty(&mut self) {
         while self.pieces.get(self.done).is_some_and(|piece| piece.len == 0) {
             self.done += 1;
         }
     }
 
-    /// None of the pieces is in a file: all are to be written to another one.
+    /// No piece is in a file any more; all must be written to another one.
     pub(crate) fn rewind(&mut self) {
         self.done = 0;
         self.batches.clear();
@@ -151,7 +153,8 @@ impl Queue {
         })
     }
 
-    /// Drops the pieces that are done, with their messages, and frees their chunks. How many had records.
+    /// Drops the pieces that are done, with their messages, and frees their chunks. Returns how
+    /// many had bytes.
     pub(crate) fn free_done(&mut self) -> u64 {
         let landed = self.pieces.range(..self.done).filter(|piece| piece.len > 0).count();
         if self.done > 0 {
@@ -169,18 +172,19 @@ impl Queue {
         landed as u64
     }
 
-    /// As [`free_done`](Self::free_done), of all pieces, wherever they are.
+    /// Like [`free_done`](Self::free_done), for all pieces, written or not.
     pub(crate) fn free_all(&mut self) {
         self.done = self.pieces.len();
         self.free_done();
     }
 
-    /// Drops all messages, and frees nothing: the memory goes as a whole.
+    /// Drops all messages but frees no chunk: the memory goes as a whole.
     pub(crate) fn abandon(&self) {
         self.drop_messages(self.pieces.len());
     }
 
-    /// Drops the messages of the first pieces. This is foreign code: it may even write to this writer.
+    /// Drops the messages of the first pieces. This runs foreign code, which may even write to this
+    /// writer.
     fn drop_messages(&self, pieces: usize) {
         for piece in self.pieces.range(..pieces) {
             self.shared.arena.drop_messages(piece.chunk, piece.range());

@@ -1,11 +1,12 @@
-//! The disk guard: when the disk has too little room, or the files of this prefix take too much, records
-//! are refused.
+//! The disk guard: refuses records while the disk has too little room, or while the files of this
+//! prefix take too much.
 //!
-//! Guarantees: one worker at a time measures, with nothing locked, so that a measurement that hangs holds up
-//! nobody else; between two measurements what this writer writes is reckoned with; while records are refused
-//! somebody looks again. Refuses nothing because of an error: the last answer holds. Deletes nothing.
+//! Guarantees: one worker at a time measures, and holds no lock, so a measurement that hangs delays
+//! no other worker. Between two measurements this writer's own writes are added. While records are
+//! refused, some worker measures again. An error refuses nothing: the last result stays. Deletes
+//! nothing.
 //!
-//! What is measured, `census.rs` knows.
+//! `src/file/usage.rs` takes the measurements.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,13 @@ use crate::memory::Shared;
 use crate::report::error::Error;
 use crate::report::stats::GuardStats;
 
-/// Between two measurements, at least.
+/// Shortest time between two measurements.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// A measurement of the files is followed by so many times its duration without one: 2 % of one worker's
-/// time at most.
+/// After a measurement of the files, this multiple of its duration passes without one. So it takes
+/// at most 2 % of one worker's time.
 const REST_FACTOR: u32 = 50;
-/// A worker looks up files for so long at once, then it writes what has come in meanwhile. A list comes whole,
-/// though.
+/// A worker measures files for this long at once, then writes what came in meanwhile. But a
+/// directory is listed as a whole.
 const PORTION: Duration = Duration::from_millis(5);
 
 /// The quota of one writer.
@@ -37,28 +38,29 @@ pub(crate) struct Quota {
 struct State {
     free: Gauge,
     total: Gauge,
-    /// Bytes that this writer has written in all.
+    /// Bytes that this writer has written in total.
     written: u64,
-    /// A worker measures just now.
+    /// A worker is measuring.
     is_claimed: bool,
-    /// What the flag in `Shared` says.
+    /// The value of the flag in `Shared`.
     refuses: bool,
-    /// When the last measurement that succeeded ended.
+    /// When the last successful measurement ended.
     measured_at: Option<Instant>,
-    /// The count of the files that is under way, between two portions.
+    /// The unfinished count of the files, between two portions.
     walk: Option<Walk>,
 }
 
-/// One of the two things that are measured.
+/// One of the two measured quantities.
 #[derive(Debug)]
 struct Gauge {
-    /// What was found last.
+    /// The last result.
     found: Option<u64>,
-    /// What the writer had written when that measurement began: what came later may not be in it.
+    /// Bytes that the writer had written when that measurement began. It may have missed later
+    /// ones.
     written: u64,
-    /// When to measure again; none = nobody wants to know.
+    /// When to measure again; `None` if no limit needs it.
     next: Option<Instant>,
-    /// Of the last measurement.
+    /// The error of the last measurement, if any.
     error: Option<Error>,
 }
 
@@ -84,13 +86,13 @@ impl Gauge {
 }
 
 impl State {
-    /// What is free by now, if nobody else writes.
+    /// Free bytes now, if nothing else writes.
     fn free_bytes(&self) -> Option<u64> {
         let Gauge { found, written, .. } = self.free;
         Some(found?.saturating_sub(self.written - written))
     }
 
-    /// What the files take by now, if nobody else writes.
+    /// Bytes that the files take now, if nothing else writes.
     fn total_bytes(&self) -> Option<u64> {
         let Gauge { found, written, .. } = self.total;
         Some(found?.saturating_add(self.written - written))
@@ -104,7 +106,7 @@ impl State {
 }
 
 impl Quota {
-    /// None if everything is permitted: then nothing is ever measured.
+    /// Returns `None` without limits; then nothing is ever measured.
     pub(crate) fn new(
         limits: Limits,
         scope: Scope,
@@ -124,8 +126,8 @@ impl Quota {
         (min_free > 0 || max_total > 0).then_some(Quota { limits, scope, shared, state })
     }
 
-    /// Worker: measures if it is time to and nobody else does; a portion, after which this returns `true`, or
-    /// the rest of it. Takes as long as the file system does.
+    /// Worker: measures if it is time and no other worker does. Returns `true` after a portion that
+    /// leaves more to measure. Takes as long as the file system does.
     pub(crate) fn look(&self, clock: impl Fn() -> Instant) -> bool {
         let began = clock();
         let Some((free, mut walk, written)) = self.claim(began) else { return false };
@@ -155,8 +157,8 @@ impl Quota {
         state.walk.is_some()
     }
 
-    /// Whether to look for free space, the count to begin or to go on with, and what is written by now; none
-    /// if there is nothing to do, or another one does it.
+    /// Claims a measurement. Returns whether to measure free space, the count to begin or continue,
+    /// and the bytes written by now. `None` if there is nothing to do, or another worker does it.
     fn claim(&self, now: Instant) -> Option<(bool, Option<Walk>, u64)> {
         let mut state = lock(&self.state);
         if state.is_claimed {
@@ -171,14 +173,15 @@ impl Quota {
         state.is_claimed.then_some((free, walk, written))
     }
 
-    /// Worker: so many bytes more are in its file.
+    /// Worker: its file has `bytes` more bytes.
     pub(crate) fn wrote(&self, bytes: u64) {
         let mut state = lock(&self.state);
         state.written += bytes;
         self.judge(&mut state);
     }
 
-    /// The flag follows what is known. Under the lock, so that it never lags behind another judgement.
+    /// Sets the flag to the current verdict. Under the lock, so that it never lags behind another
+    /// verdict.
     fn judge(&self, state: &mut State) {
         let refuses = state.is_beyond(self.limits);
         if refuses != state.refuses {
@@ -187,7 +190,7 @@ impl Quota {
         }
     }
 
-    /// While records are refused, when a worker that has nothing to do should look again.
+    /// While records are refused: when an idle worker should measure again.
     pub(crate) fn vigil(&self, now: Instant) -> Option<Duration> {
         let state = lock(&self.state);
         if !state.refuses {
@@ -195,14 +198,14 @@ impl Quota {
         }
         let next = [state.free.next, state.total.next].into_iter().flatten().min();
         match next {
-            // The other one may hang.
+            // The worker that measures may hang.
             _ if state.is_claimed => Some(INTERVAL),
             Some(at) => Some(at.saturating_duration_since(now)),
             None => Some(INTERVAL),
         }
     }
 
-    /// What users see of it.
+    /// The numbers that users see.
     pub(crate) fn stats(&self) -> GuardStats {
         let state = lock(&self.state);
         GuardStats {
@@ -241,7 +244,7 @@ mod tests {
         Quota::new(limits, scope, Arc::new(shared), now).unwrap()
     }
 
-    /// A file of so many bytes; what it takes.
+    /// Makes a file of `bytes` bytes; returns what it takes on disk.
     fn put(path: PathBuf, bytes: usize) -> u64 {
         fs::write(&path, vec![b'x'; bytes]).unwrap();
         let facts = crate::fs::real::RealFs.facts(&path).unwrap().unwrap();
@@ -255,7 +258,7 @@ mod tests {
             let (fs, limits) = (Faulty::default(), Limits { min_free, max_total });
             let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
             guard.look(|| now);
-            // Early, or while another one measures: not again.
+            // Not again: it is too early, or another worker measures.
             guard.look(|| now + INTERVAL / 2);
             lock(&guard.state).is_claimed = true;
             guard.look(|| now + INTERVAL);
@@ -281,11 +284,11 @@ mod tests {
         assert_eq!(guard.stats().total_bytes, Some(1000));
         assert_eq!(guard.vigil(now), Some(INTERVAL));
         assert_eq!(guard.vigil(now + INTERVAL / 4), Some(INTERVAL * 3 / 4));
-        // Who measures may hang.
+        // The worker that measures may hang.
         lock(&guard.state).is_claimed = true;
         assert_eq!(guard.vigil(now + INTERVAL / 4), Some(INTERVAL));
         lock(&guard.state).is_claimed = false;
-        // In truth nothing is there.
+        // The files do not exist.
         guard.look(|| now + INTERVAL);
         assert!(!guard.shared.is_guarded() && !guard.stats().refuses);
         assert_eq!(guard.stats().total_bytes, Some(0));
@@ -333,7 +336,8 @@ mod tests {
         }
     }
 
-    /// Each look at the clock costs a millisecond: 5 portions of files, 4 of which come to their end.
+    /// Each look at the clock advances it by a millisecond. The count takes 5 portions, of which 4
+    /// run out of time.
     #[test]
     fn what_takes_long_is_done_seldom_and_in_portions() {
         let (dir, fs) = (TestDir::new(), Faulty::default());
@@ -349,7 +353,7 @@ mod tests {
         let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
         for portion in 1..=4 {
             assert!(guard.look(clock), "{portion}");
-            // Nothing is known before the end; what is written meanwhile counts on top of it.
+            // The total is unknown before the end; bytes written meanwhile are added to it.
             assert_eq!(guard.stats().total_bytes, None);
             guard.wrote(20);
         }

@@ -1,7 +1,8 @@
-//! What a worker makes of failures: when to try again, when to give records up.
+//! A worker's reaction to failures: when to try again, when to give records up.
 //!
-//! Guarantees: pauses double from 10 ms to 1 s while nothing becomes visible; a new request is worth a
-//! try at once; records are given up only after a try that failed. Pure: no I/O, time is passed in.
+//! Guarantees: pauses double from 10 ms to 1 s until a file becomes visible. A new request allows a
+//! try at once. Records are given up only after a try that failed. Pure: no I/O, and the time is
+//! passed in.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub(crate) struct Retry {
     outage: Option<Outage>,
 }
 
-/// An error that has not gone away yet.
+/// A failure that has not ended yet.
 #[derive(Clone, Copy, Debug)]
 struct Outage {
     /// The first failure since a file last became visible.
@@ -34,21 +35,21 @@ struct Outage {
     attempts: u64,
     pause: Duration,
     retry_at: Instant,
-    /// What was asked for by then: a new request is worth a try at once.
+    /// The requests at the last failure: a newer one allows a try at once.
     asked: Asked,
-    /// As it was at the last failure.
+    /// The progress at the last failure.
     progress: Progress,
-    /// Since when memory can't get into a file; none if only the file can't become visible.
+    /// Since when memory cannot get into a file. `None` if only the file cannot become visible.
     blocked: Option<Instant>,
-    /// What was held up is given up.
+    /// The blocked records were given up.
     is_over: bool,
-    /// Nothing is held up any more, since all was given up: only the next try will tell whether the stall
-    /// lasts. Until then nobody waits for it.
+    /// Everything was given up, so nothing is blocked any more. Only the next try shows whether the
+    /// outage lasts. Until then nothing waits for it.
     is_dormant: bool,
 }
 
 impl Retry {
-    /// Zero = records are never given up.
+    /// Zero means that records are never given up.
     pub(crate) fn new(give_up_after: Duration) -> Self {
         let give_up_after = Some(give_up_after).filter(|time| !time.is_zero());
         Retry { give_up_after, outage: None }
@@ -58,17 +59,17 @@ impl Retry {
         self.outage.as_ref().filter(|outage| !outage.is_dormant)
     }
 
-    /// Nothing fails.
+    /// Whether nothing fails at present.
     pub(crate) fn is_none(&self) -> bool {
         self.active().is_none()
     }
 
-    /// Memory can't get into a file before something works that failed.
+    /// Whether memory cannot get into a file until the failed step succeeds.
     pub(crate) fn blocks(&self) -> bool {
         self.active().is_some_and(|outage| outage.blocked.is_some())
     }
 
-    /// Whether it is time to try what failed again.
+    /// Whether it is time to try the failed step again.
     pub(crate) fn may_try(&self, now: Instant, asked: Asked) -> bool {
         self.active().is_none_or(|outage| {
             outage.retry_at <= now
@@ -77,17 +78,18 @@ impl Retry {
         })
     }
 
-    /// Until it is time, if something fails.
+    /// Time until the next try, if something fails.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.active().map(|outage| outage.retry_at.saturating_duration_since(now))
     }
 
-    /// Since when it fails, and how often it did.
+    /// When the outage began, and its failures so far.
     pub(crate) fn since(&self) -> Option<(Instant, u64)> {
         self.active().map(|outage| (outage.since, outage.attempts))
     }
 
-    /// Something failed. With `blocked`, memory waits for it. Whether that is to be given up now.
+    /// Something failed; `blocked` if memory waits for it. Returns whether to give that memory up
+    /// now.
     pub(crate) fn fail(
         &mut self,
         now: Instant,
@@ -96,7 +98,7 @@ impl Retry {
         progress: Progress,
     ) -> bool {
         let give_up_after = self.give_up_after;
-        // Who knows what became of a stall that nobody met for long.
+        // A dormant outage that no try has met for long may have ended meanwhile.
         let is_old = |outage: &Outage| {
             let late = now.saturating_duration_since(outage.retry_at);
             outage.is_dormant && late > give_up_after.unwrap_or_default()
@@ -113,7 +115,7 @@ impl Retry {
         let pause = before.map_or(RETRY_MIN, |outage| (outage.pause * 2).min(RETRY_MAX));
         let mut retry_at = now + pause;
         if let Some(at) = over_at.filter(|&at| at > now) {
-            // A try comes before the end.
+            // Try once more at the deadline.
             retry_at = retry_at.min(at);
         }
         let since = before.map_or(now, |outage| outage.since);
@@ -133,10 +135,10 @@ impl Retry {
         is_over
     }
 
-    /// A round went well. Whether that ends what was told.
+    /// A round succeeded. Returns whether that ends a reported failure.
     pub(crate) fn succeed(&mut self, now: Instant, progress: Progress) -> bool {
         let was_active = self.active().is_some();
-        // If all was given up and nothing was done since, nothing is known either.
+        // If everything was given up and nothing has landed since, the success proves nothing.
         self.outage =
             self.outage.take().filter(|outage| outage.is_over && outage.progress == progress);
         if let Some(outage) = &mut self.outage
@@ -167,7 +169,7 @@ mod tests {
         for (nth, pause) in
             [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000].into_iter().enumerate()
         {
-            // What lands in a file makes no difference, which the pauses are not for.
+            // The pauses do not depend on whether memory waits or how much lands in a file.
             assert!(!faults.fail(now, ASKED, nth % 2 == 0, at(1, nth as u64)));
             assert_eq!(faults.wait(now), Some(MS * pause));
             assert_eq!(faults.since(), Some((began, nth as u64 + 1)));
@@ -202,13 +204,13 @@ mod tests {
             now += faults.wait(now).unwrap();
             (is_over, (now - began).as_millis())
         };
-        // 10 + 20 + 40 = 70 ms, and then not 80 ms more.
+        // 10 + 20 + 40 = 70 ms; the next pause is 30 ms, not 80 ms.
         for (is_over, next) in [(false, 10), (false, 30), (false, 70), (false, 100), (true, 260)] {
             assert_eq!(fail(&mut faults, 0), (is_over, next));
         }
-        // It lasts: nothing that came since waits for so long again.
+        // The outage lasts: later records do not wait that long again.
         assert_eq!(fail(&mut faults, 0), (true, 580));
-        // Something landed in between: it is another stall as far as memory is concerned.
+        // Something landed in between, so for the memory this is another outage.
         assert_eq!(fail(&mut faults, 1), (false, 680));
         assert!(fail(&mut faults, 1).0);
     }
@@ -223,12 +225,12 @@ mod tests {
         assert!(faults.is_none() && !faults.blocks() && faults.wait(now).is_none());
         assert!(faults.fail(now + 2 * MS, ASKED, true, at(0, 0)), "the same stall");
         assert_eq!(faults.since(), Some((began, 3)));
-        // Nobody met it for long.
+        // No try met the outage for a long time.
         let later = now + MS * 1000;
         faults.succeed(now + 2 * MS, at(0, 0));
         assert!(!faults.fail(later, ASKED, true, at(0, 0)), "another stall");
         assert_eq!(faults.since(), Some((later, 1)));
-        // Something landed: it is over.
+        // Something landed, so the outage is over.
         assert!(faults.fail(later + MS, ASKED, true, at(0, 0)));
         faults.succeed(later + MS, at(0, 1));
         assert!(!faults.fail(later + MS, ASKED, true, at(0, 1)));

@@ -1,23 +1,25 @@
-//! When a file is finished and the next one begins: by its size and by the age of its oldest record.
+//! Decides when a file is finished and the next one begins: by its size and by the age of its
+//! oldest record.
 //!
-//! Guarantees: whichever limit is met first holds. Pure: time and lengths are passed in.
+//! Guarantees: the limit that is met first applies. Pure: time and lengths are passed in.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Files;
 use crate::worker::queue::BATCH_BYTES;
 
-/// A file that can't become visible grows to so many times its size, and to one write at least. One that grows,
-/// not several that wait: a state file names one for each worker, and readers count on a bound.
+/// A file that cannot become visible grows to at most this multiple of its size, or to one write.
+/// One file grows instead of several waiting, since a state file names one per worker. The limit
+/// exists because readers count on a bound.
 const OVERSIZE: u64 = 4;
-/// How long before its age a file is made visible, at most: that takes time too.
+/// Longest lead by which a file is published before its age limit, since publishing takes time.
 const LEAD_MAX: Duration = Duration::from_millis(50);
 
 /// The limits of a writer's files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rotation {
     file_size: u64,
-    /// None if the age does not count.
+    /// `None` without an age limit.
     age_max: Option<Duration>,
 }
 
@@ -31,7 +33,8 @@ impl Rotation {
         len >= self.file_size.max(1)
     }
 
-    /// Bytes that a file of this length may still grow by, roughly; `is_held` if it can't become visible.
+    /// Bytes by which a file of this length may still grow, roughly. `is_held` if it cannot become
+    /// visible.
     pub(crate) fn room(self, len: u64, is_held: bool) -> u64 {
         let limit = if is_held {
             self.file_size.saturating_mul(OVERSIZE).max(BATCH_BYTES as u64)
@@ -41,12 +44,13 @@ impl Rotation {
         limit.saturating_sub(len)
     }
 
-    /// Whether the age of records counts.
+    /// Whether there is an age limit.
     pub(crate) fn has_age(self) -> bool {
         self.age_max.is_some()
     }
 
-    /// When a file is to be made visible whose oldest record was accepted then; some time before it must be.
+    /// When to publish a file whose oldest record was accepted at `oldest`: shortly before its age
+    /// limit.
     pub(crate) fn due_at(self, oldest: Instant) -> Option<Instant> {
         let age = self.age_max?;
         oldest.checked_add(age - (age / 16).min(LEAD_MAX))
@@ -85,7 +89,7 @@ mod tests {
         assert_eq!(small.room(40, true), (1 << 20) - 40);
         let large = rotation(1 << 20, Duration::ZERO, Duration::ZERO);
         assert_eq!(large.room(0, true), 4 << 20);
-        // A file for every chunk; and one of any size.
+        // The first makes a file for every chunk, the second has no limit.
         let each = rotation(0, Duration::ZERO, Duration::ZERO);
         assert!(!each.is_full(0) && each.is_full(1));
         assert_eq!(rotation(u64::MAX, Duration::ZERO, Duration::ZERO).room(1, true), u64::MAX - 1);

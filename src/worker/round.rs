@@ -1,11 +1,12 @@
-//! The only loop: take what producers sealed, write it, publish what is due, rest.
+//! The worker's loop: take what producers sealed, write it, publish what is due, rest.
 //!
-//! Guarantees: no record stays unpublished beyond the age that was configured, while the disk
-//! answers; after an error everything is kept and tried again, later and later, unless it is to be given
-//! up; an idle worker does not wake up. Never panics on I/O, prints nothing, calls user code between rounds only.
+//! Guarantees: while the disk answers, no record stays unpublished beyond its configured age. After
+//! an error everything is kept and tried again, with growing pauses, unless it must be given up. An
+//! idle worker does not wake up. Never panics on I/O, prints nothing, and calls user code only
+//! between rounds.
 //!
-//! Time is passed in, and how to rest is decided apart from resting, so that a test can drive workers
-//! by hand, by a clock of its own (`src/tests/stepped.rs`, `src/tests/property`).
+//! The time is passed in, and deciding how to rest is separate from resting. So a test can drive
+//! workers by hand with its own clock (`src/tests/stepped.rs`, `src/tests/property`).
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,15 @@ use crate::worker::retry::Retry;
 use crate::worker::rotation::Rotation;
 use crate::worker::tell::Teller;
 
-/// Between two looks for idle producers while somebody lacks memory. Each may cost a membarrier,
-/// which pauses running threads for about 3 us: 0.03 % of their time.
+/// Time between two looks for idle producers while a caller lacks memory. Each may cost a
+/// membarrier, which pauses running threads for about 3 us: 0.03 % of their time.
 const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What a worker is to do of itself; the same for all of a writer's.
+/// A refused caller that has not come back for so long does not wait for memory. This is time for
+/// ten looks, and short enough that nobody notices the naps in between.
+const DEMAND_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// The policy of a worker's loop; the same for all workers of a writer.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) rotation: Rotation,
@@ -42,24 +47,26 @@ pub(crate) struct Worker {
     pub(crate) collector: Collector,
     pub(crate) output: Output,
     rotation: Rotation,
-    /// No unpublished record of this worker's was accepted before.
+    /// No unpublished record of this worker was accepted before this time.
     oldest: Instant,
     pace: Pace,
-    /// When idle producers were last looked for.
+    /// When the worker last looked for idle producers.
     revoked: Instant,
+    /// When the worker first saw that somebody lacks memory. `None` while nobody does.
+    demand_since: Option<Instant>,
     /// Flushes answered.
     flushed: u64,
     retry: Retry,
     teller: Teller,
 }
 
-/// What a round did.
+/// The result of a round.
 struct Round {
-    /// None if it was not time to try anything.
+    /// `None` if it was not time to try anything.
     tried: Option<Result<(), Error>>,
-    /// If that went well, all that was accepted before the round is published.
+    /// Whether success means that all records accepted before the round are published.
     is_all: bool,
-    /// Memory waits for what failed, not only a file that is written.
+    /// Whether memory waits for what failed, and not only a written file.
     is_blocked: bool,
 }
 
@@ -86,14 +93,16 @@ impl Worker {
             oldest: now,
             pace: Pace::new(all_bytes),
             revoked: now,
+            demand_since: None,
             flushed: 0,
             teller: Teller::new(policy.on_failure.on_error.clone()),
         }
     }
 
-    /// Runs until the writer is closed and everything is published, or until it is given up.
+    /// Runs until the writer is closed and everything is published, or until the worker is given
+    /// up.
     pub(crate) fn run(mut self) {
-        // Before the first record, if nobody is quicker.
+        // Before the first record, unless a producer is quicker.
         self.shared.prefault.begin(&self.shared.arena, &self.shared.pool);
         while let Some(rest) = self.step(Instant::now) {
             let parker = &self.mailbox().parker;
@@ -106,11 +115,12 @@ impl Worker {
         }
     }
 
-    /// Does what is to be done now and says how to rest before the next step; none if this was the
-    /// last one. The clock is read again after the round, in which the disk may have taken its time.
+    /// Does one round and says how to rest before the next. `None` after the last one. The clock is
+    /// read again after the round, since the disk may have taken long.
     pub(crate) fn step(&mut self, clock: impl Fn() -> Instant) -> Option<Rest> {
         if self.shared.slots.is_forked() {
-            // Foreign code on this thread has forked, and this is the child: the files are the parent's.
+            // Foreign code on this thread has forked, and this is the child. The parent owns the
+            // files.
             return None;
         }
         let asked = self.control.asked();
@@ -136,9 +146,10 @@ impl Worker {
                 self.flushed = asked.flushes;
                 self.control.answer_flush(self.me, asked.flushes);
             }
-            // The second look: once it was given up, what it did last may have been in vain.
+            // Look again: if the closer gave up meanwhile, the last work may have been in vain.
             if asked.phase == Phase::Draining && asked.phase == self.control.phase() {
-                // A file of which nothing counts, if all was given up. The error would change nothing.
+                // If everything was given up, a file without counting records may be left. An error
+                // changes nothing.
                 let _ = self.output.remove();
                 self.control.answer_ended(self.me, true);
                 return None;
@@ -148,7 +159,7 @@ impl Worker {
             && let Some(quota) = self.output.quota()
             && quota.look(&clock)
         {
-            // Between two portions of it what came in is written.
+            // The worker writes what came in between two portions of the measurement.
             return Some(Rest::Again);
         }
         Some(self.rest(clock(), asked))
@@ -175,18 +186,18 @@ impl Worker {
         }
         let written = self.write(now);
         if written.is_ok() && !may_try {
-            // What keeps the file from becoming visible has time, but memory has not.
+            // Publishing can wait for its next try, but memory cannot.
             return Round { tried: None, is_all: false, is_blocked: false };
         }
-        // Even if not all could be written: what is whole need not wait for the rest.
+        // Even if some writes failed: whole records need not wait for the rest.
         let published = if due { self.output.publish() } else { Ok(()) };
         let is_blocked = written.is_err() || !self.output.is_written();
         let tried = written.and(published).and(self.output.held());
         Round { tried: Some(tried), is_all: due && complete, is_blocked }
     }
 
-    /// Writes what was taken. Memory that only waits for a sync is given back when somebody needs
-    /// it, and when nothing more comes.
+    /// Writes what was taken. Syncs, to free memory that waits only for that, if a caller needs it
+    /// or no more chunks come.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
         self.output.write()?;
         self.pace.wrote(now);
@@ -197,8 +208,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether to wait for more chunks, so that a write past the page cache is a large one: as long as they
-    /// come, for a while, and while nobody waits for the memory and nothing else is wrong.
+    /// Whether to wait for more chunks, so that a write past the page cache is large. Only for a
+    /// while and as long as chunks come, while no caller waits for memory and nothing fails.
     fn gathers(&self, now: Instant) -> bool {
         let Shared { pool, arena, .. } = &*self.shared;
         self.output.gathers()
@@ -208,7 +219,8 @@ impl Worker {
             && !self.shared.is_starving()
     }
 
-    /// Takes what is there; with `all`, the prefixes of the live chunks too. Whether that was all.
+    /// Takes the sealed chunks and, with `all`, the prefixes of live chunks. Returns whether that
+    /// was everything.
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
         let Worker { collector, output, shared, .. } = self;
         let (before, is_written) = (output.chunks(), output.is_written());
@@ -222,7 +234,7 @@ impl Worker {
         } else if all && (is_written || !self.retry.blocks()) {
             collector.scrape(shared, push)
         } else {
-            // While the disk fails, prefixes stay where they are: more pieces would help nobody.
+            // While the disk fails, prefixes stay in place: more pieces would not help.
             collector.take(shared, push);
             false
         };
@@ -231,13 +243,13 @@ impl Worker {
             self.mailbox().set_backlog(self.output.chunks());
         }
         let Shared { prefault, arena, pool, .. } = &*self.shared;
-        // After what was taken is in the gauge: memory may take its time.
+        // After the backlog is published, since making memory resident can take time.
         self.output.newest(came).for_each(|chunk| prefault.note(arena, pool, chunk));
         complete
     }
 
-    /// Takes the chunks of idle producers while somebody lacks memory. Not while the disk fails:
-    /// they would come no nearer to the pool.
+    /// Takes the chunks of idle producers while a caller lacks memory. Not while the disk fails,
+    /// since that would not free them.
     fn revoke(&mut self, now: Instant) {
         let Worker { collector, output, shared, .. } = self;
         let rested = now.saturating_duration_since(self.revoked) >= REVOKE_INTERVAL;
@@ -245,9 +257,24 @@ impl Worker {
             collector.revoke(shared, |piece| output.push(piece));
             self.revoked = now;
         }
+        self.expire_demand(now);
     }
 
-    /// When the oldest record is to be made visible.
+    /// Forgets that somebody lacked memory, unless somebody waits for it. Otherwise one refused record
+    /// would keep all workers awake until there is as much free memory as it needed.
+    fn expire_demand(&mut self, now: Instant) {
+        if !self.shared.has_demand() {
+            self.demand_since = None;
+            return;
+        }
+        let since = *self.demand_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= DEMAND_AGE_MAX {
+            self.shared.expire_demand();
+            self.demand_since = None;
+        }
+    }
+
+    /// When to publish the oldest record.
     fn due_at(&self) -> Option<Instant> {
         self.rotation.due_at(self.oldest)
     }
@@ -258,7 +285,7 @@ impl Worker {
         }
     }
 
-    /// Whether nothing is left to be done nevertheless, since all was given up.
+    /// Returns whether nothing is left to do all the same, because everything was given up.
     fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
         let Worker { output, retry, ledger, .. } = self;
         let is_over = retry.fail(now, asked, is_blocked, output.progress());
@@ -273,7 +300,7 @@ impl Worker {
         is_settled
     }
 
-    /// Tells whoever wants to know of what failed.
+    /// Tells the error callback what failed.
     fn tell(&mut self, now: Instant) {
         if self.teller.is_heard() {
             let held = self.mailbox().held() as usize;
@@ -282,17 +309,20 @@ impl Worker {
         }
     }
 
-    /// Decides how to rest, and lies down if it is for longer.
+    /// Decides how to rest, and prepares to park for a longer rest.
     fn rest(&mut self, now: Instant, asked: Asked) -> Rest {
         let closes = asked.phase != Phase::Open;
         if self.retry.blocks() || (closes && !self.retry.is_none()) {
-            // No push need wake it: there is nothing that it could do with it, or none comes any more.
+            // A push need not wake the worker: it could not write the chunk, or no more pushes
+            // come.
             Rest::Nap(self.left(now))
         } else if self.retry.is_none() && (asked.flushes > self.flushed || closes) {
-            // A producer was in the middle of a swap, which takes no time unless it is preempted.
+            // A producer was in the middle of a swap, which is short unless the producer is
+            // preempted.
             Rest::Nap(NAP / 10)
         } else if self.pace.is_pushed(now) || self.pace.is_woken(now) || self.output.chunks() > 0 {
-            // The next round syncs what still waits for it, since the time has passed meanwhile.
+            // Chunks that still wait for a sync get it in the next round, when no push is recent
+            // any more.
             Rest::Nap(self.pace.nap().min(self.left(now)))
         } else if self.shared.is_starving() {
             Rest::Nap(REVOKE_INTERVAL.min(self.left(now)))
@@ -304,11 +334,11 @@ impl Worker {
         }
     }
 
-    /// Until somebody rings, or until the oldest record is due.
+    /// Parks until a producer wakes the worker or the oldest record is due.
     fn prepare_to_park(&mut self, now: Instant) -> Rest {
-        // With a record in memory already, each further one would ring at a gate that is shut.
+        // With a record in memory, each further record would find a shut gate and wake the worker.
         let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
-        // Only while the disk guard refuses records: who raises that flag wakes all.
+        // Set only while the disk guard refuses records. Raising that flag wakes all workers.
         let vigil = self.output.quota().and_then(|quota| quota.vigil(now));
         if self.rotation.has_age()
             && self.retry.is_none()
@@ -326,18 +356,18 @@ impl Worker {
         Rest::Doze(Some(left).filter(|&left| left < Duration::MAX))
     }
 
-    /// Until what failed is to be tried again, or else until the oldest record is due. If it is, a producer is
-    /// in a swap: it must get the processor.
+    /// Time until the next try after a failure, or else until the oldest record is due. If that is
+    /// now, a producer is in a swap and needs the processor.
     fn left(&self, now: Instant) -> Duration {
         let due = || self.due_at().map(|at| at.saturating_duration_since(now));
         let left = self.retry.wait(now).or_else(due);
         left.map_or(Duration::MAX, |left| left.max(NAP / 10))
     }
 
-    /// After the rest, whatever ended it.
+    /// Called after the rest, whatever ended it.
     pub(crate) fn rise(&mut self, rest: Rest, clock: impl Fn() -> Instant) {
         if matches!(rest, Rest::Sleep(_)) {
-            // Who wakes it rings before the record is committed, or at once after.
+            // A producer wakes the worker before it commits its record, or right after.
             self.oldest = clock();
             self.pace.woke(self.oldest);
         }

@@ -1,7 +1,7 @@
-//! Who is told of a worker's failures, and when.
+//! Decides when the error callback is told of a worker's failures.
 //!
-//! Guarantees: told of losses always, of something new at once, of the same again once a second. The callback is
-//! foreign code: it runs while nothing is held, and a panic in it is caught.
+//! Guarantees: the callback is told of every loss, of a new failure at once, and of a repeated one
+//! once a second. It is foreign code: it runs while nothing is held, and its panic is caught.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use crate::report::error::Error;
 use crate::report::health::{ErrorEvent, OnError, Stall};
 use crate::report::stats::Count;
 
-/// Between two times that the same stall is told, at least.
+/// Shortest time between two reports of the same stall.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What somebody was told of one worker.
+/// Tells the callback about one worker, and remembers what it was told.
 #[derive(Debug)]
 pub(crate) struct Teller {
     on_error: OnError,
     told: Option<(Instant, (&'static str, ErrorKind))>,
-    /// Losses that somebody was told of.
+    /// Losses that the callback was told of.
     lost: Count,
 }
 
@@ -28,12 +28,12 @@ impl Teller {
         Teller { on_error, told: None, lost: Count::ZERO }
     }
 
-    /// Somebody wants to be told.
+    /// Whether there is a callback.
     pub(crate) fn is_heard(&self) -> bool {
         self.on_error.0.is_some()
     }
 
-    /// Tells of what holds the worker up, and of what it has lost by now, if it is time.
+    /// Tells the callback of the worker's stall and its new losses, if it is time.
     pub(crate) fn tell(&mut self, now: Instant, stall: Option<Stall>, lost: Count) {
         let (Some(on_error), Some(stall)) = (self.on_error.0.clone(), stall) else { return };
         let lost_now = lost.saturating_sub(self.lost);

@@ -1,7 +1,8 @@
 //! The end of a writer: close, drop, and giving up at a deadline.
 //!
-//! Guarantees: a close returns by its deadline, whichever call hangs, and says exactly what is missing; what it gave
-//! up never becomes visible. The drop of the last handle closes the writer.
+//! Guarantees: a close returns by its deadline, whichever call hangs, and reports exactly which
+//! records are missing. Records that it gave up never become visible. The drop of the last handle
+//! closes the writer.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,15 +15,15 @@ use crate::report::error::Error;
 use crate::worker::control::Phase;
 use crate::writer::inner::Inner;
 
-/// How much longer than its deadline a close may take, for workers that were given up to clean up.
+/// How far a close may exceed its deadline, so that abandoned workers can clean up.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// The same for the removal of the state file, the last call of all.
+/// The same for the removal of the state file, the last call of a close.
 const LAST_GRACE: Duration = Duration::from_millis(250);
 
 impl Inner {
-    /// Ends the writer. Each caller waits until its own deadline; the first deadline that passes
-    /// ends the wait of all, since nobody wants the writer any more.
+    /// Ends the writer. Each caller waits until its own deadline. The first deadline that passes
+    /// ends the wait of all callers, since no caller wants the writer any more.
     pub(crate) fn close(&self, timeout: Duration) -> Result<CloseReport, CloseError> {
         if self.is_forked() {
             return Err(CloseError { report: Box::default(), reason: Reason::Forked });
@@ -34,11 +35,11 @@ impl Inner {
         self.begin_close(deadline);
         if !self.control.wait_finished(deadline) {
             self.abandon();
-            // Who does not hang in a call removes its temp file at once: what is reported as lost
-            // should not lie about.
+            // A worker that does not hang removes its temp file at once, so that records that are
+            // reported as lost don't stay on the disk.
             self.control.wait_ended(Instant::now().checked_add(GRACE));
         }
-        // If it is not over by then, the next start goes on with it.
+        // A recovery that is not over by then is continued by the next start.
         self.recovery.wait(deadline);
         self.finish(deadline)
     }
@@ -47,7 +48,7 @@ impl Inner {
     pub(crate) fn begin_close(&self, deadline: Option<Instant>) {
         self.shared.slots.close();
         self.shared.slots.heavy_barrier();
-        // Who waits for memory shall see the closed gate.
+        // Producers that wait for memory must see the closed gate.
         self.shared.pool.notify();
         if self.wait_quiet(deadline) {
             self.control.advance(Phase::Draining);
@@ -55,9 +56,11 @@ impl Inner {
         }
     }
 
-    /// Waits until no producer is in a write that began before the gates were closed: that takes a
-    /// copy's time, unless one is preempted. Each slot on its own: once seen at rest it can only be
-    /// busy with refusals, and callers that go on trying must not hold up the close.
+    /// Waits until no producer is in a write that began before the gates were closed. That takes
+    /// the time of a copy, unless a producer is preempted.
+    ///
+    /// Each slot is watched separately. Once seen at rest, a slot can only be busy with refusals,
+    /// and callers that keep trying must not delay the close.
     fn wait_quiet(&self, deadline: Option<Instant>) -> bool {
         let mut busy: Vec<&Slot> = self.shared.slots.iter().collect();
         loop {
@@ -72,12 +75,13 @@ impl Inner {
         }
     }
 
-    /// The last handle went with a message that a worker dropped, and a worker can't wait for itself:
-    /// another thread does. If there is none to be had, the workers end when all is written.
+    /// A worker dropped the last handle, inside a message. A worker can't wait for itself, so
+    /// another thread closes the writer. If no thread can be started, the workers end when all is
+    /// written.
     fn close_elsewhere(&mut self) {
         self.shared.slots.close();
         self.shared.slots.heavy_barrier();
-        // No handle is left, so nobody is in a write.
+        // No handle is left, so no producer is in a write.
         self.control.advance(Phase::Draining);
         self.wake_all();
         if std::mem::replace(&mut self.is_handed_on, true) {
@@ -96,7 +100,7 @@ impl Inner {
             memory_bound: self.memory_bound,
             is_handed_on: true,
         };
-        // On an error the successor is dropped here.
+        // On an error the successor is dropped in this call.
         let _ = thread::Builder::new().name("bw-close".into()).spawn(move || drop(successor));
     }
 
@@ -104,7 +108,8 @@ impl Inner {
     pub(crate) fn abandon(&self) {
         self.control.advance(Phase::Abandoned);
         if let Some(image) = self.shared.arena.crash_image() {
-            // What was reported as lost must not come back, even if the process dies while a worker hangs.
+            // Records that were reported as lost must not reappear, even if the process dies while
+            // a worker hangs.
             image.close();
         }
         self.ledgers.iter().for_each(|ledger| ledger.revoke_claims());
@@ -119,9 +124,9 @@ impl Inner {
     fn finish(&self, deadline: Option<Instant>) -> Result<CloseReport, CloseError> {
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
-            // They have ended, or are about to, with nothing in between that could hang.
+            // The workers have ended, or are about to: nothing that could hang is left.
             for thread in std::mem::take(&mut *lock(&self.threads)) {
-                // A worker never panics; if it did, the accounts tell what it left.
+                // A worker never panics. If one did, its records would show in the counts.
                 let _ = thread.join();
             }
             self.remove_state(deadline);
@@ -135,8 +140,8 @@ impl Inner {
         }
     }
 
-    /// On a thread of its own, since a disk may hang in this call too. A state file that stays says that
-    /// there is nothing to recover.
+    /// Removes the state file on another thread, since the disk may hang in this call too. A state
+    /// file that stays says that there is nothing to recover.
     fn remove_state(&self, deadline: Option<Instant>) {
         let (state, target, shared) =
             (self.state.clone(), self.target.clone(), self.shared.clone());
@@ -149,18 +154,18 @@ impl Inner {
             let _ = state.remove(&*target.fs);
             done.set();
         };
-        // Without a thread it is not tried: there may be no descriptor and no memory for anything.
+        // If no thread can be started, the file stays: descriptors or memory may have run out.
         let Ok(thread) = thread::Builder::new().name("bw-close".into()).spawn(remove) else {
             return;
         };
         let soon = Instant::now().checked_add(LAST_GRACE);
         if is_done.wait(deadline.map(|at| soon.map_or(at, |soon| at.max(soon)))) {
-            // It has nothing left to do.
+            // The thread has nothing left to do.
             let _ = thread.join();
         }
     }
 
-    /// Without an error it is a call that does not return: the file that it is for says where.
+    /// If no worker reports an error, a call hangs. Its worker's temp file says where.
     fn hung(&self) -> Option<Error> {
         let path = self.ledgers.iter().find_map(|ledger| ledger.temp_file())?;
         Some(Error::io("finish", &path, std::io::ErrorKind::TimedOut.into()))
@@ -172,7 +177,7 @@ impl Drop for Inner {
         if self.is_own_worker() {
             self.close_elsewhere();
         } else {
-            // The report has no reader; who wants it calls `close`.
+            // The report is dropped. Callers that want it call `close`.
             let _ = self.close(self.drop_timeout);
         }
     }

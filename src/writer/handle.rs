@@ -1,14 +1,16 @@
-//! A handle of a writer: whoever has one keeps the writer open.
+//! A handle of a writer. A handle keeps its writer open.
 //!
-//! Guarantees: the last handle closes the writer, but not in a forked child, which neither has its workers nor
-//! knows in what state they left what they share: there it stays as it is.
+//! Guarantees: the drop of the last handle closes the writer, except in a forked child. The child
+//! has no workers and can't know in what state they left the shared memory, so there the writer
+//! stays as it is.
 
 use std::ops::Deref;
 
 use crate::base::sync::Arc;
 use crate::writer::inner::Inner;
 
-/// What a [`BufferedWriter`](crate::BufferedWriter) and a [`Producer`](crate::Producer) hold.
+/// The shared part of a [`BufferedWriter`](crate::BufferedWriter) and a
+/// [`Producer`](crate::Producer).
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Inner>);
 
@@ -28,7 +30,7 @@ impl Deref for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.0.is_forked() {
-            // One that is never dropped: so no other is the last one.
+            // Leak one handle, so that no other is the last one.
             std::mem::forget(self.0.clone());
         }
     }

@@ -1,4 +1,5 @@
-//! What all handles of one writer share: its memory, its workers, its target on the disk.
+//! The part of a writer that all its handles share: its memory, its workers, its target on the
+//! disk.
 //!
 //! Nothing here is on the hot path.
 
@@ -22,15 +23,16 @@ use crate::worker::ledger::Ledger;
 use crate::worker::output::{Output, Target};
 use crate::worker::round::{Policy, Worker};
 
-/// Numbers of writers, never used twice, so that nothing cached by a thread fits a later writer.
+/// Numbers of writers. No number is used twice, so a thread's cached slot never matches a later
+/// writer.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    /// The writer whose worker this thread is; zero for all others.
+    /// The writer whose worker this thread is; 0 for all other threads.
     static WORKS_FOR: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A flush that was asked for.
+/// A flush that was requested.
 pub(crate) struct Flush {
     number: u64,
     lost_before: Vec<Count>,
@@ -48,11 +50,11 @@ pub(crate) struct Inner {
     pub(super) recovery: Arc<Background>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
-    /// Another thread closes, or nobody.
+    /// Another thread closes the writer, or no thread does.
     pub(super) is_handed_on: bool,
 }
 
-/// What a writer is made of, opened.
+/// The opened parts of a new writer.
 pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) workers: usize,
@@ -111,7 +113,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Left-overs of writers that died are looked for while this one works already.
+    /// Starts the recovery of dead writers. It runs while this writer already accepts records.
     pub(super) fn start_recovery(&self) {
         let Target { fs, files, names, memory_dir, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
@@ -120,12 +122,12 @@ impl Inner {
         Background::start(&self.recovery, Task { fs, path, temp, memory, names: names.clone() });
     }
 
-    /// What became of left-overs; none while that is not known.
+    /// The result of the recovery; `None` while it is not known.
     pub(crate) fn recovery(&self) -> Option<Recovery> {
         if self.is_forked() { None } else { self.recovery.result() }
     }
 
-    /// Workers that could not be started have nothing to finish: the close does not wait for them.
+    /// Marks workers that could not be started as ended, so that the close does not wait for them.
     pub(super) fn excuse_missing(&self) {
         let started = lock(&self.threads).len();
         (started..self.ledgers.len()).for_each(|me| self.control.answer_ended(me, true));
@@ -136,13 +138,13 @@ impl Inner {
         self.target.files.temp.clone()
     }
 
-    /// Whether this is a child that was forked from the writer's process: it must take no lock, since a
-    /// thread that the child does not have may have held it.
+    /// Whether this process is a forked child. A child must take no lock: a thread that exists only
+    /// in the parent may have held it at the fork.
     pub(crate) fn is_forked(&self) -> bool {
         self.shared.slots.is_forked()
     }
 
-    /// Whether this is a thread of the writer's own, which must not wait for the workers.
+    /// Whether the caller is one of the writer's own threads, which must not wait for the workers.
     pub(super) fn is_own_worker(&self) -> bool {
         WORKS_FOR.get() == self.id
     }
@@ -152,7 +154,7 @@ impl Inner {
         if self.is_own_worker() { Duration::ZERO } else { timeout }
     }
 
-    /// Publishes what was accepted before.
+    /// Publishes the records that were accepted before.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         if self.is_own_worker() {
             return Err(FlushError::OnWorker);
@@ -162,7 +164,7 @@ impl Inner {
         self.wait_flushed(&flush, deadline)
     }
 
-    /// Asks the workers to publish what was accepted before.
+    /// Asks the workers to publish the records that were accepted before.
     pub(crate) fn ask_flush(&self) -> Result<Flush, FlushError> {
         if self.is_forked() {
             return Err(FlushError::Forked);
@@ -176,14 +178,14 @@ impl Inner {
         Ok(Flush { number, lost_before })
     }
 
-    /// Waits until the workers have answered; without a deadline: for ever.
+    /// Waits until the workers have answered. No deadline = without limit.
     pub(crate) fn wait_flushed(
         &self,
         flush: &Flush,
         deadline: Option<Instant>,
     ) -> Result<(), FlushError> {
         if self.control.wait_flushed(flush.number, deadline) {
-            // Everything is dealt with, but what was lost meanwhile is in no file.
+            // All records are published or lost. If some were lost meanwhile, the flush failed.
             let mut workers = self.ledgers.iter().zip(&flush.lost_before);
             let loss = workers.find(|(ledger, before)| ledger.lost() != **before);
             let error = loss.and_then(|(ledger, _)| ledger.last_loss());

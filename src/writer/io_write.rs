@@ -1,7 +1,8 @@
 //! Writers and producers as [`io::Write`]: one call is one record.
 //!
-//! Guarantees: also `write_vectored` and `write_fmt` are one record each, so that neither `write!`
-//! nor a buffer in parts is ever torn. Errors keep their cause, under its kind. Never blocks.
+//! Guarantees: `write_vectored` and `write_fmt` write one record each too, so that neither `write!`
+//! nor a record in parts is torn. Errors keep their cause, under the matching `io::ErrorKind`.
+//! Never blocks.
 
 use std::fmt::{self, Arguments};
 use std::io::{self, IoSlice, Write};
@@ -10,11 +11,12 @@ use crate::accept::formatted::RecordWriter;
 use crate::writer::BufferedWriter;
 use crate::writer::producer::Producer;
 
-/// `$writer` has the methods that `$name` shall have as `io::Write`.
+/// Implements `io::Write` for `$name` through the methods of `$writer`.
 macro_rules! io_write {
     ($writer:ident, $name:ty) => {
-        /// One call is one record. `Full` is `WouldBlock`, `TooLarge` is `InvalidInput`, `Closed` is
-        /// `BrokenPipe`; the [`WriteError`](crate::WriteError) is inside.
+        /// One call is one record. `Full` becomes `WouldBlock`, `TooLarge` becomes `InvalidInput`,
+        /// and `Closed` becomes `BrokenPipe`. The error holds the
+        /// [`WriteError`](crate::WriteError).
         impl Write for $name {
             #[inline]
             fn write(&mut self, record: &[u8]) -> io::Result<usize> {
@@ -35,8 +37,8 @@ macro_rules! io_write {
                 Ok(())
             }
 
-            /// Does nothing: this side of the writer keeps no bytes, and must not wait. The writer's
-            /// own [`flush`](BufferedWriter::flush) waits until records are visible.
+            /// Does nothing: this type keeps no bytes of its own and must not wait. The writer's
+            /// [`flush`](BufferedWriter::flush) waits until records are visible.
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
             }

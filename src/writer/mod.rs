@@ -1,4 +1,4 @@
-//! The writer that users hold: clones share one.
+//! The writer that users hold. Clones share one writer.
 
 pub(crate) mod budget;
 pub(crate) mod close;
@@ -27,12 +27,18 @@ use crate::writer::handle::Handle;
 use crate::writer::producer::Producer;
 use crate::writer::thread_slots::{cached, with_slot};
 
-/// Takes records from any thread and writes them to files that become visible complete.
+/// Accepts records from any thread and writes them to files that become visible when they are
+/// complete.
 ///
-/// Clones share one writer. When the last handle is dropped (clones and [`Producer`]s), the writer
-/// is closed, and the drop waits up to [`Config::drop_timeout`]. A `static` is never dropped: close
-/// it by hand at the end of `main` (`examples/global.rs`). If not, what is in memory then is gone, no
-/// report tells of it, and temp files stay behind until the next writer recovers them.
+/// Clones share one writer. When the last handle (a clone or a [`Producer`]) is dropped, the writer
+/// is closed; the drop waits up to [`Config::drop_timeout`].
+///
+/// A `static` is never dropped: call [`close`](Self::close) at the end of `main`
+/// (`examples/global.rs`). Without it the records in memory vanish and no report counts them. Temp
+/// files then stay until the next writer recovers them.
+///
+/// [`flush`](Self::flush), [`close`](Self::close) and the drop of the last handle block their
+/// thread. Do not call them on an async executor's thread.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,64 +56,71 @@ use crate::writer::thread_slots::{cached, with_slot};
 /// ```
 #[derive(Clone)]
 pub struct BufferedWriter {
-    /// The handle's number, one load nearer.
+    /// A copy of the handle's number, to save a load in `write`.
     id: u64,
     handle: Handle,
 }
 
 impl BufferedWriter {
-    /// Starts a writer: its memory is mapped, 256 KiB of it touched, its workers sleep.
+    /// Starts a writer: maps its memory, touches 256 KiB of it, and starts the workers, which
+    /// sleep.
     ///
     /// # Errors
-    /// An option out of its range; a directory that is missing, or in which files can't be
-    /// created and renamed; memory or threads that the system refuses. Nothing is left behind.
+    /// An option is out of its range. A directory is missing, or files can't be created and renamed
+    /// in it. The system refuses memory or threads. After an error nothing is left behind.
     pub fn new(config: Config) -> Result<Self, Error> {
         let handle = Handle::new(open::open(config)?);
         Ok(BufferedWriter { id: handle.id, handle })
     }
 
-    /// Accepts a record: copies it and returns at once. One call, one record: its bytes will lie
-    /// together in one file. Nothing is added to it, no newline either. An empty record is
-    /// accepted and counted nowhere.
+    /// Accepts a record: copies it and returns. It never waits for a disk.
     ///
-    /// Records of one thread are in ascending order within each file, but for those that destructors
-    /// of its thread-locals write; between threads there is no order. A record is in memory until its
-    /// buffer is full or due (see [`Config::forced`] and [`Config::file_age`]), or until
-    /// [`flush`](Self::flush).
+    /// One call is one record: its bytes will lie together in one file. Nothing is added, not even
+    /// a newline. An empty record is accepted and not counted.
     ///
-    /// Not to be called from a signal handler.
+    /// Within a file, the records of one thread are in the order of its calls, except those that
+    /// destructors of its thread-locals write. Between threads there is no order.
+    ///
+    /// A record stays in memory until its chunk ([`Config::size`] bytes that one thread fills) is
+    /// full or due ([`Config::forced`], [`Config::file_age`]), or until [`flush`](Self::flush).
+    ///
+    /// Workers make memory resident ahead, so that a call rarely meets a page fault. They can't do
+    /// that with a [`size`](Config::size) above 4 MiB, nor after the process has forked.
+    ///
+    /// Do not call it from a signal handler.
     ///
     /// # Errors
-    /// [`WriteError::Full`] if no memory is free, [`WriteError::TooLarge`] if the record is larger
-    /// than all memory, [`WriteError::Closed`] after [`close`](Self::close), [`WriteError::DiskGuard`]
-    /// beyond [`Config::min_free`] or [`Config::max_total`]. The refusal is counted.
-    /// [`WriteError::Forked`] in a child by `fork`, where it is not.
+    /// [`WriteError::Full`] if no memory is free. [`WriteError::TooLarge`] if the record is larger
+    /// than all memory. [`WriteError::Closed`] after [`close`](Self::close).
+    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`]. These
+    /// refusals are counted in [`Stats::refused`](crate::Stats::refused). [`WriteError::Forked`] in
+    /// a forked child, where nothing is counted.
     #[inline]
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
         let slot = cached(self.id);
-        // SAFETY: the number is this writer's, so the slot is of its list, which the handle keeps. It is
-        // this thread's alone, and nothing calls user code while it is busy.
+        // SAFETY: the number is this writer's, so the slot is in its list, which the handle keeps
+        // alive. The slot belongs to this thread alone, and no user code runs while it is busy.
         if slot.is_some_and(|slot| unsafe { append::try_write(&*slot, record) }) {
             return Ok(());
         }
         self.write_slow(record)
     }
 
-    /// Apart, so that the common case needs no more than the slot. It begins anew, which also ends what
-    /// was begun.
+    /// A separate function, so that the common case needs the slot alone. It starts the write
+    /// again, which also undoes what the first try began.
     #[cold]
     #[inline(never)]
     fn write_slow(&self, record: &[u8]) -> Result<(), WriteError> {
         with_slot(self.id, &self.handle, |mut slot| accept::write(&mut slot, record))
     }
 
-    /// Accepts a record as [`write`](Self::write), but waits up to `timeout` for free memory.
-    /// [`Duration::MAX`] = for ever. On a thread of the writer's own, in the `Drop` of a message, it
-    /// does not wait: it would wait for itself.
+    /// Accepts a record like [`write`](Self::write), but waits up to `timeout` for free memory.
+    /// [`Duration::MAX`] = without limit. On one of the writer's own threads, in the `Drop` of a
+    /// message, it does not wait, since it would wait for itself.
     ///
     /// # Errors
-    /// As `write`; [`WriteError::Full`] when the time is over. It does not wait for room on the disk:
-    /// [`WriteError::DiskGuard`] is returned at once.
+    /// Those of `write`. [`WriteError::Full`] is returned when the time is over. The call does not
+    /// wait for room on the disk: [`WriteError::DiskGuard`] is returned at once.
     pub fn write_timeout(&self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
         with_slot(self.id, &self.handle, |mut slot| {
@@ -115,16 +128,19 @@ impl BufferedWriter {
         })
     }
 
-    /// Accepts a message that the caller gives away: its bytes are one record, as of
-    /// [`write`](Self::write). From a quarter of [`Config::size`] on (and up to 4 GiB) it is handed
-    /// over without a copy, takes as much of the writer's memory as it has bytes, and is dropped by a
-    /// worker once a file has it (with [`Durability::File`](crate::Durability::File), once an fsync covers it). A
-    /// smaller one is copied, and dropped before this returns.
+    /// Accepts an owned message, whose bytes are one record as in [`write`](Self::write).
     ///
-    /// `as_ref` is called once, here; if it panics, the panic goes on, and the record is counted in
-    /// [`Refused::format`](crate::Refused::format). `Drop` is called once, while the writer holds
-    /// nothing: it may write, too. It holds up its worker, though; a panic in it is caught. What the
-    /// message owns beyond its bytes (spare capacity, itself) is the caller's to bound.
+    /// A message of at least a quarter of [`Config::size`] (and at most 4 GiB) is handed over
+    /// without a copy. It counts with its length against the writer's memory. A worker drops it
+    /// once a file has it (with [`Durability::File`](crate::Durability::File), once an fsync covers
+    /// it). A smaller message is copied and dropped before this call returns. With
+    /// [`Config::crash_proof`] every message is copied.
+    ///
+    /// `as_ref` is called once, in this call. If it panics, the panic continues in the caller, and
+    /// the record counts in [`Refused::format`](crate::Refused::format). `Drop` is called once,
+    /// while the writer holds no lock: it may write to this writer. Its worker waits for it, and a
+    /// panic in it is caught. The caller must bound what a message owns beyond its bytes, such as
+    /// spare capacity.
     ///
     /// ```
     /// # use bufferedwriter::{BufferedWriter, Config};
@@ -143,26 +159,27 @@ impl BufferedWriter {
     /// ```
     ///
     /// # Errors
-    /// As `write`, with the message in it.
+    /// Those of `write`. The error holds the message.
     pub fn send<M>(&self, message: M) -> Result<(), SendError<M>>
     where
         M: AsRef<[u8]> + Send + 'static,
     {
-        // Foreign code runs before and after the slot is in use, not meanwhile.
+        // User code (`as_ref`, `Drop`) runs before and after the slot is in use, never meanwhile.
         let message = accept::message(message, || {
             with_slot(self.id, &self.handle, |slot| slot.slot.add_refused(WriteError::Format, 0));
         });
         let result = with_slot(self.id, &self.handle, |mut slot| accept::send(&mut slot, message));
-        // SAFETY: it was made of an `M`.
+        // SAFETY: the message was made from an `M`.
         unsafe { accept::sent(result) }
     }
 
-    /// Accepts what `format` writes as one record, without a `String` in between: it is formatted
-    /// where it will lie. If `format` returns an error or panics, nothing of it is kept.
+    /// Accepts what `format` writes as one record. It is formatted in the chunk itself, without a
+    /// `String` in between. If `format` returns an error or panics, nothing of the record is kept.
     ///
-    /// `format` may take its time: nobody waits for it, but this thread's buffer stays in use. It may
-    /// write to the same writer: such records are accepted on their own, before or after this one,
-    /// whatever becomes of it. It should not wait for memory, which may be that buffer.
+    /// `format` may take long: no other thread waits for it, but this thread's chunk stays in use.
+    /// It may write to the same writer. Such records are accepted separately, before or after this
+    /// one, whatever becomes of this one. It should not wait for memory, since the chunk in use may
+    /// be what it waits for.
     ///
     /// ```
     /// # use bufferedwriter::{BufferedWriter, Config};
@@ -177,9 +194,9 @@ impl BufferedWriter {
     /// ```
     ///
     /// # Errors
-    /// As `write`; [`WriteError::Format`] if `format` returns an error of its own. With no memory
-    /// free, or after `close`, `format` is not called; nor beyond the limits of the disk, unless this thread's
-    /// buffer has room left.
+    /// Those of `write`. [`WriteError::Format`] if `format` itself returns an error. `format` is
+    /// not called if no memory is free, after `close`, or beyond a limit of the disk guard when
+    /// this thread's chunk has no room left.
     pub fn record(
         &self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
@@ -187,32 +204,36 @@ impl BufferedWriter {
         with_slot(self.id, &self.handle, |slot| accept::record(slot, format))
     }
 
-    /// A producer of its own for a hot thread.
+    /// Returns a producer for one hot thread: it saves the look-up of the thread's chunk in each
+    /// write.
     #[must_use]
     pub fn producer(&self) -> Producer {
         Producer::new(self.handle.clone())
     }
 
-    /// Returns when all that was accepted before this call is in visible files.
+    /// Waits until every record that was accepted before this call is in a visible file.
+    ///
+    /// This blocks the thread for up to `timeout`: do not call it on an async executor's thread.
     ///
     /// # Errors
-    /// [`FlushError::TimedOut`] or [`FlushError::Io`] when `timeout` is over: the records are still
-    /// accepted, and the workers keep trying. [`FlushError::Io`] also if records were lost meanwhile:
-    /// somebody removed a temp file, or a worker gave up ([`Config::give_up_after`]). [`FlushError::Closed`] after `close`.
-    /// [`FlushError::OnWorker`] in the `Drop` of a message that runs on a thread of the writer's own.
+    /// [`FlushError::TimedOut`] or [`FlushError::Io`] when `timeout` is over. The records are still
+    /// accepted, and the workers keep trying. [`FlushError::Io`] also if records were lost
+    /// meanwhile: a temp file was removed, or a worker gave up ([`Config::give_up_after`]).
+    /// [`FlushError::Closed`] after `close`. [`FlushError::OnWorker`] on one of the writer's own
+    /// threads, in the `Drop` of a message. [`FlushError::Forked`] in a forked child.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         self.handle.flush(timeout)
     }
 
-    /// A snapshot of the accounts: `accepted == written + pending + lost.total()`. In a child by `fork`
-    /// there are none: all is zero.
+    /// Returns a snapshot of the counts: `accepted == written + pending + lost.total()`. In a
+    /// forked child all counts are 0.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.handle.stats()
     }
 
-    /// What holds workers up: errors that are tried again and again, and calls that have not returned for a
-    /// second. Looks at what workers noted, touches no file, waits for nothing.
+    /// Returns what holds workers up: errors that they retry, and calls that have not returned for
+    /// a second. It reads what the workers noted, and neither touches a file nor waits.
     ///
     /// ```
     /// # use bufferedwriter::{BufferedWriter, Config};
@@ -221,7 +242,7 @@ impl BufferedWriter {
     /// let writer = BufferedWriter::new(config)?;
     /// let health = writer.health();
     /// for stall in &health.stalls {
-    ///     eprintln!("{stall}, {} buffers wait", stall.held_chunks);
+    ///     eprintln!("{stall}, {} chunks wait", stall.held_chunks);
     /// }
     /// assert!(health.is_ok());
     /// # writer.close(std::time::Duration::from_secs(5))?;
@@ -233,29 +254,33 @@ impl BufferedWriter {
         self.handle.health()
     }
 
-    /// What became of the left-overs of writers that died, which this one looked for at its start: what
-    /// was published, set aside, left alone, and what failed. None while that is not over, and with
-    /// [`Config::recover`]`(false)`.
+    /// Returns the result of the recovery that this writer started when it was created: files that
+    /// were published, set aside or skipped, and errors. `None` until the recovery is over, and
+    /// with [`Config::recover`]`(false)`.
     #[must_use]
     pub fn recovery(&self) -> Option<Recovery> {
         self.handle.recovery()
     }
 
-    /// Refuses further records, publishes everything and ends the workers. Waits, until its deadline, for
-    /// the recovery of left-overs too; if that is not over by then, it is no error, and goes on at the
-    /// next start. May be called again,
-    /// and by several threads at once: the first deadline that passes ends the wait of all.
+    /// Refuses further records, publishes everything, and ends the workers.
+    ///
+    /// This blocks the thread for up to `timeout`: do not call it on an async executor's thread.
+    /// Until its deadline it also waits for the recovery of left-over files. A recovery that is not
+    /// over by then is no error: the next start continues it.
+    ///
+    /// It may be called again, and by several threads at once. The first deadline that passes ends
+    /// the wait of all of them.
     ///
     /// # Errors
-    /// When `timeout` is over before everything is in visible files: the rest is lost and counted
-    /// as such, the workers publish nothing any more. The error carries the report. In the `Drop` of a
-    /// message that runs on a thread of the writer's own, and in a child by `fork`, nothing is closed.
+    /// `timeout` is over before everything is in visible files. The rest counts as lost, and the
+    /// workers publish nothing more. The error holds the report. On one of the writer's own threads
+    /// (in the `Drop` of a message) and in a forked child, nothing is closed.
     pub fn close(&self, timeout: Duration) -> Result<CloseReport, CloseError> {
         self.handle.close(timeout)
     }
 }
 
-// Foreign code runs while nothing is half done; a panic in it leaves everything whole.
+// User code runs only while every invariant holds, so a panic in it leaves the writer intact.
 impl UnwindSafe for BufferedWriter {}
 impl RefUnwindSafe for BufferedWriter {}
 

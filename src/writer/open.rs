@@ -1,8 +1,8 @@
-//! A writer is put together: directories, state file, memory, quota, workers.
+//! Opens a writer: directories, state file, memory, quota, workers.
 //!
-//! Guarantees: a start that fails leaves nothing behind that could be removed. The state file is first, so that
-//! whatever is made after it is known as this instance's, if the process dies in the middle. Refuses what
-//! the options, the directories and the memory refuse, by name.
+//! Guarantees: a start that fails leaves nothing behind that can be removed. The state file is
+//! created first, so that a recovery can attribute all later files to this instance if the process
+//! dies in between. Refuses options, directories and memory that do not work, by name.
 
 use std::path::Path;
 use std::time::Instant;
@@ -30,7 +30,7 @@ use crate::writer::inner::{Inner, Parts};
 pub(crate) fn open(config: Config) -> Result<Inner, Error> {
     let recovers = config.recover;
     let (inner, workers) = assemble(config, Instant::now())?;
-    // An error from here on drops it, which ends the workers that run already.
+    // An error from here on drops `inner`, which ends the workers that already run.
     inner.start(workers).inspect_err(|_| inner.excuse_missing())?;
     if recovers {
         inner.start_recovery();
@@ -38,7 +38,7 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
     Ok(inner)
 }
 
-/// All of a writer, and its workers, which do not run yet.
+/// Builds a writer and its workers. The workers do not run yet.
 pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worker>), Error> {
     config.check()?;
     config.check_budget()?;
@@ -54,7 +54,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let (places, state) = opening.settle(wanted)?;
     let undo = |_: &Error| drop(state.remove(&*fs));
     if files.durability == Durability::File {
-        // Noticed now rather than at the first file.
+        // Find out now rather than at the first file.
         publish::sync_dir(&*fs, &places.path).inspect_err(undo)?;
     }
     let shared = Arc::new(opening.memory(&places.path).inspect_err(undo)?);
@@ -74,24 +74,24 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     Ok((inner, workers))
 }
 
-/// What is known before anything is made.
+/// The inputs of an open, before anything is created.
 #[derive(Clone, Copy)]
 struct Opening<'a> {
     fs: &'a dyn Fs,
-    /// Where the memory goes, if it is to outlive the process.
+    /// Directory of the crash-proof memory; `None` if it is off.
     memory: Option<&'a Path>,
     names: &'a Names,
     layout: Layout,
 }
 
 impl Opening<'_> {
-    /// Finds out where files are written, and makes the state file there: before the probes, so that a recovery
-    /// knows whose they are if the process dies just then.
+    /// Finds out where files are written and creates the state file there. It comes before the
+    /// probes, so that a recovery knows whose probes they are if the process dies now.
     fn settle(self, wanted: Places) -> Result<(Places, StateFile), Error> {
         let Opening { fs, memory, names, layout } = self;
         let probed = |wanted| publish::probed(fs, wanted, names, memory.is_some());
         let create = |places: &Places| {
-            // A probe that is refused says better what is wrong with the directory.
+            // The error of a failed probe describes the fault of the directory better.
             let header = Header {
                 path: places.path.clone(),
                 memory: memory.map(Path::to_owned),
@@ -116,7 +116,7 @@ impl Opening<'_> {
         }
     }
 
-    /// The memory of a writer whose files appear in `path`.
+    /// Creates the memory of a writer whose files appear in `path`.
     fn memory(self, path: &Path) -> Result<Shared, Error> {
         let Layout { chunks, size, workers, .. } = self.layout;
         let failed = |e| Error::io("map memory for", path, e);
@@ -133,7 +133,7 @@ impl Opening<'_> {
     }
 }
 
-/// Measures at once: what is full already takes no first chunk.
+/// Measures at once, so that a full disk gets no first chunk.
 fn quota(
     limits: Limits,
     fs: &std::sync::Arc<dyn Fs>,

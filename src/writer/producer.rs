@@ -1,4 +1,4 @@
-//! A producer of its own: no look-up of the thread's slot.
+//! A producer owns a slot, so its writes need no look-up of the thread's slot.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -12,11 +12,11 @@ use crate::memory::slot::owned::OwnedSlot;
 use crate::report::error::{SendError, WriteError};
 use crate::writer::handle::Handle;
 
-/// A way into a [`BufferedWriter`](crate::BufferedWriter) for one hot thread: the same as writing
-/// through the writer, without looking up the thread's buffer each time.
+/// A handle for one hot thread. It writes like the [`BufferedWriter`](crate::BufferedWriter), but
+/// does not look up the thread's chunk in each call.
 ///
-/// It may be sent to another thread, but is used by one at a time. It counts as a handle: the
-/// writer is closed when the last of its handles is dropped.
+/// It may be sent to another thread, but only one thread uses it at a time. It counts as a handle:
+/// the writer is closed when the last of its handles is dropped.
 ///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("bw-doc-producer-{}", std::process::id()));
@@ -30,12 +30,13 @@ use crate::writer::handle::Handle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Producer {
-    /// Before `handle`, whose drop may end the life of the list that the slot is of.
+    /// Declared before `handle`, whose drop may free the list that holds the slot.
     slot: *const Slot,
     handle: Handle,
 }
 
-// SAFETY: the slot is this producer's alone, and not bound to a thread; the rest is Send.
+// SAFETY: the slot belongs to this producer alone and is not bound to a thread. The other fields
+// are Send.
 unsafe impl Send for Producer {}
 
 impl Producer {
@@ -44,61 +45,61 @@ impl Producer {
     }
 
     fn slot(&mut self) -> OwnedSlot<'_> {
-        // SAFETY: the slot is of the handle's list and this producer's alone; `&mut` keeps a second one away.
+        // SAFETY: the slot is in the list that the handle keeps alive, and belongs to this producer
+        // alone. `&mut` excludes a second `OwnedSlot`.
         unsafe { OwnedSlot::new(&self.handle.shared, &*self.slot) }
     }
 
-    /// Accepts a record, whole, as [`BufferedWriter::write`](crate::BufferedWriter::write).
+    /// Accepts a record, like [`BufferedWriter::write`](crate::BufferedWriter::write).
     ///
     /// # Errors
-    /// The same.
+    /// Those of `BufferedWriter::write`.
     #[inline]
     pub fn write(&mut self, record: &[u8]) -> Result<(), WriteError> {
-        // SAFETY: the slot lives as long as the handle; it is this producer's alone, and `&mut`
-        // keeps whatever is busy with it away.
+        // SAFETY: the handle keeps the slot alive. The slot belongs to this producer alone, and
+        // `&mut` excludes anything that is busy with it.
         if unsafe { append::try_write(&*self.slot, record) } {
             return Ok(());
         }
         self.write_slow(record)
     }
 
-    /// Apart, so that the common case needs no more than the slot.
+    /// A separate function, so that the common case needs the slot alone.
     #[cold]
     #[inline(never)]
     fn write_slow(&mut self, record: &[u8]) -> Result<(), WriteError> {
         accept::write_after_try(&mut self.slot(), record)
     }
 
-    /// Accepts a record, waiting for memory if need be, as
+    /// Accepts a record and waits up to `timeout` for free memory, like
     /// [`BufferedWriter::write_timeout`](crate::BufferedWriter::write_timeout).
     ///
     /// # Errors
-    /// The same.
+    /// Those of `BufferedWriter::write_timeout`.
     pub fn write_timeout(&mut self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
         accept::write_timeout(&mut self.slot(), record, timeout)
     }
 
-    /// Accepts a message that the caller gives away, as
-    /// [`BufferedWriter::send`](crate::BufferedWriter::send).
+    /// Accepts an owned message, like [`BufferedWriter::send`](crate::BufferedWriter::send).
     ///
     /// # Errors
-    /// The same.
+    /// Those of `BufferedWriter::send`.
     pub fn send<M>(&mut self, message: M) -> Result<(), SendError<M>>
     where
         M: AsRef<[u8]> + Send + 'static,
     {
         let mut slot = self.slot();
         let message = accept::message(message, || slot.slot.add_refused(WriteError::Format, 0));
-        // SAFETY: the message was made of an `M`.
+        // SAFETY: the message was made from an `M`.
         unsafe { accept::sent(accept::send(&mut slot, message)) }
     }
 
-    /// Accepts what `format` writes as one record, as
+    /// Accepts what `format` writes as one record, like
     /// [`BufferedWriter::record`](crate::BufferedWriter::record).
     ///
     /// # Errors
-    /// The same.
+    /// Those of `BufferedWriter::record`.
     pub fn record(
         &mut self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
@@ -113,7 +114,7 @@ impl Drop for Producer {
     }
 }
 
-// Foreign code runs while nothing is half done; a panic in it leaves everything whole.
+// User code runs only while every invariant holds, so a panic in it leaves the producer intact.
 impl UnwindSafe for Producer {}
 impl RefUnwindSafe for Producer {}
 

@@ -1,6 +1,7 @@
-//! What users are told of a writer: accounts and health, read while everything goes on.
+//! Snapshots for users: counts and health, read while the writer works.
 //!
-//! Guarantees: each snapshot balances. Takes no lock that a caller's write takes, and touches no file.
+//! Guarantees: the counts of each snapshot balance. Takes no lock that a caller's write takes, and
+//! touches no file.
 
 use std::thread;
 use std::time::Instant;
@@ -29,14 +30,15 @@ impl Inner {
         }
     }
 
-    /// The accounts. What was written is read first, what was accepted after it, so that nothing
+    /// The counts. Written records are read first and accepted records last, so that no record
     /// seems to be written before it was accepted.
     pub(crate) fn stats(&self) -> Stats {
         if self.is_forked() {
             let (memory_bound_bytes, temp_dir) = (self.memory_bound, self.temp_dir());
             return Stats { memory_bound_bytes, temp_dir, ..Stats::default() };
         }
-        // If nobody will write what is pending, it is lost, but for what is being renamed.
+        // After the workers were abandoned, pending records are lost, except those in a file that
+        // is being renamed.
         let abandoned = self.control.phase() == Phase::Abandoned && !self.control.is_finished();
         let mut totals = Totals::default();
         self.ledgers.iter().for_each(|ledger| ledger.add_to(&mut totals));
@@ -70,7 +72,7 @@ impl Inner {
         }
     }
 
-    /// What holds workers up.
+    /// The workers that are held up.
     pub(crate) fn health(&self) -> Health {
         if self.is_forked() {
             return Health::default();
@@ -82,7 +84,7 @@ impl Inner {
         Health { stalls: workers.filter_map(stall).collect() }
     }
 
-    /// Of each worker, its ledger and the chunks that it holds.
+    /// Each worker's ledger and the number of chunks that it holds.
     fn held(&self) -> impl Iterator<Item = (&Ledger, usize)> {
         let workers = self.ledgers.iter().zip(&self.shared.mailboxes);
         workers.map(|(ledger, mailbox)| (&**ledger, mailbox.held() as usize))
@@ -92,7 +94,7 @@ impl Inner {
         self.shared.mailboxes.iter().map(Mailbox::freed).sum()
     }
 
-    /// A swap takes no time, unless the producer is preempted in it.
+    /// A swap is short, unless the producer is preempted in it.
     fn accepted(&self, slot: &Slot) -> Count {
         loop {
             if let Some(count) = slot.accepted(&self.shared.arena) {

@@ -1,7 +1,9 @@
-//! From a thread to its slot: a cached answer in front of a list of all writers of the thread.
+//! Finds a thread's slot: a cache of the last look-up, in front of a list of all writers of the
+//! thread.
 //!
-//! Guarantees: a look-up of the writer used last costs two loads and a comparison; a slot outlives
-//! its thread and goes to the next one, with what it leases; nothing here keeps a writer alive.
+//! Guarantees: a look-up of the writer that was used last costs two loads and a comparison. A slot
+//! outlives its thread: the next thread gets it, with the chunk that it leases. Nothing here keeps
+//! a writer alive.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,10 +14,10 @@ use crate::memory::slots::Slots;
 use crate::writer::inner::Inner;
 
 thread_local! {
-    /// Writer and slot of the last look-up. Const and without a destructor: no lazy
-    /// initialisation, and still there when other destructors of the thread write.
+    /// Writer and slot of the last look-up. Const and without a destructor, so it needs no lazy
+    /// initialisation and still works when other destructors of the thread write.
     static CACHE: Cell<Cached> = const { Cell::new(Cached { id: 0, slot: std::ptr::null() }) };
-    /// Our destructor has run: slots are taken and given back at each call from here on.
+    /// The destructor of `SLOTS` has run. From here on each call takes a slot and gives it back.
     static DYING: Cell<bool> = const { Cell::new(false) };
     /// All writers that this thread has written to.
     static SLOTS: RefCell<Entries> = const { RefCell::new(Entries(Vec::new())) };
@@ -23,9 +25,9 @@ thread_local! {
 
 #[derive(Clone, Copy)]
 struct Cached {
-    /// Number of the writer; numbers are never used again, zero is none.
+    /// Number of the writer. Numbers are never reused; 0 = none.
     id: u64,
-    /// Alive as long as the writer is, and as long as its entry is.
+    /// Valid while the writer lives and while its entry exists.
     slot: *const Slot,
 }
 
@@ -45,20 +47,21 @@ impl Drop for Entries {
     }
 }
 
-/// This thread's slot of the writer with this number, if that is the one used last.
+/// This thread's slot of this writer, if it is the writer used last.
 #[inline(always)]
 pub(crate) fn cached(id: u64) -> Option<*const Slot> {
     let cached = CACHE.get();
     (cached.id == id).then_some(cached.slot)
 }
 
-/// Calls `with` with this thread's slot of the writer. `with` may come back here only while the slot
-/// says that it is recording: then it is not given back either, whatever becomes of the writer.
+/// Calls `with` with this thread's slot of the writer. `with` may call this function again only
+/// while the slot is recording. A recording slot is not given back, whatever happens to the writer.
 #[inline(always)]
 pub(crate) fn with_slot<T>(id: u64, inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T {
     if let Some(slot) = cached(id) {
-        // SAFETY: the number is this writer's, so the slot is of its list, which `inner` keeps. It is this thread's
-        // alone, and used again only by a formatter, while it is not busy.
+        // SAFETY: the number is this writer's, so the slot is in its list, which `inner` keeps
+        // alive. It belongs to this thread alone, and only a formatter uses it again, while it is
+        // not busy.
         return with(unsafe { OwnedSlot::new(&inner.shared, &*slot) });
     }
     with_slot_slow(inner, with)
@@ -72,7 +75,8 @@ fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T 
     }
     let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, inner));
     CACHE.set(Cached { id: inner.id, slot });
-    // SAFETY: the slot is this thread's, and lives as long as its list, which `inner` keeps. Else as in `with_slot`.
+    // SAFETY: the slot belongs to this thread, and `inner` keeps its list alive. Otherwise as in
+    // `with_slot`.
     with(unsafe { OwnedSlot::new(&inner.shared, &*slot) })
 }
 
@@ -80,9 +84,9 @@ fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
     if let Some(entry) = entries.iter().find(|entry| entry.id == inner.id) {
         return entry.slot;
     }
-    // What is left of closed writers goes when a new one comes. Their slots are given back: who
-    // still writes to a closed writer gets the same one again. The cache is set after this.
-    // SAFETY: the slots of the entries are this thread's; this only looks.
+    // A new writer removes the entries of closed ones and gives their slots back. A thread that
+    // still writes to a closed writer gets the same slot again. The cache is set after this.
+    // SAFETY: the slots in the entries belong to this thread, and this only reads.
     let in_use =
         |entry: &Entry| unsafe { OwnedSlot::new(&inner.shared, &*entry.slot) }.is_recording();
     for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
@@ -125,8 +129,8 @@ mod tests {
         assert_eq!(closed.shared.slots.iter().count(), 1);
     }
 
-    /// The formatter of a record closes the writer and makes a new one, for which the list of the
-    /// thread's writers is tidied up.
+    /// The formatter of a record closes the writer and makes a new one, which cleans up the
+    /// thread's list.
     #[test]
     fn a_slot_in_use_is_not_given_back() {
         let dir = TestDir::new();

@@ -98,7 +98,7 @@ fn all_say_forked(writer: &BufferedWriter) {
     assert_eq!(producer.record(|r| r.write_str("x")), Err(WriteError::Forked));
     assert!(matches!(writer.flush(Duration::MAX), Err(FlushError::Forked)));
     let closed = writer.close(Duration::MAX).unwrap_err();
-    assert_eq!(closed.to_string(), "close: the writer is that of the parent process");
+    assert_eq!(closed.to_string(), "close: the writer belongs to the parent process");
     let stats = writer.stats();
     assert!(stats.accepted.is_zero() && stats.memory_bound_bytes > 0, "{stats:?}");
     assert!(!stats.temp_dir.as_os_str().is_empty(), "{stats:?}");

@@ -16,6 +16,7 @@ mod crowd;
 mod direct_io;
 mod directories;
 mod disk_full;
+mod documents;
 mod dropped;
 mod every_call;
 mod file_age;

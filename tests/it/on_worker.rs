@@ -1,8 +1,11 @@
 //! Promise: the `Drop` of a message may use the writer that it was sent to. It runs on a worker, which
 //! must not wait for itself: `flush` and `close` say so, `write_timeout` does not wait; when the
-//! last handle goes there, the writer is closed all the same.
+//! last handle goes there, the writer is closed all the same. It may wait for others, as channels do: what is asked
+//! of the worker meanwhile is heard.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
@@ -118,4 +121,31 @@ fn the_last_handle_may_go_there_though_the_disk_hangs() {
     rename.set_shut(false);
     until("the file is in the one place or the other", || dir.temps().is_empty());
     assert!(dir.files().len() <= 1);
+}
+
+#[test]
+fn what_is_asked_while_it_parks_is_heard() {
+    let dir = WriterDir::new();
+    let writer = BufferedWriter::new(dir.config_without_copy().size(100).workers(1)).unwrap();
+    let [entered, may_go] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let message = at_drop({
+        let (entered, may_go) = (entered.clone(), may_go.clone());
+        move || {
+            entered.store(true, Ordering::Relaxed);
+            while !may_go.load(Ordering::Relaxed) {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            // As whoever parks, it takes the wake-ups of this thread, whoever they are for.
+            thread::park_timeout(Duration::ZERO);
+        }
+    });
+    assert!(writer.send(message).is_ok());
+    assert!(writer.flush(Duration::ZERO).is_err());
+    until("it is dropped", || entered.load(Ordering::Relaxed));
+    // Fills nothing: only a flush makes it visible.
+    writer.write(b"and one more\n").unwrap();
+    assert!(writer.flush(Duration::ZERO).is_err(), "the worker waits");
+    may_go.store(true, Ordering::Relaxed);
+    until("the flush is done", || dir.contents().concat().ends_with(b"and one more\n"));
+    close(&writer);
 }

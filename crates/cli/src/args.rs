@@ -1,7 +1,7 @@
 //! The command line: every option with its unit, range and default, and its way into a [`Config`].
 //!
-//! Guarantees: what is not said is the library's default, but for `--forced`. Paths, prefix and
-//! extension may be any bytes. Ranges are checked in one place only, by the library.
+//! Guarantees: an option that is not given has the library's default, except `--forced`. Paths,
+//! prefix and extension may be any bytes. The library alone checks the ranges.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use bufferedwriter::{Config, CrashProof, Durability, Io};
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Where memory is that outlives the program, if nothing else is said.
+/// Default directory of crash-proof memory.
 const SHM: &str = "/dev/shm";
 
 /// The whole command line.
@@ -22,7 +22,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What the program can do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Write(Write),
@@ -30,44 +30,45 @@ pub(crate) enum Command {
 }
 
 const WRITE_AFTER: &str = "\
-Sizes: bytes, or with a unit: 8192, 8KB (1000), 64KiB (1024), 1GiB. Durations: 0, 100ms, 5s, 1m30s.
+Sizes are bytes, or have a unit: 8192, 8KB (1000), 64KiB (1024), 1GiB. Durations have a unit: 100ms, 5s, \
+1m30s; 0 needs none.
 
-Lines: each is one record and lies whole in one file; CRLF is kept. A last line without a newline \
-gets one, so that every visible file holds whole lines. A line longer than the writer's memory, \
-(queue-size + workers) x size, is reported with its number and refused; the rest goes on. \
-Within a file lines are in the order of the input; with --workers 1 also from file to file, in the \
-order of their names.
+Lines: Each line is one record and lies whole in one file. CRLF is kept. A last line without a newline gets \
+one, so every visible file holds whole lines. A line longer than the writer's memory, (queue-size + workers) \
+x size, is reported with its number and refused; reading continues. Within a file, lines are in the order of \
+the input. With --workers 1 this holds across files too, in the order of their names. A chunk is --size bytes \
+of memory that one thread fills.
 
-Limits of the disk: --min-free and --max-total are looked up at the start and then about once a second, \
-seldomer where directories are large. Beyond them lines wait, or are dropped (--when-full), until there is \
-room again; what was taken into memory before is written all the same.
+Disk limits: --min-free and --max-total are checked at the start and then about once a second, less often \
+for large directories. While a limit is reached, lines wait or are dropped (--when-full). Lines that are \
+already in memory are still written.
 
-Signals: SIGTERM and SIGINT end the reading; what was read, and what a pipe held by then, is \
-published within --deadline, also a last line that had no newline yet. A second one gives up at \
-once. SIGHUP publishes everything now and goes on.
+Signals: The first SIGTERM or SIGINT ends the reading. The lines that were read, and those in the pipe at \
+that moment, are published within --deadline, including a last line without a newline. A second signal gives \
+up at once. SIGHUP publishes all lines now, and reading continues.
 
-Left-overs: what a program with the same --path, --temp and --prefix left when it was killed is published \
-meanwhile, and told; `bufferedwriter recover --help` says how.
+Left-over files: If an earlier program with the same --path, --temp and --prefix was killed, its lines are \
+published in the background and reported. See `bufferedwriter recover --help`.
 
-Crashes: without --crash-proof a program that is killed loses the lines that it has read and not yet written to a \
-file. With it, all that it needs in memory is allocated at once, in /dev/shm or where you say; a container has 64 MB \
-there by default (docker run --shm-size). Lines that wait in the pipe are not read yet, and lost with it.
+Crashes: Without --crash-proof, a killed program loses the lines that are not yet in a file. With it, all \
+memory is allocated at the start, in /dev/shm or in the given directory. A container has 64 MB in /dev/shm by \
+default (docker run --shm-size). In both cases lines that still wait in the pipe are lost.
 
-Output: diagnostics, progress (on a terminal only, without colours) and the summary on standard \
-error; with --json the summary on standard output.
+Output: Messages, progress (only on a terminal, without colours) and the summary go to standard error. With \
+--json the summary goes to standard output.
 
 Exit codes:
-  0  everything that was read is in visible files, also after a signal
-  1  an input, a file or a directory failed, or standard output took no --json summary; what was
-     read is in visible files
-  2  a wrong option or value; nothing was read
-  3  records were refused or lost (stands above 1)";
+  0  all lines that were read are in visible files, also after a signal
+  1  an input, a file or a directory failed, or --json could not be written; all lines that were
+     read are in visible files
+  2  an option or its value is wrong; nothing was read
+  3  lines were refused or lost (takes precedence over 1)";
 
-/// Writes lines, of standard input or of files, into complete files in a directory.
+/// Write lines from standard input or files into complete files in a directory
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = WRITE_AFTER)]
 pub(crate) struct Write {
-    /// Files to read, one after the other; `-` is standard input [default: -]
+    /// Files to read, one after another; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
 
@@ -75,92 +76,97 @@ pub(crate) struct Write {
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
 
-    /// Directory in which files are written before they appear in --path; best on the same file
+    /// Directory in which files are written before they appear in --path. Best on the same file
     /// system [default: the system's temp directory]
     #[arg(long, value_name = "DIR")]
     temp: Option<PathBuf>,
 
-    /// First part of every file name; with the extension at most 160 bytes, no `/` [default: none]
+    /// First part of every file name. No `/`; with the extension at most 160 bytes [default: none]
     #[arg(long, value_name = "TEXT")]
     prefix: Option<OsString>,
 
-    /// Last part of every file name, after a dot; with the extension at most 160 bytes, no `/`; empty = no dot either
+    /// Last part of every file name, after a dot. No `/`; with the prefix at most 160 bytes. Empty
+    /// = no dot either
     #[arg(long, value_name = "TEXT", default_value = "log")]
     extension: OsString,
 
-    /// Permissions of the files in octal, whatever the umask; 0 to 0777
+    /// Permissions of the files in octal, independent of the umask; 0 to 0777
     #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = octal)]
     mode: u32,
 
-    /// Create missing directories, for the owner alone (0700)
+    /// Create missing directories, accessible to the owner only (0700)
     #[arg(long)]
     create_dirs: bool,
 
-    /// Bytes held in memory per buffer before they go to a worker; 1 to 1GiB
+    /// Size of one chunk: bytes that a thread fills in memory before they go to a worker; 1 to 1GiB
     #[arg(long, value_name = "SIZE", default_value = "8192", value_parser = size)]
     size: u64,
 
-    /// Buffers that may wait when all workers are busy; 0 to 1048576
+    /// Number of chunks that may wait while all workers are busy; 0 to 1048576
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     queue_size: usize,
 
-    /// Workers, each with a file of its own; 1 to 256
+    /// Number of workers, each with its own file; 1 to 256
     #[arg(long, value_name = "COUNT", default_value = "8")]
     workers: usize,
 
-    /// A line is in a visible file after this time at most, while the disk answers; 0 = only when
-    /// its file is full or old
+    /// Longest time until a line is in a visible file, while the disk answers; 0 = only --file-size
+    /// and --file-age count
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     forced: Duration,
 
-    /// A file is published at this size; 0 = one for every buffer
+    /// Size at which a file is published; 0 = one file for every chunk
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     file_size: u64,
 
-    /// A file is published when its oldest line has this age; 0 = its age does not count
+    /// Age of its oldest line at which a file is published; 0 = no limit
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     file_age: Duration,
 
-    /// When data is forced to the disk
+    /// Whether files are synced to the disk before they count as written
     #[arg(long, value_name = "WHEN", default_value = "none")]
     durability: DurabilityHow,
 
-    /// Whether files are written past the system's page cache
+    /// Whether files bypass the system's page cache
     #[arg(long, value_name = "HOW", default_value = "auto")]
     io: IoHow,
 
-    /// Keep lines that are in memory if the program is killed, in a file of memory (tmpfs) in DIR or, without
-    /// it, in /dev/shm; the next program with the same --path, --temp and --prefix publishes them
+    /// Keep the lines in memory even if the program is killed. The memory is a file on a tmpfs: in
+    /// DIR, or in /dev/shm if DIR is not given. The next program with the same --path, --temp and
+    /// --prefix publishes the lines
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = SHM)]
     crash_proof: Option<PathBuf>,
 
-    /// Take no more lines when the file system of --path has no more than this free; 0 = does not matter
+    /// Take no more lines when the file system of --path or --temp has no more than this free; 0 =
+    /// off
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
     min_free: u64,
 
-    /// Take no more lines when the files of this prefix and extension, unfinished ones included, take this
-    /// much of the disk, whoever wrote them; nothing is deleted; 0 = does not matter
+    /// Take no more lines when all files with this prefix and extension take this much of the disk,
+    /// temp files and files of other writers included. Nothing is deleted; 0 = off
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
     max_total: u64,
 
-    /// What becomes of a line when memory is full, or while --min-free or --max-total forbid it
+    /// What to do with a line while memory is full, or while a limit of --min-free or --max-total
+    /// is reached
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(crate) when_full: WhenFull,
 
-    /// How long lines wait in memory for a disk that fails; then they are counted as lost (exit code 3), and
-    /// the reading goes on; 0 = as long as it takes
+    /// How long lines wait in memory while the disk fails. After that they count as lost (exit code
+    /// 3), and reading continues; 0 = without limit
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     give_up_after: Duration,
 
-    /// How long the end of the input, or a signal, may take to publish what was read; 0 = no time
+    /// Time limit for publishing what was read, after the end of the input or a signal; 0 = give up
+    /// at once
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) deadline: Duration,
 
-    /// Print the summary as one JSON object on standard output; no progress
+    /// Print the summary as one JSON object on standard output, and no progress
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// No progress and no summary on standard error; errors are reported all the same
+    /// Print no progress and no summary on standard error. Errors are still reported
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
@@ -168,34 +174,34 @@ pub(crate) struct Write {
 /// [`Durability`] on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DurabilityHow {
-    /// Never: the system writes back when it likes
+    /// No sync: the system writes back when it likes
     None,
-    /// A file and its name are on the disk before they count as written
+    /// A file and its name are on the disk before its lines count as written
     File,
 }
 
 /// [`Io`] on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum IoHow {
-    /// Past it where that pays: with files of 1 MiB or more, and enough memory for large writes
+    /// Bypass the page cache where that pays: with files of 1 MiB or more, and memory for large writes
     Auto,
-    /// Past it, where the file system can
+    /// Bypass the page cache, if the file system can do that
     Direct,
-    /// Through it
+    /// Use the page cache
     Buffered,
 }
 
-/// What happens to a line when memory is full, or the disk guard refuses it.
+/// What happens to a line while memory is full or the disk guard refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WhenFull {
-    /// It waits, and so does whoever writes into the pipe
+    /// It waits, and so does the program that writes into the pipe
     Wait,
     /// It is dropped and counted as refused (exit code 3)
     Drop,
 }
 
 impl Write {
-    /// What to read, in order.
+    /// The inputs, in order.
     pub(crate) fn inputs(&self) -> Vec<PathBuf> {
         if self.inputs.is_empty() {
             return vec![crate::input::STDIN.into()];
@@ -203,13 +209,13 @@ impl Write {
         self.inputs.clone()
     }
 
-    /// The longest line that the writer's memory can hold, newline included.
+    /// Length of the longest line that the writer's memory can hold, newline included.
     pub(crate) fn line_bytes_max(&self) -> usize {
         let chunks = self.queue_size.saturating_add(self.workers);
         chunks.saturating_mul(bytes_in_memory(self.size))
     }
 
-    /// The writer's options. `drop_timeout` is not among them: the program closes its writer itself,
+    /// The writer's options. `drop_timeout` is not one of them: the program closes its writer
     /// within `deadline`.
     pub(crate) fn config(&self) -> Config {
         let config = Config::default()
@@ -248,21 +254,21 @@ impl Write {
     }
 }
 
-/// What exceeds the address space is out of range as well, and reported as such by the library.
+/// A size beyond the address space is out of range too, and the library reports it.
 fn bytes_in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Whole bytes. Fractions are refused, since they may round to 0, which often has a meaning of its
-/// own; and what exceeds 64 bits, since it would be cut.
+/// Parses whole bytes. Fractions are refused, since they may round to 0, which often has a special
+/// meaning. A value beyond 64 bits is refused, since it would be cut.
 fn size(text: &str) -> Result<u64, String> {
     if text.contains('.') {
-        return Err("only whole numbers, such as 1536 or 64KiB".to_owned());
+        return Err("must be a whole number, such as 1536 or 64KiB".to_owned());
     }
     match text.parse::<ByteSize>() {
-        Ok(ByteSize(u64::MAX)) => Err("more than 64 bits can count".to_owned()),
+        Ok(ByteSize(u64::MAX)) => Err("does not fit 64 bits".to_owned()),
         Ok(bytes) => Ok(bytes.as_u64()),
-        Err(_) => Err("not a number of bytes, such as 8192, 8KB or 64KiB".to_owned()),
+        Err(_) => Err("not a size, such as 8192, 8KB or 64KiB".to_owned()),
     }
 }
 
@@ -296,7 +302,7 @@ mod tests {
         }
     }
 
-    /// The options as the library shows them.
+    /// The library's debug output of the options.
     fn shown(config: &Config) -> String {
         format!("{config:?}")
     }

@@ -1,29 +1,29 @@
-//! Standard error: lines for the operator, and one line of progress that is drawn over.
+//! Standard error: messages for the operator, and one line of progress that is redrawn.
 //!
-//! Guarantees: whole lines, from any thread; no failure of the terminal reaches the program (it may
-//! be closed); no escape sequence, hence no colour, with or without NO_COLOR.
+//! Guarantees: lines stay whole, from any thread. A terminal that fails, or is closed, does not
+//! affect the program. No escape sequences, hence no colour, with or without NO_COLOR.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is on the last line of the terminal. One per process, as standard error is.
+/// The last line of the terminal. One per process, like standard error.
 static PROGRESS: Mutex<Progress> = Mutex::new(Progress { columns: 0, ended: false });
 
 struct Progress {
-    /// Columns that the drawn line takes; 0 = none is drawn.
+    /// Columns of the drawn line; 0 = none is drawn.
     columns: usize,
-    /// Nothing is drawn any more: the summary is out.
+    /// Nothing is drawn any more: the summary has been printed.
     ended: bool,
 }
 
 impl Progress {
     fn lock() -> MutexGuard<'static, Self> {
-        // Poison means that another thread panicked in between; the state is valid all the same.
+        // After a panic of another thread the state is still valid, so poison does not matter.
         PROGRESS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blanks the drawn line, so that what follows begins at the left edge.
+    /// Blanks the drawn line, so that the next output begins at the left edge.
     fn erase(&mut self) -> String {
         let blank = match self.columns {
             0 => String::new(),
@@ -34,11 +34,16 @@ impl Progress {
     }
 }
 
-/// One line for the operator.
+/// Prints one message for the operator.
 pub(crate) fn report(message: impl Display) {
     let mut progress = Progress::lock();
     let blank = progress.erase();
     put(&format!("{blank}bufferedwriter: {message}\n"));
+}
+
+/// Prints an error of the command line, in the style of clap.
+pub(crate) fn report_usage(message: impl Display) {
+    put(&format!("error: {message}\n"));
 }
 
 /// Draws the line of progress over the previous one.
@@ -53,7 +58,7 @@ pub(crate) fn progress(text: &str) {
     progress.columns = columns;
 }
 
-/// Takes the line of progress away for good.
+/// Removes the line of progress for good.
 pub(crate) fn end_progress() {
     let mut progress = Progress::lock();
     progress.ended = true;
@@ -63,6 +68,6 @@ pub(crate) fn end_progress() {
 
 /// One write, so that lines of several processes on one terminal do not mix.
 fn put(text: &str) {
-    // Nowhere is left to report to when standard error fails.
+    // If standard error fails, there is nowhere to report it.
     let _ = io::stderr().write_all(text.as_bytes());
 }

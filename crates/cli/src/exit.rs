@@ -1,10 +1,10 @@
-//! The program's exit codes. A leaf; `--help` and the tests say the same.
+//! The program's exit codes, as `--help` and the tests state them.
 
-/// Everything that was read is in visible files, also after a signal.
+/// All lines that were read are in visible files, also after a signal.
 pub(crate) const WRITTEN: u8 = 0;
-/// An operation on a file failed; what was read is in visible files all the same.
+/// An operation on a file failed, but all lines that were read are in visible files.
 pub(crate) const IO: u8 = 1;
-/// An option is wrong or out of its range; nothing was read. What clap exits with, too.
+/// An option is wrong or out of its range, and nothing was read. clap exits with this code too.
 pub(crate) const USAGE: u8 = 2;
-/// Records that were read are not in visible files.
+/// Lines that were read are not in visible files.
 pub(crate) const RECORDS_MISSING: u8 = 3;

@@ -1,6 +1,6 @@
-//! What lines are read from: standard input, or a file named as an argument.
+//! An input: standard input, or a file named as an argument.
 //!
-//! Guarantees: opening and reading never wait when called after a poll; every error names the
+//! Guarantees: opening never waits, and reading never waits after a poll. Every error names the
 //! operation and the input.
 
 use std::fs::{File, OpenOptions};
@@ -21,10 +21,10 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Opens a file, or takes standard input for `-`. The error is ready to be reported.
+    /// Opens a file, or takes standard input for `-`. The error is a complete message.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let (name, file) = if path.as_os_str() == STDIN {
-            // A descriptor of its own, past the lock and the buffer of `io::stdin`.
+            // A duplicate descriptor, to bypass the lock and the buffer of `io::stdin`.
             let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
             ("standard input".to_owned(), file)
         } else {
@@ -36,17 +36,17 @@ impl Input {
         }
     }
 
-    /// How messages call it.
+    /// The input's name in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// To wait for it.
+    /// The descriptor to poll.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
-    /// The next bytes; `Some(0)` at the end, `None` where there are none yet after all.
+    /// Reads the next bytes. `Some(0)` at the end, `None` if there are none yet after all.
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         match (&self.file).read(into) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -55,29 +55,29 @@ impl Input {
         }
     }
 
-    /// Bytes that a pipe, socket or terminal holds right now, which nobody would read after us.
-    /// 0 for files, which stay.
+    /// Bytes that a pipe, socket or terminal holds now. They would be lost when the program ends. 0
+    /// for files, which keep their bytes.
     pub(crate) fn bytes_in_flight(&self) -> usize {
         if self.file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return 0;
         }
-        // Devices without a notion of it hold nothing.
+        // Devices that do not support the call hold nothing.
         let bytes = rustix::io::ioctl_fionread(&self.file).unwrap_or(0);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 
-/// Interrupted, or nothing there in a descriptor that somebody made non-blocking.
+/// Interrupted, or no bytes yet in a descriptor that someone made non-blocking.
 fn is_early(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 fn open_without_waiting(path: &Path) -> io::Result<File> {
-    // NONBLOCK: the open of a named pipe would wait for its writer, deaf to signals; a poll waits
-    // for it as well. NOCTTY: a terminal must not become ours.
+    // NONBLOCK: otherwise the open of a named pipe waits for its writer and ignores signals; the
+    // poll waits for it as well. NOCTTY: a terminal must not become our controlling terminal.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    // Twice the read-ahead; only a hint, so that a refusal (a pipe) does not matter.
+    // Doubles the read-ahead. It is only a hint, so an error (on a pipe) does not matter.
     let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
     Ok(file)
 }

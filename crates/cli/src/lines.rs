@@ -1,42 +1,45 @@
-//! Blocks of bytes in, lines out: each with its newline, straight out of the block.
+//! Splits blocks of bytes into lines. Each line has its newline and, if possible, is borrowed from
+//! the block.
 //!
-//! Guarantees: bytes are never changed (CRLF stays); only a line that straddles blocks is copied;
-//! memory is one block and at most one line of the permitted length, whatever the input.
-//! Refuses: lines longer than permitted, which are counted and skipped, and never kept in memory.
+//! Guarantees: bytes are never changed (CRLF stays). Only a line that spans blocks is copied.
+//! Memory is one block and at most one line of the permitted length, whatever the input. Refuses:
+//! lines longer than permitted. They are counted and skipped, and never kept in memory.
 
 use std::borrow::Cow;
 
 /// A line that ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
-    /// From 1, within its input.
+    /// Line number within its input, from 1.
     pub(crate) number: u64,
     /// Length, newline included.
     pub(crate) bytes: u64,
-    /// With its newline; owned only if it did not fit a block. `None`: longer than permitted.
+    /// With its newline. Owned only if it did not fit a block. `None` if it is longer than
+    /// permitted.
     pub(crate) text: Option<Cow<'a, [u8]>>,
 }
 
 /// Splits one input.
 pub(crate) struct Lines {
     block: Box<[u8]>,
-    /// In 0..=end. The bytes before were handed out.
+    /// In 0..=end. Bytes before it have been returned.
     start: usize,
-    /// In start..=end. No newline stands before.
+    /// In start..=end. There is no newline between `start` and it.
     searched: usize,
-    /// In 0..=block.len(). The bytes from here on are free.
+    /// In 0..=block.len(). Bytes from here on are free.
     end: usize,
-    /// The beginning of a line that did not fit the block. At most `line_bytes_max`.
+    /// The beginning of a line that did not fit the block. At most `line_bytes_max` long.
     long: Vec<u8>,
-    /// Bytes of a line that is too long, so far; 0 = the line is not.
+    /// Bytes so far of a line that is too long; 0 = the line is not too long.
     skipped: u64,
     line_bytes_max: usize,
-    /// Lines handed out, those too long included: the number of the last one.
+    /// Number of the last line that was returned. Lines that are too long count.
     number: u64,
 }
 
 impl Lines {
-    /// Blocks of `block_bytes` (at least 1), lines of at most `line_bytes_max` with newline.
+    /// Uses blocks of `block_bytes` (at least 1) and permits lines of `line_bytes_max`, newline
+    /// included.
     pub(crate) fn new(block_bytes: usize, line_bytes_max: usize) -> Self {
         Lines {
             block: vec![0; block_bytes].into_boxed_slice(),
@@ -50,7 +53,8 @@ impl Lines {
         }
     }
 
-    /// Where the next bytes go; never empty. Call [`filled`](Self::filled) afterwards.
+    /// Returns the space for the next bytes, which is never empty. Call [`filled`](Self::filled)
+    /// afterwards.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         self.block.copy_within(self.start..self.end, 0);
         self.searched -= self.start;
@@ -62,13 +66,13 @@ impl Lines {
         &mut self.block[self.end..]
     }
 
-    /// This many bytes were put at the beginning of [`space`](Self::space).
+    /// Notes that `bytes` bytes were put at the beginning of [`space`](Self::space).
     pub(crate) fn filled(&mut self, bytes: usize) {
         self.end += bytes;
         debug_assert!(self.end <= self.block.len());
     }
 
-    /// The next line that has its newline.
+    /// Returns the next line that has its newline.
     pub(crate) fn next(&mut self) -> Option<Line<'_>> {
         let Some(at) = memchr::memchr(b'\n', &self.block[self.searched..self.end]) else {
             self.searched = self.end;
@@ -89,7 +93,7 @@ impl Lines {
         Some(Line { number, bytes: line.len() as u64, text })
     }
 
-    /// At the end of the input: the last line where it has no newline, with one.
+    /// At the end of the input: returns a last line without a newline, and adds one.
     pub(crate) fn finish(&mut self) -> Option<Line<'_>> {
         if self.start == self.end && self.long.is_empty() && self.skipped == 0 {
             return None;
@@ -99,7 +103,7 @@ impl Lines {
         self.next()
     }
 
-    /// Makes room in a block that is full of one line without an end.
+    /// Makes room in a block that is full of one unfinished line.
     fn set_aside(&mut self) {
         if self.skipped > 0 || self.long.len() + self.end > self.line_bytes_max {
             self.skipped += (self.long.len() + self.end) as u64;
@@ -112,7 +116,7 @@ impl Lines {
         self.end = 0;
     }
 
-    /// Length and text of a line whose beginning is no longer in the block.
+    /// Returns length and text of a line whose beginning is no longer in the block.
     #[cold]
     fn end_of_long(&mut self, from: usize, to: usize) -> (u64, Option<Vec<u8>>) {
         let mut long = std::mem::take(&mut self.long);
@@ -125,7 +129,7 @@ impl Lines {
         (bytes, Some(long))
     }
 
-    /// Doubles, but never beyond the longest permitted line.
+    /// Doubles the capacity, but never beyond the longest permitted line.
     fn reserve(&mut self, bytes: usize) {
         let needed = self.long.len() + bytes;
         if needed > self.long.capacity() {
@@ -139,10 +143,10 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// A line's text, or number and length of one that is too long.
+    /// The text of a line, or number and length of a line that is too long.
     type Got = Result<Vec<u8>, (u64, u64)>;
 
-    /// Splits `input` with this block size, where a read gives at most `read_bytes`.
+    /// Splits `input` with this block size. A read returns at most `read_bytes`.
     fn split(input: &[u8], block: usize, read_bytes: usize, max: usize) -> Vec<Got> {
         let mut lines = Lines::new(block, max);
         let mut got = Vec::new();
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn lines_up_to_the_limit_pass_and_longer_ones_are_counted() {
-        // With newline: 5 = the limit, 6 = above, wherever the blocks end.
+        // With the newline, 5 bytes are the limit and 6 are too many, wherever the blocks end.
         for block in 1..=20 {
             let lines = split(b"four\nfive5\nok\nlonglonglong\nend", block, block, 5);
             let expected =

@@ -1,7 +1,8 @@
-//! The program: lines of standard input or of files, as records, into complete files.
+//! The program: writes lines from standard input or files, as records, into complete files.
 //!
-//! Guarantees: every exit code is one of [`exit`]. Refuses: everything else; each module has one
-//! purpose. Arguments -> `run` (inputs -> lines -> producer) -> summary, with `monitor` beside it; or
+//! Guarantees: every exit code is one of [`exit`].
+//!
+//! Flow: arguments -> `run` (inputs -> lines -> producer) -> summary, with `monitor` beside it; or
 //! arguments -> `recover`.
 
 mod args;

@@ -1,8 +1,8 @@
-//! A thread beside the run for what is slow or regular: publishing on SIGHUP, the state of the disk,
-//! progress. So the lines never wait for a flush, and no line pays for a look at the counters.
+//! A thread beside the run for slow or periodic work: publishing on SIGHUP, watching the disk,
+//! progress. So no line waits for a flush or for a look at the counters.
 //!
-//! Guarantees: looks once a second; requests to publish that come while one is carried out become
-//! one more. Never joined: it may be waiting for a disk that no longer answers.
+//! Guarantees: looks once a second. Requests to publish that arrive during a publication are merged
+//! into one more. Never joined, since it may be waiting for a disk that no longer answers.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -17,17 +17,17 @@ use crate::watch::{Stall, Watch};
 
 const TICK: Duration = Duration::from_secs(1);
 
-/// What the thread is to do besides watching the disk.
+/// What the thread does besides watching the disk.
 pub(crate) struct Options {
-    /// How long a publication on SIGHUP may take.
+    /// Time limit for a publication on SIGHUP.
     pub(crate) deadline: Duration,
-    /// A full memory means dropped lines, of which the operator is told.
+    /// Lines are dropped while memory is full, and the operator is told.
     pub(crate) drops: bool,
     /// Draw progress.
     pub(crate) progress: bool,
 }
 
-/// The thread, as the run sees it. It ends when this is dropped.
+/// The run's handle of the thread. The thread ends when this is dropped.
 pub(crate) struct Monitor {
     publish: SyncSender<()>,
 }
@@ -47,9 +47,9 @@ impl Monitor {
         Ok(Monitor { publish })
     }
 
-    /// Asks for everything accepted so far to become visible; returns at once.
+    /// Asks the thread to publish everything accepted so far. Returns at once.
     pub(crate) fn publish(&self) {
-        // A full channel holds a request that has not begun: it covers this one.
+        // A full channel holds a request that has not begun. It covers this one.
         let _ = self.publish.try_send(());
     }
 }
@@ -73,13 +73,13 @@ impl State {
         }
     }
 
-    /// Flushes in ticks, so that the looks go on meanwhile.
+    /// Flushes in ticks, so that the looks continue meanwhile.
     fn publish(&mut self) {
         let begun = Instant::now();
         loop {
             let left = self.options.deadline.saturating_sub(begun.elapsed());
             match self.writer.flush(left.min(TICK)) {
-                // Closed: the end of the run publishes, and reports.
+                // Closed: the end of the run publishes and reports.
                 Ok(()) | Err(FlushError::Closed) => return,
                 Err(error) if left <= TICK => {
                     return console::report(format_args!("SIGHUP: not all published yet: {error}"));
@@ -133,7 +133,7 @@ fn stall(error: &Error) -> Stall {
     Stall { kind: (error.operation(), error.kind()), text: error.to_string() }
 }
 
-/// What the disk guard refuses lines for; none while it does not.
+/// Why the disk guard refuses lines. `None` while it does not.
 fn guard_reason(stats: &Stats) -> Option<String> {
     let guard = stats.disk_guard.as_ref().filter(|guard| guard.refuses)?;
     let shown = |bytes| ByteSize(bytes).display().si();

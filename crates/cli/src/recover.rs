@@ -1,7 +1,8 @@
-//! `recover`: left-overs of writers that died, by hand.
+//! `recover`: recovers the files of dead writers, without a writer.
 //!
-//! Guarantees: each file that was published, set aside or left alone is named, and each error. Exit code 1 if
-//! something failed, so that the next run has more to do; what is set aside or left alone is no failure.
+//! Guarantees: names each file that was published, set aside or skipped, and each error. The exit
+//! code is 1 if something failed, so that another run has work to do. A file set aside or skipped
+//! is no failure.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -14,51 +15,53 @@ use crate::console;
 use crate::exit;
 
 const AFTER: &str = "\
-A writer that was killed leaves temp files and a state file in its temp directory. The next writer with the \
-same --path, --temp and --prefix recovers them by itself; this does it without one. It is safe at any time, \
-beside writers and other recoveries: what lives is left alone, and so are other users' files.
+A writer that is killed leaves temp files and a state file in its temp directory. The next writer with the \
+same --path, --temp and --prefix recovers them by itself; this command does it without one. It is safe at \
+any time, beside writers and other recoveries. Live writers and files of other users are left alone.
 
-Of each temp file, what is known to be whole records becomes visible in --path: all that was written, or \
-after a reboot what was synced. What can't be trusted is set aside under a hidden name (.*.aside in --temp), \
-never deleted: look at it, then remove it. What a writer with --crash-proof had in memory becomes a file too.
+From each temp file, the records that are known to be whole become visible in --path: all that were written \
+or, after a reboot, those that were synced. A file that can't be trusted is set aside under a hidden name \
+(.*.aside in --temp), never deleted: look at it, then remove it. Records in the memory of a writer with \
+--crash-proof become a file too.
 
-Output: one line for each file, and a summary, on standard error; with --json one object on standard output.
+Output: One line for each file, and a summary, on standard error. With --json, one object on standard output.
 
 Exit codes:
   0  all is done, or there was nothing to do
-  1  a directory or a file failed; run it again
-  2  a wrong option";
+  1  a directory or a file failed; run the command again
+  2  an option is wrong";
 
-/// Publishes what writers that died left in their temp directory.
+/// Publish the records that killed writers left in their temp directory
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Recover {
-    /// Directory in which those writers wrote their files
+    /// The writers' --temp: directory in which they wrote their files
     #[arg(long, value_name = "DIR")]
     temp: PathBuf,
 
-    /// Directory in which their files were to appear
+    /// The writers' --path: directory in which their files appear
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
 
-    /// Only writers whose files begin with this [default: any]
+    /// Recover only writers with this prefix [default: any]
     #[arg(long, value_name = "TEXT")]
     prefix: Option<OsString>,
 
-    /// Directory in which their memory is, for writers with --crash-proof=DIR; /dev/shm is looked into anyhow
+    /// Directory of the writers' memory, if they ran with --crash-proof=DIR. /dev/shm is always
+    /// searched
     #[arg(long, value_name = "DIR")]
     memory: Option<PathBuf>,
 
-    /// Change nothing, and tell what would be done
+    /// Change nothing and report what would be done
     #[arg(long)]
     dry_run: bool,
 
-    /// Print what was done as one JSON object on standard output
+    /// Print the result as one JSON object on standard output
     #[arg(long)]
     json: bool,
 }
 
-/// The whole command; the exit code.
+/// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &Recover) -> u8 {
     let mut options = RecoverOptions::new(&args.path, &args.temp).dry_run(args.dry_run);
     if let Some(prefix) = &args.prefix {
@@ -86,7 +89,7 @@ pub(crate) fn run(args: &Recover) -> u8 {
     if recovery.errors.is_empty() { exit::WRITTEN } else { exit::IO }
 }
 
-/// What the recovery of a writer did, if anything: for the command that runs the writer.
+/// Reports what the recovery of a writer did, if anything, for the command that runs the writer.
 pub(crate) fn tell(recovery: &Recovery) {
     if !recovery.is_empty() {
         tell_errors(recovery);
@@ -108,7 +111,7 @@ fn tell_files(recovery: &Recovery, dry_run: bool) {
     recovery.published.iter().for_each(|path| tell(published, path));
     recovery.set_aside.iter().for_each(|path| tell(aside, path));
     for left in &recovery.skipped {
-        console::report(format_args!("left alone: {}: {}", left.path.display(), left.reason));
+        console::report(format_args!("skipped: {}: {}", left.path.display(), left.reason));
     }
     console::report(format_args!("{summary}: {recovery}"));
 }
@@ -124,6 +127,7 @@ fn json(recovery: &Recovery, dry_run: bool) -> Value {
         "instances": recovery.instances,
         "alive": recovery.alive,
         "published": paths(&recovery.published),
+        "records": recovery.records.records,
         "bytes": recovery.bytes,
         "cut_bytes": recovery.cut_bytes,
         "lost": { "records": recovery.lost.records, "bytes": recovery.lost.bytes },

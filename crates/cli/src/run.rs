@@ -1,7 +1,7 @@
 //! The run: inputs -> lines -> producer, until the end or a signal, then the drain.
 //!
-//! Guarantees: every line that was read is written, refused or lost, and counted as such; a signal
-//! is answered within a slice of waiting, whatever the input and the disk do.
+//! Guarantees: every line that was read counts as written, refused or lost. A signal is answered
+//! within one slice of waiting, whatever the input and the disk do.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -19,17 +19,21 @@ use crate::recover;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
-/// Large enough that system calls do not count, small enough for the processor's cache.
+/// Large enough to make system calls cheap, small enough for the processor's cache.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// How long a wait for memory or for the disk may be deaf to signals.
+/// How long a wait for memory or the disk may ignore signals.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// The whole program; the exit code.
+/// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &args::Write) -> u8 {
     let started = Instant::now();
     let run = match Run::start(args) {
         Ok(run) => run,
+        Err((message, exit::USAGE)) => {
+            console::report_usage(message);
+            return exit::USAGE;
+        }
         Err((message, code)) => {
             console::report(message);
             return code;
@@ -40,7 +44,7 @@ pub(crate) fn run(args: &args::Write) -> u8 {
     console::end_progress();
     if args.json {
         if let Err(error) = writeln!(io::stdout(), "{}", summary.json()) {
-            // Who waits for the accounts must not take their absence for success.
+            // A program that reads the summary must not mistake its absence for success.
             console::report(format_args!("write the summary to standard output: {error}"));
             summary.io_errors += 1;
         }
@@ -60,12 +64,12 @@ struct Run<'a> {
     summary: Summary,
 }
 
-/// Whether to read on, and how long to go on trying.
+/// Whether to continue reading, and how long to keep trying.
 #[derive(Debug, Default)]
 struct Drain {
-    /// SIGTERM and SIGINT so far: the first ends the reading, the second everything.
+    /// Number of SIGTERM and SIGINT so far. The first ends the reading, the second everything.
     stops: usize,
-    /// When the drain began, and what it may take.
+    /// When the drain began, and its time limit.
     began: Option<(Instant, Duration)>,
 }
 
@@ -82,7 +86,7 @@ impl Drain {
         self.stops > 0
     }
 
-    /// Time to go on trying; none is left after a second signal, all before the drain.
+    /// Time left to keep trying: none after a second signal, unlimited before the drain.
     fn left(&self) -> Duration {
         match self.began {
             _ if self.stops > 1 => Duration::ZERO,
@@ -93,7 +97,7 @@ impl Drain {
 }
 
 impl<'a> Run<'a> {
-    /// Everything that can fail before the first line, with its exit code.
+    /// Does everything that can fail before the first line. An error has its exit code.
     fn start(args: &'a args::Write) -> Result<Self, (String, u8)> {
         // First, so that from here on a signal drains.
         let signals =
@@ -111,7 +115,7 @@ impl<'a> Run<'a> {
         Ok(Run { args, writer, producer, signals, monitor, drain, summary })
     }
 
-    /// All inputs, or those up to a signal, and the drain.
+    /// Copies all inputs, or those up to a signal, and drains.
     fn copy_all(mut self) -> Summary {
         for path in self.args.inputs() {
             if self.drain.is_stopping() {
@@ -125,13 +129,13 @@ impl<'a> Run<'a> {
         self.close()
     }
 
-    /// All lines of one input, or those up to a signal.
+    /// Copies all lines of one input, or those up to a signal.
     fn copy(&mut self, input: &Input) {
         let mut lines = Lines::new(BLOCK_BYTES, self.args.line_bytes_max());
         if let Err(error) = self.copy_blocks(input, &mut lines) {
             self.io_error(format_args!("read {}: {error}", input.name()));
         }
-        // Also after a signal or an error: what was read would vanish otherwise.
+        // Also after a signal or an error, or the last line would vanish.
         if let Some(line) = lines.finish() {
             self.hand_over(input.name(), &line);
         }
@@ -145,8 +149,9 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
         }
-        // A pipe's contents vanish with its last reader, and they may be the last words of a
-        // program that is gone. No more than it holds now, or a busy writer would keep us for ever.
+        // A pipe's contents vanish with its last reader, and may be the last words of a program
+        // that has ended. Read only what it holds now: a busy writer would keep the program running
+        // without end.
         let mut left = input.bytes_in_flight();
         while left > 0
             && !self.drain.left().is_zero()
@@ -160,7 +165,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One read and the lines that it completed; the answer is that of [`Input::read`].
+    /// Reads once and hands over the lines that this completes. The result is that of
+    /// [`Input::read`].
     fn copy_block(
         &mut self,
         input: &Input,
@@ -199,14 +205,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Until there is memory, and room on the disk, or no time is left.
+    /// Writes a line once there is memory and room on the disk, or gives up when no time is left.
     #[cold]
     fn write_waiting(&mut self, line: &[u8]) -> Result<(), WriteError> {
         loop {
             let left = self.drain.left();
             match self.producer.write_timeout(line, left.min(SLICE)) {
                 Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(Duration::ZERO),
-                // The writer does not wait for others to make room; we do.
+                // The writer does not wait for room on the disk, so wait here.
                 Err(WriteError::DiskGuard) if !left.is_zero() => {
                     self.look_for_signals(left.min(SLICE));
                 }
@@ -222,7 +228,8 @@ impl<'a> Run<'a> {
             self.summary.refused_by_guard += Count { records: 1, bytes: line.bytes };
         }
         match error {
-            // Dropped as asked for, or time was over: the summary tells, and the monitor meanwhile.
+            // Dropped as requested, or time was over. The summary reports it, and the monitor
+            // during the run.
             WriteError::Full | WriteError::DiskGuard => {}
             WriteError::TooLarge => console::report(format_args!(
                 "{input_name}, line {}: {} bytes are more than the writer's memory holds ({}); refused",
@@ -230,7 +237,7 @@ impl<'a> Run<'a> {
                 line.bytes,
                 self.args.line_bytes_max(),
             )),
-            // For good, so that it makes no sense to read on.
+            // The error is permanent, so there is no point in reading further.
             _ => {
                 if !self.drain.left().is_zero() {
                     self.io_error(format_args!("{input_name}, line {}: {error}", line.number));
@@ -240,7 +247,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether the input can be read now. Answers signals.
+    /// Waits and handles signals. Returns whether the input can be read now.
     fn wait(&mut self, input: Option<&Input>, timeout: Option<Duration>) -> io::Result<bool> {
         let arrived = self.signals.wait(input.map(Input::fd), timeout)?;
         let is_reading = self.drain.began.is_none();
@@ -259,14 +266,14 @@ impl<'a> Run<'a> {
     }
 
     fn look_for_signals(&mut self, timeout: Duration) {
-        // Should the system refuse, the next slice tries again.
+        // If the system refuses, the next slice tries again.
         let _ = self.wait(None, Some(timeout));
     }
 
-    /// Publishes everything while time is left, and closes the accounts.
+    /// Publishes everything while time is left, and closes the writer.
     fn close(mut self) -> Summary {
         self.drain.begin(self.args.deadline);
-        // In slices, since `close` itself can't be told that a second signal came.
+        // In slices, since `close` can't be told of a second signal.
         while !self.drain.left().is_zero() {
             match self.writer.flush(self.drain.left().min(SLICE)) {
                 Ok(()) | Err(FlushError::Closed) => break,
@@ -280,9 +287,10 @@ impl<'a> Run<'a> {
                 self.io_error(error);
             }
         }
-        // The last word, since the monitor may not have told of the latest ones.
+        // The final counts, since the monitor may have missed the latest ones.
         let removed = self.summary.lost.temp_file_removed.records;
-        // The close has waited for it, if there was time. Not an error of this run's.
+        // The close has waited for the recovery, if there was time. Its errors are not errors of
+        // this run.
         if let Some(recovery) = self.writer.recovery() {
             recover::tell(&recovery);
         }
@@ -307,13 +315,17 @@ impl<'a> Run<'a> {
 
 fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
     BufferedWriter::new(config).map_err(|error| {
-        // An error without a path is one of an option.
-        let code = if error.path().is_none() { exit::USAGE } else { exit::IO };
-        (error.to_string(), code)
+        if error.path().is_some() {
+            return (error.to_string(), exit::IO);
+        }
+        // An error without a path is about an option. Name it as on the command line.
+        let option = error.operation();
+        let flag = format!("--{}", option.replace('_', "-"));
+        (error.to_string().replacen(&format!("option {option}"), &flag, 1), exit::USAGE)
     })
 }
 
-/// Only where somebody looks at it, and does not type in between.
+/// Progress is shown only on a terminal, and only if no one types the input there.
 fn shows_progress(args: &args::Write) -> bool {
     let typed =
         args.inputs().iter().any(|path| path.as_os_str() == STDIN) && io::stdin().is_terminal();

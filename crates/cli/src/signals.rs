@@ -1,7 +1,7 @@
-//! Signals as bytes in pipes, waited for together with the input.
+//! Signals as bytes in pipes, polled together with the input.
 //!
-//! Guarantees: a signal ends a wait at once, also one that came just before it, and each is counted
-//! (two that the system delivers as one are one). The handlers do nothing but write a byte.
+//! Guarantees: a signal ends a wait at once, even one that came just before the wait. Each signal
+//! is counted; two that the system delivers as one count once. The handlers only write a byte.
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
-/// The signals that the program answers, each with a pipe of its own so that none hides another.
+/// The signals that the program handles, each with its own pipe so that none hides another.
 pub(crate) struct Signals {
     term: UnixStream,
     int: UnixStream,
@@ -24,7 +24,7 @@ pub(crate) struct Signals {
 pub(crate) struct Arrived {
     /// The input has bytes, an end or an error to read.
     pub(crate) input: bool,
-    /// SIGTERM and SIGINT, counted.
+    /// Number of SIGTERM and SIGINT.
     pub(crate) stops: usize,
     /// The name of one of them.
     pub(crate) stop_name: Option<&'static str>,
@@ -33,15 +33,16 @@ pub(crate) struct Arrived {
 }
 
 impl Signals {
-    /// From now on these signals no longer end the process.
+    /// Catches the signals. From then on they no longer end the process.
     pub(crate) fn catch() -> io::Result<Self> {
-        // A file that meets the limit of `ulimit -f` is an error like others, not the end.
+        // A file that reaches the limit of `ulimit -f` is then an ordinary error, not the end of
+        // the process.
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         Ok(Signals { term: pipe(SIGTERM)?, int: pipe(SIGINT)?, hup: pipe(SIGHUP)? })
     }
 
-    /// Waits for a signal or for the input, `None` = as long as it takes. May return early with
-    /// nothing.
+    /// Waits for a signal or for the input. A timeout of `None` = without limit. May return early
+    /// with nothing.
     pub(crate) fn wait(
         &self,
         input: Option<BorrowedFd<'_>>,
@@ -57,11 +58,11 @@ impl Signals {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
-            // The handler has filled its pipe; the next wait sees it.
+            // The handler has written to its pipe. The next wait sees it.
             Err(rustix::io::Errno::INTR) => return Ok(Arrived::default()),
             Err(error) => return Err(error.into()),
         }
-        // Any event: an end (HUP) or an error of the input is found out by reading it.
+        // Any event counts: a read finds out whether it is the end (HUP) or an error of the input.
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let mut arrived = Arrived { input: ready.get(3) == Some(&true), ..Arrived::default() };
         for (pipe, ready, name) in
@@ -78,7 +79,7 @@ impl Signals {
     }
 }
 
-/// The read end of a pipe that gets a byte for each of these signals.
+/// Returns the read end of a pipe that gets a byte for each of these signals.
 fn pipe(signal: i32) -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
@@ -86,7 +87,7 @@ fn pipe(signal: i32) -> io::Result<UnixStream> {
     Ok(read)
 }
 
-/// Takes all bytes and tells how many there were.
+/// Reads all bytes and returns how many there were.
 fn drain(mut pipe: &UnixStream) -> io::Result<usize> {
     let mut count = 0;
     loop {
@@ -107,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// One test for all, since signals are the process's, and tests share one.
+    /// One test for all: signals belong to the process, and all tests share one.
     #[test]
     fn signals_and_input_end_a_wait() {
         let signals = Signals::catch().unwrap();

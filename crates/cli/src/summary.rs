@@ -1,7 +1,7 @@
-//! What became of everything, for people and for machines.
+//! The summary of a run, for people and for machines.
 //!
-//! Guarantees: `read == written + refused + lost + unresolved`, in records and in bytes (the
-//! newlines that were added included).
+//! Guarantees: `read == written + refused + lost + unresolved`, in records and in bytes. Added
+//! newlines count.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,24 +12,26 @@ use serde_json::{Value, json};
 
 use crate::exit;
 
-/// The accounts of one run.
+/// The counts of one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     /// Lines that were read to their end.
     pub(crate) read: Count,
-    /// In visible files.
+    /// Lines in visible files.
     pub(crate) written: Count,
-    /// Too long, dropped while memory or the disk was full, or read but not taken when time was over.
+    /// Lines that were too long, were dropped while memory or the disk was full, or were read but
+    /// not accepted when time was over.
     pub(crate) refused: Count,
-    /// Of them, those that `--min-free` or `--max-total` forbade.
+    /// The part of `refused` that is due to `--min-free` or `--max-total`.
     pub(crate) refused_by_guard: Count,
-    /// Taken into memory, but not in a visible file when time was over, or given up before; by cause.
+    /// Lines that were accepted but lost, by cause: given up, or not in a visible file when time
+    /// was over.
     pub(crate) lost: Lost,
-    /// In files of which the disk had not said by then whether they are visible.
+    /// Lines in files whose rename had not returned when time was over.
     pub(crate) unresolved: Count,
     /// Files published.
     pub(crate) files: u64,
-    /// Failures on inputs and on closing, all of which were reported.
+    /// Errors on inputs and on closing. All were reported.
     pub(crate) io_errors: u64,
     /// The signal that ended the reading.
     pub(crate) stopped_by: Option<&'static str>,
@@ -38,8 +40,8 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Takes over what the writer says of itself. What it refused is not taken over: lines that
-    /// waited for memory are refused many times before they are accepted.
+    /// Takes over the writer's final counts, except what it refused: a line that waited for memory
+    /// was refused many times before it was accepted.
     pub(crate) fn settle(&mut self, report: &CloseReport) {
         self.written = report.written;
         self.lost = report.lost;
@@ -47,7 +49,7 @@ impl Summary {
         self.files = report.files;
     }
 
-    /// The exit code: missing records are worse than an input that could not be read.
+    /// The exit code: missing lines take precedence over an input that could not be read.
     pub(crate) fn exit_code(&self) -> u8 {
         if [self.refused, self.lost.total(), self.unresolved].iter().any(|count| count.records > 0)
         {
@@ -83,7 +85,7 @@ impl Summary {
         })
     }
 
-    /// 10^6 bytes written per second.
+    /// Written bytes per second, in units of 10^6 bytes.
     fn mb_per_second(&self) -> f64 {
         self.written.bytes as f64 / 1e6 / self.elapsed.as_secs_f64().max(f64::EPSILON)
     }

@@ -1,30 +1,30 @@
-//! What an operator is told while the program runs: the disk fails, it answers again, records are
+//! Decides what to tell the operator during a run: the disk fails, it answers again, lines are
 //! dropped or lost.
 //!
-//! Guarantees: an error of a new kind at once, the same kind at most every ten seconds, its end at
-//! once. A leaf: no clock, no I/O, plain values in and messages out.
+//! Guarantees: a new kind of error is reported at once, the same kind at most every ten seconds,
+//! and its end at once. Pure: no clock, no I/O, plain values in and messages out.
 
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// At most one line about the same matter in this time.
+/// At most one line per matter in this time.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A worker that is held up.
 #[derive(Clone, Debug)]
 pub(crate) struct Stall {
-    /// What makes it the same matter as another: what was tried, and how it failed.
+    /// The operation and the error kind. Stalls with the same pair are one matter.
     pub(crate) kind: (&'static str, ErrorKind),
-    /// The whole error, path included.
+    /// The whole error, with the path.
     pub(crate) text: String,
 }
 
-/// What was told so far.
+/// What has been reported so far.
 #[derive(Default)]
 pub(crate) struct Watch {
     outage: Option<Outage>,
-    /// The disk guard refuses lines.
+    /// Since when the disk guard refuses lines.
     held_since: Option<Instant>,
     guard_error: Option<(&'static str, ErrorKind)>,
     dropped: Sum,
@@ -33,7 +33,7 @@ pub(crate) struct Watch {
     given_up: Sum,
 }
 
-/// A count that goes up.
+/// A count that only increases.
 #[derive(Default)]
 struct Sum {
     told: u64,
@@ -41,7 +41,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// How much there is more than was told, if it is time to tell it.
+    /// The increase since the last report, if it is time for another.
     fn more(&mut self, now: Instant, sum: u64) -> Option<u64> {
         let more = sum.saturating_sub(self.told);
         let early = self.told_at.is_some_and(|at| now.duration_since(at) < INTERVAL);
@@ -60,7 +60,7 @@ struct Outage {
 }
 
 impl Watch {
-    /// The state of the disk; at most one message.
+    /// Reports the state of the disk, with at most one message.
     pub(crate) fn disk(&mut self, now: Instant, stalls: &[Stall]) -> Option<String> {
         let Some(first) = stalls.first() else {
             let outage = self.outage.take()?;
@@ -82,7 +82,7 @@ impl Watch {
         Some(format!("{text} (retrying; workers held up: {})", stalls.len()))
     }
 
-    /// Whether the disk guard refuses lines, for this reason.
+    /// Reports that the disk guard refuses lines, for this reason, or that it no longer does.
     pub(crate) fn guard(&mut self, now: Instant, reason: Option<&str>) -> Option<String> {
         match (reason, self.held_since) {
             (Some(reason), None) => {
@@ -98,34 +98,34 @@ impl Watch {
         }
     }
 
-    /// The disk guard can't look at the disk; told once, as long as it is the same matter.
+    /// Reports that the disk guard can't measure the disk, once for each matter.
     pub(crate) fn guard_error(&mut self, stall: Option<Stall>) -> Option<String> {
         let kind = stall.as_ref().map(|stall| stall.kind);
         let fresh = std::mem::replace(&mut self.guard_error, kind) != kind;
         let text = stall.filter(|_| fresh)?.text;
-        Some(format!("disk guard: {text} (retrying; what was found before still holds)"))
+        Some(format!("disk guard: {text} (retrying; the earlier result stays in force)"))
     }
 
-    /// The records dropped so far, because the disk guard refused them.
+    /// Reports lines that were dropped because the disk guard refused them.
     pub(crate) fn guard_drops(&mut self, now: Instant, dropped: u64) -> Option<String> {
         let more = self.dropped_by_guard.more(now, dropped)?;
         Some(format!("disk guard: {more} more lines dropped, {dropped} in all"))
     }
 
-    /// The records dropped so far, because memory was full.
+    /// Reports lines that were dropped because memory was full.
     pub(crate) fn drops(&mut self, now: Instant, dropped: u64) -> Option<String> {
         let more = self.dropped.more(now, dropped)?;
         Some(format!("memory was full: {more} more lines dropped, {dropped} in all"))
     }
 
-    /// The records lost so far, because somebody removed files in `temp_dir`.
+    /// Reports lines that were lost because files in `temp_dir` were removed.
     pub(crate) fn losses(&mut self, now: Instant, lost: u64, temp_dir: &Path) -> Option<String> {
         let more = self.lost.more(now, lost)?;
         let dir = temp_dir.display();
         Some(format!("temp files in {dir} were removed: {more} more lines lost, {lost} in all"))
     }
 
-    /// The records lost so far, because the disk failed for too long.
+    /// Reports lines that were lost because the disk failed for too long.
     pub(crate) fn given_up(&mut self, now: Instant, lost: u64) -> Option<String> {
         let more = self.given_up.more(now, lost)?;
         Some(format!("gave up on the disk: {more} more lines lost, {lost} in all"))

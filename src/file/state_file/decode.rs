@@ -1,9 +1,8 @@
-//! What a dead instance left: its state file, read as if an enemy had written it. The layout stands in
-//! `format.rs`.
+//! Decodes the state file of a dead instance, which may be hostile. `format.rs` has the layout.
 //!
-//! Guarantees: never panics, reads no more than the largest state file has; what it returns is whole
-//! (checksums), in range, and names nothing outside of a directory. Refuses: all else, and says what is
-//! wrong. Decides nothing and touches nothing.
+//! Guarantees: never panics, and reads no more than the largest state file. A result is whole
+//! (checksums), in range, and names nothing outside of a directory. Refuses all other contents and
+//! says what is wrong. Decides nothing and touches nothing.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,43 +19,43 @@ use crate::fs::{FsFile, read_full};
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
 
-/// The largest state file that there can be.
+/// Length of the largest possible state file.
 const BYTES_MAX: usize = HEADER_BYTES + WORKERS_MAX * RECORD_BYTES;
 
-/// A state file, taken apart. Its directories are to be compared, not to be used; the affixes of its names have
-/// neither `/` nor NUL.
+/// A decoded state file. Its directories are for comparison only: never open them. The affixes of
+/// its names contain neither `/` nor NUL.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DecodedState {
-    /// None if the writer did not know it.
+    /// `None` if the writer did not know it.
     pub(crate) boot_id: Option<[u8; 16]>,
     pub(crate) header: Header,
-    /// One for each worker, in order; none where the record is damaged.
+    /// One for each worker, in order. `None` where the record is damaged.
     pub(crate) records: Vec<Option<Record>>,
 }
 
-/// Why a state file tells nothing.
+/// Why a state file can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// It ends before its first record does: its writer died, or lives, at its very beginning.
+    /// Its records are not complete: its writer died, or still is, at the very beginning.
     Short,
-    /// Of a program that is newer or older than this.
+    /// It was written by a program with another version of the format.
     Version(u32),
-    /// Its files have a codec of this number, which this build does not know.
+    /// Its files use the codec with this number, which this build does not have.
     Codec(u32),
-    /// Not what its writer wrote.
+    /// Its contents are not what its writer wrote.
     Damaged,
 }
 
-/// All of the file, but no more than the largest one has.
+/// Reads the file, up to the length of the largest state file.
 pub(crate) fn bytes(file: &mut dyn FsFile) -> io::Result<Vec<u8>> {
-    // One byte more, so that a longer file shows.
+    // One byte more, to notice a longer file.
     let mut bytes = vec![0; BYTES_MAX + 1];
     let len = read_full(file, &mut bytes, 0)?;
     bytes.truncate(len);
     Ok(bytes)
 }
 
-/// Takes the contents of a state file apart.
+/// Decodes the contents of a state file.
 pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let Some(number) = bytes.get(8..12) else { return Err(Unreadable::Short) };
     let version = le::u32(number);
@@ -119,10 +118,10 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
     Some((Some(boot_id).filter(|id| *id != [0; 16]), header))
 }
 
-/// None if it is damaged.
+/// `None` if the record is damaged.
 fn read_record(bytes: &[u8]) -> Option<Record> {
     if bytes.iter().all(|&byte| byte == 0) {
-        // Never used.
+        // The record was never used.
         return Some(Record::default());
     }
     let (body, checksum) = bytes.split_at(RECORD_BYTES - CHECKSUM_BYTES);

@@ -1,4 +1,4 @@
-//! A state file's bytes, as its writer makes them. The layout stands in `format.rs`.
+//! Encodes a state file. `format.rs` has the layout.
 //!
 //! Refuses: a header that does not fit.
 
@@ -11,7 +11,7 @@ use crate::file::state_file::format::{
 };
 use crate::report::stats::Watermark;
 
-/// None if it does not fit: a path of more than 4096 bytes together with long affixes.
+/// `None` if the header does not fit, such as with a path of more than 4096 bytes and long affixes.
 pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
     let Header { path, memory, names, codec, workers } = header;
     let memory = memory.as_deref().map_or_else(Default::default, Path::as_os_str);

@@ -1,6 +1,6 @@
-//! What a state file says, and where it stands in its bytes.
+//! The format of a state file.
 //!
-//! All numbers are little-endian; what is not named is zero; checksums are 64-bit FNV-1a.
+//! All numbers are little-endian. Unnamed bytes are 0. Checksums are 64-bit FNV-1a.
 //!
 //! ```text
 //! header, once    0  magic "BUFWRST\0"        8  version u32 = 2      12  workers u32
@@ -30,27 +30,27 @@ pub(crate) const HEADER_BYTES: usize = 8192;
 pub(crate) const RECORD_BYTES: usize = 128;
 pub(crate) const CHECKSUM_BYTES: usize = 8;
 pub(crate) const TEXTS_AT: usize = 64;
-/// What a state file says of its writer, and never changes.
+/// The part of a state file that describes the writer and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Where files become visible.
     pub(crate) path: PathBuf,
-    /// Where the memory is, if it outlives the process.
+    /// Directory of the crash-proof memory; `None` if it is off.
     pub(crate) memory: Option<PathBuf>,
-    /// Of the files.
+    /// The name parts of the files.
     pub(crate) names: Names,
     /// Number of the codec of the files.
     pub(crate) codec: u32,
     pub(crate) workers: usize,
 }
 
-/// What a worker said last of its temp file.
+/// A worker's last record about its temp file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// None: it had none.
+    /// `None` = it had no temp file.
     pub(crate) temp: Option<TempId>,
-    /// Up to here it holds whole records; at least `synced`.
+    /// The temp file holds whole records up to here. At least `synced`.
     pub(crate) good: Watermark,
-    /// Up to here an fsync covers it.
+    /// An fsync covers the temp file up to here.
     pub(crate) synced: Watermark,
 }

@@ -1,11 +1,14 @@
-//! The state file of a living instance: the proof that it lives, and what each worker says of its temp file.
+//! The state file of a living instance: it proves that the instance lives, and holds what each
+//! worker says of its temp file.
 //!
-//! The process holds the file's lock (flock) while it lives; a process id proves nothing.
+//! The process holds the file's lock (flock) while it lives. A process id proves nothing.
 //!
-//! Guarantees: the file has its final length from the start, so that no change needs room on the
-//! disk; a worker changes only its own record, through a file of its own, so one that hangs there
-//! holds up no other; a record lies within one sector. If somebody removes it, a worker makes another one
-//! before its next temp file, and the others switch to that. Refuses: a header that does not fit.
+//! Guarantees: the file has its final length from the start, so that no change needs space on the
+//! disk. A worker changes only its own record, through its own file handle, so a worker that hangs
+//! there holds up no other. A record lies within one sector. If the file is removed, a worker makes
+//! another before its next temp file, and the other workers switch to that. Refuses: a header that
+//! does not fit.
+//!
 //! The file is not synced: after a loss of power its records may be older than the temp files.
 
 use std::io::{self, IoSlice};
@@ -22,20 +25,21 @@ use crate::report::stats::Watermark;
 
 const MODE: u32 = 0o600;
 
-/// How often a recovery of another process may take our unfinished state file for a leftover.
+/// How often another process's recovery may take our unfinished state file for a left-over.
 const ATTEMPTS_MAX: usize = 8;
-/// How long its end is waited for, and how often it is looked for: it forces two directories to the disk.
+/// How long to wait for the end of that recovery, which syncs two directories, and how often to
+/// check.
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 const RECOVERY_LOOK: Duration = Duration::from_millis(1);
 
-/// The state file of a living instance. The lock is held until this and all workers' states are
+/// The state file of a living instance. The lock lasts until this and all workers' states are
 /// dropped: a worker that hangs is alive.
 pub(crate) struct StateFile {
     path: PathBuf,
     header: Header,
-    /// Held during I/O, so workers only try to get it.
+    /// The lock is held during I/O, so workers only try to take it.
     current: Mutex<Current>,
-    /// The number of the current one: goes up when another one is made.
+    /// The number of the current file. It increases when another file is made.
     version: AtomicU64,
 }
 
@@ -52,7 +56,7 @@ impl StateFile {
         Ok(StateFile { path, header, current, version: AtomicU64::new(0) })
     }
 
-    /// One way in for each worker, in order.
+    /// Returns one handle for each worker, in order.
     pub(crate) fn slots(this: &Arc<Self>) -> Result<Vec<WorkerState>, Error> {
         let current = lock(&this.current);
         let slot = |worker| {
@@ -63,7 +67,7 @@ impl StateFile {
         (0..this.header.workers).map(slot).collect()
     }
 
-    /// Removes the file, when the instance leaves nothing to recover. It may be gone already.
+    /// Removes the file when the instance leaves nothing to recover. It may be gone already.
     pub(crate) fn remove(&self, fs: &dyn Fs) -> Result<(), Error> {
         match fs.remove(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -77,9 +81,8 @@ impl StateFile {
 impl Current {
     fn create(fs: &dyn Fs, state: &Path, header: &Header) -> Result<Self, Error> {
         let boot_id = fs.boot_id().unwrap_or_default();
-        let mut bytes = encode::header(boot_id, header).ok_or_else(|| {
-            Error::io("describe", &header.path, io::ErrorKind::InvalidFilename.into())
-        })?;
+        let mut bytes = encode::header(boot_id, header)
+            .ok_or_else(|| Error::io("write", state, io::ErrorKind::InvalidFilename.into()))?;
         bytes.resize(HEADER_BYTES + header.workers * RECORD_BYTES, 0);
         let mut file = create_locked(fs, state)?;
         let written = write_all(&mut *file, &mut [IoSlice::new(&bytes)], 0).1;
@@ -93,9 +96,11 @@ impl Current {
     }
 }
 
-/// Between creation and lock, a recovery can take the file for a leftover, lock and remove it. Its end is waited
-/// for, since it goes by names: what we made meanwhile would be removed too. Then another one is made. Once the
-/// lock is ours and the name is still there, it stays so.
+/// Creates the state file and locks it.
+///
+/// Between creation and lock, a recovery can take the file for a left-over, lock it and remove it.
+/// Wait until that recovery is over, since it goes by names and would remove a file that we made
+/// meanwhile. Then make another. Once the lock is ours and the name still exists, it stays so.
 fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
     let began = Instant::now();
     for _ in 0..ATTEMPTS_MAX {
@@ -116,7 +121,7 @@ fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
             Ok(false) => drop(fs.remove(state)),
             Err(error) => {
                 if error.kind() != io::ErrorKind::WouldBlock {
-                    // The name is this instance's alone, so whatever stands there is ours.
+                    // The name belongs to this instance alone, so the file there is ours.
                     let _ = fs.remove(state);
                 }
                 return Err(Error::io("lock", state, error));
@@ -130,14 +135,15 @@ fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
 pub(crate) struct WorkerState {
     shared: Arc<StateFile>,
     file: Box<dyn FsFile>,
-    /// Number of the file.
+    /// The number of `file`.
     version: u64,
     offset: u64,
     generation: u64,
 }
 
 impl WorkerState {
-    /// Says which temp file the worker has, and how far it holds whole records and is synced. One write.
+    /// Records which temp file the worker has, how far it holds whole records, and how far it is
+    /// synced. One write.
     pub(crate) fn set(
         &mut self,
         temp: Option<TempId>,
@@ -158,23 +164,24 @@ impl WorkerState {
             .map_err(|e| Error::io("write", &self.shared.path, e))
     }
 
-    /// Makes the state file anew if its name is gone, as when somebody removed its directory and made
-    /// it again. Not if another worker is about to: nobody waits. What fails is tried again next time.
+    /// Makes another state file if the name is gone, such as when its directory was removed and
+    /// made again. If another worker is about to, it does nothing: no worker waits for another. A
+    /// failure is retried the next time.
     pub(crate) fn restore(&mut self, fs: &dyn Fs) {
         let shared = self.shared.clone();
         let Some(mut current) = try_lock(&shared.current) else { return };
-        // Another one's file under this name is left alone: it is not ours to remove.
+        // A file of another instance under this name is left alone: it is not ours to remove.
         if let Ok(None) = fs.facts(&shared.path) {
             let made = Current::create(fs, &shared.path, &shared.header);
             let Ok(made) = made else { return };
             *current = made;
-            // Nobody else changes it: the lock is held.
+            // No other thread changes it: the lock is held.
             shared.version.store(shared.version.load(Acquire) + 1, Release);
         }
         self.switch(&current);
     }
 
-    /// Writes to the current file from here on.
+    /// Switches to the current file.
     fn switch(&mut self, current: &Current) {
         let version = self.shared.version.load(Acquire);
         if version != self.version
@@ -242,7 +249,7 @@ mod tests {
             &[0; 8184 - 78],
             &0xa5a9_68f2_122f_8487_u64.to_le_bytes(),
         ];
-        // Checksums computed by another program. Not `assert_eq`: that would print 16 KiB.
+        // Another program computed the checksums. Not `assert_eq`, which would print 16 KiB.
         assert!(header == expected.concat());
 
         let expected: [&[u8]; 7] = [
@@ -310,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_recovery_that_was_quicker_gets_an_empty_file_and_we_another() {
-        // Who has the lock is waited for, and the name is left to him; once it is gone, another one is made.
+        // Wait for the holder of the lock and leave the name to it. Once the name is gone, make
+        // another file.
         for (op, fault, creates) in
             [(Op::Lock, Fault::Error(Errno::WOULDBLOCK), 1), (Op::Exists, Fault::Absent, 3)]
         {
@@ -351,7 +359,7 @@ mod tests {
         assert!(read(&path).unwrap() == expected);
         let other = File::open(&path).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
-        // What is another's is not replaced.
+        // A file of another instance is not replaced.
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "another's").unwrap();
         slots[0].restore(&fs);

@@ -1,4 +1,5 @@
-//! The state file of one instance: the proof that it lives, and what a recovery must know if not.
+//! The state file of one instance: it proves that the instance lives, and tells a recovery what it
+//! must know once it is dead.
 
 pub(crate) mod decode;
 pub(crate) mod encode;

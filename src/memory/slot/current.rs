@@ -1,20 +1,20 @@
-//! What a slot leases, in one word.
+//! The lease of a slot, in one word.
 
 use crate::memory::arena::ChunkId;
 
-/// What a slot leases, in one word, so that no reader sees half of a swap.
+/// The lease of a slot. One word, so that no reader sees half of a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Current(pub(crate) u64);
 
 /// The states of [`Current`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeasePhase {
-    /// No chunk.
+    /// No chunk is leased.
     Idle = 0,
     /// The chunk is leased; its home worker may scrape it.
     Live = 1,
-    /// The owner is between two states: what it had may be in an inbox already, or not yet, and
-    /// the totals move. Readers leave the chunk alone and come again.
+    /// The owner is between two states: its old chunk may or may not be in an inbox, and the totals
+    /// are changing. Readers skip the slot and retry.
     Swapping = 2,
 }
 
@@ -22,7 +22,7 @@ impl Current {
     const CHUNK_BITS: u32 = 24;
     const HOME_BITS: u32 = 8;
     const PHASE_SHIFT: u32 = Self::CHUNK_BITS + Self::HOME_BITS;
-    /// Counts the swaps, so that a word that was seen twice means that nothing happened between.
+    /// Counts swaps: reading the same word twice shows that no swap came between.
     const COUNT: u64 = 1 << (Self::PHASE_SHIFT + 2);
 
     pub(crate) fn phase(self) -> LeasePhase {
@@ -58,7 +58,7 @@ impl Current {
         Current(self.idle().0 | lease)
     }
 
-    /// Live again, with the same chunk, after a swap that was about something else.
+    /// Live again with the same chunk, after a swap that concerned other chunks.
     pub(crate) fn resumed(self) -> Self {
         self.live(self.chunk(), self.home())
     }

@@ -1,22 +1,23 @@
-//! The states of a gate, in its low byte; above it a generation that each SHUT increments, so that a gate that was
-//! reopened in between is never taken. CLOSED is zero, so that a page of slots that is wiped reads as closed.
+//! The states of a gate, in its low byte. Above it stands a generation that each SHUT increments,
+//! so that a worker cannot take a gate that was reopened in between. CLOSED is zero, so that a
+//! wiped page of slots reads as closed.
 
-/// No write ever again.
+/// Closed for ever: no write is accepted.
 pub(crate) const CLOSED: u64 = 0;
 /// The owner writes without asking.
 pub(crate) const OPEN: u64 = 1;
-/// The owner opens the gate itself and wakes its home worker.
+/// The owner must open the gate itself and wake its home worker.
 pub(crate) const SHUT: u64 = 2;
-/// The chunk is not the owner's any more: its home worker has revoked the lease.
+/// The home worker has revoked the lease; the owner has lost the chunk.
 pub(crate) const TAKEN: u64 = 3;
-/// Closed after it was taken: what `current` says is not the owner's.
+/// Closed after it was taken: the owner does not have the lease that `current` shows.
 pub(crate) const CLOSED_TAKEN: u64 = 4;
-/// As OPEN, where the kernel refuses membarrier: the owner passes a fence and asks once more.
+/// Like OPEN, where the kernel refuses membarrier: the owner passes a fence and checks again.
 pub(crate) const FENCED: u64 = 5;
 pub(crate) const STATE: u64 = 0xff;
 pub(crate) const GENERATION: u64 = 0x100;
 
-/// Whether the lease that `current` tells of was revoked.
+/// Whether the lease that `current` shows was revoked.
 pub(crate) fn is_taken(gate: u64) -> bool {
     matches!(gate & STATE, TAKEN | CLOSED_TAKEN)
 }

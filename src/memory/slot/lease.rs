@@ -1,38 +1,38 @@
-//! What only the owner of a slot knows: its chunk, and what it remembers of its home worker.
+//! The private state of a slot's owner: its chunk, and its view of its home worker.
 
 use crate::base::sync::{AtomicU64, Relaxed, Release};
 use crate::memory::arena::{BytePtr, Extent};
 
-/// What only the owner knows and writes: where records go.
+/// Where records go. Only the owner reads and writes it.
 pub(crate) struct Lease {
-    /// The leased chunk; `Slot::no_chunk` without one, and while a record is being formatted.
+    /// The leased chunk. `Slot::no_chunk` without one, and while a record is being formatted.
     pub(crate) chunk: Chunk,
     /// Worker of the last lease.
     pub(crate) home: usize,
-    /// What that worker had freed by then.
+    /// Chunks that this worker had freed by then.
     pub(crate) freed: u64,
-    /// Chunks of this shard that waited for that worker when all shards were last counted.
+    /// Chunks of this shard that waited for this worker when all shards were last counted.
     pub(crate) weighed: u32,
     /// Messages that stand in the chunk.
     pub(crate) messages: usize,
-    /// A record is being formatted beyond what is committed.
+    /// A record is being formatted beyond the committed prefix.
     pub(crate) is_recording: bool,
 }
 
-/// A chunk as its leaseholder sees it. How much of it is in use, only the commit word says: each store
-/// that is saved shows in what a write costs.
+/// A chunk as its leaseholder sees it. Only the commit word says how much of it is in use: each
+/// store saved makes a write measurably cheaper.
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk {
     /// Its first byte.
     pub(crate) base: BytePtr,
-    /// Its length; zero for no chunk.
+    /// Its length; zero without a chunk.
     pub(crate) end: usize,
-    /// Its commit word; never dangling, but a word that stays zero for no chunk.
+    /// Its commit word, never dangling. Without a chunk, a word that stays zero.
     commit: *const AtomicU64,
 }
 
 impl Chunk {
-    /// Nowhere: to be replaced before anybody sees it.
+    /// A placeholder, replaced before anything reads it.
     pub(super) fn dangling() -> Self {
         Chunk { base: BytePtr::NONE, end: 0, commit: std::ptr::null() }
     }
@@ -41,10 +41,10 @@ impl Chunk {
         Chunk { base, end, commit }
     }
 
-    /// What is committed.
+    /// The committed prefix.
     #[inline(always)]
     pub(crate) fn extent(&self) -> Extent {
-        // SAFETY: the word is in the arena or in the slot; who has the chunk, has both.
+        // SAFETY: the word lies in the arena or in the slot, and the leaseholder keeps both alive.
         Extent(unsafe { &*self.commit }.load(Relaxed))
     }
 
@@ -53,11 +53,11 @@ impl Chunk {
         self.end - self.extent().len()
     }
 
-    /// Commits one record more, of `len` bytes, which are there.
+    /// Commits one more record, whose `len` bytes are already written.
     #[inline(always)]
     pub(crate) fn commit(&self, before: Extent, len: usize) {
-        // SAFETY: as in `extent`. Release: the bytes come before it. Pairs with the loads of `Collector` and
-        // `Slot::accepted`.
+        // SAFETY: the word is valid, as in `extent`. Release: the bytes come before it. Pairs with
+        // the loads of `Collector` and `Slot::accepted`.
         unsafe { &*self.commit }.store(before.plus(len).0, Release);
     }
 }

@@ -1,11 +1,12 @@
-//! One producer's place in a writer: what it leases, and the words through which it and the
-//! workers talk about that.
+//! One producer's place in a writer: its lease, and the words through which the producer and the
+//! workers coordinate.
 //!
-//! Guarantees: one owner at a time; a gate that is not OPEN keeps the owner off its chunk, once
-//! the barrier has passed and `busy` was seen as zero. Never blocks, never touches files.
+//! Guarantees: a slot has one owner at a time. A gate that is not OPEN keeps the owner off its
+//! chunk, once the barrier has passed and `busy` was seen as zero. Never blocks, never touches
+//! files.
 //!
-//! The words live here and not in the chunk: a producer that is late would otherwise write into
-//! a header that is another's by now.
+//! The words live here and not in the chunk: a late producer would otherwise write into a header
+//! that another producer has by then.
 
 pub(crate) mod current;
 pub(crate) mod gate;
@@ -23,55 +24,55 @@ use crate::memory::slot::lease::{Chunk, Lease};
 use crate::report::error::WriteError;
 use crate::report::stats::{Count, Refused};
 
-/// What an owner is doing.
+/// The owner's current activity.
 mod busy {
-    /// Nothing.
+    /// No activity.
     pub(super) const REST: u32 = 0;
-    /// It is in a write, which takes no time: who waits for its end may.
+    /// In a write, which is short: other threads may wait for its end.
     pub(super) const WRITE: u32 = 1;
-    /// It formats a record into its chunk: foreign code is running, which may take for ever. Nobody
-    /// waits for it, but the chunk can't be taken.
+    /// Formats a record into its chunk. This runs foreign code, which may take for ever. No thread
+    /// waits for it, but the chunk cannot be taken.
     pub(super) const RECORDING: u32 = 2;
 }
 
-/// What a worker sees of a slot.
+/// A worker's view of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
-    /// A live chunk whose home the worker is.
+    /// A live chunk whose home worker is the viewer.
     Live(ChunkId),
-    /// Nobody knows before the swap is over.
+    /// Unknown until the swap is over.
     Swapping,
-    /// No chunk, or none of the worker's.
+    /// No chunk, or one of another worker.
     Elsewhere,
 }
 
-/// Padded to two lines: the processors of some makers fetch lines in pairs.
+/// Padded to two lines, since some processors fetch lines in pairs.
 #[repr(C, align(128))]
 pub(crate) struct Slot {
-    /// See [`busy`]. Stored by the owner alone.
+    /// See [`busy`]. Stored only by the owner.
     busy: AtomicU32,
-    /// The state of an open gate: OPEN or FENCED, as the barrier wants it. Neither is zero.
+    /// The state of an open gate: OPEN or FENCED, depending on the barrier. Never zero.
     open: u64,
     /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT to TAKEN), the owner (SHUT or TAKEN
     /// to OPEN) and the closer (anything to CLOSED).
     gate: AtomicU64,
-    /// The owner's alone: see [`owned`].
+    /// Only the owner accesses it: see [`owned`].
     lease: UnsafeCell<Lease>,
-    /// Commit word of no chunk: nothing is ever committed to it.
+    /// The commit word of "no chunk": nothing is ever committed to it.
     zero: AtomicU64,
-    /// See [`Current`]. Stored by the owner alone.
+    /// See [`Current`]. Stored only by the owner.
     current: AtomicU64,
-    /// Ascends in a writer: who reads what is left of its memory tells producers by it.
+    /// Ascends within a writer. A recovery tells producers apart by it.
     pub(crate) number: u64,
-    /// Records and bytes of chunks sealed before. Stored by the owner alone, in phase Swapping.
+    /// Records and bytes of the chunks sealed so far. Stored only by the owner, in phase Swapping.
     sealed_records: AtomicU64,
     sealed_bytes: AtomicU64,
-    /// Chunks leased in all. Stored by the owner alone.
+    /// Chunks leased in total. Stored only by the owner.
     leased_chunks: AtomicU64,
-    /// What the chunk held when its lease was revoked: an [`Extent`], valid while the gate is TAKEN.
+    /// The [`Extent`] of the chunk when its lease was revoked. Valid while the gate is TAKEN.
     /// Stored by the home worker.
     revoked: AtomicU64,
-    /// Records and bytes refused, by cause. Stored by the owner alone.
+    /// Records and bytes refused, by cause. Stored only by the owner.
     refused: [[AtomicU64; 2]; 5],
     /// The slot registered before this one.
     pub(crate) next: *const Slot,
@@ -79,21 +80,21 @@ pub(crate) struct Slot {
     barrier: BarrierWord,
 }
 
-// What a swap needs of a slot, which is far away by then, are its first two lines.
+// A swap needs only the first two lines of a slot, which are out of cache by then.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
 const _: () = assert!(std::mem::offset_of!(Slot, revoked) <= 128);
 
-// SAFETY: `lease` is the owner's alone, which `Slots` hands out to one thread at a time; `next` is
-// fixed before the slot is shared; the rest are atomics.
+// SAFETY: `Slots` hands a slot to one thread at a time, and only that owner accesses `lease`.
+// `next` is fixed before the slot is shared. All other fields are atomics.
 unsafe impl Sync for Slot {}
-// SAFETY: nothing in it is bound to a thread.
+// SAFETY: no field is bound to a thread.
 unsafe impl Send for Slot {}
 
 impl Slot {
     /// Makes a slot at `place`, where it stays.
     ///
     /// # Safety
-    /// There is room for it, which is the caller's alone.
+    /// `place` is aligned, has room for a slot, and only the caller accesses it.
     pub(crate) unsafe fn make(place: *mut Slot, barrier: Barrier, number: u64, next: *const Slot) {
         let open = if barrier.is_fence() { gate::FENCED } else { gate::OPEN };
         let slot = Slot {
@@ -101,7 +102,7 @@ impl Slot {
             open,
             gate: AtomicU64::new(open),
             lease: UnsafeCell::new(Lease {
-                // Not for long: see below.
+                // Replaced below.
                 chunk: Chunk::dangling(),
                 home: 0,
                 freed: 0,
@@ -121,21 +122,21 @@ impl Slot {
             #[cfg(loom)]
             barrier: BarrierWord::new(),
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises room that no other code accesses.
         unsafe {
             place.write(slot);
             (*(*place).lease.get()).chunk = (*place).no_chunk();
         }
     }
 
-    /// Whether this is what a forked child has of a slot: zeros, so its gate is closed. Nobody touches the
-    /// lease of such a slot.
+    /// Whether this is a forked child's view of a slot: all zeros, so its gate is closed. No code
+    /// accesses the lease of such a slot.
     #[inline]
     pub(crate) fn is_wiped(&self) -> bool {
         self.open == 0
     }
 
-    /// What a lease without a chunk has.
+    /// The chunk of a lease without a chunk.
     pub(crate) fn no_chunk(&self) -> Chunk {
         Chunk::new(BytePtr::NONE, 0, &self.zero)
     }
@@ -144,52 +145,52 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn enter(&self) {
         self.busy.store(busy::WRITE, Relaxed);
-        // The light side: the store must not sink below the load of the gate; the processor's own
-        // reordering is undone by the membarrier of the other side.
+        // The light side of the barrier: the compiler must not move the store below the load of the
+        // gate. The other side's membarrier undoes the processor's own reordering.
         #[cfg(not(loom))]
         crate::base::sync::compiler_fence(crate::base::sync::SeqCst);
         #[cfg(loom)]
         self.barrier.pass();
     }
 
-    /// Owner: ends a write, while no record is being formatted. Release, so that who sees zero sees
-    /// the whole write.
+    /// Owner: ends a write while no record is being formatted. Release: a worker that sees zero
+    /// sees the whole write.
     #[inline(always)]
     pub(crate) fn leave(&self) {
         self.busy.store(busy::REST, Release);
     }
 
-    /// The gate, seen by the owner. Relaxed: it guards nothing but the right to go on, and that is
-    /// what the barrier orders; who finds it SHUT passes the fence of `Parker::ring`.
+    /// Owner: the gate. Relaxed: it only grants the right to go on, and the barrier orders that. An
+    /// owner that finds it SHUT passes the fence of `Parker::wake_if_parked`.
     #[inline(always)]
     pub(crate) fn gate(&self) -> u64 {
         self.gate.load(Relaxed)
     }
 
-    /// Owner: opens the gate that was seen as SHUT or TAKEN. Release: who sees it open sees that the
-    /// lease that was taken is gone.
+    /// Owner: opens a gate that was seen as SHUT or TAKEN. Release: a worker that sees it open sees
+    /// that the revoked lease is gone.
     pub(crate) fn reopen(&self, seen: u64) {
         let open = seen & !gate::STATE | self.open;
-        // A failure means that somebody closed, shut or took it: the owner looks once more.
+        // On failure the gate was closed, shut or taken meanwhile, and the owner looks again.
         let _ = self.gate.compare_exchange(seen, open, Release, Relaxed);
     }
 
-    /// Home worker: shuts the gate, if it is open. The gate, if it is shut now.
+    /// Home worker: shuts an open gate. Returns the gate if it is shut now.
     pub(crate) fn shut(&self) -> Option<u64> {
         let seen = self.gate.load(Relaxed);
         match seen & gate::STATE {
             gate::SHUT => Some(seen),
             gate::OPEN | gate::FENCED => {
                 let shut = (seen & !gate::STATE).wrapping_add(gate::GENERATION) | gate::SHUT;
-                // A failure means that it was closed meanwhile.
+                // On failure the gate was closed meanwhile.
                 self.gate.compare_exchange(seen, shut, Relaxed, Relaxed).ok().map(|_| shut)
             }
             _ => None,
         }
     }
 
-    /// Home worker, after the barrier, with an owner that is not busy: takes the chunk, of which
-    /// `extent` is committed. `false` if the owner has opened the gate again, or it was closed.
+    /// Home worker, after the barrier, when the owner is not busy: takes the chunk, of which
+    /// `extent` is committed. `false` if the owner has reopened the gate, or the gate was closed.
     pub(crate) fn take(&self, shut: u64, extent: Extent) -> bool {
         self.revoked.store(extent.0, Relaxed);
         let taken = shut & !gate::STATE | gate::TAKEN;
@@ -197,9 +198,9 @@ impl Slot {
         self.gate.compare_exchange(shut, taken, Release, Relaxed).is_ok()
     }
 
-    /// Owner, who has seen the gate as TAKEN: what its chunk held by then.
+    /// Owner, after it saw the gate as TAKEN: the extent that the revoked chunk held.
     pub(crate) fn revoked(&self) -> Extent {
-        // Acquire: pairs with the Release of `take`, also where the gate was closed since.
+        // Acquire: pairs with the Release of `take`, even if the gate was closed since.
         self.gate.load(Acquire);
         Extent(self.revoked.load(Relaxed))
     }
@@ -209,7 +210,8 @@ impl Slot {
         let mut seen = self.gate.load(Relaxed);
         loop {
             let closed = if gate::is_taken(seen) { gate::CLOSED_TAKEN } else { gate::CLOSED };
-            // Relaxed: an exchange carries on the Release of the `take` or `reopen` that it replaces.
+            // Relaxed: an exchange carries on the Release of the `take` or `reopen` that it
+            // replaces.
             match self.gate.compare_exchange(seen, closed, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(now) => seen = now,
@@ -217,42 +219,43 @@ impl Slot {
         }
     }
 
-    /// Worker or closer, after the barrier: whether the owner is in a write. Acquire, so that
-    /// zero shows the whole last write.
+    /// Worker or closer, after the barrier: whether the owner is in a write. Acquire: zero shows
+    /// the whole last write.
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Acquire) == busy::WRITE
     }
 
-    /// Home worker, after the barrier: whether the owner makes no use of its chunk. Acquire, as above.
+    /// Home worker, after the barrier: whether the owner is not using its chunk. Acquire: zero
+    /// shows the whole last write.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.busy.load(Acquire) == busy::REST
     }
 
-    /// Owner: ends a write, or a step of a record that is being formatted. Release, so that who sees it sees
-    /// the whole write.
+    /// Owner: ends a write, or one step of a record that is being formatted. Release: a worker that
+    /// sees the new state sees the whole write.
     #[inline(always)]
     pub(crate) fn rest(&self, is_recording: bool) {
         let busy = if is_recording { busy::RECORDING } else { busy::REST };
         self.busy.store(busy, Release);
     }
 
-    /// Owner, busy: the chunk that it leases.
+    /// Owner, busy: the leased chunk.
     ///
     /// # Safety
     /// The caller is the owner, and no reference to the lease is alive.
     #[inline(always)]
     pub(crate) unsafe fn chunk(&self) -> Chunk {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller is the owner, and no reference to the lease is alive.
         unsafe { (*self.lease.get()).chunk }
     }
 
-    /// What the slot leases. Acquire: what was pushed to an inbox before is there.
+    /// The lease of the slot. Acquire: a chunk that was pushed to an inbox before is there.
     pub(crate) fn current(&self) -> Current {
         Current(self.current.load(Acquire))
     }
 
-    /// What a worker may do with the slot's chunk. The gate is read first: once it is seen open
-    /// after it was taken, the new lease is seen too.
+    /// What a worker may do with the slot's chunk. The gate is read first: a gate that was reopened
+    /// after a revocation shows the new lease too.
     pub(crate) fn view(&self, worker: usize) -> View {
         if gate::is_taken(self.gate.load(Acquire)) {
             return View::Elsewhere;
@@ -289,7 +292,7 @@ impl Slot {
         add(sum, bytes as u64);
     }
 
-    /// All that the owners of this slot ever refused, by cause.
+    /// All records that the owners of this slot ever refused, by cause.
     pub(crate) fn refused(&self) -> Refused {
         let count = |cause| {
             let [records, bytes] = self.counters(cause);
@@ -308,7 +311,7 @@ impl Slot {
         &self.refused[match cause {
             WriteError::Full => 0,
             WriteError::TooLarge => 1,
-            // In a forked child nobody counts: its writer has no accounts of its own.
+            // A forked child never counts: its writer has no accounts.
             WriteError::Closed | WriteError::Forked => 2,
             WriteError::Format => 3,
             WriteError::DiskGuard => 4,
@@ -320,12 +323,12 @@ impl Slot {
         self.leased_chunks.load(Relaxed)
     }
 
-    /// All that the owners of this slot ever committed: the sealed totals and the live word, read
-    /// until no swap came between. `None` while a swap is under way.
+    /// All records that the owners of this slot ever committed: the sealed totals plus the live
+    /// chunk. Returns `None` if a swap is under way or came between the loads.
     pub(crate) fn accepted(&self, arena: &Arena) -> Option<Count> {
         let before = self.current();
         let gate = self.gate.load(Acquire);
-        // Acquire each, so that the second look at `current` and `gate` comes after them.
+        // Acquire: the second look at `current` and `gate` comes after these loads.
         let sealed = Count::new(self.sealed_records.load(Acquire), self.sealed_bytes.load(Acquire));
         let live = match before.phase() {
             LeasePhase::Swapping => return None,
@@ -343,7 +346,7 @@ impl Slot {
     }
 }
 
-/// Counters with one writer need no read-modify-write. Release: see `Slot::accepted`.
+/// A counter with one writer needs no read-modify-write. Release: see `Slot::accepted`.
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Relaxed) + amount, Release);
 }

@@ -1,7 +1,8 @@
 //! The right to write through a slot.
 //!
-//! Guarantees: who has an [`OwnedSlot`] is the slot's owner, the slot is of the memory that comes with it, and there
-//! is one reference to its lease at a time: so all that accepts records needs no promise of its callers.
+//! Guarantees: the holder of an [`OwnedSlot`] owns the slot, and the slot belongs to the memory
+//! beside it. Only one reference to its lease exists at a time. So code that accepts records needs
+//! no promise from its callers.
 
 use std::marker::PhantomData;
 
@@ -16,7 +17,7 @@ pub(crate) struct OwnedSlot<'a> {
     on_this_thread: PhantomData<*const ()>,
 }
 
-/// An owner in the middle of a write: workers that shut its gate wait until this is dropped.
+/// An owner in the middle of a write. Workers that shut its gate wait until this is dropped.
 pub(crate) struct Busy<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) slot: &'a Slot,
@@ -25,30 +26,33 @@ pub(crate) struct Busy<'a> {
 
 impl<'a> OwnedSlot<'a> {
     /// # Safety
-    /// `slot` is of the list of `shared`. As long as this lives, no other thread owns it, and another `OwnedSlot` of
-    /// it is used only while this one is not [`Busy`]: by a formatter, which finds it recording.
+    /// `slot` is on the list of `shared`, and no other thread owns it while this lives. Another
+    /// `OwnedSlot` of it is used only while this one is not [`Busy`]: by a formatter, which finds
+    /// it recording.
     #[inline(always)]
     pub(crate) unsafe fn new(shared: &'a Shared, slot: &'a Slot) -> Self {
         OwnedSlot { shared, slot, on_this_thread: PhantomData }
     }
 
-    /// Whether a record is being formatted through it just now.
+    /// Whether a record is being formatted through the slot.
     pub(crate) fn is_recording(&self) -> bool {
-        // SAFETY: the promise of `new`; the reference ends here.
+        // SAFETY: this thread owns the slot, and no `Busy` is alive, as `new` requires. The
+        // reference ends here.
         unsafe { (*self.slot.lease.get()).is_recording }
     }
 
-    /// Begins a write. The gate is looked at after this.
+    /// Begins a write. The gate is read after this.
     #[inline(always)]
     pub(crate) fn enter(&mut self) -> Busy<'_> {
         self.slot.enter();
         self.entered()
     }
 
-    /// Goes on with a write that was begun, as by a `try_write` that returned `false`.
+    /// Continues a write that was begun, as by a `try_write` that returned `false`.
     #[inline(always)]
     pub(crate) fn entered(&mut self) -> Busy<'_> {
-        // SAFETY: the promise of `new`, and the borrow keeps a second reference away.
+        // SAFETY: this thread owns the slot, as `new` requires, and the borrow of `self` rules out
+        // a second reference.
         let lease = unsafe { &mut *self.slot.lease.get() };
         Busy { shared: self.shared, slot: self.slot, lease }
     }
@@ -66,7 +70,8 @@ impl<'a> Borrowed<'a> {
     }
 
     pub(crate) fn owned(&mut self) -> OwnedSlot<'_> {
-        // SAFETY: the list hands it out to this guard alone, and it lives as long as the list.
+        // SAFETY: the list gave the slot to this guard alone, and the slot lives as long as the
+        // list.
         unsafe { OwnedSlot::new(self.shared, &*self.slot) }
     }
 }
@@ -78,7 +83,7 @@ impl Drop for Borrowed<'_> {
 }
 
 impl Busy<'_> {
-    /// Lets waiting workers pass, and begins again.
+    /// Lets waiting workers pass, then begins again.
     pub(crate) fn pause(&mut self, meanwhile: impl FnOnce(&Shared, &Slot)) {
         self.slot.rest(self.lease.is_recording);
         meanwhile(self.shared, self.slot);

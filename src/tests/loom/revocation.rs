@@ -173,3 +173,28 @@ fn starvation_is_noticed() {
         assert!(shared.is_starving(), "one was refused and nobody knows");
     });
 }
+
+/// Demand expires, but not while a caller waits: the workers would not look for idle producers on
+/// its behalf.
+#[test]
+fn demand_expires_unless_somebody_waits() {
+    explore("demand_expires_unless_somebody_waits", || {
+        let shared = shared(1, 1, 1);
+        let [holder, waiter] = [(); 2].map(|()| Owner::new(&shared));
+        holder.write(&shared, b"a").unwrap();
+        // Somebody was refused before, and has gone.
+        shared.starve(1);
+        let mut worker = {
+            let shared = shared.clone();
+            Some(thread::spawn(move || shared.expire_demand()))
+        };
+        let mut is_asked = false;
+        let look = || waiter.write(&shared, b"b").ok();
+        let found = shared.pool.wait_until(look, |_, _| {
+            worker.take().unwrap().join().unwrap();
+            is_asked = shared.has_demand();
+            None
+        });
+        assert!(found.is_none() && is_asked, "one waits, and nobody knows");
+    });
+}

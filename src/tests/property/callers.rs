@@ -249,7 +249,7 @@ impl Callers {
     /// Free chunks.
     pub(super) fn free(&self) -> usize {
         let (pool, arena) = (&self.handle.shared.pool, &self.handle.shared.arena);
-        (1..=arena.none()).take_while(|&count| pool.holds(arena, count)).count()
+        (1..=arena.none()).take_while(|&count| pool.holds(arena, count) == Some(true)).count()
     }
 
     /// Chunks that slots lease.

@@ -175,8 +175,8 @@ impl Run {
                 callers.expect_answers()?;
             }
             let rests = self.workers.iter().all(Driven::is_idle);
-            let looked_after = self.handle.shared.is_starving() || self.handle.shared.is_guarded();
-            ensure(!quiet || looked_after || rests, || "an idle worker wakes up".to_owned())?;
+            let guarded = self.handle.shared.is_guarded();
+            ensure(!quiet || guarded || rests, || "an idle worker wakes up".to_owned())?;
         }
         Ok(())
     }

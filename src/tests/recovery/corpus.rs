@@ -32,7 +32,7 @@ const RAW: u8 = 7;
 /// Name, first byte, changes, and what a reader says: why it is unreadable, or how much of it is damaged.
 type ByHand = (&'static str, u8, Changes, Result<u64, Unreadable>);
 
-/// The places are those of `docs/durability.md`, with five chunks of 100 bytes and two workers.
+/// The places are those of `docs/design/crash-proof.md`, with five chunks of 100 bytes and two workers.
 const MEMORY: &[ByHand] = &[
     ("empty", RAW, &[], Err(Short)),
     ("good", 0, &[], Ok(0)),

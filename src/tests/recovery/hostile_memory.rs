@@ -37,7 +37,7 @@ enum Change {
     Half(usize, u32),
 }
 
-/// Where the words are that count; see `docs/durability.md`.
+/// Where the words are that count; see `docs/design/crash-proof.md`.
 fn words() -> Vec<usize> {
     let mut words = vec![4096, 4104];
     words.extend((0..5 * 4).map(|word| 4160 + 8 * word));

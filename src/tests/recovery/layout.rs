@@ -1,4 +1,4 @@
-//! The layout of crash-proof memory, byte for byte, as `docs/durability.md` has it; and what is read of memories
+//! The layout of crash-proof memory, byte for byte, as `docs/design/crash-proof.md` has it; and what is read of memories
 //! that are made by hand.
 
 use crate::base::checksum::fnv1a;
