@@ -2,28 +2,23 @@
 //!
 //! Guarantees: every exit code is one of [`exit`].
 //!
-//! Flow: arguments -> `run` (inputs -> lines -> producer) -> summary, with `monitor` beside it; or
-//! arguments -> `recover`.
+//! Flow: arguments -> `write` (inputs -> lines -> producer) -> summary, with its monitor beside it;
+//! or arguments -> `recover`.
 
-mod args;
+mod commands;
 mod console;
 mod exit;
-mod input;
-mod lines;
-mod monitor;
-mod recover;
-mod run;
-mod signals;
-mod summary;
-mod watch;
+mod inputs;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::commands::{Cli, Command, recover, write};
+
 fn main() -> ExitCode {
-    ExitCode::from(match args::Cli::parse().command {
-        args::Command::Write(write) => run::run(&write),
-        args::Command::Recover(recover) => recover::run(&recover),
+    ExitCode::from(match Cli::parse().command {
+        Command::Write(args) => write::run(&args),
+        Command::Recover(args) => recover::run(&args),
     })
 }

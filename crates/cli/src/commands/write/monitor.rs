@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
 use bytesize::ByteSize;
 
+use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
-use crate::watch::{Stall, Watch};
 
 const TICK: Duration = Duration::from_secs(1);
 

@@ -3,21 +3,27 @@
 //! Guarantees: every line that was read counts as written, refused or lost. A signal is answered
 //! within one slice of waiting, whatever the input and the disk do.
 
+pub(crate) mod args;
+mod monitor;
+mod signals;
+mod summary;
+mod watch;
+
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Config, Count, FlushError, Producer, WriteError};
 
-use crate::args::{self, WhenFull};
+use crate::commands::recover;
+use crate::commands::write::args::WhenFull;
+use crate::commands::write::monitor::Monitor;
+use crate::commands::write::signals::Signals;
+use crate::commands::write::summary::Summary;
 use crate::console;
 use crate::exit;
-use crate::input::{Input, STDIN};
-use crate::lines::{Line, Lines};
-use crate::monitor::{self, Monitor};
-use crate::recover;
-use crate::signals::Signals;
-use crate::summary::Summary;
+use crate::inputs::lines::{Line, Lines};
+use crate::inputs::{Input, STDIN};
 
 /// Large enough to make system calls cheap, small enough for the processor's cache.
 const BLOCK_BYTES: usize = 256 << 10;

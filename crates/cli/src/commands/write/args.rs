@@ -1,4 +1,4 @@
-//! The command line: every option with its unit, range and default, and its way into a [`Config`].
+//! The options of `write`, each with its unit, range and default, and its way into a [`Config`].
 //!
 //! Guarantees: an option that is not given has the library's default, except `--forced`. Paths,
 //! prefix and extension may be any bytes. The library alone checks the ranges.
@@ -8,28 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bufferedwriter::{Config, CrashProof, Durability, Io};
-use bytesize::ByteSize;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::ValueEnum;
+
+use crate::commands::values::{duration, octal, size};
+use crate::inputs::STDIN;
 
 /// Default directory of crash-proof memory.
 const SHM: &str = "/dev/shm";
 
-/// The whole command line.
-#[derive(Debug, Parser)]
-#[command(name = "bufferedwriter", version, about, arg_required_else_help = true)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-/// The commands.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Write(Write),
-    Recover(crate::recover::Recover),
-}
-
-const WRITE_AFTER: &str = "\
+const AFTER_HELP: &str = "\
 Sizes are bytes, or have a unit: 8192, 8KB (1000), 64KiB (1024), 1GiB. Durations have a unit: 100ms, 5s, \
 1m30s; 0 needs none.
 
@@ -66,7 +53,7 @@ Exit codes:
 
 /// Write lines from standard input or files into complete files in a directory
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = WRITE_AFTER)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Write {
     /// Files to read, one after another; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
@@ -204,7 +191,7 @@ impl Write {
     /// The inputs, in order.
     pub(crate) fn inputs(&self) -> Vec<PathBuf> {
         if self.inputs.is_empty() {
-            return vec![crate::input::STDIN.into()];
+            return vec![STDIN.into()];
         }
         self.inputs.clone()
     }
@@ -259,40 +246,14 @@ fn bytes_in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Parses whole bytes. Fractions are refused, since they may round to 0, which often has a special
-/// meaning. A value beyond 64 bits is refused, since it would be cut.
-fn size(text: &str) -> Result<u64, String> {
-    if text.contains('.') {
-        return Err("must be a whole number, such as 1536 or 64KiB".to_owned());
-    }
-    match text.parse::<ByteSize>() {
-        Ok(ByteSize(u64::MAX)) => Err("does not fit 64 bits".to_owned()),
-        Ok(bytes) => Ok(bytes.as_u64()),
-        Err(_) => Err("not a size, such as 8192, 8KB or 64KiB".to_owned()),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    // Zero needs no unit.
-    if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) }
-}
-
-fn octal(text: &str) -> Result<u32, String> {
-    let digits = text.strip_prefix("0o").unwrap_or(text);
-    // The parser would take a sign.
-    if !digits.starts_with(|c: char| c.is_digit(8)) {
-        return Err("not an octal number, such as 0640".to_owned());
-    }
-    u32::from_str_radix(digits, 8).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 
-    use clap::CommandFactory;
+    use clap::Parser;
 
     use super::*;
+    use crate::commands::{Cli, Command};
 
     fn parse(args: &[&str]) -> Result<Write, clap::Error> {
         let fixed = ["bufferedwriter", "write", "--path", "/p"];
@@ -305,11 +266,6 @@ mod tests {
     /// The library's debug output of the options.
     fn shown(config: &Config) -> String {
         format!("{config:?}")
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
     }
 
     #[test]
@@ -387,48 +343,5 @@ mod tests {
         assert_eq!(write.inputs(), [PathBuf::from(&odd)]);
         let expected = Config::default().path(&odd).temp(&odd).prefix(&odd).extension(&odd);
         assert_eq!(shown(&write.config()), shown(&expected.forced(Duration::from_secs(1))));
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("8192", 8192),
-            ("8KB", 8000),
-            ("8kB", 8000),
-            ("64KiB", 65_536),
-            ("64 KiB", 65_536),
-            ("64k", 64_000),
-            ("1GiB", 1 << 30),
-            ("12B", 12),
-        ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in
-            ["", "-1", "+1KiB", "1.5KiB", "0.5", "KiB", "8 apples", "99999999999EiB", "1e3", "0x10"]
-        {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn durations() {
-        for (text, millis) in [("0", 0), ("0s", 0), ("100ms", 100), ("5s", 5000), ("1m30s", 90_000)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "5", "-5s", "s", "1.5.5s", "5 apples"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn modes() {
-        for (text, mode) in [("0640", 0o640), ("640", 0o640), ("0o640", 0o640), ("0", 0)] {
-            assert_eq!(octal(text), Ok(mode), "{text}");
-        }
-        for text in ["", "8", "+640", "-640", "0x1ff", "77777777777777", "rw-r--r--"] {
-            assert!(octal(text).is_err(), "{text}");
-        }
     }
 }

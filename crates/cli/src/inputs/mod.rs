@@ -3,6 +3,8 @@
 //! Guarantees: opening never waits, and reading never waits after a poll. Every error names the
 //! operation and the input.
 
+pub(crate) mod lines;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};

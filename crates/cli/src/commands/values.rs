@@ -1,0 +1,80 @@
+//! How the values of options are parsed: sizes, durations, permissions.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// Parses whole bytes. Fractions are refused, since they may round to 0, which often has a special
+/// meaning. A value beyond 64 bits is refused, since it would be cut.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    if text.contains('.') {
+        return Err("must be a whole number, such as 1536 or 64KiB".to_owned());
+    }
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(u64::MAX)) => Err("does not fit 64 bits".to_owned()),
+        Ok(bytes) => Ok(bytes.as_u64()),
+        Err(_) => Err("not a size, such as 8192, 8KB or 64KiB".to_owned()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    // Zero needs no unit.
+    if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) }
+}
+
+pub(super) fn octal(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    // The parser would take a sign.
+    if !digits.starts_with(|c: char| c.is_digit(8)) {
+        return Err("not an octal number, such as 0640".to_owned());
+    }
+    u32::from_str_radix(digits, 8).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("8192", 8192),
+            ("8KB", 8000),
+            ("8kB", 8000),
+            ("64KiB", 65_536),
+            ("64 KiB", 65_536),
+            ("64k", 64_000),
+            ("1GiB", 1 << 30),
+            ("12B", 12),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in
+            ["", "-1", "+1KiB", "1.5KiB", "0.5", "KiB", "8 apples", "99999999999EiB", "1e3", "0x10"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [("0", 0), ("0s", 0), ("100ms", 100), ("5s", 5000), ("1m30s", 90_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "-5s", "s", "1.5.5s", "5 apples"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn modes() {
+        for (text, mode) in [("0640", 0o640), ("640", 0o640), ("0o640", 0o640), ("0", 0)] {
+            assert_eq!(octal(text), Ok(mode), "{text}");
+        }
+        for text in ["", "8", "+640", "-640", "0x1ff", "77777777777777", "rw-r--r--"] {
+            assert!(octal(text).is_err(), "{text}");
+        }
+    }
+}
