@@ -149,7 +149,7 @@ impl Drop for Region {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::mapped;
+    use bufferedwriter_testkit::process::mapped;
 
     #[test]
     fn parts_are_aligned_apart_and_take_what_fits() {

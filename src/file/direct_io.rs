@@ -119,7 +119,8 @@ mod tests {
     use crate::file::temp_file::TempFile;
     use crate::naming::Names;
     use crate::report::stats::Count;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
 

@@ -162,7 +162,8 @@ fn probe(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir, list};
+    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use bufferedwriter_testkit::dir::{TestDir, list};
     use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
     use std::fs;

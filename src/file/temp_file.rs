@@ -302,7 +302,8 @@ impl TempFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
     use std::io::ErrorKind;

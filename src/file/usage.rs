@@ -116,7 +116,8 @@ impl Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::{Faulty, Op, TestDir};
+    use crate::tests::fs::faulty::{Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;

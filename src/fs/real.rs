@@ -265,7 +265,7 @@ impl FsFile for RealFile {
 mod tests {
     use super::*;
     use crate::fs::write_all;
-    use crate::tests::fs::faulty::TestDir;
+    use bufferedwriter_testkit::dir::TestDir;
     use std::io::ErrorKind;
     use std::os::unix::fs::symlink;
 

@@ -354,7 +354,7 @@ unsafe impl Sync for Arena {}
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::mapped;
+    use bufferedwriter_testkit::process::mapped;
 
     impl Arena {
         /// Whether the kernel (proc(5), pagemap) has the first byte of the chunk and its header in

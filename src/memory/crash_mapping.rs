@@ -126,15 +126,11 @@ impl Drop for CrashMapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::TestDir;
+    use bufferedwriter_testkit::dir::TestDir;
 
     #[test]
     fn memory_is_a_file_of_its_own_that_is_locked() {
-        let shm = Path::new("/dev/shm");
-        if !shm.is_dir() {
-            println!("skipped: there is no /dev/shm");
-            return;
-        }
+        let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
         let mut memory = CrashMapping::create(shm, 10_000).unwrap();
         let name = shm.join(format!(".bufferedwriter-test-{}", std::process::id()));
         assert!(memory.unlink().is_ok(), "it has no name yet");

@@ -102,7 +102,8 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
     use std::ffi::OsString;
     use std::time::Duration;
 

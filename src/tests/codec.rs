@@ -6,6 +6,9 @@ use std::io::IoSlice;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Duration;
 
+use bufferedwriter_testkit::dir::{TestDir, list};
+use bufferedwriter_testkit::wait::BOUND;
+
 use crate::codec::Encoder;
 use crate::config::{Codec, Config, Io};
 use crate::file::state_file::encode;
@@ -17,11 +20,8 @@ use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::report::stats::Count;
-use crate::tests::fs::faulty::{TestDir, list};
 use crate::tests::recovery::images::{self, Image};
 use crate::writer::BufferedWriter;
-
-const BOUND: Duration = Duration::from_secs(60);
 
 /// Doubles each byte.
 pub(crate) struct Doubling;

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::dir::TestDir;
+use bufferedwriter_testkit::wait::BOUND;
 use rustix::io::Errno;
 
 use crate::accept;
@@ -21,10 +23,10 @@ use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
-use crate::tests::fs::faulty::{Faulty, Op, TestDir};
-use crate::tests::fs::memory::{Clock, Fault, MemoryFs, Planned};
-use crate::worker::pace::Rest;
-use crate::worker::round::Worker;
+use crate::tests::clock::Clock;
+use crate::tests::driven::Driven;
+use crate::tests::fs::faulty::{Faulty, Op};
+use crate::tests::fs::memory::{DiskFault, MemoryFs, Planned};
 use crate::writer::inner::Inner;
 use crate::writer::open;
 
@@ -32,23 +34,21 @@ const SIZE: usize = 64;
 const PRODUCERS: usize = 2;
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
-/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer than the longest pause after an error.
 const HEALED: Duration = Duration::from_secs(3);
 
 /// What a call may meet. Each with a name for the report.
-const FAULTS: [(&str, Fault); 10] = [
-    ("ENOSPC", Fault::Error(Errno::NOSPC, 0)),
-    ("EIO", Fault::Error(Errno::IO, 5)),
-    ("EROFS", Fault::Error(Errno::ROFS, 0)),
-    ("EACCES", Fault::Error(Errno::ACCESS, 0)),
-    ("EMFILE", Fault::Error(Errno::MFILE, 0)),
-    ("EINTR", Fault::Error(Errno::INTR, 0)),
-    ("EDQUOT", Fault::Error(Errno::DQUOT, 3)),
-    ("a short write", Fault::Short(7)),
-    ("a write of nothing", Fault::Short(0)),
-    ("a call that hangs", Fault::Slow(Duration::from_secs(5))),
+const FAULTS: [(&str, DiskFault); 10] = [
+    ("ENOSPC", DiskFault::Error(Errno::NOSPC, 0)),
+    ("EIO", DiskFault::Error(Errno::IO, 5)),
+    ("EROFS", DiskFault::Error(Errno::ROFS, 0)),
+    ("EACCES", DiskFault::Error(Errno::ACCESS, 0)),
+    ("EMFILE", DiskFault::Error(Errno::MFILE, 0)),
+    ("EINTR", DiskFault::Error(Errno::INTR, 0)),
+    ("EDQUOT", DiskFault::Error(Errno::DQUOT, 3)),
+    ("a short write", DiskFault::Short(7)),
+    ("a write of nothing", DiskFault::Short(0)),
+    ("a call that hangs", DiskFault::Slow(Duration::from_secs(5))),
 ];
 
 /// How a writer is set up.
@@ -128,12 +128,6 @@ impl Callers {
     }
 }
 
-struct Driven {
-    worker: Option<Worker>,
-    rest: Option<Rest>,
-    until: Option<Instant>,
-}
-
 struct Life {
     handle: Arc<Inner>,
     fs: MemoryFs,
@@ -166,7 +160,7 @@ impl Life {
         let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire()));
         let accepted = BTreeMap::new();
         let callers = Callers { handle: handle.clone(), slots, accepted, next: 0, refused: 0 };
-        let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };
+        let driven = |worker| Driven::new(worker, &clock);
         let callers = Arc::new(Mutex::new(callers));
         let others = callers.clone();
         fs.meanwhile(Some(Box::new(move || lock(&others).write_some())));
@@ -180,12 +174,8 @@ impl Life {
         let end = time.map(|time| self.clock.now() + time);
         for turn in 0..STEPS_MAX {
             let now = self.clock.now();
-            let due = |i: usize| {
-                let driven = &self.workers[i];
-                driven.worker.as_ref()?;
-                let woken_up = self.handle.shared.mailboxes[i].parker.is_woken();
-                if woken_up { Some(now) } else { driven.until }
-            };
+            let parker = |i: usize| &self.handle.shared.mailboxes[i].parker;
+            let due = |i: usize| self.workers[i].due(parker(i), now);
             let count = self.workers.len();
             let next = (0..count).map(|i| (i + turn) % count);
             let next = next.filter_map(|i| Some((due(i)?.max(now), i))).min_by_key(|&(at, _)| at);
@@ -204,26 +194,8 @@ impl Life {
         panic!("the workers don't rest");
     }
 
-    /// One step of a worker, as its thread does it.
-    fn drive(&mut self, me: usize) {
-        let driven = &mut self.workers[me];
-        let Some(worker) = &mut driven.worker else { return };
-        if let Some(rest) = driven.rest.take() {
-            if rest != Rest::Again {
-                self.handle.shared.mailboxes[me].parker.take_token();
-            }
-            worker.rise(rest, || self.clock.now());
-        }
-        driven.rest = worker.step(|| self.clock.now());
-        driven.until = match driven.rest {
-            Some(Rest::Again) => Some(self.clock.now()),
-            Some(Rest::Nap(time) | Rest::Doze(Some(time))) => Some(self.clock.now() + time),
-            Some(Rest::Doze(None) | Rest::Sleep(_)) => None,
-            None => {
-                driven.worker = None;
-                None
-            }
-        };
+    fn drive(&mut self, worker: usize) {
+        self.workers[worker].step(&self.handle.shared.mailboxes[worker].parker, &self.clock);
         let calls = self.fs.calls().0;
         if std::mem::replace(&mut self.calls, calls) != calls {
             self.look();
@@ -292,7 +264,7 @@ impl Life {
             self.handle.begin_close(None);
         }
         self.run(None);
-        let report = self.handle.close(PATIENCE).expect("a clean close");
+        let report = self.handle.close(BOUND).expect("a clean close");
         assert_eq!((report.accepted, report.unresolved.is_zero()), (report.written, true));
         self.look();
         self.assert_all_visible();

@@ -1,12 +1,16 @@
 //! Tests that need the library's insides, and what they share. Nothing of this is in a build that users get.
 
 #[cfg(all(test, not(loom)))]
+pub(crate) mod clock;
+#[cfg(all(test, not(loom)))]
 pub(crate) mod codec;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod crash;
 #[cfg(all(test, not(loom)))]
-mod every_call;
+pub(crate) mod driven;
 #[cfg(all(test, not(loom)))]
+mod every_call;
+#[cfg(not(loom))]
 pub(crate) mod fs;
 #[cfg(all(test, loom))]
 mod loom;

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::dir::TestDir;
 use rustix::io::Errno;
 
 use crate::accept;
@@ -15,8 +16,9 @@ use crate::naming::{Names, Stamp};
 use crate::report::error::WriteError;
 use crate::report::health::ErrorEvent;
 use crate::report::stats::Stats;
-use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
-use crate::tests::fs::memory::{Clock, Fault as DiskFault, FaultPlan, MemoryFs};
+use crate::tests::clock::Clock;
+use crate::tests::fs::faulty::{Fault, Faulty, Op};
+use crate::tests::fs::memory::{DiskFault, FaultPlan, MemoryFs};
 use crate::worker::pace::Rest;
 use crate::worker::quota::INTERVAL;
 use crate::worker::round::Worker;

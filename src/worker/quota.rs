@@ -223,7 +223,8 @@ mod tests {
     use super::*;
     use crate::base::sync::Barrier;
     use crate::fs::Fs;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
     use std::fs;

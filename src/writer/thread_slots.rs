@@ -104,8 +104,8 @@ mod tests {
     use crate::accept;
     use crate::config::Config;
     use crate::report::error::WriteError;
-    use crate::tests::fs::faulty::TestDir;
     use crate::writer::open;
+    use bufferedwriter_testkit::dir::TestDir;
     use std::time::Duration;
 
     fn handle(dir: &TestDir) -> Inner {

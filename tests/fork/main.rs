@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing;
 use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
+use bufferedwriter_testkit::shm;
 
-use support::{BOUND, Tally, TestDir, close, record, stats, until};
+use support::{BOUND, Tally, WriterDir, close, record, stats, until};
 
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the other integration tests")]
@@ -107,7 +109,7 @@ fn all_say_forked(writer: &BufferedWriter) {
 }
 
 fn each_call_of_a_child_says_so_and_the_parent_goes_on() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(4096).workers(2)).unwrap();
     // Its workers have started.
     writer.flush(BOUND).unwrap();
@@ -140,7 +142,7 @@ fn each_call_of_a_child_says_so_and_the_parent_goes_on() {
 
 /// The locks of the writer are held by some thread at most of these moments.
 fn the_parents_threads_may_be_in_the_middle_of_anything() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(256).queue_size(30).workers(2).file_size(2000);
     let writer = BufferedWriter::new(config).unwrap();
     let is_over = AtomicBool::new(false);
@@ -176,7 +178,7 @@ fn the_parents_threads_may_be_in_the_middle_of_anything() {
 }
 
 fn a_writer_of_the_childs_own_works() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
     writer.flush(BOUND).unwrap();
     let mut buffer = Vec::new();
@@ -207,16 +209,14 @@ fn a_writer_of_the_childs_own_works() {
 
 fn a_formatter_that_forks_ends_in_the_parent_only() {
     a_formatter_that_forks(CrashProof::Off);
-    if std::path::Path::new("/dev/shm").is_dir() {
+    if shm::dir().is_some() {
         // The child has nothing of that memory, and goes on all the same.
         a_formatter_that_forks(CrashProof::Auto);
-    } else {
-        println!("skipped: there is no /dev/shm");
     }
 }
 
 fn a_formatter_that_forks(memory: CrashProof) {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(256).workers(1).crash_proof(memory);
     let writer = BufferedWriter::new(config).unwrap();
     let mut buffer = Vec::new();
@@ -251,7 +251,7 @@ fn a_formatter_that_forks(memory: CrashProof) {
 
 /// The lock of the state file proves that its process lives: a child must not prove it in its place.
 fn the_lock_ends_with_the_parent_though_a_child_lives() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (mut reader, pipe) = std::io::pipe().unwrap();
     let pid = in_child(|| {
         let writer = BufferedWriter::new(dir.config().workers(3)).unwrap();
@@ -271,9 +271,8 @@ fn the_lock_ends_with_the_parent_though_a_child_lives() {
     assert_went_well(pid);
     let mut bytes = [0; 4];
     reader.read_exact(&mut bytes).unwrap();
-    let state = std::fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
-    let state = state.into_iter().find(|path| path.extension().is_some_and(|end| end == "state"));
-    let state = File::open(state.expect("nobody removed it")).unwrap();
+    let state = dir.states().pop().expect("nobody removed it");
+    let state = File::open(state).unwrap();
     // The grandchild closes its copies first of all, but may not have had the processor yet.
     let locked = catch_unwind(|| until("the lock is free", || state.try_lock().is_ok()));
     // SAFETY: it is a child of init by now, and waits for this.

@@ -6,11 +6,11 @@ use std::thread;
 
 use bufferedwriter::{Count, WriteError};
 
-use crate::support::{BOUND, Random, SetAtEnd, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Random, SetAtEnd, Tally, WriterDir, close, record, stats};
 
 #[test]
 fn snapshots_balance_while_others_write() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(128).queue_size(24).workers(3).file_size(4000);
     let writer = bufferedwriter::BufferedWriter::new(config).unwrap();
     let done = AtomicBool::new(false);
@@ -39,7 +39,7 @@ fn snapshots_balance_while_others_write() {
                 let writer = &writer;
                 scope.spawn(move || {
                     let (mut accepted, mut full) = (Count::default(), Count::default());
-                    let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                    let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                     let mut own = (producer % 2 == 0).then(|| writer.producer());
                     let mut seq = 0;
                     while seq < 4000 {
@@ -80,13 +80,13 @@ fn snapshots_balance_while_others_write() {
     assert_eq!(report.refused.total(), full);
     let tally = Tally::of(&dir);
     tally.assert_ranges(&[(0, 4000), (1, 4000), (2, 4000), (3, 4000)]);
-    assert_eq!((tally.bytes, tally.files), (accepted.bytes, report.files));
+    assert_eq!((tally.found.bytes, tally.found.files), (accepted.bytes, report.files));
     dir.assert_clean();
 }
 
 #[test]
 fn an_empty_record_is_accepted_and_counted_nowhere() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = bufferedwriter::BufferedWriter::new(dir.config()).unwrap();
     writer.write(b"").unwrap();
     writer.producer().write(b"").unwrap();

@@ -8,13 +8,13 @@ use std::time::Duration;
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
 
 use crate::support::{
-    Answer, BOUND, Gate, Op, SetAtEnd, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Gate, Op, SetAtEnd, Tally, TestFs, WriterDir, close, record, stats, until,
 };
 
 #[test]
 fn while_others_write_and_go_on_trying() {
     for round in 0..6 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir.config().size(128).queue_size(60).workers(1 + round % 4).file_size(2000);
         let writer = BufferedWriter::new(config).unwrap();
         let started = AtomicU32::new(0);
@@ -80,7 +80,7 @@ fn while_others_write_and_go_on_trying() {
 /// close waiting: their refusals are none of its business.
 #[test]
 fn is_not_held_up_by_refusals() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config()).unwrap();
     let started = AtomicU32::new(0);
     let done = AtomicBool::new(false);
@@ -113,7 +113,7 @@ fn is_not_held_up_by_refusals() {
 
 #[test]
 fn again_and_from_several_threads() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config()).unwrap();
     let mut own = writer.producer();
     let mut buffer = Vec::new();
@@ -140,7 +140,7 @@ fn again_and_from_several_threads() {
 #[test]
 fn with_no_time_at_all() {
     for round in 0..40_u32 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir.config().size(128).queue_size(60).workers(4).file_size(1000);
         let writer = BufferedWriter::new(config).unwrap();
         let mut buffer = Vec::new();
@@ -161,7 +161,10 @@ fn with_no_time_at_all() {
         until("the workers have cleaned up", || dir.temps().is_empty());
         let tally = Tally::of(&dir);
         let now = stats(&writer);
-        assert_eq!((tally.records, tally.bytes), (now.written.records, now.written.bytes));
+        assert_eq!(
+            (tally.found.records, tally.found.bytes),
+            (now.written.records, now.written.bytes)
+        );
         assert!(now.written.records >= report.written.records);
         dir.assert_nothing_hidden();
     }
@@ -171,7 +174,7 @@ fn with_no_time_at_all() {
 #[test]
 fn overtakes_a_flush() {
     for round in 0..60_u64 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir.config().size(128).queue_size(60).workers(2);
         let writer = BufferedWriter::new(config).unwrap();
         let mut buffer = Vec::new();
@@ -203,7 +206,7 @@ fn overtakes_a_flush() {
 #[test]
 fn no_flush_succeeds_once_it_was_given_up() {
     for _ in 0..20 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (gate, pass) = Gate::open();
         let fs = TestFs::new(move |call| {
             if call.op == Op::Sync && call.is_temp() {
@@ -241,7 +244,7 @@ fn no_flush_succeeds_once_it_was_given_up() {
 #[test]
 fn gives_up_on_a_disk_that_hangs() {
     for op in [Op::Create, Op::Write, Op::Rename] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (gate, pass) = Gate::open();
         let fs = TestFs::new(move |call| {
             if call.op == op && call.is_temp() {

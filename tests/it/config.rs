@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Config, Error};
+use bufferedwriter_testkit::dir::paths;
 
-use crate::support::{Answer, BOUND, TestDir, TestFs, close};
+use crate::support::{Answer, BOUND, TestFs, WriterDir, close};
 
 fn refusal(config: Config) -> Error {
     BufferedWriter::new(config).expect_err("refused")
@@ -16,7 +17,7 @@ fn refusal(config: Config) -> Error {
 
 #[test]
 fn options_out_of_range() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let base = || dir.config();
     for (config, option, value, range) in [
         (base().size(0), "size", "0", "1 to 1073741824"),
@@ -60,7 +61,7 @@ fn the_ends_of_the_ranges_work() {
         }),
         ("largest files", |c| c.file_size(u64::MAX)),
     ] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = set(dir.config());
         let bound = config.memory_bound();
         let writer = BufferedWriter::new(config).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -73,7 +74,7 @@ fn the_ends_of_the_ranges_work() {
 
 #[test]
 fn directories_that_are_missing_or_none() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let missing = dir.root().join("missing/deep");
     for config in [dir.config().path(&missing), dir.config().temp(&missing)] {
         let error = refusal(config.clone());
@@ -89,14 +90,13 @@ fn directories_that_are_missing_or_none() {
 
 #[test]
 fn directories_that_may_be_created() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (path, temp) = (dir.root().join("new/path"), dir.root().join("new/temp"));
     let config = dir.config().path(&path).temp(&temp).create_dirs(true);
     let writer = BufferedWriter::new(config).unwrap();
     writer.write(b"a\n").unwrap();
     close(&writer);
-    assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
-    assert_eq!(fs::read_dir(&temp).unwrap().count(), 0);
+    assert_eq!((paths(&path).len(), paths(&temp).len()), (1, 0));
     for created in [&path, &temp, &dir.root().join("new")] {
         assert_eq!(fs::metadata(created).unwrap().permissions().mode() & 0o7777, 0o700);
     }
@@ -104,7 +104,7 @@ fn directories_that_may_be_created() {
 
 #[test]
 fn one_directory_for_both_is_fine() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().temp(&dir.path)).unwrap();
     writer.write(b"a\n").unwrap();
     writer.flush(BOUND).unwrap();
@@ -118,14 +118,14 @@ fn one_directory_for_both_is_fine() {
 #[test]
 fn a_start_that_fails_leaves_nothing() {
     const DROP_TIMEOUT: Duration = Duration::from_secs(20);
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let start = |fs| {
         let config = dir.config().workers(2).durability(bufferedwriter::Durability::File).fs(fs);
         BufferedWriter::new(config.create_dirs(true).drop_timeout(DROP_TIMEOUT))
     };
     let clean = TestFs::new(|_| Answer::Go);
     let writer = start(clean.clone()).unwrap();
-    let calls = clean.calls();
+    let calls = clean.calls_made();
     close(&writer);
     for k in 1..=calls {
         let began = Instant::now();
@@ -139,12 +139,7 @@ fn a_start_that_fails_leaves_nothing() {
         // Workers that did not start are not waited for.
         assert!(began.elapsed() < DROP_TIMEOUT / 2, "call {k}: {:?}", began.elapsed());
         // A file that could not be removed is the one thing that may stay.
-        let left: Vec<_> = fs::read_dir(&dir.temp)
-            .unwrap()
-            .chain(fs::read_dir(&dir.path).unwrap())
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        for path in left {
+        for path in [paths(&dir.temp), paths(&dir.path)].concat() {
             let end = path.extension().unwrap();
             assert!(end == "pb1" || end == "pb2", "call {k}: {}", path.display());
             fs::remove_file(path).unwrap();

@@ -6,11 +6,11 @@ use std::thread;
 
 use bufferedwriter::{BufferedWriter, Durability};
 
-use crate::support::{BOUND, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Tally, WriterDir, close, record, stats};
 
 /// Threads of little stack, all alive at once, so that each wants a chunk of its own.
 fn crowd(threads: u32, chunks: usize, durability: Durability, records: u32) {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().queue_size(chunks - 2).workers(2).durability(durability);
     let writer = BufferedWriter::new(config).unwrap();
     let (all, writer_ref) = (Barrier::new(threads as usize), &writer);
@@ -49,7 +49,7 @@ fn with_sync_too() {
 #[test]
 fn idle_producers_of_sleeping_workers() {
     for _ in 0..5 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir.config().size(64).queue_size(3).workers(3);
         let config = config.file_age(std::time::Duration::ZERO);
         let writer = BufferedWriter::new(config).unwrap();

@@ -10,11 +10,11 @@ use bufferedwriter::{BufferedWriter, Config, Durability, Io};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Random, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Op, Random, Tally, TestFs, WriterDir, close, record, stats, until,
 };
 
 /// Whether the file system of the tests has direct I/O at all.
-fn is_possible(dir: &TestDir) -> bool {
+fn is_possible(dir: &WriterDir) -> bool {
     let file = dir.temp.join("probe");
     let possible = RealFs.create(&file, 0o600).unwrap().go_direct().is_ok();
     std::fs::remove_file(&file).unwrap();
@@ -25,7 +25,7 @@ fn is_possible(dir: &TestDir) -> bool {
 }
 
 /// Whether the first file of a writer with these options goes past the page cache.
-fn is_direct(dir: &TestDir, config: Config) -> bool {
+fn is_direct(dir: &WriterDir, config: Config) -> bool {
     let writer = BufferedWriter::new(config.workers(1)).unwrap();
     let mut producer = writer.producer();
     // Seals a chunk, so that there is something to write.
@@ -42,7 +42,7 @@ fn is_direct(dir: &TestDir, config: Config) -> bool {
 
 #[test]
 fn it_is_chosen_where_it_pays() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     if !is_possible(&dir) {
         return;
     }
@@ -68,7 +68,7 @@ fn the_memory_bound_tells_what_it_takes() {
 /// Chunks wait for each other, but not for ever, and nobody has to ask.
 #[test]
 fn what_is_gathered_is_written_when_nothing_more_comes() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(4096).queue_size(1023).workers(1);
     let writer = BufferedWriter::new(config.file_age(std::time::Duration::ZERO)).unwrap();
     let mut buffer = Vec::new();
@@ -85,14 +85,14 @@ fn what_is_gathered_is_written_when_nothing_more_comes() {
 }
 
 /// Four threads, records of all sizes, messages and chains among them; files of odd sizes.
-fn everything_lands(dir: &TestDir, config: Config) {
+fn everything_lands(dir: &WriterDir, config: Config) {
     const EACH: u32 = 1500;
     let writer = BufferedWriter::new(config).unwrap();
     thread::scope(|scope| {
         for producer in 0..4 {
             let writer = writer.clone();
             scope.spawn(move || {
-                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                 for seq in 0..EACH {
                     let len = random.within(20, if seq % 100 == 0 { 40_000 } else { 3000 });
                     record(&mut buffer, producer, seq, len);
@@ -118,7 +118,7 @@ fn everything_lands(dir: &TestDir, config: Config) {
 fn files_hold_what_was_written() {
     for durability in [Durability::None, Durability::File] {
         for (size, queue_size) in [(1000, 60), (8192, 30), (100, 3000)] {
-            let dir = TestDir::new();
+            let dir = WriterDir::new();
             let config = dir.config().size(size).queue_size(queue_size).workers(3);
             everything_lands(&dir, config.file_size(123_456).durability(durability).io(Io::Direct));
         }
@@ -130,11 +130,11 @@ fn files_hold_what_was_written() {
 #[test]
 fn files_whose_direct_writes_are_refused_hold_the_same() {
     for (errno, every) in [(Errno::INVAL, 1), (Errno::INVAL, 3), (Errno::NOSPC, 4)] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let refused = Arc::new(AtomicBool::new(false));
         let seen = refused.clone();
         let fs = TestFs::new(move |call| {
-            if call.op == Op::Write && call.is_temp() && call.is_direct && call.nth % every == 0 {
+            if call.op == Op::Write && call.is_temp() && call.is_direct() && call.nth % every == 0 {
                 seen.store(true, Ordering::Relaxed);
                 return Answer::Error(errno);
             }

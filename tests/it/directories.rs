@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bufferedwriter::{BufferedWriter, Config, Durability};
+use bufferedwriter_testkit::dir::paths;
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
+    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, flush_error, record, stats, until,
 };
 
 /// Records of one producer in sequence, through one worker.
@@ -50,7 +51,7 @@ impl Traffic {
     }
 
     /// Everything lands.
-    fn end(self, dir: &TestDir) {
+    fn end(self, dir: &WriterDir) {
         self.writer.flush(BOUND).unwrap();
         close(&self.writer);
         Tally::of(dir).assert_ranges(&[(1, self.seq)]);
@@ -75,7 +76,7 @@ fn path_is_away_for_a_while() {
     ];
     for durability in [Durability::None, Durability::File] {
         for (name, refuse) in refuse {
-            let dir = TestDir::new();
+            let dir = WriterDir::new();
             let mut traffic = Traffic::new(dir.config().durability(durability));
             traffic.write(10);
             traffic.settle();
@@ -98,7 +99,7 @@ fn path_is_away_for_a_while() {
 #[test]
 fn temp_is_removed_and_made_again() {
     for is_file in [false, true] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let mut traffic = Traffic::new(dir.config());
         traffic.write(10);
         traffic.settle();
@@ -130,7 +131,7 @@ fn temp_is_removed_and_made_again() {
 /// A whole directory that was moved away comes back with what is in it.
 #[test]
 fn temp_is_moved_away_and_back() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let mut traffic = Traffic::new(dir.config());
     traffic.write(10);
     traffic.settle();
@@ -149,7 +150,7 @@ fn temp_is_moved_away_and_back() {
 fn directories_are_read_only_for_a_while() {
     for errno in [Errno::ROFS, Errno::ACCESS, Errno::PERM] {
         for durability in [Durability::None, Durability::File] {
-            let dir = TestDir::new();
+            let dir = WriterDir::new();
             let read_only = Arc::new(AtomicBool::new(false));
             let is_read_only = read_only.clone();
             let fs = TestFs::new(move |call| match call.op {
@@ -188,7 +189,7 @@ fn directories_are_immutable_for_a_while() {
         }
     }
     for both in [false, true] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let mut traffic = Traffic::new(dir.config());
         traffic.write(10);
         traffic.settle();
@@ -207,7 +208,7 @@ fn directories_are_immutable_for_a_while() {
 /// The first few names exist already: another one is taken, or the same is tried again.
 #[test]
 fn names_that_exist() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (left, calls) = (AtomicU64::new(8), Arc::new(AtomicU64::new(0)));
     let met = calls.clone();
     let fs = TestFs::new(move |call| {
@@ -230,7 +231,7 @@ fn paths_that_are_not_utf8_and_long_ones() {
     let odd = OsStr::from_bytes(b"\xff\xfe not UTF-8 \n");
     let long = "d".repeat(255);
     for names in [vec![odd], vec![OsStr::new(&long); 3]] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let mut path = dir.path.clone();
         path.extend(names);
         fs::create_dir_all(&path).unwrap();
@@ -243,7 +244,7 @@ fn paths_that_are_not_utf8_and_long_ones() {
         let writer = BufferedWriter::new(config).unwrap();
         writer.write(b"record\n").unwrap();
         close(&writer);
-        let names: Vec<_> = fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()).collect();
+        let names = paths(&path);
         assert_eq!(names.len(), 1);
         assert_eq!(fs::read(&names[0]).unwrap(), b"record\n");
         assert!(names[0].file_name().unwrap().as_bytes().starts_with(prefix.as_bytes()));
@@ -253,7 +254,7 @@ fn paths_that_are_not_utf8_and_long_ones() {
 /// A path beyond what the system takes is refused, with its reason, and leaves nothing.
 #[test]
 fn a_path_that_is_too_long_is_refused() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let mut path = dir.path.clone();
     (0..20).for_each(|_| path.push("d".repeat(250)));
     let error = BufferedWriter::new(dir.config().path(&path)).unwrap_err();
@@ -274,7 +275,7 @@ fn relative_paths_and_a_later_chdir() {
         close(&writer);
         return;
     }
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "directories::relative_paths_and_a_later_chdir"])
         .env("BUFFEREDWRITER_TEST_CHDIR", dir.root())
@@ -291,7 +292,7 @@ fn relative_paths_and_a_later_chdir() {
 fn planted_links_are_not_followed() {
     for leads_to_a_file in [false, true] {
         for end in ["tmp", "state", "pb1", "pb2"] {
-            let (dir, shared) = (TestDir::new(), TestDir::new());
+            let (dir, shared) = (WriterDir::new(), WriterDir::new());
             let victim = shared.root().join("victim");
             if leads_to_a_file {
                 fs::write(&victim, "precious").unwrap();
@@ -359,7 +360,7 @@ fn states(files: &[PathBuf]) -> BTreeMap<PathBuf, State> {
 #[test]
 fn files_of_others_are_not_touched() {
     for temp_is_path in [false, true] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let temp = if temp_is_path { dir.path.clone() } else { dir.temp.clone() };
         let stem = "20261122T194030.123456789Z-0123456789abcdef-1-w0-0";
         let mut files = Vec::new();

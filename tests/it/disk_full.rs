@@ -9,13 +9,13 @@ use bufferedwriter::{BufferedWriter, Durability, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Random, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
+    Answer, BOUND, Op, Random, Tally, TestFs, WriterDir, close, flush_error, record, stats, until,
 };
 
 #[test]
 fn no_space_for_a_while() {
     for durability in [Durability::None, Durability::File] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let full = Arc::new(AtomicBool::new(false));
         let (is_full, writes) = (full.clone(), AtomicU64::new(0));
         let fs = TestFs::new(move |call| {
@@ -35,7 +35,7 @@ fn no_space_for_a_while() {
             dir.config().size(128).queue_size(60).workers(2).file_size(1000).durability(durability);
         let writer = BufferedWriter::new(config.fs(fs.clone())).unwrap();
         let mut own = writer.producer();
-        let (mut random, mut buffer, mut seq) = (Random(5), Vec::new(), 0);
+        let (mut random, mut buffer, mut seq) = (Random::new(5), Vec::new(), 0);
         let mut write = |count: u32| {
             let before = seq;
             while seq < before + count {
@@ -64,7 +64,7 @@ fn no_space_for_a_while() {
             }
             // What is visible by now is whole.
             let tally = Tally::of(&dir);
-            assert!(tally.records >= now.written.records);
+            assert!(tally.found.records >= now.written.records);
             full.store(false, Ordering::SeqCst);
             writer.flush(BOUND).unwrap();
             let now = stats(&writer);
@@ -83,7 +83,7 @@ fn no_space_for_a_while() {
 /// The caller is told by `Full`, not by waiting, and nothing that was accepted is dropped.
 #[test]
 fn memory_runs_out_meanwhile() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let full = Arc::new(AtomicBool::new(true));
     let is_full = full.clone();
     let fs = TestFs::new(move |call| {
@@ -117,7 +117,7 @@ fn memory_runs_out_meanwhile() {
 #[test]
 fn short_writes_are_continued() {
     for durability in [Durability::None, Durability::File] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let writes = AtomicU64::new(0);
         let fs = TestFs::new(move |call| match call.op {
             Op::Write if call.is_temp() => match writes.fetch_add(1, Ordering::Relaxed) % 5 {
@@ -129,7 +129,7 @@ fn short_writes_are_continued() {
         let config =
             dir.config().size(256).queue_size(60).workers(2).file_size(3000).durability(durability);
         let writer = BufferedWriter::new(config.fs(fs)).unwrap();
-        let (mut random, mut buffer) = (Random(5), Vec::new());
+        let (mut random, mut buffer) = (Random::new(5), Vec::new());
         for seq in 0..600 {
             record(&mut buffer, 1, seq, random.within(12, 900));
             writer.write_timeout(&buffer, BOUND).unwrap();
@@ -144,7 +144,7 @@ fn short_writes_are_continued() {
 /// Each retry gets a file further: the pauses must not add up, as they do while nothing works.
 #[test]
 fn a_disk_that_fails_now_and_then_is_tried_again_soon() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let renames = AtomicU64::new(0);
     let fs = TestFs::new(move |call| {
         let fails = call.op == Op::Rename

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, WriteError};
 
-use crate::support::{Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, record, stats, until};
+use crate::support::{Answer, BOUND, Gate, Op, Tally, TestFs, WriterDir, record, stats, until};
 
 #[test]
 fn the_last_clone_publishes() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().drop_timeout(BOUND)).unwrap();
     thread::scope(|scope| {
         for producer in 0..4 {
@@ -33,7 +33,7 @@ fn the_last_clone_publishes() {
 
 #[test]
 fn a_producer_is_a_handle_too() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().drop_timeout(BOUND)).unwrap();
     let mut own = writer.producer();
     own.write(b"before\n").unwrap();
@@ -50,7 +50,7 @@ fn a_producer_is_a_handle_too() {
 fn what_was_given_up_never_appears() {
     for op in [Op::Create, Op::Write] {
         for drop_timeout in [Duration::ZERO, Duration::from_millis(50)] {
-            let dir = TestDir::new();
+            let dir = WriterDir::new();
             let (gate, pass) = Gate::open();
             let fs = TestFs::new(move |call| {
                 if call.op == op && call.is_temp() {
@@ -84,15 +84,13 @@ fn what_was_given_up_never_appears() {
 }
 
 /// The state file is locked as long as a worker lives.
-fn is_locked(dir: &TestDir) -> bool {
-    let state = std::fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
-    let mut state = state.filter(|path| path.extension().is_some_and(|end| end == "state"));
-    state.any(|path| std::fs::File::open(path).unwrap().try_lock().is_err())
+fn is_locked(dir: &WriterDir) -> bool {
+    dir.states().iter().any(|path| std::fs::File::open(path).unwrap().try_lock().is_err())
 }
 
 #[test]
 fn clones_and_producers_outlive_a_close() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config()).unwrap();
     let (clone, mut own) = (writer.clone(), writer.producer());
     writer.write(b"a\n").unwrap();

@@ -11,7 +11,8 @@ use bufferedwriter::{BufferedWriter, Durability, Io};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Gate, Op, Random, SetAtEnd, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Gate, Op, Random, SetAtEnd, Tally, TestFs, WriterDir, close, record, stats,
+    until,
 };
 
 /// What a call may meet, by name: an error, a short write (zero = no error), or a call that hangs.
@@ -48,7 +49,7 @@ struct Case {
 /// A small life: several producers, large records and messages, files by size, flushes, a close.
 /// Returns the calls of all of it and of the start, and how many met the fault.
 fn live(case: Case) -> (u64, u64, u64) {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, pass) = Gate::open();
     // Healed; the operation that is stuck; the operations that met the fault.
     let state = Arc::new(Mutex::new((false, None, Vec::new())));
@@ -75,7 +76,7 @@ fn live(case: Case) -> (u64, u64, u64) {
     let config = config.durability(case.durability).io(case.io);
     let start = match BufferedWriter::new(config.fs(fs.clone())) {
         Ok(writer) => {
-            let start = fs.calls();
+            let start = fs.calls_made();
             gate.set_shut(case.fault == Fault::Hang);
             let accepted = traffic(&writer, case);
             // What happens once may happen later as well.
@@ -101,7 +102,7 @@ fn live(case: Case) -> (u64, u64, u64) {
     if !met.contains(&Op::Remove) {
         dir.assert_clean();
     }
-    (start, fs.calls(), met.len() as u64)
+    (start, fs.calls_made(), met.len() as u64)
 }
 
 /// Does this, and opens the gate as soon as a call hangs there.
@@ -204,8 +205,8 @@ fn with_sync_past_the_page_cache() {
 /// Many calls fail, in any combination, as long as traffic lasts; then the disk is well again.
 fn many_calls_fail(durability: Durability) {
     for seed in 0..5 {
-        let dir = TestDir::new();
-        let (random, sick) = (Mutex::new(Random(seed)), Arc::new(AtomicBool::new(true)));
+        let dir = WriterDir::new();
+        let (random, sick) = (Mutex::new(Random::new(seed)), Arc::new(AtomicBool::new(true)));
         let is_sick = sick.clone();
         let fs = TestFs::new(move |call| {
             // What can't be removed may stay: not the question here.
@@ -227,7 +228,7 @@ fn many_calls_fail(durability: Durability) {
             for producer in 0..3_u32 {
                 let writer = &writer;
                 scope.spawn(move || {
-                    let (mut random, mut buffer) = (Random(u64::from(producer)), Vec::new());
+                    let (mut random, mut buffer) = (Random::new(u64::from(producer)), Vec::new());
                     for seq in 0..80 {
                         record(&mut buffer, producer, seq, random.within(12, 250));
                         writer.write_timeout(&buffer, BOUND).unwrap();

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::BufferedWriter;
 
-use crate::support::{Tally, TestDir, close, record, stats, until};
+use crate::support::{Tally, WriterDir, close, record, stats, until};
 
 #[test]
 fn records_in_memory_are_fetched_in_time() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let age = Duration::from_millis(150);
     let writer = BufferedWriter::new(dir.config().file_age(age).workers(2)).unwrap();
     let mut own = writer.producer();
@@ -33,7 +33,7 @@ fn records_in_memory_are_fetched_in_time() {
 
 #[test]
 fn with_steady_traffic_too() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().file_age(Duration::from_millis(40)).workers(2).size(512);
     let writer = BufferedWriter::new(config).unwrap();
     let (mut buffer, mut seq) = (Vec::new(), 0);

@@ -4,11 +4,11 @@ use std::fs;
 
 use bufferedwriter::BufferedWriter;
 
-use crate::support::{BOUND, Tally, TestDir, close, record, stats, until};
+use crate::support::{BOUND, Tally, WriterDir, close, record, stats, until};
 
 #[test]
 fn files_appear_when_they_have_their_size() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(256).queue_size(16).workers(1).file_size(2000);
     let writer = BufferedWriter::new(config).unwrap();
     let mut buffer = Vec::new();
@@ -32,7 +32,7 @@ fn files_appear_when_they_have_their_size() {
 
 #[test]
 fn less_than_the_size_stays_hidden() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(64).queue_size(100).workers(1).file_size(1000);
     let writer = BufferedWriter::new(config).unwrap();
     let mut buffer = Vec::new();
@@ -67,7 +67,7 @@ fn a_full_file_is_tried_again_by_itself() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
     for fails in [Op::Rename, Op::SyncDir] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let calls = Arc::new(AtomicU32::new(0));
         let counted = calls.clone();
         // Each is called once at the start already.
@@ -98,7 +98,7 @@ fn a_full_file_is_tried_again_by_itself() {
 #[test]
 fn a_file_that_may_not_grow_is_published() {
     use crate::support::{Answer, Op, TestFs};
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let fs = TestFs::new(|call| {
         let is_large = || fs::metadata(call.path).is_ok_and(|facts| facts.len() >= 1000);
         match call.op == Op::Write && call.is_temp() && is_large() {

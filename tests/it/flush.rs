@@ -6,9 +6,9 @@ use std::thread;
 
 use bufferedwriter::{BufferedWriter, Config, FlushError};
 
-use crate::support::{BOUND, Random, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Random, Tally, WriterDir, close, record, stats};
 
-fn configs(dir: &TestDir) -> [Config; 3] {
+fn configs(dir: &WriterDir) -> [Config; 3] {
     [
         dir.config().size(512).queue_size(40).workers(3),
         dir.config().size(64).queue_size(30).workers(8).file_size(300),
@@ -19,14 +19,14 @@ fn configs(dir: &TestDir) -> [Config; 3] {
 #[test]
 fn from_many_threads_at_once() {
     for i in 0..3 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let writer = BufferedWriter::new(configs(&dir)[i].clone()).unwrap();
         let tally = Mutex::new(Tally::default());
         thread::scope(|scope| {
             for producer in 0..6_u32 {
                 let (writer, tally, dir) = (writer.clone(), &tally, &dir);
                 scope.spawn(move || {
-                    let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                    let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                     let mut own = (producer % 2 == 0).then(|| writer.producer());
                     let mut seq = 0;
                     for _ in 0..25 {
@@ -54,7 +54,7 @@ fn from_many_threads_at_once() {
         let report = close(&writer);
         let mut tally = tally.into_inner().unwrap();
         tally.look(&dir);
-        assert_eq!(tally.records, report.accepted.records);
+        assert_eq!(tally.found.records, report.accepted.records);
         dir.assert_clean();
     }
 }
@@ -62,7 +62,7 @@ fn from_many_threads_at_once() {
 #[test]
 fn covers_what_other_threads_told_of() {
     for i in 0..3 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let writer = BufferedWriter::new(configs(&dir)[i].clone()).unwrap();
         let mut tally = Tally::default();
         thread::scope(|scope| {
@@ -94,7 +94,7 @@ fn covers_what_other_threads_told_of() {
 
 #[test]
 fn of_nothing_makes_no_file_and_after_close_it_says_so() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config()).unwrap();
     for _ in 0..20 {
         writer.flush(BOUND).unwrap();

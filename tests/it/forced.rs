@@ -5,16 +5,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::BufferedWriter;
+use bufferedwriter_testkit::process;
 
-use crate::support::{BOUND, Random, Tally, TestDir, close, record, stats, until};
+use crate::support::{BOUND, Random, Tally, WriterDir, close, record, stats, until};
 
 #[test]
 fn one_record_and_no_further_call() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().forced(Duration::from_millis(10)).workers(2).size(256);
     let writer = BufferedWriter::new(config).unwrap();
     let mut own = writer.producer();
-    let (mut random, mut buffer, mut tally) = (Random(1), Vec::new(), Tally::default());
+    let (mut random, mut buffer, mut tally) = (Random::new(1), Vec::new(), Tally::default());
     for seq in 0..150 {
         for producer in [0, 1] {
             // One that stays in its chunk, one that seals a chunk, a large one.
@@ -41,7 +42,7 @@ fn one_record_and_no_further_call() {
     }
     until("all records are visible", || {
         tally.look(&dir);
-        tally.records == 300
+        tally.found.records == 300
     });
     drop(own);
     close(&writer);
@@ -53,12 +54,12 @@ fn one_record_and_no_further_call() {
 /// long age of another writer's file tells the time without a sleep.
 #[test]
 fn after_a_long_rest() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().forced(Duration::from_millis(30)).workers(3);
     let writer = BufferedWriter::new(config).unwrap();
     let mut own = writer.producer();
     let (mut buffer, mut tally) = (Vec::new(), Tally::default());
-    let clock_dir = TestDir::new();
+    let clock_dir = WriterDir::new();
     let clock = clock_dir.config().forced(Duration::from_millis(400)).workers(1);
     let clock = BufferedWriter::new(clock).unwrap();
     for seq in 0..6 {
@@ -82,14 +83,14 @@ fn after_a_long_rest() {
 
 #[test]
 fn many_producers_that_rarely_write() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().forced(Duration::from_millis(5)).workers(4).size(64).queue_size(60);
     let writer = BufferedWriter::new(config).unwrap();
     thread::scope(|scope| {
         for producer in 0..8_u32 {
             let writer = writer.clone();
             scope.spawn(move || {
-                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                 for seq in 0..40 {
                     record(&mut buffer, producer, seq, random.within(12, 100));
                     writer.write_timeout(&buffer, BOUND).unwrap();
@@ -111,7 +112,7 @@ fn many_producers_that_rarely_write() {
 /// The records that follow the one that woke a worker neither ring nor wake it, until they are due.
 #[test]
 fn records_before_the_oldest_is_due_wake_nobody() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let worker = std::sync::Arc::new(std::sync::Mutex::new(None));
     let noted = worker.clone();
     let fs = crate::support::TestFs::new(move |call| {
@@ -127,16 +128,9 @@ fn records_before_the_oldest_is_due_wake_nobody() {
     writer.write(&buffer).unwrap();
     writer.flush(BOUND).unwrap();
     let tid = worker.lock().unwrap().unwrap();
-    let wakes = || {
-        let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status")).unwrap();
-        let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
-        line.unwrap().trim().parse::<u64>().unwrap()
-    };
+    let wakes = || process::number(format!("self/task/{tid}"), "voluntary_ctxt_switches:");
     // Woken, it runs at once; so between two records it is seen asleep, or about to wake.
-    let asleep = || {
-        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().starts_with('S')
-    };
+    let asleep = || process::status(format!("self/task/{tid}"), "State:").starts_with('S');
     let before = wakes();
     for seq in 1..=100 {
         record(&mut buffer, 0, seq, 20);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, RecordWriter, WriteError};
 
-use crate::support::{BOUND, Drops, Random, Tally, TestDir, close, record, stats, until};
+use crate::support::{BOUND, Drops, Random, Tally, WriterDir, close, record, stats, until};
 
 /// Formats bytes in parts of random lengths.
 fn in_parts(w: &mut RecordWriter<'_>, bytes: &[u8], random: &mut Random) -> fmt::Result {
@@ -28,10 +28,10 @@ fn in_parts(w: &mut RecordWriter<'_>, bytes: &[u8], random: &mut Random) -> fmt:
 
 #[test]
 fn of_any_size_in_order_between_writes() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(100).queue_size(30).workers(1).file_size(5000);
     let writer = BufferedWriter::new(config).unwrap();
-    let (mut random, mut buffer, mut own) = (Random(5), Vec::new(), writer.producer());
+    let (mut random, mut buffer, mut own) = (Random::new(5), Vec::new(), writer.producer());
     for seq in 0..3000 {
         record(&mut buffer, 1, seq, random.within(1, 60) * random.within(1, 6));
         until("memory", || {
@@ -52,7 +52,7 @@ fn of_any_size_in_order_between_writes() {
 
 #[test]
 fn what_fails_leaves_nothing() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).queue_size(7).workers(1)).unwrap();
     let mut expected = Vec::new();
     for len in [0, 1, 30, 64, 65, 200, 400] {
@@ -101,7 +101,7 @@ fn what_fails_leaves_nothing() {
 
 #[test]
 fn without_memory_and_after_close_the_formatter_is_not_called() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).queue_size(1).workers(1)).unwrap();
     let (mut first, mut second, mut third) =
         (writer.producer(), writer.producer(), writer.producer());
@@ -132,7 +132,7 @@ fn without_memory_and_after_close_the_formatter_is_not_called() {
 }
 
 /// Writes to the writer that it is formatted for.
-struct Nested<'a>(&'a BufferedWriter, &'a Drops, u32);
+struct Nested<'a>(&'a BufferedWriter, &'static Drops, u32);
 
 impl fmt::Display for Nested<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,12 +156,12 @@ impl fmt::Display for Nested<'_> {
 
 #[test]
 fn a_formatter_that_writes_to_the_same_writer() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(80).queue_size(40).workers(2);
     let writer = BufferedWriter::new(config).unwrap();
-    let drops = Drops::default();
+    let drops = Drops::leaked();
     for _ in 0..10 {
-        writer.record(|w| write!(w, "[{}]", Nested(&writer, &drops, 3))).unwrap();
+        writer.record(|w| write!(w, "[{}]", Nested(&writer, drops, 3))).unwrap();
         writer.write(b"[plain]").unwrap();
         writer.flush(BOUND).unwrap();
     }
@@ -180,12 +180,12 @@ fn a_formatter_that_writes_to_the_same_writer() {
     ] {
         assert_eq!(all.matches(part).count(), times, "{part} in {all}");
     }
-    assert_eq!(drops.count(), 30);
+    assert_eq!(drops.dropped(), 30);
 }
 
 #[test]
 fn a_close_does_not_wait_for_a_formatter() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).queue_size(20).workers(1)).unwrap();
     writer.write(b"before\n").unwrap();
     let result = writer.record(|w| {
@@ -205,14 +205,14 @@ fn a_close_does_not_wait_for_a_formatter() {
 
 #[test]
 fn many_threads_few_chunks() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(300).queue_size(4).workers(2).file_size(50_000);
     let writer = BufferedWriter::new(config).unwrap();
     thread::scope(|scope| {
         for producer in 0..16_u32 {
             let writer = &writer;
             scope.spawn(move || {
-                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                 for seq in 0..100 {
                     record(&mut buffer, producer, seq, random.within(20, 200));
                     until("memory", || {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, WriteError};
 
-use crate::support::{BOUND, Op, Tally, TestDir, close, hangs_at, record, stats, until};
+use crate::support::{BOUND, Op, Tally, WriterDir, close, hangs_at, record, stats, until};
 
 #[test]
 fn one_chunk_and_a_disk_that_hangs() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, fs) = hangs_at(Op::Write);
     let config = dir.config().size(64).queue_size(0).workers(1).file_size(0).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
@@ -58,7 +58,7 @@ fn one_chunk_and_a_disk_that_hangs() {
 #[test]
 fn who_waits_is_woken_when_the_disk_goes_on_and_when_the_writer_closes() {
     for closes in [false, true] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (gate, fs) = hangs_at(Op::Write);
         let config = dir.config().size(64).queue_size(1).workers(1).fs(fs);
         let writer = BufferedWriter::new(config).unwrap();
@@ -109,7 +109,7 @@ fn who_waits_is_woken_when_the_disk_goes_on_and_when_the_writer_closes() {
 /// Chunks that producers hold without writing go to those that need them.
 #[test]
 fn idle_producers_give_way() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).queue_size(1).workers(1)).unwrap();
     let mut buffer = Vec::new();
     let mut idle = Vec::new();

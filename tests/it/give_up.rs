@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Durability, FlushError};
 use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Drops, Op, Tally, TestDir, TestFs, record, stats, until};
+use crate::support::{Answer, BOUND, Drops, Op, Tally, TestFs, WriterDir, record, stats, until};
 
 const AGE: Duration = Duration::from_millis(100);
 
@@ -30,7 +30,7 @@ fn its_memory_serves_again_and_what_comes_later_lands() {
         (Op::Write, Durability::None),
         (Op::Sync, Durability::File),
     ] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let ops: &[Op] = match op {
             Op::Create => &[Op::Create],
             Op::Write => &[Op::Write],
@@ -41,7 +41,7 @@ fn its_memory_serves_again_and_what_comes_later_lands() {
         let config = config.give_up_after(AGE).fs(fs.clone());
         let began = Instant::now();
         let writer = BufferedWriter::new(config).unwrap();
-        let (drops, mut buffer, mut seq) = (Drops::default(), Vec::new(), 0);
+        let (drops, mut buffer, mut seq) = (Drops::leaked(), Vec::new(), 0);
         // Five times what memory holds.
         while seq < 100 {
             record(&mut buffer, 1, seq, 100);
@@ -69,10 +69,10 @@ fn its_memory_serves_again_and_what_comes_later_lands() {
         assert_eq!(report.lost.total(), report.lost.gave_up);
         assert_eq!(report.written.records + report.lost.gave_up.records, u64::from(seq));
         let tally = Tally::of(&dir);
-        assert_eq!(tally.records, report.written.records);
-        assert!(tally.records >= 1);
+        assert_eq!(tally.found.records, report.written.records);
+        assert!(tally.found.records >= 1);
         drop(writer);
-        until("each message is dropped", || drops.count() >= 100);
+        until("each message is dropped", || drops.dropped() >= 100);
         fs.assert_sound();
         dir.assert_clean();
     }
@@ -80,7 +80,7 @@ fn its_memory_serves_again_and_what_comes_later_lands() {
 
 #[test]
 fn what_is_in_a_file_is_kept() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writes = AtomicU64::new(0);
     let broken = Arc::new(AtomicBool::new(false));
     let is_broken = broken.clone();
@@ -112,13 +112,13 @@ fn what_is_in_a_file_is_kept() {
     let report = writer.close(BOUND).unwrap();
     assert_eq!((report.written.records, report.lost.total().records), (9 - lost, lost));
     let tally = Tally::of(&dir);
-    assert_eq!(tally.records, 9 - lost);
+    assert_eq!(tally.found.records, 9 - lost);
     dir.assert_clean();
 }
 
 #[test]
 fn a_close_need_not_wait_for_its_deadline() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (_broken, fs) = broken(&[Op::Write]);
     let config = dir.config().size(64).workers(3).give_up_after(AGE).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
@@ -134,7 +134,7 @@ fn a_close_need_not_wait_for_its_deadline() {
 
 #[test]
 fn by_default_nothing_is_given_up() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (broken, fs) = broken(&[Op::Write]);
     let writer = BufferedWriter::new(dir.config().size(64).workers(1).fs(fs)).unwrap();
     writer.write(&[b'x'; 200]).unwrap();

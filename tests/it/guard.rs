@@ -9,7 +9,7 @@ use bufferedwriter::{BufferedWriter, Config, Producer, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Drops, Gate, Op, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Drops, Gate, Op, Tally, TestFs, WriterDir, close, record, stats, until,
 };
 
 const CHUNK: usize = 4096;
@@ -49,7 +49,7 @@ fn disk(free: u64) -> (Arc<Disk>, Arc<TestFs>) {
 
 /// Small chunks, files of some of them, everything through one worker; and nobody but the guard lists a
 /// directory.
-fn config(dir: &TestDir) -> Config {
+fn config(dir: &WriterDir) -> Config {
     let config = dir.config().size(CHUNK).queue_size(15).workers(1);
     config.file_size(4 * CHUNK as u64).recover(false)
 }
@@ -88,7 +88,7 @@ impl Feed {
 }
 
 /// Bytes of all files of a directory, as the file system counts them.
-fn taken(dir: &TestDir) -> u64 {
+fn taken(dir: &WriterDir) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let files = dir.files().into_iter().map(|(_, file)| file).chain(dir.temps());
     let taken = |file| std::fs::symlink_metadata(file).map_or(0, |m| m.len().max(m.blocks() * 512));
@@ -97,7 +97,7 @@ fn taken(dir: &TestDir) -> u64 {
 
 #[test]
 fn free_space_trips_it_and_clears_it_without_any_help() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (disk, fs) = disk(1 << 30);
     let writer = BufferedWriter::new(config(&dir).min_free(1 << 20).fs(fs)).unwrap();
     let mut feed = Feed::new(&writer, 1);
@@ -133,7 +133,7 @@ fn free_space_trips_it_and_clears_it_without_any_help() {
 /// A fast writer between two measurements, too: what is over the limit is what memory holds.
 #[test]
 fn the_total_is_kept_and_a_shipper_lets_it_go_on() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let max_total = 1 << 20;
     let (_, fs) = disk(1 << 30);
     let config = config(&dir).max_total(max_total).fs(fs);
@@ -168,7 +168,7 @@ fn the_total_is_kept_and_a_shipper_lets_it_go_on() {
 /// `new` succeeds; but not a byte is accepted, whatever the way, until there is room.
 #[test]
 fn what_is_full_from_the_start_takes_nothing_by_any_way() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (disk, fs) = disk(100);
     let writer = BufferedWriter::new(config(&dir).min_free(100).fs(fs)).unwrap();
     let mut own = writer.producer();
@@ -177,10 +177,10 @@ fn what_is_full_from_the_start_takes_nothing_by_any_way() {
         assert_eq!(own.write(bytes), Err(WriteError::DiskGuard));
         assert_eq!(writer.write(bytes), Err(WriteError::DiskGuard));
         assert_eq!(own.write_timeout(bytes, Duration::MAX), Err(WriteError::DiskGuard));
-        let drops = Drops::default();
+        let drops = Drops::leaked();
         let back = own.send(drops.message(bytes)).unwrap_err();
         assert_eq!(back.kind(), WriteError::DiskGuard);
-        assert_eq!((back.into_inner().as_ref(), drops.count()), (bytes, 0));
+        assert_eq!((back.into_inner().as_ref(), drops.dropped()), (bytes, 0));
     }
     let not_called = writer.record(|_| panic!("the formatter is called"));
     assert_eq!(not_called, Err(WriteError::DiskGuard));
@@ -209,7 +209,7 @@ fn what_is_full_from_the_start_takes_nothing_by_any_way() {
 fn a_record_that_outgrows_its_buffer_is_refused_as_a_whole() {
     // To another buffer, to several; to several, of which the one that it has is the first.
     for (before, parts) in [(true, 7), (true, 40), (false, 40)] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (disk, fs) = disk(1 << 30);
         let writer = BufferedWriter::new(config(&dir).min_free(1 << 20).fs(fs)).unwrap();
         let (mut one, mut other) = (Feed::new(&writer, 1), Feed::new(&writer, 2));
@@ -242,7 +242,7 @@ fn a_record_that_outgrows_its_buffer_is_refused_as_a_whole() {
 /// Who waits for memory when the flag goes up hears of it at once.
 #[test]
 fn who_waits_for_memory_is_told() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, pass) = Gate::open();
     let free = Arc::new(AtomicU64::new(1 << 30));
     let now_free = free.clone();
@@ -280,7 +280,7 @@ fn who_waits_for_memory_is_told() {
 
 #[test]
 fn an_error_refuses_nothing_and_is_told() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (disk, fs) = disk(1 << 30);
     disk.is_sick.store(true, Ordering::SeqCst);
     let config = config(&dir).min_free(1 << 20).max_total(1 << 30).fs(fs);
@@ -305,7 +305,7 @@ fn an_error_refuses_nothing_and_is_told() {
 /// The others land everything meanwhile, and the hung one catches up.
 #[test]
 fn a_measurement_that_hangs_holds_up_its_worker_only() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, pass) = Gate::open();
     let fs = TestFs::new(move |call| {
         if call.op == Op::List {
@@ -343,7 +343,7 @@ fn without_limits_nothing_is_measured_and_with_them_once_a_second() {
     for (min_free, max_total, op) in
         [(0, 0, None), (1, 0, Some(Op::FreeBytes)), (0, 1 << 40, Some(Op::List))]
     {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let measured: Arc<Mutex<Vec<(Op, Instant)>>> = Arc::default();
         let note = measured.clone();
         let fs = TestFs::new(move |call| {
@@ -380,7 +380,7 @@ fn without_limits_nothing_is_measured_and_with_them_once_a_second() {
 /// Each sees what all have written; "a" and "ab" are strangers.
 #[test]
 fn writers_of_one_prefix_share_the_total() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let start = |prefix: &str| {
         let config = config(&dir).prefix(prefix).max_total(64 << 10);
         BufferedWriter::new(config).unwrap()

@@ -10,12 +10,12 @@ use bufferedwriter::BufferedWriter;
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Tally, TestDir, TestFs, close, flush_error, hangs_at, record, stats, until,
+    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, flush_error, hangs_at, record, stats, until,
 };
 
 #[test]
 fn one_worker_fails_and_the_others_go_on() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = broken.clone();
     let fs = TestFs::new(move |call| {
@@ -65,7 +65,7 @@ fn one_worker_fails_and_the_others_go_on() {
 
 #[test]
 fn what_waits_for_a_rename_is_told() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = broken.clone();
     let fs = TestFs::new(move |call| {
@@ -89,7 +89,7 @@ fn what_waits_for_a_rename_is_told() {
 #[test]
 fn a_call_that_does_not_return_is_told_after_a_second() {
     for op in [Op::Create, Op::Write] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (gate, fs) = hangs_at(op);
         let writer = BufferedWriter::new(dir.config().size(64).workers(1).fs(fs)).unwrap();
         gate.set_shut(true);

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, IoSlice, Write};
 
 use bufferedwriter::{BufferedWriter, WriteError};
 
-use crate::support::{BOUND, TestDir, close, stats};
+use crate::support::{BOUND, WriterDir, close, stats};
 
 /// As a user would: generic over `Write`.
 fn three_records(mut w: impl Write) {
@@ -21,7 +21,7 @@ fn three_records(mut w: impl Write) {
 
 #[test]
 fn one_call_is_one_record() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).workers(1)).unwrap();
     three_records(&writer);
     writer.flush(BOUND).unwrap();
@@ -35,7 +35,7 @@ fn one_call_is_one_record() {
 
 #[test]
 fn a_flush_waits_for_nothing() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
     (&writer).write_all(b"in memory").unwrap();
     Write::flush(&mut &writer).unwrap();
@@ -51,7 +51,7 @@ fn errors_have_the_usual_kinds() {
             Err(fmt::Error)
         }
     }
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).queue_size(1).workers(1)).unwrap();
     let mut own = writer.producer();
     let expect = |result: std::io::Result<()>, kind: ErrorKind, cause: WriteError| {

@@ -5,12 +5,12 @@ use std::thread;
 
 use bufferedwriter::{BufferedWriter, WriteError};
 
-use crate::support::{BOUND, Random, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Random, Tally, WriterDir, close, record, stats};
 
 #[test]
 fn around_the_multiples_of_a_chunk() {
     for file_size in [0, 500, 64 << 20] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (size, chunks) = (64, 9);
         let config = dir.config().size(size).queue_size(8).workers(1).file_size(file_size);
         let writer = BufferedWriter::new(config).unwrap();
@@ -48,7 +48,7 @@ fn around_the_multiples_of_a_chunk() {
 
 #[test]
 fn chunks_of_one_byte_and_records_of_two_thousand() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(1).queue_size(9000).workers(3).file_size(30_000);
     let writer = BufferedWriter::new(config).unwrap();
     write_from_many_threads(&writer, 8, 60, 1950, 2050);
@@ -59,7 +59,7 @@ fn chunks_of_one_byte_and_records_of_two_thousand() {
 
 #[test]
 fn small_and_large_ones_from_many_threads() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(256).queue_size(60).workers(4).file_size(30_000);
     let writer = BufferedWriter::new(config).unwrap();
     write_from_many_threads(&writer, 8, 800, 12, 4000);
@@ -78,7 +78,7 @@ fn write_from_many_threads(
     thread::scope(|scope| {
         for producer in 0..threads {
             scope.spawn(move || {
-                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                 for seq in 0..records {
                     record(&mut buffer, producer, seq, random.within(min, max));
                     writer.write_timeout(&buffer, BOUND).unwrap();

@@ -3,31 +3,22 @@
 //!
 //! Writers that die are processes: this test binary, run again with an environment variable.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use std::{env, fs};
 
 use bufferedwriter::{BufferedWriter, Config, CrashProof, RecoverOptions, Recovery, recover};
+use bufferedwriter_testkit::dir::TestDir;
+use bufferedwriter_testkit::shm;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::support::{Answer, BOUND, Op, TestDir, TestFs, hangs_at, stats, until};
+use crate::support::{Answer, BOUND, Op, TestFs, WriterDir, hangs_at, stats, until};
 
 const CHILD: &str = "BUFFEREDWRITER_LOST_CHILD";
 const HOW: &str = "BUFFEREDWRITER_LOST_HOW";
 const AGE: Duration = Duration::from_millis(50);
-
-fn memory(how: &str) -> Option<PathBuf> {
-    let dir = Path::new("/dev/shm");
-    if !dir.is_dir() {
-        println!("skipped: there is no /dev/shm");
-        return None;
-    }
-    let dir = dir.join(format!("bufferedwriter-lost-{how}-{}", std::process::id()));
-    let _ = fs::create_dir(&dir);
-    Some(dir)
-}
 
 fn config(dir: &Path, memory: &Path) -> Config {
     let config = Config::default().path(dir.join("path")).temp(dir.join("temp")).size(100);
@@ -66,19 +57,19 @@ fn child() {
 }
 
 fn after(how: &str) -> Option<Recovery> {
-    let memory = memory(how)?;
-    let dir = TestDir::new();
+    let memory = TestDir::within(shm::dir()?);
+    let dir = WriterDir::new();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "lost_memory::child", "--nocapture"]);
-    command.env(CHILD, env::join_paths([dir.root(), &memory]).unwrap()).env(HOW, how);
+    command.env(CHILD, env::join_paths([dir.root(), memory.path()]).unwrap()).env(HOW, how);
     let output = command.stdout(Stdio::null()).output().unwrap();
     let killed = std::os::unix::process::ExitStatusExt::signal(&output.status) == Some(9);
     assert!(killed, "{}", String::from_utf8_lossy(&output.stderr));
-    let recovery = recover(&RecoverOptions::new(&dir.path, &dir.temp).memory(&memory)).unwrap();
+    let recovery =
+        recover(&RecoverOptions::new(&dir.path, &dir.temp).memory(memory.path())).unwrap();
     assert!(dir.files().is_empty() && recovery.errors.is_empty(), "{recovery:?}");
     dir.assert_clean();
-    // Refuses if anything is left.
-    fs::remove_dir(&memory).unwrap();
+    assert!(memory.list().is_empty(), "{:?}", memory.list());
     Some(recovery)
 }
 

@@ -4,6 +4,8 @@
 //! `BUFFEREDWRITER_RECORDS` makes the large test larger (default 300000, five million for a
 //! thorough run); `BUFFEREDWRITER_TEST_LOGS` names the directory of the real logs.
 
+use bufferedwriter::testing;
+
 mod support;
 
 mod accounts;

@@ -5,12 +5,12 @@ use std::thread;
 
 use bufferedwriter::{BufferedWriter, Durability};
 
-use crate::support::{BOUND, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Tally, WriterDir, close, record, stats};
 
 #[test]
 fn comes_back_after_flush_and_close() {
     for durability in [Durability::None, Durability::File] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (size, threads) = (256, 4);
         let config = dir.config().size(size).queue_size(100).workers(3).durability(durability);
         let bound = config.memory_bound();

@@ -3,25 +3,25 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use bufferedwriter::BufferedWriter;
+use bufferedwriter_testkit::dir::paths;
 
-use crate::support::{BOUND, Name, Random, TestDir, close, record};
+use crate::support::{BOUND, Name, Random, WriterDir, close, record};
 
 #[test]
 fn parse_sort_and_are_unique() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(64).queue_size(60).workers(8).file_size(0);
     let writer = BufferedWriter::new(config).unwrap();
     thread::scope(|scope| {
         for producer in 0..6_u32 {
             let writer = &writer;
             scope.spawn(move || {
-                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                 for seq in 0..100 {
                     record(&mut buffer, producer, seq, random.within(12, 100));
                     writer.write_timeout(&buffer, BOUND).unwrap();
@@ -59,16 +59,15 @@ fn affixes_and_modes_are_as_asked_for() {
         (OsString::from("."), odd, 0o444),
         (OsString::from("-"), OsString::from("tmp"), 0),
     ] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir.config().prefix(&prefix).extension(&extension).mode(mode);
         let writer = BufferedWriter::new(config).unwrap();
         writer.write(b"a\n").unwrap();
         close(&writer);
-        let entries: Vec<_> = fs::read_dir(&dir.path).unwrap().map(Result::unwrap).collect();
-        assert_eq!(entries.len(), 1);
-        let name = entries[0].file_name();
-        assert!(Name::parse(&name, prefix.as_bytes(), extension.as_bytes()).is_some(), "{name:?}");
-        assert_eq!(entries[0].metadata().unwrap().permissions().mode() & 0o7777, mode);
-        assert_eq!(fs::read_dir(&dir.temp).unwrap().count(), 0);
+        let [file] = &paths(&dir.path)[..] else { panic!("{:?}", paths(&dir.path)) };
+        let name = file.file_name().unwrap();
+        assert!(Name::parse(name, prefix.as_bytes(), extension.as_bytes()).is_some(), "{name:?}");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, mode);
+        assert!(paths(&dir.temp).is_empty());
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Config, ErrorEvent, FlushError};
 use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Op, TestDir, TestFs, close, stats, until};
+use crate::support::{Answer, BOUND, Op, TestFs, WriterDir, close, stats, until};
 
 type Events = Arc<Mutex<Vec<(Instant, ErrorEvent)>>>;
 
@@ -27,7 +27,7 @@ fn refuses(op: Op) -> Arc<TestFs> {
 
 #[test]
 fn errors_are_told_at_once_and_then_once_a_second() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(16).workers(1).drop_timeout(Duration::ZERO);
     let (events, config) = listen(config.fs(refuses(Op::Create)));
     assert!(format!("{:?}", config.clone()).contains("on_error: set"));
@@ -53,7 +53,7 @@ fn errors_are_told_at_once_and_then_once_a_second() {
 
 #[test]
 fn losses_are_told() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (events, config) = listen(dir.config().size(16).workers(1));
     let writer = BufferedWriter::new(config).unwrap();
     writer.write(b"a record larger than a chunk").unwrap();
@@ -63,7 +63,7 @@ fn losses_are_told() {
     let lost = events.lock().unwrap().iter().map(|(_, event)| event.lost.records).sum::<u64>();
     assert_eq!((lost, writer.close(BOUND).unwrap().lost.temp_file_removed.records), (1, 1));
 
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(16).workers(1).give_up_after(Duration::from_millis(50));
     let (events, config) = listen(config.fs(refuses(Op::Write)));
     let writer = BufferedWriter::new(config).unwrap();
@@ -79,7 +79,7 @@ fn losses_are_told() {
 
 #[test]
 fn it_may_write_and_panic_and_must_not_wait() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let cell: Arc<OnceLock<BufferedWriter>> = Arc::default();
     let done = Arc::new(Mutex::new(0));
     let (inner, is_done) = (cell.clone(), done.clone());
@@ -129,7 +129,7 @@ impl WaitFor for OnceLock<BufferedWriter> {
 #[test]
 fn the_last_handle_may_go_there() {
     for workers in 1..4 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let last: Arc<Mutex<Option<BufferedWriter>>> = Arc::default();
         let inner = last.clone();
         let failed = std::sync::atomic::AtomicBool::new(false);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
 
-use crate::support::{Answer, BOUND, Gate, Op, TestDir, TestFs, close, hangs_at, until};
+use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, close, hangs_at, until};
 
 /// Calls a function when it is dropped.
 struct AtDrop<F: FnOnce() + Send>(Option<F>);
@@ -33,7 +33,7 @@ impl<F: FnOnce() + Send> Drop for AtDrop<F> {
 
 #[test]
 fn it_may_write_and_must_not_wait() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer =
         BufferedWriter::new(dir.config_without_copy().size(100).queue_size(9).workers(1)).unwrap();
     let done = Arc::new(Mutex::new(false));
@@ -66,7 +66,7 @@ fn it_may_write_and_must_not_wait() {
 #[test]
 fn the_last_handle_may_go_there() {
     for workers in 1..4 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (gate, fs) = hangs_at(Op::Write);
         let config = dir.config_without_copy().size(100).workers(workers).fs(fs);
         let writer = BufferedWriter::new(config).unwrap();
@@ -91,7 +91,7 @@ fn the_last_handle_may_go_there() {
 
 #[test]
 fn the_last_handle_may_go_there_though_the_disk_hangs() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let ((write, write_pass), (rename, rename_pass)) = (Gate::open(), Gate::open());
     let fs = TestFs::new(move |call| {
         match call.op {
@@ -125,7 +125,7 @@ fn the_last_handle_may_go_there_though_the_disk_hangs() {
 
 #[test]
 fn what_is_asked_while_it_parks_is_heard() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config_without_copy().size(100).workers(1)).unwrap();
     let [entered, may_go] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let message = at_drop({

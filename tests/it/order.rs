@@ -7,20 +7,21 @@ use std::thread;
 use bufferedwriter::BufferedWriter;
 
 use crate::support::{
-    Answer, BOUND, Gate, Op, Random, SetAtEnd, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Gate, Op, Random, SetAtEnd, Tally, TestFs, WriterDir, close, record, stats,
+    until,
 };
 
 #[test]
 fn tiny_chunks_and_many_workers() {
     for seed in 0..3 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir.config().size(64).queue_size(4).workers(8).file_size(3000);
         let writer = BufferedWriter::new(config).unwrap();
         thread::scope(|scope| {
             for producer in 0..6_u32 {
                 let writer = writer.clone();
                 scope.spawn(move || {
-                    let mut random = Random(seed << 8 | u64::from(producer));
+                    let mut random = Random::new(seed << 8 | u64::from(producer));
                     let (mut own, mut buffer) = (writer.producer(), Vec::new());
                     for seq in 0..1500 {
                         record(&mut buffer, producer, seq, random.within(12, 150));
@@ -49,7 +50,7 @@ fn tiny_chunks_and_many_workers() {
 /// to file too.
 #[test]
 fn scraped_all_the_time() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(32).queue_size(500).workers(1).file_size(64 << 20);
     let writer = BufferedWriter::new(config).unwrap();
     let mut tally = Tally::across_files();
@@ -90,7 +91,7 @@ fn scraped_all_the_time() {
 
 #[test]
 fn a_worker_that_hangs_holds_its_share_only() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, pass) = Gate::open();
     let fs = TestFs::new(move |call| {
         if call.op == Op::Write && call.worker() == Some(0) {

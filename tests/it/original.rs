@@ -4,7 +4,7 @@
 
 use bufferedwriter::BufferedWriter;
 
-use crate::support::{BOUND, TestDir, close, stats, until};
+use crate::support::{BOUND, WriterDir, close, stats, until};
 
 fn until_files(writer: &BufferedWriter, files: u64) {
     until("a file", || stats(writer).files >= files);
@@ -13,7 +13,7 @@ fn until_files(writer: &BufferedWriter, files: u64) {
 
 #[test]
 fn a_full_buffer_stays_until_the_next_record() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(16).queue_size(8).workers(1).file_size(0);
     let writer = BufferedWriter::new(config).unwrap();
     let mut own = writer.producer();
@@ -46,7 +46,7 @@ fn a_full_buffer_stays_until_the_next_record() {
 
 #[test]
 fn through_the_thread_s_buffer_too() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(4).queue_size(8).workers(1).file_size(0);
     let writer = BufferedWriter::new(config).unwrap();
     for (i, text) in [b"abc\n", b"def\n", b"ghi\n"].into_iter().enumerate() {
@@ -64,7 +64,7 @@ fn through_the_thread_s_buffer_too() {
 
 #[test]
 fn buffers_of_one_byte() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(1).queue_size(4).workers(1).file_size(0);
     let writer = BufferedWriter::new(config).unwrap();
     for (i, byte) in b"abcdefgh".iter().enumerate() {

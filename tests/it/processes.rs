@@ -11,8 +11,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bufferedwriter::{BufferedWriter, Config};
+use bufferedwriter_testkit::dir::paths;
 
-use crate::support::{BOUND, Tally, TestDir, close, record, stats, until};
+use crate::support::{BOUND, Tally, WriterDir, close, record, stats, until};
 
 const PROCESSES: u32 = 16;
 const RECORDS: u32 = 400;
@@ -55,7 +56,7 @@ fn told(child: &mut Child) -> String {
 
 /// Starts all of them, in pid namespaces of their own or not.
 fn many(test: &str, apart: bool) {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     // A neighbour that was there before them, with a file that it is writing and a state file.
     let neighbour = BufferedWriter::new(dir.config().workers(1).size(128)).unwrap();
     let mut buffer = Vec::new();
@@ -71,7 +72,7 @@ fn many(test: &str, apart: bool) {
         let is_temp = file.extension().is_some_and(|end| end == "tmp");
         (found.ino(), found.len(), is_temp.then_some(written))
     };
-    let files = || fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
+    let files = || paths(&dir.temp).into_iter();
     let before: Vec<_> = files().map(|file| (id(&file), file)).collect();
     assert_eq!(before.len(), 2, "{before:?}");
 

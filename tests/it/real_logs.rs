@@ -7,7 +7,7 @@ use std::thread;
 
 use bufferedwriter::BufferedWriter;
 
-use crate::support::{BOUND, TestDir, close, stats};
+use crate::support::{BOUND, WriterDir, close, stats};
 
 /// Lines with their ends; a last one without gets one, since nothing else would separate it.
 fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -33,7 +33,7 @@ fn come_out_as_they_went_in() {
         eprintln!("skipped: no logs in {}", logs.display());
         return;
     }
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(4096).queue_size(100).workers(3).file_size(100_000);
     let writer = BufferedWriter::new(config).unwrap();
     thread::scope(|scope| {

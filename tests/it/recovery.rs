@@ -16,7 +16,7 @@ use std::{env, fs};
 use bufferedwriter::{BufferedWriter, Config, RecoverOptions, Recovery, recover};
 use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, until};
+use crate::support::{Answer, BOUND, Gate, Op, Tally, TestFs, WriterDir, close, record, until};
 
 const CHILD: &str = "BUFFEREDWRITER_RECOVERY_CHILD";
 const FILE_SIZE: &str = "BUFFEREDWRITER_RECOVERY_FILE_SIZE";
@@ -64,7 +64,7 @@ impl Drop for Process {
     }
 }
 
-fn spawn(dir: &TestDir, file_size: &str) -> Process {
+fn spawn(dir: &WriterDir, file_size: &str) -> Process {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "recovery::child", "--nocapture"]).env(CHILD, dir.root());
     command.env(FILE_SIZE, file_size);
@@ -72,7 +72,7 @@ fn spawn(dir: &TestDir, file_size: &str) -> Process {
 }
 
 /// Waits until some temp file has grown twice: then its first bytes are noted in the state file.
-fn wait_noted(dir: &TestDir) {
+fn wait_noted(dir: &WriterDir) {
     let len = |temp: &PathBuf| temp.metadata().map_or(0, |found| found.len());
     let mut seen = BTreeMap::new();
     until("a temp file grows twice", || {
@@ -84,7 +84,7 @@ fn wait_noted(dir: &TestDir) {
 }
 
 /// A process that had written something, and was killed.
-fn die(dir: &TestDir) {
+fn die(dir: &WriterDir) {
     let child = spawn(dir, NEVER);
     wait_noted(dir);
     drop(child);
@@ -97,7 +97,7 @@ fn recovered(writer: &BufferedWriter) -> Recovery {
 
 #[test]
 fn the_next_writer_publishes_what_a_killed_one_had_written() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     die(&dir);
     assert!(dir.files().is_empty());
     let writer = BufferedWriter::new(config(dir.root())).unwrap();
@@ -106,15 +106,18 @@ fn the_next_writer_publishes_what_a_killed_one_had_written() {
     assert!(recovery.errors.is_empty() && recovery.set_aside.is_empty(), "{recovery:?}");
     assert!(!recovery.published.is_empty());
     let tally = Tally::of(&dir);
-    assert_eq!((tally.files, tally.bytes), (recovery.published.len() as u64, recovery.bytes));
-    assert!(tally.records > 0);
+    assert_eq!(
+        (tally.found.files, tally.found.bytes),
+        (recovery.published.len() as u64, recovery.bytes)
+    );
+    assert!(tally.found.records > 0);
     close(&writer);
     dir.assert_clean();
 }
 
 #[test]
 fn who_lives_is_not_recovered() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let child = spawn(&dir, NEVER);
     wait_noted(&dir);
     let writer = BufferedWriter::new(config(dir.root())).unwrap();
@@ -136,15 +139,14 @@ fn who_lives_is_not_recovered() {
 
 #[test]
 fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let child = spawn(&dir, "2000");
     until("the child publishes", || dir.files().len() > 5);
     fs::rename(&dir.temp, dir.root().join("gone")).unwrap();
     fs::create_dir(&dir.temp).unwrap();
     // Each worker has a record in the new state file, of 128 bytes behind a header of 8 KiB.
     until("all workers know the new state file", || {
-        let names = fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
-        let state = names.filter(|path| path.extension().is_some_and(|end| end == "state")).last();
+        let state = dir.states().pop();
         let bytes = state.map(|state| fs::read(state).unwrap()).unwrap_or_default();
         let records = bytes.get(8192..).unwrap_or_default();
         records.len() == 3 * 128 && records.chunks(128).all(|record| record.iter().any(|&b| b > 0))
@@ -161,7 +163,7 @@ fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
 
 #[test]
 fn errors_are_told_and_harm_nobody() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     die(&dir);
     let fs = TestFs::new(|call| match call.op {
         Op::List => Answer::Error(Errno::IO),
@@ -176,7 +178,7 @@ fn errors_are_told_and_harm_nobody() {
 
 #[test]
 fn a_recovery_that_hangs_holds_up_nobody() {
-    let (dir, (gate, pass)) = (TestDir::new(), Gate::open());
+    let (dir, (gate, pass)) = (WriterDir::new(), Gate::open());
     let fs = TestFs::new(move |call| {
         if call.op == Op::List {
             pass.through();
@@ -202,7 +204,7 @@ fn a_recovery_that_hangs_holds_up_nobody() {
 
 #[test]
 fn a_close_waits_for_the_recovery() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     die(&dir);
     let fs = TestFs::new(|_| Answer::Go);
     let writer = BufferedWriter::new(config(dir.root()).fs(fs)).unwrap();
@@ -213,7 +215,7 @@ fn a_close_waits_for_the_recovery() {
 
 #[test]
 fn missing_directories_are_told() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let missing = dir.root().join("missing");
     let error = recover(&RecoverOptions::new(&dir.path, &missing)).unwrap_err();
     assert_eq!((error.operation(), error.path()), ("open directory", Some(&*missing)));
@@ -228,7 +230,7 @@ fn missing_directories_are_told() {
 /// the writer waits rather than make another one of that name, which the recovery would remove, with the probes.
 #[test]
 fn who_starts_while_a_recovery_has_its_state_file_starts() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let options = RecoverOptions::new(&dir.path, &dir.temp);
     let (gate, pass) = Gate::open();
     gate.set_shut(true);
@@ -259,9 +261,7 @@ fn who_starts_while_a_recovery_has_its_state_file_starts() {
         Answer::Go
     });
     let writer = BufferedWriter::new(dir.config().workers(1).recover(false).fs(disk)).unwrap();
-    let names = fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
-    let states = names.filter(|file| file.extension().is_some_and(|end| end == "state"));
-    assert_eq!(states.count(), 1);
+    assert_eq!(dir.states().len(), 1);
     close(&writer);
     dir.assert_clean();
 }

@@ -9,13 +9,13 @@ use bufferedwriter::{BufferedWriter, Durability, FlushError, WorkerStats, WriteE
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
+    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, flush_error, record, stats, until,
 };
 
 #[test]
 fn fails_for_a_while() {
     for errno in [Errno::IO, Errno::ACCESS, Errno::NOSPC, Errno::EXIST, Errno::NOENT] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let broken = Arc::new(AtomicBool::new(true));
         let is_broken = broken.clone();
         let fs = TestFs::new(move |call| {
@@ -60,7 +60,7 @@ fn is_tried_again_without_traffic() {
         (Op::Rename, Durability::File),
         (Op::SyncDir, Durability::File),
     ] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let broken = Arc::new(AtomicBool::new(false));
         let (is_broken, refusals) = (broken.clone(), Arc::new(AtomicU64::new(0)));
         let (counter, renamed) = (refusals.clone(), AtomicBool::new(false));
@@ -104,7 +104,7 @@ fn is_tried_again_without_traffic() {
 
 #[test]
 fn a_temp_file_that_somebody_removed() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(128).queue_size(60).workers(1);
     let writer = BufferedWriter::new(config).unwrap();
     let (mut buffer, mut bytes) = (Vec::new(), 0);
@@ -141,7 +141,7 @@ fn a_temp_file_that_somebody_removed() {
 #[test]
 fn memory_goes_on_while_renames_fail() {
     for durability in [Durability::None, Durability::File] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let broken = Arc::new(AtomicBool::new(true));
         let is_broken = broken.clone();
         let fs = TestFs::new(move |call| {

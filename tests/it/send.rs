@@ -12,7 +12,8 @@ use bufferedwriter::{BufferedWriter, Durability, WriteError};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Drops, Op, Random, Tally, TestDir, TestFs, close, hangs_at, record, stats, until,
+    Answer, BOUND, Drops, Op, Random, Tally, TestFs, WriterDir, close, hangs_at, record, stats,
+    until,
 };
 
 /// Sends, and when memory is full, waits for the workers.
@@ -31,7 +32,7 @@ fn send_soon(writer: &BufferedWriter, message: crate::support::Message) {
 #[test]
 fn in_order_between_writes_and_each_dropped_once() {
     for durability in [Durability::None, Durability::File] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir
             .config()
             .size(1000)
@@ -40,7 +41,8 @@ fn in_order_between_writes_and_each_dropped_once() {
             .file_size(20_000)
             .durability(durability);
         let writer = BufferedWriter::new(config).unwrap();
-        let (drops, mut random, mut buffer, mut sent) = (Drops::default(), Random(3), vec![], 0);
+        let (drops, mut random, mut buffer, mut sent) =
+            (Drops::leaked(), Random::new(3), vec![], 0);
         for seq in 0..2000 {
             record(&mut buffer, 1, seq, random.within(1, 400) * random.within(1, 12));
             if random.within(0, 2) == 0 {
@@ -54,14 +56,14 @@ fn in_order_between_writes_and_each_dropped_once() {
         let mut tally = Tally::across_files();
         tally.look(&dir);
         tally.assert_ranges(&[(1, 2000)]);
-        assert_eq!(drops.count(), sent);
+        assert_eq!(drops.dropped(), sent);
         dir.assert_clean();
     }
 }
 
 #[test]
 fn all_types_that_hold_bytes() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(64).workers(1)).unwrap();
     let mut own = writer.producer();
     let text = "0123456789".repeat(9) + "\n";
@@ -81,7 +83,7 @@ fn all_types_that_hold_bytes() {
 
 #[test]
 fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, fs) = hangs_at(Op::Write);
     // 4000 bytes in all.
     let config = dir.config_without_copy().size(1000).queue_size(3).workers(1).fs(fs);
@@ -89,13 +91,13 @@ fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
     let mut own = writer.producer();
     for (len, fit) in [(250, 16), (251, 12), (999, 4), (1000, 4), (2000, 2), (3001, 1), (4000, 1)] {
         gate.set_shut(true);
-        let (drops, before) = (Drops::default(), stats(&writer));
+        let (drops, before) = (Drops::leaked(), stats(&writer));
         let message = || drops.message(&vec![b'm'; len]);
         for _ in 0..fit {
             own.send(message()).unwrap();
         }
         let refused = own.send(message()).unwrap_err();
-        assert_eq!((refused.kind(), drops.count()), (WriteError::Full, 0), "{len}");
+        assert_eq!((refused.kind(), drops.dropped()), (WriteError::Full, 0), "{len}");
         let back = refused.into_inner();
         assert_eq!(back.as_ref(), vec![b'm'; len]);
         drop(back);
@@ -104,11 +106,11 @@ fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
         assert_eq!(now.refused.full.bytes - before.refused.full.bytes, len as u64);
         // Nothing is dropped before a file has it.
         until("the worker hangs", || gate.waiting() == 1);
-        assert_eq!(drops.count(), 1);
+        assert_eq!(drops.dropped(), 1);
         gate.set_shut(false);
         until("a file has them", || {
             writer.flush(BOUND).unwrap();
-            drops.count() == fit + 1
+            drops.dropped() == fit + 1
         });
     }
     // What never fits.
@@ -126,31 +128,31 @@ fn a_large_one_is_charged_by_its_length_and_comes_back_when_refused() {
 
 #[test]
 fn small_ones_are_dropped_at_once_large_ones_when_a_sync_covers_them() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, fs) = hangs_at(Op::Sync);
     let config =
         dir.config_without_copy().size(1000).workers(1).durability(Durability::File).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
-    let drops = Drops::default();
+    let drops = Drops::leaked();
     gate.set_shut(true);
     writer.send(drops.message(&[b's'; 249])).unwrap();
-    assert_eq!(drops.count(), 1);
+    assert_eq!(drops.dropped(), 1);
     writer.send(drops.message(&[b'l'; 250])).unwrap();
     writer.send(drops.message(&[b'l'; 2500])).unwrap();
     let error = writer.flush(Duration::from_millis(1)).unwrap_err();
     assert!(matches!(error, bufferedwriter::FlushError::TimedOut), "{error}");
     until("the worker syncs", || gate.waiting() == 1);
-    assert_eq!(drops.count(), 1);
+    assert_eq!(drops.dropped(), 1);
     gate.set_shut(false);
     writer.flush(BOUND).unwrap();
-    assert_eq!(drops.count(), 3);
+    assert_eq!(drops.dropped(), 3);
     close(&writer);
 }
 
 #[test]
 fn a_disk_that_fails_gets_them_again() {
     for op in [Op::Write, Op::Sync, Op::Rename, Op::Create] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let failures = AtomicU32::new(0);
         let fs = TestFs::new(move |call| match call.is_temp() && call.op == op {
             true if failures.fetch_add(1, Ordering::SeqCst) < 3 => Answer::Error(Errno::NOSPC),
@@ -160,13 +162,13 @@ fn a_disk_that_fails_gets_them_again() {
         let config =
             dir.config().size(512).queue_size(100).workers(1).durability(Durability::File).fs(fs);
         let writer = BufferedWriter::new(config).unwrap();
-        let (drops, mut buffer) = (Drops::default(), Vec::new());
+        let (drops, mut buffer) = (Drops::leaked(), Vec::new());
         for seq in 0..20 {
             record(&mut buffer, 1, seq, 100 * seq as usize + 200);
             writer.send(drops.message(&buffer)).unwrap();
         }
         writer.flush(BOUND).unwrap();
-        assert_eq!(drops.count(), 20);
+        assert_eq!(drops.dropped(), 20);
         close(&writer);
         Tally::of(&dir).assert_ranges(&[(1, 20)]);
     }
@@ -175,11 +177,11 @@ fn a_disk_that_fails_gets_them_again() {
 /// In the worker's hands, in an inbox, in a live chunk, in chains.
 #[test]
 fn a_close_that_gives_up_drops_all_once() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, fs) = hangs_at(Op::Write);
     let config = dir.config().size(100).queue_size(60).workers(2).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
-    let drops = Drops::default();
+    let drops = Drops::leaked();
     gate.set_shut(true);
     let mut producers: Vec<_> = (0..4).map(|_| writer.producer()).collect();
     for own in &mut producers {
@@ -191,10 +193,10 @@ fn a_close_that_gives_up_drops_all_once() {
     let report = *writer.close(Duration::ZERO).unwrap_err().report();
     assert_eq!((report.accepted.records, report.lost.shutdown.records), (32, 32));
     gate.set_shut(false);
-    until("all are dropped", || drops.count() == 32);
+    until("all are dropped", || drops.dropped() == 32);
     drop(producers);
     drop(writer);
-    assert_eq!(drops.count(), 32);
+    assert_eq!(drops.dropped(), 32);
     assert!(dir.files().is_empty());
 }
 
@@ -202,15 +204,15 @@ fn a_close_that_gives_up_drops_all_once() {
 #[test]
 fn each_is_dropped_once_whenever_the_writer_is_given_up() {
     for round in 0..40 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let config = dir.config().size(100).queue_size(6).workers(2).drop_timeout(Duration::ZERO);
         let writer = BufferedWriter::new(config).unwrap();
-        let (drops, made, started) = (Drops::default(), AtomicU32::new(0), AtomicU32::new(0));
+        let (drops, made, started) = (Drops::leaked(), AtomicU32::new(0), AtomicU32::new(0));
         thread::scope(|scope| {
             for thread in 0..3_u64 {
-                let (writer, drops, made, started) = (writer.clone(), &drops, &made, &started);
+                let (writer, drops, made, started) = (writer.clone(), drops, &made, &started);
                 scope.spawn(move || {
-                    let (mut random, mut closed) = (Random(round << 8 | thread), false);
+                    let (mut random, mut closed) = (Random::new(round << 8 | thread), false);
                     while !closed {
                         let message = drops.message(&vec![b'm'; random.within(1, 300)]);
                         made.fetch_add(1, Ordering::Relaxed);
@@ -227,7 +229,7 @@ fn each_is_dropped_once_whenever_the_writer_is_given_up() {
             assert_eq!(report.accepted, sum);
         });
         drop(writer);
-        until("all are dropped", || drops.count() == u64::from(made.load(Ordering::Relaxed)));
+        until("all are dropped", || drops.dropped() == u64::from(made.load(Ordering::Relaxed)));
     }
 }
 
@@ -257,7 +259,7 @@ impl Drop for Panics {
 
 #[test]
 fn foreign_code_that_panics_costs_its_own_record_at_most() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(100).workers(1)).unwrap();
     for len in [10, 50, 500] {
         for drop in [false, true] {
@@ -275,15 +277,15 @@ fn foreign_code_that_panics_costs_its_own_record_at_most() {
 
 #[test]
 fn many_threads_few_chunks() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(512).queue_size(6).workers(3).file_size(100_000);
     let writer = BufferedWriter::new(config).unwrap();
-    let drops = Drops::default();
+    let drops = Drops::leaked();
     thread::scope(|scope| {
         for producer in 0..16_u32 {
-            let (writer, drops) = (&writer, &drops);
+            let writer = &writer;
             scope.spawn(move || {
-                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                 for seq in 0..200 {
                     record(&mut buffer, producer, seq, random.within(20, 900));
                     send_soon(writer, drops.message(&buffer));
@@ -292,7 +294,7 @@ fn many_threads_few_chunks() {
         }
     });
     close(&writer);
-    assert_eq!(drops.count(), 16 * 200);
+    assert_eq!(drops.dropped(), 16 * 200);
     Tally::of(&dir).assert_ranges(&(0..16).map(|p| (p, 200)).collect::<Vec<_>>());
     dir.assert_clean();
 }

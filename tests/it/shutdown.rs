@@ -8,9 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Durability};
+use bufferedwriter_testkit::dir::paths;
 
 use crate::support::{
-    Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Gate, Op, Tally, TestFs, WriterDir, close, record, stats, until,
 };
 
 /// Of a machine that is busy with other things.
@@ -19,7 +20,7 @@ const WAIT: Duration = Duration::from_millis(50);
 
 /// A writer with what is visible (records 0 to 9) and what is not (10 to 29), and every call of one
 /// operation, of whatever file, hangs from now on.
-fn hung(dir: &TestDir, op: Op) -> (Gate, BufferedWriter) {
+fn hung(dir: &WriterDir, op: Op) -> (Gate, BufferedWriter) {
     let (gate, pass) = Gate::open();
     let fs = TestFs::new(move |call| {
         if call.op == op {
@@ -43,13 +44,13 @@ fn hung(dir: &TestDir, op: Op) -> (Gate, BufferedWriter) {
 }
 
 /// What the final report says is visible, and nothing else ever becomes so.
-fn settled(dir: &TestDir, gate: &Gate, writer: &BufferedWriter) {
+fn settled(dir: &WriterDir, gate: &Gate, writer: &BufferedWriter) {
     gate.set_shut(false);
     until("the workers have ended", || {
         gate.waiting() == 0 && dir.temps().is_empty() && stats(writer).pending.is_zero()
     });
     let (now, tally) = (stats(writer), Tally::of(dir));
-    assert_eq!((tally.records, tally.bytes), (now.written.records, now.written.bytes));
+    assert_eq!((tally.found.records, tally.found.bytes), (now.written.records, now.written.bytes));
     assert!((0..10).all(|seq| tally.has(1, seq)));
     dir.assert_nothing_hidden();
 }
@@ -57,7 +58,7 @@ fn settled(dir: &TestDir, gate: &Gate, writer: &BufferedWriter) {
 #[test]
 fn at_its_deadline_whatever_hangs() {
     for op in [Op::Create, Op::Write, Op::Sync, Op::Rename, Op::SyncDir] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (gate, writer) = hung(&dir, op);
         let began = Instant::now();
         let error = writer.close(WAIT).expect_err("it hangs");
@@ -81,7 +82,7 @@ fn at_its_deadline_whatever_hangs() {
 /// The last call of all, after everything is visible.
 #[test]
 fn at_its_deadline_when_the_last_removal_hangs() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, writer) = hung(&dir, Op::Remove);
     writer.flush(BOUND).unwrap();
     // The workers need their time to end, on a busy machine.
@@ -97,7 +98,7 @@ fn at_its_deadline_when_the_last_removal_hangs() {
 
 #[test]
 fn the_first_deadline_ends_the_wait_of_all() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, writer) = hung(&dir, Op::Write);
     let began = Instant::now();
     let reports: Vec<_> = thread::scope(|scope| {
@@ -117,7 +118,7 @@ fn the_first_deadline_ends_the_wait_of_all() {
 /// Writers that go on trying, a disk that hangs: what was accepted is exactly what the report says.
 #[test]
 fn while_others_write_to_a_disk_that_hangs() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, writer) = hung(&dir, Op::Write);
     let accepted: u64 = thread::scope(|scope| {
         let write = |producer: u32| {
@@ -157,7 +158,7 @@ impl Drop for AtUnwinding<'_> {
 #[test]
 fn while_a_panic_unwinds() {
     for (is_closed, producer_is_last) in [(true, false), (false, false), (false, true)] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let writer = BufferedWriter::new(dir.config().drop_timeout(BOUND)).unwrap();
         writer.write(b"before\n").unwrap();
         let unwound = if is_closed {
@@ -209,7 +210,7 @@ fn example() -> Option<PathBuf> {
 fn the_recipe_for_signals_and_panics() {
     let Some(example) = example() else { return };
     for end in ["TERM", "INT", "panic", "exit"] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let mut child = Command::new(&example)
             .args([dir.root().to_str().unwrap(), end])
             .stdout(Stdio::piped())
@@ -239,11 +240,10 @@ fn the_recipe_for_signals_and_panics() {
         assert_eq!(code, Some(expected), "{end}");
         let said = String::from_utf8(output.stdout).unwrap();
         let accepted: usize = said.trim().parse().unwrap_or_else(|_| panic!("{end}: {said:?}"));
-        let files = std::fs::read_dir(dir.root().join("ready")).unwrap();
-        let lines = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
-        let lines: usize = lines.map(|text| text.lines().count()).sum();
+        let files = paths(&dir.root().join("ready"));
+        let text = |file| std::fs::read_to_string(file).unwrap();
+        let lines: usize = files.iter().map(|file| text(file).lines().count()).sum();
         assert!(lines > 0 && lines == accepted, "{end}: {lines} of {accepted} lines are visible");
-        let left = std::fs::read_dir(dir.root().join("unfinished")).unwrap().count();
-        assert_eq!(left, 0, "{end}");
+        assert!(paths(&dir.root().join("unfinished")).is_empty(), "{end}");
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use bufferedwriter::{BufferedWriter, Durability, Producer};
 
 use crate::support::{
-    Answer, BOUND, Gate, Op, Tally, TestDir, TestFs, close, record, stats, until,
+    Answer, BOUND, Gate, Op, Tally, TestFs, WriterDir, close, record, stats, until,
 };
 
 const WORKERS: usize = 8;
@@ -54,7 +54,7 @@ impl Load {
 
 /// All homes go round while this worker hangs in this operation.
 fn others_go_on(op: Op, durability: Durability, stuck: usize) {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (gate, pass) = Gate::open();
     let fs = TestFs::new(move |call| {
         if call.op == op && is_worker(stuck) {

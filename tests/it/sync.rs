@@ -12,7 +12,8 @@ use bufferedwriter::{BufferedWriter, Durability};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Call, Gate, Op, Tally, TestDir, TestFs, close, flush_error, record, stats, until,
+    Answer, BOUND, Call, Gate, Op, Tally, TestFs, WriterDir, close, flush_error, record, stats,
+    until,
 };
 
 /// What a sync covers, by temp file; and what went wrong.
@@ -68,7 +69,7 @@ fn disk(
 
 #[test]
 fn nothing_is_visible_before_it_is_synced() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let (fs, disk) = disk(|_| false);
     let config = dir.config().size(128).queue_size(20).workers(2).file_size(2000);
     let writer = BufferedWriter::new(config.durability(Durability::File).fs(fs.clone())).unwrap();
@@ -94,7 +95,7 @@ fn nothing_is_visible_before_it_is_synced() {
 fn an_fsync_that_fails_once() {
     let mut cuts = 0;
     for k in 1..=12 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (fs, disk) = disk(move |nth| nth == k);
         // Memory for a few records only: it is reused as syncs cover it, several times in a file.
         let config = dir.config().size(128).queue_size(3).workers(1).file_size(4000);
@@ -125,7 +126,7 @@ fn an_fsync_that_fails_once() {
 
 #[test]
 fn an_fsync_that_fails_for_a_while() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = broken.clone();
     let (fs, disk) = disk(move |_| is_broken.load(Ordering::SeqCst));
@@ -154,7 +155,7 @@ fn an_fsync_that_fails_for_a_while() {
 #[test]
 fn no_worker_sleeps_on_memory() {
     for _ in 0..4 {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let writers: Vec<_> = (0..150)
             .map(|_| {
                 let config =
@@ -181,7 +182,7 @@ fn no_worker_sleeps_on_memory() {
 #[test]
 fn memory_stays_until_the_sync_returns() {
     for fails in [false, true] {
-        let dir = TestDir::new();
+        let dir = WriterDir::new();
         let (gate, pass) = Gate::open();
         let sick = Arc::new(AtomicBool::new(false));
         let is_sick = sick.clone();

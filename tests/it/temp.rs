@@ -6,12 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use bufferedwriter::BufferedWriter;
+use bufferedwriter_testkit::shm;
 use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Op, Tally, TestDir, TestFs, close, record, stats, until};
+use crate::support::{Answer, BOUND, Op, Tally, TestFs, WriterDir, close, record, stats, until};
 
 /// Writes some, and checks where they are before and after.
-fn written_in_path(dir: &TestDir, writer: &BufferedWriter) {
+fn written_in_path(dir: &WriterDir, writer: &BufferedWriter) {
     let mut buffer = Vec::new();
     for seq in 0..100 {
         record(&mut buffer, 1, seq, 100);
@@ -30,14 +31,14 @@ fn written_in_path(dir: &TestDir, writer: &BufferedWriter) {
 
 #[test]
 fn on_another_file_system() {
-    let dir = TestDir::new();
-    let shm = Path::new("/dev/shm");
-    let device = |dir: &Path| fs::metadata(dir).map(|metadata| metadata.dev()).ok();
-    if device(shm).is_none() || device(shm) == device(&dir.path) {
-        eprintln!("skipped: /dev/shm is no file system apart from {}", dir.path.display());
+    let dir = WriterDir::new();
+    let Some(shm) = shm::dir() else { return };
+    let device = |dir: &Path| fs::metadata(dir).unwrap().dev();
+    if device(shm) == device(&dir.path) {
+        println!("skipped: {} is no file system apart from {}", shm.display(), dir.path.display());
         return;
     }
-    let apart = TestDir::within(shm);
+    let apart = WriterDir::within(shm);
     let config = dir.config().temp(&apart.temp).workers(1).size(512);
     let writer = BufferedWriter::new(config).unwrap();
     written_in_path(&dir, &writer);
@@ -47,7 +48,7 @@ fn on_another_file_system() {
 /// The same on any machine.
 #[test]
 fn on_what_says_it_is_another_file_system() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let temp = dir.temp.clone();
     let fs = TestFs::new(move |call| {
         let crosses = call.op == Op::Rename && call.path.starts_with(&temp);
@@ -59,7 +60,7 @@ fn on_what_says_it_is_another_file_system() {
 
 #[test]
 fn links_are_followed_once() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let link = dir.root().join("link");
     std::os::unix::fs::symlink(&dir.path, &link).unwrap();
     let writer = BufferedWriter::new(dir.config().path(&link)).unwrap();

@@ -6,11 +6,11 @@ use std::thread;
 
 use bufferedwriter::BufferedWriter;
 
-use crate::support::{BOUND, Tally, TestDir, close, record, stats, until};
+use crate::support::{BOUND, Tally, WriterDir, close, record, stats, until};
 
 #[test]
 fn a_thousand_that_write_one_record() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let size = 1024;
     let writer = BufferedWriter::new(dir.config().size(size).queue_size(100)).unwrap();
     let mut memory_max = 0;
@@ -42,7 +42,7 @@ fn a_thousand_that_write_one_record() {
 /// of them needs it.
 #[test]
 fn the_next_thread_inherits_the_chunk() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(4096).queue_size(0).workers(1)).unwrap();
     for producer in 0..50 {
         let writer = writer.clone();
@@ -95,7 +95,7 @@ thread_local! {
 
 #[test]
 fn destructors_of_a_thread_may_write() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(100).queue_size(60)).unwrap();
     let threads: Vec<_> = (0..30)
         .map(|thread| {
@@ -125,7 +125,7 @@ fn destructors_of_a_thread_may_write() {
 
 #[test]
 fn the_last_handle_may_go_with_a_thread_local() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().drop_timeout(BOUND)).unwrap();
     thread::spawn(move || {
         let mut buffer = Vec::new();
@@ -141,7 +141,7 @@ fn the_last_handle_may_go_with_a_thread_local() {
 
 #[test]
 fn a_producer_may_be_sent_from_thread_to_thread() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let writer = BufferedWriter::new(dir.config().size(100)).unwrap();
     let mut own = writer.producer();
     for round in 0..20 {

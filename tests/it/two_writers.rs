@@ -6,11 +6,11 @@ use std::thread;
 
 use bufferedwriter::{BufferedWriter, WriteError};
 
-use crate::support::{BOUND, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Tally, WriterDir, close, record, stats};
 
 #[test]
 fn in_the_same_directory_with_the_same_prefix() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(200).queue_size(30).workers(2).file_size(2000);
     let writers = [(); 2].map(|()| BufferedWriter::new(config.clone()).unwrap());
     thread::scope(|scope| {
@@ -52,7 +52,7 @@ fn in_the_same_directory_with_the_same_prefix() {
 
 #[test]
 fn one_after_the_other_on_the_same_thread() {
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let mut buffer = Vec::new();
     for seq in 0..50 {
         let writer = BufferedWriter::new(dir.config().workers(1).queue_size(2)).unwrap();

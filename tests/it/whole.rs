@@ -6,7 +6,7 @@ use std::thread;
 
 use bufferedwriter::BufferedWriter;
 
-use crate::support::{BOUND, Random, Tally, TestDir, close, record, stats};
+use crate::support::{BOUND, Random, Tally, WriterDir, close, record, stats};
 
 const THREADS: u32 = 16;
 
@@ -15,7 +15,7 @@ fn sixteen_threads_and_a_reader() {
     let records = std::env::var("BUFFEREDWRITER_RECORDS");
     let records: u32 = records.map_or(300_000, |text| text.parse().expect("a number of records"));
     let each = records / THREADS;
-    let dir = TestDir::new();
+    let dir = WriterDir::new();
     let config = dir.config().size(8192).queue_size(256).workers(4).file_size(1 << 20);
     let writer = BufferedWriter::new(config).unwrap();
     let running = AtomicU32::new(THREADS);
@@ -23,7 +23,7 @@ fn sixteen_threads_and_a_reader() {
         for producer in 0..THREADS {
             let (writer, running) = (writer.clone(), &running);
             scope.spawn(move || {
-                let (mut random, mut buffer) = (Random(producer.into()), Vec::new());
+                let (mut random, mut buffer) = (Random::new(producer.into()), Vec::new());
                 let mut own = (producer % 2 == 0).then(|| writer.producer());
                 for seq in 0..each {
                     record(&mut buffer, producer, seq, random.within(20, 2000));
@@ -49,7 +49,10 @@ fn sixteen_threads_and_a_reader() {
     let report = close(&writer);
     tally.consume(&dir);
     tally.assert_ranges(&(0..THREADS).map(|p| (p, each)).collect::<Vec<_>>());
-    assert_eq!((tally.records, tally.bytes), (report.written.records, report.written.bytes));
-    assert_eq!(tally.files, report.files);
+    assert_eq!(
+        (tally.found.records, tally.found.bytes),
+        (report.written.records, report.written.bytes)
+    );
+    assert_eq!(tally.found.files, report.files);
     dir.assert_clean();
 }

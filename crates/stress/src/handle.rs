@@ -6,8 +6,8 @@ use std::time::Duration;
 use bufferedwriter::{BufferedWriter, Producer, WriteError};
 
 use crate::failure::fail;
-use crate::message::Message;
-use crate::random::Random;
+use crate::message::DROPS;
+use bufferedwriter_testkit::random::Random;
 
 /// Timeout of the writes that wait for memory.
 const TIMEOUT: Duration = Duration::from_millis(2);
@@ -17,7 +17,7 @@ macro_rules! any_call {
     ($to:expr, $record:expr, $random:expr) => {
         match $random.below(16) {
             0 => $to.write_timeout($record, TIMEOUT),
-            1..4 => $to.send(Message::new($record)).map_err(|refused| refused.kind()),
+            1..4 => $to.send(DROPS.message($record)).map_err(|refused| refused.kind()),
             4..7 => $to.record(|w| $record.chunks(29).try_for_each(|part| w.write_bytes(part))),
             7 => {
                 // A formatter that fails must leave nothing behind; the record itself follows.
@@ -51,7 +51,7 @@ impl Handle {
     pub fn write(&mut self, record: &[u8], random: &mut Random) -> Result<(), WriteError> {
         match self {
             // A clone that is dropped at once.
-            Handle::Writer(writer) if random.once_in(8) => writer.clone().write(record),
+            Handle::Writer(writer) if random.one_in(8) => writer.clone().write(record),
             Handle::Writer(writer) => any_call!(writer, record, random),
             Handle::Producer(producer) => any_call!(producer, record, random),
         }

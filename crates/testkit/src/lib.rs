@@ -1,3 +1,12 @@
-//! What the project's own tests need, and no user does.
+//! What the project's own tests share, and no user needs. It knows nothing of the library, whose own tests use it.
 
+pub mod dir;
+pub mod message;
+pub mod name;
 pub mod planted;
+pub mod process;
+pub mod random;
+pub mod record;
+pub mod record_set;
+pub mod shm;
+pub mod wait;

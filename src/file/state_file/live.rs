@@ -199,7 +199,8 @@ mod tests {
     use crate::naming::Names;
     use crate::naming::Stamp;
     use crate::report::stats::Count;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op, TestDir};
+    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
     use std::fs::{File, TryLockError, read};

@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::BOUND;
-use super::record::{self, Id};
+use bufferedwriter_testkit::record::{self, Id};
+use bufferedwriter_testkit::wait::BOUND;
+
 use crate::config::Codec;
 use crate::{BufferedWriter, Config, CrashProof, Durability, Io, RecoverOptions, WriteError};
 
 /// What tells a process what to do: its arguments, a line each.
 const ARGS: &str = "BUFFEREDWRITER_CRASH_PROCESS";
-const THREADS: u32 = 3;
+pub(super) const THREADS: u32 = 3;
+/// Bytes of a record: some are small, some fill a chunk, some are larger than one.
+const LENGTHS: [usize; 8] = [23, 60, 110, 31, 270, 80, 720, 45];
 
 /// Steps until the process is killed; zero = it is not.
 static STEPS_LEFT: AtomicU64 = AtomicU64::new(0);
@@ -109,6 +112,11 @@ impl Case {
             .crash_proof(CrashProof::Dir(self.memory.clone()))
     }
 
+    /// One of its threads, as its records name it.
+    pub(super) fn producer(&self, thread: u32) -> u32 {
+        self.process * THREADS + thread
+    }
+
     /// Where the process notes how many records of each thread were accepted.
     pub(super) fn page(&self) -> PathBuf {
         self.memory.join(format!("accepted-{}", self.process))
@@ -135,9 +143,11 @@ fn write(case: &Case) {
             let (writer, page) = (&writer, &page);
             scope.spawn(move || {
                 let mut producer = writer.producer();
+                let mut record = Vec::new();
                 for seq in 0..case.records {
-                    let id = Id { process: case.process, thread: number, seq };
-                    let record = record::make(id);
+                    let id = Id { producer: case.producer(number), seq: seq.into() };
+                    let len = LENGTHS[(seq as usize * 3 + number as usize) % LENGTHS.len()];
+                    record::make(&mut record, id, len);
                     let hand_over = || match (seq + number) % 5 {
                         0 => writer.write(&record),
                         1 => writer.send(record.clone()).map_err(|refused| refused.kind()),
@@ -201,9 +211,9 @@ impl Page {
         unsafe { &*self.0.add(thread as usize) }.store(count.into(), Ordering::Release);
     }
 
-    pub(super) fn read(path: &Path) -> Vec<u32> {
+    pub(super) fn read(path: &Path) -> Vec<u64> {
         let bytes = fs::read(path).unwrap_or_default();
-        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap()) as u32;
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
         bytes.chunks_exact(8).take(THREADS as usize).map(number).collect()
     }
 }

@@ -1,4 +1,26 @@
-//! File systems for tests: one in memory, and the machine's own with faults.
+//! File systems for tests: the machine's own behind a hook, one in memory, and bytes as a file.
 
+#[cfg(test)]
 pub(crate) mod faulty;
+pub(crate) mod held;
+#[cfg(test)]
+pub(crate) mod hooked;
+#[cfg(test)]
 pub(crate) mod memory;
+
+use crate::fs::Facts;
+
+/// What a file that is not on a disk says of itself.
+pub(crate) fn facts_of(len: usize, number: usize) -> Facts {
+    let (len, uid) = (len as u64, rustix::process::geteuid().as_raw());
+    let id = (0, number as u64);
+    Facts { is_file: true, len, allocated: len, uid, mode: 0o600, links: 1, id }
+}
+
+/// Copies what there is of a file from an offset on, as far as there is room. Returns how many bytes that are.
+pub(crate) fn read_from(file: &[u8], bytes: &mut [u8], offset: u64) -> usize {
+    let there = &file[file.len().min(offset as usize)..];
+    let len = there.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&there[..len]);
+    len
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What `Handle::close` does before it sets the workers to drain.
+/// What `Inner::begin_close` does before it sets the workers to drain.
 pub(super) fn close_gates(shared: &Shared) {
     shared.slots.close();
     shared.slots.heavy_barrier();

@@ -6,19 +6,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::message::{self, Drops};
+
 use super::model::{Model, RECORDS_MAX};
-use super::plan::{Call, Format, HANDS, NESTED_BYTES, Way};
+use super::plan::{Call, Format, NESTED_BYTES, THREADS, Way};
 use super::tally::Seen;
 use crate::accept;
 use crate::accept::formatted::RecordWriter;
-use crate::base::sync::{AtomicU64, Relaxed};
 use crate::memory::message::Message;
 use crate::memory::slot::current::LeasePhase;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::memory::slot::{Slot, gate};
 use crate::report::error::{FlushError, WriteError};
 use crate::report::stats::{Count, Stats};
-use crate::tests::fs::memory::{Clock, MemoryFs};
+use crate::tests::clock::Clock;
+use crate::tests::fs::memory::MemoryFs;
 use crate::writer::inner::{Flush, Inner};
 
 /// A slot and the right to write through it.
@@ -35,13 +37,13 @@ pub(super) struct Callers {
     clock: Clock,
     give_up_after: Duration,
     pub(super) model: Model,
-    hands: [Option<Owned>; HANDS],
+    threads: [Option<Owned>; THREADS],
     /// Flushes without an answer, and what was pending, lost and given up when they were asked for.
     flushes: Vec<(Flush, Vec<usize>, Count, Count)>,
     /// Somebody has seen that close gave up: the accounts as they were then.
     given_up: Option<Stats>,
     pub(super) seen: Seen,
-    pub(super) messages: Messages,
+    pub(super) messages: &'static Drops,
     /// The first thing that went wrong in the middle of a call.
     pub(super) failure: Option<String>,
 }
@@ -59,20 +61,20 @@ impl Callers {
             clock,
             give_up_after,
             model: Model::default(),
-            hands: [None; HANDS],
+            threads: [None; THREADS],
             flushes: Vec::new(),
             given_up: None,
             seen: Seen::default(),
-            messages: Messages::default(),
+            messages: Drops::leaked(),
             failure: None,
         }
     }
 
     pub(super) fn call(&mut self, call: &Call, amid: bool) -> Result<(), String> {
         match *call {
-            Call::Write { hand, way, len } => self.write(hand, way, len).map(|_| ()),
-            Call::Exit { hand } => {
-                if let Some(slot) = self.hands[hand].take() {
+            Call::Write { thread, way, len } => self.write(thread, way, len).map(|_| ()),
+            Call::Exit { thread } => {
+                if let Some(slot) = self.threads[thread].take() {
                     self.handle.shared.slots.release(slot.0);
                 }
                 Ok(())
@@ -101,7 +103,7 @@ impl Callers {
     /// What the writer said; nothing if there are records enough.
     pub(super) fn write(
         &mut self,
-        hand: usize,
+        thread: usize,
         way: Way,
         len: usize,
     ) -> Result<Option<WriteError>, String> {
@@ -110,7 +112,7 @@ impl Callers {
         // A nested record comes first in the list.
         let nested = matches!(way, Way::Record { nested: true, .. });
         let Some(record) = self.model.next(usize::from(nested), len) else { return Ok(None) };
-        let slot = self.slot(hand);
+        let slot = self.slot(thread);
         let (free, closed) = (self.free(), self.is_closed());
         let guarded = self.handle.shared.is_guarded();
         let said = self.hand_over(way, slot, &record);
@@ -143,9 +145,9 @@ impl Callers {
         ensure(right, told).map(|()| said.err())
     }
 
-    /// A hand's slot; a new one, or one that another left.
-    fn slot(&mut self, hand: usize) -> &'static Slot {
-        let owned = *self.hands[hand].get_or_insert_with(|| {
+    /// A thread's slot: a new one, or one that another left.
+    fn slot(&mut self, thread: usize) -> &'static Slot {
+        let owned = *self.threads[thread].get_or_insert_with(|| {
             let before = self.handle.shared.slots.iter().count();
             let slot = self.handle.shared.slots.acquire();
             let adopted = self.handle.shared.slots.iter().count() == before;
@@ -158,7 +160,7 @@ impl Callers {
     }
 
     fn owned<'a>(&'a self, slot: &'a Slot) -> OwnedSlot<'a> {
-        // SAFETY: the slot is its hand's alone, and of this writer.
+        // SAFETY: the slot is its thread's alone, and of this writer.
         unsafe { OwnedSlot::new(&self.handle.shared, slot) }
     }
 
@@ -173,10 +175,10 @@ impl Callers {
         match way {
             Way::Write => accept::write(&mut self.owned(slot), record).map_err(all),
             Way::Send { .. } => {
-                let message = self.messages.make(record);
+                let message = self.messages.message(record);
                 let sent = accept::send(&mut self.owned(slot), Message::new(message));
                 // SAFETY: what comes back is of that type.
-                unsafe { accept::sent::<Counted>(sent) }.map_err(|error| all(error.kind()))
+                unsafe { accept::sent::<message::Message>(sent) }.map_err(|error| all(error.kind()))
             }
             Way::Record { part, nested, end } => self.format(slot, record, part, nested, end),
         }
@@ -206,7 +208,7 @@ impl Callers {
                 Format::Panic => resume_unwind(Box::new("formatter")),
             }
         };
-        // SAFETY: the slot is its hand's alone, and of this writer; `format` uses it while it is not busy.
+        // SAFETY: the slot is its thread's alone, and of this writer; `format` uses it while it is not busy.
         let owned = unsafe { OwnedSlot::new(&shared, slot) };
         let call = || accept::record(owned, &mut format);
         let said = catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(WriteError::Format));
@@ -360,45 +362,6 @@ impl Callers {
     /// Whether the model has numbers left for a record and so many tries.
     pub(super) fn has_room(&self, attempts: usize) -> bool {
         self.model.handed_over() + attempts < RECORDS_MAX
-    }
-}
-
-/// Messages that were sent, and how many were dropped.
-#[derive(Clone, Default)]
-pub(super) struct Messages {
-    made: u64,
-    dropped: Arc<AtomicU64>,
-}
-
-/// A message that is spoilt when it is dropped.
-struct Counted {
-    bytes: Vec<u8>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Messages {
-    fn make(&mut self, bytes: &[u8]) -> Counted {
-        self.made += 1;
-        Counted { bytes: bytes.to_vec(), dropped: self.dropped.clone() }
-    }
-
-    /// Once the writer is gone.
-    pub(super) fn expect_dropped(&self) -> Result<(), String> {
-        let (made, dropped) = (self.made, self.dropped.load(Relaxed));
-        ensure(made == dropped, || format!("{made} messages were sent, {dropped} dropped"))
-    }
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.bytes.fill(0);
-        self.dropped.store(self.dropped.load(Relaxed) + 1, Relaxed);
     }
 }
 

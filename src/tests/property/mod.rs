@@ -7,7 +7,7 @@
 //! visible are whole records, each once, in the order of their slot; the accounts are the model's; a
 //! flush that succeeds covers what came before; nothing is older than it may be; memory comes back.
 //!
-//! Interleavings within an operation of the memory are loom's (`models.rs`). The cases are the same in
+//! Interleavings within an operation of the memory are loom's (`tests/loom`). The cases are the same in
 //! each run; `PROPTEST_RNG_SEED` makes others, `PROPTEST_CASES` more.
 
 mod callers;

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use rustix::io::Errno;
 
 use crate::config::{Codec, Durability, Io};
-use crate::tests::fs::faulty::Op;
-use crate::tests::fs::memory::{Fault, FaultPlan};
+use crate::tests::fs::hooked::Op;
+use crate::tests::fs::memory::{DiskFault, FaultPlan};
 
-/// Callers that write, each with a slot of its own as long as it lives.
-pub(super) const HANDS: usize = 5;
+/// Threads that write, each with a slot of its own as long as it lives.
+pub(super) const THREADS: usize = 5;
 
 #[derive(Clone)]
 pub(super) struct Plan {
@@ -90,13 +90,13 @@ pub(super) enum Step {
 pub(super) enum Call {
     /// Hands over a record of so many bytes.
     Write {
-        hand: usize,
+        thread: usize,
         way: Way,
         len: usize,
     },
     /// The thread ends; another one may get its slot.
     Exit {
-        hand: usize,
+        thread: usize,
     },
     /// Somebody found fewer chunks than this.
     Starve(u32),
@@ -215,8 +215,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        20 => (hand(), way(), len()).prop_map(|(hand, way, len)| Call::Write { hand, way, len }),
-        2 => (0..HANDS).prop_map(|hand| Call::Exit { hand }),
+        20 => (thread(), way(), len()).prop_map(|(thread, way, len)| Call::Write { thread, way, len }),
+        2 => (0..THREADS).prop_map(|thread| Call::Exit { thread }),
         1 => (1..6_u32).prop_map(Call::Starve),
         1 => Just(Call::Flush),
         1 => Just(Call::Snapshot),
@@ -224,8 +224,8 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 /// One of them does most of the work.
-fn hand() -> impl Strategy<Value = usize> {
-    prop_oneof![Just(0), 0..HANDS]
+fn thread() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 0..THREADS]
 }
 
 fn way() -> impl Strategy<Value = Way> {
@@ -257,8 +257,8 @@ fn fault_plan() -> impl Strategy<Value = FaultPlan> {
         Just(Errno::FBIG),
         Just(Errno::ROFS)
     ];
-    let full = (errno.clone(), 0..100_usize).prop_map(|(errno, room)| Fault::Full(errno, room));
-    let error = (errno, 0..100_usize).prop_map(|(errno, torn)| Fault::Error(errno, torn));
+    let full = (errno.clone(), 0..100_usize).prop_map(|(errno, room)| DiskFault::Full(errno, room));
+    let error = (errno, 0..100_usize).prop_map(|(errno, torn)| DiskFault::Error(errno, torn));
     let op = prop_oneof![
         4 => Just(Op::Write),
         4 => Just(Op::Sync),
@@ -268,21 +268,21 @@ fn fault_plan() -> impl Strategy<Value = FaultPlan> {
         1 => Just(Op::SyncDir),
         1 => Just(Op::Remove),
     ];
-    let slow = (0..2_000_u64).prop_map(|ms| Fault::Slow(Duration::from_millis(ms)));
+    let slow = (0..2_000_u64).prop_map(|ms| DiskFault::Slow(Duration::from_millis(ms)));
     let kind = prop_oneof![
         8 => (op.prop_map(Some), error.clone()),
         2 => (Just(None), error),
         4 => (Just(Some(Op::Write)), full),
-        2 => (Just(Some(Op::Write)), (0..40_usize).prop_map(Fault::Short)),
-        1 => (Just(Some(Op::Rename)), Just(Fault::Error(Errno::NOENT, 0))),
-        1 => (Just(Some(Op::Rename)), Just(Fault::Error(Errno::EXIST, 0))),
-        1 => (Just(Some(Op::Rename)), Just(Fault::DoneBut(Errno::NOENT))),
-        1 => (Just(Some(Op::Exists)), Just(Fault::Error(Errno::IO, 0))),
+        2 => (Just(Some(Op::Write)), (0..40_usize).prop_map(DiskFault::Short)),
+        1 => (Just(Some(Op::Rename)), Just(DiskFault::Error(Errno::NOENT, 0))),
+        1 => (Just(Some(Op::Rename)), Just(DiskFault::Error(Errno::EXIST, 0))),
+        1 => (Just(Some(Op::Rename)), Just(DiskFault::DoneBut(Errno::NOENT))),
+        1 => (Just(Some(Op::Exists)), Just(DiskFault::Error(Errno::IO, 0))),
         1 => (Just(None), slow),
     ];
     let interrupted = (0..40_usize, 1..5_u32).prop_map(|(torn, times)| {
         // Such calls are made again at once, so there must be an end of it.
-        (Some(Op::Write), Fault::Error(Errno::INTR, torn), Some(times))
+        (Some(Op::Write), DiskFault::Error(Errno::INTR, torn), Some(times))
     });
     let kinds = (kind, option::of(1..5_u32)).prop_map(|((op, fault), times)| (op, fault, times));
     (prop_oneof![12 => kinds, 1 => interrupted], 0..4_u32)

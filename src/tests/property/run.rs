@@ -3,33 +3,25 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::wait::BOUND;
+
 use super::callers::{Callers, ensure};
 use super::plan::{Call, End, Limit, Plan, Setup, Step, Way};
 use super::tally::Seen;
 use crate::base::sync::lock;
 use crate::config::{Config, Durability};
+use crate::memory::parker::Parker;
 use crate::memory::slot::gate;
-use crate::tests::fs::memory::{Clock, MemoryFs};
-use crate::worker::pace::Rest;
-use crate::worker::round::Worker;
+use crate::tests::clock::Clock;
+use crate::tests::driven::Driven;
+use crate::tests::fs::memory::MemoryFs;
 use crate::writer::inner::Inner;
 use crate::writer::open;
 
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
-/// For the removal of the state file, which has a thread of its own; the workers have ended by then.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// A worker that had nothing to do for so long sleeps without a limit.
 const QUIET: Duration = Duration::from_millis(350);
-
-/// One worker and its rest.
-struct Driven {
-    /// None once it has ended.
-    worker: Option<Worker>,
-    rest: Option<Rest>,
-    /// When it wants to go on, if nobody wakes it.
-    until: Option<Instant>,
-}
 
 struct Run {
     handle: Arc<Inner>,
@@ -59,11 +51,12 @@ pub(super) fn run(plan: &Plan) -> Result<Seen, String> {
     run.accounts()?;
     let (mut seen, messages) = {
         let callers = lock(&run.callers);
-        (callers.seen, callers.messages.clone())
+        (callers.seen, callers.messages)
     };
     seen.fault = run.faults > 0;
     drop(run);
-    messages.expect_dropped()?;
+    let (made, dropped) = (messages.made(), messages.dropped());
+    ensure(made == dropped, || format!("{made} messages were sent, {dropped} dropped"))?;
     Ok(seen)
 }
 
@@ -98,7 +91,7 @@ impl Run {
             open::assemble(config, clock.now()).map_err(|error| error.to_string())?;
         let handle = Arc::new(handle);
         let callers = Callers::new(handle.clone(), fs.clone(), clock.clone(), setup.give_up_after);
-        let driven = |worker| Driven { worker: Some(worker), rest: None, until: Some(clock.now()) };
+        let driven = |worker| Driven::new(worker, &clock);
         Ok(Run {
             handle,
             fs,
@@ -181,7 +174,7 @@ impl Run {
             if time >= Duration::from_millis(1) {
                 callers.expect_answers()?;
             }
-            let rests = self.workers.iter().all(|driven| driven.until.is_none());
+            let rests = self.workers.iter().all(Driven::is_idle);
             let guarded = self.handle.shared.is_guarded();
             ensure(!quiet || guarded || rests, || "an idle worker wakes up".to_owned())?;
         }
@@ -194,7 +187,7 @@ impl Run {
             let now = self.clock.now();
             let next = (0..self.workers.len())
                 .map(|i| (i + self.turn) % self.workers.len())
-                .filter_map(|i| Some((self.due(i, now)?.max(now), i)))
+                .filter_map(|i| Some((self.workers[i].due(self.parker(i), now)?.max(now), i)))
                 .min_by_key(|&(at, _)| at);
             match next {
                 Some((at, worker)) if end.is_none_or(|end| at <= end) => {
@@ -203,7 +196,7 @@ impl Run {
                     self.turn += 1;
                 }
                 None if end.is_none() => {
-                    let ended = self.workers.iter().all(|driven| driven.worker.is_none());
+                    let ended = self.workers.iter().all(Driven::has_ended);
                     return ensure(ended, || "a worker sleeps on although all is over".to_owned());
                 }
                 _ => return Ok(()),
@@ -212,12 +205,8 @@ impl Run {
         Err("the workers don't rest".to_owned())
     }
 
-    /// When a worker runs next, of itself or because somebody woke it.
-    fn due(&self, worker: usize, now: Instant) -> Option<Instant> {
-        let driven = &self.workers[worker];
-        driven.worker.as_ref()?;
-        let woken_up = self.handle.shared.mailboxes[worker].parker.is_woken();
-        if woken_up { Some(now) } else { driven.until }
+    fn parker(&self, worker: usize) -> &Parker {
+        &self.handle.shared.mailboxes[worker].parker
     }
 
     fn go_on_to(&mut self, at: Instant) -> Result<(), String> {
@@ -231,28 +220,9 @@ impl Run {
         Ok(())
     }
 
-    /// One step of a worker, as its thread does it.
     fn drive(&mut self, worker: usize) -> Result<(), String> {
-        let driven = &mut self.workers[worker];
-        let Some(stepped) = &mut driven.worker else { return Ok(()) };
-        if let Some(rest) = driven.rest.take() {
-            if rest != Rest::Again {
-                self.handle.shared.mailboxes[worker].parker.take_token();
-            }
-            stepped.rise(rest, || self.clock.now());
-        }
-        driven.rest = stepped.step(|| self.clock.now());
-        driven.until = match driven.rest {
-            Some(Rest::Again) => Some(self.clock.now()),
-            Some(Rest::Nap(time) | Rest::Doze(Some(time)) | Rest::Sleep(Some(time))) => {
-                Some(self.clock.now() + time)
-            }
-            Some(Rest::Doze(None) | Rest::Sleep(None)) => None,
-            None => {
-                driven.worker = None;
-                None
-            }
-        };
+        let parker = &self.handle.shared.mailboxes[worker].parker;
+        self.workers[worker].step(parker, &self.clock);
         self.look()
     }
 
@@ -348,7 +318,7 @@ impl Run {
 
     /// Close had all the time that it needed.
     fn drained(&mut self) -> Result<(), String> {
-        let report = self.handle.close(PATIENCE).map_err(|error| error.to_string())?;
+        let report = self.handle.close(BOUND).map_err(|error| error.to_string())?;
         let mut callers = lock(&self.callers);
         callers.seen.drained = true;
         callers.look(false)?;
@@ -379,7 +349,7 @@ impl Run {
             lock(&self.callers).give_up();
         }
         self.run_until(None)?;
-        let closed = self.handle.close(PATIENCE);
+        let closed = self.handle.close(BOUND);
         let mut callers = lock(&self.callers);
         callers.hear()?;
         match closed {
@@ -401,7 +371,7 @@ impl Run {
         // A hook that no call came for holds the callers.
         drop(self.fs.take_hook());
         let mut callers = lock(&self.callers);
-        callers.call(&Call::Write { hand: 1, way: Way::Write, len: 3 }, false)?;
+        callers.call(&Call::Write { thread: 1, way: Way::Write, len: 3 }, false)?;
         callers.look(false)?;
         let shared = &self.handle.shared;
         let mut chunks = callers.leased();

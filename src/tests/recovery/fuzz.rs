@@ -20,7 +20,8 @@ use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
 use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
-use crate::tests::recovery::images::{Held, Image, STAMP, header, record, seed};
+use crate::tests::fs::held::Held;
+use crate::tests::recovery::images::{Image, OTHER_BOOT, STAMP, header, record, seed};
 
 const CHANGE_BYTES: usize = 11;
 
@@ -86,7 +87,7 @@ fn words(layout: Layout) -> Vec<usize> {
     }
     for chunk in 0..layout.chunks.min(16) {
         words
-            .extend((0..4).map(|note| layout.chunk_word_at(chunk, ChunkWord::Producer) + 8 * note));
+            .extend((0..4).map(|word| layout.chunk_word_at(chunk, ChunkWord::Producer) + 8 * word));
         let header = layout.arena_at() + chunk as usize * size_of::<Header>();
         words.extend([Header::COMMIT_AT, Header::LINK_AT, Header::CHAIN_AT].map(|at| header + at));
     }
@@ -129,7 +130,7 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     }
     let workers = if first & 2 == 0 { 2 } else { 1 };
     let memory = (first & 1 != 0).then(|| path.join("memory"));
-    let boot = if first & 4 == 0 { [9; 16] } else { [0; 16] };
+    let boot = if first & 4 == 0 { OTHER_BOOT } else { [0; 16] };
     let mut bytes = header(boot, path, memory.as_deref(), &names(), workers).unwrap_or_default();
     for worker in 0..workers as u64 {
         let temp = TempId { stamp: STAMP, seq: 1 + worker };
@@ -146,14 +147,16 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
 
 /// Makes the checksums of a state file right, but for those of records that were never used.
 pub(crate) fn fix_state(bytes: &mut [u8]) {
-    let fix = |part: &mut [u8]| {
-        let (body, checksum) = part.split_at_mut(part.len() - CHECKSUM_BYTES);
-        checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
-    };
     let Some((header, records)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
-    fix(header);
+    fix_checksum(header);
     let records = records.chunks_exact_mut(RECORD_BYTES);
-    records.filter(|record| record.iter().any(|&byte| byte != 0)).for_each(fix);
+    records.filter(|record| record.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
+}
+
+/// Of a header or a record, whose checksum is its end.
+pub(crate) fn fix_checksum(part: &mut [u8]) {
+    let (body, checksum) = part.split_at_mut(part.len() - CHECKSUM_BYTES);
+    checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
 }
 
 /// Takes a state file apart, and checks that names are names, lengths in range, and that it says what a writer

@@ -17,8 +17,9 @@ use crate::naming::Names;
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
+use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
-use crate::tests::recovery::hostile_state::{CASES, NoSync, TEMPS, Yard};
+use crate::tests::recovery::hostile_state::{CASES, TEMPS, Yard};
 use crate::tests::recovery::images::{Image, LAYOUT, STAMP, header, record, seed};
 
 /// One change of a good memory.
@@ -39,7 +40,7 @@ enum Change {
 /// Where the words are that count; see `docs/design/crash-proof.md`.
 fn words() -> Vec<usize> {
     let mut words = vec![4096, 4104];
-    words.extend((0..5 * 4).map(|note| 4160 + 8 * note));
+    words.extend((0..5 * 4).map(|word| 4160 + 8 * word));
     for part in [8192, 16_384] {
         words.extend((0..8).map(|word| part + 8 * word));
         words.extend((0..8).map(|half| part + 128 + 8 * half));
@@ -132,7 +133,7 @@ pub(crate) fn yard() -> Yard {
 fn run(yard: &Yard, dry_run: bool) -> Recovery {
     let mut recovery = Recovery::default();
     let scan = Scan {
-        fs: &NoSync,
+        fs: &without_fsync(),
         path: &yard.path,
         temp: &yard.temp,
         prefix: Some("p".as_ref()),

@@ -5,24 +5,24 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IoSlice};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use bufferedwriter_testkit::dir::{TestDir, list};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::file::state_file::format::{HEADER_BYTES, RECORD_BYTES};
+use crate::fs::Fs;
 use crate::fs::real::RealFs;
-use crate::fs::{Facts, Fs, FsFile};
 use crate::naming::{self, Names, TempId};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
-use crate::tests::fs::faulty::{TestDir, list};
+use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
-use crate::tests::recovery::images::{STAMP, header, record};
+use crate::tests::recovery::images::{OTHER_BOOT, STAMP, header, record};
 
 pub(crate) const CASES: u32 = 5_000;
 const WORKERS: usize = 2;
@@ -181,7 +181,7 @@ impl Yard {
 
     fn run(&self, case: &Case) -> Result<(), TestCaseError> {
         let (changes, fixed, same_boot) = case;
-        let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or([9; 16]);
+        let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or(OTHER_BOOT);
         let mut bytes = header(boot, &self.path, None, &self.names, WORKERS).unwrap();
         let id = |seq| Some(TempId { stamp: STAMP, seq });
         bytes.extend(record(1, id(1), 8, 4));
@@ -210,7 +210,7 @@ impl Yard {
         let mut recovery = Recovery::default();
         let (path, temp) = (&*self.path, &*self.temp);
         let scan = Scan {
-            fs: &NoSync,
+            fs: &without_fsync(),
             path,
             temp,
             prefix: Some("p".as_ref()),
@@ -253,72 +253,4 @@ fn a_hostile_state_file_touches_nothing_but_temp_files_of_its_instance() {
     let strategy =
         (prop::collection::vec(changes(), 0..4), prop::bool::weighted(0.8), any::<bool>());
     TestRunner::new(config).run(&strategy, |case| yard.run(&case)).unwrap();
-}
-
-/// The real file system without its fsyncs, which would take the time of all cases.
-pub(crate) struct NoSync;
-
-struct NoSyncFile(Box<dyn FsFile>);
-
-impl Fs for NoSync {
-    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
-        RealFs.create(path, mode)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFs.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFs.remove(path)
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(NoSyncFile(RealFs.open(path)?)))
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        RealFs.exists(path)
-    }
-    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-        RealFs.facts(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        RealFs.list(dir)
-    }
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        RealFs.free_bytes(dir)
-    }
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        RealFs.create_dir_all(dir)
-    }
-    fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
-        RealFs.canonicalize(dir)
-    }
-    fn boot_id(&self) -> Option<[u8; 16]> {
-        RealFs.boot_id()
-    }
-}
-
-impl FsFile for NoSyncFile {
-    fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.0.write_at(slices, offset)
-    }
-    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(bytes, offset)
-    }
-    fn facts(&self) -> io::Result<Facts> {
-        self.0.facts()
-    }
-    fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn try_lock(&mut self) -> io::Result<()> {
-        self.0.try_lock()
-    }
-    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        self.0.try_clone()
-    }
 }

@@ -1,19 +1,20 @@
 //! Memories of dead writers that are made by hand, for tests and for the fuzzer (`fuzz/`).
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice};
 use std::path::Path;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{Header, RECORD_BYTES, Record};
-use crate::fs::{Facts, FsFile};
 use crate::memory::crash_image::Layout;
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
 
 /// Of the temp files of all hostile cases.
 pub(crate) const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
+
+/// Of a machine, or a boot, that is not this one.
+pub(crate) const OTHER_BOOT: [u8; 16] = [9; 16];
 
 pub(crate) fn names() -> Names {
     let (prefix, extension) = (OsString::from("p"), OsString::from("log"));
@@ -29,7 +30,7 @@ pub(crate) const CHUNK_WORDS: usize = 4160;
 pub(crate) const ARENA: usize = 24_576;
 pub(crate) const BYTES: usize = 28_672;
 
-/// A memory that is made by image.
+/// A memory that is made by hand, word by word.
 #[derive(Clone)]
 pub(crate) struct Image(pub(crate) Vec<u8>);
 
@@ -93,38 +94,6 @@ impl Image {
             self.put(4088, sum);
         }
         self
-    }
-}
-
-/// Bytes as a file.
-pub(crate) struct Held(pub(crate) Vec<u8>);
-
-impl FsFile for Held {
-    fn write_at(&mut self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
-        unreachable!("nothing is written to a memory that is read")
-    }
-    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let from = self.0.len().min(offset as usize);
-        // In pieces, as a file may come.
-        let read = bytes.len().min(self.0.len() - from).min(5000);
-        bytes[..read].copy_from_slice(&self.0[from..from + read]);
-        Ok(read)
-    }
-    fn facts(&self) -> io::Result<Facts> {
-        let (len, uid) = (self.0.len() as u64, rustix::process::geteuid().as_raw());
-        Ok(Facts { is_file: true, len, allocated: len, uid, mode: 0o600, links: 1, id: (0, 0) })
-    }
-    fn set_len(&mut self, _: u64) -> io::Result<()> {
-        unreachable!("nobody changes the length of a memory that is read")
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn try_lock(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(Held(self.0.clone())))
     }
 }
 

@@ -1,5 +1,5 @@
 //! The layout of crash-proof memory, byte for byte, as `docs/design/crash-proof.md` has it; and what is read of memories
-//! that are made by image.
+//! that are made by hand.
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::decode::Unreadable;

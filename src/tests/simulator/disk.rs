@@ -1,5 +1,5 @@
 //! A disk that keeps what is durable apart from what only the running system knows, for files and for names,
-//! with faults and crashes at any call.
+//! with faults and crashes at any call. `MemoryFs` is apart from it: there a test says what each call does, here a seed.
 //!
 //! The model: names change in the order of a journal, of which a power cut keeps a random beginning, at least
 //! what a sync of a directory or, on some seeds, of a file has covered. Of the writes to a file since its last
@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bufferedwriter_testkit::random::Random;
 use rustix::io::Errno;
 
-use super::random::Random;
 use crate::base::sync::lock;
 use crate::fs::Facts;
-use crate::tests::fs::memory::Clock;
+use crate::tests::clock::Clock;
+use crate::tests::fs::facts_of;
 
 const ERRORS: [Errno; 7] =
     [Errno::NOSPC, Errno::IO, Errno::ROFS, Errno::ACCESS, Errno::MFILE, Errno::INTR, Errno::DQUOT];
@@ -101,7 +102,7 @@ pub(super) enum Dirty {
 
 impl SimFs {
     pub(super) fn new(seed: u64, clock: Clock, is_logged: bool) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (file_sync_covers_names, has_direct) = (random.one_in(2), random.one_in(2));
         let lengths_apart = random.one_in(3);
         SimFs(
@@ -215,7 +216,7 @@ impl SimFs {
                     0 => self.1.advance(slow),
                     1 => return act(disk, Chance::Part),
                     _ => {
-                        let errno = ERRORS[disk.random.below(ERRORS.len() as u64) as usize];
+                        let errno = disk.random.pick(&ERRORS);
                         return act(disk, Chance::Fails(errno));
                     }
                 }
@@ -256,7 +257,7 @@ impl Disk {
 
     fn cut_power(&mut self) {
         self.boot += 1;
-        let kept = self.random.below(self.journal.len() as u64 + 1) as usize;
+        let kept = self.random.below(self.journal.len() + 1);
         self.journal.truncate(kept);
         self.sync_names();
         self.names.clone_from(&self.durable_names);
@@ -285,17 +286,7 @@ impl Disk {
     }
 
     pub(super) fn facts(&self, node: usize) -> Facts {
-        let len = self.nodes[node].bytes.len() as u64;
-        let uid = rustix::process::geteuid().as_raw();
-        Facts {
-            is_file: true,
-            len,
-            allocated: len,
-            uid,
-            mode: 0o600,
-            links: 1,
-            id: (0, node as u64),
-        }
+        facts_of(self.nodes[node].bytes.len(), node)
     }
 }
 

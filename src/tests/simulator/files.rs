@@ -5,15 +5,13 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bufferedwriter_testkit::dir::{is_hidden, names_in};
 use rustix::io::Errno;
 
 use super::disk::{BLOCK, Chance, Change, Dirty, Disk, Node, SECTOR, SimFs, is_sector};
 use crate::base::sync::lock;
 use crate::fs::{Facts, Fs, FsFile};
-
-fn is_visible(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
-}
+use crate::tests::fs::read_from;
 
 impl SimFs {
     fn file(&self, path: &Path, node: usize) -> Box<dyn FsFile> {
@@ -47,7 +45,7 @@ impl Fs for SimFs {
             if disk.names.contains_key(to) {
                 return Err(ErrorKind::AlreadyExists.into());
             }
-            if is_visible(from) {
+            if !is_hidden(from) {
                 disk.breaches.push(format!("renamed a visible file: {from:?}"));
             }
             disk.change(Change::Rename(from.to_owned(), to.to_owned()));
@@ -60,7 +58,7 @@ impl Fs for SimFs {
             if !disk.names.contains_key(path) {
                 return Err(ErrorKind::NotFound.into());
             }
-            if is_visible(path) {
+            if !is_hidden(path) {
                 disk.breaches.push(format!("removed a visible file: {path:?}"));
             }
             disk.change(Change::Remove(path.to_owned()));
@@ -84,10 +82,7 @@ impl Fs for SimFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.plain("list", dir, |disk| {
-            let below = disk.names.keys().filter(|path| path.parent() == Some(dir));
-            Ok(below.filter_map(|path| path.file_name()).map(OsString::from).collect())
-        })
+        self.plain("list", dir, |disk| Ok(names_in(dir, disk.names.keys())))
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
@@ -154,7 +149,7 @@ impl SimFile {
     ) -> io::Result<usize> {
         let node = self.opening.node;
         self.call(what, |disk, chance| {
-            let visible = disk.names.iter().any(|(path, of)| *of == node && is_visible(path));
+            let visible = disk.names.iter().any(|(path, of)| *of == node && !is_hidden(path));
             if visible {
                 disk.breaches.push(format!("{what} of a visible file: {:?}", self.path));
             }
@@ -176,7 +171,7 @@ impl FsFile for SimFile {
                 Chance::Whole => Ok(data.len()),
                 Chance::Part | Chance::Fails(_) => {
                     // Torn anywhere, and a failed write may have done a part.
-                    let mut len = disk.random.below(data.len() as u64 + 1) as usize;
+                    let mut len = disk.random.below(data.len() + 1);
                     if is_sector(at, data.len()) {
                         len = len / SECTOR * SECTOR;
                     }
@@ -204,11 +199,7 @@ impl FsFile for SimFile {
             if let Chance::Fails(errno) = chance {
                 return Err(errno.into());
             }
-            let all = &disk.nodes[node].bytes;
-            let there = &all[all.len().min(offset as usize)..];
-            let len = there.len().min(bytes.len());
-            bytes[..len].copy_from_slice(&there[..len]);
-            Ok(len)
+            Ok(read_from(&disk.nodes[node].bytes, bytes, offset))
         })
     }
 

@@ -4,21 +4,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::record::{self, Id};
+
 use super::disk::SimFs;
-use super::random::Random;
-use super::record::{self, Id};
 use crate::accept;
 use crate::config::{Codec, Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
-use crate::tests::fs::memory::Clock;
-use crate::worker::pace::Rest;
-use crate::worker::round::Worker;
+use crate::tests::clock::Clock;
+use crate::tests::driven::Driven;
 use crate::writer::inner::{Flush, Inner};
 use crate::writer::open;
 
 const PRODUCERS: usize = 3;
 const STEPS_MAX: usize = 200;
+/// Bytes of the shortest records.
+const LEN_MIN: usize = 13;
 
 /// What a life promised.
 #[derive(Default)]
@@ -32,7 +34,7 @@ pub(super) struct Promised {
 }
 
 pub(super) struct Life {
-    number: u16,
+    number: u32,
     handle: Inner,
     workers: Vec<Driven>,
     clock: Clock,
@@ -41,16 +43,10 @@ pub(super) struct Life {
     promised: Promised,
 }
 
-struct Driven {
-    worker: Option<Worker>,
-    rest: Option<Rest>,
-    until: Instant,
-}
-
 impl Life {
     /// None if the disk does not let it begin.
     pub(super) fn begin(
-        number: u16,
+        number: u32,
         durability: Durability,
         codec: Codec,
         fs: &SimFs,
@@ -58,21 +54,21 @@ impl Life {
         random: &mut Random,
     ) -> Option<Self> {
         let config = Config::default()
-            .size(random.one_of(&[16, 64, 200]))
-            .queue_size(random.one_of(&[0, 3, 20]))
-            .workers(1 + random.below(3) as usize)
+            .size(random.pick(&[16, 64, 200]))
+            .queue_size(random.pick(&[0, 3, 20]))
+            .workers(1 + random.below(3))
             .path("/ready")
             .temp("/unfinished")
-            .forced(Duration::from_millis(random.one_of(&[0, 5, 50])))
-            .file_size(random.one_of(&[0, 100, 400, 64 << 20]))
-            .file_age(Duration::from_millis(random.one_of(&[0, 20, 200])))
+            .forced(Duration::from_millis(random.pick(&[0, 5, 50])))
+            .file_size(random.pick(&[0, 100, 400, 64 << 20]))
+            .file_age(Duration::from_millis(random.pick(&[0, 20, 200])))
             .durability(durability)
             .codec(codec)
-            .io(random.one_of(&[Io::Direct, Io::Buffered]))
+            .io(random.pick(&[Io::Direct, Io::Buffered]))
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now()).ok()?;
-        let driven = |worker| Driven { worker: Some(worker), rest: None, until: clock.now() };
+        let driven = |worker| Driven::new(worker, clock);
         Some(Life {
             number,
             handle,
@@ -88,33 +84,34 @@ impl Life {
     pub(super) fn live(mut self, random: &mut Random) -> Result<Promised, String> {
         let slots: Vec<*const Slot> =
             (0..PRODUCERS).map(|_| self.handle.shared.slots.acquire()).collect();
-        for _ in 0..random.below(STEPS_MAX as u64) {
+        for _ in 0..random.below(STEPS_MAX) {
             if self.fs.is_dead() {
                 return Ok(self.promised);
             }
             match random.below(10) {
-                0..5 => {
-                    (0..1 + random.below(4)).for_each(|_| self.write(random.one_of(&slots), random))
-                }
+                0..5 => (0..1 + random.below(4)).for_each(|_| self.write(&slots, random)),
                 5 if self.flush.is_none() => {
                     let flush = self.handle.ask_flush().map_err(|e| e.to_string())?;
                     self.flush = Some((flush, self.promised.accepted.clone()));
                 }
                 6 => self.clock.advance(Duration::from_micros(random.below(400_000))),
-                _ => self.drive(random.below(self.workers.len() as u64) as usize),
+                _ => self.drive(random.below(self.workers.len())),
             }
             self.hear();
         }
         self.close()
     }
 
-    /// Through a slot that was acquired for this life.
-    fn write(&mut self, slot: *const Slot, random: &mut Random) {
-        let id = (self.number, self.promised.accepted.len() as u32);
-        let extra = random.one_of(&[0, 5, 20, 100, 300]);
-        let record = record::make(id, random.below(extra + 1) as usize);
+    /// Through one of the slots, which were acquired for this life. Each is a producer of its own.
+    fn write(&mut self, slots: &[*const Slot], random: &mut Random) {
+        let slot = random.below(slots.len());
+        let producer = self.number * PRODUCERS as u32 + slot as u32;
+        let id = Id { producer, seq: self.promised.accepted.len() as u64 };
+        let extra = random.pick(&[0, 5, 20, 100, 300]);
+        let mut record = Vec::new();
+        record::make(&mut record, id, LEN_MIN + random.below(extra + 1));
         // SAFETY: the slot is ours, and lives as long as the writer.
-        let mut slot = unsafe { OwnedSlot::new(&self.handle.shared, &*slot) };
+        let mut slot = unsafe { OwnedSlot::new(&self.handle.shared, &*slots[slot]) };
         if accept::write(&mut slot, &record).is_ok() {
             self.promised.accepted.insert(id);
         }
@@ -122,29 +119,12 @@ impl Life {
 
     /// One step of a worker that wants one.
     fn drive(&mut self, worker: usize) {
+        let (parker, now) = (&self.handle.shared.mailboxes[worker].parker, self.clock.now());
         let driven = &mut self.workers[worker];
-        let Some(stepped) = &mut driven.worker else { return };
-        let parker = &self.handle.shared.mailboxes[worker].parker;
-        if driven.until > self.clock.now() && !parker.is_woken() {
+        if driven.due(parker, now).is_none_or(|due| due > now) {
             return;
         }
-        if let Some(rest) = driven.rest.take() {
-            if rest != Rest::Again {
-                parker.take_token();
-            }
-            stepped.rise(rest, || self.clock.now());
-        }
-        let now = self.clock.now();
-        driven.rest = stepped.step(|| self.clock.now());
-        driven.until = match driven.rest {
-            Some(Rest::Nap(time) | Rest::Doze(Some(time))) => now + time,
-            Some(Rest::Doze(None) | Rest::Sleep(_)) => now + Duration::from_secs(3600),
-            Some(Rest::Again) => now,
-            None => {
-                driven.worker = None;
-                now
-            }
-        };
+        driven.step(parker, &self.clock);
         if !self.fs.is_dead() {
             let stats = self.handle.stats();
             let unpublished =

@@ -12,24 +12,24 @@
 mod disk;
 mod files;
 mod life;
-mod random;
-mod record;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 use std::thread;
 
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::record::Id;
+use bufferedwriter_testkit::record_set::RecordSet;
+
 use crate::config::{Codec, Durability};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
+use crate::tests::clock::Clock;
 use crate::tests::codec::decode;
-use crate::tests::fs::memory::Clock;
 use disk::{Crash, SimFs};
 use life::{Life, Promised};
-use random::Random;
-use record::Id;
 
 /// Worlds at a time.
 const THREADS: u64 = 4;
@@ -128,12 +128,12 @@ struct World {
 
 impl World {
     fn new(seed: u64, is_logged: bool) -> Self {
-        let (mut random, clock) = (Random(seed), Clock::new());
+        let (mut random, clock) = (Random::new(seed), Clock::new());
         World {
             fs: SimFs::new(random.next(), clock.clone(), is_logged),
             clock,
-            durability: random.one_of(&[Durability::None, Durability::File]),
-            codec: random.one_of(&[Codec::None, Codec::None, Codec::Doubled]),
+            durability: random.pick(&[Durability::None, Durability::File]),
+            codec: random.pick(&[Codec::None, Codec::None, Codec::Doubled]),
             has_faults: random.one_in(2),
             was_cut: false,
             accepted: BTreeSet::new(),
@@ -144,7 +144,7 @@ impl World {
     }
 
     fn run(mut self, tally: &mut Tally) -> Result<(), String> {
-        for life in 0..1 + self.random.below(3) as u16 {
+        for life in 0..1 + self.random.below(3) {
             let promised = self.live(life)?;
             tally.lives += 1;
             self.acknowledged.extend(&promised.acknowledged);
@@ -161,9 +161,9 @@ impl World {
         Ok(())
     }
 
-    fn live(&mut self, number: u16) -> Result<Promised, String> {
-        let fault_every = self.has_faults.then(|| self.random.one_of(&[5, 20, 100]));
-        let crash_in = self.random.one_of(&[30, 100, 400]);
+    fn live(&mut self, number: u32) -> Result<Promised, String> {
+        let fault_every = self.has_faults.then(|| self.random.pick(&[5, 20, 100]));
+        let crash_in = self.random.pick(&[30, 100, 400]);
         let crash_in = (!self.random.one_in(8)).then(|| 1 + self.random.below(crash_in));
         self.fs.plan(fault_every, crash_in);
         let Self { durability, codec, .. } = *self;
@@ -226,18 +226,18 @@ impl World {
         recovery
     }
 
-    /// What is visible are whole records, each once.
+    /// What is visible are whole records, each once, and in the order of their slot in each file.
     fn look(&self) -> Result<BTreeSet<Id>, String> {
-        let mut seen = BTreeSet::new();
+        let mut seen = RecordSet::default();
         for (name, bytes) in self.fs.contents("/ready") {
             if !name.as_encoded_bytes().starts_with(b".") {
-                record::read(&decode(self.codec, bytes), &mut seen)
+                seen.add(&decode(self.codec, bytes))
                     .map_err(|wrong| format!("{name:?}: {wrong}"))?;
             }
         }
         let breaches = self.fs.breaches();
         ensure(breaches.is_empty(), || format!("{breaches:?}"))?;
-        Ok(seen)
+        Ok(seen.ids().collect())
     }
 
     /// After a recovery.

@@ -1,45 +1,21 @@
 //! What the tests have in common. Each helper checks what it touches and panics with the reason.
 
-mod dir;
 mod fs;
-mod message;
-mod name;
-mod oracle;
+mod tally;
+mod writer_dir;
 
-pub use dir::TestDir;
+pub use bufferedwriter_testkit::message::{Drops, Message};
+pub use bufferedwriter_testkit::name::Name;
+pub use bufferedwriter_testkit::random::Random;
+pub use bufferedwriter_testkit::wait::{BOUND, until};
 pub use fs::{Answer, Call, Gate, Op, TestFs, hangs_at};
-pub use message::{Drops, Message};
-pub use name::Name;
-pub use oracle::{Tally, record};
+pub use tally::{Tally, record};
+pub use writer_dir::WriterDir;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, CloseReport, Error, FlushError, Stats};
-
-/// Far more than anything takes here, also on a machine that is busy with other things.
-/// Planted bugs are not worth so long a wait.
-pub const BOUND: Duration = Duration::from_secs(match option_env!("BUFFEREDWRITER_SHORT_BOUND") {
-    Some(_) => 8,
-    None => 60,
-});
-
-/// Returns once the condition holds; panics when it does not come true.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    let mut looks = 0_u32;
-    while !condition() {
-        assert!(began.elapsed() < BOUND, "waited in vain: {what}");
-        looks += 1;
-        // Yields first; later it leaves the processor to those that it waits for.
-        if looks < 100 {
-            thread::yield_now();
-        } else {
-            thread::park_timeout(Duration::from_micros(200));
-        }
-    }
-}
 
 /// The accounts, which must balance in every snapshot.
 pub fn stats(writer: &BufferedWriter) -> Stats {
@@ -80,23 +56,5 @@ pub struct SetAtEnd<'a>(pub &'a AtomicBool);
 impl Drop for SetAtEnd<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Random numbers that are the same in each run: splitmix64 (Steele, Lea, Flood: OOPSLA 2014).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// From `from` to `to`, both included.
-    pub fn within(&mut self, from: usize, to: usize) -> usize {
-        from + (self.next() % (to - from + 1) as u64) as usize
     }
 }

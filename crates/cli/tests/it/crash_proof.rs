@@ -1,49 +1,29 @@
 //! Does nothing that was read get lost with `--crash-proof` when the program is killed, and is nothing left over?
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use bufferedwriter_testkit::dir::{TestDir, list};
+use bufferedwriter_testkit::shm;
 use rustix::process::Signal;
 
 use crate::help::{Place, exit_code, numbered, wait_until};
 
-/// A directory in memory that is removed in the end; none where there is no /dev/shm.
-struct Memory(PathBuf);
-
-impl Memory {
-    fn new(name: &str) -> Option<Self> {
-        if !Path::new("/dev/shm").is_dir() {
-            println!("skipped: there is no /dev/shm");
-            return None;
-        }
-        let dir = Path::new("/dev/shm");
-        let dir = dir.join(format!("bufferedwriter-cli-{name}-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        Some(Memory(dir))
-    }
-
-    fn option(&self) -> String {
-        format!("--crash-proof={}", self.0.display())
-    }
+/// A directory in memory; none where there is no such file system.
+fn memory() -> Option<TestDir> {
+    shm::dir().map(TestDir::within)
 }
 
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn option(memory: &TestDir) -> String {
+    format!("--crash-proof={}", memory.path().display())
 }
 
-fn list(dir: &Path) -> Vec<PathBuf> {
-    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
-}
-
-fn recover(place: &Place, memory: &Memory) -> String {
+fn recover(place: &Place, memory: &TestDir) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
     command.arg("recover").arg("--path").arg(place.out()).arg("--temp").arg(place.tmp());
-    let output = command.arg("--memory").arg(&memory.0).output().unwrap();
+    let output = command.arg("--memory").arg(memory.path()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(exit_code(output.status), 0, "{stderr}");
     stderr
@@ -52,10 +32,10 @@ fn recover(place: &Place, memory: &Memory) -> String {
 /// Killed when it has nothing in its pipe any more and is asleep: all that it was fed is there.
 #[test]
 fn nothing_that_was_read_is_lost() {
-    let Some(memory) = Memory::new("read") else { return };
+    let Some(memory) = memory() else { return };
     let place = Place::new();
     let args =
-        [&memory.option(), "--forced=0", "--file-age=0", "--size=64", "--prefix=p_", "--workers=2"];
+        [&option(&memory), "--forced=0", "--file-age=0", "--size=64", "--prefix=p_", "--workers=2"];
     let mut program = place.start(args);
     let lines = numbered(500);
     program.feed(&lines);
@@ -64,7 +44,7 @@ fn nothing_that_was_read_is_lost() {
     wait_until("it has handed over what it has read", || program.is_asleep());
     program.signal(Signal::KILL);
     drop(program);
-    assert!(!list(&memory.0).is_empty());
+    assert!(!memory.list().is_empty());
     let told = recover(&place, &memory);
     assert!(told.contains("1 dead instances"), "{told}");
     let mut found: Vec<Vec<u8>> = Vec::new();
@@ -76,16 +56,16 @@ fn nothing_that_was_read_is_lost() {
     let mut wanted: Vec<Vec<u8>> = lines.split_inclusive('\n').map(|line| line.into()).collect();
     wanted.sort();
     assert!(found == wanted, "{} of {} lines", found.len(), wanted.len());
-    assert!(list(&place.tmp()).is_empty() && list(&memory.0).is_empty());
+    assert!(list(&place.tmp()).is_empty() && memory.list().is_empty());
 }
 
 /// Killed at any moment: what is visible is the beginning of the input, each line whole and once.
 #[test]
 fn what_is_visible_is_the_beginning_of_the_input() {
-    let Some(memory) = Memory::new("any") else { return };
+    let Some(memory) = memory() else { return };
     for round in 0..10_u64 {
         let place = Place::new();
-        let args = [&memory.option(), "--forced=5ms", "--size=128", "--file-size=2000"];
+        let args = [&option(&memory), "--forced=5ms", "--size=128", "--file-size=2000"];
         let mut program = place.start(args);
         let mut stdin = program.take_stdin();
         let feeder = thread::spawn(move || {
@@ -116,7 +96,7 @@ fn what_is_visible_is_the_beginning_of_the_input() {
         numbers.sort_unstable();
         let whole = (0..numbers.len() as u64).eq(numbers.iter().copied());
         assert!(whole && !numbers.is_empty(), "round {round}: missing or twice");
-        assert!(list(&place.tmp()).is_empty() && list(&memory.0).is_empty());
+        assert!(list(&place.tmp()).is_empty() && memory.list().is_empty());
     }
 }
 

@@ -2,7 +2,9 @@
 //! the loss of both directories.
 
 use std::fs;
+use std::path::PathBuf;
 
+use bufferedwriter_testkit::dir::paths;
 use rustix::process::Signal;
 
 use crate::help::{Place, Program, exit_code, numbered, wait_until};
@@ -96,8 +98,8 @@ fn lines_whose_temp_file_was_removed_are_told_of_meanwhile_and_in_the_end() {
     program.feed("before\n");
     wait_until("the line is visible", || place.written() == b"before\n");
     let temp_files = || {
-        let names = fs::read_dir(place.tmp()).unwrap().map(|entry| entry.unwrap().path());
-        names.filter(|path| path.extension().is_some_and(|end| end == "tmp")).collect::<Vec<_>>()
+        let is_temp = |path: &PathBuf| path.extension().is_some_and(|end| end == "tmp");
+        paths(&place.tmp()).into_iter().filter(is_temp).collect::<Vec<_>>()
     };
     let expected = format!("temp files in {} were removed: ", place.tmp().display());
     wait_until("the operator is told", || {

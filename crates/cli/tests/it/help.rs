@@ -8,32 +8,26 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths};
+use bufferedwriter_testkit::process;
+use bufferedwriter_testkit::wait::holds_within;
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The longest that any wait takes before its test fails.
-pub const BOUND: Duration = Duration::from_secs(10);
+/// The longest that any wait takes before its test fails: whoever uses the program waits no longer than that.
+const BOUND: Duration = Duration::from_secs(10);
 
 /// A directory that is removed in the end; `out` and `tmp` in it are the program's.
-pub struct Place(PathBuf);
+pub struct Place(TestDir);
 
 impl Place {
     pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "bufferedwriter-cli-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let place = Place(std::env::temp_dir().join(name));
-        for dir in [&place.0, &place.out(), &place.tmp()] {
-            fs::create_dir(dir).unwrap();
-        }
+        let place = Place(TestDir::new());
+        place.0.dir("out");
+        place.0.dir("tmp");
         place
     }
 
@@ -58,10 +52,7 @@ impl Place {
 
     /// Visible files, in the order of their names.
     pub fn visible(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<_> =
-            fs::read_dir(self.out()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        paths
+        paths(&self.out()).into_iter().filter(|file| !is_hidden(file)).collect()
     }
 
     /// The bytes of all visible files.
@@ -100,12 +91,6 @@ impl Place {
         let mut program = self.start(args);
         program.feed(input);
         program.end()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -166,14 +151,11 @@ impl Program<'_> {
 
     /// Highest resident memory so far, in KiB.
     pub fn memory_kib_max(&self) -> u64 {
-        self.status("VmHWM:").trim_end_matches(" kB").parse().unwrap()
+        process::number(self.child.id(), "VmHWM:")
     }
 
-    /// A field of `/proc/PID/status`.
     fn status(&self, field: &str) -> String {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let value = status.lines().find_map(|line| line.strip_prefix(field));
-        value.unwrap_or_else(|| panic!("{field} in {status}")).trim().to_owned()
+        process::status(self.child.id(), field)
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -191,6 +173,10 @@ impl Program<'_> {
             stderr: self.stderr(),
         };
         ended.check_accounts();
+        // A test may have moved the directory away.
+        let out = self.place.out();
+        let left = if out.is_dir() { paths(&out) } else { Vec::new() };
+        assert!(!left.iter().any(|file| is_hidden(file)), "{left:?}");
         ended
     }
 
@@ -232,14 +218,9 @@ pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| panic!("ended by signal {:?}", status.signal()))
 }
 
-/// Polls until it is so.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < BOUND, "not within {BOUND:?}: {what}");
-        // Between two looks only; no test relies on how long it is.
-        thread::sleep(Duration::from_millis(5));
-    }
+/// Waits until it is so.
+pub fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(holds_within(BOUND, is_so), "not within {BOUND:?}: {what}");
 }
 
 /// No options.

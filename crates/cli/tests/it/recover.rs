@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use bufferedwriter_testkit::dir::paths;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ fn recover(place: &Place, args: &[&str]) -> (i32, Value, String) {
 }
 
 fn left(place: &Place) -> Vec<PathBuf> {
-    fs::read_dir(place.tmp()).unwrap().map(|entry| entry.unwrap().path()).collect()
+    paths(&place.tmp())
 }
 
 /// A program that wrote into temp files only, and was killed.

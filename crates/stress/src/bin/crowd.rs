@@ -3,19 +3,19 @@
 //! Guarantees: exit code 0 means that every record was written, and that peak memory exceeded that of as many
 //! idle threads by at most `memory_bound()` and 2 MiB.
 
-use std::process::exit;
 use std::sync::{Arc, Barrier};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bufferedwriter::{BufferedWriter, Config};
+use bufferedwriter_stress::failure::{expect, fail};
+use bufferedwriter_testkit::process;
+use bufferedwriter_testkit::wait::BOUND;
 
 const ALIVE: usize = 2000;
 const RECORDS: usize = 5;
 const SHORT_LIVED: usize = 100_000;
 const ALLOWANCE: usize = 2 << 20;
-/// Longer than any step takes; only a bug reaches it.
-const BOUND: Duration = Duration::from_secs(120);
 
 fn main() {
     let directory =
@@ -31,7 +31,7 @@ fn main() {
     crowd(|_| {});
     let idle = peak();
     let began = Instant::now();
-    let writer = BufferedWriter::new(config.clone()).unwrap_or_else(|e| fail(&e.to_string()));
+    let writer = expect("make a writer", BufferedWriter::new(config.clone()));
     crowd(|thread| {
         for record in 0..RECORDS {
             let line = format!("thread {thread} record {record}\n");
@@ -44,7 +44,7 @@ fn main() {
     report("threads at once", ALIVE, began, idle, bound);
 
     let began = Instant::now();
-    let writer = BufferedWriter::new(config).unwrap_or_else(|e| fail(&e.to_string()));
+    let writer = expect("make a writer", BufferedWriter::new(config));
     for batch in 0..SHORT_LIVED / 100 {
         let threads: Vec<_> = (0..100)
             .map(|thread| {
@@ -118,13 +118,5 @@ fn report(what: &str, threads: usize, began: Instant, idle: usize, bound: usize)
 
 /// The peak of resident memory so far, in bytes.
 fn peak() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
-    kib.unwrap_or_else(|| fail("no VmHWM in /proc/self/status")) << 10
-}
-
-fn fail(what: &str) -> ! {
-    eprintln!("crowd: FAILED: {what}");
-    exit(1)
+    (process::number("self", "VmHWM:") as usize) << 10
 }

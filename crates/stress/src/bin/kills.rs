@@ -4,7 +4,6 @@
 //! Each record that a flush covered before the kill is there. At the end of the round no directory holds a
 //! left-over. The first broken promise ends the program with exit code 1, and the files stay for inspection.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,13 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use bufferedwriter::{BufferedWriter, Config, Durability, Io, Recovery};
-use bufferedwriter_stress::random::Random;
+use bufferedwriter_stress::failure::{self, expect};
+use bufferedwriter_stress::visible::list;
+use bufferedwriter_testkit::dir::is_hidden;
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::record::{self, Id};
+use bufferedwriter_testkit::record_set::RecordSet;
+use bufferedwriter_testkit::wait::BOUND;
 
 const USAGE: &str = "\
 Usage: kills [--rounds N] [--processes P] [--workers W] [--dir DIR] [--seed S]
@@ -27,12 +32,6 @@ Usage: kills [--rounds N] [--processes P] [--workers W] [--dir DIR] [--seed S]
 const THREADS: u32 = 3;
 /// The longest life of a process.
 const LIFE_MAX: Duration = Duration::from_millis(60);
-const BOUND: Duration = Duration::from_secs(30);
-/// The bytes of process, thread, sequence, length and checksum, which precede a record's filler.
-const HEAD: usize = 40;
-
-/// A record's process, thread and sequence number.
-type Id = (u64, u64, u64);
 
 struct Args {
     rounds: u64,
@@ -103,7 +102,7 @@ fn run(args: &Args, root: &Path, round: u64, random: &mut Random, sum: &mut Sum)
     let numbers = (0..args.processes).map(|process| round * args.processes + process);
     let children: Vec<(u64, Killed)> =
         numbers.map(|number| (number, spawn(root, number, args.workers))).collect();
-    let mut seen = HashSet::new();
+    let mut seen = RecordSet::default();
     for (_, child) in &children {
         thread::sleep(Duration::from_nanos(random.next() % LIFE_MAX.as_nanos() as u64));
         // Visible files must be whole at any moment, also while others still write.
@@ -130,13 +129,13 @@ fn run(args: &Args, root: &Path, round: u64, random: &mut Random, sum: &mut Sum)
         }
     }
     read_all(root, &mut seen, sum, true);
-    for (process, thread, seq) in flushed.into_iter().flatten() {
+    for id in flushed.into_iter().flatten() {
         sum.flushed += 1;
-        if !seen.contains(&(process, thread, seq)) {
-            fail(root, &format!("record {seq} of thread {thread} was flushed, and is not there"));
+        if !seen.contains(id) {
+            fail(root, &format!("{id:?} was flushed, and is not there"));
         }
     }
-    sum.records += seen.len() as u64;
+    sum.records += seen.records;
 }
 
 /// Starts the next writer and waits for its recovery.
@@ -147,25 +146,15 @@ fn recover(root: &Path, workers: usize) -> Recovery {
 }
 
 /// Reads the visible files, and removes them if this is the round's `last` look. Replaces `seen` by what it found.
-fn read_all(root: &Path, seen: &mut HashSet<Id>, sum: &mut Sum, last: bool) {
-    let mut found = HashSet::new();
+fn read_all(root: &Path, seen: &mut RecordSet, sum: &mut Sum, last: bool) {
+    let mut found = RecordSet::default();
     for file in list(&root.join("ready")) {
         if is_hidden(&file) {
             continue;
         }
         let bytes = expect("read a file", fs::read(&file));
-        if bytes.is_empty() {
-            fail(root, &format!("empty: {}", file.display()));
-        }
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let Some((id, after)) = take(rest) else {
-                fail(root, &format!("{}: torn, {} bytes left", file.display(), rest.len()));
-            };
-            if !found.insert(id) {
-                fail(root, &format!("{}: {id:?} is there twice", file.display()));
-            }
-            rest = after;
+        if let Err(wrong) = found.add(&bytes) {
+            fail(root, &format!("{}: {wrong}", file.display()));
         }
         if last {
             sum.files += 1;
@@ -173,7 +162,7 @@ fn read_all(root: &Path, seen: &mut HashSet<Id>, sum: &mut Sum, last: bool) {
         }
     }
     // A record that was visible once must stay visible.
-    if let Some(gone) = seen.difference(&found).next() {
+    if let Some(gone) = seen.ids().find(|&id| !found.contains(id)) {
         fail(root, &format!("{gone:?} was visible, and is gone"));
     }
     *seen = found;
@@ -197,13 +186,13 @@ fn child(root: &Path, number: u64, workers: usize) {
     let writer = expect("start a writer", BufferedWriter::new(config));
     let tell = root.join("flushed").join(number.to_string());
     thread::scope(|scope| {
-        for thread in 0..u64::from(THREADS) {
+        for thread in 0..THREADS {
             let (writer, tell) = (&writer, &tell);
             scope.spawn(move || {
                 let mut told = expect("open", File::options().create(true).append(true).open(tell));
                 let mut buffer = Vec::new();
                 for seq in 0.. {
-                    make(&mut buffer, number, thread, seq);
+                    make(&mut buffer, Id { producer: producer(number, thread), seq });
                     expect("write", writer.write_timeout(&buffer, BOUND));
                     if thread == 0 && seq % 500 == 499 {
                         expect("flush", writer.flush(BOUND));
@@ -226,36 +215,21 @@ fn flushed(root: &Path, process: u64) -> Vec<Id> {
     }
     let last = bytes.chunks_exact(8).last().and_then(|last| last.try_into().ok());
     let last = last.map(u64::from_le_bytes);
-    last.map_or_else(Vec::new, |last| (0..=last).map(|seq| (process, 0, seq)).collect())
+    last.map_or_else(Vec::new, |last| {
+        (0..=last).map(|seq| Id { producer: producer(process, 0), seq }).collect()
+    })
 }
 
-/// Makes a record with a checksum over all of its bytes.
-fn make(buffer: &mut Vec<u8>, process: u64, thread: u64, seq: u64) {
-    let mut random = Random::new(process << 40 ^ thread << 32 ^ seq);
-    let len = HEAD as u64 + random.next() % if seq.is_multiple_of(100) { 1500 } else { 120 };
-    buffer.clear();
-    for number in [process, thread, seq, len, 0] {
-        buffer.extend(number.to_le_bytes());
-    }
-    while (buffer.len() as u64) < len {
-        buffer.push(random.next() as u8);
-    }
-    let sum = checksum(buffer);
-    buffer[HEAD - 8..HEAD].copy_from_slice(&sum.to_le_bytes());
+/// A thread of a process, as its records name it.
+fn producer(process: u64, thread: u32) -> u32 {
+    process as u32 * THREADS + thread
 }
 
-/// Splits off the first record; `None` if it is torn or damaged.
-fn take(bytes: &[u8]) -> Option<(Id, &[u8])> {
-    let number = |at: usize| bytes.get(8 * at..)?.first_chunk().map(|n| u64::from_le_bytes(*n));
-    let (id, len, sum) = ((number(0)?, number(1)?, number(2)?), number(3)?, number(4)?);
-    let (record, rest) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
-    let mut record = record.to_vec();
-    record.get_mut(HEAD - 8..HEAD)?.fill(0);
-    (checksum(&record) == sum).then_some((id, rest))
-}
-
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(1, |sum: u64, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+/// Makes a record. One in a hundred is larger than a chunk.
+fn make(buffer: &mut Vec<u8>, id: Id) {
+    let mut random = Random::new(u64::from(id.producer) << 32 ^ id.seq);
+    let most = if id.seq.is_multiple_of(100) { 1500 } else { 120 };
+    record::make(buffer, id, 40 + random.below(most));
 }
 
 /// A process that is killed, at the latest when this goes.
@@ -275,8 +249,7 @@ impl Killed {
         // A process that ends by itself has found something wrong.
         let status = expect("wait for a process", child.wait());
         if status.code().is_some() {
-            eprintln!("kills: FAILED: a process ended by itself: {status}");
-            exit(1);
+            failure::fail(&format!("a process ended by itself: {status}"));
         }
     }
 }
@@ -285,15 +258,6 @@ impl Drop for Killed {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn list(dir: &Path) -> Vec<PathBuf> {
-    let entries = expect("read a directory", fs::read_dir(dir));
-    entries.map(|entry| expect("read a directory", entry).path()).collect()
-}
-
-fn is_hidden(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn parse(given: &[std::ffi::OsString]) -> Args {
@@ -318,14 +282,6 @@ fn refuse() -> ! {
     exit(2)
 }
 
-fn expect<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| {
-        eprintln!("kills: FAILED: {what}: {error}");
-        exit(1)
-    })
-}
-
 fn fail(root: &Path, what: &str) -> ! {
-    eprintln!("kills: FAILED: {what}; the files are in {}", root.display());
-    exit(1)
+    failure::fail(&format!("{what}; the files are in {}", root.display()))
 }

@@ -14,7 +14,8 @@ use std::fs;
 use std::path::Path;
 
 use bufferedwriter_stress::failure::{expect, fail};
-use bufferedwriter_stress::record_set::{RecordSet, is_visible, list};
+use bufferedwriter_stress::visible::{Visible, list};
+use bufferedwriter_testkit::dir::is_hidden;
 
 /// What the log of `load` says.
 #[derive(Default)]
@@ -40,20 +41,21 @@ fn main() {
     };
     let log = read(&expect("read the log", fs::read_to_string(log_path)));
     let ready = Path::new(dir).join("ready");
-    let mut found = RecordSet::default();
-    found.read_dir(&ready, 0, false);
+    let mut visible = Visible::new(0);
+    visible.read_dir(&ready, false);
     let mut missing = 0;
     for (producer, &flushed) in (0..).zip(&log.flushed) {
-        missing += (0..flushed).filter(|&sequence| !found.contains(producer, sequence)).count();
+        missing += (0..flushed).filter(|&sequence| !visible.contains(producer, sequence)).count();
     }
     if missing > 0 && !control {
         fail(&format!("{missing} records are gone that were flushed: {:?}", log.flushed));
     }
     for (producer, &accepted) in (0..).zip(&log.accepted) {
-        if found.count_from(producer, accepted) > 0 {
+        if visible.count_from(producer, accepted) > 0 {
             fail(&format!("more of producer {producer} is visible than {accepted} records"));
         }
     }
+    let found = visible.found;
     if let Some((written, unresolved)) = log.closed
         && (found.records > written + unresolved || found.records < written && !mounted_again)
     {
@@ -63,7 +65,7 @@ fn main() {
         ));
     }
     let unfinished = list(&Path::new(dir).join("unfinished")).len();
-    let hidden = list(&ready).iter().filter(|file| !is_visible(file)).count();
+    let hidden = list(&ready).iter().filter(|file| is_hidden(file)).count();
     println!(
         "files {} records {} flushes {} flushed {} missing {missing} errors {} left {}",
         found.files,

@@ -1,6 +1,6 @@
 //! A bug's patch on the text of its files. Each hunk must match at exactly one place.
 
-use super::{Bug, Hunk, Scope, find_word};
+use super::bug::{Bug, Hunk, Scope};
 use std::collections::BTreeMap;
 
 /// The files that a bug changes, by their paths, with their texts afterwards. `read` gives a file's text.
@@ -79,6 +79,14 @@ fn item_end(lines: &[&str], begin: usize) -> usize {
     };
     let len = lines[begin + 1..].iter().position(is_end);
     len.map_or(lines.len(), |len| begin + 1 + len + 1)
+}
+
+/// Where `word` first stands in a line as a whole word.
+pub(super) fn find_word(line: &str, word: &str) -> Option<usize> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word)
+        .map(|(at, _)| at)
+        .find(|&at| !line[..at].ends_with(is_word) && !line[at + word.len()..].starts_with(is_word))
 }
 
 #[cfg(test)]

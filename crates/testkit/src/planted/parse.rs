@@ -1,7 +1,7 @@
 //! From the text of a `.bugs` file to bugs and rules. An error names its line.
 
+use super::bug::{Bug, Check, Hunk, Kind, Scope};
 use super::rule::Rule;
-use super::{Bug, Check, Hunk, Kind, Scope};
 
 /// A block of a file.
 #[derive(Debug, PartialEq)]

@@ -1,7 +1,8 @@
 //! A rule makes a bug of each line of some files that has one of some words: the word is replaced.
 //! Comments and imports are left alone.
 
-use super::{Bug, Check, Hunk, Scope, find_word};
+use super::apply::find_word;
+use super::bug::{Bug, Check, Hunk, Scope};
 
 /// A rule.
 #[derive(Debug, PartialEq)]
@@ -63,8 +64,9 @@ fn is_code(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, apply};
     use super::*;
+    use crate::planted::apply::apply;
+    use crate::planted::bug::Kind;
 
     const TEXT: &str = "\
 use sync::{AcqRel, Release};

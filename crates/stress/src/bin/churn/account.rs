@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 
 use bufferedwriter_stress::failure::fail;
-use bufferedwriter_stress::random::mix;
+use bufferedwriter_testkit::random::mix;
+use bufferedwriter_testkit::record_set::RecordSet;
 
 /// Records, their bytes, and a checksum over their ids that ignores the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,10 +20,10 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    pub(crate) fn add(&mut self, id: u64, bytes: usize) {
-        self.records += 1;
-        self.bytes += bytes as u64;
-        self.checksum = self.checksum.wrapping_add(mix(id));
+    /// Of all that was found.
+    pub(crate) fn of(found: &RecordSet) -> Self {
+        let checksum = found.ids().fold(0, |sum: u64, id| sum.wrapping_add(mix(id.seq)));
+        Sum { records: found.records, bytes: found.bytes, checksum }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bufferedwriter::WriteError;
 use bufferedwriter_stress::failure::{expect, fail};
-use bufferedwriter_stress::random::Random;
+use bufferedwriter_testkit::random::Random;
 
 use crate::checked_handle::CheckedHandle;
 use crate::handoff::{NewWriter, STOP, Slot};
@@ -72,14 +72,14 @@ impl Caller {
             buffer: Vec::new(),
             handles: VecDeque::new(),
             // Ids are unique in the whole program.
-            next_id: number << 48,
+            next_id: number << 32,
             counts: Counts::default(),
         }
     }
 
     /// One thread's life: it ends after a few writers.
     fn one_thread(mut self) -> Self {
-        if self.random.once_in(2) {
+        if self.random.one_in(2) {
             // The order of first uses decides whether its destructor runs before or after the library's.
             WRITES_AT_EXIT.set(None);
         }

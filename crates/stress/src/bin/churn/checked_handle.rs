@@ -5,11 +5,14 @@
 use bufferedwriter::WriteError;
 use bufferedwriter_stress::failure::fail;
 use bufferedwriter_stress::handle::Handle;
-use bufferedwriter_stress::random::Random;
-use bufferedwriter_stress::record;
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::record::{self, Id};
 
 use crate::account::Account;
 use crate::handoff::{Memory, NewWriter};
+
+/// Bytes of the smallest records, unless their head needs more.
+const LEN_MIN: usize = 16;
 
 pub(crate) struct CheckedHandle {
     handle: Handle,
@@ -41,7 +44,7 @@ impl CheckedHandle {
         random: &mut Random,
         buffer: &mut Vec<u8>,
     ) -> Result<(), WriteError> {
-        record::make(buffer, self.number, id, self.len(random));
+        record::make(buffer, Id { producer: self.number, seq: id }, self.len(random));
         let was_closed = self.account.is_closed();
         let result = self.handle.write(buffer, random);
         self.check(id, buffer.len(), was_closed, result);
@@ -56,7 +59,7 @@ impl CheckedHandle {
             1..4 => random.below(3 * size),
             _ => random.below(48),
         };
-        record::HEAD + more
+        LEN_MIN + more
     }
 
     fn check(&self, id: u64, len: usize, was_closed: bool, result: Result<(), WriteError>) {

@@ -1,18 +1,15 @@
 //! One writer's life: it is made, handed to all callers, closed while they write, and compared with its files.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, CloseReport, Config, Durability, Stats};
 use bufferedwriter_stress::failure::{expect, fail};
-use bufferedwriter_stress::random::Random;
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::wait::{BOUND, holds_within};
 
 use crate::account::{Account, Sum};
 use crate::handoff::{Memory, NewWriter, Slot};
 use crate::output_dirs::OutputDirs;
-
-/// Longer than any step takes; only a bug reaches it.
-const BOUND: Duration = Duration::from_secs(120);
 
 /// Runs the writer of this number. Returns how many records it wrote.
 pub(crate) fn run(
@@ -29,7 +26,7 @@ pub(crate) fn run(
     }
     let records = random.below(120) as u64;
     until("threads to write", || account.records() >= records);
-    if random.once_in(4) {
+    if random.one_in(4) {
         flush(&writer, account);
     }
     account.begin_close();
@@ -41,7 +38,7 @@ pub(crate) fn run(
     let visible = dirs.take_files(number);
     compare(number, &report, visible);
     // A caller may not have counted its last accepted record yet.
-    if !wait(|| account.sum() == visible) {
+    if !holds_within(BOUND, || account.sum() == visible) {
         fail(&format!("writer {number}: visible {visible:?}, accepted {:?}", account.sum()));
     }
     check(&writer.stats());
@@ -61,7 +58,7 @@ fn options(random: &mut Random, dirs: &OutputDirs) -> (Config, Memory) {
         .file_size(random.pick(&[0, 300, 2000, 64 << 20]))
         .file_age(random.pick(&[Duration::ZERO, Duration::from_secs(10)]))
         .forced(random.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_millis(1)]))
-        .durability(if random.once_in(32) { Durability::File } else { Durability::None });
+        .durability(if random.one_in(32) { Durability::File } else { Durability::None });
     (config, Memory { size, chunks: queue_size + workers })
 }
 
@@ -97,19 +94,7 @@ fn sum(counts: [bufferedwriter::Count; 3]) -> bufferedwriter::Count {
 }
 
 fn until(what: &str, condition: impl Fn() -> bool) {
-    if !wait(condition) {
+    if !holds_within(BOUND, condition) {
         fail(&format!("waited in vain for {what}"));
     }
-}
-
-/// Whether the condition holds within the bound.
-fn wait(condition: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + BOUND;
-    while !condition() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::yield_now();
-    }
-    true
 }

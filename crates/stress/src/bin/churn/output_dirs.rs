@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bufferedwriter::Config;
 use bufferedwriter_stress::failure::{expect, fail};
-use bufferedwriter_stress::record;
+use bufferedwriter_stress::visible::{Visible, list};
 
 use crate::account::Sum;
 
@@ -38,19 +38,12 @@ impl OutputDirs {
 
     /// Reads and removes the files of `writer`; there must be no others.
     pub(crate) fn take_files(&self, writer: u32) -> Sum {
-        let mut sum = Sum::default();
-        for file in list(&self.path) {
-            let bytes = expect("read a file", fs::read(&file));
-            if bytes.is_empty() {
-                fail(&format!("empty: {}", file.display()));
-            }
-            record::each(&bytes, writer, |id, len| sum.add(id, len));
-            expect("remove a file", fs::remove_file(&file));
-        }
+        let mut visible = Visible::new(writer);
+        visible.read_dir(&self.path, true);
         if let Some(left) = list(&self.temp).first() {
             fail(&format!("left by writer {writer}: {}", left.display()));
         }
-        sum
+        Sum::of(&visible.found)
     }
 
     /// Removes what `new` made.
@@ -61,9 +54,4 @@ impl OutputDirs {
             expect("remove a directory", fs::remove_dir(&self.root));
         }
     }
-}
-
-fn list(dir: &Path) -> Vec<PathBuf> {
-    let entries = expect("read a directory", fs::read_dir(dir));
-    entries.map(|entry| expect("read a directory", entry).path()).collect()
 }

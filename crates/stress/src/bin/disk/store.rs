@@ -1,6 +1,8 @@
 //! The disk's contents: what is durable, and what is only in its write cache until the next flush.
+//!
+//! These are blocks below a real file system; the simulator's disk in the library's tests stands in for one instead.
 
-use bufferedwriter_stress::random::Random;
+use bufferedwriter_testkit::random::Random;
 
 /// Errors that the disk can answer with.
 pub(crate) const EIO: i32 = 5;

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, CloseReport, Producer, WriteError};
 use bufferedwriter_stress::failure::{expect, fail};
-use bufferedwriter_stress::random::Random;
-use bufferedwriter_stress::{record, record_set};
+use bufferedwriter_stress::visible;
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::record::{self, Id};
 
 use args::Args;
 
@@ -112,8 +113,8 @@ fn write(number: usize, mut producer: Producer, pause: Duration) -> Calls {
         (Calls::default(), Random::new(number as u64), Vec::new());
     let mut sequence = 0;
     while !STOP.load(Relaxed) {
-        let len = record::HEAD + random.below(200);
-        record::make(&mut buffer, 0, record_set::id(number as u32, sequence), len);
+        let seq = visible::number(number as u32, sequence);
+        record::make(&mut buffer, Id { producer: 0, seq }, 16 + random.below(200));
         let began = Instant::now();
         let result = producer.write(&buffer);
         calls.slowest = calls.slowest.max(began.elapsed());
@@ -121,7 +122,7 @@ fn write(number: usize, mut producer: Producer, pause: Duration) -> Calls {
         match result {
             Ok(()) => {
                 sequence += 1;
-                calls.bytes += len as u64;
+                calls.bytes += buffer.len() as u64;
                 ACCEPTED[number].store(sequence, Release);
             }
             Err(WriteError::Full | WriteError::DiskGuard) => calls.refused += 1,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bufferedwriter::WriteError;
 use bufferedwriter_stress::failure::fail;
 use bufferedwriter_stress::handle::Handle;
-use bufferedwriter_stress::random::Random;
-use bufferedwriter_stress::{record, record_set};
+use bufferedwriter_stress::visible;
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::record::{self, Id};
 
 /// The answers that one caller got.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +51,7 @@ impl Caller {
                     break;
                 }
             }
-            if !self.random.once_in(4) {
+            if !self.random.one_in(4) {
                 thread::sleep(Duration::from_micros(self.random.below(4000) as u64));
             }
         }
@@ -63,8 +64,8 @@ impl Caller {
             1..16 => self.random.below(self.size / 2 + 1),
             _ => self.random.below(200),
         };
-        let id = record_set::id(self.producer, answers.records);
-        record::make(buffer, self.writer, id, record::HEAD + more);
+        let seq = visible::number(self.producer, answers.records);
+        record::make(buffer, Id { producer: self.writer, seq }, 16 + more);
         match self.handle.write(buffer, &mut self.random) {
             Ok(()) => {
                 answers.records += 1;

@@ -2,19 +2,18 @@
 //!
 //! Guarantees: a call without a fault does what it is asked for; each fault is counted by its kind.
 
-use std::ffi::OsString;
-use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
-use bufferedwriter_stress::random::mix;
+use bufferedwriter_testkit::random::mix;
+use rustix::io::Errno;
 
-/// EIO, EACCES, EMFILE, ENOSPC, EROFS, EDQUOT, EINTR.
-const ERRORS: [i32; 7] = [5, 13, 24, 28, 30, 122, 4];
+use crate::hooked::{Answer, Call, Hook, HookedFs, Op};
+
+const ERRORS: [Errno; 7] =
+    [Errno::IO, Errno::ACCESS, Errno::MFILE, Errno::NOSPC, Errno::ROFS, Errno::DQUOT, Errno::INTR];
 /// Errors with which every call may fail: all but EINTR, after which a caller tries again at once, for ever.
 const LASTING: usize = 6;
 
@@ -31,7 +30,7 @@ pub(crate) enum FaultRate {
 /// What happens to a call.
 enum Fault {
     None,
-    Error(i32),
+    Error(Errno),
     Short,
     Slow(Duration),
 }
@@ -96,139 +95,32 @@ impl FaultInjector {
             _ => Fault::Slow(Duration::from_millis(100 + how % 300)),
         }
     }
+}
 
-    /// Comes before each call: fails or delays it; `true` if it is to write less than it is asked for.
-    fn inject(&self) -> io::Result<bool> {
+impl Hook for &'static FaultInjector {
+    fn answer(&self, call: &Call<'_>) -> Answer {
         match self.next_fault() {
-            Fault::None => {}
+            Fault::None => Answer::Go,
             Fault::Error(errno) => {
                 self.errors.fetch_add(1, Relaxed);
-                return Err(io::Error::from_raw_os_error(errno));
+                self.failed_removals.fetch_add(u64::from(call.op == Op::Remove), Relaxed);
+                Answer::Error(errno)
             }
-            Fault::Short => return Ok(true),
+            Fault::Short if call.op == Op::Write => {
+                self.shorts.fetch_add(1, Relaxed);
+                // A half, which may end within a record.
+                Answer::Short((call.bytes / 2).next_multiple_of(call.block).min(call.bytes))
+            }
+            Fault::Short => Answer::Go,
             Fault::Slow(time) => {
                 let long = time >= Duration::from_millis(100);
                 if long { &self.hangs } else { &self.slow }.fetch_add(1, Relaxed);
                 thread::sleep(time);
+                Answer::Go
             }
         }
-        Ok(false)
     }
 }
 
 /// The machine's file system behind an injector.
-pub(crate) struct FaultyFs(pub(crate) &'static FaultInjector);
-
-impl FaultyFs {
-    fn wrap(&self, file: Box<dyn FsFile>) -> Box<dyn FsFile> {
-        Box::new(FaultyFile { faults: self.0, file, block: 1 })
-    }
-}
-
-impl Fs for FaultyFs {
-    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
-        self.0.inject()?;
-        Ok(self.wrap(RealFs.create(path, mode)?))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.inject()?;
-        RealFs.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.inject().inspect_err(|_| {
-            self.0.failed_removals.fetch_add(1, Relaxed);
-        })?;
-        RealFs.remove(path)
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        self.0.inject()?;
-        Ok(self.wrap(RealFs.open(path)?))
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.0.inject()?;
-        RealFs.exists(path)
-    }
-    fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-        self.0.inject()?;
-        RealFs.facts(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.0.inject()?;
-        RealFs.list(dir)
-    }
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.0.inject()?;
-        RealFs.free_bytes(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.inject()?;
-        RealFs.sync_dir(dir)
-    }
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.0.inject()?;
-        RealFs.create_dir_all(dir)
-    }
-    fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
-        self.0.inject()?;
-        RealFs.canonicalize(dir)
-    }
-    fn boot_id(&self) -> Option<[u8; 16]> {
-        RealFs.boot_id()
-    }
-}
-
-struct FaultyFile {
-    faults: &'static FaultInjector,
-    file: Box<dyn FsFile>,
-    /// A direct write must stay a multiple of this.
-    block: usize,
-}
-
-impl FsFile for FaultyFile {
-    fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        if !self.faults.inject()? {
-            return self.file.write_at(slices, offset);
-        }
-        self.faults.shorts.fetch_add(1, Relaxed);
-        // Half of the first slice, which may end within a record.
-        let Some(first) = slices.iter().find(|slice| !slice.is_empty()) else { return Ok(0) };
-        let half = (first.len() / 2).next_multiple_of(self.block).min(first.len());
-        self.file.write_at(&[IoSlice::new(&first[..half])], offset)
-    }
-    fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.faults.inject()?;
-        self.file.read_at(bytes, offset)
-    }
-    fn facts(&self) -> io::Result<Facts> {
-        self.faults.inject()?;
-        self.file.facts()
-    }
-    fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.faults.inject()?;
-        self.file.set_len(len)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.faults.inject()?;
-        self.file.sync()
-    }
-    fn try_lock(&mut self) -> io::Result<()> {
-        self.faults.inject()?;
-        self.file.try_lock()
-    }
-    fn go_direct(&mut self) -> io::Result<usize> {
-        self.faults.inject()?;
-        self.block = self.file.go_direct()?;
-        Ok(self.block)
-    }
-    fn go_buffered(&mut self) -> io::Result<()> {
-        self.faults.inject()?;
-        self.file.go_buffered()?;
-        self.block = 1;
-        Ok(())
-    }
-    fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        self.faults.inject()?;
-        let file = self.file.try_clone()?;
-        Ok(Box::new(FaultyFile { faults: self.faults, file, block: self.block }))
-    }
-}
+pub(crate) type FaultyFs = HookedFs<&'static FaultInjector>;

@@ -11,9 +11,12 @@
 //! - `main`
 //! - `runner`, one writer after the other; `resources`, what the process uses
 //! - `caller`, a thread that writes; `faulty_fs`, the injected faults
+//! - `hooked`, a file system behind a hook, which the library's own tests have too
 
 mod caller;
 mod faulty_fs;
+#[path = "../../../../../src/tests/fs/hooked.rs"]
+mod hooked;
 mod resources;
 mod runner;
 
@@ -23,9 +26,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing;
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::message;
-use bufferedwriter_stress::random::mix;
+use bufferedwriter_testkit::random::mix;
+use bufferedwriter_testkit::wait::{BOUND, holds_within};
 
 use resources::Sample;
 use runner::{NAMES, Runner};
@@ -39,8 +44,6 @@ Usage: soak [--seconds N] [--seed S] [--dir D]
 /// Each has one writer at a time.
 static RUNNERS: [Runner; 3] = [const { Runner::new() }; 3];
 
-/// Longer than any step takes; only a bug reaches it.
-const BOUND: Duration = Duration::from_secs(60);
 const REPORT_SECONDS: usize = 10;
 
 fn main() {
@@ -80,18 +83,16 @@ fn main() {
 
 /// Waits until the workers of writers whose close timed out have ended, and closed their files.
 fn settle(before: Sample) -> Sample {
-    let deadline = Instant::now() + BOUND;
-    loop {
-        let now = Sample::now();
+    let mut now = Sample::now();
+    let is_over = || {
+        now = Sample::now();
         let ended = now.threads <= before.threads && now.descriptors <= before.descriptors;
-        if ended && message::alive() == 0 {
-            return now;
-        }
-        if Instant::now() > deadline {
-            fail(&format!("left at the end: {now:?}, {} messages", message::alive()));
-        }
-        thread::sleep(Duration::from_millis(10));
+        ended && message::alive() == 0
+    };
+    if !holds_within(BOUND, is_over) {
+        fail(&format!("left at the end: {now:?}, {} messages", message::alive()));
     }
+    now
 }
 
 fn report(began: Instant, samples: &[Sample]) {

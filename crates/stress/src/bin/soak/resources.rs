@@ -5,6 +5,7 @@
 use std::fs;
 
 use bufferedwriter_stress::failure::{expect, fail};
+use bufferedwriter_testkit::process;
 
 /// The first part of a run is warm-up, the second is the reference, which the last must not exceed.
 const PARTS: usize = 4;
@@ -24,17 +25,11 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn now() -> Self {
-        let status = expect("read", fs::read_to_string("/proc/self/status"));
-        let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name));
-            let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-            number.unwrap_or_else(|| fail(&format!("no {name} in /proc/self/status")))
-        };
         Sample {
-            kib: field("VmRSS:"),
+            kib: process::number("self", "VmRSS:"),
             // Without the descriptor of the listing itself.
             descriptors: expect("list", fs::read_dir("/proc/self/fd")).count() as u64 - 1,
-            threads: field("Threads:"),
+            threads: process::number("self", "Threads:"),
         }
     }
 }

@@ -14,14 +14,13 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Config, Count, Durability, FlushError, Io, Stats};
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::handle::Handle;
-use bufferedwriter_stress::random::Random;
-use bufferedwriter_stress::record_set::{RecordSet, list};
+use bufferedwriter_stress::visible::{Visible, list};
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::wait::{BOUND, holds_within};
 
 use crate::caller::{Answers, Caller};
 use crate::faulty_fs::{FaultInjector, FaultRate, FaultyFs};
 
-/// Longer than any step takes without injected faults; only a bug reaches it.
-const BOUND: Duration = Duration::from_secs(60);
 /// The most calls of one thread, so that the set of its records stays small.
 const CALLS_MAX: usize = 20_000;
 
@@ -83,7 +82,7 @@ pub(crate) fn run(
 ) {
     let mut random = Random::new(seed);
     runner.faults.seed(random.next());
-    let fs = Arc::new(FaultyFs(&runner.faults));
+    let fs = Arc::new(FaultyFs::with(&runner.faults));
     let mut number = first;
     while Instant::now() < until {
         let mut life =
@@ -102,7 +101,7 @@ struct Life {
     temp: PathBuf,
     number: u32,
     random: Random,
-    found: RecordSet,
+    visible: Visible,
     callers: Vec<JoinHandle<Answers>>,
     size: usize,
     /// Of callers that have ended.
@@ -130,7 +129,7 @@ impl Life {
             temp,
             number,
             random,
-            found: RecordSet::default(),
+            visible: Visible::new(number),
             callers: Vec::new(),
             size,
             answers: Vec::new(),
@@ -158,7 +157,7 @@ impl Life {
             .durability(random.pick(&[Durability::None, Durability::None, Durability::File]))
             .io(random.pick(&[Io::Auto, Io::Direct, Io::Buffered]))
             .fs(fs);
-        if random.once_in(4) {
+        if random.one_in(4) {
             self.runner.faults.set(FaultRate::OneIn(8));
             let removals = self.runner.faults.failed_removals.load(Relaxed);
             let made = BufferedWriter::new(config.clone());
@@ -183,12 +182,12 @@ impl Life {
                 self.start_caller(writer);
             }
             self.act(writer);
-            self.found.read_dir(&self.path, self.number, true);
+            self.visible.read_dir(&self.path, true);
             balance(&writer.stats());
             self.join(false);
         }
         // The close may come while callers still write.
-        if self.random.once_in(2) {
+        if self.random.one_in(2) {
             self.runner.stop.store(true, Relaxed);
             self.join(true);
         }
@@ -199,7 +198,7 @@ impl Life {
     }
 
     fn start_caller(&mut self, writer: &BufferedWriter) {
-        let handle = match self.random.once_in(2) {
+        let handle = match self.random.one_in(2) {
             true => Handle::Writer(writer.clone()),
             false => Handle::Producer(writer.producer()),
         };
@@ -237,7 +236,7 @@ impl Life {
             4..6 => faults.set(FaultRate::Always(error)),
             6..16 => faults.set(FaultRate::Never),
             16..20 => self.flush(writer),
-            20 if self.random.once_in(4) => self.remove_temp(),
+            20 if self.random.one_in(4) => self.remove_temp(),
             _ => thread::sleep(Duration::from_millis(self.random.below(20) as u64)),
         }
     }
@@ -270,7 +269,7 @@ impl Life {
 
     /// Closes the writer: either without faults and with enough time, or with little time and maybe faults.
     fn close(&mut self, writer: &BufferedWriter) {
-        let patient = !self.random.once_in(3);
+        let patient = !self.random.one_in(3);
         if patient {
             self.runner.faults.set(FaultRate::Never);
         }
@@ -299,30 +298,26 @@ impl Life {
 
     /// Callers, counts and files must agree.
     fn compare(&mut self, writer: &BufferedWriter) {
-        let deadline = Instant::now() + BOUND;
-        let mut stats = writer.stats();
-        while !stats.pending.is_zero() {
-            // A rename may have been under way when the close timed out.
-            if Instant::now() > deadline {
-                fail(&format!("pending for ever after a close: {stats:?}"));
-            }
-            thread::sleep(Duration::from_millis(1));
-            stats = writer.stats();
+        // A rename may have been under way when the close timed out.
+        if !holds_within(BOUND, || writer.stats().pending.is_zero()) {
+            fail(&format!("pending for ever after a close: {:?}", writer.stats()));
         }
+        let stats = writer.stats();
         balance(&stats);
-        self.found.read_dir(&self.path, self.number, true);
+        self.visible.read_dir(&self.path, true);
         let accepted = self.answers.iter().fold(Count::default(), |mut sum, answers| {
             sum.records += u64::from(answers.records);
             sum.bytes += answers.bytes;
             sum
         });
-        let visible = (self.found.records, self.found.bytes);
+        let found = &self.visible.found;
+        let visible = (found.records, found.bytes);
         if accepted != stats.accepted || visible != (stats.written.records, stats.written.bytes) {
             let writer = self.number;
             fail(&format!("writer {writer}: callers {accepted:?}, files {visible:?}, {stats:?}"));
         }
         for answers in &self.answers {
-            if self.found.count_from(answers.producer, answers.records) > 0 {
+            if self.visible.count_from(answers.producer, answers.records) > 0 {
                 fail(&format!("more is visible than was accepted: {answers:?}"));
             }
         }
@@ -336,15 +331,17 @@ impl Life {
         let totals = &self.runner.totals;
         totals.add(WRITERS, 1);
         totals.add(ACCEPTED, stats.accepted.records);
-        totals.add(FILES, self.found.files);
+        totals.add(FILES, found.files);
         totals.add(LOST, stats.lost.total().records);
         totals.add(REFUSED, self.answers.iter().map(|answers| answers.refused).sum());
         // Workers of a close that timed out may still remove their files.
-        while let Err(error) = fs::remove_dir_all(&self.root) {
-            if Instant::now() > deadline {
-                fail(&format!("remove {}: {error}", self.root.display()));
-            }
-        }
+        let mut removed = Ok(());
+        let is_gone = || {
+            removed = fs::remove_dir_all(&self.root);
+            removed.is_ok()
+        };
+        holds_within(BOUND, is_gone);
+        expect("remove a directory", removed);
     }
 }
 

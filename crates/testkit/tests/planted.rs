@@ -1,9 +1,10 @@
 //! The bugs and the tree fit each other: a bug that went out of date turns this red at once, rather than
 //! hours later where the bugs are planted.
 
-use super::*;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use bufferedwriter_testkit::planted::{Bug, Kind, apply, load, read, test_names};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

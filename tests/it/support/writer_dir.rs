@@ -1,41 +1,35 @@
-//! Directories of one test, gone at its end: one where files appear, one where they are written.
+//! The directories of one writer, gone at the end of the test: one where files appear, one where they are written.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bufferedwriter::{Config, CrashProof};
+use bufferedwriter_testkit::dir::{TestDir, is_hidden, list, paths};
+use bufferedwriter_testkit::name::Name;
 
-use super::Name;
-
-pub struct TestDir {
-    root: PathBuf,
+pub struct WriterDir {
+    root: TestDir,
     pub path: PathBuf,
     pub temp: PathBuf,
 }
 
-impl TestDir {
+impl WriterDir {
     pub fn new() -> Self {
-        Self::within(&std::env::temp_dir())
+        Self::below(TestDir::new())
     }
 
     /// In a directory of the caller's choice, for the sake of its file system.
-    pub fn within(dir: &Path) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bufferedwriter-it-{}-{count}", std::process::id());
-        let root = dir.canonicalize().unwrap().join(name);
-        // A leftover of a killed run that had the same process id.
-        let _ = fs::remove_dir_all(&root);
-        let (path, temp) = (root.join("path"), root.join("temp"));
-        fs::create_dir_all(&path).unwrap();
-        fs::create_dir_all(&temp).unwrap();
-        TestDir { root, path, temp }
+    pub fn within(parent: &Path) -> Self {
+        Self::below(TestDir::within(parent))
+    }
+
+    fn below(root: TestDir) -> Self {
+        let (path, temp) = (root.dir("path"), root.dir("temp"));
+        WriterDir { root, path, temp }
     }
 
     pub fn root(&self) -> &Path {
-        &self.root
+        self.root.path()
     }
 
     /// Options of a writer in here; nothing becomes visible because of its age.
@@ -51,13 +45,12 @@ impl TestDir {
 
     /// The visible files, in the order of their names. Each name must be one of ours.
     pub fn files(&self) -> Vec<(Name, PathBuf)> {
-        let names = list(&self.path).into_iter().filter(|name| !is_hidden(name));
-        let parse = |name: OsString| {
-            let parsed = Name::parse(&name, b"", b"log");
-            let parsed = parsed.unwrap_or_else(|| panic!("no name of ours: {name:?}"));
-            (parsed, self.path.join(name))
+        let visible = paths(&self.path).into_iter().filter(|file| !is_hidden(file));
+        let parse = |file: PathBuf| {
+            let parsed = Name::parse(file.file_name().unwrap(), b"", b"log");
+            (parsed.unwrap_or_else(|| panic!("no name of ours: {}", file.display())), file)
         };
-        names.map(parse).collect()
+        visible.map(parse).collect()
     }
 
     /// The visible bytes, file by file.
@@ -67,8 +60,17 @@ impl TestDir {
 
     /// The temp files.
     pub fn temps(&self) -> Vec<PathBuf> {
-        let is_temp = |name: &OsString| name.to_string_lossy().ends_with(".tmp");
-        list(&self.temp).iter().filter(|name| is_temp(name)).map(|n| self.temp.join(n)).collect()
+        self.unfinished("tmp")
+    }
+
+    /// The state files.
+    pub fn states(&self) -> Vec<PathBuf> {
+        self.unfinished("state")
+    }
+
+    fn unfinished(&self, extension: &str) -> Vec<PathBuf> {
+        let is_one = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
+        paths(&self.temp).into_iter().filter(is_one).collect()
     }
 
     /// After a clean close: no temp file, no state file, nothing hidden.
@@ -85,14 +87,8 @@ impl TestDir {
 
     /// Where files appear, nothing else ever does.
     pub fn assert_nothing_hidden(&self) {
-        let hidden: Vec<_> = list(&self.path).into_iter().filter(is_hidden).collect();
+        let hidden: Vec<_> = paths(&self.path).into_iter().filter(|path| is_hidden(path)).collect();
         assert!(hidden.is_empty(), "hidden in path: {hidden:?}");
-    }
-}
-
-impl Drop for TestDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 
@@ -102,16 +98,4 @@ fn memory() -> CrashProof {
         Some(_) => CrashProof::Auto,
         None => CrashProof::Off,
     }
-}
-
-fn is_hidden(name: &OsString) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-/// The names in a directory, sorted by their bytes.
-pub fn list(dir: &Path) -> Vec<OsString> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    names
 }

@@ -1,0 +1,68 @@
+//! The records in a writer's visible files. Each must be whole, of that writer, and there once.
+//!
+//! A record's number is its caller's in the upper half, and a sequence number in the lower half, both from 0 on.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use bufferedwriter_testkit::dir::is_hidden;
+use bufferedwriter_testkit::record::Id;
+use bufferedwriter_testkit::record_set::RecordSet;
+
+use crate::failure::{expect, fail};
+
+/// The number of a caller's record.
+pub fn number(caller: u32, sequence: u32) -> u64 {
+    u64::from(caller) << 32 | u64::from(sequence)
+}
+
+/// The records of one writer that were found.
+pub struct Visible {
+    writer: u32,
+    /// A caller may write through several slots.
+    pub found: RecordSet,
+}
+
+impl Visible {
+    /// None so far.
+    pub fn new(writer: u32) -> Self {
+        Visible { writer, found: RecordSet::in_any_order() }
+    }
+
+    /// Adds the records of all visible files of a directory, and removes the files if `remove` is set. Ends the
+    /// program if something is wrong with one of them.
+    pub fn read_dir(&mut self, dir: &Path, remove: bool) {
+        for file in list(dir).into_iter().filter(|file| !is_hidden(file)) {
+            let bytes = expect("read a file", fs::read(&file));
+            let writers = expect(&file.display().to_string(), self.found.add(&bytes));
+            if writers.iter().any(|&writer| writer != self.writer) {
+                fail(&format!("{}: of {writers:?}, not of {}", file.display(), self.writer));
+            }
+            if remove {
+                expect("remove a file", fs::remove_file(&file));
+            }
+        }
+    }
+
+    /// Whether a record was found.
+    pub fn contains(&self, caller: u32, sequence: u32) -> bool {
+        self.found.contains(Id { producer: self.writer, seq: number(caller, sequence) })
+    }
+
+    /// How many of a caller's records with sequence numbers of at least `from` were found.
+    pub fn count_from(&self, caller: u32, from: u32) -> u64 {
+        self.found.count(self.writer, number(caller, from)..=number(caller, u32::MAX))
+    }
+}
+
+/// The paths in a directory; none if the directory is gone. Ends the program if it can't be read.
+pub fn list(dir: &Path) -> Vec<PathBuf> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        entries => {
+            let entries = expect("read a directory", entries);
+            entries.map(|entry| expect("read a directory", entry).path()).collect()
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a recovery does not touch: what lives, what is another's, and what is no file of a writer.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::{Left, Scene};
+use crate::file::state_file::format::HEADER_BYTES;
+use crate::fs::real::RealFs;
+use crate::recovery::run;
+use crate::recovery::scan::Scan;
+use crate::report::recovery::{Recovery, SkipReason};
+use crate::tests::recovery::fuzz;
+
+#[test]
+fn other_versions_paths_and_instances_are_left_alone() {
+    let left = Left { contents: "good", good: 4, synced: 4 };
+    let version = |bytes: &mut Vec<u8>| bytes[8] = 1;
+    let codec = |bytes: &mut Vec<u8>| bytes[56] = 77;
+    let path = |bytes: &mut Vec<u8>| bytes[64] = b'_';
+    let instance = |bytes: &mut Vec<u8>| bytes[32] ^= 1;
+    let prefix = |bytes: &mut Vec<u8>| {
+        let at = bytes.windows(2).position(|two| two == b"p\xff").unwrap();
+        bytes[at] = b'q';
+    };
+    for (change, reason) in [
+        (version as fn(&mut Vec<u8>), SkipReason::Version(1)),
+        (codec, SkipReason::Codec(77)),
+        (path, SkipReason::OtherPath),
+        (instance, SkipReason::OtherInstance),
+        (prefix, SkipReason::OtherInstance),
+    ] {
+        let scene = Scene::new();
+        scene.leave(Scene::same_boot(), &[left]);
+        let mut bytes = fs::read(scene.state()).unwrap();
+        change(&mut bytes);
+        fuzz::fix_checksum(&mut bytes[..HEADER_BYTES]);
+        fs::write(scene.state(), bytes).unwrap();
+        let before = scene.snapshot();
+        let recovery = scene.recover();
+        assert_eq!(recovery.skipped.len(), 1, "{recovery:?}");
+        assert_eq!(recovery.skipped[0].path, scene.state());
+        assert_eq!(recovery.skipped[0].reason, reason);
+        assert_eq!(scene.snapshot(), before);
+    }
+    // Another prefix is not even looked at, unless all are wanted.
+    let scene = Scene::new();
+    scene.leave(Scene::same_boot(), &[left]);
+    let search = |prefix| {
+        let (fs, path, temp) = (&RealFs, &*scene.path, &*scene.temp);
+        let mut recovery = Recovery::default();
+        let scan = Scan { fs, path, temp, prefix, memory: &[], dry_run: false };
+        run::run(scan, None, &mut recovery).unwrap();
+        recovery
+    };
+    assert!(search(Some(OsStr::new(""))).is_empty());
+    assert!(search(Some(OsStr::new("p"))).is_empty());
+    assert_eq!(search(None).published.len(), 1);
+}
+
+#[test]
+fn who_lives_is_left_alone_and_so_is_the_own_instance() {
+    let scene = Scene::new();
+    scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 4 }]);
+    let before = scene.snapshot();
+    let alive = fs::File::open(scene.state()).unwrap();
+    alive.lock().unwrap();
+    let recovery = scene.recover();
+    assert_eq!((recovery.alive, recovery.instances), (1, 0));
+    assert_eq!(scene.snapshot(), before);
+    drop(alive);
+    let scan = Scan {
+        fs: &RealFs,
+        path: &scene.path,
+        temp: &scene.temp,
+        prefix: None,
+        memory: &[],
+        dry_run: false,
+    };
+    let mut recovery = Recovery::default();
+    run::run(scan, Some(&scene.names.state()), &mut recovery).unwrap();
+    assert!(recovery.is_empty() && scene.snapshot() == before);
+}
+
+#[test]
+fn links_and_strange_files_are_never_followed() {
+    type Plant = fn(&Scene, &Path);
+    let plants: [(Plant, SkipReason); 4] = [
+        (|scene, at| symlink(scene.dir.join("canary"), at).unwrap(), SkipReason::NotOurs),
+        (|_, at| fs::create_dir(at).unwrap(), SkipReason::NotOurs),
+        (
+            |_, at| {
+                let mode = rustix::fs::Mode::RUSR;
+                rustix::fs::mkfifoat(rustix::fs::CWD, at, mode).unwrap();
+            },
+            SkipReason::NotOurs,
+        ),
+        (|scene, at| fs::hard_link(scene.dir.join("canary"), at).unwrap(), SkipReason::OtherName),
+    ];
+    for (plant, reason) in plants {
+        for of_state in [true, false] {
+            let scene = Scene::new();
+            scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 4 }]);
+            let at = if of_state { scene.state() } else { scene.temp_path(0, 0) };
+            // As the state file it would be a good one.
+            fs::rename(&at, scene.dir.join("canary")).unwrap();
+            plant(&scene, &at);
+            let canary = fs::read(scene.dir.join("canary")).unwrap();
+            let recovery = scene.recover();
+            assert_eq!(recovery.skipped.len(), 1, "{recovery:?}");
+            let told = &recovery.skipped[0];
+            assert_eq!((&told.path, told.reason), (&at, reason));
+            assert!(at.symlink_metadata().is_ok() && scene.state().symlink_metadata().is_ok());
+            assert!(scene.visible().is_empty() && recovery.published.is_empty());
+            assert!(fs::read(scene.dir.join("canary")).unwrap() == canary);
+        }
+    }
+}

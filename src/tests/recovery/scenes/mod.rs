@@ -1,0 +1,155 @@
+//! Recoveries of what dead instances left, each on a scene of its own: what must become of it, what must not be touched,
+//! and what a recovery that did not come to its end leaves to the next one.
+
+mod interrupted;
+mod left_alone;
+mod verdicts;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use bufferedwriter_testkit::dir::{TestDir, list};
+
+use crate::file::state_file::format::RECORD_BYTES;
+use crate::fs::Fs;
+use crate::fs::real::RealFs;
+use crate::naming::{self, Names, Stamp, TempId};
+use crate::recovery::run;
+use crate::recovery::scan::Scan;
+use crate::report::recovery::Recovery;
+use crate::tests::recovery::images::{self, header, record};
+
+/// Of the first temp file; each has the next one.
+const STAMP: u64 = images::STAMP.0;
+
+pub(crate) fn names() -> Names {
+    // Not UTF-8.
+    let prefix = OsStr::from_bytes(b"p\xff").to_owned();
+    Names { prefix, extension: OsString::from("log"), instance: 0xfeed, pid: 7 }
+}
+
+/// Directories with what a dead instance left.
+pub(crate) struct Scene {
+    pub(crate) dir: TestDir,
+    pub(crate) path: PathBuf,
+    pub(crate) temp: PathBuf,
+    pub(crate) names: Names,
+}
+
+/// A temp file, and what its worker's record says of it.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    contents: &'a str,
+    good: u64,
+    synced: u64,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let dir = TestDir::new();
+        let (path, temp) = (dir.dir("path"), dir.dir("temp"));
+        Scene { dir, path, temp, names: names() }
+    }
+
+    pub(crate) fn same_boot() -> [u8; 16] {
+        RealFs.boot_id().expect("a boot id")
+    }
+
+    fn temp_name(&self, worker: usize, seq: u64) -> OsString {
+        self.names.temp(Stamp(STAMP + seq), worker, seq)
+    }
+
+    fn temp_path(&self, worker: usize, seq: u64) -> PathBuf {
+        self.temp.join(self.temp_name(worker, seq))
+    }
+
+    fn state(&self) -> PathBuf {
+        self.temp.join(self.names.state())
+    }
+
+    /// The record of the temp file with the number of its worker.
+    fn record(worker: usize, good: u64, synced: u64) -> [u8; RECORD_BYTES] {
+        let seq = worker as u64;
+        record(3, Some(TempId { stamp: Stamp(STAMP + seq), seq }), good, synced)
+    }
+
+    pub(crate) fn state_bytes(&self, boot: [u8; 16], records: &[[u8; RECORD_BYTES]]) -> Vec<u8> {
+        let mut bytes = header(boot, &self.path, None, &self.names, records.len()).unwrap();
+        records.iter().for_each(|record| bytes.extend(record));
+        bytes
+    }
+
+    fn write_state(&self, boot: [u8; 16], records: &[[u8; RECORD_BYTES]]) {
+        fs::write(self.state(), self.state_bytes(boot, records)).unwrap();
+    }
+
+    /// One worker for each, whose record names its file.
+    fn leave(&self, boot: [u8; 16], left: &[Left<'_>]) {
+        let records: Vec<_> = left
+            .iter()
+            .enumerate()
+            .map(|(worker, left)| {
+                fs::write(self.temp_path(worker, worker as u64), left.contents).unwrap();
+                Self::record(worker, left.good, left.synced)
+            })
+            .collect();
+        self.write_state(boot, &records);
+    }
+
+    fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {
+        let prefix = Some(&*self.names.prefix);
+        let scan = Scan { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
+        let mut recovery = Recovery::default();
+        if let Err(error) = run::run(scan, None, &mut recovery) {
+            recovery.errors.push(error);
+        }
+        recovery
+    }
+
+    fn recover(&self) -> Recovery {
+        let recovery = self.recover_with(&RealFs, false);
+        assert!(recovery.errors.is_empty(), "{recovery:?}");
+        recovery
+    }
+
+    /// Names and contents; the moment of the publication taken out of visible names.
+    fn snapshot(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        for dir in [&self.path, &self.temp] {
+            for name in list(dir) {
+                let parsed = naming::parse(&name, &self.names.prefix, &self.names.extension);
+                let shown = match parsed.filter(|parsed| !parsed.temp) {
+                    Some(parsed) => format!("visible w{}-{}", parsed.worker, parsed.seq),
+                    None => name.to_string_lossy().into_owned(),
+                };
+                let file = dir.join(&name);
+                let is_link = file.symlink_metadata().unwrap().is_symlink();
+                let bytes = if is_link { b"link".into() } else { fs::read(file).unwrap() };
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let place = if dir == &self.path { "path" } else { "temp" };
+                let again = all.insert(format!("{place}/{shown}"), text);
+                assert!(again.is_none(), "twice: {shown}");
+            }
+        }
+        all
+    }
+
+    fn visible(&self) -> Vec<String> {
+        let files = list(&self.path);
+        files.iter().map(|name| fs::read_to_string(self.path.join(name)).unwrap()).collect()
+    }
+
+    /// Only these files are in the temp directory.
+    fn assert_temp(&self, expected: &[OsString]) {
+        let mut expected = expected.to_vec();
+        expected.sort();
+        assert_eq!(list(&self.temp), expected);
+    }
+
+    fn aside(&self, worker: usize) -> OsString {
+        naming::aside(&self.temp_name(worker, worker as u64))
+    }
+}
