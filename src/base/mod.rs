@@ -8,3 +8,5 @@ pub(crate) mod latch;
 #[cfg(not(loom))]
 pub(crate) mod le;
 pub(crate) mod sync;
+#[cfg(not(loom))]
+pub(crate) mod thread;

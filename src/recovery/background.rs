@@ -4,11 +4,12 @@
 //! Errors are in the result, even if no thread could be started. Refuses nothing.
 
 use std::path::PathBuf;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::base::latch::Latch;
 use crate::base::sync::{Arc, Mutex, lock};
+use crate::base::thread::spawn;
 use crate::fs::Fs;
 use crate::naming::Names;
 use crate::recovery::run;
@@ -49,9 +50,7 @@ impl Background {
     pub(crate) fn start(this: &Arc<Self>, task: Task) {
         *lock(&this.state) = State::Running;
         let (background, temp) = (this.clone(), task.temp.clone());
-        let started = thread::Builder::new()
-            .name("bw-recover".into())
-            .spawn(move || background.end(task.run()));
+        let started = spawn("bw-recover", move || background.end(task.run()));
         let started = started.map(|thread| *lock(&this.thread) = Some(thread));
         if let Err(error) = started {
             let error = Error::io("start a recovery in", &temp, error);

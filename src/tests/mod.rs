@@ -24,3 +24,5 @@ pub mod recovery;
 mod simulator;
 #[cfg(all(test, not(loom)))]
 mod stepped;
+#[cfg(all(test, not(loom)))]
+mod threads;

@@ -4,11 +4,12 @@
 //! records are missing. Records that it gave up never become visible. The drop of the last handle
 //! closes the writer.
 
-use std::thread;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::latch::Latch;
 use crate::base::sync::{Arc, Mutex, lock};
+use crate::base::thread::{Backoff, spawn};
+use crate::file::state_file::live::StateFile;
 use crate::memory::slot::Slot;
 use crate::report::close::{CloseError, CloseReport, Reason};
 use crate::report::error::Error;
@@ -18,8 +19,11 @@ use crate::writer::inner::Inner;
 /// How far a close may exceed its deadline, so that abandoned workers can clean up.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// The same for the removal of the state file, the last call of a close.
+/// The same for the removal of the state file and the end of the threads, the last steps of a close.
 const LAST_GRACE: Duration = Duration::from_millis(250);
+
+/// The name of threads that help a close.
+const THREAD: &str = "bw-close";
 
 impl Inner {
     /// Ends the writer. Each caller waits until its own deadline. The first deadline that passes
@@ -63,6 +67,7 @@ impl Inner {
     /// and callers that keep trying must not delay the close.
     fn wait_quiet(&self, deadline: Option<Instant>) -> bool {
         let mut busy: Vec<&Slot> = self.shared.slots.iter().collect();
+        let mut backoff = Backoff::default();
         loop {
             busy.retain(|slot| slot.is_busy());
             if busy.is_empty() {
@@ -71,7 +76,7 @@ impl Inner {
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return false;
             }
-            thread::yield_now();
+            backoff.pause();
         }
     }
 
@@ -94,14 +99,15 @@ impl Inner {
             ledgers: std::mem::take(&mut self.ledgers),
             threads: Mutex::new(std::mem::take(&mut *lock(&self.threads))),
             target: self.target.clone(),
-            state: self.state.clone(),
+            state: Mutex::new(lock(&self.state).take()),
+            is_clean: self.is_clean.clone(),
             recovery: self.recovery.clone(),
             drop_timeout: self.drop_timeout,
             memory_bound: self.memory_bound,
             is_handed_on: true,
         };
         // On an error the successor is dropped in this call.
-        let _ = thread::Builder::new().name("bw-close".into()).spawn(move || drop(successor));
+        let _ = spawn(THREAD, move || drop(successor));
     }
 
     /// Tells the workers to publish nothing that they have not claimed, and to end.
@@ -124,12 +130,7 @@ impl Inner {
     fn finish(&self, deadline: Option<Instant>) -> Result<CloseReport, CloseError> {
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
-            // The workers have ended, or are about to: nothing that could hang is left.
-            for thread in std::mem::take(&mut *lock(&self.threads)) {
-                // A worker never panics. If one did, its records would show in the counts.
-                let _ = thread.join();
-            }
-            self.remove_state(deadline);
+            self.clean_up(deadline);
         }
         let report = self.report();
         if finished {
@@ -140,29 +141,42 @@ impl Inner {
         }
     }
 
-    /// Removes the state file on another thread, since the disk may hang in this call too. A state
-    /// file that stays says that there is nothing to recover.
-    fn remove_state(&self, deadline: Option<Instant>) {
-        let (state, target, shared) =
-            (self.state.clone(), self.target.clone(), self.shared.clone());
-        let done = Arc::new(Latch::default());
-        let is_done = done.clone();
-        let remove = move || {
+    /// Removes the memory and the state file, and closes all files, once the workers have ended. On
+    /// another thread, since the disk may hang in unlink(2) and close(2) too. A state file that stays
+    /// says that there is nothing to recover.
+    fn clean_up(&self, deadline: Option<Instant>) {
+        // The first close does it, and the others wait for it.
+        let helper = lock(&self.state).take().and_then(|state| self.start_clean_up(state));
+        let soon = Instant::now().checked_add(LAST_GRACE);
+        let is_clean = self.is_clean.wait(deadline.map(|at| soon.map_or(at, |soon| at.max(soon))));
+        if let Some(helper) = helper.filter(|_| is_clean) {
+            // The thread has nothing left to do.
+            let _ = helper.join();
+        }
+    }
+
+    fn start_clean_up(&self, state: Arc<StateFile>) -> Option<JoinHandle<()>> {
+        let (target, shared, is_clean) =
+            (self.target.clone(), self.shared.clone(), self.is_clean.clone());
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let helper = spawn(THREAD, move || {
             if let Some(image) = shared.arena.crash_image() {
                 let _ = image.remove();
             }
             let _ = state.remove(&*target.fs);
-            done.set();
-        };
-        // If no thread can be started, the file stays: descriptors or memory may have run out.
-        let Ok(thread) = thread::Builder::new().name("bw-close".into()).spawn(remove) else {
-            return;
-        };
-        let soon = Instant::now().checked_add(LAST_GRACE);
-        if is_done.wait(deadline.map(|at| soon.map_or(at, |soon| at.max(soon)))) {
-            // The thread has nothing left to do.
-            let _ = thread.join();
+            for thread in threads {
+                // The worker closes its files. It never panics. If it did, its records would show in
+                // the counts.
+                let _ = thread.join();
+            }
+            drop(state);
+            is_clean.set();
+        });
+        if helper.is_err() {
+            // The files stay: descriptors or memory may have run out.
+            self.is_clean.set();
         }
+        helper.ok()
     }
 
     /// If no worker reports an error, a call hangs. Its worker's temp file says where.
@@ -179,6 +193,12 @@ impl Drop for Inner {
         } else {
             // The report is dropped. Callers that want it call `close`.
             let _ = self.close(self.drop_timeout);
+            let state = lock(&self.state).take().filter(|_| !self.is_forked());
+            if let Some(state) = state {
+                // Workers hang. If they come back just now, this is the last handle of the file, and
+                // its close(2) may hang as well.
+                let _ = spawn(THREAD, move || drop(state));
+            }
         }
     }
 }

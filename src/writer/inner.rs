@@ -5,10 +5,12 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::base::latch::Latch;
 use crate::base::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
+use crate::base::thread::spawn;
 use crate::config::SHM;
 use crate::file::aligned::Staging;
 use crate::file::state_file::live::StateFile;
@@ -46,7 +48,10 @@ pub(crate) struct Inner {
     pub(super) ledgers: Vec<Arc<Ledger>>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(super) target: Arc<Target>,
-    pub(super) state: Arc<StateFile>,
+    /// `None` once a close is removing the file.
+    pub(super) state: Mutex<Option<Arc<StateFile>>>,
+    /// Set once the files of the writer are closed, after the workers have ended.
+    pub(super) is_clean: Arc<Latch>,
     pub(super) recovery: Arc<Background>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
@@ -74,7 +79,8 @@ impl Inner {
             ledgers: (0..workers).map(|_| Arc::default()).collect(),
             threads: Mutex::new(Vec::with_capacity(workers)),
             target,
-            state,
+            state: Mutex::new(Some(state)),
+            is_clean: Arc::default(),
             recovery: Arc::default(),
             drop_timeout,
             memory_bound,
@@ -83,7 +89,7 @@ impl Inner {
     }
 
     pub(super) fn workers(&self, policy: &Policy, now: Instant) -> Result<Vec<Worker>, Error> {
-        let states = StateFile::slots(&self.state)?;
+        let states = lock(&self.state).as_ref().map_or_else(|| Ok(Vec::new()), StateFile::slots)?;
         let stagings = Staging::for_workers(self.ledgers.len(), self.target.staging_bytes)
             .map_err(|e| Error::io("map memory for", &self.target.files.path, e))?;
         let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
@@ -100,13 +106,11 @@ impl Inner {
     pub(super) fn start(&self, workers: Vec<Worker>) -> Result<(), Error> {
         let (id, mut threads) = (self.id, lock(&self.threads));
         for (me, worker) in workers.into_iter().enumerate() {
-            let thread = thread::Builder::new()
-                .name(format!("bw-{me}"))
-                .spawn(move || {
-                    WORKS_FOR.set(id);
-                    worker.run();
-                })
-                .map_err(|e| Error::io("start a worker for", &self.target.files.path, e))?;
+            let thread = spawn(format!("bw-{me}"), move || {
+                WORKS_FOR.set(id);
+                worker.run();
+            })
+            .map_err(|e| Error::io("start a worker for", &self.target.files.path, e))?;
             self.shared.mailboxes[me].parker.register(thread.thread().clone());
             threads.push(thread);
         }

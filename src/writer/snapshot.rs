@@ -3,9 +3,9 @@
 //! Guarantees: the counts of each snapshot balance. Takes no lock that a caller's write takes, and
 //! touches no file.
 
-use std::thread;
 use std::time::Instant;
 
+use crate::base::thread::Backoff;
 use crate::memory::Mailbox;
 use crate::memory::slot::Slot;
 use crate::report::close::CloseReport;
@@ -96,11 +96,12 @@ impl Inner {
 
     /// A swap is short, unless the producer is preempted in it.
     fn accepted(&self, slot: &Slot) -> Count {
+        let mut backoff = Backoff::default();
         loop {
             if let Some(count) = slot.accepted(&self.shared.arena) {
                 return count;
             }
-            thread::yield_now();
+            backoff.pause();
         }
     }
 }

@@ -35,6 +35,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("sync::atomic", &["base/sync.rs"]),
     // A cell per byte, in place of the mapping.
     ("loom::", &["base/sync.rs", "memory/arena.rs", "memory/byte_ptr.rs"]),
+    // Threads that take no signals.
+    ("thread::Builder", &["base/thread.rs"]),
+    ("thread::spawn", &[]),
     // The wall clock makes names; deadlines are monotonic.
     ("SystemTime", &["naming/file_name.rs", "naming/stamp.rs"]),
     ("println!", &[]),

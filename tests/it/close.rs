@@ -2,10 +2,12 @@
 //! refused and counted; it may be called again, by anybody, and with no time at all.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
+use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Gate, Op, SetAtEnd, Tally, TestFs, WriterDir, close, record, stats, until,
@@ -288,5 +290,51 @@ fn gives_up_on_a_disk_that_hangs() {
             assert_eq!(now.lost.shutdown.records, 1);
         }
         dir.assert_nothing_hidden();
+    }
+}
+
+/// On network file systems and in FUSE, close(2) and unlink(2) may hang as a write does.
+#[test]
+fn no_call_at_the_end_holds_it_up_beyond_its_deadline() {
+    for (op, is_flushed) in [(Op::Close, true), (Op::Close, false), (Op::Remove, true)] {
+        let dir = WriterDir::new();
+        let (gate, pass) = Gate::open();
+        let hangs = Arc::new(AtomicBool::new(false));
+        let fs = TestFs::new({
+            let hangs = hangs.clone();
+            move |call| {
+                if hangs.load(Ordering::SeqCst) && call.op == op {
+                    pass.through();
+                } else if call.op == Op::Remove && call.is_temp() {
+                    // So that a close which gives up has the file open to the last.
+                    return Answer::Error(Errno::PERM);
+                }
+                Answer::Go
+            }
+        });
+        let config = dir.config().size(64).workers(2).drop_timeout(Duration::from_millis(1));
+        let writer = BufferedWriter::new(config.recover(false).fs(fs)).unwrap();
+        writer.write(&[b'x'; 100]).unwrap();
+        if is_flushed {
+            writer.flush(BOUND).unwrap();
+        } else {
+            until("there is a temp file", || !dir.temps().is_empty());
+        }
+        gate.set_shut(true);
+        hangs.store(true, Ordering::SeqCst);
+        let timeout = Duration::from_millis(if is_flushed { 200 } else { 0 });
+        let (said, hears) = mpsc::channel();
+        let closer = thread::spawn(move || {
+            let closed = writer.close(timeout);
+            drop(writer);
+            said.send(closed).unwrap();
+        });
+        let closed = hears.recv_timeout(BOUND);
+        let closed = closed.unwrap_or_else(|_| panic!("{op:?}: it hangs, flushed: {is_flushed}"));
+        assert_eq!(closed.is_ok(), is_flushed, "{closed:?}");
+        until("it hangs in the background", || gate.waiting() > 0);
+        gate.set_shut(false);
+        closer.join().unwrap();
+        until("the state file is gone", || dir.is_clean() || !is_flushed);
     }
 }

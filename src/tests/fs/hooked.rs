@@ -40,6 +40,8 @@ pub enum Op {
     GoDirect,
     GoBuffered,
     Clone,
+    /// The drop of a file. It can hang, but not fail.
+    Close,
 }
 
 /// A call, as the hook sees it.
@@ -232,7 +234,7 @@ impl<H: Hook> Fs for HookedFs<H> {
     }
 }
 
-struct HookedFile<H> {
+struct HookedFile<H: Hook> {
     fs: HookedFs<H>,
     path: PathBuf,
     file: Box<dyn FsFile>,
@@ -307,5 +309,11 @@ impl<H: Hook> FsFile for HookedFile<H> {
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
         let file = follow(self.ask(Op::Clone, 0), || self.file.try_clone())?;
         Ok(self.fs.wrap(&self.path, file))
+    }
+}
+
+impl<H: Hook> Drop for HookedFile<H> {
+    fn drop(&mut self) {
+        self.ask(Op::Close, 0);
     }
 }

@@ -131,6 +131,8 @@ impl FsFile for MemoryFile {
 
 impl Drop for MemoryFile {
     fn drop(&mut self) {
+        // It may hang. An error would change nothing.
+        let _ = self.fs.call(Op::Close, is_temp(&self.path), 0, |_, _| Ok(()));
         let mut disk = lock(&self.fs.0.disk);
         if disk.nodes[self.node].missed {
             let bytes = std::mem::take(&mut disk.nodes[self.node].bytes);
