@@ -37,7 +37,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("loom::", &["base/sync.rs", "memory/arena.rs", "memory/byte_ptr.rs"]),
     // Threads that take no signals.
     ("thread::Builder", &["base/thread.rs"]),
-    ("thread::spawn", &[]),
+    ("thread::spawn(", &[]),
     // The wall clock makes names; deadlines are monotonic.
     ("SystemTime", &["naming/file_name.rs", "naming/stamp.rs"]),
     ("println!", &[]),
