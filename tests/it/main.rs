@@ -43,6 +43,7 @@ mod recovery;
 mod rename;
 mod send;
 mod shutdown;
+mod start;
 mod stuck;
 mod sync;
 mod temp;
