@@ -102,13 +102,20 @@ pub struct Refused {
     /// [`WriteError::Format`](crate::WriteError::Format), or a panic in the formatter or in the
     /// `as_ref` of a message. The bytes are those formatted by then.
     pub format: Count,
+    /// [`WriteError::OutOfMemory`](crate::WriteError::OutOfMemory).
+    pub out_of_memory: Count,
 }
 
 impl Refused {
     /// The sum over all causes.
     #[must_use]
     pub fn total(&self) -> Count {
-        self.full + self.too_large + self.closed + self.disk_guard + self.format
+        self.full
+            + self.too_large
+            + self.closed
+            + self.disk_guard
+            + self.format
+            + self.out_of_memory
     }
 }
 
@@ -119,6 +126,7 @@ impl AddAssign for Refused {
         self.closed += other.closed;
         self.disk_guard += other.disk_guard;
         self.format += other.format;
+        self.out_of_memory += other.out_of_memory;
     }
 }
 

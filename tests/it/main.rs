@@ -37,6 +37,7 @@ mod on_error;
 mod on_worker;
 mod order;
 mod original;
+mod out_of_memory;
 mod processes;
 mod real_logs;
 mod recovery;

@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
 
     fn write(&mut self, line: &[u8]) -> Result<(), WriteError> {
         match self.producer.write(line) {
-            Err(WriteError::Full | WriteError::DiskGuard)
+            Err(WriteError::Full | WriteError::DiskGuard | WriteError::OutOfMemory)
                 if self.args.when_full == WhenFull::Wait =>
             {
                 self.write_waiting(line)
@@ -218,8 +218,9 @@ impl<'a> Run<'a> {
             let left = self.drain.left();
             match self.producer.write_timeout(line, left.min(SLICE)) {
                 Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(Duration::ZERO),
-                // The writer does not wait for room on the disk, so wait here.
-                Err(WriteError::DiskGuard) if !left.is_zero() => {
+                // The writer does not wait for room on the disk, nor for the system's memory, so
+                // wait here.
+                Err(WriteError::DiskGuard | WriteError::OutOfMemory) if !left.is_zero() => {
                     self.look_for_signals(left.min(SLICE));
                 }
                 result => return result,
@@ -236,7 +237,7 @@ impl<'a> Run<'a> {
         match error {
             // Dropped as requested, or time was over. The summary reports it, and the monitor
             // during the run.
-            WriteError::Full | WriteError::DiskGuard => {}
+            WriteError::Full | WriteError::DiskGuard | WriteError::OutOfMemory => {}
             WriteError::TooLarge => console::report(format_args!(
                 "{input_name}, line {}: {} bytes are more than the writer's memory holds ({}); refused",
                 line.number,
