@@ -92,8 +92,15 @@ impl Task {
         let prefix = Some(&*names.prefix);
         let mut recovery = Recovery::default();
         for temp in &temps {
-            let scan =
-                Scan { fs: &*fs, path: &path, temp, prefix, memory: &memory, dry_run: false };
+            let scan = Scan {
+                fs: &*fs,
+                path: &path,
+                temp,
+                from: None,
+                prefix,
+                memory: &memory,
+                dry_run: false,
+            };
             if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {
                 recovery.errors.push(error);
             }

@@ -28,6 +28,7 @@ use crate::report::recovery::Recovery;
 pub struct RecoverOptions {
     path: PathBuf,
     temp: PathBuf,
+    from: Option<PathBuf>,
     prefix: Option<OsString>,
     memory: Option<PathBuf>,
     dry_run: bool,
@@ -42,11 +43,28 @@ impl RecoverOptions {
         RecoverOptions {
             path,
             temp,
+            from: None,
             prefix: None,
             memory: None,
             dry_run: false,
             fs: Arc::new(RealFs),
         }
+    }
+
+    /// Recovers writers whose `path` had this name, too: the directories were moved, or are mounted
+    /// elsewhere now. [`Skipped::directory`](crate::Skipped::directory) tells the name: an absolute
+    /// path without symbolic links. Default: none.
+    ///
+    /// Crash-proof memory is then looked for in each known [`memory`](Self::memory) directory.
+    ///
+    /// This is safe beside live writers that use the same directories under the old name, as long
+    /// as they run on the same machine: their locks show that they live. It is not safe in a copy of
+    /// directories whose writers live, or may be recovered where they were: the same records would
+    /// appear twice. Nor is it safe if another machine writes to the directories, unless locks
+    /// (`flock`) of their file system hold between machines.
+    pub fn from(mut self, old_path: impl Into<PathBuf>) -> Self {
+        self.from = Some(old_path.into());
+        self
     }
 
     /// Recovers only writers with this [`prefix`](crate::Config::prefix). Default: all.
@@ -81,6 +99,7 @@ impl std::fmt::Debug for RecoverOptions {
         f.debug_struct("RecoverOptions")
             .field("path", &self.path)
             .field("temp", &self.temp)
+            .field("from", &self.from)
             .field("prefix", &self.prefix)
             .field("memory", &self.memory)
             .field("dry_run", &self.dry_run)
@@ -109,10 +128,13 @@ impl std::fmt::Debug for RecoverOptions {
 /// ```
 ///
 /// # Errors
-/// A directory is missing or can't be read. Later errors are in [`Recovery::errors`], and the next
+/// A directory is missing or can't be read, or [`RecoverOptions::from`] is relative. Later errors are in [`Recovery::errors`], and the next
 /// recovery tries again.
 pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
-    let RecoverOptions { path, temp, prefix, memory, dry_run, fs } = options;
+    let RecoverOptions { path, temp, from, prefix, memory, dry_run, fs } = options;
+    if let Some(from) = from.as_ref().filter(|from| !from.is_absolute()) {
+        return Err(Error::option("from", from.display(), "an absolute path"));
+    }
     let open = |dir: &Path| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e));
     let (path, temp) = (open(path)?, open(temp)?);
     let memory = memory.as_deref().map(open).transpose()?;
@@ -121,6 +143,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         fs: &**fs,
         path: &path,
         temp,
+        from: from.as_deref(),
         prefix: prefix.as_deref(),
         memory: &memory,
         dry_run: *dry_run,

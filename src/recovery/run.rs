@@ -76,8 +76,8 @@ impl Run<'_> {
         }
         let Some(mut file) = scan.open(&state, &facts)? else { return Ok(()) };
         // Check this before the lock: to other recoveries, a lock makes the instance look alive.
-        if let Some(reason) = self.foreign(&read(&mut *file, &state)?, name) {
-            return self.skip(&state, reason);
+        if self.skip_foreign(&state, &read(&mut *file, &state)?, name) {
+            return Ok(());
         }
         match file.try_lock() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -106,8 +106,8 @@ impl Run<'_> {
         file: &mut dyn FsFile,
     ) -> Result<(), Error> {
         let decoded = read(file, state)?;
-        if let Some(reason) = self.foreign(&decoded, name) {
-            return self.skip(state, reason);
+        if self.skip_foreign(state, &decoded, name) {
+            return Ok(());
         }
         match &decoded {
             Ok(DecodedState { boot_id, header, records }) => {
@@ -128,7 +128,21 @@ impl Run<'_> {
         }
     }
 
-    /// Why an instance must be skipped, dead or alive.
+    /// Skips an instance that is not for this recovery, dead or alive.
+    fn skip_foreign(
+        &mut self,
+        state: &Path,
+        decoded: &Result<DecodedState, Unreadable>,
+        name: &OsStr,
+    ) -> bool {
+        let Some(reason) = self.foreign(decoded, name) else { return false };
+        let path = decoded.as_ref().ok().map(|decoded| decoded.header.path.clone());
+        let directory = path.filter(|_| reason == SkipReason::OtherPath);
+        self.recovery.skipped.push(Skipped { path: state.to_owned(), reason, directory });
+        true
+    }
+
+    /// Why an instance must be skipped.
     fn foreign(
         &self,
         decoded: &Result<DecodedState, Unreadable>,
@@ -138,9 +152,7 @@ impl Run<'_> {
             Err(Unreadable::Version(version)) => Some(SkipReason::Version(*version)),
             Err(Unreadable::Codec(number)) => Some(SkipReason::Codec(*number)),
             Ok(decoded) if decoded.header.names.state() != name => Some(SkipReason::OtherInstance),
-            Ok(decoded) if decoded.header.path.as_os_str() != self.scan.path => {
-                Some(SkipReason::OtherPath)
-            }
+            Ok(decoded) if !self.scan.is_path(&decoded.header.path) => Some(SkipReason::OtherPath),
             _ => None,
         }
     }
@@ -156,10 +168,13 @@ impl Run<'_> {
     /// Recovers an instance whose state file is whole and whose crash-proof memory is, or was, in
     /// `dir`.
     fn recover_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
-        let Scan { fs, path, temp, memory, dry_run, .. } = self.scan;
-        if !memory.iter().any(|known| known == dir) {
-            return self.skip(dead.state, SkipReason::OtherMemory);
-        }
+        let Scan { fs, path, temp, dry_run, .. } = self.scan;
+        let Some(dir) = self.scan.memory_dir(dir, &dead.names.memory())? else {
+            let (path, directory) = (dead.state.to_owned(), Some(dir.to_owned()));
+            let reason = SkipReason::OtherMemory;
+            self.recovery.skipped.push(Skipped { path, reason, directory });
+            return Ok(());
+        };
         let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
             // It vanished with the last boot, or the writer was closed.
             Found::Nothing => return self.recover(&dead),
@@ -273,7 +288,7 @@ impl Run<'_> {
     }
 
     pub(super) fn skip(&mut self, path: &Path, reason: SkipReason) -> Result<(), Error> {
-        self.recovery.skipped.push(Skipped { path: path.to_owned(), reason });
+        self.recovery.skipped.push(Skipped { path: path.to_owned(), reason, directory: None });
         Ok(())
     }
 

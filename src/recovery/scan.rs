@@ -16,6 +16,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) fs: &'a dyn Fs,
     /// Where files become visible.
     pub(crate) path: &'a Path,
+    /// What `path` was called by writers of before, if it was called something else.
+    pub(crate) from: Option<&'a Path>,
     /// Where state files and temp files are.
     pub(crate) temp: &'a Path,
     /// `None` = any.
@@ -25,7 +27,26 @@ pub(crate) struct Scan<'a> {
     pub(crate) dry_run: bool,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// Whether files of a writer with this `path` become visible where we look.
+    pub(crate) fn is_path(&self, path: &Path) -> bool {
+        path.as_os_str() == self.path || self.from == Some(path)
+    }
+
+    /// Where the memory with this name is, if its writer had it in `dir`. `None` if nobody told us
+    /// of that directory. Of a writer that moved, the memory may have moved too.
+    pub(crate) fn memory_dir(&self, dir: &Path, name: &OsStr) -> Result<Option<&'a Path>, Error> {
+        let known = self.memory.iter().find(|known| *known == dir).map(PathBuf::as_path);
+        if self.from.is_some() {
+            for now in known.into_iter().chain(self.memory.iter().map(PathBuf::as_path)) {
+                if self.facts(&now.join(name))?.is_some() {
+                    return Ok(Some(now));
+                }
+            }
+        }
+        Ok(known)
+    }
+
     pub(crate) fn list(&self, dir: &Path) -> Result<Vec<OsString>, Error> {
         self.fs.list(dir).map_err(|e| Error::io("list", dir, e))
     }

@@ -80,6 +80,8 @@ pub struct Skipped {
     pub path: PathBuf,
     /// Why it was left.
     pub reason: SkipReason,
+    /// The other directory of [`SkipReason::OtherPath`] or [`SkipReason::OtherMemory`].
+    pub directory: Option<PathBuf>,
 }
 
 /// Why a recovery left a file as it is.
@@ -95,7 +97,8 @@ pub enum SkipReason {
     Version(u32),
     /// Its files use the codec with this number, which this build does not have.
     Codec(u32),
-    /// It is the state file of a writer whose files appear in another directory.
+    /// It is the state file of a writer whose files appear in another directory. If that directory
+    /// is now here, under another name: [`RecoverOptions::from`](crate::RecoverOptions::from).
     OtherPath,
     /// Its name and its contents name different instances.
     OtherInstance,
@@ -129,7 +132,8 @@ mod tests {
     #[test]
     fn whatever_happened_is_told() {
         let path = || vec![PathBuf::from("name")];
-        let skipped = vec![Skipped { path: "name".into(), reason: SkipReason::Version(7) }];
+        let skipped =
+            vec![Skipped { path: "name".into(), reason: SkipReason::Version(7), directory: None }];
         let error = Error::io("rename", std::path::Path::new("name"), std::io::Error::other("no"));
         let some = [
             Recovery { instances: 1, ..Recovery::default() },

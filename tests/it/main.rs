@@ -33,6 +33,7 @@ mod io_write;
 mod large;
 mod lost_memory;
 mod memory;
+mod moved;
 mod names;
 mod on_error;
 mod on_worker;

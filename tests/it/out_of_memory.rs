@@ -73,6 +73,8 @@ fn who_has_no_memory_is_refused_and_may_try_again() {
         assert_eq!(told.recv().unwrap(), Ok(()));
         warm();
         writer.write(b"first\n").unwrap();
+        // The worker has begun, and has nothing to do from here on.
+        writer.flush(BOUND).unwrap();
         let accepted = limited(0, || {
             let mut accepted = 0;
             // The page of slots that there is serves some.

@@ -90,7 +90,7 @@ pub(crate) fn die(dir: &WriterDir) {
     drop(child);
 }
 
-fn recovered(writer: &BufferedWriter) -> Recovery {
+pub(crate) fn recovered(writer: &BufferedWriter) -> Recovery {
     until("the recovery is over", || writer.recovery().is_some());
     writer.recovery().unwrap()
 }

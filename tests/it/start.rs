@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::recovery::{config, die};
-use crate::support::{Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close};
+use crate::support::{Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, until};
 
 /// What the other process is to do.
 const CHILD: &str = "BUFFEREDWRITER_START_CHILD";
@@ -120,6 +120,18 @@ fn memory_of_a_dead_writer_makes_room_for_the_next() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A process that wrote ten records to crash-proof memory, and was killed.
+pub(crate) fn die_with_memory(dir: &Path, memory: &Path) {
+    let mut other = Command::new(env::current_exe().unwrap());
+    other.args(["--exact", "start::child", "--nocapture"]).env(CHILD, "dies");
+    other.env(DIR, env::join_paths([dir, memory]).unwrap());
+    let status = other.stdout(Stdio::null()).status().unwrap();
+    assert_eq!(status.signal(), Some(9), "{status}");
+    // What looks at the process from outside, such as ps, may hold its mapping a moment longer.
+    let is_free = |file: fs::DirEntry| fs::File::open(file.path()).unwrap().try_lock().is_ok();
+    until("its lock ends", || fs::read_dir(memory).unwrap().all(|file| is_free(file.unwrap())));
+}
+
 /// Not a test of its own: what the other processes do. The first has the second killed, in its own mount namespace.
 #[test]
 fn child() {
@@ -134,10 +146,7 @@ fn child() {
         kill_process(getpid(), Signal::KILL).unwrap();
     }
     for round in 1..=3 {
-        let mut other = Command::new(env::current_exe().unwrap());
-        other.args(["--exact", "start::child", "--nocapture"]).env(CHILD, "dies");
-        let status = other.stdout(Stdio::null()).status().unwrap();
-        assert_eq!(status.signal(), Some(9), "{status}");
+        die_with_memory(dir, memory);
         assert_eq!(fs::read_dir(memory).unwrap().count(), 1);
         // Without a recovery there is no room.
         let error = BufferedWriter::new(config(dir).recover(false)).unwrap_err();
