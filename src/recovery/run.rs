@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::base::lacking::has_no_locks;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::format::Record;
@@ -84,6 +85,7 @@ impl Run<'_> {
                 self.recovery.alive += 1;
                 return Ok(());
             }
+            Err(error) if has_no_locks(&error) => return self.skip(&state, SkipReason::NoLocks),
             locked => locked.map_err(|e| Error::io("lock", &state, e))?,
         }
         // The file is ours from here on, unless another recovery was faster and has removed it.

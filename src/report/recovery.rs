@@ -100,6 +100,9 @@ pub enum SkipReason {
     /// It is the state file of a writer whose files appear in another directory. If that directory
     /// is now here, under another name: [`RecoverOptions::from`](crate::RecoverOptions::from).
     OtherPath,
+    /// Its file system has no locks (`flock`), so nothing tells whether its writer lives. Recover it
+    /// where the file system has them.
+    NoLocks,
     /// Its name and its contents name different instances.
     OtherInstance,
     /// Its crash-proof memory is in another directory. To recover it, pass that directory to
@@ -120,6 +123,7 @@ impl fmt::Display for SkipReason {
             }
             SkipReason::OtherPath => f.write_str("its files belong in another directory"),
             SkipReason::OtherMemory => f.write_str("its memory is in another directory"),
+            SkipReason::NoLocks => f.write_str("its file system has no locks"),
             SkipReason::OtherInstance => f.write_str("it is the state file of another instance"),
         }
     }

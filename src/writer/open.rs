@@ -102,7 +102,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let quota = quota(limits, &fs, &places, &names, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
     let policy = Policy { rotation: Rotation::new(&files), on_failure };
-    let target = Target { fs, files, names, staging_bytes, quota, memory_dir };
+    let target =
+        Target { fs, files, names, staging_bytes, quota, memory_dir, missing: state.missing };
     let inner = Inner::new(Parts {
         shared,
         workers: memory.workers,
@@ -184,11 +185,12 @@ fn quota(
     now: Instant,
 ) -> Option<Quota> {
     let reports_blocks = || match fs.facts(&places.temp.join(names.state())) {
-        Ok(Some(state)) => state.allocated > 0,
-        _ => true,
+        Ok(state) => state.is_some_and(|state| state.allocated > 0),
+        Err(_) => true,
     };
     let scope = Scope {
         // The state file is not empty, but some FUSE file systems report no blocks for any file.
+        // Without a state file nothing shows that there are any.
         by_len: limits.max_total > 0 && !reports_blocks(),
         fs: fs.clone(),
         path: places.path.clone(),

@@ -70,6 +70,7 @@ impl Inner {
             temp_dir: self.temp_dir(),
             workers,
             disk_guard: self.target.quota.as_ref().map(Quota::stats),
+            missing: self.target.missing,
         }
     }
 

@@ -30,6 +30,7 @@ mod give_up;
 mod guard;
 mod health;
 mod io_write;
+mod lacking;
 mod large;
 mod lost_memory;
 mod memory;

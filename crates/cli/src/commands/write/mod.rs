@@ -13,7 +13,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, Count, FlushError, Producer, WriteError};
+use bufferedwriter::{BufferedWriter, Config, Count, FlushError, Missing, Producer, WriteError};
 
 use crate::commands::recover;
 use crate::commands::write::args::WhenFull;
@@ -58,6 +58,16 @@ pub(crate) fn run(args: &args::Write) -> u8 {
         console::report(&summary);
     }
     summary.exit_code()
+}
+
+/// What the operator should know before a crash shows it.
+fn tell_missing(missing: Missing) {
+    if missing.locks {
+        console::report("the file system has no locks: what a crash leaves can't be recovered");
+    }
+    if missing.permissions {
+        console::report("the file system can't set permissions: files have its own");
+    }
 }
 
 struct Run<'a> {
@@ -109,6 +119,7 @@ impl<'a> Run<'a> {
         let signals =
             Signals::catch().map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
         let writer = open_writer(args.config())?;
+        tell_missing(writer.stats().missing);
         let options = monitor::Options {
             deadline: args.deadline,
             drops: args.when_full == WhenFull::Drop,
