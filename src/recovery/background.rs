@@ -99,6 +99,7 @@ impl Task {
                 from: None,
                 prefix,
                 memory: &memory,
+                without_memory: false,
                 dry_run: false,
             };
             if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {

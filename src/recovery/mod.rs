@@ -31,6 +31,7 @@ pub struct RecoverOptions {
     from: Option<PathBuf>,
     prefix: Option<OsString>,
     memory: Option<PathBuf>,
+    without_memory: bool,
     dry_run: bool,
     fs: Arc<dyn Fs>,
 }
@@ -46,6 +47,7 @@ impl RecoverOptions {
             from: None,
             prefix: None,
             memory: None,
+            without_memory: false,
             dry_run: false,
             fs: Arc::new(RealFs),
         }
@@ -54,8 +56,6 @@ impl RecoverOptions {
     /// Recovers writers whose `path` had this name, too: the directories were moved, or are mounted
     /// elsewhere now. [`Skipped::directory`](crate::Skipped::directory) tells the name: an absolute
     /// path without symbolic links. Default: none.
-    ///
-    /// Crash-proof memory is then looked for in each known [`memory`](Self::memory) directory.
     ///
     /// This is safe beside live writers that use the same directories under the old name, as long
     /// as they run on the same machine: their locks show that they live. It is not safe in a copy of
@@ -74,9 +74,21 @@ impl RecoverOptions {
     }
 
     /// Directory of the writers' crash-proof memory ([`CrashProof::Dir`](crate::CrashProof::Dir)).
-    /// Default: `/dev/shm` alone, which is always searched.
+    /// Default: `/dev/shm` alone, which is always searched. The directory may have moved or be mounted
+    /// elsewhere by now: then this is its name today.
     pub fn memory(mut self, dir: impl Into<PathBuf>) -> Self {
         self.memory = Some(dir.into());
+        self
+    }
+
+    /// Treats crash-proof memory that is not found as gone for good. What the writers' temp files
+    /// hold is published. Default false: then such writers are skipped, with
+    /// [`SkipReason::MemoryNotFound`](crate::SkipReason::MemoryNotFound).
+    ///
+    /// Only for memory that no longer exists, such as that of a container that was removed. If it
+    /// exists elsewhere, its records can't be recovered any more.
+    pub fn without_memory(mut self, without_memory: bool) -> Self {
+        self.without_memory = without_memory;
         self
     }
 
@@ -102,6 +114,7 @@ impl std::fmt::Debug for RecoverOptions {
             .field("from", &self.from)
             .field("prefix", &self.prefix)
             .field("memory", &self.memory)
+            .field("without_memory", &self.without_memory)
             .field("dry_run", &self.dry_run)
             .finish_non_exhaustive()
     }
@@ -128,10 +141,10 @@ impl std::fmt::Debug for RecoverOptions {
 /// ```
 ///
 /// # Errors
-/// A directory is missing or can't be read, or [`RecoverOptions::from`] is relative. Later errors are in [`Recovery::errors`], and the next
-/// recovery tries again.
+/// A directory is missing or can't be read, or [`RecoverOptions::from`] is relative. Later errors
+/// are in [`Recovery::errors`], and the next recovery tries again.
 pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
-    let RecoverOptions { path, temp, from, prefix, memory, dry_run, fs } = options;
+    let RecoverOptions { path, temp, from, prefix, memory, without_memory, dry_run, fs } = options;
     if let Some(from) = from.as_ref().filter(|from| !from.is_absolute()) {
         return Err(Error::option("from", from.display(), "an absolute path"));
     }
@@ -146,6 +159,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         from: from.as_deref(),
         prefix: prefix.as_deref(),
         memory: &memory,
+        without_memory: *without_memory,
         dry_run: *dry_run,
     };
     let mut recovery = Recovery::default();

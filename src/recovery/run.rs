@@ -15,7 +15,7 @@ use rustix::process::geteuid;
 use crate::base::lacking::has_no_locks;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
-use crate::file::state_file::format::Record;
+use crate::file::state_file::format::{MemoryDir, Record};
 use crate::fs::{Facts, FsFile};
 use crate::naming::{self, Names};
 use crate::recovery::salvage::{Found, Locations, Memory};
@@ -113,11 +113,13 @@ impl Run<'_> {
         }
         match &decoded {
             Ok(DecodedState { boot_id, header, records }) => {
-                let same_boot = boot_id.is_some() && *boot_id == self.scan.fs.boot_id();
+                let now = self.scan.fs.boot_id();
+                let same_boot = boot_id.is_some() && *boot_id == now;
+                let rebooted = boot_id.is_some() && now.is_some() && !same_boot;
                 let names = &header.names;
                 let dead = Dead { state, names, records: Some(records), same_boot, memory: None };
                 match &header.memory {
-                    Some(dir) => self.recover_with_memory(dead, dir),
+                    Some(memory) => self.recover_with_memory(dead, memory, rebooted),
                     None => self.recover(&dead),
                 }
             }
@@ -168,18 +170,29 @@ impl Run<'_> {
     }
 
     /// Recovers an instance whose state file is whole and whose crash-proof memory is, or was, in
-    /// `dir`.
-    fn recover_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
-        let Scan { fs, path, temp, dry_run, .. } = self.scan;
-        let Some(dir) = self.scan.memory_dir(dir, &dead.names.memory())? else {
-            let (path, directory) = (dead.state.to_owned(), Some(dir.to_owned()));
-            let reason = SkipReason::OtherMemory;
-            self.recovery.skipped.push(Skipped { path, reason, directory });
-            return Ok(());
+    /// this directory.
+    fn recover_with_memory(
+        &mut self,
+        dead: Dead<'_>,
+        location: &MemoryDir,
+        rebooted: bool,
+    ) -> Result<(), Error> {
+        let Scan { fs, path, temp, without_memory, dry_run, .. } = self.scan;
+        let Some(dir) = self.scan.memory_dir(location)? else {
+            return match without_memory && !self.scan.is_dir(&location.path, location.id)? {
+                true => self.recover(&dead),
+                false => self.skip_memory(&dead, SkipReason::OtherMemory, location),
+            };
         };
         let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
-            // It vanished with the last boot, or the writer was closed.
-            Found::Nothing => return self.recover(&dead),
+            Found::Nothing => {
+                // It vanished with the last boot, or the writer was closed. If the directory is
+                // another one than the writer's, such as in another container, nobody can tell.
+                if without_memory || rebooted || self.scan.is_dir(dir, location.id)? {
+                    return self.recover(&dead);
+                }
+                return self.skip_memory(&dead, SkipReason::MemoryNotFound, location);
+            }
             Found::Alive => {
                 self.recovery.alive += 1;
                 return Ok(());
@@ -291,6 +304,18 @@ impl Run<'_> {
 
     pub(super) fn skip(&mut self, path: &Path, reason: SkipReason) -> Result<(), Error> {
         self.recovery.skipped.push(Skipped { path: path.to_owned(), reason, directory: None });
+        Ok(())
+    }
+
+    /// Skips an instance whose memory is not at hand.
+    fn skip_memory(
+        &mut self,
+        dead: &Dead<'_>,
+        reason: SkipReason,
+        location: &MemoryDir,
+    ) -> Result<(), Error> {
+        let (path, directory) = (dead.state.to_owned(), Some(location.path.clone()));
+        self.recovery.skipped.push(Skipped { path, reason, directory });
         Ok(())
     }
 

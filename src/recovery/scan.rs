@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::file::publish;
+use crate::file::state_file::format::MemoryDir;
 use crate::fs::{Facts, Fs, FsFile};
 use crate::report::error::Error;
 
@@ -24,6 +25,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) prefix: Option<&'a OsStr>,
     /// Directories that may hold crash-proof memory.
     pub(crate) memory: &'a [PathBuf],
+    /// Memory that is not found is gone for good.
+    pub(crate) without_memory: bool,
     pub(crate) dry_run: bool,
 }
 
@@ -33,18 +36,20 @@ impl<'a> Scan<'a> {
         path.as_os_str() == self.path || self.from == Some(path)
     }
 
-    /// Where the memory with this name is, if its writer had it in `dir`. `None` if nobody told us
-    /// of that directory. Of a writer that moved, the memory may have moved too.
-    pub(crate) fn memory_dir(&self, dir: &Path, name: &OsStr) -> Result<Option<&'a Path>, Error> {
-        let known = self.memory.iter().find(|known| *known == dir).map(PathBuf::as_path);
-        if self.from.is_some() {
-            for now in known.into_iter().chain(self.memory.iter().map(PathBuf::as_path)) {
-                if self.facts(&now.join(name))?.is_some() {
-                    return Ok(Some(now));
-                }
+    /// What the directory of a writer's memory is called now, if anybody told us of it: it may be
+    /// mounted elsewhere.
+    pub(crate) fn memory_dir(&self, location: &MemoryDir) -> Result<Option<&'a Path>, Error> {
+        for known in self.memory {
+            if self.is_dir(known, location.id)? {
+                return Ok(Some(known));
             }
         }
-        Ok(known)
+        Ok(self.memory.iter().find(|known| **known == location.path).map(PathBuf::as_path))
+    }
+
+    /// Whether this is the directory with this device and inode.
+    pub(crate) fn is_dir(&self, dir: &Path, id: (u64, u64)) -> Result<bool, Error> {
+        Ok(self.facts(dir)?.is_some_and(|now| now.id == id))
     }
 
     pub(crate) fn list(&self, dir: &Path) -> Result<Vec<OsString>, Error> {

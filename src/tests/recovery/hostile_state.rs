@@ -216,6 +216,7 @@ impl Yard {
             from: None,
             prefix: Some("p".as_ref()),
             memory: &[],
+            without_memory: false,
             dry_run: false,
         };
         run::run(scan, None, &mut recovery).unwrap();

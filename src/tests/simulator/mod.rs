@@ -218,6 +218,7 @@ impl World {
             from: None,
             prefix: Some("".as_ref()),
             memory: &[],
+            without_memory: false,
             dry_run: false,
         };
         let mut recovery = Recovery::default();

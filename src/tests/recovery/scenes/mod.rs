@@ -108,6 +108,7 @@ impl Scene {
             from: None,
             prefix,
             memory: &[],
+            without_memory: false,
             dry_run,
         };
         let mut recovery = Recovery::default();
