@@ -134,8 +134,7 @@ mod tests {
     fn direct(fs: &Faulty, dir: &TestDir) -> Written {
         let (prefix, extension) = (OsString::new(), OsString::from("log"));
         let names = Names { prefix, extension, instance: 7, pid: 1 };
-        let files = Files { temp: dir.path().to_owned(), ..Files::default() };
-        let mut file = TempFile::create(fs, &files, &names, 0, 0).unwrap();
+        let mut file = TempFile::create(fs, dir.path(), &Files::default(), &names, 0, 0).unwrap();
         file.go_direct();
         let staging = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
         assert!(file.is_direct());

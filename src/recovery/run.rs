@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::format::Record;
 use crate::fs::{Facts, FsFile};
@@ -260,7 +261,7 @@ impl Run<'_> {
 
     /// Whether this file also has its aside name.
     pub(super) fn is_aside(&self, file: &Path, facts: &Facts) -> Result<bool, Error> {
-        let found = self.scan.facts(&aside(file))?;
+        let found = self.scan.facts(&publish::aside(file))?;
         Ok(found.is_some_and(|found| found.id == facts.id))
     }
 
@@ -294,8 +295,7 @@ impl Run<'_> {
             self.recovery.set_aside.push(path.to_owned());
             return Ok(());
         }
-        let to = aside(path);
-        self.scan.fs.rename(path, &to).map_err(|e| Error::io("set aside", path, e))?;
+        let to = publish::set_aside(self.scan.fs, path)?;
         self.recovery.set_aside.push(to);
         Ok(())
     }
@@ -304,9 +304,4 @@ impl Run<'_> {
 fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<DecodedState, Unreadable>, Error> {
     let bytes = decode::bytes(file).map_err(|e| Error::io("read", state, e))?;
     Ok(decode::read(&bytes))
-}
-
-/// The aside path of a file, in the same directory.
-fn aside(path: &Path) -> PathBuf {
-    path.with_file_name(naming::aside(path.file_name().unwrap_or_default()))
 }

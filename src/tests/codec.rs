@@ -32,6 +32,16 @@ impl Encoder for Doubling {
     }
 }
 
+/// A file without half a byte at its end.
+pub(crate) fn whole(codec: Codec, mut file: Vec<u8>) -> Vec<u8> {
+    if codec != Codec::None {
+        let whole = file.chunks(2).take_while(|pair| pair.len() == 2 && pair[0] == pair[1]);
+        let pairs = whole.count();
+        file.truncate(pairs * 2);
+    }
+    file
+}
+
 /// The records in a file. Panics if it holds half of a byte.
 pub(crate) fn decode(codec: Codec, file: Vec<u8>) -> Vec<u8> {
     if codec == Codec::None {

@@ -7,6 +7,10 @@
 //! Refuses, after a failed fsync, to write to or sync the same file again: the second fsync would
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
 
+mod condition;
+
+pub(crate) use condition::Condition;
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +37,8 @@ pub(crate) struct TempFile {
     file: Box<dyn FsFile>,
     path: PathBuf,
     id: TempId,
+    /// Device and inode.
+    inode: (u64, u64),
     /// The whole records in the file, and where they end.
     good: Watermark,
     /// The part that the last successful fsync covers. At most `good`.
@@ -48,22 +54,31 @@ pub(crate) struct TempFile {
 }
 
 impl TempFile {
-    /// Creates an empty file in the temp directory, with exactly the configured permissions.
+    /// Creates an empty file in `dir`, with exactly the configured permissions.
     pub(crate) fn create(
         fs: &dyn Fs,
+        dir: &Path,
         files: &Files,
         names: &Names,
         worker: usize,
         seq: u64,
     ) -> Result<Self, Error> {
-        let Files { temp, mode, codec, .. } = files;
+        let Files { mode, codec, .. } = files;
         let id = TempId { stamp: Stamp::next(), seq };
-        let path = temp.join(names.temp(id.stamp, worker, seq));
+        let path = dir.join(names.temp(id.stamp, worker, seq));
         let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
+        let inode = match file.facts() {
+            Ok(facts) => facts.id,
+            Err(error) => {
+                let _ = fs.remove(&path);
+                return Err(Error::io("look up", &path, error));
+            }
+        };
         Ok(TempFile {
             file,
             path,
             id,
+            inode,
             good: Watermark::ZERO,
             synced: Watermark::ZERO,
             end_max: 0,
@@ -314,11 +329,7 @@ mod tests {
     }
 
     fn new(fs: &Faulty, dir: &TestDir) -> TempFile {
-        TempFile::create(fs, &in_dir(dir), &names(), 3, 9).unwrap()
-    }
-
-    fn in_dir(dir: &TestDir) -> Files {
-        Files { temp: dir.path().to_owned(), ..Files::default() }
+        TempFile::create(fs, dir.path(), &Files::default(), &names(), 3, 9).unwrap()
     }
 
     fn append(file: &mut TempFile, texts: &[&str]) -> (u64, Result<(), Error>) {
@@ -475,7 +486,8 @@ mod tests {
     fn errors_name_the_operation_and_the_path() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         fs.plan(Op::Create, 1, Fault::Error(Errno::MFILE));
-        let error = TempFile::create(&fs, &in_dir(&dir), &names(), 0, 0).err().unwrap();
+        let error =
+            TempFile::create(&fs, dir.path(), &Files::default(), &names(), 0, 0).err().unwrap();
         assert_eq!(
             (error.operation(), error.path().unwrap().parent()),
             ("create", Some(dir.path()))
