@@ -1,7 +1,7 @@
 //! How long a run reads on after a signal, and how long it tries to publish what it has read.
 //!
-//! Guarantees: the reading ends within the grace time after the first signal. Everything ends
-//! within the deadline after the reading, or after the grace time, and at once with a second
+//! Guarantees: after the first signal the reading may last for the grace time, [`EMPTYING`] and
+//! [`LINE`]. Everything ends within the deadline after the reading, and at once with a second
 //! signal. Pure: times are passed in.
 
 use std::time::{Duration, Instant};
@@ -13,6 +13,10 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// How long the end of a line is waited for: since the input gave its last byte, and after the grace
 /// time.
 const LINE: Duration = Duration::from_secs(1);
+
+/// How long a busy pipe is emptied after the grace time. It is empty sooner, unless other programs
+/// fill it faster than this one reads.
+pub(super) const EMPTYING: Duration = Duration::from_millis(500);
 
 /// What has ended so far, and when.
 #[derive(Debug)]
@@ -48,7 +52,10 @@ impl Drain {
 
     /// Notes that nothing more is read. The first call counts.
     pub(super) fn end_reading(&mut self, now: Instant) {
-        self.reading_ended_at.get_or_insert(now);
+        let after_grace = self.grace.saturating_add(EMPTYING + LINE);
+        // A read line may have waited for memory much longer. Its wait has used up the deadline.
+        let at = self.stopped_at.and_then(|at| at.checked_add(after_grace)).unwrap_or(now).min(now);
+        self.reading_ended_at.get_or_insert(at);
     }
 
     pub(super) fn give_up(&mut self) {
@@ -133,6 +140,17 @@ mod tests {
         drain.end_reading(start + seconds(5));
         assert!(!drain.is_reading());
         assert_eq!(drain.left(start + seconds(11)), seconds(20));
+    }
+
+    #[test]
+    fn a_line_that_waits_for_memory_uses_up_the_deadline() {
+        let mut drain = Drain::new(GRACE, DEADLINE);
+        let start = Instant::now();
+        drain.stop(start);
+        let now = start + GRACE + DEADLINE;
+        assert_eq!(drain.left(now), ZERO);
+        drain.end_reading(now);
+        assert_eq!(drain.left(now), EMPTYING + LINE);
     }
 
     #[test]

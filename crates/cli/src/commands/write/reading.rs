@@ -10,17 +10,13 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{Count, WriteError};
 
 use crate::commands::write::args::WhenFull;
-use crate::commands::write::{Run, SLICE};
+use crate::commands::write::{Run, SLICE, drain};
 use crate::console;
 use crate::inputs::Input;
 use crate::inputs::lines::{Line, Lines};
 
 /// Large enough to make system calls cheap, small enough for the processor's cache.
 const BLOCK_BYTES: usize = 256 << 10;
-
-/// How long a busy pipe is emptied after the grace time. It is empty sooner, unless other programs
-/// fill it faster than this one reads.
-const EMPTYING: Duration = Duration::from_millis(500);
 
 /// What ended the reading of an input.
 #[derive(PartialEq, Eq)]
@@ -57,10 +53,13 @@ impl Run<'_> {
             if left == Some(Duration::ZERO) {
                 return self.copy_rest(input, lines);
             }
+            // A named pipe that no program has opened never becomes ready. Its end shows in a read.
+            let asks = left.is_some() && input.never_waits();
+            if asks && self.copy_block(input, lines, usize::MAX)? == Some(0) {
+                return Ok(End::Input);
+            }
             let is_ready = self.wait(Some(input), left)?;
-            // A named pipe that no program has opened never becomes ready: it ends when it is read.
-            let is_due = left.is_some() && input.never_waits();
-            if (is_ready || is_due) && self.copy_block(input, lines, usize::MAX)? == Some(0) {
+            if is_ready && self.copy_block(input, lines, usize::MAX)? == Some(0) {
                 return Ok(End::Input);
             }
         }
@@ -78,7 +77,7 @@ impl Run<'_> {
     /// the last words of a program that has ended.
     fn copy_rest(&mut self, input: &Input, lines: &mut Lines) -> io::Result<End> {
         let began = Instant::now();
-        while began.elapsed() < EMPTYING && !self.left().is_zero() {
+        while began.elapsed() < drain::EMPTYING && !self.left().is_zero() {
             let held = input.bytes_in_flight();
             if held == 0 || !self.wait(Some(input), Some(Duration::ZERO))? {
                 break;
@@ -118,7 +117,9 @@ impl Run<'_> {
         let space = lines.space();
         let bytes_max = bytes_max.min(space.len());
         let bytes = input.read(&mut space[..bytes_max])?;
-        self.drain.hear(Instant::now());
+        if bytes.is_some() {
+            self.drain.hear(Instant::now());
+        }
         lines.filled(bytes.unwrap_or(0));
         while let Some(line) = lines.next() {
             self.hand_over(input.name(), &line);
