@@ -1,14 +1,13 @@
 //! Does a stop lose or tear lines that other programs still write, or that another process reads on?
 
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Seek, Write, pipe};
-use std::os::fd::AsFd;
+use std::io::{PipeReader, PipeWriter, Read, Seek, Write, pipe};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::help::{PLAIN, Place, Program, numbered, sorted, wait_until};
 

@@ -46,8 +46,8 @@ default (docker run --shm-size). In both cases lines that still wait in the pipe
 
 Output: Messages, progress (only on a terminal, without colours) and the summary go to standard error. If \
 nobody reads it, reading and publishing go on. Messages beyond 64 KiB are then dropped, and their number is \
-told. The end waits for a reader no longer than a second. With --json the summary goes to standard output, and \
-the end waits for a reader within --deadline.
+told. The end waits for a reader up to a second for each message, and up to 10 for all. With --json the summary \
+goes to standard output, and the end waits for its reader within --deadline.
 
 Exit codes:
   0  all lines that were read are in visible files, also after a signal
