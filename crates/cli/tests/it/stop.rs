@@ -95,6 +95,8 @@ fn the_next_process_on_the_same_pipe_begins_with_a_whole_line() {
     let done = AtomicBool::new(false);
     let written = thread::scope(|scope| {
         let done = &done;
+        // If an assertion fails, the feeder ends with the pipe.
+        let reader = reader;
         // Each line comes in two writes, as from a program with an unbuffered output.
         let feeder = scope.spawn(move || {
             let mut line = 0;

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 /// process and then to its group.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// How long the end of a line is waited for: since the input gave its last byte, and after the grace
-/// time.
+/// How long the end of a line is waited for: since the input gave its last byte, and in all.
 const LINE: Duration = Duration::from_secs(1);
 
 /// How long a busy pipe is emptied after the grace time. It is empty sooner, unless other programs
@@ -25,7 +24,7 @@ pub(super) struct Drain {
     deadline: Duration,
     /// When the first signal to stop came.
     stopped_at: Option<Instant>,
-    /// When the input gave bytes last.
+    /// When the last bytes that the input gave had been handed over.
     heard_at: Option<Instant>,
     reading_ended_at: Option<Instant>,
     gave_up: bool,
@@ -45,7 +44,7 @@ impl Drain {
         }
     }
 
-    /// Notes that the input gave bytes.
+    /// Notes that the input gave bytes, and that it is listened to again.
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard_at = Some(now);
     }
@@ -80,14 +79,14 @@ impl Drain {
         Some(self.grace.saturating_sub(now.duration_since(stopped_at)))
     }
 
-    /// Time left for reading a line that has begun to its end, after a signal. A line that was
+    /// Time left for reading a line to its end, which began then, after a signal. A line that was
     /// silent for a second of the grace time gets no more.
-    pub(super) fn line_left(&self, now: Instant) -> Duration {
+    pub(super) fn line_left(&self, began: Instant, now: Instant) -> Duration {
         let Some(stopped_at) = self.stopped_at else { return Duration::ZERO };
         let heard_at = self.heard_at.map_or(stopped_at, |at| at.max(stopped_at));
         let since = |at: Instant| now.saturating_duration_since(at);
         let silence = LINE.saturating_sub(since(heard_at));
-        let all = self.grace.saturating_add(LINE).saturating_sub(since(stopped_at));
+        let all = LINE.saturating_sub(since(began));
         silence.min(all).min(self.left(now))
     }
 
@@ -165,26 +164,31 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_a_second_of_silence_and_one_after_the_grace_time() {
+    fn a_line_has_a_second_of_silence_and_one_in_all() {
         let millis = Duration::from_millis;
         let start = Instant::now();
         // Silent for long before the signal.
         let mut drain = Drain::new(ZERO, DEADLINE);
         drain.hear(start - seconds(10));
         drain.stop(start);
-        assert_eq!(drain.line_left(start), seconds(1));
-        assert_eq!(drain.line_left(start + seconds(1)), ZERO);
+        assert_eq!(drain.line_left(start, start), seconds(1));
+        assert_eq!(drain.line_left(start, start + seconds(1)), ZERO);
         // It goes on and on.
         drain.hear(start + millis(900));
-        assert_eq!(drain.line_left(start + millis(900)), millis(100));
+        assert_eq!(drain.line_left(start, start + millis(900)), millis(100));
+        // Its beginning was handed over to a slow disk.
+        let at = start + seconds(5);
+        drain.hear(at);
+        assert_eq!(drain.line_left(at, at), seconds(1));
         // Silent during the grace time.
         let mut drain = Drain::new(GRACE, DEADLINE);
         drain.stop(start);
-        assert_eq!(drain.line_left(start + GRACE), ZERO);
+        let at = start + GRACE;
+        assert_eq!(drain.line_left(at, at), ZERO);
         drain.hear(start + millis(1900));
-        assert_eq!(drain.line_left(start + GRACE), millis(900));
+        assert_eq!(drain.line_left(at, at), millis(900));
         drain.give_up();
-        assert_eq!(drain.line_left(start), ZERO);
+        assert_eq!(drain.line_left(at, at), ZERO);
     }
 
     #[test]

@@ -94,8 +94,9 @@ impl Run<'_> {
     /// Reads a line that has begun to its end. Byte by byte, since what comes after it is for the
     /// next process that reads the pipe.
     fn copy_end_of_line(&mut self, input: &Input, lines: &mut Lines) -> io::Result<End> {
+        let began = Instant::now();
         while lines.unfinished_bytes() > 0 {
-            let left = self.drain.line_left(Instant::now());
+            let left = self.drain.line_left(began, Instant::now());
             if left.is_zero() {
                 break;
             }
@@ -117,12 +118,13 @@ impl Run<'_> {
         let space = lines.space();
         let bytes_max = bytes_max.min(space.len());
         let bytes = input.read(&mut space[..bytes_max])?;
-        if bytes.is_some() {
-            self.drain.hear(Instant::now());
-        }
         lines.filled(bytes.unwrap_or(0));
         while let Some(line) = lines.next() {
             self.hand_over(input.name(), &line);
+        }
+        // Only now: lines may have waited for memory, and the input was not silent meanwhile.
+        if bytes.is_some() {
+            self.drain.hear(Instant::now());
         }
         Ok(bytes)
     }
