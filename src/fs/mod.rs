@@ -96,6 +96,7 @@ pub trait FsFile: Send {
     fn try_lock(&mut self) -> io::Result<()>;
     /// Switches to direct I/O: later writes bypass the page cache. Returns the block size, a power
     /// of two and at most 4096. Offset, length and address of each write must be multiples of it.
+    /// A file is switched there and back for each of its large writes.
     ///
     /// # Errors
     /// `Unsupported` where the file system has no direct I/O. Nothing changes then.

@@ -190,6 +190,8 @@ struct RealFile {
     descriptor: ManuallyDrop<File>,
     /// Device and inode of the file.
     id: (u64, u64),
+    /// Whether direct I/O is known to work.
+    has_direct: bool,
     /// Set once this file has the lock.
     locked: Option<ClosedInChild>,
 }
@@ -197,7 +199,8 @@ struct RealFile {
 impl RealFile {
     fn new(file: File) -> io::Result<Self> {
         let id = facts(&file.metadata()?).id;
-        Ok(RealFile { descriptor: ManuallyDrop::new(file), id, locked: None })
+        let descriptor = ManuallyDrop::new(file);
+        Ok(RealFile { descriptor, id, has_direct: false, locked: None })
     }
 
     /// The open file, if the descriptor still belongs to it.
@@ -264,20 +267,15 @@ impl FsFile for RealFile {
     fn go_direct(&mut self) -> io::Result<usize> {
         let unsupported = || Err(io::ErrorKind::Unsupported.into());
         let file = self.file()?;
-        // These accept the flag without effect: their files live in the page cache.
-        if matches!(fstatfs(file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
-            return unsupported();
-        }
-        // Kernels before 6.1 don't tell. There, blocks of one page fit all existing devices.
-        let told = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
-            .ok()
-            .filter(|told| told.stx_mask & DIOALIGN != 0);
-        if told.is_some_and(|told| !(1..=PAGE).contains(&told.stx_dio_offset_align)) {
+        if !self.has_direct && !may_go_direct(file)? {
             return unsupported();
         }
         let flags = fcntl_getfl(file)?;
         match fcntl_setfl(file, flags | OFlags::DIRECT) {
-            Ok(()) => Ok(PAGE as usize),
+            Ok(()) => {
+                self.has_direct = true;
+                Ok(PAGE as usize)
+            }
             Err(Errno::INVAL) => unsupported(),
             Err(error) => Err(error.into()),
         }
@@ -292,8 +290,22 @@ impl FsFile for RealFile {
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
         let file = self.file()?.try_clone()?;
         let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_raw_fd()));
-        Ok(Box::new(RealFile { descriptor: ManuallyDrop::new(file), id: self.id, locked }))
+        let (descriptor, id) = (ManuallyDrop::new(file), self.id);
+        Ok(Box::new(RealFile { descriptor, id, has_direct: false, locked }))
     }
+}
+
+/// Whether the file system may have direct I/O, with blocks of one page.
+fn may_go_direct(file: &File) -> io::Result<bool> {
+    // These accept the flag without effect: their files live in the page cache.
+    if matches!(fstatfs(file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
+        return Ok(false);
+    }
+    // Kernels before 6.1 don't tell. There, blocks of one page fit all existing devices.
+    let told = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
+        .ok()
+        .filter(|told| told.stx_mask & DIOALIGN != 0);
+    Ok(told.is_none_or(|told| (1..=PAGE).contains(&told.stx_dio_offset_align)))
 }
 
 #[cfg(test)]

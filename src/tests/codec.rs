@@ -127,7 +127,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
     let boot = RealFs.boot_id().unwrap_or_default();
     let header = Header {
         path: path.clone(),
-        memory: Some(memory.clone()),
+        memory: Some(images::memory_dir(&memory)),
         names: names.clone(),
         codec,
         workers: images::LAYOUT.workers,
@@ -159,6 +159,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         temp: &temp,
         prefix: None,
         memory: std::slice::from_ref(&memory),
+        without_memory: false,
         dry_run: false,
     };
     let mut recovery = Recovery::default();

@@ -126,10 +126,8 @@ impl WorkerState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::state_file::format::Header;
-    use crate::file::state_file::format::{CHECKSUM_BYTES, TEXTS_AT};
-    use crate::naming::Names;
-    use crate::naming::Stamp;
+    use crate::file::state_file::format::{Header, MEMORY_ID_AT, MemoryDir, TEXTS_AT};
+    use crate::naming::{Names, Stamp};
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Fault, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
@@ -184,6 +182,12 @@ mod tests {
         ];
         // Another program computed the checksums. Not `assert_eq`, which would print 16 KiB.
         assert!(header == expected.concat());
+        let memory = MemoryDir { path: "/dev/shm".into(), id: (0x1122, 0x3344) };
+        let described = Header { memory: Some(memory), ..description("/var/log".into()) };
+        let header = encode::header(boot, &described).unwrap();
+        assert_eq!((&header[52..54], &header[78..86]), (&b"\x08\0"[..], &b"/dev/shm"[..]));
+        assert_eq!(header[8168..8184], *b"\x22\x11\0\0\0\0\0\0\x44\x33\0\0\0\0\0\0");
+        header[86..8168].iter().for_each(|&byte| assert_eq!(byte, 0));
 
         let expected: [&[u8]; 7] = [
             b"\x02\0\0\0\0\0\0\0",
@@ -204,7 +208,7 @@ mod tests {
                 "x".repeat(bytes - TEXTS_AT - names().prefix.len() - names().extension.len());
             encode::header([0; 16], &description(path.into()))
         };
-        let most = HEADER_BYTES - CHECKSUM_BYTES;
+        let most = MEMORY_ID_AT;
         assert_eq!(header_of(most).map(|bytes| bytes.len()), Some(HEADER_BYTES));
         assert_eq!(header_of(most + 1), None);
     }

@@ -95,7 +95,6 @@ impl TempFile {
         self.file = file;
         // What the last write did is unknown.
         self.end_max = u64::MAX;
-        self.mend()?;
         self.direct = None;
         Ok(Some(facts))
     }
@@ -110,7 +109,6 @@ impl TempFile {
         names: &Names,
         worker: usize,
     ) -> Result<TempFile, Error> {
-        self.mend()?;
         // Reads may have any length then.
         self.file.go_buffered().map_err(|e| self.error("read", e))?;
         self.direct = None;

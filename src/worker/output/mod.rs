@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::sync::Arc;
 use crate::config::{Durability, Files};
-use crate::file::aligned::{PAGE, Staging};
+use crate::file::aligned::Staging;
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::memory::Shared;
@@ -255,9 +255,8 @@ impl Output {
         self.examine()?;
         let room = self.room();
         let Some(file) = &mut self.file else { return Ok(()) };
-        // Past the page cache: as much as fits one write, together with the partial block before
-        // it.
-        let fits = if file.is_direct() { self.staging.capacity() - PAGE } else { usize::MAX };
+        // Past the page cache: as much as fits one write.
+        let fits = if file.is_direct() { self.staging.capacity() } else { usize::MAX };
         let mut slices = self.queue.next_batch(fits, room);
         let (appended, result) = file.append(&mut slices, &mut self.staging);
         drop(slices);

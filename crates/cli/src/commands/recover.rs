@@ -53,6 +53,11 @@ pub(crate) struct Recover {
     #[arg(long, value_name = "DIR")]
     memory: Option<PathBuf>,
 
+    /// Take memory that is not found for gone, and publish what the temp files hold. Only for memory
+    /// that no longer exists, such as that of a container that was removed
+    #[arg(long)]
+    without_memory: bool,
+
     /// Change nothing and report what would be done
     #[arg(long)]
     dry_run: bool,
@@ -68,7 +73,9 @@ pub(crate) fn run(args: &Recover) -> u8 {
     signals::unblock();
     // Nothing is held up by a reader that is slow.
     console::keep_all();
-    let mut options = RecoverOptions::new(&args.path, &args.temp).dry_run(args.dry_run);
+    let mut options = RecoverOptions::new(&args.path, &args.temp)
+        .without_memory(args.without_memory)
+        .dry_run(args.dry_run);
     if let Some(prefix) = &args.prefix {
         options = options.prefix(prefix);
     }

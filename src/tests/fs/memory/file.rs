@@ -55,7 +55,7 @@ impl FsFile for MemoryFile {
             };
             let (from, to) = (offset as usize, offset as usize + len);
             node.bytes.resize(node.bytes.len().max(to), 0);
-            // What is written over with the same bytes, as direct I/O does, is as safe as before.
+            // What is written over with the same bytes is as safe as before.
             let mut at = from;
             for slice in slices {
                 let part = &slice[..slice.len().min(to - at)];
