@@ -8,7 +8,7 @@
 //! fork.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -51,8 +51,12 @@ impl Drop for WipedPages {
 
 /// An entry in the list of descriptors that a child closes. Entries are reused and never freed.
 struct Place {
-    /// A descriptor, [`FREE`] or [`CLOSED`].
+    /// A descriptor, [`FREE`], [`CLAIMED`] or [`CLOSED`].
     fd: AtomicU32,
+    /// Device and inode of the file. If the program has closed the descriptor, its number may belong
+    /// to another file, which a child keeps.
+    device: AtomicU64,
+    inode: AtomicU64,
     /// Address and length of the descriptor's mapping, which a child does not inherit. `bytes` is
     /// zero without a mapping.
     map: AtomicU64,
@@ -60,8 +64,18 @@ struct Place {
     next: Option<&'static Place>,
 }
 
+impl Place {
+    fn leads_there(&self, fd: u32) -> bool {
+        // SAFETY: borrowed for this call only. If the number is of no file, the call fails.
+        let now = identity(unsafe { BorrowedFd::borrow_raw(fd as RawFd) });
+        now == Some((self.device.load(Relaxed), self.inode.load(Relaxed)))
+    }
+}
+
 /// The entry is unused.
 const FREE: u32 = u32::MAX;
+/// Somebody is filling the entry in.
+const CLAIMED: u32 = u32::MAX - 2;
 /// This process is a child and has closed the descriptor. Another file may have its number by now.
 const CLOSED: u32 = u32::MAX - 1;
 
@@ -82,7 +96,7 @@ pub(crate) struct ClosedInChild {
 }
 
 impl ClosedInChild {
-    pub(crate) fn new(fd: RawFd) -> Self {
+    pub(crate) fn new(file: BorrowedFd<'_>) -> Self {
         // Holds the id of the process that registered the handler. A fork in the middle of a `Once`
         // would block the child for ever. A fork just after a flag was set would leave the child
         // without a handler. Registering an inherited handler again does no harm.
@@ -93,10 +107,16 @@ impl ClosedInChild {
             // process. On an error (out of memory) children stay unprotected.
             unsafe { pthread_atfork(None, None, Some(close_in_child)) };
         }
-        let fd = fd as u32;
-        let free =
-            places().find(|place| place.fd.compare_exchange(FREE, fd, AcqRel, Relaxed).is_ok());
-        ClosedInChild { place: free.unwrap_or_else(|| push(fd)), fd }
+        let fd = file.as_raw_fd() as u32;
+        let claim =
+            |place: &&Place| place.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok();
+        let place = places().find(claim).unwrap_or_else(push);
+        let (device, inode) = identity(file).unwrap_or_default();
+        place.device.store(device, Relaxed);
+        place.inode.store(inode, Relaxed);
+        // Stored last: it makes the entry valid.
+        place.fd.store(fd, Release);
+        ClosedInChild { place, fd }
     }
 
     /// Registers the mapping of the descriptor, which children do not inherit. A child maps its own
@@ -105,6 +125,12 @@ impl ClosedInChild {
         self.place.map.store(map.as_ptr() as u64, Relaxed);
         // Stored last: a non-zero length makes the mapping valid.
         self.place.bytes.store(len as u64, Release);
+    }
+
+    /// Whether the descriptor still leads to its file, and not to one that the program opened after
+    /// it had closed this descriptor.
+    pub(crate) fn leads_there(&self) -> bool {
+        self.place.leads_there(self.fd)
     }
 
     /// Call this before closing the descriptor and removing its mapping. `false` in a child, which
@@ -117,9 +143,21 @@ impl ClosedInChild {
     }
 }
 
-fn push(fd: u32) -> &'static Place {
-    let (map, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-    let place = Box::leak(Box::new(Place { fd: AtomicU32::new(fd), map, bytes, next: None }));
+/// Device and inode of an open file.
+fn identity(file: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    rustix::fs::fstat(file).ok().map(|found| (found.st_dev, found.st_ino))
+}
+
+fn push() -> &'static Place {
+    let zero = || AtomicU64::new(0);
+    let place = Box::leak(Box::new(Place {
+        fd: AtomicU32::new(CLAIMED),
+        device: zero(),
+        inode: zero(),
+        map: zero(),
+        bytes: zero(),
+        next: None,
+    }));
     let mut head = PLACES.load(Acquire);
     loop {
         // SAFETY: as in `places`, entries are leaked and complete.
@@ -141,16 +179,18 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-/// Uses only loads, stores, close(2) and mmap(2): the fork may have cut off other threads in the
-/// middle of anything.
+/// Uses only loads, stores, fstat(2), close(2) and mmap(2): the fork may have cut off other threads
+/// in the middle of anything.
 unsafe extern "C" fn close_in_child() {
     for place in places() {
-        let fd = place.fd.load(Relaxed);
-        if fd < CLOSED {
+        let fd = place.fd.load(Acquire);
+        if fd < CLAIMED {
             place.fd.store(CLOSED, Relaxed);
-            // SAFETY: the descriptor is a copy of the parent's. Its owner in this process calls
-            // `end` before it would close it.
-            unsafe { rustix::io::close(fd as RawFd) };
+            if place.leads_there(fd) {
+                // SAFETY: the descriptor is a copy of the parent's. Its owner in this process calls
+                // `end` before it would close it.
+                unsafe { rustix::io::close(fd as RawFd) };
+            }
             let (map, len) = (place.map.load(Relaxed), place.bytes.load(Relaxed) as usize);
             if len > 0 {
                 let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice};
 use std::mem::ManuallyDrop;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -260,7 +260,7 @@ impl FsFile for RealFile {
     fn try_lock(&mut self) -> io::Result<()> {
         let file = self.file()?;
         file.try_lock()?;
-        self.locked = Some(ClosedInChild::new(file.as_raw_fd()));
+        self.locked = Some(ClosedInChild::new(file.as_fd()));
         Ok(())
     }
 
@@ -289,7 +289,7 @@ impl FsFile for RealFile {
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
         let file = self.file()?.try_clone()?;
-        let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_raw_fd()));
+        let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_fd()));
         let (descriptor, id) = (ManuallyDrop::new(file), self.id);
         Ok(Box::new(RealFile { descriptor, id, has_direct: false, locked }))
     }

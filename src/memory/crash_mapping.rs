@@ -9,7 +9,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -73,7 +73,7 @@ impl CrashMapping {
         // A child must not write to its parent's memory. On an error only the gates prevent that.
         // SAFETY: the range is our own mapping, and the advice affects only children.
         let kept = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
-        let locked = ClosedInChild::new(file.as_raw_fd());
+        let locked = ClosedInChild::new(file.as_fd());
         if kept.is_ok() {
             locked.map(map, len);
         }
@@ -111,13 +111,14 @@ impl CrashMapping {
 
 impl Drop for CrashMapping {
     fn drop(&mut self) {
+        let is_ours = self.locked.leads_there();
         // A forked child has neither the mapping nor the descriptor.
         if self.locked.end() {
-            // SAFETY: `create` made the mapping, and every user of an address in it is gone. The
-            // file is dropped only here.
-            unsafe {
-                let _ = munmap(self.map.as_ptr().cast(), self.len);
-                ManuallyDrop::drop(&mut self.file);
+            // SAFETY: `create` made the mapping, and every user of an address in it is gone.
+            let _ = unsafe { munmap(self.map.as_ptr().cast(), self.len) };
+            if is_ours {
+                // SAFETY: the file is dropped only here.
+                unsafe { ManuallyDrop::drop(&mut self.file) };
             }
         }
     }

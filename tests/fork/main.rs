@@ -4,8 +4,10 @@
 //! A program of its own, without a harness: std can't start a thread in a child that was forked while
 //! another thread was starting (it takes a lock then), and a harness starts them at any time.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -30,7 +32,7 @@ fn main() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 6] = [
     (
         "each_call_of_a_child_says_so_and_the_parent_goes_on",
         each_call_of_a_child_says_so_and_the_parent_goes_on,
@@ -48,6 +50,7 @@ const TESTS: [Test; 5] = [
         "the_lock_ends_with_the_parent_though_a_child_lives",
         the_lock_ends_with_the_parent_though_a_child_lives,
     ),
+    ("a_child_keeps_files_that_are_not_the_writers", a_child_keeps_files_that_are_not_the_writers),
 ];
 
 unsafe extern "C" {
@@ -55,6 +58,7 @@ unsafe extern "C" {
     fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     fn kill(pid: i32, signal: i32) -> i32;
     fn alarm(seconds: u32) -> u32;
+    fn dup2(from: i32, to: i32) -> i32;
     fn _exit(status: i32) -> !;
 }
 
@@ -278,4 +282,37 @@ fn the_lock_ends_with_the_parent_though_a_child_lives() {
     // SAFETY: it is a child of init by now, and waits for this.
     unsafe { kill(i32::from_ne_bytes(bytes), 9) };
     locked.unwrap();
+}
+
+/// The program closed the writer's descriptors, as to become a daemon, and opened files of its own.
+fn a_child_keeps_files_that_are_not_the_writers() {
+    let dir = WriterDir::new();
+    // Within a process that ends without the writer.
+    assert_went_well(in_child(|| {
+        let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
+        writer.write(b"record").unwrap();
+        writer.flush(BOUND).unwrap();
+        let state = dir.states().pop().unwrap();
+        let entries = fs::read_dir("/proc/self/fd").unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let of_state = paths.filter(|path| fs::read_link(path).is_ok_and(|to| to == state));
+        let numbers = of_state
+            .map(|path| path.file_name().unwrap().to_str().unwrap().parse::<i32>().unwrap());
+        let numbers: Vec<_> = numbers.collect();
+        assert!(!numbers.is_empty());
+        let other = File::create(dir.root().join("other")).unwrap();
+        for &number in &numbers {
+            // SAFETY: a plain call. The writer notices that the descriptor is another file's.
+            assert_eq!(unsafe { dup2(other.as_raw_fd(), number) }, number);
+        }
+        assert_went_well(in_child(|| {
+            for &number in &numbers {
+                // SAFETY: the number is that of an open file, or the call fails.
+                let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(number) });
+                file.write_all(b"x").expect("it is open");
+            }
+        }));
+        // SAFETY: a plain call.
+        unsafe { _exit(0) };
+    }));
 }
