@@ -83,9 +83,9 @@ enum Suite {
 impl Suite {
     fn of(kind: Kind) -> Suite {
         match kind {
-            Kind::Loom | Kind::It | Kind::Fork | Kind::Crash | Kind::Portable => Suite::Tests,
             Kind::Disk => Suite::Disk,
             Kind::Sanitize => Suite::Sanitize,
+            _ => Suite::Tests,
         }
     }
 
@@ -257,7 +257,7 @@ impl Planter {
             Some(seconds) => timeout(5, seconds, "cargo"),
             None => Command::new("cargo"),
         };
-        command.args(["test", "-q", "-p", "bufferedwriter"]).args(tests.targets).args(args);
+        command.args(["test", "-q", "-p", tests.package]).args(tests.targets).args(args);
         command.env("RUSTFLAGS", format!("{} --cap-lints allow", tests.flags));
         command.env("CARGO_TARGET_DIR", self.work.join(format!("target{letters}")));
         // Tests that wait in vain need not do so for long here.
@@ -321,6 +321,7 @@ impl Planter {
 
 /// What `cargo test` needs for a check.
 struct Tests {
+    package: &'static str,
     flags: &'static str,
     targets: &'static [&'static str],
     filters: Vec<String>,
@@ -335,7 +336,12 @@ impl Tests {
             Kind::Fork => ("", &["--test", "fork"], 30),
             Kind::Crash => ("", &["--lib"], 120),
             Kind::Portable => ("--cfg bufferedwriter_portable", &["--lib"], 30),
+            Kind::Program => ("", &["--bins", "--test", "it"], 60),
             Kind::It | Kind::Disk | Kind::Sanitize => ("", &["--lib", "--test", "it"], 30),
+        };
+        let package = match check.kind {
+            Kind::Program => "bufferedwriter-cli",
+            _ => "bufferedwriter",
         };
         let mut filters = check.args.clone();
         let all = match check.kind {
@@ -344,7 +350,7 @@ impl Tests {
             _ => None,
         };
         filters.extend(all.filter(|_| check.args.is_empty()).map(str::to_owned));
-        Tests { flags, targets, filters, patience }
+        Tests { package, flags, targets, filters, patience }
     }
 }
 
