@@ -121,17 +121,18 @@ impl<'a> Run<'a> {
             }
         }
         // The final counts, since the monitor may have missed the latest ones.
-        let removed = self.summary.lost.temp_file_removed.records;
+        let lost = &self.summary.lost;
+        let gone = (lost.temp_file_removed + lost.temp_file_damaged).records;
         console::keep_all();
         // The close has waited for the recovery, if there was time. Its errors are not errors of
         // this run.
         if let Some(recovery) = self.writer.recovery() {
             recover::tell(&recovery);
         }
-        if removed > 0 {
+        if gone > 0 {
             let temp_dir = self.writer.stats().temp_dir.display().to_string();
             self.io_error(format_args!(
-                "temp files in {temp_dir} were removed: {removed} lines lost"
+                "temp files in {temp_dir} were removed or truncated: {gone} lines lost"
             ));
         }
         let gave_up = self.summary.lost.gave_up.records;

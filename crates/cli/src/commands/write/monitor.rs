@@ -99,7 +99,7 @@ impl State {
         let dropped = |count: Count| if self.options.drops { count.records } else { 0 };
         let drops = self.watch.drops(now, dropped(stats.refused.full));
         let guard_drops = self.watch.guard_drops(now, dropped(stats.refused.disk_guard));
-        let lost = stats.lost.temp_file_removed.records;
+        let lost = (stats.lost.temp_file_removed + stats.lost.temp_file_damaged).records;
         let losses = self.watch.losses(now, lost, &stats.temp_dir);
         let given_up = self.watch.given_up(now, stats.lost.gave_up.records);
         let messages = [disk, guard_error, guard, drops, guard_drops, losses, given_up];
