@@ -4,6 +4,8 @@
 pub(crate) mod checksum;
 #[cfg(not(loom))]
 pub(crate) mod fork;
+#[cfg(not(loom))]
+pub(crate) mod lacking;
 pub(crate) mod latch;
 #[cfg(not(loom))]
 pub(crate) mod le;

@@ -418,4 +418,10 @@ mod seen {
             self.see().fetch_sub(value, order)
         }
     }
+
+    impl AtomicU64 {
+        pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+            self.see().fetch_add(value, order)
+        }
+    }
 }

@@ -194,8 +194,9 @@ impl Config {
     /// These are writers with the same [`path`](Self::path), [`temp`](Self::temp) and
     /// [`prefix`](Self::prefix) whose process died. The recovery runs in the background while this
     /// writer already accepts records
-    /// ([`BufferedWriter::recovery`](crate::BufferedWriter::recovery) has its result). To recover
-    /// without a writer, call [`recover`](crate::recover()).
+    /// ([`BufferedWriter::recovery`](crate::BufferedWriter::recovery) has its result). If the start
+    /// lacks room on a disk or in memory, which dead writers may hold, it recovers them first and
+    /// then tries once more. To recover without a writer, call [`recover`](crate::recover()).
     pub fn recover(mut self, recover: bool) -> Self {
         self.recover = recover;
         self
@@ -204,7 +205,8 @@ impl Config {
     /// Whether accepted records survive the death of the process. Default [`CrashProof::Off`].
     ///
     /// With crash-proof memory, [`new`](crate::BufferedWriter::new) fails if the directory is not
-    /// in memory (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound), or if the
+    /// in memory (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound) even after
+    /// dead writers were [recovered](Self::recover), or if the
     /// file system of `path` can't rename without replacing in one step.
     pub fn crash_proof(mut self, crash_proof: CrashProof) -> Self {
         self.memory.crash_proof = crash_proof;

@@ -102,9 +102,11 @@ impl Layout {
         CHUNK_WORDS_AT + chunk as usize * CHUNK_WORDS_BYTES + word as usize * 8
     }
 
+    /// Saturates: `Config::memory_bound` asks for layouts that no writer has.
     pub(crate) fn worker_at(self, worker: usize) -> usize {
-        let checkpoint = CHUNK_WORDS_AT + self.chunks as usize * CHUNK_WORDS_BYTES;
-        checkpoint.next_multiple_of(PAGE) + worker * WORKER_BYTES
+        let words = (self.chunks as usize).saturating_mul(CHUNK_WORDS_BYTES);
+        let end = CHUNK_WORDS_AT.saturating_add(words).checked_next_multiple_of(PAGE);
+        end.unwrap_or(usize::MAX).saturating_add(worker.saturating_mul(WORKER_BYTES))
     }
 
     pub(crate) fn worker_word_at(self, worker: usize, word: WorkerWord) -> usize {

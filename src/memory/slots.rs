@@ -6,12 +6,16 @@
 //!
 //! Slots lie in pages that a forked child sees zeroed. The child takes no lock, since a thread of
 //! its parent may have held it.
+//!
+//! Refuses a slot if the system has no page for it. Then the caller's records are refused.
 
 use std::io;
 use std::mem::ManuallyDrop;
 
-use crate::base::sync::{Acquire, AtomicPtr, Barrier, Mutex, Relaxed, Release, lock};
+use crate::base::sync::{Acquire, AtomicPtr, AtomicU64, Barrier, Mutex, Relaxed, Release, lock};
 use crate::memory::slot::Slot;
+use crate::report::error::WriteError;
+use crate::report::stats::Count;
 #[cfg(not(loom))]
 use blocks::Blocks;
 #[cfg(loom)]
@@ -24,8 +28,10 @@ pub(crate) struct Slots {
     head: AtomicPtr<Slot>,
     barrier: Barrier,
     /// Never registered; its gate is never open. All threads of a forked child get it, and the
-    /// child recognises itself by it.
+    /// child recognises itself by it. Producers without a slot try to write to it.
     ghost: *const Slot,
+    /// Records and bytes that were refused for want of a slot.
+    refused: [AtomicU64; 2],
     /// Not dropped in a forked child, where its state is unknown.
     idle: ManuallyDrop<Mutex<Idle>>,
 }
@@ -60,6 +66,7 @@ impl Slots {
             head: AtomicPtr::new(std::ptr::null_mut()),
             barrier,
             ghost,
+            refused: [AtomicU64::new(0), AtomicU64::new(0)],
             idle: ManuallyDrop::new(idle),
         })
     }
@@ -73,19 +80,19 @@ impl Slots {
 
     /// Gives the caller exclusive use of a slot until `release`: a new one, or one that another
     /// owner left with whatever it leases. The slot lives as long as `self`. In a forked child
-    /// slots do nothing, and all callers get the same one.
-    pub(crate) fn acquire(&self) -> *const Slot {
+    /// slots do nothing, and all callers get the same one. `None` if memory runs out.
+    pub(crate) fn acquire(&self) -> Option<*const Slot> {
         if self.is_forked() {
-            return self.ghost;
+            return Some(self.ghost);
         }
         let mut idle = lock(&self.idle);
         if let Some(slot) = idle.slots.pop() {
-            return slot;
+            return Some(slot);
         }
-        // Fails as a box does when memory runs out.
-        let Ok(slot) = idle.blocks.place() else {
-            std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>())
-        };
+        // Room for all slots, so that `release` never allocates.
+        let all = idle.made as usize + 1;
+        idle.slots.try_reserve(all).ok()?;
+        let slot = idle.blocks.place().ok()?;
         // SAFETY: the place is new, and no other code has it.
         unsafe { Slot::make(slot, self.barrier, idle.made, self.head.load(Relaxed)) };
         idle.made += 1;
@@ -95,14 +102,39 @@ impl Slots {
         }
         // Pairs with the load of `iter`; the lock orders registrations.
         self.head.store(slot, Release);
-        slot
+        Some(slot)
     }
 
     /// Takes a slot back for the next owner.
     pub(crate) fn release(&self, slot: *const Slot) {
-        if !self.is_forked() {
+        if !self.is_forked() && !self.is_ghost(slot) {
             lock(&self.idle).slots.push(slot);
         }
+    }
+
+    /// What a producer has while there is no memory for a slot. Any number of them may try to write
+    /// to it, and none succeeds.
+    pub(crate) fn ghost(&self) -> *const Slot {
+        self.ghost
+    }
+
+    pub(crate) fn is_ghost(&self, slot: *const Slot) -> bool {
+        std::ptr::eq(slot, self.ghost)
+    }
+
+    /// Counts a record that is refused because [`acquire`](Self::acquire) returned `None`.
+    #[cold]
+    pub(crate) fn refuse(&self, bytes: usize) -> WriteError {
+        let [records, sum] = &self.refused;
+        records.fetch_add(1, Relaxed);
+        sum.fetch_add(bytes as u64, Relaxed);
+        WriteError::OutOfMemory
+    }
+
+    /// The records that were refused for want of a slot.
+    pub(crate) fn refused(&self) -> Count {
+        let [records, bytes] = &self.refused;
+        Count::new(records.load(Relaxed), bytes.load(Relaxed))
     }
 
     /// Closes all gates, including those of later slots.
@@ -165,6 +197,7 @@ mod blocks {
         /// Room for one more slot. It stays in place as long as `self`.
         pub(super) fn place(&mut self) -> io::Result<*mut Slot> {
             if self.pages.is_empty() || self.taken == SLOTS {
+                self.pages.try_reserve(1).map_err(|_| io::ErrorKind::OutOfMemory)?;
                 self.pages.push(WipedPages::new(PAGE)?);
                 self.taken = 0;
             }
@@ -213,7 +246,7 @@ mod tests {
     #[test]
     fn slots_lie_side_by_side() {
         let slots = Slots::new(Barrier::detect()).unwrap();
-        let places: Vec<usize> = (0..100).map(|_| slots.acquire().addr()).collect();
+        let places: Vec<usize> = (0..100).map(|_| slots.acquire().unwrap().addr()).collect();
         let mut pages: Vec<usize> = places.iter().map(|place| place / 4096).collect();
         pages.dedup();
         assert!(pages.len() <= 100 * size_of::<Slot>() / 4096 + 2, "{}", pages.len());

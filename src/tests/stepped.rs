@@ -55,7 +55,7 @@ impl Driven {
     }
 
     fn write(&self, record: &[u8]) {
-        accept::write(&mut Borrowed::new(&self.handle.shared).owned(), record).unwrap();
+        accept::write(&mut Borrowed::new(&self.handle.shared).unwrap().owned(), record).unwrap();
     }
 
     fn fail(&self, op: Op) {
@@ -205,7 +205,7 @@ fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Inner, Worker) {
 }
 
 fn write(handle: &Inner, record: &[u8]) {
-    accept::write(&mut Borrowed::new(&handle.shared).owned(), record).unwrap();
+    accept::write(&mut Borrowed::new(&handle.shared).unwrap().owned(), record).unwrap();
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_caller_that_was_refused_and_is_gone_keeps_nobody_awake() {
     // Never comes back, so there is never as much as was wanted.
     shared.pool.pop(&shared.arena, 0).unwrap();
     let large = [b'x'; 40];
-    let refused = accept::write(&mut Borrowed::new(&shared).owned(), &large);
+    let refused = accept::write(&mut Borrowed::new(&shared).unwrap().owned(), &large);
     assert_eq!(refused, Err(WriteError::Full));
     let clock = driven.clock.clone();
     let first = driven.worker.step(|| clock.now()).unwrap();
@@ -224,7 +224,7 @@ fn a_caller_that_was_refused_and_is_gone_keeps_nobody_awake() {
     let rest = driven.worker.step(|| clock.now()).unwrap();
     assert!(matches!(rest, Rest::Sleep(None) | Rest::Doze(None)), "nobody waits: {rest:?}");
     // Whoever comes back is heard again.
-    let refused = accept::write(&mut Borrowed::new(&shared).owned(), &large);
+    let refused = accept::write(&mut Borrowed::new(&shared).unwrap().owned(), &large);
     assert_eq!(refused, Err(WriteError::Full));
     assert!(shared.mailboxes[0].parker.is_woken() && shared.has_demand());
 }

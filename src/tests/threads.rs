@@ -50,7 +50,7 @@ fn who_waits_for_a_producer_sleeps_after_a_while() {
     let config = Config::default().path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
     let (handle, workers) = open::assemble(config, std::time::Instant::now()).unwrap();
     drop(workers);
-    let mut producer = Borrowed::new(&handle.shared);
+    let mut producer = Borrowed::new(&handle.shared).unwrap();
     let mut producer = producer.owned();
     let calls: [(&str, &(dyn Fn() + Sync)); 2] = [
         ("stats", &|| {

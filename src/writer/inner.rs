@@ -123,8 +123,8 @@ impl Inner {
         let Target { fs, files, names, memory_dir, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
         let memory = own.chain([PathBuf::from(SHM)]).collect();
-        let (fs, path, temp) = (fs.clone(), files.path.clone(), files.temp.clone());
-        Background::start(&self.recovery, Task { fs, path, temp, memory, names: names.clone() });
+        let (fs, path, temps) = (fs.clone(), files.path.clone(), vec![files.temp.clone()]);
+        Background::start(&self.recovery, Task { fs, path, temps, memory, names: names.clone() });
     }
 
     /// The result of the recovery; `None` while it is not known.

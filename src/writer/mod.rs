@@ -18,6 +18,7 @@ use crate::accept;
 use crate::accept::append;
 use crate::accept::formatted::RecordWriter;
 use crate::config::Config;
+use crate::memory::slot::owned::OwnedSlot;
 use crate::report::close::{CloseError, CloseReport};
 use crate::report::error::{Error, FlushError, SendError, WriteError};
 use crate::report::health::Health;
@@ -92,9 +93,11 @@ impl BufferedWriter {
     /// # Errors
     /// [`WriteError::Full`] if no memory is free. [`WriteError::TooLarge`] if the record is larger
     /// than all memory. [`WriteError::Closed`] after [`close`](Self::close).
-    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`]. These
-    /// refusals are counted in [`Stats::refused`](crate::Stats::refused). [`WriteError::Forked`] in
-    /// a forked child, where nothing is counted.
+    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`].
+    /// [`WriteError::OutOfMemory`] if this is the thread's first record, and the system has no
+    /// memory for what the writer keeps of the thread. These refusals are counted in
+    /// [`Stats::refused`](crate::Stats::refused). [`WriteError::Forked`] in a forked child, where
+    /// nothing is counted.
     #[inline]
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
         let slot = cached(self.id);
@@ -111,7 +114,20 @@ impl BufferedWriter {
     #[cold]
     #[inline(never)]
     fn write_slow(&self, record: &[u8]) -> Result<(), WriteError> {
-        with_slot(self.id, &self.handle, |mut slot| accept::write(&mut slot, record))
+        self.with_slot(record.len(), |mut slot| accept::write(&mut slot, record))
+    }
+
+    /// Calls `with` with this thread's slot, or counts the refusal of these bytes.
+    #[inline(always)]
+    fn with_slot(
+        &self,
+        bytes: usize,
+        with: impl FnOnce(OwnedSlot<'_>) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        with_slot(self.id, &self.handle, |slot| match slot {
+            Some(slot) => with(slot),
+            None => Err(self.handle.shared.slots.refuse(bytes)),
+        })
     }
 
     /// Accepts a record like [`write`](Self::write), but waits up to `timeout` for free memory.
@@ -123,9 +139,7 @@ impl BufferedWriter {
     /// wait for room on the disk: [`WriteError::DiskGuard`] is returned at once.
     pub fn write_timeout(&self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
-        with_slot(self.id, &self.handle, |mut slot| {
-            accept::write_timeout(&mut slot, record, timeout)
-        })
+        self.with_slot(record.len(), |mut slot| accept::write_timeout(&mut slot, record, timeout))
     }
 
     /// Accepts an owned message, whose bytes are one record as in [`write`](Self::write).
@@ -166,9 +180,15 @@ impl BufferedWriter {
     {
         // User code (`as_ref`, `Drop`) runs before and after the slot is in use, never meanwhile.
         let message = accept::message(message, || {
-            with_slot(self.id, &self.handle, |slot| slot.slot.add_refused(WriteError::Format, 0));
+            let _ = self.with_slot(0, |slot| {
+                slot.slot.add_refused(WriteError::Format, 0);
+                Ok(())
+            });
         });
-        let result = with_slot(self.id, &self.handle, |mut slot| accept::send(&mut slot, message));
+        let result = with_slot(self.id, &self.handle, |slot| match slot {
+            Some(mut slot) => accept::send(&mut slot, message),
+            None => Err((self.handle.shared.slots.refuse(message.bytes().len()), message)),
+        });
         // SAFETY: the message was made from an `M`.
         unsafe { accept::sent(result) }
     }
@@ -201,7 +221,7 @@ impl BufferedWriter {
         &self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
-        with_slot(self.id, &self.handle, |slot| accept::record(slot, format))
+        self.with_slot(0, |slot| accept::record(slot, format))
     }
 
     /// Returns a producer for one hot thread: it saves the look-up of the thread's chunk in each

@@ -54,35 +54,43 @@ pub(crate) fn cached(id: u64) -> Option<*const Slot> {
     (cached.id == id).then_some(cached.slot)
 }
 
-/// Calls `with` with this thread's slot of the writer. `with` may call this function again only
-/// while the slot is recording. A recording slot is not given back, whatever happens to the writer.
+/// Calls `with` with this thread's slot of the writer, or with `None` if there is no memory for one.
+/// `with` may call this function again only while the slot is recording. A recording slot is not
+/// given back, whatever happens to the writer.
 #[inline(always)]
-pub(crate) fn with_slot<T>(id: u64, inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T {
+pub(crate) fn with_slot<T>(
+    id: u64,
+    inner: &Inner,
+    with: impl FnOnce(Option<OwnedSlot<'_>>) -> T,
+) -> T {
     if let Some(slot) = cached(id) {
         // SAFETY: the number is this writer's, so the slot is in its list, which `inner` keeps
         // alive. It belongs to this thread alone, and only a formatter uses it again, while it is
         // not busy.
-        return with(unsafe { OwnedSlot::new(&inner.shared, &*slot) });
+        return with(Some(unsafe { OwnedSlot::new(&inner.shared, &*slot) }));
     }
     with_slot_slow(inner, with)
 }
 
 #[cold]
 #[inline(never)]
-fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T {
+fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(Option<OwnedSlot<'_>>) -> T) -> T {
     if DYING.get() {
-        return with(Borrowed::new(&inner.shared).owned());
+        let mut borrowed = Borrowed::new(&inner.shared);
+        return with(borrowed.as_mut().map(Borrowed::owned));
     }
-    let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, inner));
+    let found = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, inner));
+    let Some(slot) = found else { return with(None) };
     CACHE.set(Cached { id: inner.id, slot });
     // SAFETY: the slot belongs to this thread, and `inner` keeps its list alive. Otherwise as in
     // `with_slot`.
-    with(unsafe { OwnedSlot::new(&inner.shared, &*slot) })
+    with(Some(unsafe { OwnedSlot::new(&inner.shared, &*slot) }))
 }
 
-fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
+/// `None` if there is no memory for a slot.
+fn find(entries: &mut Vec<Entry>, inner: &Inner) -> Option<*const Slot> {
     if let Some(entry) = entries.iter().find(|entry| entry.id == inner.id) {
-        return entry.slot;
+        return Some(entry.slot);
     }
     // A new writer removes the entries of closed ones and gives their slots back. A thread that
     // still writes to a closed writer gets the same slot again. The cache is set after this.
@@ -92,10 +100,11 @@ fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
     for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
         entry.slots.release(entry.slot);
     }
+    entries.try_reserve(1).ok()?;
     let slots = inner.shared.slots.clone();
-    let slot = slots.acquire();
+    let slot = slots.acquire()?;
     entries.push(Entry { id: inner.id, slots, slot });
-    slot
+    Some(slot)
 }
 
 #[cfg(test)]
@@ -117,7 +126,7 @@ mod tests {
         let dir = TestDir::new();
         let handle = || handle(&dir);
         let write = |handle: &Inner| {
-            with_slot(handle.id, handle, |mut slot| accept::write(&mut slot, b"record"))
+            with_slot(handle.id, handle, |slot| accept::write(&mut slot.unwrap(), b"record"))
         };
         let closed = handle();
         write(&closed).unwrap();
@@ -137,12 +146,13 @@ mod tests {
         let handle = || handle(&dir);
         let (outer, inner) = (handle(), handle());
         let result = with_slot(outer.id, &outer, |slot| {
+            let slot = slot.unwrap();
             let in_use = slot.slot;
             let format = |_: &mut crate::accept::formatted::RecordWriter<'_>| {
                 outer.close(Duration::from_secs(60)).unwrap();
-                with_slot(inner.id, &inner, |mut slot| accept::write(&mut slot, b"record"))
+                with_slot(inner.id, &inner, |slot| accept::write(&mut slot.unwrap(), b"record"))
                     .unwrap();
-                assert!(!std::ptr::eq(in_use, outer.shared.slots.acquire()));
+                assert!(!std::ptr::eq(in_use, outer.shared.slots.acquire().unwrap()));
                 Ok(())
             };
             accept::record(slot, format)

@@ -56,7 +56,7 @@ unsafe impl Send for Owner {}
 
 impl Owner {
     fn new(shared: &Shared) -> Self {
-        Owner(shared.slots.acquire())
+        Owner(shared.slots.acquire().unwrap())
     }
 
     fn slot(self, shared: &Shared) -> OwnedSlot<'_> {
