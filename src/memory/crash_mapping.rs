@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, fstatfs, linkat};
 use rustix::io::retry_on_intr;
@@ -32,7 +33,7 @@ pub(crate) struct CrashMapping {
     file: ManuallyDrop<File>,
     locked: ClosedInChild,
     /// The file's name, once it has one.
-    path: Option<PathBuf>,
+    path: OnceLock<PathBuf>,
 }
 
 // SAFETY: this holds only the address of plain memory, which any thread may use and unmap.
@@ -78,16 +79,20 @@ impl CrashMapping {
         if kept.is_ok() {
             locked.map(map, len);
         }
-        Ok(CrashMapping { map, len, file: ManuallyDrop::new(file), locked, path: None })
+        Ok(CrashMapping { map, len, file: ManuallyDrop::new(file), locked, path: OnceLock::new() })
     }
 
     /// Gives the file a name that nothing else has. From here on others can find it.
-    pub(crate) fn link(&mut self, path: PathBuf) -> Result<(), Error> {
+    /// Does nothing if it has one.
+    pub(crate) fn link(&self, path: PathBuf) -> Result<(), Error> {
+        if self.path.get().is_some() {
+            return Ok(());
+        }
         // open(2) documents this way to name an unnamed file; it needs no privilege.
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW)
             .map_err(|e| Error::io("name memory", &path, e.into()))?;
-        self.path = Some(path);
+        let _ = self.path.set(path);
         Ok(())
     }
 
@@ -101,7 +106,7 @@ impl CrashMapping {
 
     /// Removes the name, since the contents are obsolete. It may be gone already.
     pub(crate) fn unlink(&self) -> Result<(), Error> {
-        match self.path.as_ref().map(|path| (path, fs::remove_file(path))) {
+        match self.path.get().map(|path| (path, fs::remove_file(path))) {
             Some((path, Err(error))) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io("unlink", path, error))
             }
@@ -134,7 +139,7 @@ mod tests {
     #[test]
     fn memory_is_a_file_of_its_own_that_is_locked() {
         let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
-        let mut memory = CrashMapping::create(shm, 10_000).unwrap();
+        let memory = CrashMapping::create(shm, 10_000).unwrap();
         let name = shm.join(format!(".bufferedwriter-test-{}", std::process::id()));
         assert!(memory.unlink().is_ok(), "it has no name yet");
         memory.link(name.clone()).unwrap();
