@@ -127,7 +127,6 @@ impl Slots {
 
     /// Passes the heavy side of the barrier, towards all owners.
     pub(crate) fn heavy_barrier(&self) {
-        #[cfg(not(loom))]
         self.barrier.heavy();
         #[cfg(loom)]
         self.iter().for_each(Slot::pass_barrier);

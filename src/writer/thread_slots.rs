@@ -106,6 +106,7 @@ mod tests {
     use crate::report::error::WriteError;
     use crate::writer::open;
     use bufferedwriter_testkit::dir::TestDir;
+    use std::sync::mpsc;
     use std::time::Duration;
 
     fn handle(dir: &TestDir) -> Inner {
@@ -127,6 +128,43 @@ mod tests {
             assert_eq!(write(&closed), Err(WriteError::Closed));
         }
         assert_eq!(closed.shared.slots.iter().count(), 1);
+    }
+
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+
+    /// Takes the slot that its thread has given back, as another thread would, and writes.
+    struct Last {
+        handle: std::sync::Arc<Inner>,
+        say: mpsc::Sender<(bool, bool)>,
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let Last { handle, say } = self;
+            let of_another = handle.shared.slots.acquire();
+            let is_shared =
+                with_slot(handle.id, handle, |slot| std::ptr::eq(slot.slot, of_another));
+            handle.shared.slots.release(of_another);
+            say.send((DYING.get(), is_shared)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_thread_gave_back_at_its_end_is_no_longer_its_own() {
+        let dir = TestDir::new();
+        let handle = std::sync::Arc::new(handle(&dir));
+        let (say, hear) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // Registered before the library's own destructor, so it runs after that.
+            LAST.set(Some(Last { handle: handle.clone(), say }));
+            with_slot(handle.id, &handle, |mut slot| accept::write(&mut slot, b"record")).unwrap();
+        });
+        thread.join().unwrap();
+        let (is_last, is_shared) = hear.recv().unwrap();
+        assert!(is_last, "the library's destructor runs first");
+        assert!(!is_shared, "a slot has two owners");
     }
 
     /// The formatter of a record closes the writer and makes a new one, which cleans up the
