@@ -7,6 +7,8 @@ pub(crate) mod fork;
 pub(crate) mod latch;
 #[cfg(not(loom))]
 pub(crate) mod le;
+#[cfg(not(loom))]
+pub(crate) mod resident;
 pub(crate) mod sync;
 #[cfg(not(loom))]
 pub(crate) mod thread;

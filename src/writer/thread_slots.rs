@@ -37,6 +37,7 @@ struct Entry {
     slot: *const Slot,
 }
 
+/// In the order of the writers' numbers.
 struct Entries(Vec<Entry>);
 
 impl Drop for Entries {
@@ -81,8 +82,8 @@ fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T 
 }
 
 fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
-    if let Some(entry) = entries.iter().find(|entry| entry.id == inner.id) {
-        return entry.slot;
+    if let Ok(at) = entries.binary_search_by_key(&inner.id, |entry| entry.id) {
+        return entries[at].slot;
     }
     // A new writer removes the entries of closed ones and gives their slots back. A thread that
     // still writes to a closed writer gets the same slot again. The cache is set after this.
@@ -94,7 +95,9 @@ fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
     }
     let slots = inner.shared.slots.clone();
     let slot = slots.acquire();
-    entries.push(Entry { id: inner.id, slots, slot });
+    // Later writers have higher numbers, so this is the end unless an older writer is new here.
+    let at = entries.partition_point(|entry| entry.id < inner.id);
+    entries.insert(at, Entry { id: inner.id, slots, slot });
     slot
 }
 
@@ -165,6 +168,23 @@ mod tests {
         let (is_last, is_shared) = hear.recv().unwrap();
         assert!(is_last, "the library's destructor runs first");
         assert!(!is_shared, "a slot has two owners");
+    }
+
+    /// Whichever writer it used first.
+    #[test]
+    fn a_thread_has_one_slot_of_each_writer() {
+        let dir = TestDir::new();
+        let handles: Vec<_> = (0..7).map(|_| handle(&dir)).collect();
+        for round in 0..3 {
+            for at in [3, 1, 6, 0, 5, 2, 4] {
+                let handle = &handles[(at + round) % 7];
+                with_slot(handle.id, handle, |mut slot| accept::write(&mut slot, b"x")).unwrap();
+            }
+        }
+        for handle in &handles {
+            assert_eq!(handle.shared.slots.iter().count(), 1);
+            assert_eq!(handle.stats().accepted.records, 3);
+        }
     }
 
     /// The formatter of a record closes the writer and makes a new one, which cleans up the

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::testing;
 use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
+use bufferedwriter_testkit::process::page_faults;
 use bufferedwriter_testkit::shm;
 
 use support::{BOUND, Tally, WriterDir, close, record, stats, until};
@@ -30,7 +31,7 @@ fn main() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 6] = [
     (
         "each_call_of_a_child_says_so_and_the_parent_goes_on",
         each_call_of_a_child_says_so_and_the_parent_goes_on,
@@ -48,6 +49,7 @@ const TESTS: [Test; 5] = [
         "the_lock_ends_with_the_parent_though_a_child_lives",
         the_lock_ends_with_the_parent_though_a_child_lives,
     ),
+    ("the_parents_writes_fault_no_more_than_before", the_parents_writes_fault_no_more_than_before),
 ];
 
 unsafe extern "C" {
@@ -246,6 +248,46 @@ fn a_formatter_that_forks(memory: CrashProof) {
     }
     close(&writer);
     Tally::of(&dir).assert_ranges(&[(1, 3)]);
+    dir.assert_clean();
+}
+
+fn the_parents_writes_fault_no_more_than_before() {
+    parents_writes(CrashProof::Off);
+    if shm::dir().is_some() {
+        parents_writes(CrashProof::Auto);
+    }
+}
+
+/// A child shares no page of the chunks, so the parent need not copy them.
+fn parents_writes(memory: CrashProof) {
+    let dir = WriterDir::new();
+    let config = dir.config().size(64 << 10).queue_size(62).workers(2).crash_proof(memory);
+    let writer = BufferedWriter::new(config).unwrap();
+    // It takes all chunks but those that a worker may be about to free.
+    let all = vec![b'x'; 60 * (64 << 10)];
+    let write = || {
+        until("the chunks are free", || stats(&writer).memory_bytes <= 64 << 10);
+        let before = page_faults();
+        writer.write_timeout(&all, BOUND).unwrap();
+        page_faults() - before
+    };
+    write();
+    writer.flush(BOUND).unwrap();
+    // Lives until it is killed.
+    let pid = in_child(|| {
+        loop {
+            thread::park();
+        }
+    });
+    // 960 pages. Some of the thread's own are copied.
+    let faults = write();
+    // SAFETY: our child.
+    unsafe { kill(pid, 9) };
+    let mut status = 0;
+    // SAFETY: as above.
+    unsafe { waitpid(pid, &mut status, 0) };
+    assert!(faults < 200, "{faults} page faults");
+    close(&writer);
     dir.assert_clean();
 }
 

@@ -37,6 +37,7 @@ mod on_error;
 mod on_worker;
 mod order;
 mod original;
+mod populate;
 mod processes;
 mod real_logs;
 mod recovery;
