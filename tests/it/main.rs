@@ -49,4 +49,5 @@ mod sync;
 mod temp;
 mod threads;
 mod two_writers;
+mod watched;
 mod whole;
