@@ -21,7 +21,7 @@ pub(crate) struct Memory {
     pub(crate) populate: bool,
 }
 
-/// Where files are and how they are made, for `worker/output.rs`.
+/// Where files are and how they are made, for `worker/output`.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     pub(crate) path: PathBuf,

@@ -106,8 +106,8 @@ impl Config {
     /// Directory in which files are written before they are renamed into [`path`](Self::path).
     /// Default: the system's temp directory.
     ///
-    /// Best is a directory of its own, on the file system of `path`. Nothing is ever copied: if
-    /// `temp` is on another file system, files are written under hidden names in `path` instead
+    /// Best is a directory of its own, on the file system of `path`. If `temp` is on another file
+    /// system, files are written under hidden names in `path` instead
     /// ([`Stats::temp_dir`](crate::Stats::temp_dir) says where).
     pub fn temp(mut self, dir: impl Into<PathBuf>) -> Self {
         self.files.temp = dir.into();

@@ -117,10 +117,6 @@ impl Staging {
         unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.len) }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.len == self.capacity
-    }
-
     pub(crate) fn clear(&mut self) {
         self.len = 0;
     }
@@ -135,15 +131,6 @@ impl Staging {
         }
         self.len += len;
         len
-    }
-
-    /// Appends zeros up to a whole block. The block size divides the capacity.
-    pub(crate) fn pad(&mut self, block: usize) {
-        const ZEROS: [u8; PAGE] = [0; PAGE];
-        let end = self.len.next_multiple_of(block).min(self.capacity);
-        while self.len < end {
-            self.put(&ZEROS[..(end - self.len).min(PAGE)]);
-        }
     }
 }
 
@@ -169,9 +156,8 @@ mod tests {
                 assert_eq!((part.capacity(), part.bytes().len()), (bytes, 0));
                 assert!(part.bytes().as_ptr().addr().is_multiple_of(PAGE));
                 assert_eq!(part.put(&vec![i as u8 + 1; bytes - 1]), bytes - 1);
-                assert!(!part.is_full());
                 assert_eq!(part.put(&[9; 5]), 1);
-                assert!(part.is_full());
+                assert_eq!((part.put(&[9]), part.bytes().len()), (0, bytes));
             }
             for (i, part) in parts.iter().enumerate() {
                 assert!(part.bytes()[..bytes - 1].iter().all(|&b| b == i as u8 + 1));
@@ -201,16 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn pads_with_zeros_whatever_was_there_before() {
-        let mut part = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
-        part.put(&[7; 2 * PAGE]);
-        part.clear();
-        part.put(b"abc");
-        part.pad(PAGE);
-        assert_eq!(part.bytes().len(), PAGE);
-        assert!(part.bytes().starts_with(b"abc") && part.bytes()[3..].iter().all(|&b| b == 0));
-        part.pad(PAGE);
-        assert_eq!(part.bytes().len(), PAGE, "a whole block is left alone");
-        assert_eq!((Staging::none().capacity(), Staging::none().bytes()), (0, &b""[..]));
+    fn no_memory_holds_nothing() {
+        let mut none = Staging::none();
+        assert_eq!((none.capacity(), none.put(b"abc"), none.bytes()), (0, 0, &b""[..]));
     }
 }

@@ -1,14 +1,14 @@
 //! Publishes finished files, and finds out at the start whether that can work.
 //!
 //! Guarantees: a file appears whole, under a name that no file had, with a stamp taken just before.
-//! Nothing is ever copied or replaced. Refuses, at the start: directories that are missing, and
+//! Nothing is replaced. Refuses, at the start: directories that are missing, and
 //! directories in which files can't be created, renamed and removed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::fs::Fs;
-use crate::naming::{Names, Stamp};
+use crate::naming::{self, Names, Stamp};
 use crate::report::error::Error;
 
 /// Tries for a name that no file has yet. One name that exists is odd; this many are a fault.
@@ -17,10 +17,14 @@ const ATTEMPTS_MAX: usize = 8;
 /// Why a file did not become visible.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The temp file no longer exists: its records are lost.
+    /// The temp file's name no longer exists.
     Gone(Error),
-    /// The temp file is unchanged: try again later.
-    Retry(Error),
+    /// No rename leads from the directory of the temp file to that of visible files: they are on
+    /// different file systems or mounts by now.
+    Apart(Error),
+    /// The temp file is unchanged, as far as is known: try again later. It may have got this name,
+    /// if only the answer was lost.
+    Retry(Error, Option<PathBuf>),
 }
 
 /// Renames a sealed temp file into `dir`. Returns its visible path.
@@ -43,9 +47,34 @@ pub(crate) fn rename(
         match error.kind() {
             io::ErrorKind::AlreadyExists if attempt < ATTEMPTS_MAX => attempt += 1,
             io::ErrorKind::NotFound => return missing(fs, temp, dir, target, error),
-            _ => return Err(Refusal::Retry(Error::between("rename", temp, &target, error))),
+            kind => {
+                let error = Error::between("rename", temp, &target, error);
+                let is_apart = kind == io::ErrorKind::CrossesDevices;
+                let retry = |error| Refusal::Retry(error, Some(target));
+                return Err(if is_apart { Refusal::Apart(error) } else { retry(error) });
+            }
         }
     }
+}
+
+impl Refusal {
+    pub(crate) fn error(self) -> Error {
+        let (Refusal::Gone(error) | Refusal::Apart(error) | Refusal::Retry(error, _)) = self;
+        error
+    }
+}
+
+/// Gives a file that can't be trusted a hidden name, in the same directory, that no recovery
+/// touches. Returns its new path.
+pub(crate) fn set_aside(fs: &dyn Fs, path: &Path) -> Result<PathBuf, Error> {
+    let to = aside(path);
+    fs.rename(path, &to).map_err(|e| Error::io("set aside", path, e))?;
+    Ok(to)
+}
+
+/// The path of a file once it is set aside.
+pub(crate) fn aside(path: &Path) -> PathBuf {
+    path.with_file_name(naming::aside(path.file_name().unwrap_or_default()))
 }
 
 /// A rename. With crash-proof memory it must be atomic.
@@ -61,14 +90,15 @@ fn missing(
     target: PathBuf,
     error: io::Error,
 ) -> Result<PathBuf, Refusal> {
+    let retry = |error| Err(Refusal::Retry(error, None));
     match (fs.exists(temp), fs.exists(&target)) {
         // A network file system repeats a call when the answer is lost. No other file has this
         // instance, worker and sequence number, so the file there is ours.
         (Ok(false), Ok(true)) => Ok(target),
         (Ok(false), Ok(false)) => Err(Refusal::Gone(Error::io("rename", temp, error))),
-        (Ok(true), _) => Err(Refusal::Retry(Error::between("rename", temp, dir, error))),
-        (Err(unknown), _) => Err(Refusal::Retry(Error::io("look up", temp, unknown))),
-        (_, Err(unknown)) => Err(Refusal::Retry(Error::io("look up", &target, unknown))),
+        (Ok(true), _) => retry(Error::between("rename", temp, dir, error)),
+        (Err(unknown), _) => retry(Error::io("look up", temp, unknown)),
+        (_, Err(unknown)) => retry(Error::io("look up", &target, unknown)),
     }
 }
 
@@ -220,7 +250,9 @@ mod tests {
         fs::write(&file, "").unwrap();
         (1..=ATTEMPTS_MAX).for_each(|n| fs.plan(Op::Rename, n, Fault::Error(Errno::EXIST)));
         let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
-        assert!(matches!(refusal, Refusal::Retry(e) if e.kind() == io::ErrorKind::AlreadyExists));
+        assert!(
+            matches!(refusal, Refusal::Retry(e, _) if e.kind() == io::ErrorKind::AlreadyExists)
+        );
         assert_eq!((fs.calls(Op::Rename), file.exists()), (3 + ATTEMPTS_MAX, true));
     }
 
@@ -229,12 +261,15 @@ mod tests {
         let (fs, dir, path, temp, file) = set_up();
         fs::remove_dir(&path).unwrap();
         let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
-        assert!(matches!(refusal, Refusal::Retry(e) if e.path() == Some(&path)));
+        assert!(matches!(refusal, Refusal::Retry(e, _) if e.path() == Some(&path)));
         dir.dir("path");
         for errno in [Errno::NOSPC, Errno::ROFS, Errno::XDEV, Errno::ACCESS] {
             fs.plan(Op::Rename, 1, Fault::Error(errno));
             let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
-            let Refusal::Retry(error) = refusal else { panic!("{refusal:?}") };
+            let is_apart = errno == Errno::XDEV;
+            assert_eq!(matches!(refusal, Refusal::Apart(_)), is_apart, "{refusal:?}");
+            assert_eq!(matches!(refusal, Refusal::Retry(..)), !is_apart, "{refusal:?}");
+            let error = refusal.error();
             assert_eq!(
                 (error.operation(), error.path().unwrap().parent()),
                 ("rename", Some(&*path))
@@ -243,7 +278,7 @@ mod tests {
         fs.plan(Op::Rename, 1, Fault::Error(Errno::NOENT));
         fs.plan(Op::Exists, 1, Fault::Error(Errno::IO));
         let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
-        assert!(matches!(refusal, Refusal::Retry(_)), "{refusal:?}");
+        assert!(matches!(refusal, Refusal::Retry(..)), "{refusal:?}");
 
         fs::remove_dir_all(&temp).unwrap();
         let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();

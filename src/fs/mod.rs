@@ -10,6 +10,8 @@ use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// Metadata of a path or of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -65,7 +67,13 @@ pub trait Fs: Send + Sync + 'static {
     fn boot_id(&self) -> Option<[u8; 16]>;
 }
 
-/// One open file.
+/// Whether a call failed because its descriptor no longer belongs to the file. Programs that become
+/// daemons close all descriptors, and the next file that they open gets the number.
+pub(crate) fn is_lost_descriptor(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::BADF.raw_os_error())
+}
+
+/// One open file. Each call fails with EBADF if the descriptor no longer belongs to the file.
 pub trait FsFile: Send {
     /// Writes at an offset. It may write less than asked for, and may be interrupted.
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
@@ -78,11 +86,17 @@ pub trait FsFile: Send {
     fn set_len(&mut self, len: u64) -> io::Result<()>;
     /// Syncs the file's contents and length to the disk.
     fn sync(&mut self) -> io::Result<()>;
+    /// Whether a part of the file before this offset was never written. `false` where the file
+    /// system can't tell for certain.
+    fn has_hole(&self, _before: u64) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Takes the file's exclusive lock, which lasts while the file is open. `WouldBlock` if another
     /// process has it.
     fn try_lock(&mut self) -> io::Result<()>;
     /// Switches to direct I/O: later writes bypass the page cache. Returns the block size, a power
     /// of two and at most 4096. Offset, length and address of each write must be multiples of it.
+    /// A file is switched there and back for each of its large writes.
     ///
     /// # Errors
     /// `Unsupported` where the file system has no direct I/O. Nothing changes then.

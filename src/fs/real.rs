@@ -11,7 +11,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, fstatfs, statvfs, statx};
+use rustix::fs::{
+    AtFlags, OFlags, SeekFrom, StatxFlags, fcntl_getfl, fcntl_setfl, fstatfs, statvfs, statx,
+};
 #[cfg(not(bufferedwriter_portable))]
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
@@ -27,6 +29,11 @@ const PAGE: u32 = 4096;
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
+/// File systems on which a hole is what nobody wrote: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs,
+/// overlayfs. Others, such as ZFS and servers behind NFS, make holes of zeros that were written.
+const HOLES_ARE_UNWRITTEN: [u64; 6] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, TMPFS_MAGIC, 0x794c_7630];
+
 /// The machine's file system. std repeats interrupted calls; so do the other calls here.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
@@ -41,11 +48,14 @@ impl Fs for RealFs {
             .custom_flags(OFlags::NOFOLLOW.bits() as i32)
             .open(path)?;
         // Until this call the umask has only removed permissions, so no one had more than `mode`.
-        if let Err(error) = file.set_permissions(Permissions::from_mode(mode)) {
-            let _ = fs::remove_file(path);
-            return Err(error);
+        let made = file.set_permissions(Permissions::from_mode(mode));
+        match made.and_then(|()| RealFile::new(file)) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) => {
+                let _ = fs::remove_file(path);
+                Err(error)
+            }
         }
-        Ok(Box::new(RealFile::new(file)))
     }
 
     #[cfg(bufferedwriter_portable)]
@@ -91,7 +101,7 @@ impl Fs for RealFs {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(Box::new(RealFile::new(file)))
+        Ok(Box::new(RealFile::new(file)?))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -176,24 +186,41 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 struct RealFile {
-    file: ManuallyDrop<File>,
+    /// Use [`file`](Self::file) instead.
+    descriptor: ManuallyDrop<File>,
+    /// Device and inode of the file.
+    id: (u64, u64),
+    /// Whether direct I/O is known to work.
+    has_direct: bool,
     /// Set once this file has the lock.
     locked: Option<ClosedInChild>,
 }
 
 impl RealFile {
-    fn new(file: File) -> Self {
-        RealFile { file: ManuallyDrop::new(file), locked: None }
+    fn new(file: File) -> io::Result<Self> {
+        let id = facts(&file.metadata()?).id;
+        let descriptor = ManuallyDrop::new(file);
+        Ok(RealFile { descriptor, id, has_direct: false, locked: None })
+    }
+
+    /// The open file, if the descriptor still belongs to it.
+    fn file(&self) -> io::Result<&File> {
+        self.found().map(|_| &*self.descriptor)
+    }
+
+    fn found(&self) -> io::Result<Facts> {
+        let found = facts(&self.descriptor.metadata()?);
+        if found.id == self.id { Ok(found) } else { Err(Errno::BADF.into()) }
     }
 }
 
 impl Drop for RealFile {
     fn drop(&mut self) {
-        // In a forked child the descriptor is closed already, and its number may belong to another
-        // file.
-        if self.locked.as_ref().is_none_or(ClosedInChild::end) {
+        // The number may belong to another file: in a forked child, where the descriptor is closed
+        // already, and in a program that has closed it.
+        if self.locked.as_ref().is_none_or(ClosedInChild::end) && self.file().is_ok() {
             // SAFETY: dropped only here, and nothing uses it afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.file) };
+            unsafe { ManuallyDrop::drop(&mut self.descriptor) };
         }
     }
 }
@@ -202,63 +229,83 @@ impl FsFile for RealFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         // rustix passes at most as many slices as the system takes (1024); the rest is a short
         // write. `write_all` repeats interrupted calls.
-        Ok(rustix::io::pwritev(&*self.file, slices, offset)?)
+        Ok(rustix::io::pwritev(self.file()?, slices, offset)?)
     }
 
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(&*self.file, bytes, offset)
+        FileExt::read_at(self.file()?, bytes, offset)
     }
 
     fn facts(&self) -> io::Result<Facts> {
-        Ok(facts(&self.file.metadata()?))
+        self.found()
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.file()?.set_len(len)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
+        self.file()?.sync_all()
+    }
+
+    fn has_hole(&self, before: u64) -> io::Result<bool> {
+        let file = self.file()?;
+        if !HOLES_ARE_UNWRITTEN.contains(&(fstatfs(file)?.f_type as u64)) {
+            return Ok(false);
+        }
+        // Where the call is unknown, nobody can tell.
+        Ok(matches!(rustix::fs::seek(file, SeekFrom::Hole(0)), Ok(at) if at < before))
     }
 
     fn try_lock(&mut self) -> io::Result<()> {
-        self.file.try_lock()?;
-        self.locked = Some(ClosedInChild::new(self.file.as_raw_fd()));
+        let file = self.file()?;
+        file.try_lock()?;
+        self.locked = Some(ClosedInChild::new(file.as_raw_fd()));
         Ok(())
     }
 
     fn go_direct(&mut self) -> io::Result<usize> {
         let unsupported = || Err(io::ErrorKind::Unsupported.into());
-        // These accept the flag without effect: their files live in the page cache.
-        if matches!(fstatfs(&*self.file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
+        let file = self.file()?;
+        if !self.has_direct && !may_go_direct(file)? {
             return unsupported();
         }
-        // Kernels before 6.1 don't tell. There, blocks of one page fit all existing devices.
-        let told =
-            statx(&*self.file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
-                .ok()
-                .filter(|told| told.stx_mask & DIOALIGN != 0);
-        if told.is_some_and(|told| !(1..=PAGE).contains(&told.stx_dio_offset_align)) {
-            return unsupported();
-        }
-        let flags = fcntl_getfl(&*self.file)?;
-        match fcntl_setfl(&*self.file, flags | OFlags::DIRECT) {
-            Ok(()) => Ok(PAGE as usize),
+        let flags = fcntl_getfl(file)?;
+        match fcntl_setfl(file, flags | OFlags::DIRECT) {
+            Ok(()) => {
+                self.has_direct = true;
+                Ok(PAGE as usize)
+            }
             Err(Errno::INVAL) => unsupported(),
             Err(error) => Err(error.into()),
         }
     }
 
     fn go_buffered(&mut self) -> io::Result<()> {
-        let flags = fcntl_getfl(&*self.file)?;
-        Ok(fcntl_setfl(&*self.file, flags - OFlags::DIRECT)?)
+        let file = self.file()?;
+        let flags = fcntl_getfl(file)?;
+        Ok(fcntl_setfl(file, flags - OFlags::DIRECT)?)
     }
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        let file = self.file.try_clone()?;
+        let file = self.file()?.try_clone()?;
         let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_raw_fd()));
-        Ok(Box::new(RealFile { file: ManuallyDrop::new(file), locked }))
+        let (descriptor, id) = (ManuallyDrop::new(file), self.id);
+        Ok(Box::new(RealFile { descriptor, id, has_direct: false, locked }))
     }
+}
+
+/// Whether the file system may have direct I/O, with blocks of one page.
+fn may_go_direct(file: &File) -> io::Result<bool> {
+    // These accept the flag without effect: their files live in the page cache.
+    if matches!(fstatfs(file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
+        return Ok(false);
+    }
+    // Kernels before 6.1 don't tell. There, blocks of one page fit all existing devices.
+    let told = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
+        .ok()
+        .filter(|told| told.stx_mask & DIOALIGN != 0);
+    Ok(told.is_none_or(|told| (1..=PAGE).contains(&told.stx_dio_offset_align)))
 }
 
 #[cfg(test)]

@@ -240,6 +240,13 @@ impl CrashImage {
         step();
     }
 
+    /// Worker: a copy takes the place of its temp file, with the same sequence number and records.
+    pub(crate) fn move_file(&self, worker: usize, stamp: u64) {
+        step();
+        self.worker_word(worker, WorkerWord::Stamp).store(stamp, Release);
+        step();
+    }
+
     /// Worker: these pieces take its temp file to `good`. They have at most [`LIST_MAX`] entries
     /// and end with a whole record. All of them count in one step.
     pub(crate) fn file(&self, worker: usize, filed: impl Iterator<Item = Filed>, good: Watermark) {

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lane_has_as_much_ahead_as_it_uses() {
+    fn each_worker_has_as_much_ahead_as_it_uses() {
         // Spans of 32 chunks; 4 chunks make 256 KiB.
         let memory = Memory::new(1024, 64 << 10);
         memory.use_chunks(0, 2);

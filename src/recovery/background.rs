@@ -88,8 +88,15 @@ impl Task {
     fn run(self) -> Recovery {
         let Task { fs, path, temp, memory, names } = self;
         let prefix = Some(&*names.prefix);
-        let scan =
-            Scan { fs: &*fs, path: &path, temp: &temp, prefix, memory: &memory, dry_run: false };
+        let scan = Scan {
+            fs: &*fs,
+            path: &path,
+            temp: &temp,
+            prefix,
+            memory: &memory,
+            without_memory: false,
+            dry_run: false,
+        };
         let mut recovery = Recovery::default();
         if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {
             recovery.errors.push(error);

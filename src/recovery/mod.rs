@@ -30,6 +30,7 @@ pub struct RecoverOptions {
     temp: PathBuf,
     prefix: Option<OsString>,
     memory: Option<PathBuf>,
+    without_memory: bool,
     dry_run: bool,
     fs: Arc<dyn Fs>,
 }
@@ -44,6 +45,7 @@ impl RecoverOptions {
             temp,
             prefix: None,
             memory: None,
+            without_memory: false,
             dry_run: false,
             fs: Arc::new(RealFs),
         }
@@ -59,6 +61,17 @@ impl RecoverOptions {
     /// Default: `/dev/shm` alone, which is always searched.
     pub fn memory(mut self, dir: impl Into<PathBuf>) -> Self {
         self.memory = Some(dir.into());
+        self
+    }
+
+    /// Treats crash-proof memory that is not found as gone for good. What the writers' temp files
+    /// hold is published. Default false: then such writers are skipped, with
+    /// [`SkipReason::MemoryNotFound`](crate::SkipReason::MemoryNotFound).
+    ///
+    /// Only for memory that no longer exists, such as that of a container that was removed. If it
+    /// exists elsewhere, its records can't be recovered any more.
+    pub fn without_memory(mut self, without_memory: bool) -> Self {
+        self.without_memory = without_memory;
         self
     }
 
@@ -83,6 +96,7 @@ impl std::fmt::Debug for RecoverOptions {
             .field("temp", &self.temp)
             .field("prefix", &self.prefix)
             .field("memory", &self.memory)
+            .field("without_memory", &self.without_memory)
             .field("dry_run", &self.dry_run)
             .finish_non_exhaustive()
     }
@@ -112,7 +126,7 @@ impl std::fmt::Debug for RecoverOptions {
 /// A directory is missing or can't be read. Later errors are in [`Recovery::errors`], and the next
 /// recovery tries again.
 pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
-    let RecoverOptions { path, temp, prefix, memory, dry_run, fs } = options;
+    let RecoverOptions { path, temp, prefix, memory, without_memory, dry_run, fs } = options;
     let open = |dir: &Path| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e));
     let (path, temp) = (open(path)?, open(temp)?);
     let memory = memory.as_deref().map(open).transpose()?;
@@ -123,6 +137,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         temp,
         prefix: prefix.as_deref(),
         memory: &memory,
+        without_memory: *without_memory,
         dry_run: *dry_run,
     };
     let mut recovery = Recovery::default();

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
-use crate::file::state_file::format::Record;
+use crate::file::state_file::format::{MemoryDir, Record};
 use crate::fs::{Facts, FsFile};
 use crate::naming::{self, Names};
 use crate::recovery::salvage::{Found, Locations, Memory};
@@ -110,11 +111,13 @@ impl Run<'_> {
         }
         match &decoded {
             Ok(DecodedState { boot_id, header, records }) => {
-                let same_boot = boot_id.is_some() && *boot_id == self.scan.fs.boot_id();
+                let now = self.scan.fs.boot_id();
+                let same_boot = boot_id.is_some() && *boot_id == now;
+                let rebooted = boot_id.is_some() && now.is_some() && !same_boot;
                 let names = &header.names;
                 let dead = Dead { state, names, records: Some(records), same_boot, memory: None };
                 match &header.memory {
-                    Some(dir) => self.recover_with_memory(dead, dir),
+                    Some(memory) => self.recover_with_memory(dead, memory, rebooted),
                     None => self.recover(&dead),
                 }
             }
@@ -153,15 +156,31 @@ impl Run<'_> {
     }
 
     /// Recovers an instance whose state file is whole and whose crash-proof memory is, or was, in
-    /// `dir`.
-    fn recover_with_memory(&mut self, dead: Dead<'_>, dir: &Path) -> Result<(), Error> {
-        let Scan { fs, path, temp, memory, dry_run, .. } = self.scan;
+    /// this directory.
+    fn recover_with_memory(
+        &mut self,
+        dead: Dead<'_>,
+        location: &MemoryDir,
+        rebooted: bool,
+    ) -> Result<(), Error> {
+        let Scan { fs, path, temp, memory, without_memory, dry_run, .. } = self.scan;
+        let dir = &*location.path;
+        let sees = || Ok(self.scan.facts(dir)?.is_some_and(|now| now.id == location.id));
         if !memory.iter().any(|known| known == dir) {
-            return self.skip(dead.state, SkipReason::OtherMemory);
+            return match without_memory && !sees()? {
+                true => self.recover(&dead),
+                false => self.skip(dead.state, SkipReason::OtherMemory),
+            };
         }
         let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
-            // It vanished with the last boot, or the writer was closed.
-            Found::Nothing => return self.recover(&dead),
+            Found::Nothing => {
+                // It vanished with the last boot, or the writer was closed. If the directory is
+                // another one than the writer's, such as in another container, nobody can tell.
+                if without_memory || rebooted || sees()? {
+                    return self.recover(&dead);
+                }
+                return self.skip(dead.state, SkipReason::MemoryNotFound);
+            }
             Found::Alive => {
                 self.recovery.alive += 1;
                 return Ok(());
@@ -260,7 +279,7 @@ impl Run<'_> {
 
     /// Whether this file also has its aside name.
     pub(super) fn is_aside(&self, file: &Path, facts: &Facts) -> Result<bool, Error> {
-        let found = self.scan.facts(&aside(file))?;
+        let found = self.scan.facts(&publish::aside(file))?;
         Ok(found.is_some_and(|found| found.id == facts.id))
     }
 
@@ -294,8 +313,7 @@ impl Run<'_> {
             self.recovery.set_aside.push(path.to_owned());
             return Ok(());
         }
-        let to = aside(path);
-        self.scan.fs.rename(path, &to).map_err(|e| Error::io("set aside", path, e))?;
+        let to = publish::set_aside(self.scan.fs, path)?;
         self.recovery.set_aside.push(to);
         Ok(())
     }
@@ -304,9 +322,4 @@ impl Run<'_> {
 fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<DecodedState, Unreadable>, Error> {
     let bytes = decode::bytes(file).map_err(|e| Error::io("read", state, e))?;
     Ok(decode::read(&bytes))
-}
-
-/// The aside path of a file, in the same directory.
-fn aside(path: &Path) -> PathBuf {
-    path.with_file_name(naming::aside(path.file_name().unwrap_or_default()))
 }

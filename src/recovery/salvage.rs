@@ -142,7 +142,7 @@ impl Memory {
         }
         step();
         let visible = publish::rename(fs, &temp, path, names, self.worker(), 0, true)
-            .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?;
+            .map_err(Refusal::error)?;
         step();
         publish::sync_dir(fs, path)?;
         Ok(Some((visible, Watermark { len: facts.len, count })))

@@ -22,6 +22,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) prefix: Option<&'a OsStr>,
     /// Directories that may hold crash-proof memory.
     pub(crate) memory: &'a [PathBuf],
+    /// Memory that is not found is gone for good.
+    pub(crate) without_memory: bool,
     pub(crate) dry_run: bool,
 }
 

@@ -4,7 +4,6 @@
 //! Guarantees: a file is synced before it is published. A file whose fsync failed is never synced
 //! again.
 
-use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::path::Path;
@@ -23,9 +22,19 @@ use crate::report::stats::Watermark;
 impl Run<'_> {
     /// Deals with each temp file of a dead instance. Returns whether none is left.
     pub(super) fn temp_files(&mut self, dead: &Dead<'_>) -> Result<bool, Error> {
+        let Scan { temp, path, .. } = self.scan;
+        let mut all = true;
+        for dir in [temp, path].into_iter().take(if temp == path { 1 } else { 2 }) {
+            // A worker from whose directory no rename leads continues in that of visible files.
+            all &= self.temp_files_in(dir, dead)?;
+        }
+        Ok(all)
+    }
+
+    fn temp_files_in(&mut self, dir: &Path, dead: &Dead<'_>) -> Result<bool, Error> {
         let mut all = true;
         // List them only now, when no more can appear.
-        for name in self.scan.list(self.scan.temp)? {
+        for name in self.scan.list(dir)? {
             let Names { prefix, extension, instance, pid } = dead.names;
             let extension = match dead.records {
                 Some(_) => extension,
@@ -38,7 +47,7 @@ impl Run<'_> {
                 // It was made by a recovery; `salvage` continues with it.
                 continue;
             }
-            match self.temp_file(dead, &name, &parsed) {
+            match self.temp_file(dead, &dir.join(&name), &parsed) {
                 Ok(done) => all &= done,
                 Err(error) => {
                     self.recovery.errors.push(error);
@@ -50,9 +59,8 @@ impl Run<'_> {
     }
 
     /// Deals with one temp file. Returns whether nothing remains to do.
-    fn temp_file(&mut self, dead: &Dead<'_>, name: &OsStr, parsed: &Parsed) -> Result<bool, Error> {
-        let temp = self.scan.temp.join(name);
-        let Some(facts) = self.scan.facts(&temp)? else { return Ok(true) };
+    fn temp_file(&mut self, dead: &Dead<'_>, temp: &Path, parsed: &Parsed) -> Result<bool, Error> {
+        let Some(facts) = self.scan.facts(temp)? else { return Ok(true) };
         let claim = dead.records.map_or(Claim::Damaged, |records| claim(records, parsed));
         match verdict(&facts, self.uid, claim, dead.same_boot) {
             Verdict::Publish(good) => {
@@ -60,16 +68,16 @@ impl Run<'_> {
                     Claim::Holds { synced, .. } if dead.same_boot => Some(synced.len),
                     _ => None,
                 };
-                return self.publish(dead, &temp, parsed, &facts, good, doubtful);
+                return self.publish(dead, temp, parsed, &facts, good, doubtful);
             }
             Verdict::Remove => {
-                self.remove(&temp)?;
+                self.remove(temp)?;
                 self.recovery.cut_bytes += facts.len;
             }
-            Verdict::SetAside => self.set_aside(&temp)?,
-            Verdict::TwoNames => return self.end_rename(dead, &temp, parsed, &facts),
+            Verdict::SetAside => self.set_aside(temp)?,
+            Verdict::TwoNames => return self.end_rename(dead, temp, parsed, &facts),
             Verdict::Skip(reason) => {
-                self.skip(&temp, reason)?;
+                self.skip(temp, reason)?;
                 return Ok(false);
             }
         }
@@ -97,6 +105,11 @@ impl Run<'_> {
                 self.skip(temp, SkipReason::NotOurs)?;
                 return Ok(false);
             };
+            if file.has_hole(len).map_err(|e| Error::io("look for holes in", temp, e))? {
+                // Someone truncated it while it was written.
+                self.set_aside(temp)?;
+                return Ok(true);
+            }
             if facts.len > len {
                 file.set_len(len).map_err(|e| Error::io("truncate", temp, e))?;
             }
@@ -108,13 +121,13 @@ impl Run<'_> {
             }
             if let Err(error) = file.sync() {
                 // A second fsync would succeed although the data are gone (see
-                // `file/temp_file.rs`). The file can't be trusted any more.
+                // `file/temp_file`). The file can't be trusted any more.
                 let error = Error::io("fsync", temp, error);
                 self.set_aside(temp)?;
                 return Err(error);
             }
             publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, in_one_step)
-                .map_err(|(Refusal::Gone(error) | Refusal::Retry(error))| error)?
+                .map_err(Refusal::error)?
         };
         self.published(visible, good);
         self.recovery.cut_bytes += facts.len - len;

@@ -102,6 +102,10 @@ pub enum SkipReason {
     /// Its crash-proof memory is in another directory. To recover it, pass that directory to
     /// [`RecoverOptions::memory`](crate::RecoverOptions::memory).
     OtherMemory,
+    /// Its crash-proof memory is not here, and this is not the directory that its writer saw under
+    /// that path: a container has a `/dev/shm` of its own. Recover it where the memory is. If that
+    /// is gone, use [`RecoverOptions::without_memory`](crate::RecoverOptions::without_memory).
+    MemoryNotFound,
 }
 
 impl fmt::Display for SkipReason {
@@ -117,6 +121,9 @@ impl fmt::Display for SkipReason {
             }
             SkipReason::OtherPath => f.write_str("its files belong in another directory"),
             SkipReason::OtherMemory => f.write_str("its memory is in another directory"),
+            SkipReason::MemoryNotFound => {
+                f.write_str("its memory is not here; this is another directory of that name")
+            }
             SkipReason::OtherInstance => f.write_str("it is the state file of another instance"),
         }
     }

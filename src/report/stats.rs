@@ -131,6 +131,9 @@ pub struct Lost {
     pub shutdown: Count,
     /// In a temp file that someone removed before it was published.
     pub temp_file_removed: Count,
+    /// In a temp file that someone truncated before it was published. What is left of the file is
+    /// set aside as `.*.aside` in its directory.
+    pub temp_file_damaged: Count,
     /// In memory for [`Config::give_up_after`](crate::Config::give_up_after) while no file could
     /// take them.
     pub gave_up: Count,
@@ -140,7 +143,7 @@ impl Lost {
     /// The sum over all causes.
     #[must_use]
     pub fn total(&self) -> Count {
-        self.shutdown + self.temp_file_removed + self.gave_up
+        self.shutdown + self.temp_file_removed + self.temp_file_damaged + self.gave_up
     }
 }
 
@@ -148,6 +151,7 @@ impl AddAssign for Lost {
     fn add_assign(&mut self, other: Lost) {
         self.shutdown += other.shutdown;
         self.temp_file_removed += other.temp_file_removed;
+        self.temp_file_damaged += other.temp_file_damaged;
         self.gave_up += other.gave_up;
     }
 }

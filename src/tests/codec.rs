@@ -32,6 +32,16 @@ impl Encoder for Doubling {
     }
 }
 
+/// A file without half a byte at its end.
+pub(crate) fn whole(codec: Codec, mut file: Vec<u8>) -> Vec<u8> {
+    if codec != Codec::None {
+        let whole = file.chunks(2).take_while(|pair| pair.len() == 2 && pair[0] == pair[1]);
+        let pairs = whole.count();
+        file.truncate(pairs * 2);
+    }
+    file
+}
+
 /// The records in a file. Panics if it holds half of a byte.
 pub(crate) fn decode(codec: Codec, file: Vec<u8>) -> Vec<u8> {
     if codec == Codec::None {
@@ -117,7 +127,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
     let boot = RealFs.boot_id().unwrap_or_default();
     let header = Header {
         path: path.clone(),
-        memory: Some(memory.clone()),
+        memory: Some(images::memory_dir(&memory)),
         names: names.clone(),
         codec,
         workers: images::LAYOUT.workers,
@@ -149,6 +159,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         temp: &temp,
         prefix: None,
         memory: std::slice::from_ref(&memory),
+        without_memory: false,
         dry_run: false,
     };
     let mut recovery = Recovery::default();

@@ -6,7 +6,7 @@
 //! never anything wrong. The next checkpoint comes soon.
 
 use crate::base::sync::Arc;
-use crate::file::state_file::live::WorkerState;
+use crate::file::state_file::worker_state::WorkerState;
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::memory::Shared;
@@ -18,12 +18,19 @@ use crate::worker::collect::Piece;
 pub(crate) struct Checkpoint {
     worker: usize,
     shared: Arc<Shared>,
+    /// From the options, hence the `Arc` of std.
+    fs: std::sync::Arc<dyn Fs>,
     state: WorkerState,
 }
 
 impl Checkpoint {
-    pub(crate) fn new(worker: usize, shared: Arc<Shared>, state: WorkerState) -> Self {
-        Checkpoint { worker, shared, state }
+    pub(crate) fn new(
+        worker: usize,
+        shared: Arc<Shared>,
+        fs: std::sync::Arc<dyn Fs>,
+        state: WorkerState,
+    ) -> Self {
+        Checkpoint { worker, shared, fs, state }
     }
 
     fn crash_image(&self) -> Option<&CrashImage> {
@@ -32,8 +39,8 @@ impl Checkpoint {
 
     /// Called before a temp file is created. Restores a lost state file, without which a recovery
     /// finds no temp file.
-    pub(crate) fn prepare(&mut self, fs: &dyn Fs) {
-        self.state.restore(fs);
+    pub(crate) fn prepare(&mut self) {
+        self.state.restore(&*self.fs);
     }
 
     /// The worker has a new temp file.
@@ -45,12 +52,21 @@ impl Checkpoint {
         self.update(file);
     }
 
+    /// The temp file was copied to another one, which takes its place with all its records. Both
+    /// have the same sequence number, so one store changes the file.
+    pub(crate) fn relocate(&mut self, copy: &TempFile) {
+        if let Some(image) = self.crash_image() {
+            image.move_file(self.worker, copy.id().stamp.0);
+        }
+        self.update(copy);
+    }
+
     /// The temp file has grown, or more of it is synced.
     pub(crate) fn update(&mut self, file: &TempFile) {
         let synced = file.synced();
         // After a failed fsync the page cache may have lost the rest.
         let good = if file.is_failed() { synced } else { file.good() };
-        let _ = self.state.set(Some(file.id()), good, synced);
+        let _ = self.state.set(&*self.fs, Some(file.id()), good, synced);
     }
 
     /// The file has these pieces and has come to `good` with them. Called before their memory is
@@ -75,7 +91,7 @@ impl Checkpoint {
         if let Some(image) = self.crash_image() {
             image.end_file(self.worker);
         }
-        let _ = self.state.set(None, Watermark::ZERO, Watermark::ZERO);
+        let _ = self.state.set(&*self.fs, None, Watermark::ZERO, Watermark::ZERO);
     }
 
     /// `lost` records will never be in a file.

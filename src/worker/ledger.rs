@@ -49,15 +49,11 @@ pub(crate) struct Failure {
     pub(crate) attempts: u64,
 }
 
-/// The result for a claimed file.
-#[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    /// The file is visible.
-    Written,
-    /// The file is still a temp file.
-    Unchanged,
-    /// The file is gone.
-    Lost(Error),
+/// Why the records in a temp file are lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FileLoss {
+    Removed,
+    Damaged,
 }
 
 /// Sums over the workers.
@@ -81,22 +77,30 @@ impl Ledger {
         true
     }
 
-    /// Worker: the rename has returned.
-    pub(crate) fn settle(&self, outcome: Outcome) {
+    /// Worker: the rename has returned. Whether the claimed file is visible.
+    pub(crate) fn settle(&self, is_visible: bool) {
         let mut entries = lock(&self.0);
         let Watermark { len, count } = std::mem::take(&mut entries.in_flight);
-        match outcome {
-            Outcome::Written => {
-                entries.written += count;
-                entries.files += 1;
-                entries.files_bytes += len;
-            }
-            Outcome::Lost(error) => {
-                entries.lost.temp_file_removed += count;
-                entries.last_loss = Some(error);
-            }
-            Outcome::Unchanged => {}
+        if is_visible {
+            entries.written += count;
+            entries.files += 1;
+            entries.files_bytes += len;
         }
+    }
+
+    /// Worker: records in its temp file are lost. `false` once the closer has given it up and
+    /// counted them.
+    pub(crate) fn lose_file(&self, loss: FileLoss, count: Count, error: &Error) -> bool {
+        let mut entries = lock(&self.0);
+        if entries.given_up {
+            return false;
+        }
+        match loss {
+            FileLoss::Removed => entries.lost.temp_file_removed += count,
+            FileLoss::Damaged => entries.lost.temp_file_damaged += count,
+        }
+        entries.last_loss = Some(error.clone());
+        true
     }
 
     /// Closer: the worker may publish only what it has already claimed.

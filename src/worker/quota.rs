@@ -236,7 +236,7 @@ mod tests {
         crate::naming::Names { prefix, extension: OsString::from("log"), instance, pid: 1 }
     }
 
-    fn guard(fs: &Faulty, path: PathBuf, temp: PathBuf, limits: Limits, now: Instant) -> Quota {
+    fn quota(fs: &Faulty, path: PathBuf, temp: PathBuf, limits: Limits, now: Instant) -> Quota {
         let prefix = OsStr::from_bytes(b"a\xff").to_owned();
         let fs = std::sync::Arc::new(fs.clone());
         let extension = OsString::from("log");
@@ -257,18 +257,18 @@ mod tests {
         let (dir, now) = (TestDir::new(), Instant::now());
         for (min_free, max_total, free_calls, lists) in [(1, 0, 1, 0), (0, 1 << 40, 0, 1)] {
             let (fs, limits) = (Faulty::default(), Limits { min_free, max_total });
-            let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
-            guard.look(|| now);
+            let quota = quota(&fs, dir.path().into(), dir.path().into(), limits, now);
+            quota.look(|| now);
             // Not again: it is too early, or another worker measures.
-            guard.look(|| now + INTERVAL / 2);
-            lock(&guard.state).is_claimed = true;
-            guard.look(|| now + INTERVAL);
+            quota.look(|| now + INTERVAL / 2);
+            lock(&quota.state).is_claimed = true;
+            quota.look(|| now + INTERVAL);
             assert_eq!((fs.calls(Op::FreeBytes), fs.calls(Op::List)), (free_calls, lists));
-            let stats = guard.stats();
+            let stats = quota.stats();
             assert_eq!(stats.free_bytes.is_some(), min_free > 0);
             assert_eq!(stats.total_bytes, (max_total > 0).then_some(0));
             assert!(!stats.refuses && stats.measured_at == Some(now));
-            assert_eq!(guard.vigil(now), None);
+            assert_eq!(quota.vigil(now), None);
         }
     }
 
@@ -276,23 +276,23 @@ mod tests {
     fn between_measurements_what_was_written_is_reckoned_with() {
         let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
         let limits = Limits { min_free: 0, max_total: 1000 };
-        let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
-        guard.look(|| now);
-        guard.wrote(999);
-        assert!(!guard.shared.is_guarded());
-        guard.wrote(1);
-        assert!(guard.shared.is_guarded() && guard.stats().refuses);
-        assert_eq!(guard.stats().total_bytes, Some(1000));
-        assert_eq!(guard.vigil(now), Some(INTERVAL));
-        assert_eq!(guard.vigil(now + INTERVAL / 4), Some(INTERVAL * 3 / 4));
+        let quota = quota(&fs, dir.path().into(), dir.path().into(), limits, now);
+        quota.look(|| now);
+        quota.wrote(999);
+        assert!(!quota.shared.is_guarded());
+        quota.wrote(1);
+        assert!(quota.shared.is_guarded() && quota.stats().refuses);
+        assert_eq!(quota.stats().total_bytes, Some(1000));
+        assert_eq!(quota.vigil(now), Some(INTERVAL));
+        assert_eq!(quota.vigil(now + INTERVAL / 4), Some(INTERVAL * 3 / 4));
         // The worker that measures may hang.
-        lock(&guard.state).is_claimed = true;
-        assert_eq!(guard.vigil(now + INTERVAL / 4), Some(INTERVAL));
-        lock(&guard.state).is_claimed = false;
+        lock(&quota.state).is_claimed = true;
+        assert_eq!(quota.vigil(now + INTERVAL / 4), Some(INTERVAL));
+        lock(&quota.state).is_claimed = false;
         // The files do not exist.
-        guard.look(|| now + INTERVAL);
-        assert!(!guard.shared.is_guarded() && !guard.stats().refuses);
-        assert_eq!(guard.stats().total_bytes, Some(0));
+        quota.look(|| now + INTERVAL);
+        assert!(!quota.shared.is_guarded() && !quota.stats().refuses);
+        assert_eq!(quota.stats().total_bytes, Some(0));
 
         let free = State {
             free: Gauge { found: Some(500), written: 70, next: None, error: None },
@@ -314,9 +314,9 @@ mod tests {
             put(dir.join(names(b"a\xff", 1).visible(crate::naming::Stamp(1), 0, 1)), 5000);
             let max_total = if refuses { 5000 } else { 1 << 30 };
             let limits = Limits { min_free: 1, max_total };
-            let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
-            guard.look(|| now);
-            let before = guard.stats();
+            let quota = quota(&fs, dir.path().into(), dir.path().into(), limits, now);
+            quota.look(|| now);
+            let before = quota.stats();
             assert_eq!(before.refuses, refuses);
             for (op, operation) in [
                 (Op::List, "list"),
@@ -325,14 +325,14 @@ mod tests {
             ] {
                 fs.plan(op, 1, Fault::Error(Errno::IO));
                 let [later, at_last] = [now + INTERVAL, now + 2 * INTERVAL];
-                lock(&guard.state).free.next = Some(later);
-                lock(&guard.state).total.next = Some(later);
-                guard.look(|| later);
-                let stats = guard.stats();
+                lock(&quota.state).free.next = Some(later);
+                lock(&quota.state).total.next = Some(later);
+                quota.look(|| later);
+                let stats = quota.stats();
                 assert_eq!(stats.last_error.unwrap().operation(), operation);
                 assert_eq!((stats.refuses, stats.total_bytes), (refuses, before.total_bytes));
-                guard.look(|| at_last);
-                assert!(guard.stats().last_error.is_none());
+                quota.look(|| at_last);
+                assert!(quota.stats().last_error.is_none());
             }
         }
     }
@@ -351,20 +351,20 @@ mod tests {
         let (now, looks) = (Instant::now(), std::cell::Cell::new(0));
         let clock = || now + Duration::from_millis(1) * looks.replace(looks.get() + 1);
         let limits = Limits { min_free: 0, max_total: one + 100 };
-        let guard = guard(&fs, dir.path().into(), dir.path().into(), limits, now);
+        let quota = quota(&fs, dir.path().into(), dir.path().into(), limits, now);
         for portion in 1..=4 {
-            assert!(guard.look(clock), "{portion}");
+            assert!(quota.look(clock), "{portion}");
             // The total is unknown before the end; bytes written meanwhile are added to it.
-            assert_eq!(guard.stats().total_bytes, None);
-            guard.wrote(20);
+            assert_eq!(quota.stats().total_bytes, None);
+            quota.wrote(20);
         }
-        assert!(!guard.look(clock));
-        assert_eq!(guard.stats().total_bytes, Some(one + 80));
+        assert!(!quota.look(clock));
+        assert_eq!(quota.stats().total_bytes, Some(one + 80));
         assert_eq!((fs.calls(Op::List), fs.calls(Op::Facts)), (1, files as usize));
-        let ended = guard.stats().measured_at.unwrap();
-        let took = lock(&guard.state).total.next.unwrap() - ended;
+        let ended = quota.stats().measured_at.unwrap();
+        let took = lock(&quota.state).total.next.unwrap() - ended;
         assert!(took > INTERVAL && took <= 50 * (ended - now), "{took:?} {:?}", ended - now);
-        guard.wrote(20);
-        assert!(guard.shared.is_guarded());
+        quota.wrote(20);
+        assert!(quota.shared.is_guarded());
     }
 }

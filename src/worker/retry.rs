@@ -120,7 +120,6 @@ impl Retry {
         }
         let since = before.map_or(now, |outage| outage.since);
         let attempts = before.map_or(0, |outage| outage.attempts) + 1;
-        let is_dormant = false;
         self.outage = Some(Outage {
             since,
             attempts,
@@ -130,7 +129,7 @@ impl Retry {
             progress,
             blocked,
             is_over,
-            is_dormant,
+            is_dormant: false,
         });
         is_over
     }
@@ -164,86 +163,84 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_second_until_a_file_is_visible() {
-        let (mut faults, mut now) = (Retry::new(Duration::ZERO), Instant::now());
+        let (mut retry, mut now) = (Retry::new(Duration::ZERO), Instant::now());
         let began = now;
         for (nth, pause) in
             [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000].into_iter().enumerate()
         {
             // The pauses do not depend on whether memory waits or how much lands in a file.
-            assert!(!faults.fail(now, ASKED, nth % 2 == 0, at(1, nth as u64)));
-            assert_eq!(faults.wait(now), Some(MS * pause));
-            assert_eq!(faults.since(), Some((began, nth as u64 + 1)));
-            assert!(!faults.may_try(now + MS * (pause - 1), ASKED));
+            assert!(!retry.fail(now, ASKED, nth % 2 == 0, at(1, nth as u64)));
+            assert_eq!(retry.wait(now), Some(MS * pause));
+            assert_eq!(retry.since(), Some((began, nth as u64 + 1)));
+            assert!(!retry.may_try(now + MS * (pause - 1), ASKED));
             now += MS * pause;
-            assert!(faults.may_try(now, ASKED));
+            assert!(retry.may_try(now, ASKED));
         }
-        faults.fail(now, ASKED, true, at(2, 9));
-        assert_eq!((faults.wait(now), faults.since()), (Some(MS * 10), Some((now, 1))));
-        assert!(
-            faults.succeed(now, at(2, 9)) && faults.is_none() && !faults.succeed(now, at(2, 9))
-        );
+        retry.fail(now, ASKED, true, at(2, 9));
+        assert_eq!((retry.wait(now), retry.since()), (Some(MS * 10), Some((now, 1))));
+        assert!(retry.succeed(now, at(2, 9)) && retry.is_none() && !retry.succeed(now, at(2, 9)));
     }
 
     #[test]
     fn a_request_is_worth_a_try_at_once_but_only_one() {
-        let (mut faults, now) = (Retry::new(Duration::ZERO), Instant::now());
-        faults.fail(now, ASKED, true, at(0, 0));
+        let (mut retry, now) = (Retry::new(Duration::ZERO), Instant::now());
+        retry.fail(now, ASKED, true, at(0, 0));
         for asked in [Asked { flushes: 1, ..ASKED }, Asked { flushes: 1, phase: Phase::Draining }] {
-            assert!(faults.may_try(now, asked));
-            faults.fail(now, asked, true, at(0, 0));
-            assert!(!faults.may_try(now, asked));
+            assert!(retry.may_try(now, asked));
+            retry.fail(now, asked, true, at(0, 0));
+            assert!(!retry.may_try(now, asked));
         }
     }
 
     #[test]
     fn what_waits_is_given_up_in_time_after_a_last_try() {
-        let (mut faults, began) = (Retry::new(MS * 100), Instant::now());
+        let (mut retry, began) = (Retry::new(MS * 100), Instant::now());
         let mut now = began;
-        let mut fail = |faults: &mut Retry, landed| {
-            let is_over = faults.fail(now, ASKED, true, at(0, landed));
-            now += faults.wait(now).unwrap();
+        let mut fail = |retry: &mut Retry, landed| {
+            let is_over = retry.fail(now, ASKED, true, at(0, landed));
+            now += retry.wait(now).unwrap();
             (is_over, (now - began).as_millis())
         };
         // 10 + 20 + 40 = 70 ms; the next pause is 30 ms, not 80 ms.
         for (is_over, next) in [(false, 10), (false, 30), (false, 70), (false, 100), (true, 260)] {
-            assert_eq!(fail(&mut faults, 0), (is_over, next));
+            assert_eq!(fail(&mut retry, 0), (is_over, next));
         }
         // The outage lasts: later records do not wait that long again.
-        assert_eq!(fail(&mut faults, 0), (true, 580));
+        assert_eq!(fail(&mut retry, 0), (true, 580));
         // Something landed in between, so for the memory this is another outage.
-        assert_eq!(fail(&mut faults, 1), (false, 680));
-        assert!(fail(&mut faults, 1).0);
+        assert_eq!(fail(&mut retry, 1), (false, 680));
+        assert!(fail(&mut retry, 1).0);
     }
 
     #[test]
     fn with_nothing_left_nobody_waits_and_the_next_failure_tells() {
-        let (mut faults, began) = (Retry::new(MS), Instant::now());
-        faults.fail(began, ASKED, true, at(0, 0));
+        let (mut retry, began) = (Retry::new(MS), Instant::now());
+        retry.fail(began, ASKED, true, at(0, 0));
         let now = began + MS;
-        assert!(faults.fail(now, ASKED, true, at(0, 0)) && faults.blocks());
-        assert!(faults.succeed(now + MS, at(0, 0)));
-        assert!(faults.is_none() && !faults.blocks() && faults.wait(now).is_none());
-        assert!(faults.fail(now + 2 * MS, ASKED, true, at(0, 0)), "the same stall");
-        assert_eq!(faults.since(), Some((began, 3)));
+        assert!(retry.fail(now, ASKED, true, at(0, 0)) && retry.blocks());
+        assert!(retry.succeed(now + MS, at(0, 0)));
+        assert!(retry.is_none() && !retry.blocks() && retry.wait(now).is_none());
+        assert!(retry.fail(now + 2 * MS, ASKED, true, at(0, 0)), "the same stall");
+        assert_eq!(retry.since(), Some((began, 3)));
         // No try met the outage for a long time.
         let later = now + MS * 1000;
-        faults.succeed(now + 2 * MS, at(0, 0));
-        assert!(!faults.fail(later, ASKED, true, at(0, 0)), "another stall");
-        assert_eq!(faults.since(), Some((later, 1)));
+        retry.succeed(now + 2 * MS, at(0, 0));
+        assert!(!retry.fail(later, ASKED, true, at(0, 0)), "another stall");
+        assert_eq!(retry.since(), Some((later, 1)));
         // Something landed, so the outage is over.
-        assert!(faults.fail(later + MS, ASKED, true, at(0, 0)));
-        faults.succeed(later + MS, at(0, 1));
-        assert!(!faults.fail(later + MS, ASKED, true, at(0, 1)));
+        assert!(retry.fail(later + MS, ASKED, true, at(0, 0)));
+        retry.succeed(later + MS, at(0, 1));
+        assert!(!retry.fail(later + MS, ASKED, true, at(0, 1)));
     }
 
     #[test]
     fn a_file_that_can_not_become_visible_holds_no_memory() {
-        let (mut faults, mut now) = (Retry::new(MS), Instant::now());
+        let (mut retry, mut now) = (Retry::new(MS), Instant::now());
         for _ in 0..5 {
-            assert!(!faults.fail(now, ASKED, false, at(0, 0)) && !faults.blocks());
+            assert!(!retry.fail(now, ASKED, false, at(0, 0)) && !retry.blocks());
             now += MS * 1000;
         }
-        assert!(!faults.fail(now, ASKED, true, at(0, 0)) && faults.blocks());
-        assert!(faults.fail(now + MS, ASKED, true, at(0, 0)));
+        assert!(!retry.fail(now, ASKED, true, at(0, 0)) && retry.blocks());
+        assert!(retry.fail(now + MS, ASKED, true, at(0, 0)));
     }
 }

@@ -14,6 +14,7 @@ use crate::base::thread::spawn;
 use crate::config::SHM;
 use crate::file::aligned::Staging;
 use crate::file::state_file::live::StateFile;
+use crate::file::state_file::worker_state::WorkerState;
 use crate::memory::Shared;
 use crate::recovery::background::{Background, Task};
 use crate::report::error::{Error, FlushError};
@@ -94,7 +95,7 @@ impl Inner {
         populate: bool,
         now: Instant,
     ) -> Result<Vec<Worker>, Error> {
-        let states = lock(&self.state).as_ref().map_or_else(|| Ok(Vec::new()), StateFile::slots)?;
+        let states = lock(&self.state).as_ref().map_or_else(|| Ok(Vec::new()), WorkerState::all)?;
         let failed = |operation, error| Error::io(operation, &self.target.files.path, error);
         let stagings = Staging::for_workers(self.ledgers.len(), self.target.staging_bytes)
             .map_err(|e| failed("map memory for", e))?;
@@ -107,7 +108,7 @@ impl Inner {
         }
         let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
             let (shared, target) = (self.shared.clone(), self.target.clone());
-            let checkpoint = Checkpoint::new(me, shared.clone(), state);
+            let checkpoint = Checkpoint::new(me, shared.clone(), target.fs.clone(), state);
             let output =
                 Output::new(me, shared.clone(), target, ledger.clone(), checkpoint, staging);
             let (control, ledger) = (self.control.clone(), ledger.clone());

@@ -4,13 +4,14 @@
 //! created first, so that a recovery can attribute all later files to this instance if the process
 //! dies in between. Refuses options, directories and memory that do not work, by name.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier};
 use crate::config::{Config, Durability, Limits};
 use crate::file::publish::{self, Places};
-use crate::file::state_file::format::Header;
+use crate::file::state_file::format::{Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
 use crate::fs::Fs;
@@ -91,11 +92,11 @@ impl Opening<'_> {
     fn settle(self, wanted: Places) -> Result<(Places, StateFile), Error> {
         let Opening { fs, memory, names, layout } = self;
         let probed = |wanted| publish::probed(fs, wanted, names, memory.is_some());
-        let create = |places: &Places| {
+        let create = |places: &Places| -> Result<StateFile, Error> {
             // The error of a failed probe describes the fault of the directory better.
             let header = Header {
                 path: places.path.clone(),
-                memory: memory.map(Path::to_owned),
+                memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
                 names: names.clone(),
                 codec: layout.codec,
                 workers: layout.workers,
@@ -132,6 +133,14 @@ impl Opening<'_> {
         };
         Shared::with(arena, workers, Barrier::detect()).map_err(failed)
     }
+}
+
+/// The directory of the memory, as recoveries know it again.
+fn memory_dir(fs: &dyn Fs, dir: &Path) -> Result<MemoryDir, Error> {
+    let failed = |e| Error::io("look up", dir, e);
+    let found = fs.facts(dir).map_err(failed)?;
+    let found = found.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
+    Ok(MemoryDir { path: dir.to_owned(), id: found.id })
 }
 
 /// Measures at once, so that a full disk gets no first chunk.

@@ -2,7 +2,7 @@
 //! any other; what it refuses goes through the cache.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use bufferedwriter::testing::{Fs, RealFs};
@@ -123,6 +123,26 @@ fn files_hold_what_was_written() {
             everything_lands(&dir, config.file_size(123_456).durability(durability).io(Io::Direct));
         }
     }
+}
+
+/// Only the parts of blocks at the ends of large writes go through it.
+#[test]
+fn nearly_all_bytes_go_past_the_page_cache() {
+    let dir = WriterDir::new();
+    if !is_possible(&dir) {
+        return;
+    }
+    let (direct, cached) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = [direct.clone(), cached.clone()];
+    let fs = TestFs::new(move |call| {
+        if call.op == Op::Write && call.is_temp() {
+            counts[usize::from(!call.is_direct())].fetch_add(call.bytes, Ordering::Relaxed);
+        }
+        Answer::Go
+    });
+    everything_lands(&dir, dir.config().size(64 << 10).workers(1).io(Io::Direct).fs(fs));
+    let [direct, cached] = [direct, cached].map(|count| count.load(Ordering::Relaxed));
+    assert!(direct > 20 * cached, "{direct} bytes past it, {cached} through it");
 }
 
 /// A file system that takes the flag and then refuses writes, always or now and then; a disk that is

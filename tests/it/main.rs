@@ -23,6 +23,7 @@ mod file_age;
 mod file_size;
 mod flush;
 mod forced;
+mod foreign;
 mod formatted;
 mod full;
 mod give_up;

@@ -144,6 +144,12 @@ fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
     until("the child publishes", || dir.files().len() > 5);
     fs::rename(&dir.temp, dir.root().join("gone")).unwrap();
     fs::create_dir(&dir.temp).unwrap();
+    // The files that were moved are copied. A copy that is cut short would be set aside.
+    let before = dir.files().len();
+    until("each worker has begun another file", || {
+        let new = dir.files().split_off(before);
+        (0..3).all(|worker| new.iter().filter(|(name, _)| name.worker == worker).count() > 1)
+    });
     // Each worker has a record in the new state file, of 128 bytes behind a header of 8 KiB.
     until("all workers know the new state file", || {
         let state = dir.states().pop();

@@ -7,13 +7,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 use crate::base::checksum::fnv1a;
 use crate::base::le;
 use crate::config::{AFFIX_BYTES_MAX, Codec, WORKERS_MAX};
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, Record, TEXTS_AT, VERSION,
+    CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, MEMORY_ID_AT, MemoryDir, RECORD_BYTES, Record,
+    TEXTS_AT, VERSION,
 };
 use crate::fs::{FsFile, read_full};
 use crate::naming::{Names, Stamp, TempId};
@@ -92,7 +92,7 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         le::u16(&body[50..52]).into(),
         le::u16(&body[52..54]).into(),
     ];
-    let mut texts = &body[TEXTS_AT..];
+    let mut texts = &body[TEXTS_AT..MEMORY_ID_AT];
     let mut text = |len: usize| {
         let (text, rest) = texts.split_at_checked(len)?;
         texts = rest;
@@ -108,9 +108,10 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
     }
     let boot_id: [u8; 16] = body[16..32].try_into().ok()?;
     let (instance, pid) = (le::u64(&body[32..40]), le::u32(&body[40..44]));
+    let id = (le::u64(&body[MEMORY_ID_AT..][..8]), le::u64(&body[MEMORY_ID_AT + 8..]));
     let header = Header {
         path: path.into(),
-        memory: Some(PathBuf::from(memory)).filter(|dir| !dir.as_os_str().is_empty()),
+        memory: (!memory.is_empty()).then(|| MemoryDir { path: memory.into(), id }),
         names: Names { prefix, extension, instance, pid },
         codec: le::u32(&body[56..60]),
         workers,

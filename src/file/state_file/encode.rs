@@ -3,20 +3,22 @@
 //! Refuses: a header that does not fit.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, Record, TEXTS_AT, VERSION,
+    CHECKSUM_BYTES, Header, MAGIC, MEMORY_ID_AT, RECORD_BYTES, Record, TEXTS_AT, VERSION,
 };
 use crate::report::stats::Watermark;
 
 /// `None` if the header does not fit, such as with a path of more than 4096 bytes and long affixes.
 pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
     let Header { path, memory, names, codec, workers } = header;
-    let memory = memory.as_deref().map_or_else(Default::default, Path::as_os_str);
-    let [path, prefix, extension, memory] =
-        [path.as_os_str(), &names.prefix, &names.extension, memory].map(OsStrExt::as_bytes);
+    let (dir, (device, inode)) = match memory {
+        Some(memory) => (memory.path.as_os_str(), memory.id),
+        None => Default::default(),
+    };
+    let [path, prefix, extension, dir] =
+        [path.as_os_str(), &names.prefix, &names.extension, dir].map(OsStrExt::as_bytes);
     let fields: [&[u8]; 17] = [
         &MAGIC,
         &VERSION.to_le_bytes(),
@@ -27,22 +29,23 @@ pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
         &u32::try_from(path.len()).ok()?.to_le_bytes(),
         &u16::try_from(prefix.len()).ok()?.to_le_bytes(),
         &u16::try_from(extension.len()).ok()?.to_le_bytes(),
-        &u16::try_from(memory.len()).ok()?.to_le_bytes(),
+        &u16::try_from(dir.len()).ok()?.to_le_bytes(),
         &[0; 2],
         &codec.to_le_bytes(),
         &[0; 4],
         path,
         prefix,
         extension,
-        memory,
+        dir,
     ];
     let mut bytes = fields.concat();
-    let texts = path.len() + prefix.len() + extension.len() + memory.len();
+    let texts = path.len() + prefix.len() + extension.len() + dir.len();
     debug_assert_eq!(bytes.len(), TEXTS_AT + texts);
-    if bytes.len() > HEADER_BYTES - CHECKSUM_BYTES {
+    if bytes.len() > MEMORY_ID_AT {
         return None;
     }
-    bytes.resize(HEADER_BYTES - CHECKSUM_BYTES, 0);
+    bytes.resize(MEMORY_ID_AT, 0);
+    bytes.extend([device, inode].into_iter().flat_map(u64::to_le_bytes));
     bytes.extend(fnv1a(&bytes).to_le_bytes());
     Some(bytes)
 }

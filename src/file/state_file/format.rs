@@ -9,6 +9,7 @@
 //!                50  extension length u16    52  length u16 of the directory of the memory
 //!                56  number u32 of the codec of the files, 0 = none
 //!                64  canonical path, prefix, extension; directory of the memory, if that outlives the process
+//!              8168  device u64 and inode u64 of the directory of the memory, 0 without
 //!              8184  checksum of all before
 //! worker w at 8192 + 128 w
 //!                 0  generation u64, goes up by one at every change; 0 = never used, all zero
@@ -30,18 +31,29 @@ pub(crate) const HEADER_BYTES: usize = 8192;
 pub(crate) const RECORD_BYTES: usize = 128;
 pub(crate) const CHECKSUM_BYTES: usize = 8;
 pub(crate) const TEXTS_AT: usize = 64;
+/// Also the end of the texts.
+pub(crate) const MEMORY_ID_AT: usize = 8168;
+
 /// The part of a state file that describes the writer and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Where files become visible.
     pub(crate) path: PathBuf,
-    /// Directory of the crash-proof memory; `None` if it is off.
-    pub(crate) memory: Option<PathBuf>,
+    /// Where the crash-proof memory is; `None` if it is off.
+    pub(crate) memory: Option<MemoryDir>,
     /// The name parts of the files.
     pub(crate) names: Names,
     /// Number of the codec of the files.
     pub(crate) codec: u32,
     pub(crate) workers: usize,
+}
+
+/// The directory of crash-proof memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryDir {
+    pub(crate) path: PathBuf,
+    /// Device and inode. Each container may have a file system of its own at the same path.
+    pub(crate) id: (u64, u64),
 }
 
 /// A worker's last record about its temp file.

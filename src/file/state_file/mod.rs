@@ -5,3 +5,4 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod format;
 pub(crate) mod live;
+pub(crate) mod worker_state;

@@ -49,7 +49,7 @@ pub struct Call<'a> {
     pub op: Op,
     /// Of `rename` the old path.
     pub path: &'a Path,
-    /// Number of the call, counted from 1 over all operations.
+    /// Number of the call, counted from 1 over all operations that may fail.
     pub nth: u64,
     /// Bytes that a write is asked for.
     pub bytes: usize,
@@ -290,6 +290,9 @@ impl<H: Hook> FsFile for HookedFile<H> {
         self.sync_failed |= synced.is_err();
         synced
     }
+    fn has_hole(&self, before: u64) -> io::Result<bool> {
+        self.file.has_hole(before)
+    }
     fn try_lock(&mut self) -> io::Result<()> {
         follow(self.ask(Op::Lock, 0), || self.file.try_lock())
     }
@@ -314,6 +317,7 @@ impl<H: Hook> FsFile for HookedFile<H> {
 
 impl<H: Hook> Drop for HookedFile<H> {
     fn drop(&mut self) {
-        self.ask(Op::Close, 0);
+        let (path, block) = (&*self.path, self.block);
+        self.fs.hook().answer(&Call { op: Op::Close, path, nth: 0, bytes: 0, block });
     }
 }

@@ -261,7 +261,10 @@ impl Callers {
     /// What the disk shows since the last look.
     pub(super) fn take_note(&mut self) -> Result<(), String> {
         self.fs.appeared().iter().try_for_each(|content| self.model.appear(content))?;
-        self.fs.vanished().iter().try_for_each(|content| self.model.vanish(content))?;
+        for content in self.fs.vanished() {
+            let lost = self.handle.stats().lost.temp_file_removed.records;
+            self.model.vanish(&content, lost - self.model.lost.records)?;
+        }
         let breaches = self.fs.breaches();
         ensure(breaches.is_empty(), || format!("{breaches:?}"))
     }

@@ -84,23 +84,32 @@ impl Model {
     /// A file became visible.
     pub(super) fn appear(&mut self, content: &[u8]) -> Result<(), String> {
         self.files += 1;
-        let count = self.settle(content, Fate::Visible)?;
+        let count = self.settle(content, Fate::Visible, u64::MAX)?;
         self.visible += count;
         Ok(())
     }
 
-    /// A file is gone that nobody has seen.
-    pub(super) fn vanish(&mut self, content: &[u8]) -> Result<(), String> {
-        let count = self.settle(content, Fate::Lost)?;
+    /// A file is gone that nobody has seen. So many records in it counted; the rest may be half a
+    /// write.
+    pub(super) fn vanish(&mut self, content: &[u8], records: u64) -> Result<(), String> {
+        let count = self.settle(content, Fate::Lost, records)?;
         self.lost += count;
         Ok(())
     }
 
-    /// The content must be whole records that were pending, those of one slot in their order.
-    fn settle(&mut self, mut content: &[u8], fate: Fate) -> Result<Count, String> {
+    /// The content must begin with so many whole records that were pending, or consist of them.
+    /// Those of one slot stand in their order.
+    fn settle(
+        &mut self,
+        mut content: &[u8],
+        fate: Fate,
+        records_max: u64,
+    ) -> Result<Count, String> {
         let mut count = Count::ZERO;
         let mut last: Vec<(usize, usize)> = Vec::new();
-        while let Some(&first) = content.first() {
+        while count.records < records_max
+            && let Some(&first) = content.first()
+        {
             let number = usize::from(first);
             let record = self.records.get_mut(number);
             let record = record.ok_or(format!("a file has a record {number}, which is not yet"))?;

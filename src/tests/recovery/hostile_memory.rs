@@ -138,6 +138,7 @@ fn run(yard: &Yard, dry_run: bool) -> Recovery {
         temp: &yard.temp,
         prefix: Some("p".as_ref()),
         memory: std::slice::from_ref(&yard.memory),
+        without_memory: false,
         dry_run,
     };
     run::run(scan, None, &mut recovery).unwrap();

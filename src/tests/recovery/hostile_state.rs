@@ -215,6 +215,7 @@ impl Yard {
             temp,
             prefix: Some("p".as_ref()),
             memory: &[],
+            without_memory: false,
             dry_run: false,
         };
         run::run(scan, None, &mut recovery).unwrap();

@@ -1,11 +1,12 @@
 //! Memories of dead writers that are made by hand, for tests and for the fuzzer (`fuzz/`).
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{Header, RECORD_BYTES, Record};
+use crate::file::state_file::format::{Header, MemoryDir, RECORD_BYTES, Record};
 use crate::memory::crash_image::Layout;
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
@@ -105,8 +106,15 @@ pub(crate) fn header(
     names: &Names,
     workers: usize,
 ) -> Option<Vec<u8>> {
-    let (path, memory, names) = (path.to_owned(), memory.map(Path::to_owned), names.clone());
+    let memory = memory.map(memory_dir);
+    let (path, names) = (path.to_owned(), names.clone());
     encode::header(boot, &Header { path, memory, names, codec: 0, workers })
+}
+
+/// As the writer of an image saw its directory of memory.
+pub(crate) fn memory_dir(dir: &Path) -> MemoryDir {
+    let id = std::fs::metadata(dir).map_or((0, 0), |found| (found.dev(), found.ino()));
+    MemoryDir { path: dir.to_owned(), id }
 }
 
 /// A worker's record in it: so many bytes are whole records, and so many of them are synced.

@@ -189,6 +189,13 @@ impl FsFile for SimFile {
                 node.bytes[at..at + len].copy_from_slice(&data);
                 node.dirty.push(Dirty::Write(at, data));
             }
+            if is_direct && matches!(chance, Chance::Fails(_)) {
+                // The block that the device failed in holds nothing any more.
+                let end = node.bytes.len().min(at + len + BLOCK);
+                let spoilt = at + len..end.max(at + len);
+                node.bytes[spoilt.clone()].fill(0);
+                node.dirty.push(Dirty::Write(spoilt.start, vec![0; spoilt.len()]));
+            }
             result
         })
     }

@@ -217,6 +217,7 @@ impl World {
             temp: Path::new("/unfinished"),
             prefix: Some("".as_ref()),
             memory: &[],
+            without_memory: false,
             dry_run: false,
         };
         let mut recovery = Recovery::default();

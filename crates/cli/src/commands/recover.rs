@@ -52,6 +52,11 @@ pub(crate) struct Recover {
     #[arg(long, value_name = "DIR")]
     memory: Option<PathBuf>,
 
+    /// Take memory that is not found for gone, and publish what the temp files hold. Only for memory
+    /// that no longer exists, such as that of a container that was removed
+    #[arg(long)]
+    without_memory: bool,
+
     /// Change nothing and report what would be done
     #[arg(long)]
     dry_run: bool,
@@ -63,7 +68,9 @@ pub(crate) struct Recover {
 
 /// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &Recover) -> u8 {
-    let mut options = RecoverOptions::new(&args.path, &args.temp).dry_run(args.dry_run);
+    let mut options = RecoverOptions::new(&args.path, &args.temp)
+        .without_memory(args.without_memory)
+        .dry_run(args.dry_run);
     if let Some(prefix) = &args.prefix {
         options = options.prefix(prefix);
     }

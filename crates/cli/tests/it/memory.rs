@@ -66,7 +66,7 @@ fn more_than_may_be_locked_is_an_error() {
         command.pre_exec(move || {
             // Root may lock more than the limit, unless an exec takes this from it.
             let _ = remove_capability_from_bounding_set(CapabilitySet::IPC_LOCK);
-            Ok(setrlimit(Resource::Memlock, limit.clone())?)
+            Ok(setrlimit(Resource::Memlock, limit)?)
         });
     }
     let output = command.output().unwrap();

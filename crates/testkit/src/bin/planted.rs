@@ -1,7 +1,7 @@
 //! Plants bugs, one at a time, and expects what must notice each to fail. Run it by `scripts/planted`,
 //! `scripts/planted-disk` and `scripts/planted-sanitize`, from the root of the repository.
 //!
-//!     planted [--disk | --sanitize] [--list] [WORD]    only what contains WORD
+//!     planted [--disk | --sanitize] [--list] [WORD...]    only bugs whose names contain one of the words
 //!
 //! `PLANTED_EVERY=N` plants each N-th. The exit code is 0 if all were caught. Linux only: `timeout` and
 //! `git` must be there.
@@ -42,7 +42,7 @@ fn run() -> Result<ExitCode, String> {
     let options = Options::parse(env::args().skip(1))?;
     let bugs: Vec<Bug> = load(Path::new("."))?;
     if options.list {
-        list(&bugs, &options.word);
+        options.list(&bugs);
         return Ok(ExitCode::SUCCESS);
     }
     let planter = Planter::new(options.suite.folder()).map_err(|error| error.to_string())?;
@@ -63,25 +63,13 @@ fn run() -> Result<ExitCode, String> {
         survived += usize::from(matches!(verdict, Verdict::Survived(_)));
     }
     if turn == 0 {
-        return Err(format!("no bug's name contains {:?}", options.word));
+        return Err(format!("no bug's name contains any of {:?}", options.words));
     }
     let every = options.every;
     println!(
         "planted bugs: {caught} caught, {survived} not caught, of {turn} (every {every}. planted)"
     );
     Ok(if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Names with what must notice them, and how many there are of each kind.
-fn list(bugs: &[Bug], word: &str) {
-    for bug in bugs.iter().filter(|bug| bug.name.contains(word)) {
-        for check in &bug.checks {
-            println!("{}: {} {}", bug.name, check.kind.name(), check.args.join(" "));
-        }
-    }
-    for (kind, count) in Kind::count(bugs) {
-        println!("{count} for {}", kind.name());
-    }
 }
 
 /// Which checks are made.
@@ -115,7 +103,8 @@ struct Options {
     suite: Suite,
     list: bool,
     every: usize,
-    word: String,
+    /// None = all bugs.
+    words: Vec<String>,
 }
 
 impl Options {
@@ -125,22 +114,37 @@ impl Options {
             Err(_) => Some(1),
         };
         let every = every.ok_or("PLANTED_EVERY is a number from 1 on")?;
-        let mut options = Options { suite: Suite::Tests, list: false, every, word: String::new() };
+        let mut options = Options { suite: Suite::Tests, list: false, every, words: Vec::new() };
         for arg in args {
             match arg.as_str() {
                 "--disk" => options.suite = Suite::Disk,
                 "--sanitize" => options.suite = Suite::Sanitize,
                 "--list" => options.list = true,
                 option if option.starts_with("--") => return Err(format!("no option {option}")),
-                word if options.word.is_empty() => options.word = word.into(),
-                word => return Err(format!("one WORD only, not also {word:?}")),
+                word => options.words.push(word.into()),
             }
         }
         Ok(options)
     }
 
+    fn names(&self, bug: &Bug) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| bug.name.contains(word))
+    }
+
+    /// Prints names with what must notice them, and how many there are of each kind.
+    fn list(&self, bugs: &[Bug]) {
+        for bug in bugs.iter().filter(|bug| self.names(bug)) {
+            for check in &bug.checks {
+                println!("{}: {} {}", bug.name, check.kind.name(), check.args.join(" "));
+            }
+        }
+        for (kind, count) in Kind::count(bugs) {
+            println!("{count} for {}", kind.name());
+        }
+    }
+
     fn chosen<'a>(&self, bugs: &'a [Bug]) -> impl Iterator<Item = (&'a Bug, &'a Check)> {
-        let named = bugs.iter().filter(|bug| bug.name.contains(&self.word));
+        let named = bugs.iter().filter(|bug| self.names(bug));
         let pairs = named.flat_map(|bug| iter::repeat(bug).zip(&bug.checks));
         pairs.filter(|(_, check)| Suite::of(check.kind) == self.suite)
     }

@@ -9,6 +9,8 @@ use bufferedwriter_testkit::dir::is_hidden;
 use super::Shared;
 use super::faults::Faults;
 use crate::config::Codec;
+use crate::fs::Facts;
+use crate::tests::fs::facts_of;
 
 #[derive(Default)]
 pub(super) struct Disk {
@@ -44,6 +46,11 @@ pub(super) struct Node {
 impl Disk {
     pub(super) fn breach(&mut self, what: &str, path: &Path) {
         self.breaches.push(format!("{what}: {}", path.display()));
+    }
+
+    pub(super) fn facts(&self, node: usize) -> Facts {
+        let links = self.names.values().filter(|&&named| named == node).count() as u64;
+        Facts { links, ..facts_of(self.nodes[node].bytes.len(), node) }
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<usize> {

@@ -11,7 +11,7 @@ use super::faults::DiskFault;
 use crate::base::sync::lock;
 use crate::fs::{Facts, FsFile};
 use crate::tests::fs::hooked::{Op, is_temp};
-use crate::tests::fs::{facts_of, read_from};
+use crate::tests::fs::read_from;
 
 /// Of direct I/O; small, so that records of a few bytes cross it.
 const BLOCK: usize = 16;
@@ -55,7 +55,7 @@ impl FsFile for MemoryFile {
             };
             let (from, to) = (offset as usize, offset as usize + len);
             node.bytes.resize(node.bytes.len().max(to), 0);
-            // What is written over with the same bytes, as direct I/O does, is as safe as before.
+            // What is written over with the same bytes is as safe as before.
             let mut at = from;
             for slice in slices {
                 let part = &slice[..slice.len().min(to - at)];
@@ -84,8 +84,7 @@ impl FsFile for MemoryFile {
     }
 
     fn facts(&self) -> io::Result<Facts> {
-        let len = lock(&self.fs.0.disk).nodes[self.node].bytes.len();
-        Ok(facts_of(len, self.node))
+        Ok(lock(&self.fs.0.disk).facts(self.node))
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

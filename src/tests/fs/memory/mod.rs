@@ -18,13 +18,12 @@ use std::sync::{Arc, Mutex};
 
 use bufferedwriter_testkit::dir::names_in;
 
-use super::facts_of;
 use super::hooked::{Op, is_temp};
 use crate::base::sync::lock;
 use crate::config::Codec;
 use crate::fs::{Facts, Fs, FsFile};
 use crate::tests::clock::Clock;
-use crate::tests::codec::decode;
+use crate::tests::codec::{decode, whole};
 use disk::Disk;
 use file::MemoryFile;
 
@@ -115,18 +114,17 @@ impl MemoryFs {
 
     /// Records of the files that became visible since the last call.
     pub(crate) fn appeared(&self) -> Vec<Vec<u8>> {
-        self.decoded(|disk| &mut disk.appeared)
-    }
-
-    /// Records of stolen files that their writer gave up since the last call.
-    pub(crate) fn vanished(&self) -> Vec<Vec<u8>> {
-        self.decoded(|disk| &mut disk.vanished)
-    }
-
-    fn decoded(&self, files: impl Fn(&mut Disk) -> &mut Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let mut disk = lock(&self.0.disk);
-        let files = std::mem::take(files(&mut disk));
+        let files = std::mem::take(&mut disk.appeared);
         files.into_iter().map(|file| decode(disk.codec, file)).collect()
+    }
+
+    /// Records of stolen files that their writer gave up since the last call. A half of a write may
+    /// follow them.
+    pub(crate) fn vanished(&self) -> Vec<Vec<u8>> {
+        let mut disk = lock(&self.0.disk);
+        let files = std::mem::take(&mut disk.vanished);
+        files.into_iter().map(|file| decode(disk.codec, whole(disk.codec, file))).collect()
     }
 
     /// What was done and must not be.
@@ -223,7 +221,10 @@ impl Fs for MemoryFs {
 
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
         self.call(Op::Facts, is_temp(path), 0, |disk, _| {
-            Ok(disk.names.get(path).map(|&node| facts_of(disk.nodes[node].bytes.len(), node)))
+            if let Some(&node) = disk.stolen.get(path) {
+                disk.nodes[node].missed = true;
+            }
+            Ok(disk.names.get(path).map(|&node| disk.facts(node)))
         })
     }
 

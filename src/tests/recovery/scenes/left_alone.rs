@@ -51,7 +51,8 @@ fn other_versions_paths_and_instances_are_left_alone() {
     let search = |prefix| {
         let (fs, path, temp) = (&RealFs, &*scene.path, &*scene.temp);
         let mut recovery = Recovery::default();
-        let scan = Scan { fs, path, temp, prefix, memory: &[], dry_run: false };
+        let scan =
+            Scan { fs, path, temp, prefix, memory: &[], without_memory: false, dry_run: false };
         run::run(scan, None, &mut recovery).unwrap();
         recovery
     };
@@ -77,6 +78,7 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
         temp: &scene.temp,
         prefix: None,
         memory: &[],
+        without_memory: false,
         dry_run: false,
     };
     let mut recovery = Recovery::default();

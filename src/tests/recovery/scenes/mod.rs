@@ -101,7 +101,15 @@ impl Scene {
 
     fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {
         let prefix = Some(&*self.names.prefix);
-        let scan = Scan { fs, path: &self.path, temp: &self.temp, prefix, memory: &[], dry_run };
+        let scan = Scan {
+            fs,
+            path: &self.path,
+            temp: &self.temp,
+            prefix,
+            memory: &[],
+            without_memory: false,
+            dry_run,
+        };
         let mut recovery = Recovery::default();
         if let Err(error) = run::run(scan, None, &mut recovery) {
             recovery.errors.push(error);

@@ -7,13 +7,14 @@
 //! with staging memory, writes are large: pieces wait for each other.
 //! Refuses: to publish once the worker is given up.
 
+mod visible;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::base::sync::Arc;
 use crate::config::{Durability, Files};
-use crate::file::aligned::{PAGE, Staging};
-use crate::file::publish::{self, Refusal};
+use crate::file::aligned::Staging;
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::memory::Shared;
@@ -23,7 +24,7 @@ use crate::report::error::Error;
 use crate::report::stats::Watermark;
 use crate::worker::checkpoint::Checkpoint;
 use crate::worker::collect::{Collector, Piece};
-use crate::worker::ledger::{Ledger, Outcome};
+use crate::worker::ledger::Ledger;
 use crate::worker::queue::Queue;
 use crate::worker::quota::Quota;
 use crate::worker::retry::Progress;
@@ -47,12 +48,17 @@ pub(crate) struct Target {
 /// The output of one worker.
 pub(crate) struct Output {
     worker: usize,
+    /// Where its files are written: the temp directory, or the directory of visible files once no
+    /// rename leads there any more.
+    dir: PathBuf,
     shared: Arc<Shared>,
     target: Arc<Target>,
     ledger: Arc<Ledger>,
     checkpoint: Checkpoint,
     queue: Queue,
     file: Option<TempFile>,
+    /// The name that the file may have since a rename failed.
+    attempted: Option<PathBuf>,
     rotation: Rotation,
     /// For files that go past the page cache. Without this memory no file does.
     staging: Staging,
@@ -83,6 +89,7 @@ impl Output {
         let gather_pieces = (staging.capacity() / shared.arena.size()).min(share / 2).max(1);
         Output {
             worker,
+            dir: target.files.temp.clone(),
             queue: Queue::new(worker, shared.clone()),
             rotation: Rotation::new(&target.files),
             shared,
@@ -90,6 +97,7 @@ impl Output {
             ledger,
             checkpoint,
             file: None,
+            attempted: None,
             is_direct: staging.capacity() > 0,
             staging,
             gather_pieces,
@@ -126,7 +134,7 @@ impl Output {
 
     /// The directory in which files are written.
     pub(crate) fn dir(&self) -> &Path {
-        &self.target.files.temp
+        &self.dir
     }
 
     /// How far the output has come.
@@ -229,8 +237,8 @@ impl Output {
         }
         let Target { fs, files, names, .. } = &*self.target;
         // Comes first: without the state file a recovery finds no temp file.
-        self.checkpoint.prepare(&**fs);
-        let mut file = TempFile::create(&**fs, files, names, self.worker, self.seq)?;
+        self.checkpoint.prepare();
+        let mut file = TempFile::create(&**fs, &self.dir, files, names, self.worker, self.seq)?;
         self.seq += 1;
         if self.staging.capacity() > 0 {
             file.go_direct();
@@ -244,11 +252,11 @@ impl Output {
 
     /// Writes a batch of pieces that ends with a whole record, in a sensible size.
     fn write_batch(&mut self) -> Result<(), Error> {
+        self.examine()?;
         let room = self.room();
         let Some(file) = &mut self.file else { return Ok(()) };
-        // Past the page cache: as much as fits one write, together with the partial block before
-        // it.
-        let fits = if file.is_direct() { self.staging.capacity() - PAGE } else { usize::MAX };
+        // Past the page cache: as much as fits one write.
+        let fits = if file.is_direct() { self.staging.capacity() } else { usize::MAX };
         let mut slices = self.queue.next_batch(fits, room);
         let (appended, result) = file.append(&mut slices, &mut self.staging);
         drop(slices);
@@ -279,11 +287,13 @@ impl Output {
     /// With `Durability::File`, forces the file's contents to the disk.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         let is_durable = self.is_durable();
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(file) = &self.file else { return Ok(()) };
         let nothing_new = !self.queue.has_done() && file.is_synced();
         if !is_durable || nothing_new || file.is_failed() {
             return Ok(());
         }
+        self.examine()?;
+        let Some(file) = &mut self.file else { return Ok(()) };
         let synced = file.sync();
         if file.is_failed() {
             // The state of these records on disk is unknown, so all of them go to another file.
@@ -318,86 +328,6 @@ impl Output {
         true
     }
 
-    /// Makes the file visible.
-    pub(crate) fn publish(&mut self) -> Result<(), Error> {
-        self.attempt(|output| {
-            output.sync()?;
-            output.rename()?;
-            output.sync_directory()
-        })
-    }
-
-    /// Publishes a file that has reached its size. If that fails, `held` returns the error.
-    fn publish_full(&mut self) {
-        let _ = if self.has_good() && self.rotation.is_full(self.good().len) {
-            self.publish()
-        } else {
-            self.attempt(Self::sync_directory)
-        };
-    }
-
-    /// Attempts a step of making files visible, unless an earlier one failed.
-    fn attempt(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
-        self.held()?;
-        let result = step(self);
-        self.held = result.clone().err();
-        result
-    }
-
-    fn sync_directory(&mut self) -> Result<(), Error> {
-        if self.directory_is_dirty {
-            publish::sync_dir(&*self.target.fs, &self.target.files.path)?;
-            self.directory_is_dirty = false;
-        }
-        Ok(())
-    }
-
-    /// After a failed fsync nothing is added to a file. The part that was synced before becomes
-    /// visible.
-    fn discard_failed_file(&mut self) -> Result<(), Error> {
-        match &self.file {
-            Some(file) if file.is_failed() => self.publish(),
-            _ => Ok(()),
-        }
-    }
-
-    fn rename(&mut self) -> Result<(), Error> {
-        let written = self.is_written();
-        let Some(file) = &mut self.file else { return Ok(()) };
-        if file.is_failed() {
-            file.roll_back_to_synced()?;
-        }
-        if file.good().len == 0 {
-            // Empty files are not published. But records that still wait may go into this one.
-            return if written || file.is_failed() { self.remove() } else { Ok(()) };
-        }
-        file.seal()?;
-        let good = file.good();
-        let Target { fs, files, names, .. } = &*self.target;
-        if !self.ledger.claim(good) {
-            return Ok(());
-        }
-        let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_crash_image());
-        let renamed =
-            publish::rename(&**fs, file.path(), &files.path, names, self.worker, seq, in_one_step);
-        let (outcome, result) = match renamed {
-            Ok(_) => (Outcome::Written, Ok(())),
-            Err(Refusal::Gone(error)) => (Outcome::Lost(error.clone()), Err(error)),
-            Err(Refusal::Retry(error)) => (Outcome::Unchanged, Err(error)),
-        };
-        self.progress.published += u64::from(matches!(outcome, Outcome::Written));
-        if matches!(outcome, Outcome::Lost(_)) {
-            self.checkpoint.lose(good.count);
-        }
-        let is_over = !matches!(outcome, Outcome::Unchanged);
-        self.ledger.settle(outcome);
-        if is_over {
-            self.directory_is_dirty |= self.is_durable();
-            self.forget();
-        }
-        result
-    }
-
     /// Gives up: nothing becomes visible, and no temp file is left if the disk allows. Messages are
     /// dropped, except those that a producer is handing over at this moment. These go with the
     /// arena.
@@ -408,28 +338,10 @@ impl Output {
         self.queue.abandon();
     }
 
-    /// Removes the file.
-    pub(crate) fn remove(&mut self) -> Result<(), Error> {
-        let Some(file) = &self.file else { return Ok(()) };
-        match file.remove(&*self.target.fs) {
-            // Something else has removed it already.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            removed => removed?,
-        }
-        self.forget();
-        Ok(())
-    }
-
     /// Updates the checkpoint after the file has changed.
     fn note(&mut self) {
         if let Some(file) = &self.file {
             self.checkpoint.update(file);
         }
-    }
-
-    fn forget(&mut self) {
-        self.file = None;
-        self.ledger.set_temp_file(None);
-        self.checkpoint.end();
     }
 }

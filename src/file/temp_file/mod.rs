@@ -1,11 +1,15 @@
 //! One worker's temp file, from its creation until it can be renamed.
 //!
 //! Guarantees: only whole records count, from the start of the file and without a gap. Bytes that a
-//! failed write left beyond them are cut off before the file is synced or published. In a direct
-//! file, zeros stand after the last record until then.
+//! failed write left beyond them are cut off before the file is synced or published. The bytes of
+//! whole records are never written over.
 //!
 //! Refuses, after a failed fsync, to write to or sync the same file again: the second fsync would
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
+
+mod condition;
+
+pub(crate) use condition::Condition;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -33,6 +37,8 @@ pub(crate) struct TempFile {
     file: Box<dyn FsFile>,
     path: PathBuf,
     id: TempId,
+    /// Device and inode.
+    inode: (u64, u64),
     /// The whole records in the file, and where they end.
     good: Watermark,
     /// The part that the last successful fsync covers. At most `good`.
@@ -48,22 +54,31 @@ pub(crate) struct TempFile {
 }
 
 impl TempFile {
-    /// Creates an empty file in the temp directory, with exactly the configured permissions.
+    /// Creates an empty file in `dir`, with exactly the configured permissions.
     pub(crate) fn create(
         fs: &dyn Fs,
+        dir: &Path,
         files: &Files,
         names: &Names,
         worker: usize,
         seq: u64,
     ) -> Result<Self, Error> {
-        let Files { temp, mode, codec, .. } = files;
+        let Files { mode, codec, .. } = files;
         let id = TempId { stamp: Stamp::next(), seq };
-        let path = temp.join(names.temp(id.stamp, worker, seq));
+        let path = dir.join(names.temp(id.stamp, worker, seq));
         let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
+        let inode = match file.facts() {
+            Ok(facts) => facts.id,
+            Err(error) => {
+                let _ = fs.remove(&path);
+                return Err(Error::io("look up", &path, error));
+            }
+        };
         Ok(TempFile {
             file,
             path,
             id,
+            inode,
             good: Watermark::ZERO,
             synced: Watermark::ZERO,
             end_max: 0,
@@ -124,9 +139,7 @@ impl TempFile {
         };
         match result {
             Ok(()) => {
-                let block = self.direct.as_ref().map_or(1, |direct| direct.block as u64);
-                let end = (self.good.len + written).next_multiple_of(block);
-                self.end_max = self.end_max.max(end);
+                self.end_max = self.end_max.max(self.good.len + written);
                 (written, Ok(()))
             }
             Err(error) => {
@@ -148,11 +161,10 @@ impl TempFile {
             Ok(written) => Some((written, Ok(()))),
             // The page cache would only hide any other fault of the disk.
             Err(error) if !is_refusal(&error) => Some((0, Err(error))),
-            // Repair the last block first: this write, or an earlier one, may have damaged it.
-            Err(error) => match self.mend() {
+            Err(error) => match self.file.go_buffered() {
                 Ok(()) => {
                     // How much was written is unknown.
-                    self.end_max = u64::MAX;
+                    (self.direct, self.end_max) = (None, u64::MAX);
                     None
                 }
                 Err(_) => Some((0, Err(error))),
@@ -160,8 +172,7 @@ impl TempFile {
         }
     }
 
-    /// Commits the records that were written beyond the good length, or the first of them. If that
-    /// is not all of them, a direct file continues through the page cache.
+    /// Commits the records that were written beyond the good length, or the first of them.
     pub(crate) fn commit(&mut self, count: Count) {
         if count.bytes == 0 {
             return;
@@ -173,11 +184,6 @@ impl TempFile {
         self.good.count += count;
         self.good.len += len;
         debug_assert!(self.good.len <= self.end_max, "committed more than was written");
-        if self.direct.as_mut().is_some_and(|direct| !direct.commit(len)) {
-            self.direct = None;
-            // The next write reports an error again.
-            let _ = self.file.go_buffered();
-        }
     }
 
     /// Forgets records that are encoded but not committed: they are lost.
@@ -205,23 +211,15 @@ impl TempFile {
 
     /// Drops the records that no fsync covers: they will be overwritten or cut off.
     pub(crate) fn drop_unsynced(&mut self) {
-        let dropped = self.good.len - self.synced.len;
         self.good = self.synced;
-        let good = self.good.len;
-        if self.direct.as_mut().is_some_and(|direct| !direct.roll_back(dropped, good)) {
-            self.direct = None;
-            // The next write reports an error again.
-            let _ = self.file.go_buffered();
-        }
     }
 
-    /// After a failed fsync: cuts the file to the part that was synced before. Returns the records
-    /// that were cut off. The worker still has to write them, to another file.
-    pub(crate) fn roll_back_to_synced(&mut self) -> Result<Count, Error> {
+    /// After a failed fsync: cuts the file to the part that was synced before. The worker still has
+    /// to write the rest, to another file.
+    pub(crate) fn roll_back_to_synced(&mut self) -> Result<(), Error> {
         self.set_len(self.synced.len)?;
-        let dropped = self.good.count.saturating_sub(self.synced.count);
         self.good = self.synced;
-        Ok(dropped)
+        Ok(())
     }
 
     /// Makes the file exactly as long as the good length, so that it can be renamed. After a failed
@@ -263,29 +261,12 @@ impl TempFile {
         self.synced
     }
 
-    /// Whether the last fsync covers the file as it is: all records, nothing behind them, and no
-    /// record that a failed write may have damaged.
+    /// Whether the last fsync covers the file as it is: all records, and nothing behind them.
     pub(crate) fn is_synced(&self) -> bool {
-        let is_uncertain = self.direct.as_ref().is_some_and(|direct| direct.uncertain().is_some());
-        self.synced == self.good && self.end_max == self.good.len && !is_uncertain
-    }
-
-    /// Writes the records of the last block again, through the page cache, if a failed direct write
-    /// may have damaged them. An fsync tells whether they are there.
-    fn mend(&mut self) -> Result<(), Error> {
-        let Some(tail) = self.direct.as_ref().and_then(Direct::uncertain) else { return Ok(()) };
-        let at = self.good.len - tail.len() as u64;
-        let written = self
-            .file
-            .go_buffered()
-            .and_then(|()| write_all(&mut *self.file, &mut [IoSlice::new(tail)], at).1);
-        written.map_err(|e| Error::io("write", &self.path, e))?;
-        self.direct = None;
-        Ok(())
+        self.synced == self.good && self.end_max == self.good.len
     }
 
     fn cut(&mut self) -> Result<(), Error> {
-        self.mend()?;
         if self.end_max > self.good.len {
             self.set_len(self.good.len)?;
         }
@@ -314,11 +295,7 @@ mod tests {
     }
 
     fn new(fs: &Faulty, dir: &TestDir) -> TempFile {
-        TempFile::create(fs, &in_dir(dir), &names(), 3, 9).unwrap()
-    }
-
-    fn in_dir(dir: &TestDir) -> Files {
-        Files { temp: dir.path().to_owned(), ..Files::default() }
+        TempFile::create(fs, dir.path(), &Files::default(), &names(), 3, 9).unwrap()
     }
 
     fn append(file: &mut TempFile, texts: &[&str]) -> (u64, Result<(), Error>) {
@@ -463,8 +440,7 @@ mod tests {
         fs.plan(Op::SetLen, 1, Fault::Error(Errno::IO));
         assert_eq!(file.roll_back_to_synced().unwrap_err().operation(), "truncate");
         assert_eq!(file.good().count, Count::new(3, 19));
-        assert_eq!(file.roll_back_to_synced().unwrap(), Count::new(2, 13));
-        assert_eq!(file.roll_back_to_synced().unwrap(), Count::ZERO);
+        (0..2).for_each(|_| file.roll_back_to_synced().unwrap());
         file.seal().unwrap();
         assert_eq!((read(&file).as_str(), file.good().count), ("first ", Count::new(1, 6)));
         assert!(file.sync().is_err());
@@ -475,7 +451,8 @@ mod tests {
     fn errors_name_the_operation_and_the_path() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         fs.plan(Op::Create, 1, Fault::Error(Errno::MFILE));
-        let error = TempFile::create(&fs, &in_dir(&dir), &names(), 0, 0).err().unwrap();
+        let error =
+            TempFile::create(&fs, dir.path(), &Files::default(), &names(), 0, 0).err().unwrap();
         assert_eq!(
             (error.operation(), error.path().unwrap().parent()),
             ("create", Some(dir.path()))

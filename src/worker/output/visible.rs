@@ -1,0 +1,212 @@
+//! How a worker's file becomes visible, and what becomes of a file that cannot.
+//!
+//! Guarantees: a file is checked before it is renamed, so nothing becomes visible that this worker
+//! did not write. Refuses to publish once the worker is given up.
+
+use std::io::ErrorKind;
+
+use crate::file::publish::{self, Refusal};
+use crate::file::temp_file::Condition;
+use crate::report::error::Error;
+use crate::worker::ledger::FileLoss;
+use crate::worker::output::{Output, Target};
+
+impl Output {
+    /// Makes the file visible.
+    pub(crate) fn publish(&mut self) -> Result<(), Error> {
+        self.attempt(|output| {
+            output.sync()?;
+            output.rename()?;
+            output.sync_directory()
+        })
+    }
+
+    /// Publishes a file that has reached its size. If that fails, `held` returns the error.
+    pub(super) fn publish_full(&mut self) {
+        let _ = if self.has_good() && self.rotation.is_full(self.good().len) {
+            self.publish()
+        } else {
+            self.attempt(Self::sync_directory)
+        };
+    }
+
+    /// Attempts a step of making files visible, unless an earlier one failed.
+    fn attempt(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        self.held()?;
+        let result = step(self);
+        self.held = result.clone().err();
+        result
+    }
+
+    fn sync_directory(&mut self) -> Result<(), Error> {
+        if self.directory_is_dirty {
+            publish::sync_dir(&*self.target.fs, &self.target.files.path)?;
+            self.directory_is_dirty = false;
+        }
+        Ok(())
+    }
+
+    /// After a failed fsync nothing is added to a file. The part that was synced before becomes
+    /// visible.
+    pub(super) fn discard_failed_file(&mut self) -> Result<(), Error> {
+        match &self.file {
+            Some(file) if file.is_failed() => self.publish(),
+            _ => Ok(()),
+        }
+    }
+
+    fn rename(&mut self) -> Result<(), Error> {
+        let written = self.is_written();
+        if self.is_visible()? {
+            return self.end_rename();
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if file.is_failed() {
+            file.roll_back_to_synced()?;
+        }
+        if file.good().len == 0 {
+            // Empty files are not published. But records that still wait may go into this one.
+            return if written || file.is_failed() { self.remove() } else { Ok(()) };
+        }
+        match file.examine_whole(&*self.target.fs)? {
+            Condition::Sound => file.seal()?,
+            Condition::OutOfReach => self.relocate()?,
+            Condition::Removed(error) => return self.lose_file(FileLoss::Removed, error),
+            Condition::Damaged(error) => return self.lose_file(FileLoss::Damaged, error),
+        }
+        match self.rename_once() {
+            Err(Refusal::Apart(_)) => {
+                self.relocate()?;
+                self.rename_once()
+            }
+            Err(Refusal::Gone(error)) => return self.lose_file(FileLoss::Removed, error),
+            renamed => renamed,
+        }
+        .map_err(Refusal::error)
+    }
+
+    /// Renames the file, unless the closer has given the worker up.
+    fn rename_once(&mut self) -> Result<(), Refusal> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if !self.ledger.claim(file.good()) {
+            return Ok(());
+        }
+        let Target { fs, files, names, .. } = &*self.target;
+        let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_crash_image());
+        let renamed =
+            publish::rename(&**fs, file.path(), &files.path, names, self.worker, seq, in_one_step);
+        self.ledger.settle(renamed.is_ok());
+        if let Err(Refusal::Retry(_, attempted)) = &renamed {
+            self.attempted.clone_from(attempted);
+        }
+        renamed?;
+        self.became_visible();
+        Ok(())
+    }
+
+    /// Whether the last rename took effect although it returned an error, as happens on network file
+    /// systems. Another rename would make the records visible twice.
+    fn is_visible(&self) -> Result<bool, Error> {
+        let (Some(file), Some(name)) = (&self.file, &self.attempted) else { return Ok(false) };
+        file.has_name(&*self.target.fs, name)
+    }
+
+    /// Ends a rename that took effect: the old name may be left.
+    fn end_rename(&mut self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if self.ledger.claim(file.good()) {
+            if file.has_name(&*self.target.fs, file.path()).unwrap_or(false) {
+                let _ = file.remove(&*self.target.fs);
+            }
+            self.ledger.settle(true);
+            self.became_visible();
+        }
+        Ok(())
+    }
+
+    fn became_visible(&mut self) {
+        self.progress.published += 1;
+        self.directory_is_dirty |= self.is_durable();
+        self.forget();
+    }
+
+    /// Moves the file to the directory of visible files, by a copy from its descriptor. Later files
+    /// are written there too: a file system was mounted over one of the directories, or the temp
+    /// directory was moved away.
+    fn relocate(&mut self) -> Result<(), Error> {
+        let is_durable = self.is_durable();
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let Target { fs, files, names, .. } = &*self.target;
+        let mut copy = file.copy_to(&**fs, &files.path, files, names, self.worker)?;
+        // The records may have left the memory because an fsync covers them in the old file.
+        let synced = if is_durable { copy.sync() } else { Ok(()) };
+        if let Err(error) = synced {
+            let _ = copy.remove(&**fs);
+            return Err(error);
+        }
+        self.checkpoint.relocate(&copy);
+        self.dir.clone_from(&files.path);
+        self.is_direct = false;
+        self.ledger.set_temp_file(Some(copy.path().to_owned()));
+        self.ledger.set_temp_file_good(copy.good(), false);
+        let mut old = std::mem::replace(file, copy);
+        match old.examine_whole(&**fs) {
+            // The name is still its own.
+            Ok(Condition::Sound) => drop(old.remove(&**fs)),
+            _ => old.empty(),
+        }
+        Ok(())
+    }
+
+    /// Checks that other programs have left the file as it is. If not, its records are lost. A file
+    /// that is visible is not touched any more.
+    pub(super) fn examine(&mut self) -> Result<(), Error> {
+        if self.is_visible()? {
+            return self.end_rename();
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        match file.examine(&*self.target.fs)? {
+            Condition::Sound | Condition::OutOfReach => Ok(()),
+            Condition::Removed(error) => self.lose_file(FileLoss::Removed, error),
+            Condition::Damaged(error) => self.lose_file(FileLoss::Damaged, error),
+        }
+    }
+
+    /// Counts the records in the file as lost, except those that are still in memory. Always
+    /// returns an error: the loss.
+    fn lose_file(&mut self, loss: FileLoss, error: Error) -> Result<(), Error> {
+        // With `Durability::File`, what no fsync covers goes to another file.
+        self.queue.rewind();
+        let Some(file) = &self.file else { return Err(error) };
+        let lost = if self.is_durable() { file.synced() } else { file.good() };
+        if self.ledger.lose_file(loss, lost.count, &error) {
+            self.checkpoint.lose(lost.count);
+            if matches!(loss, FileLoss::Damaged) {
+                // What is left stays for whoever wants to look at it. If this fails, it stays under
+                // its old name.
+                let _ = publish::set_aside(&*self.target.fs, file.path());
+            }
+            self.forget();
+        }
+        Err(error)
+    }
+
+    /// Removes the file.
+    pub(crate) fn remove(&mut self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        match file.remove(&*self.target.fs) {
+            // Something else has removed it already.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+        self.forget();
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.file = None;
+        self.attempted = None;
+        self.ledger.set_temp_file(None);
+        self.checkpoint.end();
+    }
+}

@@ -1,0 +1,274 @@
+//! Promise: what other programs, and other parts of this one, do to files and descriptors makes nothing false
+//! visible. What is gone is counted by its cause; what has only lost its place becomes visible all the same.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bufferedwriter::{BufferedWriter, Config, Durability, Io, RecoverOptions, recover};
+use rustix::io::Errno;
+
+use crate::support::{
+    Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, record, stats, until,
+};
+
+/// Records of one producer in sequence, through one worker.
+struct Traffic {
+    writer: BufferedWriter,
+    seq: u32,
+}
+
+impl Traffic {
+    fn new(config: Config) -> Self {
+        Traffic { writer: BufferedWriter::new(config.workers(1).size(128)).unwrap(), seq: 0 }
+    }
+
+    /// Writes records until there are `bytes` more in the temp file. Returns its path.
+    fn fill(&mut self, bytes: u64) -> PathBuf {
+        let wanted = stats(&self.writer).workers[0].temp_file_bytes + bytes;
+        let mut buffer = Vec::new();
+        until("the temp file grows", || {
+            record(&mut buffer, 1, self.seq, 100);
+            self.writer.write_timeout(&buffer, BOUND).unwrap();
+            self.seq += 1;
+            stats(&self.writer).workers[0].temp_file_bytes >= wanted
+        });
+        stats(&self.writer).workers[0].temp_file.clone().unwrap()
+    }
+
+    /// Closes the writer. What it says of its losses is true: the other records are visible.
+    fn end(self, dir: &WriterDir) -> u64 {
+        let report = self.writer.close(BOUND).unwrap();
+        assert_eq!(report.accepted.records, u64::from(self.seq));
+        assert_eq!(report.accepted, report.written + report.lost.total());
+        assert_eq!(report.lost.total(), report.lost.temp_file_damaged);
+        assert_eq!(Tally::of(dir).found.records, report.written.records);
+        report.lost.total().records
+    }
+}
+
+fn configs(dir: &WriterDir) -> [Config; 3] {
+    let config = || dir.config().queue_size(64);
+    [
+        config().io(Io::Buffered),
+        config().io(Io::Direct),
+        config().io(Io::Buffered).durability(Durability::File),
+    ]
+}
+
+fn is_aside(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "aside")
+}
+
+fn asides(dir: &WriterDir) -> Vec<PathBuf> {
+    let entries = fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| is_aside(path)).collect()
+}
+
+/// The loss is counted, and a flush that meets it tells the cause. With fsync, nothing may be lost: what no fsync
+/// covered is still in memory, and goes to another file.
+fn assert_told(traffic: &Traffic, is_durable: bool) {
+    if let Err(error) = traffic.writer.flush(BOUND) {
+        assert!(error.to_string().contains("truncated"), "{error}");
+    }
+    let lost = stats(&traffic.writer).lost;
+    assert!(is_durable || !lost.temp_file_damaged.is_zero(), "{lost:?}");
+}
+
+/// As by `: > file` on a full disk, or by copytruncate of logrotate.
+#[test]
+fn a_file_that_is_truncated_is_lost_and_nothing_of_it_visible() {
+    for i in 0..3 {
+        for keeps in [0, 1003] {
+            let dir = WriterDir::new();
+            let mut traffic = Traffic::new(configs(&dir)[i].clone());
+            let temp = traffic.fill(9000);
+            OpenOptions::new().write(true).open(&temp).unwrap().set_len(keeps).unwrap();
+            assert_told(&traffic, i == 2);
+            let [aside] = &asides(&dir)[..] else { panic!("{:?}", asides(&dir)) };
+            assert_eq!(fs::metadata(aside).unwrap().len(), keeps);
+            traffic.fill(5000);
+            traffic.writer.flush(BOUND).unwrap();
+            let lost = traffic.end(&dir);
+            assert!(lost >= 80 || i == 2, "{lost}");
+            fs::remove_file(aside).unwrap();
+            dir.assert_clean();
+        }
+    }
+}
+
+/// Between the check and the write that follows it, so that zeros stand where records were.
+#[test]
+fn a_file_with_a_hole_is_lost_too() {
+    for i in 0..3 {
+        let dir = WriterDir::new();
+        let strike = Arc::new(AtomicBool::new(false));
+        let strikes = strike.clone();
+        let fs = TestFs::new(move |call: &Call<'_>| {
+            if call.op == Op::Write && call.is_temp() && strikes.swap(false, Ordering::SeqCst) {
+                OpenOptions::new().write(true).open(call.path).unwrap().set_len(0).unwrap();
+            }
+            Answer::Go
+        });
+        let mut traffic = Traffic::new(configs(&dir)[i].clone().fs(fs));
+        traffic.fill(9000);
+        strike.store(true, Ordering::SeqCst);
+        traffic.fill(300);
+        assert_told(&traffic, i == 2);
+        traffic.fill(5000);
+        traffic.writer.flush(BOUND).unwrap();
+        assert!(traffic.end(&dir) > 0 || i == 2);
+        asides(&dir).into_iter().for_each(|aside| fs::remove_file(aside).unwrap());
+        dir.assert_clean();
+    }
+}
+
+#[test]
+fn what_somebody_appends_is_cut_off() {
+    for i in 0..3 {
+        let dir = WriterDir::new();
+        let mut traffic = Traffic::new(configs(&dir)[i].clone());
+        for _ in 0..3 {
+            let temp = traffic.fill(5000);
+            let mut file = OpenOptions::new().append(true).open(temp).unwrap();
+            file.write_all(&[b'?'; 10_000]).unwrap();
+        }
+        traffic.writer.flush(BOUND).unwrap();
+        assert_eq!(traffic.end(&dir), 0);
+        dir.assert_clean();
+    }
+}
+
+/// The descriptors of this process that lead to files with this extension in the directory.
+fn descriptors(dir: &Path, extension: &str) -> Vec<RawFd> {
+    let entries = fs::read_dir("/proc/self/fd").unwrap();
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let leads = |fd: &RawFd| {
+        let path = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+        path.parent() == Some(dir) && path.extension().is_some_and(|found| found == extension)
+    };
+    numbers.filter(leads).collect()
+}
+
+/// Puts another file in the place of a descriptor, as happens to a program that closes all of its
+/// descriptors, to become a daemon, and then opens files of its own.
+fn steal(fd: RawFd, file: &File) {
+    // SAFETY: the number is in use, and what it stands for changes here, as is the purpose.
+    let mut stolen = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::dup2(file, &mut stolen).unwrap();
+    std::mem::forget(stolen);
+}
+
+#[test]
+fn descriptors_that_now_are_other_files_are_left_alone() {
+    for i in 0..3 {
+        let dir = WriterDir::new();
+        let other = dir.root().join("other");
+        fs::write(&other, "somebody's").unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&other).unwrap();
+        let stolen: Arc<Mutex<Vec<RawFd>>> = Arc::default();
+        let strike = Arc::new(AtomicBool::new(false));
+        let (strikes, temp, takes) = (strike.clone(), dir.temp.clone(), stolen.clone());
+        let fs = TestFs::new(move |call: &Call<'_>| {
+            if call.op == Op::Write && call.is_temp() && strikes.swap(false, Ordering::SeqCst) {
+                let ours = ["tmp", "state"].map(|extension| descriptors(&temp, extension));
+                assert!(ours.iter().all(|fds| !fds.is_empty()), "{ours:?}");
+                for fd in ours.concat() {
+                    steal(fd, &file);
+                    takes.lock().unwrap().push(fd);
+                }
+            }
+            Answer::Go
+        });
+        // The hook runs on the only worker, so nothing else uses the descriptors meanwhile.
+        let mut traffic = Traffic::new(configs(&dir)[i].clone().recover(false).fs(fs));
+        for round in 0..3 {
+            traffic.fill(5000);
+            strike.store(true, Ordering::SeqCst);
+            traffic.fill(5000);
+            if round == 1 {
+                traffic.writer.flush(BOUND).unwrap();
+            }
+        }
+        // The state file says again that the writer lives.
+        let options = RecoverOptions::new(&dir.path, &dir.temp);
+        assert_eq!(recover(&options).unwrap().alive, 1);
+        assert_eq!(traffic.end(&dir), 0);
+        dir.assert_clean();
+        assert!(fs::read(&other).unwrap() == b"somebody's");
+        let stolen = std::mem::take(&mut *stolen.lock().unwrap());
+        assert!(stolen.len() >= 6, "{stolen:?}");
+        for fd in stolen {
+            let path = fs::read_link(format!("/proc/self/fd/{fd}"));
+            assert_eq!(path.unwrap(), other, "descriptor {fd} is its new owner's");
+            // SAFETY: the descriptor is this test's.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+    }
+}
+
+/// As when a file system is mounted over one of the directories after the start.
+#[test]
+fn directories_that_come_to_be_apart_cost_nothing() {
+    for i in 0..3 {
+        let dir = WriterDir::new();
+        let apart = Arc::new(AtomicBool::new(false));
+        let (is_apart, temp) = (apart.clone(), dir.temp.clone());
+        let crossings = Arc::new(AtomicU32::new(0));
+        let crossed = crossings.clone();
+        let fs = TestFs::new(move |call: &Call<'_>| {
+            let leaves = call.op == Op::Rename && call.path.parent() == Some(&temp);
+            if leaves && is_apart.load(Ordering::SeqCst) {
+                crossed.fetch_add(1, Ordering::SeqCst);
+                return Answer::Error(Errno::XDEV);
+            }
+            Answer::Go
+        });
+        let mut traffic = Traffic::new(configs(&dir)[i].clone().fs(fs.clone()));
+        traffic.fill(3000);
+        traffic.writer.flush(BOUND).unwrap();
+        traffic.fill(300_000);
+        apart.store(true, Ordering::SeqCst);
+        traffic.writer.flush(BOUND).unwrap();
+        Tally::of(&dir).assert_ranges(&[(1, traffic.seq)]);
+        // The next files are written where they can be renamed.
+        let temp = traffic.fill(3000);
+        assert_eq!(temp.parent(), Some(&*dir.path));
+        traffic.writer.flush(BOUND).unwrap();
+        assert_eq!(crossings.load(Ordering::SeqCst), 1);
+        close(&traffic.writer);
+        Tally::of(&dir).assert_ranges(&[(1, traffic.seq)]);
+        dir.assert_clean();
+        fs.assert_sound();
+    }
+}
+
+/// As on a network file system: the rename is done, and its answer is lost.
+#[test]
+fn a_rename_that_took_effect_is_one() {
+    for i in 0..3 {
+        let dir = WriterDir::new();
+        let strike = Arc::new(AtomicBool::new(false));
+        let strikes = strike.clone();
+        let fs = TestFs::new(move |call: &Call<'_>| {
+            let strikes = call.op == Op::Rename && strikes.swap(false, Ordering::SeqCst);
+            if strikes { Answer::DoneBut(Errno::IO) } else { Answer::Go }
+        });
+        let mut traffic = Traffic::new(configs(&dir)[i].clone().fs(fs));
+        for _ in 0..3 {
+            traffic.fill(3000);
+            strike.store(true, Ordering::SeqCst);
+            let _ = traffic.writer.flush(BOUND);
+            let visible = dir.contents();
+            // What comes next goes to another file.
+            traffic.fill(500);
+            assert!(dir.contents().starts_with(&visible));
+        }
+        traffic.writer.flush(BOUND).unwrap();
+        assert_eq!(traffic.end(&dir), 0);
+        dir.assert_clean();
+    }
+}
