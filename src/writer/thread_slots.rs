@@ -155,9 +155,9 @@ mod tests {
     impl Drop for Last {
         fn drop(&mut self) {
             let Last { handle, say } = self;
-            let of_another = handle.shared.slots.acquire();
+            let of_another = handle.shared.slots.acquire().unwrap();
             let is_shared =
-                with_slot(handle.id, handle, |slot| std::ptr::eq(slot.slot, of_another));
+                with_slot(handle.id, handle, |slot| std::ptr::eq(slot.unwrap().slot, of_another));
             handle.shared.slots.release(of_another);
             say.send((DYING.get(), is_shared)).unwrap();
         }
@@ -171,7 +171,8 @@ mod tests {
         let thread = std::thread::spawn(move || {
             // Registered before the library's own destructor, so it runs after that.
             LAST.set(Some(Last { handle: handle.clone(), say }));
-            with_slot(handle.id, &handle, |mut slot| accept::write(&mut slot, b"record")).unwrap();
+            with_slot(handle.id, &handle, |slot| accept::write(&mut slot.unwrap(), b"record"))
+                .unwrap();
         });
         thread.join().unwrap();
         let (is_last, is_shared) = hear.recv().unwrap();
@@ -187,7 +188,8 @@ mod tests {
         for round in 0..3 {
             for at in [3, 1, 6, 0, 5, 2, 4] {
                 let handle = &handles[(at + round) % 7];
-                with_slot(handle.id, handle, |mut slot| accept::write(&mut slot, b"x")).unwrap();
+                with_slot(handle.id, handle, |slot| accept::write(&mut slot.unwrap(), b"x"))
+                    .unwrap();
             }
         }
         for handle in &handles {
