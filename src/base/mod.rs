@@ -9,6 +9,8 @@ pub(crate) mod lacking;
 pub(crate) mod latch;
 #[cfg(not(loom))]
 pub(crate) mod le;
+#[cfg(not(loom))]
+pub(crate) mod resident;
 pub(crate) mod sync;
 #[cfg(not(loom))]
 pub(crate) mod thread;

@@ -195,6 +195,12 @@ impl CrashImage {
         unsafe { self.memory.begin().add(self.layout.arena_at()) }
     }
 
+    /// Makes all of it resident, and locks it.
+    pub(crate) fn lock(&self) -> std::io::Result<()> {
+        // SAFETY: exactly the mapping.
+        unsafe { crate::base::resident::lock(self.memory.begin(), self.memory.len()) }
+    }
+
     fn word(&self, at: usize) -> &AtomicU64 {
         debug_assert!(at + 8 <= self.memory.len() && at.is_multiple_of(8));
         // SAFETY: within the mapping, aligned, and accessed only as an atomic.

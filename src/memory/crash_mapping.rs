@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, fstatfs, linka
 use rustix::io::retry_on_intr;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::base::fork::ClosedInChild;
+use crate::base::fork::{ClosedInChild, undisturbed};
 use crate::base::lacking::set_mode;
 use crate::report::error::Error;
 
@@ -45,6 +45,11 @@ unsafe impl Sync for CrashMapping {}
 impl CrashMapping {
     /// Creates `len` zeroed bytes without a name, for this user alone.
     pub(crate) fn create(dir: &Path, len: usize) -> Result<Self, Error> {
+        // A child that was forked in the middle of this would keep the lock.
+        undisturbed(|| Self::create_once(dir, len))
+    }
+
+    fn create_once(dir: &Path, len: usize) -> Result<Self, Error> {
         let failed = |operation, error: io::Error| Error::io(operation, dir, error);
         let file = OpenOptions::new()
             .read(true)

@@ -51,6 +51,12 @@ impl Prefault {
         }
     }
 
+    /// All memory is resident: nothing is left to do.
+    pub(crate) fn finish(&self, arena: &Arena) {
+        self.fresh.store(arena.none(), Relaxed);
+        self.spans.iter().for_each(|span| span.resident.store(arena.none(), Relaxed));
+    }
+
     /// Worker: makes memory resident before the first record, unless a producer is quicker.
     pub(crate) fn begin(&self, arena: &Arena, pool: &Pool) {
         // Only half of the minimum, since the heads take memory too: an unused writer should take

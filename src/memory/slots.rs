@@ -159,9 +159,15 @@ impl Slots {
         })
     }
 
+    /// Locks the memory of the slots in place. That of later ones is locked when it comes, if it can
+    /// be.
+    #[cfg(not(loom))]
+    pub(crate) fn lock_memory(&self) -> io::Result<()> {
+        lock(&self.idle).blocks.lock()
+    }
+
     /// Passes the heavy side of the barrier, towards all owners.
     pub(crate) fn heavy_barrier(&self) {
-        #[cfg(not(loom))]
         self.barrier.heavy();
         #[cfg(loom)]
         self.iter().for_each(Slot::pass_barrier);
@@ -193,14 +199,22 @@ mod blocks {
         pages: Vec<WipedPages>,
         /// Places taken in the last page.
         taken: usize,
+        /// Whether pages are locked in memory.
+        is_locked: bool,
     }
 
     impl Blocks {
         /// Room for one more slot. It stays in place as long as `self`.
         pub(super) fn place(&mut self) -> io::Result<*mut Slot> {
             if self.pages.is_empty() || self.taken == SLOTS {
+                let page = WipedPages::new(PAGE)?;
+                if self.is_locked {
+                    // A thread that comes late is served, whatever the limits are by then. Its slot
+                    // is resident all the same, since it is written right away.
+                    let _ = page.lock();
+                }
                 self.pages.try_reserve(1).map_err(|_| io::ErrorKind::OutOfMemory)?;
-                self.pages.push(WipedPages::new(PAGE)?);
+                self.pages.push(page);
                 self.taken = 0;
             }
             let page = &self.pages[self.pages.len() - 1];
@@ -208,6 +222,12 @@ mod blocks {
             let place = unsafe { page.begin().cast::<Slot>().add(self.taken) };
             self.taken += 1;
             Ok(place)
+        }
+
+        /// Locks all pages in memory, and those that follow.
+        pub(super) fn lock(&mut self) -> io::Result<()> {
+            self.is_locked = true;
+            self.pages.iter().try_for_each(WipedPages::lock)
         }
     }
 }

@@ -318,3 +318,20 @@ fn nobody_wakes_up_for_it_unless_records_are_refused() {
     assert_eq!(faulty.calls(Op::List), lists + 1, "one of them looks");
     assert!(!handle.shared.is_guarded());
 }
+
+/// Their chunks would not be free sooner, since no file takes them.
+#[test]
+fn idle_producers_keep_their_chunks_while_the_disk_fails() {
+    let mut driven = Driven::new(Config::default().size(8).queue_size(2));
+    let shared = driven.handle.shared.clone();
+    let [mut idle, mut busy] = [(); 2].map(|()| Borrowed::new(&shared).unwrap());
+    let write = |slot: &mut Borrowed<'_>, record: &[u8]| accept::write(&mut slot.owned(), record);
+    write(&mut idle, b"idle").unwrap();
+    driven.fail(Op::Create);
+    while write(&mut busy, b"12345678").is_ok() {}
+    for _ in 0..20 {
+        driven.run(MS * 20);
+        assert_eq!(write(&mut busy, b"12345678"), Err(WriteError::Full));
+    }
+    write(&mut idle, b"more").expect("its chunk has room");
+}

@@ -39,7 +39,7 @@ use crate::writer::thread_slots::{cached, with_slot};
 /// files then stay until the next writer recovers them.
 ///
 /// [`flush`](Self::flush), [`close`](Self::close) and the drop of the last handle block their
-/// thread. Do not call them on an async executor's thread.
+/// thread. Do not call them on an async executor's thread; there are no async versions yet.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,12 +63,13 @@ pub struct BufferedWriter {
 }
 
 impl BufferedWriter {
-    /// Starts a writer: maps its memory, touches 256 KiB of it, and starts the workers, which
+    /// Starts a writer: maps its memory, touches 256 KiB of it (or all: [`Config::populate`]), and starts the workers, which
     /// sleep.
     ///
     /// # Errors
     /// An option is out of its range. A directory is missing, or files can't be created and renamed
-    /// in it. The system refuses memory or threads. After an error nothing is left behind.
+    /// in it. The system refuses memory, threads, or to lock memory ([`Config::populate`]). After an
+    /// error nothing is left behind.
     pub fn new(config: Config) -> Result<Self, Error> {
         let handle = Handle::new(open::open(config)?);
         Ok(BufferedWriter { id: handle.id, handle })
@@ -86,7 +87,8 @@ impl BufferedWriter {
     /// full or due ([`Config::forced`], [`Config::file_age`]), or until [`flush`](Self::flush).
     ///
     /// Workers make memory resident ahead, so that a call rarely meets a page fault. They can't do
-    /// that with a [`size`](Config::size) above 4 MiB, nor after the process has forked.
+    /// that with a [`size`](Config::size) above 4 MiB, nor when the system is short of memory.
+    /// [`Config::populate`] has all memory resident and locked from the start.
     ///
     /// Do not call it from a signal handler.
     ///

@@ -137,7 +137,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         drop_timeout,
         memory_bound,
     });
-    let workers = inner.workers(&policy, now).inspect_err(|_| inner.undo_start())?;
+    let workers =
+        inner.workers(&policy, memory.populate, now).inspect_err(|_| inner.undo_start())?;
     Ok((inner, workers))
 }
 

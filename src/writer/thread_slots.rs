@@ -37,6 +37,7 @@ struct Entry {
     slot: *const Slot,
 }
 
+/// In the order of the writers' numbers.
 struct Entries(Vec<Entry>);
 
 impl Drop for Entries {
@@ -89,8 +90,8 @@ fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(Option<OwnedSlot<'_>>) -> 
 
 /// `None` if there is no memory for a slot.
 fn find(entries: &mut Vec<Entry>, inner: &Inner) -> Option<*const Slot> {
-    if let Some(entry) = entries.iter().find(|entry| entry.id == inner.id) {
-        return Some(entry.slot);
+    if let Ok(at) = entries.binary_search_by_key(&inner.id, |entry| entry.id) {
+        return Some(entries[at].slot);
     }
     // A new writer removes the entries of closed ones and gives their slots back. A thread that
     // still writes to a closed writer gets the same slot again. The cache is set after this.
@@ -103,7 +104,9 @@ fn find(entries: &mut Vec<Entry>, inner: &Inner) -> Option<*const Slot> {
     entries.try_reserve(1).ok()?;
     let slots = inner.shared.slots.clone();
     let slot = slots.acquire()?;
-    entries.push(Entry { id: inner.id, slots, slot });
+    // Later writers have higher numbers, so this is the end unless an older writer is new here.
+    let at = entries.partition_point(|entry| entry.id < inner.id);
+    entries.insert(at, Entry { id: inner.id, slots, slot });
     Some(slot)
 }
 
@@ -115,6 +118,7 @@ mod tests {
     use crate::report::error::WriteError;
     use crate::writer::open;
     use bufferedwriter_testkit::dir::TestDir;
+    use std::sync::mpsc;
     use std::time::Duration;
 
     fn handle(dir: &TestDir) -> Inner {
@@ -136,6 +140,62 @@ mod tests {
             assert_eq!(write(&closed), Err(WriteError::Closed));
         }
         assert_eq!(closed.shared.slots.iter().count(), 1);
+    }
+
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+
+    /// Takes the slot that its thread has given back, as another thread would, and writes.
+    struct Last {
+        handle: std::sync::Arc<Inner>,
+        say: mpsc::Sender<(bool, bool)>,
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let Last { handle, say } = self;
+            let of_another = handle.shared.slots.acquire().unwrap();
+            let is_shared =
+                with_slot(handle.id, handle, |slot| std::ptr::eq(slot.unwrap().slot, of_another));
+            handle.shared.slots.release(of_another);
+            say.send((DYING.get(), is_shared)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_thread_gave_back_at_its_end_is_no_longer_its_own() {
+        let dir = TestDir::new();
+        let handle = std::sync::Arc::new(handle(&dir));
+        let (say, hear) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // Registered before the library's own destructor, so it runs after that.
+            LAST.set(Some(Last { handle: handle.clone(), say }));
+            with_slot(handle.id, &handle, |slot| accept::write(&mut slot.unwrap(), b"record"))
+                .unwrap();
+        });
+        thread.join().unwrap();
+        let (is_last, is_shared) = hear.recv().unwrap();
+        assert!(is_last, "the library's destructor runs first");
+        assert!(!is_shared, "a slot has two owners");
+    }
+
+    /// Whichever writer it used first.
+    #[test]
+    fn a_thread_has_one_slot_of_each_writer() {
+        let dir = TestDir::new();
+        let handles: Vec<_> = (0..7).map(|_| handle(&dir)).collect();
+        for round in 0..3 {
+            for at in [3, 1, 6, 0, 5, 2, 4] {
+                let handle = &handles[(at + round) % 7];
+                with_slot(handle.id, handle, |slot| accept::write(&mut slot.unwrap(), b"x"))
+                    .unwrap();
+            }
+        }
+        for handle in &handles {
+            assert_eq!(handle.shared.slots.iter().count(), 1);
+            assert_eq!(handle.stats().accepted.records, 3);
+        }
     }
 
     /// The formatter of a record closes the writer and makes a new one, which cleans up the

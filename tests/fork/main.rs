@@ -4,20 +4,24 @@
 //! A program of its own, without a harness: std can't start a thread in a child that was forked while
 //! another thread was starting (it takes a lock then), and a harness starts them at any time.
 
+use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::testing;
 use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
+use bufferedwriter_testkit::process::page_faults;
 use bufferedwriter_testkit::shm;
 
-use support::{BOUND, Tally, WriterDir, close, record, stats, until};
+use support::{Answer, BOUND, Op, Tally, TestFs, WriterDir, close, record, stats, until};
 
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the other integration tests")]
@@ -32,7 +36,7 @@ fn main() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 10] = [
     (
         "each_call_of_a_child_says_so_and_the_parent_goes_on",
         each_call_of_a_child_says_so_and_the_parent_goes_on,
@@ -50,7 +54,17 @@ const TESTS: [Test; 6] = [
         "the_lock_ends_with_the_parent_though_a_child_lives",
         the_lock_ends_with_the_parent_though_a_child_lives,
     ),
+    (
+        "a_child_of_the_middle_of_a_start_keeps_no_lock",
+        a_child_of_the_middle_of_a_start_keeps_no_lock,
+    ),
+    (
+        "memory_that_is_made_among_forks_is_locked_by_its_writer_alone",
+        memory_that_is_made_among_forks_is_locked_by_its_writer_alone,
+    ),
     ("a_child_keeps_files_that_are_not_the_writers", a_child_keeps_files_that_are_not_the_writers),
+    ("a_root_or_a_user_that_changes_later_is_told", a_root_or_a_user_that_changes_later_is_told),
+    ("the_parents_writes_fault_no_more_than_before", the_parents_writes_fault_no_more_than_before),
 ];
 
 unsafe extern "C" {
@@ -59,6 +73,8 @@ unsafe extern "C" {
     fn kill(pid: i32, signal: i32) -> i32;
     fn alarm(seconds: u32) -> u32;
     fn dup2(from: i32, to: i32) -> i32;
+    fn chroot(path: *const std::ffi::c_char) -> i32;
+    fn setuid(user: u32) -> i32;
     fn _exit(status: i32) -> !;
 }
 
@@ -253,6 +269,79 @@ fn a_formatter_that_forks(memory: CrashProof) {
     dir.assert_clean();
 }
 
+/// A worker opens files by their paths, as the user that the process is by then.
+fn a_root_or_a_user_that_changes_later_is_told() {
+    let change_root = |dir: &WriterDir| {
+        let root = CString::new(dir.path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: a plain call, in a child that ends with this test.
+        unsafe { chroot(root.as_ptr()) }
+    };
+    // SAFETY: as above.
+    let change_user = |_: &WriterDir| unsafe { setuid(65534) };
+    type Change<'a> = &'a dyn Fn(&WriterDir) -> i32;
+    let changes: [(Change, ErrorKind); 2] =
+        [(&change_root, ErrorKind::NotFound), (&change_user, ErrorKind::PermissionDenied)];
+    for (change, kind) in changes {
+        let dir = WriterDir::new();
+        let pid = in_child(|| {
+            let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
+            if change(&dir) != 0 {
+                println!("skipped: not permitted here");
+                return;
+            }
+            writer.write(b"record").unwrap();
+            assert!(writer.flush(Duration::ZERO).is_err());
+            until("it is told", || !writer.health().is_ok());
+            assert_eq!(writer.health().stalls[0].error.kind(), kind);
+            assert_eq!(stats(&writer).pending.records, 1);
+            let report = *writer.close(Duration::ZERO).unwrap_err().report();
+            assert_eq!(report.lost.total().records, 1);
+        });
+        assert_went_well(pid);
+        assert!(dir.files().is_empty());
+    }
+}
+
+fn the_parents_writes_fault_no_more_than_before() {
+    parents_writes(CrashProof::Off);
+    if shm::dir().is_some() {
+        parents_writes(CrashProof::Auto);
+    }
+}
+
+/// A child shares no page of the chunks, so the parent need not copy them.
+fn parents_writes(memory: CrashProof) {
+    let dir = WriterDir::new();
+    let config = dir.config().size(64 << 10).queue_size(62).workers(2).crash_proof(memory);
+    let writer = BufferedWriter::new(config).unwrap();
+    // It takes all chunks but those that a worker may be about to free.
+    let all = vec![b'x'; 60 * (64 << 10)];
+    let write = || {
+        until("the chunks are free", || stats(&writer).memory_bytes <= 64 << 10);
+        let before = page_faults();
+        writer.write_timeout(&all, BOUND).unwrap();
+        page_faults() - before
+    };
+    write();
+    writer.flush(BOUND).unwrap();
+    // Lives until it is killed.
+    let pid = in_child(|| {
+        loop {
+            thread::park();
+        }
+    });
+    // 960 pages. Some of the thread's own are copied.
+    let faults = write();
+    // SAFETY: our child.
+    unsafe { kill(pid, 9) };
+    let mut status = 0;
+    // SAFETY: as above.
+    unsafe { waitpid(pid, &mut status, 0) };
+    assert!(faults < 200, "{faults} page faults");
+    close(&writer);
+    dir.assert_clean();
+}
+
 /// The lock of the state file proves that its process lives: a child must not prove it in its place.
 fn the_lock_ends_with_the_parent_though_a_child_lives() {
     let dir = WriterDir::new();
@@ -315,4 +404,80 @@ fn a_child_keeps_files_that_are_not_the_writers() {
         // SAFETY: a plain call.
         unsafe { _exit(0) };
     }));
+}
+
+/// Children that do nothing, until the end of the test.
+#[derive(Default)]
+struct Idle(Vec<i32>);
+
+impl Idle {
+    fn add(&mut self) {
+        // SAFETY: the child only waits.
+        let pid = unsafe { fork() };
+        if pid == 0 {
+            loop {
+                thread::park();
+            }
+        }
+        assert!(pid > 0);
+        self.0.push(pid);
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // SAFETY: our child.
+            unsafe {
+                kill(*pid, 9);
+                waitpid(*pid, std::ptr::null_mut(), 0);
+            }
+        }
+    }
+}
+
+fn a_child_of_the_middle_of_a_start_keeps_no_lock() {
+    let (dir, idle) = (WriterDir::new(), Arc::new(Mutex::new(Idle::default())));
+    let forks = idle.clone();
+    let fs = TestFs::new(move |call| {
+        if matches!(call.op, Op::Lock | Op::Clone | Op::Write) && !call.is_temp() {
+            forks.lock().unwrap().add();
+        }
+        Answer::Go
+    });
+    let writer = BufferedWriter::new(dir.config().workers(2).recover(false).fs(fs)).unwrap();
+    let state = File::open(dir.states().pop().expect("a state file")).unwrap();
+    assert!(state.try_lock().is_err());
+    close(&writer);
+    assert!(idle.lock().unwrap().0.len() >= 3);
+    until("the lock is free", || state.try_lock().is_ok());
+    dir.assert_clean();
+}
+
+fn memory_that_is_made_among_forks_is_locked_by_its_writer_alone() {
+    let Some(shm) = shm::dir() else { return };
+    let (dir, memory) = (WriterDir::new(), WriterDir::within(shm));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = support::SetAtEnd(&is_over);
+        scope.spawn(|| {
+            let mut idle = Idle::default();
+            while !is_over.load(Ordering::Relaxed) {
+                idle.add();
+                if idle.0.len() > 100 {
+                    idle = Idle::default();
+                }
+            }
+        });
+        for _ in 0..30 {
+            let config = dir.config().workers(1).crash_proof(CrashProof::Dir(memory.path.clone()));
+            let writer = BufferedWriter::new(config.recover(false)).unwrap();
+            let entry = fs::read_dir(&memory.path).unwrap().next().expect("its memory").unwrap();
+            let memory = File::open(entry.path()).unwrap();
+            assert!(memory.try_lock().is_err());
+            close(&writer);
+            drop(writer);
+            until("the lock is free", || memory.try_lock().is_ok());
+        }
+    });
 }

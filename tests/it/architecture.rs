@@ -57,7 +57,6 @@ const DOORS: &[(&str, &[&str])] = &[
     // What stands in their braces would go unseen.
     ("std::{", &["base/sync.rs"]),
     ("rustix::{", &[]),
-    ("process::{", &[]),
     ("super::super", &[]),
 ];
 

@@ -120,7 +120,7 @@ impl Slot {
             number,
             next,
             #[cfg(loom)]
-            barrier: BarrierWord::new(),
+            barrier: BarrierWord::new(barrier),
         };
         // SAFETY: the caller promises room that no other code accesses.
         unsafe {
