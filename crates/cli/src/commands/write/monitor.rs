@@ -141,5 +141,28 @@ fn guard_reason(stats: &Stats) -> Option<String> {
     let free = guard.free_bytes.map(|bytes| format!("{} are free", shown(bytes)));
     let total = guard.total_bytes.map(|bytes| format!("the files take {}", shown(bytes)));
     let facts: Vec<_> = [free, total].into_iter().flatten().collect();
-    Some(format!("disk guard: {}", facts.join(", ")))
+    // Nothing is measured before the first file.
+    let full = facts.is_empty().then(|| "the disk has been full since the start".to_owned());
+    Some(format!("disk guard: {}", full.unwrap_or_else(|| facts.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bufferedwriter::GuardStats;
+
+    #[test]
+    fn the_guard_says_why_it_refuses() {
+        let mut guard = GuardStats::default();
+        let reason = |guard: &GuardStats| {
+            let mut stats = Stats::default();
+            stats.disk_guard = Some(guard.clone());
+            guard_reason(&stats).unwrap_or_default()
+        };
+        assert_eq!(reason(&guard), "");
+        guard.refuses = true;
+        assert_eq!(reason(&guard), "disk guard: the disk has been full since the start");
+        (guard.free_bytes, guard.total_bytes) = (Some(1000), Some(2000));
+        assert_eq!(reason(&guard), "disk guard: 1.0 kB are free, the files take 2.0 kB");
+    }
 }
