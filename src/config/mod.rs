@@ -239,10 +239,7 @@ impl Config {
     /// Inside the callback `write` works, `flush` and `close` return an error, and a panic is
     /// caught. The worker waits until the callback returns. A callback that holds a handle of the
     /// writer keeps it open: only [`close`](crate::BufferedWriter::close) closes it then.
-    pub fn on_error(
-        mut self,
-        callback: impl Fn(&ErrorEvent) + Send + std::marker::Sync + 'static,
-    ) -> Self {
+    pub fn on_error(mut self, callback: impl Fn(&ErrorEvent) + Send + Sync + 'static) -> Self {
         self.on_failure.on_error = OnError(Some(Arc::new(callback)));
         self
     }

@@ -106,8 +106,8 @@ impl std::fmt::Debug for RecoverOptions {
 ///
 /// A writer does the same at its start for writers with its own [`path`](crate::Config::path),
 /// `temp` and prefix ([`Config::recover`](crate::Config::recover)). This call is safe at any time,
-/// beside writers and other recoveries: live instances are left alone. It returns when all is done,
-/// and blocks its thread until then.
+/// beside writers and other recoveries: live instances are not touched. It blocks its thread until
+/// all is done.
 ///
 /// Only instances of this user are recovered. From each temp file, the records that are known to be
 /// whole become visible: all that were written or, after a reboot, those that an fsync covers. A

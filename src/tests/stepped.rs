@@ -17,7 +17,7 @@ use crate::report::error::WriteError;
 use crate::report::health::ErrorEvent;
 use crate::report::stats::Stats;
 use crate::tests::clock::Clock;
-use crate::tests::fs::faulty::{Fault, Faulty, Op};
+use crate::tests::fs::faulty::{Answer, Faulty, Op};
 use crate::tests::fs::memory::{DiskFault, FaultPlan, MemoryFs};
 use crate::worker::pace::Rest;
 use crate::worker::quota::INTERVAL;
@@ -258,7 +258,7 @@ fn who_is_given_up_at_a_file_that_may_not_grow_ends() {
     write(&handle, b"first");
     worker.step(|| now).unwrap();
     write(&handle, b"second");
-    (1..100).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::FBIG)));
+    (1..100).for_each(|nth| fs.plan(Op::Write, nth, Answer::Error(Errno::FBIG)));
     let before = fs.calls(Op::Write);
     // Just after it has looked what is asked for.
     worker.ledger.revoke_claims();
@@ -273,7 +273,7 @@ fn a_file_without_records_that_is_gone_is_no_error() {
     let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
     let config = Config::default().size(1).durability(Durability::File).fs(Arc::new(fs.clone()));
     let (handle, mut worker) = assemble(config, &dir, now);
-    fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+    fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
     write(&handle, b"record");
     let flush = handle.ask_flush().unwrap();
     worker.step(|| now).unwrap();
@@ -307,7 +307,7 @@ fn nobody_wakes_up_for_it_unless_records_are_refused() {
     fs::write(&path, [b'x'; 1000]).unwrap();
     let hour = now + Duration::from_secs(3600);
     assert_eq!(rests(hour), [Rest::Sleep(Some(INTERVAL)); 2]);
-    assert!(handle.shared.is_guarded());
+    assert!(handle.shared.is_over_quota());
     let woken_up = |i: usize| handle.shared.mailboxes[i].parker.is_woken();
     assert!(woken_up(0) && woken_up(1), "all see to it that somebody looks again");
     let soon = hour + INTERVAL / 2;
@@ -316,5 +316,5 @@ fn nobody_wakes_up_for_it_unless_records_are_refused() {
     let lists = faulty.calls(Op::List);
     assert_eq!(rests(hour + INTERVAL), [Rest::Sleep(None); 2]);
     assert_eq!(faulty.calls(Op::List), lists + 1, "one of them looks");
-    assert!(!handle.shared.is_guarded());
+    assert!(!handle.shared.is_over_quota());
 }

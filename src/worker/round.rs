@@ -338,7 +338,7 @@ impl Worker {
     fn prepare_to_park(&mut self, now: Instant) -> Rest {
         // With a record in memory, each further record would find a shut gate and wake the worker.
         let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
-        // Set only while the disk guard refuses records. Raising that flag wakes all workers.
+        // Set only while the quota refuses records. Raising that flag wakes all workers.
         let vigil = self.output.quota().and_then(|quota| quota.vigil(now));
         if self.rotation.has_age()
             && self.retry.is_none()

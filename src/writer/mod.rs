@@ -103,14 +103,14 @@ impl BufferedWriter {
         if slot.is_some_and(|slot| unsafe { append::try_write(&*slot, record) }) {
             return Ok(());
         }
-        self.write_slow(record)
+        self.write_with_slot(record)
     }
 
     /// A separate function, so that the common case needs the slot alone. It starts the write
     /// again, which also undoes what the first try began.
     #[cold]
     #[inline(never)]
-    fn write_slow(&self, record: &[u8]) -> Result<(), WriteError> {
+    fn write_with_slot(&self, record: &[u8]) -> Result<(), WriteError> {
         with_slot(self.id, &self.handle, |mut slot| accept::write(&mut slot, record))
     }
 

@@ -53,9 +53,7 @@ impl Disk {
 }
 
 /// A disk whose fsync of a temp file fails where `fails` says so, by its number.
-fn disk(
-    fails: impl Fn(u64) -> bool + Send + std::marker::Sync + 'static,
-) -> (Arc<TestFs>, Arc<Mutex<Disk>>) {
+fn disk(fails: impl Fn(u64) -> bool + Send + Sync + 'static) -> (Arc<TestFs>, Arc<Mutex<Disk>>) {
     let disk = Arc::new(Mutex::new(Disk::default()));
     let (seen, syncs) = (disk.clone(), AtomicU64::new(0));
     let fs = TestFs::new(move |call| {

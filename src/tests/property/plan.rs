@@ -47,10 +47,10 @@ pub(super) struct Setup {
     pub(super) give_up_after: Duration,
     /// `temp` is on another file system than `path`.
     pub(super) crossing: bool,
-    pub(super) guard: Limit,
+    pub(super) quota: Limit,
 }
 
-/// What the disk guard is told to keep to.
+/// What the quota is told to keep to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Limit {
     None,
@@ -158,17 +158,17 @@ fn setups() -> impl Strategy<Value = Setup> {
     let file_size = prop_oneof![2 => Just(0_u64), 4 => 1..200_u64, 2 => Just(64 << 20)];
     let durability = prop_oneof![Just(Durability::None), Just(Durability::File)];
     let io = prop_oneof![Just(Io::Direct), Just(Io::Buffered)];
-    let guard = prop_oneof![
+    let quota = prop_oneof![
         6 => Just(Limit::None),
         2 => Just(Limit::Free),
         1 => (1..600_u64).prop_map(Limit::Total),
     ];
     let codec = prop_oneof![3 => Just(Codec::None), 1 => Just(Codec::Doubled)];
-    let policies = (prop::bool::weighted(0.1), patience(), guard, codec);
+    let policies = (prop::bool::weighted(0.1), patience(), quota, codec);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), durability).prop_map(
         |(size, (queue_size, workers, io, policies), file_size, forced, file_age, durability)| {
-            let (crossing, give_up_after, guard, codec) = policies;
+            let (crossing, give_up_after, quota, codec) = policies;
             Setup {
                 size,
                 queue_size,
@@ -181,7 +181,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 codec,
                 give_up_after,
                 crossing,
-                guard,
+                quota,
             }
         },
     )

@@ -14,14 +14,14 @@ use crate::base::checksum::fnv1a;
 use crate::config::AFFIX_BYTES_MAX;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::read_full;
 use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
 use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
 use crate::tests::fs::held::Held;
-use crate::tests::recovery::images::{Image, OTHER_BOOT, STAMP, header, record, seed};
+use crate::tests::recovery::images::{Image, OTHER_BOOT, STAMP, entry, header, seed};
 
 const CHANGE_BYTES: usize = 11;
 
@@ -134,10 +134,10 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     let mut bytes = header(boot, path, memory.as_deref(), &names(), workers).unwrap_or_default();
     for worker in 0..workers as u64 {
         let temp = TempId { stamp: STAMP, seq: 1 + worker };
-        bytes.extend(record(1, Some(temp), 8, 4));
+        bytes.extend(entry(1, Some(temp), 8, 4));
     }
     let mut fields: Vec<usize> = (0..16).chain((16..64).step_by(2)).collect();
-    fields.extend((0..2 * RECORD_BYTES).step_by(8).map(|at| HEADER_BYTES + at));
+    fields.extend((0..2 * ENTRY_BYTES).step_by(8).map(|at| HEADER_BYTES + at));
     change(&mut bytes, changes, &fields);
     if first & 8 == 0 {
         fix_state(&mut bytes);
@@ -145,15 +145,15 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Makes the checksums of a state file right, but for those of records that were never used.
+/// Makes the checksums of a state file right, but for those of entries that were never used.
 pub(crate) fn fix_state(bytes: &mut [u8]) {
-    let Some((header, records)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
+    let Some((header, entries)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
     fix_checksum(header);
-    let records = records.chunks_exact_mut(RECORD_BYTES);
-    records.filter(|record| record.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
+    let entries = entries.chunks_exact_mut(ENTRY_BYTES);
+    entries.filter(|entry| entry.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
 }
 
-/// Of a header or a record, whose checksum is its end.
+/// Of a header or an entry, whose checksum is its end.
 pub(crate) fn fix_checksum(part: &mut [u8]) {
     let (body, checksum) = part.split_at_mut(part.len() - CHECKSUM_BYTES);
     checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
@@ -166,7 +166,7 @@ pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let DecodedState { boot_id, header, records } = &decoded;
     let names = &header.names;
     assert!((1..=256).contains(&records.len()));
-    assert_eq!(bytes.len(), HEADER_BYTES + records.len() * RECORD_BYTES);
+    assert_eq!(bytes.len(), HEADER_BYTES + records.len() * ENTRY_BYTES);
     assert!(names.prefix.len() + names.extension.len() <= AFFIX_BYTES_MAX);
     for name in [names.state(), names.memory(), names.temp(STAMP, 255, u64::MAX)] {
         assert!(is_one_name(&name), "{name:?}");
@@ -177,7 +177,7 @@ pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     for known in records {
         let known = known.unwrap_or_default();
         assert!(known.synced.is_within(known.good));
-        written.extend(encode::record(1, known));
+        written.extend(encode::entry(1, known));
     }
     let mut again = decode::read(&written).expect("as a writer writes it");
     for (again, known) in again.records.iter_mut().zip(records) {

@@ -20,7 +20,7 @@ use crate::report::recovery::{Recovery, SkipReason};
 use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::hostile_state::{CASES, TEMPS, Yard};
-use crate::tests::recovery::images::{Image, LAYOUT, STAMP, header, record, seed};
+use crate::tests::recovery::images::{Image, LAYOUT, STAMP, entry, header, seed};
 
 /// One change of a good memory.
 #[derive(Clone, Debug)]
@@ -151,8 +151,8 @@ fn leave(yard: &Yard) {
     let boot = RealFs.boot_id().unwrap_or_default();
     let mut bytes = header(boot, &yard.path, Some(&yard.memory), &yard.names, 2).unwrap();
     // Older than the memory.
-    bytes.extend(record(0, None, 0, 0));
-    bytes.extend(record(0, None, 0, 0));
+    bytes.extend(entry(0, None, 0, 0));
+    bytes.extend(entry(0, None, 0, 0));
     fs::write(yard.temp.join(yard.names.state()), &bytes).unwrap();
 }
 
@@ -314,7 +314,7 @@ fn a_memory_of_another_number_of_workers_is_set_aside() {
 }
 
 #[test]
-fn a_memory_that_is_not_ours_alone_is_left_alone() {
+fn a_memory_that_is_not_ours_alone_is_skipped() {
     let yard = Yard::new();
     // Others may read it, or it has two names.
     let memory = put(&yard, &seed(0, &yard.names).0);
