@@ -62,8 +62,8 @@ impl fmt::Display for Stall {
 pub struct ErrorEvent {
     /// What holds the worker up. Its counts no longer include the records in [`lost`](Self::lost).
     pub stall: Stall,
-    /// Records that the worker lost since the last event that it reported: it gave them up, or
-    /// their temp file was removed. Zero if nothing was lost.
+    /// Records that the worker lost since the last event that it reported. It gave them up, or
+    /// their temp file was removed or truncated. Zero if nothing was lost.
     pub lost: Count,
 }
 
