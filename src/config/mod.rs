@@ -204,8 +204,8 @@ impl Config {
     /// Whether accepted records survive the death of the process. Default [`CrashProof::Off`].
     ///
     /// With crash-proof memory, [`new`](crate::BufferedWriter::new) fails if the directory is not
-    /// in memory (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound), or if the
-    /// file system of `path` can't rename without replacing in one step.
+    /// in memory (tmpfs) or has no room for [`memory_bound`](Self::memory_bound). It also fails if
+    /// the file system of `path` can't rename without replacing in one step.
     pub fn crash_proof(mut self, crash_proof: CrashProof) -> Self {
         self.memory.crash_proof = crash_proof;
         self
@@ -221,7 +221,7 @@ impl Config {
     ///
     /// Records in a temp file are never given up: they take no memory and may still become visible.
     /// With [`Durability::File`] that is so only for records that an fsync covers. This option does
-    /// not end a call that does not return: its worker keeps its share of the memory until `close`
+    /// not end a call that does not return. Its worker keeps its share of the memory until `close`
     /// gives it up at its deadline.
     pub fn give_up_after(mut self, time: Duration) -> Self {
         self.on_failure.give_up_after = time;

@@ -91,8 +91,8 @@ impl Direct {
     }
 }
 
-/// Whether the page cache may succeed where direct I/O failed: the file system takes no direct
-/// writes, or has room for a part of this one.
+/// Whether the page cache may succeed where direct I/O failed. The file system may take no direct
+/// writes, or have room for only a part of this one.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),

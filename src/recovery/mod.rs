@@ -110,8 +110,8 @@ impl std::fmt::Debug for RecoverOptions {
 /// all is done.
 ///
 /// Only instances of this user are recovered. From each temp file, the records that are known to be
-/// whole become visible: all that were written or, after a reboot, those that an fsync covers. A
-/// file that can't be trusted is set aside under a hidden name, never deleted.
+/// whole become visible. These are all that were written or, after a reboot, those that an fsync
+/// covers. A file that can't be trusted is set aside under a hidden name, never deleted.
 ///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("bw-doc-recover-{}", std::process::id()));

@@ -32,8 +32,9 @@ impl Health {
 pub struct Stall {
     /// The worker's number, counted from 0, as in [`Stats::workers`](crate::Stats::workers).
     pub worker: usize,
-    /// The last failure. A call that has not returned for a second is reported as the operation
-    /// `"finish"`, the kind `TimedOut`, and the file (or the directory, if there is no file yet).
+    /// The last failure. For a call that has not returned for a second, the operation is `"finish"`
+    /// and the kind `TimedOut`. The path is that of the file, or of the directory if there is no
+    /// file yet.
     pub error: Error,
     /// The first failure since this worker last published a file. For a hung call: when the wait
     /// began.

@@ -87,7 +87,7 @@ struct Callers {
 }
 
 impl Callers {
-    /// Writes a record of so many bytes, or gives it away as a message. Whether it was accepted.
+    /// Writes a record of `len` bytes, or gives it away as a message. Returns whether it was accepted.
     fn write(&mut self, producer: usize, len: usize, is_message: bool) -> bool {
         let mut record = format!("{:05}:", self.next).into_bytes();
         record.resize(len - 1, b'a' + (self.next % 26) as u8);
@@ -168,8 +168,8 @@ impl Life {
         Ok(Life { handle, fs, clock, workers, callers, calls: 0, visible: BTreeMap::new() })
     }
 
-    /// Lets each worker run when it wants to, or was woken, for so long; without a limit until all
-    /// have ended.
+    /// Lets each worker run when it wants to, or was woken, until `time` has passed. Without a limit, it returns
+    /// once all workers have ended.
     fn run(&mut self, time: Option<Duration>) {
         let end = time.map(|time| self.clock.now() + time);
         for turn in 0..STEPS_MAX {
@@ -372,8 +372,8 @@ fn pairs_of_calls_fail() {
     assert!(met > cases, "most second faults were never met");
 }
 
-/// With `Durability::File`: so many chunks are sealed, the worker makes one round, and nobody waits for
-/// memory. How often it synced, and how many chunks are in use.
+/// Seals `chunks` chunks and lets the worker make one round, while nobody waits for memory. Returns how often it
+/// synced, and how many chunks are in use.
 fn after_one_round(durability: Durability, chunks: usize) -> (usize, usize) {
     let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
     // A worker's share is 10 of 40.

@@ -29,7 +29,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// So many chunks of so many bytes.
+    /// A writer with `chunks` chunks of `size` bytes.
     fn new(size: usize, chunks: usize, config: Config) -> Self {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let config = config.path(dir.path()).temp(dir.path()).fs(Arc::new(fs.clone()));

@@ -63,7 +63,7 @@ impl Driven {
         self.fs.fail(Some(FaultPlan { op: Some(op), fault, after: 0, times: None }));
     }
 
-    /// Steps the worker as often as it wants to, for so long.
+    /// Steps the worker as often as it wants to, until `time` has passed.
     fn run(&mut self, time: Duration) -> Stats {
         let end = self.clock.now() + time;
         loop {
@@ -124,14 +124,14 @@ fn a_worker_gives_up_in_time_and_its_memory_serves_again() {
     assert_eq!((stats.pending.records, stats.lost.gave_up.records), (0, 1));
     assert_eq!((stats.lost.gave_up.bytes, stats.memory_bytes), (8, 0));
     assert_eq!(driven.told(), [(0, 1, 0), (500, 7, 1)]);
-    // The stall lasts: nobody waits for so long again, but a try comes first.
+    // The stall lasts: nobody waits for that time again, but a try comes first.
     let before = driven.fs.calls().1;
     driven.run(MS * 1000);
     driven.write(b"another one");
     let stats = driven.run(MS);
     assert_eq!((stats.lost.gave_up.records, driven.fs.calls().1 - before), (2, 1));
     assert!(driven.told().iter().all(|&(_, _, lost)| lost == 1));
-    // It is over: what comes is written, and the next stall begins anew.
+    // It is over: what comes is written, and the next stall starts from zero.
     driven.fs.fail(None);
     driven.run(MS * 1000);
     driven.write(b"a third");

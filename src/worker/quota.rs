@@ -1,5 +1,5 @@
-//! The quota, which users know as the disk guard: refuses records while the disk has too little room, or while the files of this
-//! prefix take too much.
+//! The quota, which users know as the disk guard. It refuses records while the disk has too little
+//! room, or while the files of this prefix and extension take too much.
 //!
 //! Guarantees: one worker at a time measures, and holds no lock, so a measurement that hangs delays
 //! no other worker. Between two measurements this writer's own writes are added. While records are

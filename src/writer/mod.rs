@@ -195,8 +195,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// Those of `write`. [`WriteError::Format`] if `format` itself returns an error. `format` is
-    /// not called if no memory is free, after `close`, or beyond a limit of the disk guard when
-    /// this thread's chunk has no room left.
+    /// not called if no memory is free, nor after `close`. Beyond a limit of the disk guard, it is
+    /// not called when this thread's chunk has no room left.
     pub fn record(
         &self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,

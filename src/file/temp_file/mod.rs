@@ -4,7 +4,7 @@
 //! failed write left beyond them are cut off before the file is synced or published. The bytes of
 //! whole records are never written over.
 //!
-//! Refuses, after a failed fsync, to write to or sync the same file again: the second fsync would
+//! Refuses, after a failed fsync, to write to or sync the same file again. The second fsync would
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
 
 mod condition;

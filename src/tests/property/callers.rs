@@ -155,7 +155,8 @@ impl Callers {
             self.seen.adoption |= adopted && leases(unsafe { &*slot });
             Owned(slot)
         });
-        // SAFETY: as above; no slot outlives the step that it is asked for.
+        // SAFETY: the slot lives as long as the writer, and the caller drops the reference within the step, before
+        // the writer.
         unsafe { &*owned.0 }
     }
 
@@ -362,7 +363,7 @@ impl Callers {
         stats.pending.is_zero() && stats.workers.iter().all(|worker| worker.last_error.is_none())
     }
 
-    /// Whether the model has numbers left for a record and so many tries.
+    /// Whether the model has numbers left for a record that is tried `attempts` times.
     pub(super) fn has_room(&self, attempts: usize) -> bool {
         self.model.handed_over() + attempts < RECORDS_MAX
     }

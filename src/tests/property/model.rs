@@ -46,13 +46,13 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// The record after so many others: none once there are enough of them.
+    /// The record after `others` more. `None` once there are enough of them.
     pub(super) fn next(&self, others: usize, len: usize) -> Option<Vec<u8>> {
         let number = self.records.len() + others;
         (number < RECORDS_MAX).then(|| bytes(number, len))
     }
 
-    /// What the writer said of the next record; when it was refused, so many bytes count.
+    /// What the writer said of the next record. An error comes with the number of bytes that count as refused.
     pub(super) fn note(
         &mut self,
         slot: usize,
@@ -89,16 +89,15 @@ impl Model {
         Ok(())
     }
 
-    /// A file is gone that nobody has seen. So many records in it counted; the rest may be half a
-    /// write.
+    /// A file is gone that nobody has seen. `records` records in it counted; the rest may be half a write.
     pub(super) fn vanish(&mut self, content: &[u8], records: u64) -> Result<(), String> {
         let count = self.settle(content, Fate::Lost, records)?;
         self.lost += count;
         Ok(())
     }
 
-    /// The content must begin with so many whole records that were pending, or consist of them.
-    /// Those of one slot stand in their order.
+    /// The content must begin with `records_max` whole records that were pending, or consist of them. Those of one
+    /// slot stand in their order.
     fn settle(
         &mut self,
         mut content: &[u8],
@@ -148,7 +147,7 @@ impl Model {
         }
     }
 
-    /// All of these must be visible, in the first so many files, but for those given up by then.
+    /// All of these must be visible, in the first `settled` files, except those given up by then.
     pub(super) fn expect_visible(
         &self,
         numbers: &[usize],

@@ -56,7 +56,7 @@ pub(super) enum Limit {
     None,
     /// Some space must stay free.
     Free,
-    /// The files take so many bytes at most.
+    /// The files take at most this number of bytes.
     Total(u64),
 }
 
@@ -76,7 +76,7 @@ pub(super) enum Step {
     /// Calls to the file system fail from here on.
     Faults(FaultPlan),
     Heal,
-    /// From here on there is no free space, or much; and so much time passes.
+    /// From here on there is no free space, or much. Then `time` passes.
     Space {
         short: bool,
         time: Duration,
@@ -88,7 +88,7 @@ pub(super) enum Step {
 /// What a caller does.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
-    /// Hands over a record of so many bytes.
+    /// Hands over a record of `len` bytes.
     Write {
         thread: usize,
         way: Way,
@@ -113,8 +113,8 @@ pub(super) enum Way {
     Send {
         quarter: bool,
     },
-    /// Formatted in parts of so many bytes. A nested one writes a record of `NESTED_BYTES` through
-    /// the same slot, in the middle of it.
+    /// Formatted in parts of `part` bytes. A nested one writes a record of `NESTED_BYTES` through the same slot, in
+    /// the middle of it.
     Record {
         part: usize,
         nested: bool,
@@ -136,11 +136,11 @@ pub(super) const NESTED_BYTES: usize = 3;
 /// How a case ends.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    /// The disk is healed, a flush is answered, a caller that waits gets a record of so many bytes
-    /// in; or nothing of that, and close waits for a while with the disk as it is. Then the disk is
-    /// healed, and close waits for everything.
+    /// With `flush`, the disk is healed and a flush is answered. With `patient`, a caller that waits gets a record
+    /// of that length in. Then close waits for `ill` with the disk as it is. At last the disk is healed, and close
+    /// waits for everything.
     Drain { flush: bool, patient: Option<usize>, ill: Duration },
-    /// Close gives up before any worker has heard of it, or after so long; at rest, or in the middle
+    /// Close gives up after this time, or before any worker has heard of it. It does so at rest, or in the middle
     /// of a call to the file system, before or after its effect.
     GiveUp { after: Option<Duration>, amid: Option<bool> },
 }

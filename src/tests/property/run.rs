@@ -20,7 +20,7 @@ use crate::writer::open;
 
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
-/// A worker that had nothing to do for so long sleeps without a limit.
+/// A worker that had nothing to do for this time sleeps without a limit.
 const QUIET: Duration = Duration::from_millis(350);
 
 struct Run {
@@ -159,7 +159,7 @@ impl Run {
         self.fs.amid(after, Box::new(hook));
     }
 
-    /// Lets each worker run when it wants to, or was woken, until so much time has passed.
+    /// Lets each worker run when it wants to, or was woken, until `time` has passed.
     fn tick(&mut self, time: Duration) -> Result<(), String> {
         let end = self.clock.now() + time;
         let quiet = time >= QUIET && !self.disturbed && lock(&self.callers).is_calm();

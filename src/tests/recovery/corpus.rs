@@ -1,8 +1,8 @@
-//! The committed corpus of the fuzzer (`fuzz/corpus`), read and recovered by every test run: files that an enemy may
-//! have written, found by `scripts/fuzz`, which called them by their checksums, and made by hand, which say in their
-//! names what they are.
+//! The committed corpus of the fuzzer (`fuzz/corpus`), read and recovered by every test run. It holds files that an
+//! enemy may have written. Those that `scripts/fuzz` found are named by their checksums. Those made by hand say in
+//! their names what they are.
 //!
-//! `BUFFEREDWRITER_BLESS=1` writes those that are made by hand anew.
+//! `BUFFEREDWRITER_BLESS=1` writes those that are made by hand again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use crate::tests::recovery::fuzz;
 use crate::tests::recovery::hostile_memory::{recover_bytes, yard};
 use crate::tests::recovery::hostile_state::Yard;
 
-/// Of found files there are at least so many: who makes the corpus anew has a look at this.
+/// The least number of found files in each corpus. Adjust it when you minimise the corpus.
 const FOUND_MIN: [(&str, usize); 2] = [("memory", 101), ("state", 101)];
 
 /// Changes of a good file: see `fuzz.rs`.

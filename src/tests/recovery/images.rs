@@ -58,7 +58,7 @@ impl Image {
         self
     }
 
-    /// A chunk of a producer, with so much committed, of which so much is filed.
+    /// A chunk of a producer, with `committed` bytes, of which `filed` are filed.
     pub(crate) fn chunk(
         &mut self,
         chunk: usize,

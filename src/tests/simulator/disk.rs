@@ -67,7 +67,7 @@ pub(super) struct Disk {
     pub(super) calls: u64,
     pub(super) crash_at: Option<u64>,
     pub(super) is_dead: bool,
-    /// One call in so many fails; none = no call.
+    /// One call in this number fails. `None` = no call.
     pub(super) fault_every: Option<u64>,
     pub(super) faults: u64,
     pub(super) breaches: Vec<String>,
@@ -130,7 +130,7 @@ impl SimFs {
         )
     }
 
-    /// From now on one call in so many fails, and the process dies in the middle of the `crash_in`th.
+    /// From now on one call in `fault_every` fails, and the process dies in the middle of the `crash_in`th.
     pub(super) fn plan(&self, fault_every: Option<u64>, crash_in: Option<u64>) {
         let mut disk = lock(&self.0);
         disk.fault_every = fault_every;
