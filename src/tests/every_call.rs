@@ -1,10 +1,9 @@
 //! Every call fails: the life of a writer, again and again, with the k-th call to the disk failing.
 //!
-//! Real workers on a file system in memory, stepped by hand by a clock of the test's, so that the
-//! k-th call is the same in each run, and each k is tried: with each error, short writes and a call
-//! that hangs; once, and for good, until the disk is healed. Promises, checked each time: no panic;
-//! nothing torn, empty or twice is visible; the accounts balance; what was accepted lands once the
-//! disk is well; nothing is left over.
+//! Real workers on a file system in memory, stepped by hand by the test's own clock. So the k-th call is the same
+//! in each run, and each k is tried with each error, short writes and a call that hangs. The fault happens once, or
+//! lasts until the disk is healed. Promises, checked each time: no panic. Nothing torn, empty or twice is visible.
+//! The accounts balance. What was accepted lands once the disk is well. Nothing is left over.
 //!
 //! `BUFFEREDWRITER_FAULT_PAIRS=1` tries pairs of faults too, which takes minutes.
 

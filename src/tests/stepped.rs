@@ -1,5 +1,5 @@
-//! A whole writer whose workers are stepped by hand, by a clock of its own: what they do when the disk fails, and how
-//! they rest.
+//! A whole writer whose workers are stepped by hand, by a clock of its own. It shows what they do when the disk
+//! fails, and how they rest.
 
 use std::fs;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
-//! Promise: documents speak of what is there. Links and their anchors, paths of this repository, and names of code
-//! and tests exist; the README and ARCHITECTURE stay short; each script is in the index; the guide is compiled.
+//! Promise: documents speak of what is there. Links and their anchors, paths of this repository, and names of
+//! files, code and tests exist. The README and ARCHITECTURE stay short, each script is in the index, and the guide
+//! is compiled.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The callers' side of a case: who writes, asks and looks, also while a worker is in the middle of a
-//! call; and what they are told, held against the model.
+//! The callers' side of a case: who writes, asks and looks, also while a worker is in the middle of a call. What
+//! they are told is compared with the model.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

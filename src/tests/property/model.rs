@@ -1,8 +1,7 @@
 //! What must have become of each record: a list of those that were handed over, nothing more.
 //!
-//! A record's first byte is its number in the list, the others follow from that number and its
-//! length, which the list has, with the slot that it came through: no two are equal, and what is not
-//! whole does not pass for it.
+//! A record's first byte is its number in the list, which also has its length and its slot. The other bytes follow
+//! from number and length. So no two records are equal, and what is not whole does not pass for one.
 
 use std::time::{Duration, Instant};
 

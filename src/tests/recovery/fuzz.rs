@@ -1,11 +1,11 @@
-//! What the fuzzer (`fuzz/`), its corpus and the random cases share: how few bytes make a file that an enemy may
-//! have written, and what must hold of whatever is read of it. Not part of the library: only there under
+//! What the fuzzer (`fuzz/`), its corpus and the random cases share. It says how few bytes make a file that an
+//! enemy may have written, and what must hold of whatever is read of it. Not part of the library: only there under
 //! `cfg(fuzzing)`, and for tests.
 //!
-//! An input begins with a byte: which good file is changed (bits 0 to 2; 7 = none, the rest is the file), and
-//! whether the checksums stay as they are then (bit 3; else they are made right). Changes follow, each of 11
-//! bytes: what (bits 0 and 1: a number of 1, 2, 4 or 8 bytes; bit 2: the place is the number of one that a
-//! recovery looks at; bit 3: the length of the file changes), place u16, number u64, little-endian.
+//! The first byte of an input says which good file is changed (bits 0 to 2; 7 = none, the rest is the file). If bit
+//! 3 is set, the checksums stay as they are then; else they are made right. Changes follow, each of 11 bytes: what,
+//! place u16, number u64, little-endian. In what, bits 0 and 1 mean a number of 1, 2, 4 or 8 bytes. With bit 2, the
+//! place is the number of one that a recovery looks at. With bit 3, the length of the file changes.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};

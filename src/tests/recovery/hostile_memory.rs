@@ -279,7 +279,7 @@ fn a_dry_run_tells_what_is_in_a_memory() {
     }
 }
 
-/// A temp file that is not to be touched keeps the memory, which tells what it holds; the records in chunks need
+/// A temp file that is not to be touched keeps the memory, which tells what it holds. The records in chunks need
 /// not wait for that.
 #[test]
 fn recovering_beside_a_file_that_stays() {

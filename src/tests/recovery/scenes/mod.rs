@@ -1,5 +1,5 @@
-//! Recoveries of what dead instances left, each on a scene of its own: what must become of it, what must not be touched,
-//! and what a recovery that did not come to its end leaves to the next one.
+//! Recoveries of what dead instances left, each on a scene of its own. They show what must become of it, what must
+//! not be touched, and what an interrupted recovery leaves to the next one.
 
 mod interrupted;
 mod skipped;
