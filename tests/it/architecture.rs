@@ -49,6 +49,23 @@ const DOORS: &[(&str, &[&str])] = &[
     ("process::exit", &[]),
     ("process::abort", &[]),
     ("kill_process", &[]),
+    // It can end the process in many ways.
+    ("libc::", &["base/thread.rs"]),
+    ("abort(", &[]),
+    ("exit(", &[]),
+    // What stands in their braces would go unseen.
+    ("std::{", &["base/sync.rs"]),
+    ("rustix::{", &[]),
+    ("process::{", &[]),
+    ("super::super", &[]),
+];
+
+/// What is compiled for tests, the fuzzer or the documentation only.
+const TEST_CFGS: [&str; 4] = [
+    "#[cfg(test)]",
+    "#[cfg(all(test, not(loom)))]",
+    "#[cfg(any(test, fuzzing))]",
+    "#[cfg(all(any(doc, doctest), not(loom)))]",
 ];
 
 const LINES_MAX: usize = 500;
@@ -104,16 +121,21 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The lines of a file without its comments, its `mod tests`, which stands at the end, and items under `cfg(test)`.
+/// The lines of a file without its comments, its `mod tests`, and items under `cfg(test)`.
 fn code(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut for_tests = false;
+    let (mut for_tests, mut in_tests) = (false, false);
     for line in text.lines() {
+        if in_tests {
+            // rustfmt puts the end of the module there, and nothing else.
+            in_tests = line != "}";
+            continue;
+        }
         let line = line.split("//").next().unwrap_or("").trim();
-        if line.starts_with("#[cfg(") && is_test_cfg(line) {
+        if TEST_CFGS.contains(&line) {
             for_tests = true;
-        } else if line == "mod tests {" {
-            break;
+        } else if for_tests && line == "mod tests {" {
+            (for_tests, in_tests) = (false, true);
         } else if !line.is_empty() && !line.starts_with("#[") {
             // One line is enough: a test's import, or the head of a test's function.
             if !std::mem::take(&mut for_tests) {
@@ -122,11 +144,6 @@ fn code(text: &str) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Whether that is compiled for tests only.
-fn is_test_cfg(line: &str) -> bool {
-    line.contains("test") && !line.contains("not(test")
 }
 
 /// The paths after `crate::`, in a `use` or in the middle of an expression: `a::b` or, of a re-export, `a`.
@@ -387,8 +404,10 @@ fn files_can_be_read_and_say_what_they_are_for() {
 fn the_checks_see_what_they_look_for() {
     let text = "use crate::a::B;\nuse crate::{c, d::{self, e, F}};\n// crate::no\nlet x = crate::g::h();\n\
                 pub use crate::Root;\nlet y = $crate::no;\n#[cfg(test)]\nuse crate::no;\n\
-                #[cfg(all(test, not(loom)))]\nmod tests {\nuse crate::no;\n}\n";
-    let expected = ["a", "c", "d", "d::e", "g::h", "lib"];
+                #[cfg(all(test, not(loom)))]\nmod tests {\nuse crate::no;\n}\n\
+                #[cfg(not(any(test, loom)))]\nuse crate::seen;\nmod tests {\nuse crate::too;\n}\n\
+                use crate::behind;\n";
+    let expected = ["a", "behind", "c", "d", "d::e", "g::h", "lib", "seen", "too"];
     let found = named(&code(text));
     assert!(found.iter().eq(expected.iter()), "{found:?}");
     let sources = sources(&root().join("src"));

@@ -55,23 +55,10 @@ pub fn curve(values: &Histogram<u64>, convert: impl Fn(u64) -> f64) -> Vec<(f64,
     points
 }
 
-/// Pseudo-random numbers, the same in each run (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bufferedwriter_testkit::random::Random;
 
     #[test]
     fn quantiles_are_values_that_were_there() {
@@ -112,7 +99,7 @@ mod tests {
 
     #[test]
     fn random_numbers_stay_below_their_end() {
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         assert!((0..1000).all(|_| random.below(10) < 10));
         assert_ne!(random.below(1 << 60), random.below(1 << 60));
     }

@@ -9,16 +9,33 @@ mod commands;
 mod console;
 mod exit;
 mod inputs;
+mod signals;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::commands::{Cli, Command, recover, write};
+use crate::console::Patience;
 
 fn main() -> ExitCode {
-    ExitCode::from(match Cli::parse().command {
-        Command::Write(args) => write::run(&args),
-        Command::Recover(args) => recover::run(&args),
-    })
+    let (code, patience) = match Cli::try_parse().map(|cli| cli.command) {
+        Ok(Command::Write(args)) => (write::run(&args), Patience::Bounded),
+        Ok(Command::Recover(args)) => (recover::run(&args), Patience::Unbounded),
+        Err(error) => (refuse(&error), Patience::Bounded),
+    };
+    console::finish(patience);
+    ExitCode::from(code)
+}
+
+/// Prints what clap has to say. Returns the exit code.
+fn refuse(error: &clap::Error) -> u8 {
+    signals::unblock();
+    if !error.use_stderr() || io::stderr().is_terminal() {
+        // Help, or colours.
+        error.exit();
+    }
+    console::print(error.render());
+    exit::USAGE
 }

@@ -11,12 +11,13 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::random::Random;
 use hdrhistogram::Histogram;
 
 use super::rounds::interleaved;
 use crate::bench::{Bench, Entry, Record, record};
 use crate::report::{Latency, LatencyRow, MEMCPY, PRODUCER, Report, WRITER, Which};
-use crate::stats::{self, Random};
+use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
 use crate::system::clock::Calibration;
 
@@ -149,7 +150,7 @@ fn one_turn(
     std::thread::scope(|scope| {
         let (running, all_warm) = (&*running, &all_warm);
         let threads = (0..threads).map(|number| {
-            let random = Random(seed << 32 | number);
+            let random = Random::new(seed << 32 | number);
             scope.spawn(move || {
                 let mut caller = Caller::new(running, bench.clock, random, threads);
                 caller.warm_up();
@@ -334,7 +335,7 @@ mod tests {
         let mut caller = Caller {
             writer: Box::new(Full),
             clock: Calibration { ns_per_tick: 1.0, overhead_ticks: 0, step_ticks: 1 },
-            random: Random(1),
+            random: Random::new(1),
             record: record(RECORD_BYTES),
             warm_up_writes: 0,
             swaps_every: Some(64),

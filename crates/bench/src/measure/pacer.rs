@@ -6,9 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::random::Random;
 use hdrhistogram::Histogram;
 
-use crate::stats::{Random, histogram};
+use crate::stats::histogram;
 use crate::subject::Writer;
 use crate::system::clock;
 use crate::system::process::MemoryGuard;
@@ -100,7 +101,7 @@ struct Gaps(Random);
 
 impl Gaps {
     fn new() -> Self {
-        Gaps(Random(64))
+        Gaps(Random::new(64))
     }
 
     fn next(&mut self) -> u64 {

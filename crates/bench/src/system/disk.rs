@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::random::Random;
 use serde::{Deserialize, Serialize};
 
 use crate::stats;
@@ -103,14 +104,8 @@ struct Block(Vec<u8>);
 
 impl Block {
     fn new() -> Self {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let bytes = std::iter::repeat_with(|| {
-            // xorshift64
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        });
+        let mut random = Random::new(1);
+        let bytes = std::iter::repeat_with(|| random.next() as u8);
         Block(bytes.take(BLOCK_BYTES + ALIGNMENT).collect())
     }
 

@@ -5,14 +5,15 @@
 //! is no failure.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::{RecoverOptions, Recovery, recover};
 use serde_json::{Value, json};
 
-use crate::console;
+use crate::console::{self, Descriptor};
 use crate::exit;
+use crate::signals;
 
 const AFTER: &str = "\
 A writer that is killed leaves temp files and a state file in its temp directory. The next writer with the \
@@ -68,6 +69,10 @@ pub(crate) struct Recover {
 
 /// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &Recover) -> u8 {
+    // A signal ends the program, as any other.
+    signals::unblock();
+    // Nothing is held up by a reader that is slow.
+    console::keep_all();
     let mut options = RecoverOptions::new(&args.path, &args.temp)
         .without_memory(args.without_memory)
         .dry_run(args.dry_run);
@@ -86,7 +91,7 @@ pub(crate) fn run(args: &Recover) -> u8 {
     };
     tell_errors(&recovery);
     if args.json {
-        if let Err(error) = writeln!(io::stdout(), "{}", json(&recovery, args.dry_run)) {
+        if let Err(error) = writeln!(Descriptor::stdout(), "{}", json(&recovery, args.dry_run)) {
             console::report(format_args!("write to standard output: {error}"));
             return exit::IO;
         }

@@ -56,10 +56,12 @@ impl Lines {
     /// Returns the space for the next bytes, which is never empty. Call [`filled`](Self::filled)
     /// afterwards.
     pub(crate) fn space(&mut self) -> &mut [u8] {
-        self.block.copy_within(self.start..self.end, 0);
-        self.searched -= self.start;
-        self.end -= self.start;
-        self.start = 0;
+        if self.start > 0 {
+            self.block.copy_within(self.start..self.end, 0);
+            self.searched -= self.start;
+            self.end -= self.start;
+            self.start = 0;
+        }
         if self.end == self.block.len() {
             self.set_aside();
         }
@@ -93,9 +95,14 @@ impl Lines {
         Some(Line { number, bytes: line.len() as u64, text })
     }
 
+    /// Bytes of a line whose newline has not come yet.
+    pub(crate) fn unfinished_bytes(&self) -> u64 {
+        self.skipped + (self.long.len() + self.end - self.start) as u64
+    }
+
     /// At the end of the input: returns a last line without a newline, and adds one.
     pub(crate) fn finish(&mut self) -> Option<Line<'_>> {
-        if self.start == self.end && self.long.is_empty() && self.skipped == 0 {
+        if self.unfinished_bytes() == 0 {
             return None;
         }
         self.space()[0] = b'\n';
@@ -160,6 +167,9 @@ mod tests {
             while let Some(line) = lines.next() {
                 note(line, &mut got);
             }
+            let read = &input[..input.len() - rest.len()];
+            let unfinished = read.rsplit(|&byte| byte == b'\n').next().unwrap().len() as u64;
+            assert_eq!(lines.unfinished_bytes(), unfinished);
         }
         if let Some(line) = lines.finish() {
             note(line, &mut got);

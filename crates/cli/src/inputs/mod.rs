@@ -8,7 +8,7 @@ pub(crate) mod lines;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{Advice, OFlags};
@@ -20,6 +20,10 @@ pub(crate) const STDIN: &str = "-";
 pub(crate) struct Input {
     name: String,
     file: File,
+    /// A pipe or a socket: it ends when the last program that writes to it ends.
+    ends_with_its_writers: bool,
+    /// Opened here, by its name, so that no read of it waits.
+    never_waits: bool,
 }
 
 impl Input {
@@ -32,15 +36,28 @@ impl Input {
         } else {
             (path.display().to_string(), open_without_waiting(path))
         };
-        match file {
-            Ok(file) => Ok(Input { name, file }),
-            Err(error) => Err(format!("open {name}: {error}")),
-        }
+        let file = file.map_err(|error| format!("open {name}: {error}"))?;
+        let kind = file.metadata().map(|metadata| metadata.file_type());
+        let ends_with_its_writers = kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket());
+        let never_waits = path.as_os_str() != STDIN;
+        Ok(Input { name, file, ends_with_its_writers, never_waits })
     }
 
     /// The input's name in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether its end may follow that of other programs. A file's does not, and a terminal's is
+    /// typed.
+    pub(crate) fn ends_with_its_writers(&self) -> bool {
+        self.ends_with_its_writers
+    }
+
+    /// Whether a read without a poll does not wait. A named pipe that no program has opened yet has
+    /// an end only for a read.
+    pub(crate) fn never_waits(&self) -> bool {
+        self.never_waits
     }
 
     /// The descriptor to poll.
@@ -66,6 +83,15 @@ impl Input {
         // Devices that do not support the call hold nothing.
         let bytes = rustix::io::ioctl_fionread(&self.file).unwrap_or(0);
         usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+}
+
+/// Lets go of standard input, once nothing more is read. Whoever writes into a pipe that no other
+/// program reads then gets an error, instead of success for bytes that nobody will read.
+pub(crate) fn release_stdin() {
+    // If it fails, the descriptor stays open until the program ends, a moment later.
+    if let Ok(null) = File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(null);
     }
 }
 

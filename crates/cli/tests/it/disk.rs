@@ -101,7 +101,7 @@ fn lines_whose_temp_file_was_removed_are_told_of_meanwhile_and_in_the_end() {
         let is_temp = |path: &PathBuf| path.extension().is_some_and(|end| end == "tmp");
         paths(&place.tmp()).into_iter().filter(is_temp).collect::<Vec<_>>()
     };
-    let expected = format!("temp files in {} were removed: ", place.tmp().display());
+    let expected = format!("temp files in {} were removed or truncated: ", place.tmp().display());
     wait_until("the operator is told", || {
         program.feed("removed\n");
         temp_files().iter().for_each(|path| _ = fs::remove_file(path));

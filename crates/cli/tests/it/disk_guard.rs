@@ -56,7 +56,7 @@ fn what_is_dropped_is_counted_by_cause() {
 #[test]
 fn a_signal_ends_the_wait_at_the_deadline() {
     let place = Place::new();
-    let mut program = place.start(["--min-free=8EiB", "--deadline=200ms"]);
+    let mut program = place.start(["--min-free=8EiB", "--deadline=200ms", "--grace=0"]);
     program.feed("one\ntwo\n");
     wait_until("the operator is told", || program.stderr().contains("disk guard: "));
     program.signal(Signal::TERM);

@@ -4,8 +4,8 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::io::{PipeReader, PipeWriter, Write, pipe};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -65,11 +65,22 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
         command.arg("write").arg("--path").arg(self.out()).arg("--temp").arg(self.tmp());
         command.args(args).stdin(Stdio::null());
+        // Whatever runs the tests may ignore signals, as `nohup` does.
+        inherit(&mut command, libc::SIG_DFL, &SPOKEN);
         command
     }
 
     /// Starts it with `--json` and an open standard input.
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Program<'_> {
+        self.start_with(args, |_| {})
+    }
+
+    /// The same, but for some changes.
+    pub fn start_with<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        change: impl FnOnce(&mut Command),
+    ) -> Program<'_> {
         let mut command = self.write_command(args);
         let (stdout, stderr) = (self.join("stdout"), self.join("stderr"));
         command
@@ -77,6 +88,7 @@ impl Place {
             .stdin(Stdio::piped())
             .stdout(File::create(&stdout).unwrap())
             .stderr(File::create(&stderr).unwrap());
+        change(&mut command);
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
         Program { place: self, child, stdin }
@@ -127,12 +139,24 @@ impl Program<'_> {
 
     /// Waits until it answers signals instead of dying of them.
     pub fn wait_until_caught(&self) {
-        let bits = [Signal::HUP, Signal::INT, Signal::TERM].map(|s| 1 << (s.as_raw() - 1));
-        let wanted = bits.into_iter().sum::<u64>();
-        wait_until("signals are caught", || {
-            let caught = u64::from_str_radix(&self.status("SigCgt:"), 16).unwrap();
-            caught & wanted == wanted
-        });
+        wait_until("signals are caught", || self.has_signals("SigCgt:", &SPOKEN));
+    }
+
+    /// Waits until it has heard the signals that it was sent, and waits for something else.
+    pub fn wait_until_heard(&self) {
+        // In this order: asleep after nothing was pending, so after it has looked.
+        let is_pending = || SPOKEN.iter().any(|&signal| self.has_signals("ShdPnd:", &[signal]));
+        wait_until("signals are heard", || !is_pending() && self.is_asleep());
+    }
+
+    /// Whether the set of this name in its status (proc(5)) has all these signals.
+    pub fn has_signals(&self, set: &str, signals: &[Signal]) -> bool {
+        let wanted: u64 = signals.iter().map(|signal| 1 << (signal.as_raw() - 1)).sum();
+        u64::from_str_radix(&self.status(set), 16).unwrap() & wanted == wanted
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether its main thread waits for something just now.
@@ -211,6 +235,31 @@ impl Ended {
             assert_eq!(of("read"), of("written") + gone, "{unit}: {self:?}");
         }
     }
+}
+
+/// The signals that the program knows.
+pub const SPOKEN: [Signal; 3] = [Signal::HUP, Signal::INT, Signal::TERM];
+
+/// Has the program find these signals ignored or with their default action.
+pub fn inherit(command: &mut Command, action: libc::sighandler_t, signals: &[Signal]) {
+    let signals: Vec<i32> = signals.iter().map(|signal| signal.as_raw()).collect();
+    let set = move || {
+        for &signal in &signals {
+            // SAFETY: no handler is installed.
+            unsafe { libc::signal(signal, action) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec, `set` does nothing but call `signal`, which may be called there.
+    unsafe { command.pre_exec(set) };
+}
+
+/// A pipe that takes no byte more: its reader and its writer.
+pub fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    let size = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    writer.write_all(&vec![b'x'; size]).unwrap();
+    (reader, writer)
 }
 
 /// Panics where a signal ended the process.

@@ -7,8 +7,8 @@ use rustix::process::Signal;
 
 use crate::help::{PLAIN, Place, Program, numbered, sorted, wait_until};
 
-/// Only a signal or the end publishes.
-const NEVER: [&str; 2] = ["--forced=0", "--file-age=0"];
+/// Only a signal or the end publishes. After a signal nothing more is read.
+const NEVER: [&str; 3] = ["--forced=0", "--file-age=0", "--grace=0"];
 
 /// Started and one line read.
 fn started<'a>(place: &'a Place, args: &[&str]) -> Program<'a> {
@@ -42,6 +42,8 @@ fn what_the_pipe_held_at_the_signal_is_written_even_a_line_without_newline() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let expected = format!("first\n{input}\n");
     assert_eq!(sorted(&place.written()), sorted(expected.as_bytes()));
+    let told = "standard input, line 1002: stopped after 14 bytes, before the end of the line";
+    assert!(ended.stderr.contains(told), "{ended:?}");
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn without_options_a_line_is_visible_soon() {
 #[test]
 fn a_signal_while_memory_is_full_is_answered() {
     let place = Place::new();
-    let args = ["--queue-size=0", "--workers=1", "--size=64", "--deadline=1h"];
+    let args = ["--queue-size=0", "--workers=1", "--size=64", "--deadline=1h", "--grace=100ms"];
     let mut program = started(&place, &args);
     let mut feed = program.take_stdin();
     let feeder = thread::spawn(move || while feed.write_all(b"one more line\n").is_ok() {});

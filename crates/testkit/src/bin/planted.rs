@@ -1,7 +1,10 @@
 //! Plants bugs, one at a time, and expects what must notice each to fail. Run it by `scripts/planted`,
 //! `scripts/planted-disk` and `scripts/planted-sanitize`, from the root of the repository.
 //!
-//!     planted [--disk | --sanitize] [--list] [WORD...]    only bugs whose names contain one of the words
+//!     planted [--disk | --sanitize] [--list | --build-only] [WORD...]
+//!
+//! With words, only bugs whose names contain one of them. `--build-only` runs no tests: after code was moved, it
+//! tells in a few seconds for each bug whether it still compiles.
 //!
 //! `PLANTED_EVERY=N` plants each N-th. The exit code is 0 if all were caught. Linux only: `timeout` and
 //! `git` must be there.
@@ -45,7 +48,7 @@ fn run() -> Result<ExitCode, String> {
         options.list(&bugs);
         return Ok(ExitCode::SUCCESS);
     }
-    let planter = Planter::new(options.suite.folder()).map_err(|error| error.to_string())?;
+    let planter = Planter::new(&options).map_err(|error| error.to_string())?;
     let (mut caught, mut survived, mut turn) = (0, 0, 0);
     for (bug, check) in options.chosen(&bugs) {
         turn += 1;
@@ -56,18 +59,19 @@ fn run() -> Result<ExitCode, String> {
             planter.plant(bug, check).map_err(|error| format!("{}: {error}", bug.name))?;
         match &verdict {
             Verdict::Caught(what) => println!("planted {}: caught {what}", bug.name),
+            Verdict::Built => println!("planted {}: builds", bug.name),
             Verdict::Skipped(what) => println!("planted {}: {what}", bug.name),
             Verdict::Survived(what) => println!("planted {}: {what}", bug.name),
         }
-        caught += usize::from(matches!(verdict, Verdict::Caught(_)));
+        caught += usize::from(matches!(verdict, Verdict::Caught(_) | Verdict::Built));
         survived += usize::from(matches!(verdict, Verdict::Survived(_)));
     }
     if turn == 0 {
         return Err(format!("no bug's name contains any of {:?}", options.words));
     }
-    let every = options.every;
+    let (every, what) = (options.every, if options.build_only { "built" } else { "caught" });
     println!(
-        "planted bugs: {caught} caught, {survived} not caught, of {turn} (every {every}. planted)"
+        "planted bugs: {caught} {what}, {survived} not {what}, of {turn} (every {every}. planted)"
     );
     Ok(if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -83,9 +87,9 @@ enum Suite {
 impl Suite {
     fn of(kind: Kind) -> Suite {
         match kind {
-            Kind::Loom | Kind::It | Kind::Fork | Kind::Crash | Kind::Portable => Suite::Tests,
             Kind::Disk => Suite::Disk,
             Kind::Sanitize => Suite::Sanitize,
+            _ => Suite::Tests,
         }
     }
 
@@ -102,6 +106,7 @@ impl Suite {
 struct Options {
     suite: Suite,
     list: bool,
+    build_only: bool,
     every: usize,
     /// None = all bugs.
     words: Vec<String>,
@@ -114,12 +119,15 @@ impl Options {
             Err(_) => Some(1),
         };
         let every = every.ok_or("PLANTED_EVERY is a number from 1 on")?;
-        let mut options = Options { suite: Suite::Tests, list: false, every, words: Vec::new() };
+        let suite = Suite::Tests;
+        let mut options =
+            Options { suite, list: false, build_only: false, every, words: Vec::new() };
         for arg in args {
             match arg.as_str() {
                 "--disk" => options.suite = Suite::Disk,
                 "--sanitize" => options.suite = Suite::Sanitize,
                 "--list" => options.list = true,
+                "--build-only" => options.build_only = true,
                 option if option.starts_with("--") => return Err(format!("no option {option}")),
                 word => options.words.push(word.into()),
             }
@@ -153,6 +161,8 @@ impl Options {
 /// What became of a planted bug; each with the rest of its line.
 enum Verdict {
     Caught(String),
+    /// No more was asked.
+    Built,
     Survived(String),
     /// What must notice it can't run here.
     Skipped(String),
@@ -164,15 +174,16 @@ struct Planter {
     work: PathBuf,
     /// The copy that is patched.
     tree: PathBuf,
+    build_only: bool,
 }
 
 impl Planter {
-    fn new(folder: &str) -> io::Result<Planter> {
+    fn new(options: &Options) -> io::Result<Planter> {
         let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        let work = Path::new(&target).join(folder);
+        let work = Path::new(&target).join(options.suite.folder());
         fs::create_dir_all(&work)?;
         let work = work.canonicalize()?;
-        Ok(Planter { tree: work.join("tree"), work })
+        Ok(Planter { tree: work.join("tree"), work, build_only: options.build_only })
     }
 
     /// A fresh tree with the bug in it, and whether the check fails there.
@@ -183,6 +194,7 @@ impl Planter {
         };
         self.grow_tree(&texts)?;
         match Suite::of(check.kind) {
+            _ if self.build_only => self.try_build(&Tests::of(check)),
             Suite::Tests => self.try_tests(&Tests::of(check)),
             Suite::Disk => self.try_disk(&check.args[0], &check.args[1..]),
             Suite::Sanitize => self.try_sanitizer(&check.args[0]),
@@ -212,6 +224,18 @@ impl Planter {
             fs::write(self.tree.join(file), text)?;
         }
         Ok(())
+    }
+
+    /// The package compiles, as its unit tests have it.
+    fn try_build(&self, tests: &Tests) -> io::Result<Verdict> {
+        let log = self.work.join("build.log");
+        let mut command = self.cargo(tests, Command::new("cargo"));
+        command.args(["check", "-q", "--profile", "test", "-p", tests.package]);
+        command.args(if tests.package == "bufferedwriter" { ["--lib"] } else { ["--bins"] });
+        Ok(match self.status(command, &log)? {
+            Some(0) => Verdict::Built,
+            _ => Verdict::Survived(format!("DOES NOT BUILD, see {}", log.display())),
+        })
     }
 
     /// They build, and one fails, aborts or hangs.
@@ -244,7 +268,15 @@ impl Planter {
         Ok(Verdict::Survived(told.into()))
     }
 
-    /// The exit code, if there is one. Builds for different flags go to different folders.
+    /// Builds for different flags go to different folders.
+    fn cargo(&self, tests: &Tests, mut command: Command) -> Command {
+        let letters: String = tests.flags.chars().filter(char::is_ascii_lowercase).collect();
+        command.env("RUSTFLAGS", format!("{} --cap-lints allow", tests.flags));
+        command.env("CARGO_TARGET_DIR", self.work.join(format!("target{letters}")));
+        command
+    }
+
+    /// The exit code, if there is one.
     fn cargo_test(
         &self,
         tests: &Tests,
@@ -252,14 +284,12 @@ impl Planter {
         args: &[&str],
         log: &Path,
     ) -> io::Result<Option<i32>> {
-        let letters: String = tests.flags.chars().filter(char::is_ascii_lowercase).collect();
-        let mut command = match patience {
+        let command = match patience {
             Some(seconds) => timeout(5, seconds, "cargo"),
             None => Command::new("cargo"),
         };
-        command.args(["test", "-q", "-p", "bufferedwriter"]).args(tests.targets).args(args);
-        command.env("RUSTFLAGS", format!("{} --cap-lints allow", tests.flags));
-        command.env("CARGO_TARGET_DIR", self.work.join(format!("target{letters}")));
+        let mut command = self.cargo(tests, command);
+        command.args(["test", "-q", "-p", tests.package]).args(tests.targets).args(args);
         // Tests that wait in vain need not do so for long here.
         command.env("BUFFEREDWRITER_SHORT_BOUND", "1");
         self.status(command, log)
@@ -321,6 +351,7 @@ impl Planter {
 
 /// What `cargo test` needs for a check.
 struct Tests {
+    package: &'static str,
     flags: &'static str,
     targets: &'static [&'static str],
     filters: Vec<String>,
@@ -335,7 +366,12 @@ impl Tests {
             Kind::Fork => ("", &["--test", "fork"], 30),
             Kind::Crash => ("", &["--lib"], 120),
             Kind::Portable => ("--cfg bufferedwriter_portable", &["--lib"], 30),
+            Kind::Program => ("", &["--bins", "--test", "it"], 60),
             Kind::It | Kind::Disk | Kind::Sanitize => ("", &["--lib", "--test", "it"], 30),
+        };
+        let package = match check.kind {
+            Kind::Program => "bufferedwriter-cli",
+            _ => "bufferedwriter",
         };
         let mut filters = check.args.clone();
         let all = match check.kind {
@@ -344,7 +380,7 @@ impl Tests {
             _ => None,
         };
         filters.extend(all.filter(|_| check.args.is_empty()).map(str::to_owned));
-        Tests { flags, targets, filters, patience }
+        Tests { package, flags, targets, filters, patience }
     }
 }
 

@@ -57,6 +57,8 @@ pub enum Kind {
     Crash,
     /// The unit tests under `--cfg bufferedwriter_portable`.
     Portable,
+    /// The program's unit tests and its tests from outside.
+    Program,
     /// A script that does something to a real disk.
     Disk,
     /// The stress program under a sanitizer.
@@ -65,12 +67,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, with their names in the files.
-    pub const ALL: [(Kind, &str); 7] = [
+    pub const ALL: [(Kind, &str); 8] = [
         (Kind::Loom, "loom"),
         (Kind::It, "it"),
         (Kind::Fork, "fork"),
         (Kind::Crash, "crash"),
         (Kind::Portable, "portable"),
+        (Kind::Program, "program"),
         (Kind::Disk, "disk"),
         (Kind::Sanitize, "sanitize"),
     ];
@@ -85,7 +88,7 @@ impl Kind {
     }
 
     /// How many checks of each kind the bugs have.
-    pub fn count(bugs: &[Bug]) -> [(Kind, usize); 7] {
+    pub fn count(bugs: &[Bug]) -> [(Kind, usize); 8] {
         let checks = || bugs.iter().flat_map(|bug| &bug.checks);
         Self::ALL.map(|(kind, _)| (kind, checks().filter(|check| check.kind == kind).count()))
     }

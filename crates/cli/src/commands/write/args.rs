@@ -30,9 +30,12 @@ Disk limits: --min-free and --max-total are checked at the start and then about 
 for large directories. While a limit is reached, lines wait or are dropped (--when-full). Lines that are \
 already in memory are still written.
 
-Signals: The first SIGTERM or SIGINT ends the reading. The lines that were read, and those in the pipe at \
-that moment, are published within --deadline, including a last line without a newline. A second signal gives \
-up at once. SIGHUP publishes all lines now, and reading continues.
+Signals: After SIGTERM or SIGINT the program reads on to the end of the input for --grace, and at least to the \
+end of the line. A line whose end does not come within a second of silence is published as it is, with a \
+newline, and reported. No byte of the next line is read, so another process can read on from the same pipe. \
+Then all that was read is published within --deadline. A second signal, 0.1 s later or more, gives up at once. \
+SIGHUP publishes all lines now, and reading continues. Signals that are ignored at the start, as by nohup, stay \
+ignored; those that are blocked are unblocked.
 
 Left-over files: If an earlier program with the same --path, --temp and --prefix was killed, its lines are \
 published in the background and reported. See `bufferedwriter recover --help`.
@@ -41,8 +44,10 @@ Crashes: Without --crash-proof, a killed program loses the lines that are not ye
 memory is allocated at the start, in /dev/shm or in the given directory. A container has 64 MB in /dev/shm by \
 default (docker run --shm-size). In both cases lines that still wait in the pipe are lost.
 
-Output: Messages, progress (only on a terminal, without colours) and the summary go to standard error. With \
---json the summary goes to standard output.
+Output: Messages, progress (only on a terminal, without colours) and the summary go to standard error. If \
+nobody reads it, reading and publishing go on. Messages beyond 64 KiB are then dropped, and their number is \
+told. The end waits for a reader up to a second for each message, and up to 10 for all. With --json the summary \
+goes to standard output, and the end waits for its reader within --deadline.
 
 Exit codes:
   0  all lines that were read are in visible files, also after a signal
@@ -144,8 +149,19 @@ pub(crate) struct Write {
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     give_up_after: Duration,
 
-    /// Time limit for publishing what was read, after the end of the input or a signal; 0 = give up
-    /// at once
+    /// How long to read on after SIGTERM or SIGINT while the input is a pipe or a socket: until its
+    /// end, so that the last words of the programs that write into it are not lost; 0 = only to the
+    /// end of the line
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub(crate) grace: Duration,
+
+    /// Ignore SIGINT (Ctrl-C), as `tee -i` does. The input then ends with the programs that write
+    /// into it
+    #[arg(long, short)]
+    pub(crate) ignore_interrupts: bool,
+
+    /// Time limit for publishing what was read, after the end of the input or, after a signal, the
+    /// end of --grace; 0 = give up at once
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(crate) deadline: Duration,
 
@@ -276,6 +292,7 @@ mod tests {
         assert_eq!(write.line_bytes_max(), (1024 + 8) * 8192);
         assert_eq!(write.inputs(), [PathBuf::from("-")]);
         assert_eq!(write.deadline, Duration::from_secs(30));
+        assert_eq!((write.grace, write.ignore_interrupts), (Duration::from_secs(2), false));
         assert_eq!(write.when_full, WhenFull::Wait);
     }
 

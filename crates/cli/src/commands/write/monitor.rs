@@ -6,7 +6,6 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
@@ -14,6 +13,7 @@ use bytesize::ByteSize;
 
 use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
+use crate::signals;
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -43,7 +43,7 @@ impl Monitor {
             drawn_at: Instant::now(),
             drawn_bytes: 0,
         };
-        thread::Builder::new().name("monitor".to_owned()).spawn(move || state.run(&requests))?;
+        signals::spawn("monitor", move || state.run(&requests))?;
         Ok(Monitor { publish })
     }
 
@@ -99,7 +99,7 @@ impl State {
         let dropped = |count: Count| if self.options.drops { count.records } else { 0 };
         let drops = self.watch.drops(now, dropped(stats.refused.full));
         let guard_drops = self.watch.guard_drops(now, dropped(stats.refused.disk_guard));
-        let lost = stats.lost.temp_file_removed.records;
+        let lost = (stats.lost.temp_file_removed + stats.lost.temp_file_damaged).records;
         let losses = self.watch.losses(now, lost, &stats.temp_dir);
         let given_up = self.watch.given_up(now, stats.lost.gave_up.records);
         let messages = [disk, guard_error, guard, drops, guard_drops, losses, given_up];
@@ -115,7 +115,7 @@ impl State {
         let seconds = now.duration_since(self.drawn_at).as_secs_f64().max(f64::EPSILON);
         let rate = (stats.accepted.bytes.saturating_sub(self.drawn_bytes)) as f64 / seconds;
         (self.drawn_at, self.drawn_bytes) = (now, stats.accepted.bytes);
-        console::progress(&format!(
+        console::progress(format!(
             "{} records, {} written, {:.1} MB/s",
             stats.written.records,
             ByteSize(stats.written.bytes).display().si(),

@@ -73,6 +73,7 @@ impl Summary {
             "lost_by_cause": {
                 "shutdown": count(self.lost.shutdown),
                 "temp_file_removed": count(self.lost.temp_file_removed),
+                "temp_file_damaged": count(self.lost.temp_file_damaged),
                 "gave_up": count(self.lost.gave_up),
             },
             "unresolved": count(self.unresolved),
@@ -156,6 +157,24 @@ mod tests {
         assert_eq!(text, "1 records, 10 B in 1 file; refused 0, lost 0; 0.500 s, 0.0 MB/s");
         let text = Summary { refused: ONE, refused_by_guard: ONE, ..written() }.to_string();
         assert!(text.contains("refused 1 (1 by the disk guard), lost 0;"), "{text}");
+    }
+
+    #[test]
+    fn the_causes_of_a_loss_add_up() {
+        let mut lost = Lost::default();
+        let causes = [
+            &mut lost.shutdown,
+            &mut lost.temp_file_removed,
+            &mut lost.temp_file_damaged,
+            &mut lost.gave_up,
+        ];
+        for (cause, records) in causes.into_iter().zip([1, 10, 100, 1000]) {
+            cause.records = records;
+        }
+        let json = Summary { lost, ..written() }.json();
+        let told = json["lost_by_cause"].as_object().unwrap().values();
+        let told: u64 = told.map(|cause| cause["records"].as_u64().unwrap()).sum();
+        assert_eq!((told, json["lost"]["records"].as_u64()), (1111, Some(1111)));
     }
 
     #[test]

@@ -118,11 +118,12 @@ impl Watch {
         Some(format!("memory was full: {more} more lines dropped, {dropped} in all"))
     }
 
-    /// Reports lines that were lost because files in `temp_dir` were removed.
+    /// Reports lines that were lost because files in `temp_dir` were removed or truncated.
     pub(crate) fn losses(&mut self, now: Instant, lost: u64, temp_dir: &Path) -> Option<String> {
         let more = self.lost.more(now, lost)?;
         let dir = temp_dir.display();
-        Some(format!("temp files in {dir} were removed: {more} more lines lost, {lost} in all"))
+        let what = format!("temp files in {dir} were removed or truncated");
+        Some(format!("{what}: {more} more lines lost, {lost} in all"))
     }
 
     /// Reports lines that were lost because the disk failed for too long.
@@ -215,7 +216,7 @@ mod tests {
             watch.losses(start + Duration::from_secs(seconds), lost, Path::new("/t"))
         };
         assert_eq!(losses(0, 0), None);
-        let expected = "temp files in /t were removed: 3 more lines lost, 3 in all";
+        let expected = "temp files in /t were removed or truncated: 3 more lines lost, 3 in all";
         assert_eq!(losses(1, 3).unwrap(), expected);
         assert_eq!(losses(2, 5), None);
         assert!(losses(12, 5).unwrap().contains("2 more lines lost, 5 in all"));

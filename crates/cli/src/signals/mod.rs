@@ -1,7 +1,12 @@
 //! Signals as bytes in pipes, polled together with the input.
 //!
-//! Guarantees: a signal ends a wait at once, even one that came just before the wait. Each signal
-//! is counted; two that the system delivers as one count once. The handlers only write a byte.
+//! Guarantees: a signal ends a wait at once, even one that came just before the wait. Signals that
+//! the parent had blocked are heard; those that it ignored stay ignored. The handlers only write a
+//! byte.
+
+mod inherited;
+
+pub(crate) use inherited::{spawn, unblock};
 
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -14,9 +19,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 /// The signals that the program handles, each with its own pipe so that none hides another.
 pub(crate) struct Signals {
-    term: UnixStream,
-    int: UnixStream,
-    hup: UnixStream,
+    caught: Vec<Caught>,
+}
+
+/// A signal, and the read end of a pipe that gets a byte for each.
+struct Caught {
+    signal: i32,
+    pipe: UnixStream,
 }
 
 /// What ended a wait.
@@ -24,21 +33,32 @@ pub(crate) struct Signals {
 pub(crate) struct Arrived {
     /// The input has bytes, an end or an error to read.
     pub(crate) input: bool,
-    /// Number of SIGTERM and SIGINT.
-    pub(crate) stops: usize,
-    /// The name of one of them.
-    pub(crate) stop_name: Option<&'static str>,
+    /// The name of a SIGTERM or SIGINT.
+    pub(crate) stop: Option<&'static str>,
     /// SIGHUP.
     pub(crate) publish: bool,
 }
 
 impl Signals {
     /// Catches the signals. From then on they no longer end the process.
-    pub(crate) fn catch() -> io::Result<Self> {
+    pub(crate) fn catch(ignore_interrupts: bool) -> io::Result<Self> {
+        if ignore_interrupts {
+            inherited::ignore(SIGINT);
+        }
         // A file that reaches the limit of `ulimit -f` is then an ordinary error, not the end of
         // the process.
-        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
-        Ok(Signals { term: pipe(SIGTERM)?, int: pipe(SIGINT)?, hup: pipe(SIGHUP)? })
+        if !inherited::is_ignored(SIGXFSZ) {
+            signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+        }
+        let mut caught = Vec::new();
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            if !inherited::is_ignored(signal) {
+                caught.push(Caught { signal, pipe: pipe(signal)? });
+            }
+        }
+        // Only now, so that one that is pending does not end the process.
+        unblock();
+        Ok(Signals { caught })
     }
 
     /// Waits for a signal or for the input. A timeout of `None` = without limit. May return early
@@ -49,11 +69,8 @@ impl Signals {
         timeout: Option<Duration>,
     ) -> io::Result<Arrived> {
         let wanted = PollFlags::IN;
-        let mut fds = vec![
-            PollFd::new(&self.term, wanted),
-            PollFd::new(&self.int, wanted),
-            PollFd::new(&self.hup, wanted),
-        ];
+        let pipes = self.caught.iter().map(|caught| PollFd::new(&caught.pipe, wanted));
+        let mut fds: Vec<_> = pipes.collect();
         fds.extend(input.map(|fd| PollFd::from_borrowed_fd(fd, wanted)));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut fds, timeout.as_ref()) {
@@ -64,17 +81,17 @@ impl Signals {
         }
         // Any event counts: a read finds out whether it is the end (HUP) or an error of the input.
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let mut arrived = Arrived { input: ready.get(3) == Some(&true), ..Arrived::default() };
-        for (pipe, ready, name) in
-            [(&self.term, ready[0], "SIGTERM"), (&self.int, ready[1], "SIGINT")]
-        {
-            let count = if ready { drain(pipe)? } else { 0 };
-            if count > 0 {
-                arrived.stops += count;
-                arrived.stop_name = Some(name);
+        let input = ready.get(self.caught.len()) == Some(&true);
+        let mut arrived = Arrived { input, ..Arrived::default() };
+        for (caught, ready) in self.caught.iter().zip(ready) {
+            if ready && drain(&caught.pipe)? {
+                match caught.signal {
+                    SIGHUP => arrived.publish = true,
+                    SIGINT => arrived.stop = Some("SIGINT"),
+                    _ => arrived.stop = Some("SIGTERM"),
+                }
             }
         }
-        arrived.publish = ready[2] && drain(&self.hup)? > 0;
         Ok(arrived)
     }
 }
@@ -87,14 +104,14 @@ fn pipe(signal: i32) -> io::Result<UnixStream> {
     Ok(read)
 }
 
-/// Reads all bytes and returns how many there were.
-fn drain(mut pipe: &UnixStream) -> io::Result<usize> {
-    let mut count = 0;
+/// Reads all bytes and returns whether there were any.
+fn drain(mut pipe: &UnixStream) -> io::Result<bool> {
+    let mut any = false;
     loop {
         match pipe.read(&mut [0; 64]) {
-            Ok(0) => return Ok(count),
-            Ok(bytes) => count += bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(count),
+            Ok(0) => return Ok(any),
+            Ok(_) => any = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -111,7 +128,8 @@ mod tests {
     /// One test for all: signals belong to the process, and all tests share one.
     #[test]
     fn signals_and_input_end_a_wait() {
-        let signals = Signals::catch().unwrap();
+        [SIGTERM, SIGINT, SIGHUP].into_iter().for_each(inherited::reset);
+        let signals = Signals::catch(false).unwrap();
         let (input, mut feed) = UnixStream::pair().unwrap();
         let wait = || signals.wait(Some(input.as_fd()), Some(Duration::from_secs(10))).unwrap();
         let now = || signals.wait(Some(input.as_fd()), Some(Duration::ZERO)).unwrap();
@@ -120,12 +138,12 @@ mod tests {
         feed.write_all(b"x").unwrap();
         assert_eq!(wait(), Arrived { input: true, ..Arrived::default() });
 
-        signal_hook::low_level::raise(SIGTERM).unwrap();
-        signal_hook::low_level::raise(SIGTERM).unwrap();
-        signal_hook::low_level::raise(SIGINT).unwrap();
-        signal_hook::low_level::raise(SIGHUP).unwrap();
-        let arrived = wait();
-        assert_eq!((arrived.stops, arrived.publish, arrived.input), (3, true, true));
-        assert_eq!(now(), Arrived { input: true, ..Arrived::default() }, "each is told once");
+        for (signal, name) in [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")] {
+            signal_hook::low_level::raise(signal).unwrap();
+            signal_hook::low_level::raise(signal).unwrap();
+            signal_hook::low_level::raise(SIGHUP).unwrap();
+            assert_eq!(wait(), Arrived { input: true, stop: Some(name), publish: true });
+            assert_eq!(now(), Arrived { input: true, ..Arrived::default() }, "each is told once");
+        }
     }
 }
