@@ -341,7 +341,7 @@ mod told {
 ///
 /// loom 0.7 reorders two accesses to one atomic only if they conflict, and it compares only with
 /// the last access before. So a thread that loads and then stores a word hides its store from
-/// another thread's earlier load. loom then never tries the orders in which the store comes first:
+/// another thread's earlier load. So loom never tries the orders in which the store comes first:
 /// see the model `loads_are_explored`. Here each access also increments a Relaxed counter beside
 /// the atomic. It orders no memory, but accesses by two threads always conflict.
 #[cfg(loom)]
