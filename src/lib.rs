@@ -50,7 +50,7 @@ pub use report::error::{Error, FlushError, SendError, WriteError};
 pub use report::health::{ErrorEvent, Health, Stall};
 #[cfg(not(loom))]
 pub use report::recovery::{Recovery, SkipReason, Skipped};
-pub use report::stats::{Count, GuardStats, Lost, Refused, Stats, WorkerStats};
+pub use report::stats::{Count, GuardStats, Lost, Missing, Refused, Stats, WorkerStats};
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;
 #[cfg(not(loom))]

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_large_message_is_not_copied() {
         let shared = Shared::new(8, 100, 1, Barrier::detect()).unwrap();
-        let mut slot = Borrowed::new(&shared);
+        let mut slot = Borrowed::new(&shared).unwrap();
         let (mut lent, mut expected) = (Vec::new(), Vec::new());
         for len in [24, 25, 70, 30, 100, 350, 20] {
             let bytes = vec![len as u8; len];

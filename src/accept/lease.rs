@@ -288,7 +288,8 @@ mod tests {
                 let producers = if share < 100 { 2 } else { 8 };
                 // Memory for one worker that hangs and one that does not.
                 let shared = Shared::new(2 * share, 1, 2, Barrier::detect()).unwrap();
-                let slots: Vec<_> = (0..producers).map(|_| shared.slots.acquire()).collect();
+                let slots: Vec<_> =
+                    (0..producers).map(|_| shared.slots.acquire().unwrap()).collect();
                 write(&shared, &slots[..1], first);
                 let room = 2 * share - first - producers.min(share);
                 write(&shared, &slots[1..], room / 2);
@@ -313,7 +314,7 @@ mod tests {
         for (backlog, home) in [(399, 0), (400, 1), (401, 1)] {
             let shared = Shared::new(800, 8, 2, Barrier::detect()).unwrap();
             shared.mailboxes[0].set_backlog(backlog);
-            let mut slot = Borrowed::new(&shared);
+            let mut slot = Borrowed::new(&shared).unwrap();
             let mut slot = slot.owned();
             append::write(&mut slot, b"x").unwrap();
             assert_eq!(slot.slot.current().home(), home, "{backlog}");

@@ -1,8 +1,8 @@
 //! Accepts records on the caller's thread: counts refusals, and waits for callers that want to
 //! wait.
 //!
-//! A `record` formatter that writes to the same writer finds the slot in use by its own record, and
-//! gets another one.
+//! A `record` formatter that writes to the same writer finds the slot in use by its own record. It
+//! gets another one, if there is memory for it.
 //!
 //! Guarantees: a refusal is counted once, where it is returned.
 
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::accept::formatted::RecordWriter;
 use crate::base::latch::wait_on;
+use crate::memory::Shared;
 use crate::memory::message::Message;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::{SendError, WriteError};
@@ -42,10 +43,15 @@ pub(crate) fn write_after_try(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result
 #[inline(never)]
 fn refused(slot: &mut OwnedSlot<'_>, record: &[u8], cause: WriteError) -> Result<(), WriteError> {
     if slot.is_recording() {
-        return write(&mut Borrowed::new(slot.shared).owned(), record);
+        return write(&mut borrow(slot.shared, record.len())?.owned(), record);
     }
     slot.slot.add_refused(cause, record.len());
     Err(cause)
+}
+
+/// Another slot for one call, or counts the refusal of these bytes.
+fn borrow(shared: &Shared, bytes: usize) -> Result<Borrowed<'_>, WriteError> {
+    Borrowed::new(shared).ok_or_else(|| shared.slots.refuse(bytes))
 }
 
 /// Accepts a record within `timeout`, or counts the refusal once.
@@ -55,7 +61,8 @@ pub(crate) fn write_timeout(
     timeout: Duration,
 ) -> Result<(), WriteError> {
     if slot.is_recording() {
-        return write_timeout(&mut Borrowed::new(slot.shared).owned(), record, timeout);
+        let mut other = borrow(slot.shared, record.len())?;
+        return write_timeout(&mut other.owned(), record, timeout);
     }
     let result = match append::write(slot, record) {
         Err(WriteError::Full) => wait(slot, record, timeout),
@@ -102,7 +109,10 @@ pub(crate) fn send(
     message: Message,
 ) -> Result<Option<Message>, (WriteError, Message)> {
     if slot.is_recording() {
-        return send(&mut Borrowed::new(slot.shared).owned(), message);
+        return match borrow(slot.shared, message.bytes().len()) {
+            Ok(mut other) => send(&mut other.owned(), message),
+            Err(cause) => Err((cause, message)),
+        };
     }
     let result = append::send(slot, message);
     result.inspect_err(|(cause, message)| slot.slot.add_refused(*cause, message.bytes().len()))
@@ -115,7 +125,7 @@ pub(crate) fn record(
 ) -> Result<(), WriteError> {
     let (shared, counters) = (slot.shared, slot.slot);
     if slot.is_recording() {
-        return record(Borrowed::new(shared).owned(), format);
+        return record(borrow(shared, 0)?.owned(), format);
     }
     let (bytes, result) = match RecordWriter::begin(slot) {
         Ok(mut record) => {

@@ -40,6 +40,12 @@ impl WipedPages {
     pub(crate) fn begin(&self) -> *mut u8 {
         self.map.as_ptr()
     }
+
+    /// Keeps the pages in memory.
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        // SAFETY: exactly the mapping that `new` made.
+        unsafe { crate::base::resident::lock(self.map, self.len) }
+    }
 }
 
 impl Drop for WipedPages {

@@ -4,9 +4,13 @@
 pub(crate) mod checksum;
 #[cfg(not(loom))]
 pub(crate) mod fork;
+#[cfg(not(loom))]
+pub(crate) mod lacking;
 pub(crate) mod latch;
 #[cfg(not(loom))]
 pub(crate) mod le;
+#[cfg(not(loom))]
+pub(crate) mod resident;
 pub(crate) mod sync;
 #[cfg(not(loom))]
 pub(crate) mod thread;

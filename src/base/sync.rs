@@ -86,30 +86,21 @@ pub(crate) enum Barrier {
     Membarrier,
     /// A full fence on both sides, where the kernel refuses membarrier or the build must not call
     /// it.
-    #[cfg(not(loom))]
     Fence,
-    /// loom has no compiler fences; see [`BarrierWord`].
+    /// Stands in for `Membarrier`, since loom has no compiler fences; see [`BarrierWord`].
     #[cfg(loom)]
     Model,
 }
 
-#[cfg(loom)]
-impl Barrier {
-    pub(crate) fn is_fence(self) -> bool {
-        false
-    }
-}
-
-#[cfg(not(loom))]
 impl Barrier {
     /// Always the plain fence: a portable build never calls membarrier.
-    #[cfg(bufferedwriter_portable)]
+    #[cfg(all(bufferedwriter_portable, not(loom)))]
     pub(crate) fn detect() -> Self {
         Barrier::Fence
     }
 
     /// Registers the process for membarrier. Falls back to the plain fence if the kernel refuses.
-    #[cfg(not(bufferedwriter_portable))]
+    #[cfg(not(any(bufferedwriter_portable, loom)))]
     pub(crate) fn detect() -> Self {
         use rustix::thread::{MembarrierCommand, membarrier};
         // valgrind has no membarrier but runs one thread at a time, so no barrier is needed. This
@@ -131,8 +122,12 @@ impl Barrier {
     /// The heavy side. After it, each producer has seen the gates stored before, or the loads that
     /// follow see its `busy`.
     pub(crate) fn heavy(self) {
+        #[cfg(loom)]
+        if self == Barrier::Model {
+            return;
+        }
         fence(SeqCst);
-        #[cfg(not(bufferedwriter_portable))]
+        #[cfg(not(any(bufferedwriter_portable, loom)))]
         if self == Barrier::Membarrier {
             use rustix::thread::{MembarrierCommand, membarrier};
             // After registration this fails only if a later seccomp filter forbids it, or while
@@ -145,20 +140,26 @@ impl Barrier {
     }
 }
 
-/// Stands in for the barrier under loom: a read-modify-write on one word per slot orders just the
+/// Stands in for membarrier under loom: a read-modify-write on one word per slot orders just the
 /// two sides. A sequentially consistent fence would be too strong and would hide bugs.
 #[cfg(loom)]
 #[derive(Debug)]
-pub(crate) struct BarrierWord(AtomicU32);
+pub(crate) struct BarrierWord {
+    barrier: Barrier,
+    word: AtomicU32,
+}
 
 #[cfg(loom)]
 impl BarrierWord {
-    pub(crate) fn new() -> Self {
-        BarrierWord(AtomicU32::new(0))
+    pub(crate) fn new(barrier: Barrier) -> Self {
+        BarrierWord { barrier, word: AtomicU32::new(0) }
     }
 
+    /// Does nothing in the mode that has real fences.
     pub(crate) fn pass(&self) {
-        self.0.fetch_add(1, AcqRel);
+        if self.barrier == Barrier::Model {
+            self.word.fetch_add(1, AcqRel);
+        }
     }
 }
 
@@ -405,6 +406,12 @@ mod seen {
     seen!(AtomicU32, u32, atomic::AtomicU32);
     seen!(AtomicU64, u64, atomic::AtomicU64);
     seen!(AtomicPtr<T>, *mut T, atomic::AtomicPtr<T>);
+
+    impl AtomicU64 {
+        pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+            self.see().fetch_add(value, order)
+        }
+    }
 
     impl AtomicU32 {
         pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {

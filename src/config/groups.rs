@@ -18,6 +18,7 @@ pub(crate) struct Memory {
     pub(crate) queue_size: usize,
     pub(crate) workers: usize,
     pub(crate) crash_proof: CrashProof,
+    pub(crate) populate: bool,
 }
 
 /// Where files are and how they are made, for `worker/output`.
@@ -53,7 +54,13 @@ pub(crate) struct OnFailure {
 
 impl Default for Memory {
     fn default() -> Self {
-        Memory { size: 8192, queue_size: 1024, workers: 8, crash_proof: CrashProof::Off }
+        Memory {
+            size: 8192,
+            queue_size: 1024,
+            workers: 8,
+            crash_proof: CrashProof::Off,
+            populate: false,
+        }
     }
 }
 

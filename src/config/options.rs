@@ -79,7 +79,8 @@ pub enum Io {
 ///
 /// With [`Auto`](Self::Auto) and [`Dir`](Self::Dir), the writer's memory is a file on a file system
 /// in memory. [`new`](crate::BufferedWriter::new) allocates all of it, maps it and locks the file.
-/// A write costs the same.
+/// A write costs the same. If a memory cgroup permits less, the kernel kills the process in `new`,
+/// without an error.
 ///
 /// The next writer with the same `path`, `temp` and prefix finds the memory through the state file
 /// in `temp`. It publishes the records and removes the memory. [`recover`](crate::recover()) does

@@ -27,12 +27,15 @@ pub(crate) fn mapped_bytes(workers: usize, bytes: usize) -> usize {
 struct Region {
     map: NonNull<u8>,
     len: usize,
+    /// The part of it that workers use.
+    begin: NonNull<u8>,
+    used: usize,
 }
 
 /// One worker's part of the mapping.
 pub(crate) struct Staging {
     /// Keeps the mapping alive. `None` if there is no memory.
-    _region: Option<Arc<Region>>,
+    region: Option<Arc<Region>>,
     /// Start of `capacity` bytes that belong to this value alone.
     begin: NonNull<u8>,
     /// A multiple of [`PAGE`].
@@ -52,7 +55,7 @@ unsafe impl Sync for Region {}
 impl Staging {
     /// No memory: files go through the page cache.
     pub(crate) fn none() -> Self {
-        Staging { _region: None, begin: NonNull::dangling(), capacity: 0, len: 0 }
+        Staging { region: None, begin: NonNull::dangling(), capacity: 0, len: 0 }
     }
 
     /// One part of `bytes` bytes, a multiple of [`PAGE`], for each worker. With 0 bytes nothing is
@@ -72,27 +75,34 @@ impl Staging {
         // SAFETY: a new private mapping, at an address that the kernel chooses.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
         let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let region = Arc::new(Region { map, len });
+        let skip = if is_huge { map.as_ptr().align_offset(HUGE) } else { 0 };
+        // SAFETY: `len` has room for `skip` bytes in front of the used ones.
+        let begin = unsafe { map.add(skip) };
+        let region = Arc::new(Region { map, len, begin, used });
         // A forked child has no workers. If it shared these pages, a direct write in progress could
         // see a copy (open(2)), and each page would be copied on its next use. On an error the
         // pages stay shared.
         // SAFETY: the mapping is ours, and the advice only affects forks.
         let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
-        let skip = if is_huge { map.as_ptr().align_offset(HUGE) } else { 0 };
-        // SAFETY: `len` has room for `skip` bytes in front of the used ones.
-        let begin = unsafe { map.add(skip) };
         if is_huge {
             // SAFETY: the mapping is ours and has no content yet. An error means small pages.
             let _ = unsafe { madvise(begin.as_ptr().cast(), used, Advice::LinuxHugepage) };
         }
         let part = |worker| Staging {
-            _region: Some(region.clone()),
+            region: Some(region.clone()),
             // SAFETY: within the mapping, since `used` is at least `workers * bytes`.
             begin: unsafe { begin.add(worker * bytes) },
             capacity: bytes,
             len: 0,
         };
         Ok((0..workers).map(part).collect())
+    }
+
+    /// Makes all parts of the mapping resident, and locks them.
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        let Some(region) = &self.region else { return Ok(()) };
+        // SAFETY: within the region's mapping, which only workers use.
+        unsafe { crate::base::resident::lock(region.begin, region.used) }
     }
 
     /// Bytes that it can hold; 0 if there is no memory.

@@ -93,7 +93,7 @@ fn missing(
     let retry = |error| Err(Refusal::Retry(error, None));
     match (fs.exists(temp), fs.exists(&target)) {
         // A network file system repeats a call when the answer is lost. No other file has this
-        // stamp and instance, so the file there is ours.
+        // instance, worker and sequence number, so the file there is ours.
         (Ok(false), Ok(true)) => Ok(target),
         (Ok(false), Ok(false)) => Err(Refusal::Gone(Error::io("rename", temp, error))),
         (Ok(true), _) => retry(Error::between("rename", temp, dir, error)),

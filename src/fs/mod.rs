@@ -34,8 +34,8 @@ pub struct Facts {
 /// The file system operations that a writer needs. Each method is one operation that may fail
 /// alone.
 pub trait Fs: Send + Sync + 'static {
-    /// Creates a new file for reading and writing, with exactly these permissions. Fails if the
-    /// path exists.
+    /// Creates a new file for reading and writing, with exactly these permissions, or as
+    /// [`FsFile::has_mode`] says. Fails if the path exists.
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>>;
     /// Renames a file. `AlreadyExists` if the target exists.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -91,8 +91,13 @@ pub trait FsFile: Send {
     fn has_hole(&self, _before: u64) -> io::Result<bool> {
         Ok(false)
     }
+    /// Whether the file got the permissions that it was created with. Some file systems can't set
+    /// any.
+    fn has_mode(&self) -> bool {
+        true
+    }
     /// Takes the file's exclusive lock, which lasts while the file is open. `WouldBlock` if another
-    /// process has it.
+    /// process has it. ENOSYS, EOPNOTSUPP or ENOLCK where there are no locks.
     fn try_lock(&mut self) -> io::Result<()>;
     /// Switches to direct I/O: later writes bypass the page cache. Returns the block size, a power
     /// of two and at most 4096. Offset, length and address of each write must be multiples of it.

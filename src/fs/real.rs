@@ -4,11 +4,11 @@
 //! Refuses direct I/O where it has no effect.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -19,6 +19,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::base::fork::ClosedInChild;
+use crate::base::lacking::set_mode;
 use crate::fs::{Facts, Fs, FsFile};
 
 /// STATX_DIOALIGN of statx(2): asks how direct I/O must be aligned.
@@ -48,8 +49,8 @@ impl Fs for RealFs {
             .custom_flags(OFlags::NOFOLLOW.bits() as i32)
             .open(path)?;
         // Until this call the umask has only removed permissions, so no one had more than `mode`.
-        let made = file.set_permissions(Permissions::from_mode(mode));
-        match made.and_then(|()| RealFile::new(file)) {
+        let made = set_mode(&file, mode);
+        match made.and_then(|has_mode| RealFile::new(file, has_mode)) {
             Ok(file) => Ok(Box::new(file)),
             Err(error) => {
                 let _ = fs::remove_file(path);
@@ -101,7 +102,7 @@ impl Fs for RealFs {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Ok(Box::new(RealFile::new(file)?))
+        Ok(Box::new(RealFile::new(file, true)?))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -192,15 +193,17 @@ struct RealFile {
     id: (u64, u64),
     /// Whether direct I/O is known to work.
     has_direct: bool,
+    /// Whether it got the permissions that it was created with.
+    has_mode: bool,
     /// Set once this file has the lock.
     locked: Option<ClosedInChild>,
 }
 
 impl RealFile {
-    fn new(file: File) -> io::Result<Self> {
+    fn new(file: File, has_mode: bool) -> io::Result<Self> {
         let id = facts(&file.metadata()?).id;
         let descriptor = ManuallyDrop::new(file);
-        Ok(RealFile { descriptor, id, has_direct: false, locked: None })
+        Ok(RealFile { descriptor, id, has_direct: false, has_mode, locked: None })
     }
 
     /// The open file, if the descriptor still belongs to it.
@@ -264,6 +267,10 @@ impl FsFile for RealFile {
         Ok(())
     }
 
+    fn has_mode(&self) -> bool {
+        self.has_mode
+    }
+
     fn go_direct(&mut self) -> io::Result<usize> {
         let unsupported = || Err(io::ErrorKind::Unsupported.into());
         let file = self.file()?;
@@ -291,7 +298,8 @@ impl FsFile for RealFile {
         let file = self.file()?.try_clone()?;
         let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_fd()));
         let (descriptor, id) = (ManuallyDrop::new(file), self.id);
-        Ok(Box::new(RealFile { descriptor, id, has_direct: false, locked }))
+        let has_mode = self.has_mode;
+        Ok(Box::new(RealFile { descriptor, id, has_direct: false, has_mode, locked }))
     }
 }
 

@@ -43,14 +43,19 @@ impl Arena {
     /// Maps the arena without touching a page of it.
     #[cfg(not(loom))]
     pub(crate) fn new(chunks: u32, size: usize) -> io::Result<Self> {
-        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
         let len = bytes(chunks as usize, size).ok_or(io::ErrorKind::OutOfMemory)?;
         let (prot, flags) =
             (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: a new private mapping at an address that the kernel chooses touches no existing
         // memory.
         let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
-        let map = std::ptr::NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let map = std::ptr::NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        // A child has no use for the pages. If it shared them, the parent's next write to each would
+        // fault, and copy it. A formatter that forks goes on in zeros there. On an error the pages
+        // stay shared.
+        // SAFETY: the mapping is ours, and the advice only affects forks.
+        let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxWipeOnFork) };
         Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map, crash_image: None })
     }
 
@@ -273,6 +278,17 @@ impl Arena {
 
     #[cfg(loom)]
     pub(crate) fn prefetch(&self, _: ChunkId) {}
+
+    /// Makes all pages resident, and locks them.
+    #[cfg(not(loom))]
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        if let Some(image) = &self.crash_image {
+            return image.lock();
+        }
+        let len = bytes(self.chunks as usize, self.size).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: exactly the mapping that `new` made.
+        unsafe { crate::base::resident::lock(self.map, len) }
+    }
 
     /// Makes the pages of some chunks resident without changing their contents.
     #[cfg(not(loom))]

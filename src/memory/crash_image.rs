@@ -102,9 +102,11 @@ impl Layout {
         CHUNK_WORDS_AT + chunk as usize * CHUNK_WORDS_BYTES + word as usize * 8
     }
 
+    /// Saturates: `Config::memory_bound` asks for layouts that no writer has.
     pub(crate) fn worker_at(self, worker: usize) -> usize {
-        let checkpoint = CHUNK_WORDS_AT + self.chunks as usize * CHUNK_WORDS_BYTES;
-        checkpoint.next_multiple_of(PAGE) + worker * WORKER_BYTES
+        let words = (self.chunks as usize).saturating_mul(CHUNK_WORDS_BYTES);
+        let end = CHUNK_WORDS_AT.saturating_add(words).checked_next_multiple_of(PAGE);
+        end.unwrap_or(usize::MAX).saturating_add(worker.saturating_mul(WORKER_BYTES))
     }
 
     pub(crate) fn worker_word_at(self, worker: usize, word: WorkerWord) -> usize {
@@ -189,6 +191,12 @@ impl CrashImage {
     pub(crate) fn arena(&self) -> std::ptr::NonNull<u8> {
         // SAFETY: the layout places the arena within the mapping.
         unsafe { self.memory.begin().add(self.layout.arena_at()) }
+    }
+
+    /// Makes all of it resident, and locks it.
+    pub(crate) fn lock(&self) -> std::io::Result<()> {
+        // SAFETY: exactly the mapping.
+        unsafe { crate::base::resident::lock(self.memory.begin(), self.memory.len()) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {

@@ -6,11 +6,11 @@
 //! one. The process holds its lock (flock) while it lives.
 //! Refuses: directories that are not in memory (tmpfs), where a write would reach a disk.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
@@ -19,6 +19,7 @@ use rustix::io::retry_on_intr;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::base::fork::ClosedInChild;
+use crate::base::lacking::set_mode;
 use crate::report::error::Error;
 
 /// File system type of tmpfs, from statfs(2).
@@ -59,7 +60,7 @@ impl CrashMapping {
                 io::Error::new(io::ErrorKind::Unsupported, why),
             ));
         }
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(|e| failed("chmod in", e))?;
+        set_mode(&file, 0o600).map_err(|e| failed("chmod in", e))?;
         file.try_lock().map_err(|e| failed("lock memory in", e.into()))?;
         retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, len as u64))
             .map_err(|e| failed("allocate memory in", e.into()))?;
@@ -128,6 +129,7 @@ impl Drop for CrashMapping {
 mod tests {
     use super::*;
     use bufferedwriter_testkit::dir::TestDir;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn memory_is_a_file_of_its_own_that_is_locked() {

@@ -1,5 +1,5 @@
 //! Makes memory resident before a caller needs it. In steady operation, with `size` up to 4 MiB, a
-//! write then meets no page fault, except after a fork.
+//! write then meets no page fault unless memory is short.
 //!
 //! Guarantees: each shard has as much memory resident ahead of use as it uses, within limits. That
 //! holds in the shard's spans and in the chunks not given out yet. Before the first use a small
@@ -50,6 +50,12 @@ impl Prefault {
             used: std::array::from_fn(|_| AtomicU32::new(0)),
             fresh: AtomicU32::new(0),
         }
+    }
+
+    /// All memory is resident: nothing is left to do.
+    pub(crate) fn finish(&self, arena: &Arena) {
+        self.fresh.store(arena.none(), Relaxed);
+        self.spans.iter().for_each(|span| span.resident.store(arena.none(), Relaxed));
     }
 
     /// Worker: makes memory resident before the first record, unless a producer is quicker.

@@ -87,6 +87,15 @@ impl Shared {
         })
     }
 
+    /// Makes all memory for records resident, and locks it, before any thread uses it.
+    #[cfg(not(loom))]
+    pub(crate) fn lock_memory(&self) -> io::Result<()> {
+        self.arena.lock()?;
+        self.slots.lock_memory()?;
+        self.prefault.finish(&self.arena);
+        Ok(())
+    }
+
     /// Producer: found fewer than `wanted` free chunks. Costs a fence and a load if another caller
     /// has already said so.
     pub(crate) fn starve(&self, wanted: u32) {

@@ -6,12 +6,16 @@
 //!
 //! Slots lie in pages that a forked child sees zeroed. The child takes no lock, since a thread of
 //! its parent may have held it.
+//!
+//! Refuses a slot if the system has no page for it. Then the caller's records are refused.
 
 use std::io;
 use std::mem::ManuallyDrop;
 
-use crate::base::sync::{Acquire, AtomicPtr, Barrier, Mutex, Relaxed, Release, lock};
+use crate::base::sync::{Acquire, AtomicPtr, AtomicU64, Barrier, Mutex, Relaxed, Release, lock};
 use crate::memory::slot::Slot;
+use crate::report::error::WriteError;
+use crate::report::stats::Count;
 #[cfg(not(loom))]
 use blocks::Blocks;
 #[cfg(loom)]
@@ -24,8 +28,10 @@ pub(crate) struct Slots {
     head: AtomicPtr<Slot>,
     barrier: Barrier,
     /// Never registered; its gate is never open. All threads of a forked child get it, and the
-    /// child recognises itself by it.
+    /// child recognises itself by it. Producers without a slot try to write to it.
     ghost: *const Slot,
+    /// Records and bytes that were refused for want of a slot.
+    refused: [AtomicU64; 2],
     /// Not dropped in a forked child, where its state is unknown.
     idle: ManuallyDrop<Mutex<Idle>>,
 }
@@ -62,6 +68,7 @@ impl Slots {
             head: AtomicPtr::new(std::ptr::null_mut()),
             barrier,
             ghost,
+            refused: [AtomicU64::new(0), AtomicU64::new(0)],
             idle: ManuallyDrop::new(idle),
         })
     }
@@ -75,19 +82,19 @@ impl Slots {
 
     /// Gives the caller exclusive use of a slot until `release`: a new one, or one that another
     /// owner left with whatever it leases. The slot lives as long as `self`. In a forked child
-    /// slots do nothing, and all callers get the same one.
-    pub(crate) fn acquire(&self) -> *const Slot {
+    /// slots do nothing, and all callers get the same one. `None` if memory runs out.
+    pub(crate) fn acquire(&self) -> Option<*const Slot> {
         if self.is_forked() {
-            return self.ghost;
+            return Some(self.ghost);
         }
         let mut idle = lock(&self.idle);
         if let Some(slot) = idle.slots.pop() {
-            return slot;
+            return Some(slot);
         }
-        // Fails as a box does when memory runs out.
-        let Ok(slot) = idle.blocks.place() else {
-            std::alloc::handle_alloc_error(std::alloc::Layout::new::<Slot>())
-        };
+        // Room for all slots, so that `release` never allocates.
+        let all = idle.made as usize + 1;
+        idle.slots.try_reserve(all).ok()?;
+        let slot = idle.blocks.place().ok()?;
         // SAFETY: the place is new, and no other code has it.
         unsafe { Slot::make(slot, self.barrier, idle.made, self.head.load(Relaxed)) };
         idle.made += 1;
@@ -97,14 +104,39 @@ impl Slots {
         }
         // Pairs with the load of `iter`; the lock orders registrations.
         self.head.store(slot, Release);
-        slot
+        Some(slot)
     }
 
     /// Takes a slot back for the next owner.
     pub(crate) fn release(&self, slot: *const Slot) {
-        if !self.is_forked() {
+        if !self.is_forked() && !self.is_ghost(slot) {
             lock(&self.idle).slots.push(slot);
         }
+    }
+
+    /// What a producer has while there is no memory for a slot. Any number of them may try to write
+    /// to it, and none succeeds.
+    pub(crate) fn ghost(&self) -> *const Slot {
+        self.ghost
+    }
+
+    pub(crate) fn is_ghost(&self, slot: *const Slot) -> bool {
+        std::ptr::eq(slot, self.ghost)
+    }
+
+    /// Counts a record that is refused because [`acquire`](Self::acquire) returned `None`.
+    #[cold]
+    pub(crate) fn refuse(&self, bytes: usize) -> WriteError {
+        let [records, sum] = &self.refused;
+        records.fetch_add(1, Relaxed);
+        sum.fetch_add(bytes as u64, Relaxed);
+        WriteError::OutOfMemory
+    }
+
+    /// The records that were refused for want of a slot.
+    pub(crate) fn refused(&self) -> Count {
+        let [records, bytes] = &self.refused;
+        Count::new(records.load(Relaxed), bytes.load(Relaxed))
     }
 
     /// Closes all gates, including those of later slots.
@@ -127,9 +159,15 @@ impl Slots {
         })
     }
 
+    /// Locks the memory of the slots in place. That of later ones is locked when it comes, if it can
+    /// be.
+    #[cfg(not(loom))]
+    pub(crate) fn lock_memory(&self) -> io::Result<()> {
+        lock(&self.idle).blocks.lock()
+    }
+
     /// Passes the heavy side of the barrier, towards all owners.
     pub(crate) fn heavy_barrier(&self) {
-        #[cfg(not(loom))]
         self.barrier.heavy();
         #[cfg(loom)]
         self.iter().for_each(Slot::pass_barrier);
@@ -161,13 +199,22 @@ mod blocks {
         pages: Vec<WipedPages>,
         /// Places taken in the last page.
         taken: usize,
+        /// Whether pages are locked in memory.
+        is_locked: bool,
     }
 
     impl Blocks {
         /// Room for one more slot. It stays in place as long as `self`.
         pub(super) fn place(&mut self) -> io::Result<*mut Slot> {
             if self.pages.is_empty() || self.taken == SLOTS {
-                self.pages.push(WipedPages::new(PAGE)?);
+                let page = WipedPages::new(PAGE)?;
+                if self.is_locked {
+                    // A thread that comes late is served, whatever the limits are by then. Its slot
+                    // is resident all the same, since it is written right away.
+                    let _ = page.lock();
+                }
+                self.pages.try_reserve(1).map_err(|_| io::ErrorKind::OutOfMemory)?;
+                self.pages.push(page);
                 self.taken = 0;
             }
             let page = &self.pages[self.pages.len() - 1];
@@ -175,6 +222,12 @@ mod blocks {
             let place = unsafe { page.begin().cast::<Slot>().add(self.taken) };
             self.taken += 1;
             Ok(place)
+        }
+
+        /// Locks all pages in memory, and those that follow.
+        pub(super) fn lock(&mut self) -> io::Result<()> {
+            self.is_locked = true;
+            self.pages.iter().try_for_each(WipedPages::lock)
         }
     }
 }
@@ -215,7 +268,7 @@ mod tests {
     #[test]
     fn slots_lie_side_by_side() {
         let slots = Slots::new(Barrier::detect()).unwrap();
-        let places: Vec<usize> = (0..100).map(|_| slots.acquire().addr()).collect();
+        let places: Vec<usize> = (0..100).map(|_| slots.acquire().unwrap().addr()).collect();
         let mut pages: Vec<usize> = places.iter().map(|place| place / 4096).collect();
         pages.dedup();
         assert!(pages.len() <= 100 * size_of::<Slot>() / 4096 + 2, "{}", pages.len());

@@ -12,7 +12,9 @@ use crate::naming::stamp::Stamp;
 ///
 /// A name has the form `{prefix}{time}-{instance}-{pid}-w{worker}-{sequence}.{extension}`. Under
 /// one prefix, the names of one worker sort by their bytes in the order in which the files became
-/// visible. Across workers, two names may be out of order by as long as one rename takes.
+/// visible. The exception is a clock that goes back by more than 1,000 s.
+/// [`sequence`](Self::sequence) ascends in any case. Across workers, two names may be out of order
+/// by as long as one rename takes.
 ///
 /// ```
 /// use bufferedwriter::FileName;
@@ -29,7 +31,8 @@ pub struct FileName {
     /// [`Config::prefix`](crate::Config::prefix).
     pub prefix: OsString,
     /// The wall-clock time just before the file became visible. It increases with each file of a
-    /// process, even if the clock was set back.
+    /// process, even if the clock is set back by up to 1,000 s. The time is then ahead of the clock
+    /// by that much. A clock that goes back further was wrong before, and the time follows it.
     pub time: SystemTime,
     /// The writer's random number.
     pub instance: u64,
@@ -38,7 +41,8 @@ pub struct FileName {
     /// The worker's number, counted from 0. A file that a recovery made from crash-proof memory has
     /// the number after the last worker's.
     pub worker: usize,
-    /// A number that increases by one with each file that the worker begins.
+    /// A number that increases by one with each file that the worker begins, whatever the clock
+    /// does. Instance, worker and sequence are together unique.
     pub sequence: u64,
     /// [`Config::extension`](crate::Config::extension), without the dot.
     pub extension: OsString,

@@ -9,9 +9,9 @@
 //! aside    .{a visible name}.aside, or the name of a state file and .aside: what a recovery does not trust
 //! ```
 //!
-//! Guarantees: no two stamps of a process are equal, and each is later than all before it, even
-//! when the wall clock is set back. Under one prefix, names sort by their bytes in the order of
-//! their stamps. Affixes are bytes and need not be UTF-8. A name parses only if its parts make
+//! Guarantees: no two files have one name, since instance, worker and sequence number differ. Stamps
+//! of a process ascend unless the wall clock turns out to have been wrong (see `stamp.rs`). Under
+//! one prefix, names sort by their bytes in the order of their stamps. Affixes are bytes and need not be UTF-8. A name parses only if its parts make
 //! exactly the same name again: no leading zeros, no signs, no impossible dates. Refuses: nothing;
 //! `Config` checks the affixes.
 

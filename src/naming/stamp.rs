@@ -1,7 +1,10 @@
 //! The time stamps in file names.
 //!
-//! Guarantees: no two stamps of a process are equal, and each is later than all before it, even
-//! when the wall clock is set back.
+//! Guarantees: stamps of a process ascend while the wall clock is right or off by a little. It may
+//! stand still, or go back by up to [`CORRECTION_MAX`]. A clock that goes back further was wrong
+//! before, so stamps follow it. Otherwise a clock that once showed the year 2040 would date all
+//! later files. Refuses: to keep the names of files apart by itself. Instance, worker and sequence
+//! number do.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,12 +16,16 @@ use crate::base::sync::{AtomicU64, Relaxed};
 /// Always 26 bytes long, since a u64 of nanoseconds ends in the year 2554.
 pub(super) const FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
 
-/// A wall-clock time in nanoseconds since the epoch. No other file of this process has it. Never 0.
+/// The most that a time service corrects by itself, in nanoseconds: beyond 1,000 s ntpd ends, and
+/// leaves it to the operator. Stamps wait for a clock that goes back by no more.
+const CORRECTION_MAX: u64 = 1_000_000_000_000;
+
+/// A wall-clock time in nanoseconds since the epoch. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp(pub(crate) u64);
 
 impl Stamp {
-    /// The current time, or just after the last stamp, whichever is later.
+    /// The current time, or just after the last stamp if the clock went back by a little.
     pub(crate) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         // A clock before the epoch counts as the epoch. The stamps are then mere numbers.
@@ -28,10 +35,12 @@ impl Stamp {
 
     /// Relaxed: only the order of changes to this one word matters.
     fn after(last: &AtomicU64, now: u64) -> Self {
-        let later = |last: u64| now.max(last.saturating_add(1));
+        let is_corrected = |last: u64| last.saturating_sub(now) <= CORRECTION_MAX;
+        let later =
+            |last: u64| if is_corrected(last) { now.max(last.saturating_add(1)) } else { now };
         let mut seen = last.load(Relaxed);
         loop {
-            let next = later(seen);
+            let next = later(seen).max(1);
             match last.compare_exchange_weak(seen, next, Relaxed, Relaxed) {
                 Ok(_) => return Stamp(next),
                 Err(current) => seen = current,
@@ -70,6 +79,9 @@ impl fmt::Display for Stamp {
 mod tests {
     use super::*;
 
+    const STAMP: u64 = 1_795_376_430_123_456_789;
+    const YEAR: u64 = 365 * 86_400 * 1_000_000_000;
+
     #[test]
     fn a_clock_set_back_or_standing_still_gives_later_stamps() {
         let last = AtomicU64::new(0);
@@ -77,6 +89,30 @@ mod tests {
         assert_eq!(given, [100, 101, 102, 103, 200, 201]);
         assert_ne!(Stamp::after(&AtomicU64::new(0), 0).0, 0);
         assert!(Stamp::next() < Stamp::next());
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_is_not_waited_for() {
+        let (now, last) = (STAMP, AtomicU64::new(0));
+        for (clock, expected) in [
+            (now, now),
+            (now + CORRECTION_MAX, now + CORRECTION_MAX),
+            // A correction: stamps wait for the clock.
+            (now, now + CORRECTION_MAX + 1),
+            // Further back: they follow it.
+            (now - 1, now - 1),
+            (now + 14 * YEAR, now + 14 * YEAR),
+            (now + 2, now + 2),
+            (now + 3, now + 3),
+            (now + 1, now + 4),
+            // Before the epoch a clock counts as standing there.
+            (0, 1),
+            (0, 2),
+            (u64::MAX, u64::MAX),
+            (now, now),
+        ] {
+            assert_eq!(Stamp::after(&last, clock).0, expected);
+        }
     }
 
     #[test]

@@ -21,7 +21,8 @@ use crate::report::recovery::Recovery;
 pub(crate) struct Task {
     pub(crate) fs: std::sync::Arc<dyn Fs>,
     pub(crate) path: PathBuf,
-    pub(crate) temp: PathBuf,
+    /// Where state files and temp files may be.
+    pub(crate) temps: Vec<PathBuf>,
     /// Directories that may hold crash-proof memory.
     pub(crate) memory: Vec<PathBuf>,
     /// The names of the writer itself.
@@ -49,16 +50,17 @@ impl Background {
     /// Starts the recovery.
     pub(crate) fn start(this: &Arc<Self>, task: Task) {
         *lock(&this.state) = State::Running;
-        let (background, temp) = (this.clone(), task.temp.clone());
+        let (background, path) = (this.clone(), task.path.clone());
         let started = spawn("bw-recover", move || background.end(task.run()));
         let started = started.map(|thread| *lock(&this.thread) = Some(thread));
         if let Err(error) = started {
-            let error = Error::io("start a recovery in", &temp, error);
+            let error = Error::io("start a recovery for", &path, error);
             this.end(Recovery { errors: vec![error], ..Recovery::default() });
         }
     }
 
-    fn end(&self, recovery: Recovery) {
+    /// Notes the result.
+    pub(crate) fn end(&self, recovery: Recovery) {
         *lock(&self.state) = State::Over(recovery);
         self.over.set();
     }
@@ -85,21 +87,24 @@ impl Background {
 }
 
 impl Task {
-    fn run(self) -> Recovery {
-        let Task { fs, path, temp, memory, names } = self;
+    pub(crate) fn run(self) -> Recovery {
+        let Task { fs, path, temps, memory, names } = self;
         let prefix = Some(&*names.prefix);
-        let scan = Scan {
-            fs: &*fs,
-            path: &path,
-            temp: &temp,
-            prefix,
-            memory: &memory,
-            without_memory: false,
-            dry_run: false,
-        };
         let mut recovery = Recovery::default();
-        if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {
-            recovery.errors.push(error);
+        for temp in &temps {
+            let scan = Scan {
+                fs: &*fs,
+                path: &path,
+                temp,
+                from: None,
+                prefix,
+                memory: &memory,
+                without_memory: false,
+                dry_run: false,
+            };
+            if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {
+                recovery.errors.push(error);
+            }
         }
         recovery
     }
@@ -120,8 +125,13 @@ mod tests {
         let names =
             Names { prefix: OsString::new(), extension: OsString::new(), instance: 1, pid: 1 };
         let path = dir.path().to_owned();
-        let task =
-            Task { fs: std::sync::Arc::new(fs), temp: path.clone(), path, memory: vec![], names };
+        let task = Task {
+            fs: std::sync::Arc::new(fs),
+            temps: vec![path.clone()],
+            path,
+            memory: vec![],
+            names,
+        };
         let background = Arc::new(Background::default());
         assert!(background.result().is_none());
         // Nothing was started, so there is nothing to wait for.

@@ -28,6 +28,7 @@ use crate::report::recovery::Recovery;
 pub struct RecoverOptions {
     path: PathBuf,
     temp: PathBuf,
+    from: Option<PathBuf>,
     prefix: Option<OsString>,
     memory: Option<PathBuf>,
     without_memory: bool,
@@ -43,12 +44,27 @@ impl RecoverOptions {
         RecoverOptions {
             path,
             temp,
+            from: None,
             prefix: None,
             memory: None,
             without_memory: false,
             dry_run: false,
             fs: Arc::new(RealFs),
         }
+    }
+
+    /// Recovers writers whose `path` had this name, too: the directories were moved, or are mounted
+    /// elsewhere now. [`Skipped::directory`](crate::Skipped::directory) tells the name: an absolute
+    /// path without symbolic links. Default: none.
+    ///
+    /// This is safe beside live writers that use the same directories under the old name, as long
+    /// as they run on the same machine. Their locks show that they live. It is not safe in a copy
+    /// of directories whose writers live, or may be recovered where they were: the same records
+    /// would appear twice. Nor is it safe if another machine writes to the directories, unless
+    /// locks (`flock`) of their file system hold between machines.
+    pub fn from(mut self, old_path: impl Into<PathBuf>) -> Self {
+        self.from = Some(old_path.into());
+        self
     }
 
     /// Recovers only writers with this [`prefix`](crate::Config::prefix). Default: all.
@@ -58,7 +74,8 @@ impl RecoverOptions {
     }
 
     /// Directory of the writers' crash-proof memory ([`CrashProof::Dir`](crate::CrashProof::Dir)).
-    /// Default: `/dev/shm` alone, which is always searched.
+    /// Default: `/dev/shm` alone, which is always searched. The directory may have moved or be mounted
+    /// elsewhere by now: then this is its name today.
     pub fn memory(mut self, dir: impl Into<PathBuf>) -> Self {
         self.memory = Some(dir.into());
         self
@@ -94,6 +111,7 @@ impl std::fmt::Debug for RecoverOptions {
         f.debug_struct("RecoverOptions")
             .field("path", &self.path)
             .field("temp", &self.temp)
+            .field("from", &self.from)
             .field("prefix", &self.prefix)
             .field("memory", &self.memory)
             .field("without_memory", &self.without_memory)
@@ -123,10 +141,13 @@ impl std::fmt::Debug for RecoverOptions {
 /// ```
 ///
 /// # Errors
-/// A directory is missing or can't be read. Later errors are in [`Recovery::errors`], and the next
-/// recovery tries again.
+/// A directory is missing or can't be read, or [`RecoverOptions::from`] is relative. Later errors
+/// are in [`Recovery::errors`], and the next recovery tries again.
 pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
-    let RecoverOptions { path, temp, prefix, memory, without_memory, dry_run, fs } = options;
+    let RecoverOptions { path, temp, from, prefix, memory, without_memory, dry_run, fs } = options;
+    if let Some(from) = from.as_ref().filter(|from| !from.is_absolute()) {
+        return Err(Error::option("from", from.display(), "an absolute path"));
+    }
     let open = |dir: &Path| fs.canonicalize(dir).map_err(|e| Error::io("open directory", dir, e));
     let (path, temp) = (open(path)?, open(temp)?);
     let memory = memory.as_deref().map(open).transpose()?;
@@ -135,6 +156,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         fs: &**fs,
         path: &path,
         temp,
+        from: from.as_deref(),
         prefix: prefix.as_deref(),
         memory: &memory,
         without_memory: *without_memory,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::base::lacking::has_no_locks;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::format::{MemoryDir, Record};
@@ -76,14 +77,15 @@ impl Run<'_> {
         }
         let Some(mut file) = scan.open(&state, &facts)? else { return Ok(()) };
         // Check this before the lock: to other recoveries, a lock makes the instance look alive.
-        if let Some(reason) = self.foreign(&read(&mut *file, &state)?, name) {
-            return self.skip(&state, reason);
+        if self.skip_foreign(&state, &read(&mut *file, &state)?, name) {
+            return Ok(());
         }
         match file.try_lock() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.recovery.alive += 1;
                 return Ok(());
             }
+            Err(error) if has_no_locks(&error) => return self.skip(&state, SkipReason::NoLocks),
             locked => locked.map_err(|e| Error::io("lock", &state, e))?,
         }
         // The file is ours from here on, unless another recovery was faster and has removed it.
@@ -106,8 +108,8 @@ impl Run<'_> {
         file: &mut dyn FsFile,
     ) -> Result<(), Error> {
         let decoded = read(file, state)?;
-        if let Some(reason) = self.foreign(&decoded, name) {
-            return self.skip(state, reason);
+        if self.skip_foreign(state, &decoded, name) {
+            return Ok(());
         }
         match &decoded {
             Ok(DecodedState { boot_id, header, records }) => {
@@ -130,7 +132,21 @@ impl Run<'_> {
         }
     }
 
-    /// Why an instance must be skipped, dead or alive.
+    /// Skips an instance that is not for this recovery, dead or alive.
+    fn skip_foreign(
+        &mut self,
+        state: &Path,
+        decoded: &Result<DecodedState, Unreadable>,
+        name: &OsStr,
+    ) -> bool {
+        let Some(reason) = self.foreign(decoded, name) else { return false };
+        let path = decoded.as_ref().ok().map(|decoded| decoded.header.path.clone());
+        let directory = path.filter(|_| reason == SkipReason::OtherPath);
+        self.recovery.skipped.push(Skipped { path: state.to_owned(), reason, directory });
+        true
+    }
+
+    /// Why an instance must be skipped.
     fn foreign(
         &self,
         decoded: &Result<DecodedState, Unreadable>,
@@ -140,9 +156,7 @@ impl Run<'_> {
             Err(Unreadable::Version(version)) => Some(SkipReason::Version(*version)),
             Err(Unreadable::Codec(number)) => Some(SkipReason::Codec(*number)),
             Ok(decoded) if decoded.header.names.state() != name => Some(SkipReason::OtherInstance),
-            Ok(decoded) if decoded.header.path.as_os_str() != self.scan.path => {
-                Some(SkipReason::OtherPath)
-            }
+            Ok(decoded) if !self.scan.is_path(&decoded.header.path) => Some(SkipReason::OtherPath),
             _ => None,
         }
     }
@@ -163,23 +177,21 @@ impl Run<'_> {
         location: &MemoryDir,
         rebooted: bool,
     ) -> Result<(), Error> {
-        let Scan { fs, path, temp, memory, without_memory, dry_run, .. } = self.scan;
-        let dir = &*location.path;
-        let sees = || Ok(self.scan.facts(dir)?.is_some_and(|now| now.id == location.id));
-        if !memory.iter().any(|known| known == dir) {
-            return match without_memory && !sees()? {
+        let Scan { fs, path, temp, without_memory, dry_run, .. } = self.scan;
+        let Some(dir) = self.scan.memory_dir(location)? else {
+            return match without_memory && !self.scan.is_dir(&location.path, location.id)? {
                 true => self.recover(&dead),
-                false => self.skip(dead.state, SkipReason::OtherMemory),
+                false => self.skip_memory(&dead, SkipReason::OtherMemory, location),
             };
-        }
+        };
         let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
             Found::Nothing => {
                 // It vanished with the last boot, or the writer was closed. If the directory is
                 // another one than the writer's, such as in another container, nobody can tell.
-                if without_memory || rebooted || sees()? {
+                if without_memory || rebooted || self.scan.is_dir(dir, location.id)? {
                     return self.recover(&dead);
                 }
-                return self.skip(dead.state, SkipReason::MemoryNotFound);
+                return self.skip_memory(&dead, SkipReason::MemoryNotFound, location);
             }
             Found::Alive => {
                 self.recovery.alive += 1;
@@ -291,7 +303,19 @@ impl Run<'_> {
     }
 
     pub(super) fn skip(&mut self, path: &Path, reason: SkipReason) -> Result<(), Error> {
-        self.recovery.skipped.push(Skipped { path: path.to_owned(), reason });
+        self.recovery.skipped.push(Skipped { path: path.to_owned(), reason, directory: None });
+        Ok(())
+    }
+
+    /// Skips an instance whose memory is not at hand.
+    fn skip_memory(
+        &mut self,
+        dead: &Dead<'_>,
+        reason: SkipReason,
+        location: &MemoryDir,
+    ) -> Result<(), Error> {
+        let (path, directory) = (dead.state.to_owned(), Some(location.path.clone()));
+        self.recovery.skipped.push(Skipped { path, reason, directory });
         Ok(())
     }
 

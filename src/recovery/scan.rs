@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::file::publish;
+use crate::file::state_file::format::MemoryDir;
 use crate::fs::{Facts, Fs, FsFile};
 use crate::report::error::Error;
 
@@ -16,6 +17,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) fs: &'a dyn Fs,
     /// Where files become visible.
     pub(crate) path: &'a Path,
+    /// What `path` was called by writers of before, if it was called something else.
+    pub(crate) from: Option<&'a Path>,
     /// Where state files and temp files are.
     pub(crate) temp: &'a Path,
     /// `None` = any.
@@ -27,7 +30,28 @@ pub(crate) struct Scan<'a> {
     pub(crate) dry_run: bool,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// Whether files of a writer with this `path` become visible where we look.
+    pub(crate) fn is_path(&self, path: &Path) -> bool {
+        path.as_os_str() == self.path || self.from == Some(path)
+    }
+
+    /// What the directory of a writer's memory is called now, if anybody told us of it: it may be
+    /// mounted elsewhere.
+    pub(crate) fn memory_dir(&self, location: &MemoryDir) -> Result<Option<&'a Path>, Error> {
+        for known in self.memory {
+            if self.is_dir(known, location.id)? {
+                return Ok(Some(known));
+            }
+        }
+        Ok(self.memory.iter().find(|known| **known == location.path).map(PathBuf::as_path))
+    }
+
+    /// Whether this is the directory with this device and inode.
+    pub(crate) fn is_dir(&self, dir: &Path, id: (u64, u64)) -> Result<bool, Error> {
+        Ok(self.facts(dir)?.is_some_and(|now| now.id == id))
+    }
+
     pub(crate) fn list(&self, dir: &Path) -> Result<Vec<OsString>, Error> {
         self.fs.list(dir).map_err(|e| Error::io("list", dir, e))
     }

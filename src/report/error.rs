@@ -129,6 +129,9 @@ pub enum WriteError {
     DiskGuard,
     /// The formatter passed to [`record`](crate::BufferedWriter::record) returned an error.
     Format,
+    /// The system has no memory for what the writer keeps of each thread and producer, about 300
+    /// bytes: it refuses to map a page. Only a first write needs that. A later try may succeed.
+    OutOfMemory,
 }
 
 impl fmt::Display for WriteError {
@@ -140,6 +143,7 @@ impl fmt::Display for WriteError {
             WriteError::Forked => "the writer belongs to the parent process",
             WriteError::DiskGuard => "a limit of the disk guard is reached (min_free or max_total)",
             WriteError::Format => "the record's formatter returned an error",
+            WriteError::OutOfMemory => "the system has no memory for another producer",
         })
     }
 }
@@ -147,7 +151,8 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {}
 
 /// `Full` becomes `WouldBlock`, `TooLarge` becomes `InvalidInput`, `Closed` and `Forked` become
-/// `BrokenPipe`, `DiskGuard` becomes `StorageFull`, `Format` becomes `Other`.
+/// `BrokenPipe`, `DiskGuard` becomes `StorageFull`, `OutOfMemory` becomes `OutOfMemory`, `Format`
+/// becomes `Other`.
 impl From<WriteError> for io::Error {
     fn from(error: WriteError) -> Self {
         let kind = match error {
@@ -155,6 +160,7 @@ impl From<WriteError> for io::Error {
             WriteError::TooLarge => io::ErrorKind::InvalidInput,
             WriteError::Closed | WriteError::Forked => io::ErrorKind::BrokenPipe,
             WriteError::DiskGuard => io::ErrorKind::StorageFull,
+            WriteError::OutOfMemory => io::ErrorKind::OutOfMemory,
             WriteError::Format => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)

@@ -80,6 +80,9 @@ pub struct Skipped {
     pub path: PathBuf,
     /// Why it was left.
     pub reason: SkipReason,
+    /// The directory that its writer had: of visible files for [`SkipReason::OtherPath`], of memory
+    /// for [`SkipReason::OtherMemory`] and [`SkipReason::MemoryNotFound`].
+    pub directory: Option<PathBuf>,
 }
 
 /// Why a recovery left a file as it is.
@@ -95,8 +98,12 @@ pub enum SkipReason {
     Version(u32),
     /// Its files use the codec with this number, which this build does not have.
     Codec(u32),
-    /// It is the state file of a writer whose files appear in another directory.
+    /// It is the state file of a writer whose files appear in another directory. If that directory
+    /// is now here, under another name: [`RecoverOptions::from`](crate::RecoverOptions::from).
     OtherPath,
+    /// Its file system has no locks (`flock`), so nothing tells whether its writer lives. Recover it
+    /// where the file system has them.
+    NoLocks,
     /// Its name and its contents name different instances.
     OtherInstance,
     /// Its crash-proof memory is in another directory. To recover it, pass that directory to
@@ -121,6 +128,7 @@ impl fmt::Display for SkipReason {
             }
             SkipReason::OtherPath => f.write_str("its files belong in another directory"),
             SkipReason::OtherMemory => f.write_str("its memory is in another directory"),
+            SkipReason::NoLocks => f.write_str("its file system has no locks"),
             SkipReason::MemoryNotFound => {
                 f.write_str("its memory is not here; this is another directory of that name")
             }
@@ -136,7 +144,8 @@ mod tests {
     #[test]
     fn whatever_happened_is_told() {
         let path = || vec![PathBuf::from("name")];
-        let skipped = vec![Skipped { path: "name".into(), reason: SkipReason::Version(7) }];
+        let skipped =
+            vec![Skipped { path: "name".into(), reason: SkipReason::Version(7), directory: None }];
         let error = Error::io("rename", std::path::Path::new("name"), std::io::Error::other("no"));
         let some = [
             Recovery { instances: 1, ..Recovery::default() },

@@ -103,13 +103,20 @@ pub struct Refused {
     /// [`WriteError::Format`](crate::WriteError::Format), or a panic in the formatter or in the
     /// `as_ref` of a message. The bytes are those formatted by then.
     pub format: Count,
+    /// [`WriteError::OutOfMemory`](crate::WriteError::OutOfMemory).
+    pub out_of_memory: Count,
 }
 
 impl Refused {
     /// The sum over all causes.
     #[must_use]
     pub fn total(&self) -> Count {
-        self.full + self.too_large + self.closed + self.disk_guard + self.format
+        self.full
+            + self.too_large
+            + self.closed
+            + self.disk_guard
+            + self.format
+            + self.out_of_memory
     }
 }
 
@@ -120,6 +127,7 @@ impl AddAssign for Refused {
         self.closed += other.closed;
         self.disk_guard += other.disk_guard;
         self.format += other.format;
+        self.out_of_memory += other.out_of_memory;
     }
 }
 
@@ -190,6 +198,22 @@ pub struct Stats {
     /// [`Config::min_free`](crate::Config::min_free) and
     /// [`Config::max_total`](crate::Config::max_total).
     pub disk_guard: Option<GuardStats>,
+    /// What the file system of [`temp_dir`](Self::temp_dir) lacks.
+    pub missing: Missing,
+}
+
+/// What a file system or a sandbox lacks, and the writer goes without. All `false` is the usual
+/// case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missing {
+    /// There are no locks (`flock`). So nothing can prove that this writer lives, and it has no
+    /// state file. If it dies, its hidden temp files stay, and no recovery publishes them. With
+    /// [crash-proof memory](crate::Config::crash_proof) this is an error of `new`.
+    pub locks: bool,
+    /// Permissions can't be set (`fchmod`): files have those that the file system and the umask leave
+    /// of [`Config::mode`](crate::Config::mode).
+    pub permissions: bool,
 }
 
 /// A snapshot of the disk guard.

@@ -157,6 +157,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         fs: &RealFs,
         path: &path,
         temp: &temp,
+        from: None,
         prefix: None,
         memory: std::slice::from_ref(&memory),
         without_memory: false,

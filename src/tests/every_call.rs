@@ -156,7 +156,7 @@ impl Life {
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now())?;
         let handle = Arc::new(handle);
-        let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire()));
+        let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire().unwrap()));
         let accepted = BTreeMap::new();
         let callers = Callers { handle: handle.clone(), slots, accepted, next: 0, refused: 0 };
         let driven = |worker| Driven::new(worker, &clock);
@@ -379,7 +379,7 @@ fn after_one_round(durability: Durability, chunks: usize) -> (usize, usize) {
     let config = Config::default().size(SIZE).queue_size(36).workers(4).durability(durability);
     let config = config.path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
     let (handle, mut workers) = open::assemble(config.fs(Arc::new(fs.clone())), now).unwrap();
-    let mut slot = Borrowed::new(&handle.shared);
+    let mut slot = Borrowed::new(&handle.shared).unwrap();
     let mut slot = slot.owned();
     accept::write(&mut slot, &[b'x'; SIZE]).unwrap();
     let home = slot.slot.current().home();

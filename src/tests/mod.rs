@@ -23,6 +23,8 @@ pub mod recovery;
 #[cfg(all(test, not(loom)))]
 mod simulator;
 #[cfg(all(test, not(loom)))]
+mod snapshots;
+#[cfg(all(test, not(loom)))]
 mod stepped;
 #[cfg(all(test, not(loom)))]
 mod threads;

@@ -40,7 +40,7 @@ impl Rig {
     /// A record that is pushed to the output at once, together with what its producer had.
     fn put(&mut self, record: &[u8]) {
         let Rig { handle, output, collector, .. } = self;
-        accept::write(&mut Borrowed::new(&handle.shared).owned(), record).unwrap();
+        accept::write(&mut Borrowed::new(&handle.shared).unwrap().owned(), record).unwrap();
         assert!(collector.scrape(&handle.shared, |piece| output.push(piece)));
     }
 
@@ -286,7 +286,7 @@ fn past_the_page_cache_pieces_wait_for_a_write_that_is_worth_it() {
     let fs = MemoryFs::new(Clock::new(), "/path", false, false);
     let config = Config::default().path("/path").temp("/path").io(Io::Direct);
     let (handle, mut output, mut collector) = assemble(1024, 32, config.fs(Arc::new(fs.clone())));
-    let mut slot = Borrowed::new(&handle.shared);
+    let mut slot = Borrowed::new(&handle.shared).unwrap();
     for record in 0..9 {
         assert!(output.gathers(), "{record}");
         accept::write(&mut slot.owned(), &[record; 1024]).unwrap();

@@ -55,7 +55,7 @@ impl Driven {
     }
 
     fn write(&self, record: &[u8]) {
-        accept::write(&mut Borrowed::new(&self.handle.shared).owned(), record).unwrap();
+        accept::write(&mut Borrowed::new(&self.handle.shared).unwrap().owned(), record).unwrap();
     }
 
     fn fail(&self, op: Op) {
@@ -205,7 +205,7 @@ fn assemble(config: Config, dir: &TestDir, now: Instant) -> (Inner, Worker) {
 }
 
 fn write(handle: &Inner, record: &[u8]) {
-    accept::write(&mut Borrowed::new(&handle.shared).owned(), record).unwrap();
+    accept::write(&mut Borrowed::new(&handle.shared).unwrap().owned(), record).unwrap();
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_caller_that_was_refused_and_is_gone_keeps_nobody_awake() {
     // Never comes back, so there is never as much as was wanted.
     shared.pool.pop(&shared.arena, 0).unwrap();
     let large = [b'x'; 40];
-    let refused = accept::write(&mut Borrowed::new(&shared).owned(), &large);
+    let refused = accept::write(&mut Borrowed::new(&shared).unwrap().owned(), &large);
     assert_eq!(refused, Err(WriteError::Full));
     let clock = driven.clock.clone();
     let first = driven.worker.step(|| clock.now()).unwrap();
@@ -224,7 +224,7 @@ fn a_caller_that_was_refused_and_is_gone_keeps_nobody_awake() {
     let rest = driven.worker.step(|| clock.now()).unwrap();
     assert!(matches!(rest, Rest::Sleep(None) | Rest::Doze(None)), "nobody waits: {rest:?}");
     // Whoever comes back is heard again.
-    let refused = accept::write(&mut Borrowed::new(&shared).owned(), &large);
+    let refused = accept::write(&mut Borrowed::new(&shared).unwrap().owned(), &large);
     assert_eq!(refused, Err(WriteError::Full));
     assert!(shared.mailboxes[0].parker.is_woken() && shared.has_demand());
 }
@@ -317,4 +317,21 @@ fn nobody_wakes_up_for_it_unless_records_are_refused() {
     assert_eq!(rests(hour + INTERVAL), [Rest::Sleep(None); 2]);
     assert_eq!(faulty.calls(Op::List), lists + 1, "one of them looks");
     assert!(!handle.shared.is_over_quota());
+}
+
+/// Their chunks would not be free sooner, since no file takes them.
+#[test]
+fn idle_producers_keep_their_chunks_while_the_disk_fails() {
+    let mut driven = Driven::new(Config::default().size(8).queue_size(2));
+    let shared = driven.handle.shared.clone();
+    let [mut idle, mut busy] = [(); 2].map(|()| Borrowed::new(&shared).unwrap());
+    let write = |slot: &mut Borrowed<'_>, record: &[u8]| accept::write(&mut slot.owned(), record);
+    write(&mut idle, b"idle").unwrap();
+    driven.fail(Op::Create);
+    while write(&mut busy, b"12345678").is_ok() {}
+    for _ in 0..20 {
+        driven.run(MS * 20);
+        assert_eq!(write(&mut busy, b"12345678"), Err(WriteError::Full));
+    }
+    write(&mut idle, b"more").expect("its chunk has room");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use bufferedwriter_testkit::dir::TestDir;
@@ -18,6 +18,25 @@ fn status(thread: &str, line: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap();
     let found = status.lines().find_map(|each| each.strip_prefix(line));
     found.unwrap().trim().to_owned()
+}
+
+/// Starts a thread, and says how the system calls it.
+pub(super) fn with_id<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> (String, ScopedJoinHandle<'scope, T>) {
+    let (say, hear) = mpsc::channel();
+    let thread = scope.spawn(move || {
+        let id = fs::read_link("/proc/thread-self").unwrap();
+        say.send(id.to_str().unwrap().to_owned()).unwrap();
+        body()
+    });
+    (hear.recv_timeout(Duration::from_secs(10)).unwrap(), thread)
+}
+
+/// Waits until a thread sleeps. Who gives way to others all the time is never found asleep.
+pub(super) fn asleep(what: &str, thread: &str) {
+    until(what, || status(thread, "State:").starts_with('S'));
 }
 
 fn blocked() -> u64 {
@@ -50,7 +69,7 @@ fn who_waits_for_a_producer_sleeps_after_a_while() {
     let config = Config::default().path(dir.path()).temp(dir.path()).drop_timeout(Duration::ZERO);
     let (handle, workers) = open::assemble(config, std::time::Instant::now()).unwrap();
     drop(workers);
-    let mut producer = Borrowed::new(&handle.shared);
+    let mut producer = Borrowed::new(&handle.shared).unwrap();
     let mut producer = producer.owned();
     let calls: [(&str, &(dyn Fn() + Sync)); 2] = [
         ("stats", &|| {
@@ -65,15 +84,8 @@ fn who_waits_for_a_producer_sleeps_after_a_while() {
         let before = busy.slot.current();
         busy.slot.set_current(before.swapping());
         thread::scope(|scope| {
-            let (say, hear) = mpsc::channel();
-            let waiter = scope.spawn(move || {
-                let id = fs::read_link("/proc/thread-self").unwrap();
-                say.send(id.to_str().unwrap().to_owned()).unwrap();
-                waits();
-            });
-            let id = hear.recv_timeout(Duration::from_secs(10)).unwrap();
-            // Who gives way to others all the time is never found asleep.
-            until(call, || status(&id, "State:").starts_with('S'));
+            let (id, waiter) = with_id(scope, waits);
+            asleep(call, &id);
             busy.slot.set_current(before);
             drop(busy);
             waiter.join().unwrap();

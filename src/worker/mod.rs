@@ -3,7 +3,6 @@
 #[cfg(not(loom))]
 pub(crate) mod checkpoint;
 pub(crate) mod collect;
-#[cfg(not(loom))]
 pub(crate) mod control;
 #[cfg(not(loom))]
 pub(crate) mod ledger;

@@ -89,10 +89,23 @@ impl Inner {
         }
     }
 
-    pub(super) fn workers(&self, policy: &Policy, now: Instant) -> Result<Vec<Worker>, Error> {
+    pub(super) fn workers(
+        &self,
+        policy: &Policy,
+        populate: bool,
+        now: Instant,
+    ) -> Result<Vec<Worker>, Error> {
         let states = lock(&self.state).as_ref().map_or_else(|| Ok(Vec::new()), WorkerState::all)?;
+        let failed = |operation, error| Error::io(operation, &self.target.files.path, error);
         let stagings = Staging::for_workers(self.ledgers.len(), self.target.staging_bytes)
-            .map_err(|e| Error::io("map memory for", &self.target.files.path, e))?;
+            .map_err(|e| failed("map memory for", e))?;
+        if populate {
+            // All workers' staging memory is one mapping.
+            let staging = stagings.first().map_or(Ok(()), Staging::lock);
+            staging
+                .and_then(|()| self.shared.lock_memory())
+                .map_err(|e| failed("mlock memory for", e))?;
+        }
         let worker = |(me, ((ledger, state), staging)): (usize, ((&Arc<Ledger>, _), _))| {
             let (shared, target) = (self.shared.clone(), self.target.clone());
             let checkpoint = Checkpoint::new(me, shared.clone(), target.fs.clone(), state);
@@ -123,8 +136,8 @@ impl Inner {
         let Target { fs, files, names, memory_dir, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
         let memory = own.chain([PathBuf::from(SHM)]).collect();
-        let (fs, path, temp) = (fs.clone(), files.path.clone(), files.temp.clone());
-        Background::start(&self.recovery, Task { fs, path, temp, memory, names: names.clone() });
+        let (fs, path, temps) = (fs.clone(), files.path.clone(), vec![files.temp.clone()]);
+        Background::start(&self.recovery, Task { fs, path, temps, memory, names: names.clone() });
     }
 
     /// The result of the recovery; `None` while it is not known.

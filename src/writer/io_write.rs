@@ -14,7 +14,9 @@ use crate::writer::producer::Producer;
 /// Implements `io::Write` for `$name` through the methods of `$writer`.
 macro_rules! io_write {
     ($writer:ident, $name:ty) => {
-        /// One call is one record. `Full` becomes `WouldBlock`, `TooLarge` becomes `InvalidInput`,
+        /// One call is one record, so a document that is written in several calls becomes several
+        /// records. Let it be written inside `record`, whose argument is an [`io::Write`] too.
+        /// `Full` becomes `WouldBlock`, `TooLarge` becomes `InvalidInput`,
         /// and `Closed` becomes `BrokenPipe`. The error holds the
         /// [`WriteError`](crate::WriteError).
         impl Write for $name {

@@ -18,6 +18,7 @@ use crate::accept;
 use crate::accept::append;
 use crate::accept::formatted::RecordWriter;
 use crate::config::Config;
+use crate::memory::slot::owned::OwnedSlot;
 use crate::report::close::{CloseError, CloseReport};
 use crate::report::error::{Error, FlushError, SendError, WriteError};
 use crate::report::health::Health;
@@ -38,7 +39,7 @@ use crate::writer::thread_slots::{cached, with_slot};
 /// files then stay until the next writer recovers them.
 ///
 /// [`flush`](Self::flush), [`close`](Self::close) and the drop of the last handle block their
-/// thread. Do not call them on an async executor's thread.
+/// thread. Do not call them on an async executor's thread; there are no async versions yet.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,12 +63,13 @@ pub struct BufferedWriter {
 }
 
 impl BufferedWriter {
-    /// Starts a writer: maps its memory, touches 256 KiB of it, and starts the workers, which
+    /// Starts a writer: maps its memory, touches 256 KiB of it (or all: [`Config::populate`]), and starts the workers, which
     /// sleep.
     ///
     /// # Errors
     /// An option is out of its range. A directory is missing, or files can't be created and renamed
-    /// in it. The system refuses memory or threads. After an error nothing is left behind.
+    /// in it. The system refuses memory, threads, or to lock memory ([`Config::populate`]). After an
+    /// error nothing is left behind.
     pub fn new(config: Config) -> Result<Self, Error> {
         let handle = Handle::new(open::open(config)?);
         Ok(BufferedWriter { id: handle.id, handle })
@@ -85,16 +87,19 @@ impl BufferedWriter {
     /// full or due ([`Config::forced`], [`Config::file_age`]), or until [`flush`](Self::flush).
     ///
     /// Workers make memory resident ahead, so that a call rarely meets a page fault. They can't do
-    /// that with a [`size`](Config::size) above 4 MiB, nor after the process has forked.
+    /// that with a [`size`](Config::size) above 4 MiB, nor when the system is short of memory.
+    /// [`Config::populate`] has all memory resident and locked from the start.
     ///
     /// Do not call it from a signal handler.
     ///
     /// # Errors
     /// [`WriteError::Full`] if no memory is free. [`WriteError::TooLarge`] if the record is larger
     /// than all memory. [`WriteError::Closed`] after [`close`](Self::close).
-    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`]. These
-    /// refusals are counted in [`Stats::refused`](crate::Stats::refused). [`WriteError::Forked`] in
-    /// a forked child, where nothing is counted.
+    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`].
+    /// [`WriteError::OutOfMemory`] if this is the thread's first record, and the system has no
+    /// memory for what the writer keeps of the thread. These refusals are counted in
+    /// [`Stats::refused`](crate::Stats::refused). [`WriteError::Forked`] in a forked child, where
+    /// nothing is counted.
     #[inline]
     pub fn write(&self, record: &[u8]) -> Result<(), WriteError> {
         let slot = cached(self.id);
@@ -111,7 +116,20 @@ impl BufferedWriter {
     #[cold]
     #[inline(never)]
     fn write_with_slot(&self, record: &[u8]) -> Result<(), WriteError> {
-        with_slot(self.id, &self.handle, |mut slot| accept::write(&mut slot, record))
+        self.with_slot(record.len(), |mut slot| accept::write(&mut slot, record))
+    }
+
+    /// Calls `with` with this thread's slot, or counts the refusal of these bytes.
+    #[inline(always)]
+    fn with_slot(
+        &self,
+        bytes: usize,
+        with: impl FnOnce(OwnedSlot<'_>) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        with_slot(self.id, &self.handle, |slot| match slot {
+            Some(slot) => with(slot),
+            None => Err(self.handle.shared.slots.refuse(bytes)),
+        })
     }
 
     /// Accepts a record like [`write`](Self::write), but waits up to `timeout` for free memory.
@@ -123,9 +141,7 @@ impl BufferedWriter {
     /// wait for room on the disk: [`WriteError::DiskGuard`] is returned at once.
     pub fn write_timeout(&self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
-        with_slot(self.id, &self.handle, |mut slot| {
-            accept::write_timeout(&mut slot, record, timeout)
-        })
+        self.with_slot(record.len(), |mut slot| accept::write_timeout(&mut slot, record, timeout))
     }
 
     /// Accepts an owned message, whose bytes are one record as in [`write`](Self::write).
@@ -166,9 +182,15 @@ impl BufferedWriter {
     {
         // User code (`as_ref`, `Drop`) runs before and after the slot is in use, never meanwhile.
         let message = accept::message(message, || {
-            with_slot(self.id, &self.handle, |slot| slot.slot.add_refused(WriteError::Format, 0));
+            let _ = self.with_slot(0, |slot| {
+                slot.slot.add_refused(WriteError::Format, 0);
+                Ok(())
+            });
         });
-        let result = with_slot(self.id, &self.handle, |mut slot| accept::send(&mut slot, message));
+        let result = with_slot(self.id, &self.handle, |slot| match slot {
+            Some(mut slot) => accept::send(&mut slot, message),
+            None => Err((self.handle.shared.slots.refuse(message.bytes().len()), message)),
+        });
         // SAFETY: the message was made from an `M`.
         unsafe { accept::sent(result) }
     }
@@ -201,7 +223,7 @@ impl BufferedWriter {
         &self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
-        with_slot(self.id, &self.handle, |slot| accept::record(slot, format))
+        self.with_slot(0, |slot| accept::record(slot, format))
     }
 
     /// Returns a producer for one hot thread: it saves the look-up of the thread's chunk in each

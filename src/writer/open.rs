@@ -2,14 +2,15 @@
 //!
 //! Guarantees: a start that fails leaves nothing behind that can be removed. The state file is
 //! created first, so that a recovery can attribute all later files to this instance if the process
-//! dies in between. Refuses options, directories and memory that do not work, by name.
+//! dies in between. A start that lacks room recovers dead writers first, since they may hold it.
+//! Refuses options, directories and memory that do not work, by name.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier};
-use crate::config::{Config, Durability, Limits};
+use crate::config::{Config, Durability, Limits, SHM};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
@@ -20,7 +21,9 @@ use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
 use crate::naming::Names;
+use crate::recovery::background::Task;
 use crate::report::error::Error;
+use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
 use crate::worker::quota::Quota;
 use crate::worker::rotation::Rotation;
@@ -30,13 +33,50 @@ use crate::writer::inner::{Inner, Parts};
 /// Checks the options, finds the directories, maps the memory and starts the workers.
 pub(crate) fn open(config: Config) -> Result<Inner, Error> {
     let recovers = config.recover;
+    let error = match start(config.clone()) {
+        Ok(inner) => {
+            if recovers {
+                inner.start_recovery();
+            }
+            return Ok(inner);
+        }
+        Err(error) => error,
+    };
+    let recovery = (recovers && lacks_room(&error)).then(|| recover_now(&config)).flatten();
+    let Some(recovery) = recovery else { return Err(error) };
+    let inner = start(config)?;
+    inner.recovery.end(recovery);
+    Ok(inner)
+}
+
+fn start(config: Config) -> Result<Inner, Error> {
     let (inner, workers) = assemble(config, Instant::now())?;
     // An error from here on drops `inner`, which ends the workers that already run.
     inner.start(workers).inspect_err(|_| inner.excuse_missing())?;
-    if recovers {
-        inner.start_recovery();
-    }
     Ok(inner)
+}
+
+/// Whether a start failed for want of room on a disk, in a quota or in memory.
+fn lacks_room(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory
+    )
+}
+
+/// Recovers dead writers before the start is tried again. `None` if a directory can't be found,
+/// which the error of the start says better.
+fn recover_now(config: &Config) -> Option<Recovery> {
+    let Config { memory, files, fs, .. } = config;
+    let fs = fs.clone().map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
+    let [path, temp] = [&files.path, &files.temp].map(|dir| publish::directory(&*fs, dir).ok());
+    let (path, temp) = (path?, temp?);
+    let own = memory.crash_proof.dir().and_then(|dir| publish::directory(&*fs, dir).ok());
+    let memory = own.into_iter().chain([PathBuf::from(SHM)]).collect();
+    let names = Names::new(&files.prefix, &files.extension).ok()?;
+    // The dead writers had their files in `path` if `temp` was on another file system.
+    let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
+    Some(Task { fs, path, temps, memory, names }.run())
 }
 
 /// Builds a writer and its workers. The workers do not run yet.
@@ -62,7 +102,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let quota = quota(limits, &fs, &places, &names, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
     let policy = Policy { rotation: Rotation::new(&files), on_failure };
-    let target = Target { fs, files, names, staging_bytes, quota, memory_dir };
+    let target =
+        Target { fs, files, names, staging_bytes, quota, memory_dir, missing: state.missing };
     let inner = Inner::new(Parts {
         shared,
         workers: memory.workers,
@@ -71,7 +112,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         drop_timeout,
         memory_bound,
     });
-    let workers = inner.workers(&policy, now).inspect_err(|_| inner.excuse_missing())?;
+    let workers =
+        inner.workers(&policy, memory.populate, now).inspect_err(|_| inner.excuse_missing())?;
     Ok((inner, workers))
 }
 
@@ -152,11 +194,12 @@ fn quota(
     now: Instant,
 ) -> Option<Quota> {
     let reports_blocks = || match fs.facts(&places.temp.join(names.state())) {
-        Ok(Some(state)) => state.allocated > 0,
-        _ => true,
+        Ok(state) => state.is_some_and(|state| state.allocated > 0),
+        Err(_) => true,
     };
     let scope = Scope {
         // The state file is not empty, but some FUSE file systems report no blocks for any file.
+        // Without a state file nothing shows that there are any.
         by_len: limits.max_total > 0 && !reports_blocks(),
         fs: fs.clone(),
         path: places.path.clone(),

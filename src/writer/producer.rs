@@ -30,7 +30,8 @@ use crate::writer::handle::Handle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Producer {
-    /// Declared before `handle`, whose drop may free the list that holds the slot.
+    /// Declared before `handle`, whose drop may free the list that holds the slot. The list's ghost
+    /// while there is no memory for a slot.
     slot: *const Slot,
     handle: Handle,
 }
@@ -41,13 +42,25 @@ unsafe impl Send for Producer {}
 
 impl Producer {
     pub(crate) fn new(handle: Handle) -> Self {
-        Producer { slot: handle.shared.slots.acquire(), handle }
+        let slots = &handle.shared.slots;
+        Producer { slot: slots.acquire().unwrap_or(slots.ghost()), handle }
     }
 
-    fn slot(&mut self) -> OwnedSlot<'_> {
+    /// `None` while there is no memory for a slot.
+    fn slot(&mut self) -> Option<OwnedSlot<'_>> {
+        let slots = &self.handle.shared.slots;
+        if slots.is_ghost(self.slot) {
+            self.slot = slots.acquire()?;
+        }
         // SAFETY: the slot is in the list that the handle keeps alive, and belongs to this producer
-        // alone. `&mut` excludes a second `OwnedSlot`.
-        unsafe { OwnedSlot::new(&self.handle.shared, &*self.slot) }
+        // alone. `&mut` excludes a second `OwnedSlot`. Only in a forked child it is the ghost.
+        Some(unsafe { OwnedSlot::new(&self.handle.shared, &*self.slot) })
+    }
+
+    /// Counts the refusal of these bytes for want of a slot.
+    #[cold]
+    fn refuse(&self, bytes: usize) -> WriteError {
+        self.handle.shared.slots.refuse(bytes)
     }
 
     /// Accepts a record, like [`BufferedWriter::write`](crate::BufferedWriter::write).
@@ -57,7 +70,8 @@ impl Producer {
     #[inline]
     pub fn write(&mut self, record: &[u8]) -> Result<(), WriteError> {
         // SAFETY: the handle keeps the slot alive. The slot belongs to this producer alone, and
-        // `&mut` excludes anything that is busy with it.
+        // `&mut` excludes anything that is busy with it. Or it is the ghost, whose lease nobody
+        // uses, since its gate is never open.
         if unsafe { append::try_write(&*self.slot, record) } {
             return Ok(());
         }
@@ -68,7 +82,14 @@ impl Producer {
     #[cold]
     #[inline(never)]
     fn swap_and_write(&mut self, record: &[u8]) -> Result<(), WriteError> {
-        accept::write_after_try(&mut self.slot(), record)
+        let tried = self.slot;
+        match self.slot() {
+            Some(mut slot) if std::ptr::eq(slot.slot, tried) => {
+                accept::write_after_try(&mut slot, record)
+            }
+            Some(mut slot) => accept::write(&mut slot, record),
+            None => Err(self.refuse(record.len())),
+        }
     }
 
     /// Accepts a record and waits up to `timeout` for free memory, like
@@ -78,7 +99,10 @@ impl Producer {
     /// Those of `BufferedWriter::write_timeout`.
     pub fn write_timeout(&mut self, record: &[u8], timeout: Duration) -> Result<(), WriteError> {
         let timeout = self.handle.patience(timeout);
-        accept::write_timeout(&mut self.slot(), record, timeout)
+        match self.slot() {
+            Some(mut slot) => accept::write_timeout(&mut slot, record, timeout),
+            None => Err(self.refuse(record.len())),
+        }
     }
 
     /// Accepts an owned message, like [`BufferedWriter::send`](crate::BufferedWriter::send).
@@ -89,10 +113,16 @@ impl Producer {
     where
         M: AsRef<[u8]> + Send + 'static,
     {
-        let mut slot = self.slot();
-        let message = accept::message(message, || slot.slot.add_refused(WriteError::Format, 0));
+        let message = accept::message(message, || match self.slot() {
+            Some(slot) => slot.slot.add_refused(WriteError::Format, 0),
+            None => drop(self.refuse(0)),
+        });
+        let result = match self.slot() {
+            Some(mut slot) => accept::send(&mut slot, message),
+            None => Err((self.refuse(message.bytes().len()), message)),
+        };
         // SAFETY: the message was made from an `M`.
-        unsafe { accept::sent(accept::send(&mut slot, message)) }
+        unsafe { accept::sent(result) }
     }
 
     /// Accepts what `format` writes as one record, like
@@ -104,7 +134,10 @@ impl Producer {
         &mut self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
-        accept::record(self.slot(), format)
+        match self.slot() {
+            Some(slot) => accept::record(slot, format),
+            None => Err(self.refuse(0)),
+        }
     }
 }
 

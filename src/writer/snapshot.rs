@@ -52,7 +52,8 @@ impl Inner {
             totals.lost.shutdown = pending.saturating_sub(totals.in_flight);
             pending = totals.in_flight;
         }
-        let mut refused = Refused::default();
+        let out_of_memory = self.shared.slots.refused();
+        let mut refused = Refused { out_of_memory, ..Refused::default() };
         self.shared.slots.iter().for_each(|slot| refused += slot.refused());
         let leased: u64 = self.shared.slots.iter().map(Slot::leased).sum();
         let chunks_in_use = leased.saturating_sub(free_before).min(self.shared.arena.none().into());
@@ -69,6 +70,7 @@ impl Inner {
             temp_dir: self.temp_dir(),
             workers,
             disk_guard: self.target.quota.as_ref().map(Quota::stats),
+            missing: self.target.missing,
         }
     }
 

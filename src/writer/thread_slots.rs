@@ -37,6 +37,7 @@ struct Entry {
     slot: *const Slot,
 }
 
+/// In the order of the writers' numbers.
 struct Entries(Vec<Entry>);
 
 impl Drop for Entries {
@@ -54,35 +55,43 @@ pub(crate) fn cached(id: u64) -> Option<*const Slot> {
     (cached.id == id).then_some(cached.slot)
 }
 
-/// Calls `with` with this thread's slot of the writer. `with` may call this function again only
-/// while the slot is recording. A recording slot is not given back, whatever happens to the writer.
+/// Calls `with` with this thread's slot of the writer, or with `None` if there is no memory for one.
+/// `with` may call this function again only while the slot is recording. A recording slot is not
+/// given back, whatever happens to the writer.
 #[inline(always)]
-pub(crate) fn with_slot<T>(id: u64, inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T {
+pub(crate) fn with_slot<T>(
+    id: u64,
+    inner: &Inner,
+    with: impl FnOnce(Option<OwnedSlot<'_>>) -> T,
+) -> T {
     if let Some(slot) = cached(id) {
         // SAFETY: the number is this writer's, so the slot is in its list, which `inner` keeps
         // alive. It belongs to this thread alone, and only a formatter uses it again, while it is
         // not busy.
-        return with(unsafe { OwnedSlot::new(&inner.shared, &*slot) });
+        return with(Some(unsafe { OwnedSlot::new(&inner.shared, &*slot) }));
     }
     with_slot_slow(inner, with)
 }
 
 #[cold]
 #[inline(never)]
-fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(OwnedSlot<'_>) -> T) -> T {
+fn with_slot_slow<T>(inner: &Inner, with: impl FnOnce(Option<OwnedSlot<'_>>) -> T) -> T {
     if DYING.get() {
-        return with(Borrowed::new(&inner.shared).owned());
+        let mut borrowed = Borrowed::new(&inner.shared);
+        return with(borrowed.as_mut().map(Borrowed::owned));
     }
-    let slot = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, inner));
+    let found = SLOTS.with_borrow_mut(|entries| find(&mut entries.0, inner));
+    let Some(slot) = found else { return with(None) };
     CACHE.set(Cached { id: inner.id, slot });
     // SAFETY: the slot belongs to this thread, and `inner` keeps its list alive. Otherwise as in
     // `with_slot`.
-    with(unsafe { OwnedSlot::new(&inner.shared, &*slot) })
+    with(Some(unsafe { OwnedSlot::new(&inner.shared, &*slot) }))
 }
 
-fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
-    if let Some(entry) = entries.iter().find(|entry| entry.id == inner.id) {
-        return entry.slot;
+/// `None` if there is no memory for a slot.
+fn find(entries: &mut Vec<Entry>, inner: &Inner) -> Option<*const Slot> {
+    if let Ok(at) = entries.binary_search_by_key(&inner.id, |entry| entry.id) {
+        return Some(entries[at].slot);
     }
     // A new writer removes the entries of closed ones and gives their slots back. A thread that
     // still writes to a closed writer gets the same slot again. The cache is set after this.
@@ -92,10 +101,13 @@ fn find(entries: &mut Vec<Entry>, inner: &Inner) -> *const Slot {
     for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
         entry.slots.release(entry.slot);
     }
+    entries.try_reserve(1).ok()?;
     let slots = inner.shared.slots.clone();
-    let slot = slots.acquire();
-    entries.push(Entry { id: inner.id, slots, slot });
-    slot
+    let slot = slots.acquire()?;
+    // Later writers have higher numbers, so this is the end unless an older writer is new here.
+    let at = entries.partition_point(|entry| entry.id < inner.id);
+    entries.insert(at, Entry { id: inner.id, slots, slot });
+    Some(slot)
 }
 
 #[cfg(test)]
@@ -106,6 +118,7 @@ mod tests {
     use crate::report::error::WriteError;
     use crate::writer::open;
     use bufferedwriter_testkit::dir::TestDir;
+    use std::sync::mpsc;
     use std::time::Duration;
 
     fn handle(dir: &TestDir) -> Inner {
@@ -117,7 +130,7 @@ mod tests {
         let dir = TestDir::new();
         let handle = || handle(&dir);
         let write = |handle: &Inner| {
-            with_slot(handle.id, handle, |mut slot| accept::write(&mut slot, b"record"))
+            with_slot(handle.id, handle, |slot| accept::write(&mut slot.unwrap(), b"record"))
         };
         let closed = handle();
         write(&closed).unwrap();
@@ -129,6 +142,62 @@ mod tests {
         assert_eq!(closed.shared.slots.iter().count(), 1);
     }
 
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+
+    /// Takes the slot that its thread has given back, as another thread would, and writes.
+    struct Last {
+        handle: std::sync::Arc<Inner>,
+        say: mpsc::Sender<(bool, bool)>,
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let Last { handle, say } = self;
+            let of_another = handle.shared.slots.acquire().unwrap();
+            let is_shared =
+                with_slot(handle.id, handle, |slot| std::ptr::eq(slot.unwrap().slot, of_another));
+            handle.shared.slots.release(of_another);
+            say.send((DYING.get(), is_shared)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_thread_gave_back_at_its_end_is_no_longer_its_own() {
+        let dir = TestDir::new();
+        let handle = std::sync::Arc::new(handle(&dir));
+        let (say, hear) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            // Registered before the library's own destructor, so it runs after that.
+            LAST.set(Some(Last { handle: handle.clone(), say }));
+            with_slot(handle.id, &handle, |slot| accept::write(&mut slot.unwrap(), b"record"))
+                .unwrap();
+        });
+        thread.join().unwrap();
+        let (is_last, is_shared) = hear.recv().unwrap();
+        assert!(is_last, "the library's destructor runs first");
+        assert!(!is_shared, "a slot has two owners");
+    }
+
+    /// Whichever writer it used first.
+    #[test]
+    fn a_thread_has_one_slot_of_each_writer() {
+        let dir = TestDir::new();
+        let handles: Vec<_> = (0..7).map(|_| handle(&dir)).collect();
+        for round in 0..3 {
+            for at in [3, 1, 6, 0, 5, 2, 4] {
+                let handle = &handles[(at + round) % 7];
+                with_slot(handle.id, handle, |slot| accept::write(&mut slot.unwrap(), b"x"))
+                    .unwrap();
+            }
+        }
+        for handle in &handles {
+            assert_eq!(handle.shared.slots.iter().count(), 1);
+            assert_eq!(handle.stats().accepted.records, 3);
+        }
+    }
+
     /// The formatter of a record closes the writer and makes a new one, which cleans up the
     /// thread's list.
     #[test]
@@ -137,12 +206,13 @@ mod tests {
         let handle = || handle(&dir);
         let (outer, inner) = (handle(), handle());
         let result = with_slot(outer.id, &outer, |slot| {
+            let slot = slot.unwrap();
             let in_use = slot.slot;
             let format = |_: &mut crate::accept::formatted::RecordWriter<'_>| {
                 outer.close(Duration::from_secs(60)).unwrap();
-                with_slot(inner.id, &inner, |mut slot| accept::write(&mut slot, b"record"))
+                with_slot(inner.id, &inner, |slot| accept::write(&mut slot.unwrap(), b"record"))
                     .unwrap();
-                assert!(!std::ptr::eq(in_use, outer.shared.slots.acquire()));
+                assert!(!std::ptr::eq(in_use, outer.shared.slots.acquire().unwrap()));
                 Ok(())
             };
             accept::record(slot, format)

@@ -4,10 +4,12 @@
 //! A program of its own, without a harness. std can't start a thread in a child that was forked while another
 //! thread was starting, since it takes a lock then. A harness starts threads at any time.
 
+use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::testing;
 use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
+use bufferedwriter_testkit::process::page_faults;
 use bufferedwriter_testkit::shm;
 
 use support::{BOUND, Tally, WriterDir, close, record, stats, until};
@@ -32,7 +35,7 @@ fn main() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 8] = [
     (
         "each_call_of_a_child_says_so_and_the_parent_goes_on",
         each_call_of_a_child_says_so_and_the_parent_goes_on,
@@ -51,6 +54,8 @@ const TESTS: [Test; 6] = [
         the_lock_ends_with_the_parent_though_a_child_lives,
     ),
     ("a_child_keeps_files_that_are_not_the_writers", a_child_keeps_files_that_are_not_the_writers),
+    ("a_root_or_a_user_that_changes_later_is_told", a_root_or_a_user_that_changes_later_is_told),
+    ("the_parents_writes_fault_no_more_than_before", the_parents_writes_fault_no_more_than_before),
 ];
 
 unsafe extern "C" {
@@ -59,6 +64,8 @@ unsafe extern "C" {
     fn kill(pid: i32, signal: i32) -> i32;
     fn alarm(seconds: u32) -> u32;
     fn dup2(from: i32, to: i32) -> i32;
+    fn chroot(path: *const std::ffi::c_char) -> i32;
+    fn setuid(user: u32) -> i32;
     fn _exit(status: i32) -> !;
 }
 
@@ -250,6 +257,79 @@ fn a_formatter_that_forks(memory: CrashProof) {
     }
     close(&writer);
     Tally::of(&dir).assert_ranges(&[(1, 3)]);
+    dir.assert_clean();
+}
+
+/// A worker opens files by their paths, as the user that the process is by then.
+fn a_root_or_a_user_that_changes_later_is_told() {
+    let change_root = |dir: &WriterDir| {
+        let root = CString::new(dir.path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: a plain call, in a child that ends with this test.
+        unsafe { chroot(root.as_ptr()) }
+    };
+    // SAFETY: as above.
+    let change_user = |_: &WriterDir| unsafe { setuid(65534) };
+    type Change<'a> = &'a dyn Fn(&WriterDir) -> i32;
+    let changes: [(Change, ErrorKind); 2] =
+        [(&change_root, ErrorKind::NotFound), (&change_user, ErrorKind::PermissionDenied)];
+    for (change, kind) in changes {
+        let dir = WriterDir::new();
+        let pid = in_child(|| {
+            let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
+            if change(&dir) != 0 {
+                println!("skipped: not permitted here");
+                return;
+            }
+            writer.write(b"record").unwrap();
+            assert!(writer.flush(Duration::ZERO).is_err());
+            until("it is told", || !writer.health().is_ok());
+            assert_eq!(writer.health().stalls[0].error.kind(), kind);
+            assert_eq!(stats(&writer).pending.records, 1);
+            let report = *writer.close(Duration::ZERO).unwrap_err().report();
+            assert_eq!(report.lost.total().records, 1);
+        });
+        assert_went_well(pid);
+        assert!(dir.files().is_empty());
+    }
+}
+
+fn the_parents_writes_fault_no_more_than_before() {
+    parents_writes(CrashProof::Off);
+    if shm::dir().is_some() {
+        parents_writes(CrashProof::Auto);
+    }
+}
+
+/// A child shares no page of the chunks, so the parent need not copy them.
+fn parents_writes(memory: CrashProof) {
+    let dir = WriterDir::new();
+    let config = dir.config().size(64 << 10).queue_size(62).workers(2).crash_proof(memory);
+    let writer = BufferedWriter::new(config).unwrap();
+    // It takes all chunks but those that a worker may be about to free.
+    let all = vec![b'x'; 60 * (64 << 10)];
+    let write = || {
+        until("the chunks are free", || stats(&writer).memory_bytes <= 64 << 10);
+        let before = page_faults();
+        writer.write_timeout(&all, BOUND).unwrap();
+        page_faults() - before
+    };
+    write();
+    writer.flush(BOUND).unwrap();
+    // Lives until it is killed.
+    let pid = in_child(|| {
+        loop {
+            thread::park();
+        }
+    });
+    // 960 pages. Some of the thread's own are copied.
+    let faults = write();
+    // SAFETY: our child.
+    unsafe { kill(pid, 9) };
+    let mut status = 0;
+    // SAFETY: as above.
+    unsafe { waitpid(pid, &mut status, 0) };
+    assert!(faults < 200, "{faults} page faults");
+    close(&writer);
     dir.assert_clean();
 }
 

@@ -31,8 +31,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Names that only one file may use, and which that is.
 const DOORS: &[(&str, &[&str])] = &[
     ("std::fs", &["fs/real.rs", "memory/crash_mapping.rs"]),
-    // A child asks which file a descriptor leads to, before any other code of it runs.
-    ("rustix::fs", &["base/fork.rs", "fs/real.rs", "memory/crash_mapping.rs"]),
+    // A child asks which file a descriptor leads to, before any other code of it runs. Both kinds of files get their
+    // permissions by one call.
+    ("rustix::fs", &["base/fork.rs", "base/lacking.rs", "fs/real.rs", "memory/crash_mapping.rs"]),
     ("sync::atomic", &["base/sync.rs"]),
     // A cell per byte, in place of the mapping.
     ("loom::", &["base/sync.rs", "memory/arena.rs", "memory/byte_ptr.rs"]),
@@ -56,7 +57,6 @@ const DOORS: &[(&str, &[&str])] = &[
     // What stands in their braces would go unseen.
     ("std::{", &["base/sync.rs"]),
     ("rustix::{", &[]),
-    ("process::{", &[]),
     ("super::super", &[]),
 ];
 

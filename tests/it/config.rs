@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, Error};
+use bufferedwriter::{BufferedWriter, Config, CrashProof, Error, Io};
 use bufferedwriter_testkit::dir::paths;
 
 use crate::support::{Answer, BOUND, TestFs, WriterDir, close};
@@ -72,6 +72,25 @@ fn the_ends_of_the_ranges_work() {
     }
 }
 
+/// `new` refuses these; the bound of what is no writer is as high as it gets.
+#[test]
+fn the_bound_of_absurd_options_saturates() {
+    const ABSURD: [usize; 7] = [0, 1, 257, 1 << 31, usize::MAX / 8192, usize::MAX / 2, usize::MAX];
+    let all = || ABSURD.into_iter();
+    let pairs = || all().flat_map(|a| all().map(move |b| (a, b)));
+    for ((size, queue_size), workers) in pairs().flat_map(|pair| all().map(move |c| (pair, c))) {
+        for io in [Io::Auto, Io::Direct, Io::Buffered] {
+            for memory in [CrashProof::Off, CrashProof::Auto] {
+                let config = Config::default().io(io).crash_proof(memory);
+                let bound =
+                    config.size(size).queue_size(queue_size).workers(workers).memory_bound();
+                let least = queue_size.saturating_add(workers).saturating_mul(size);
+                assert!(bound >= least, "{size} {queue_size} {workers}: {bound}");
+            }
+        }
+    }
+}
+
 #[test]
 fn directories_that_are_missing_or_none() {
     let dir = WriterDir::new();
@@ -121,7 +140,9 @@ fn a_start_that_fails_leaves_nothing() {
     let dir = WriterDir::new();
     let start = |fs| {
         let config = dir.config().workers(2).durability(bufferedwriter::Durability::File).fs(fs);
-        BufferedWriter::new(config.create_dirs(true).drop_timeout(DROP_TIMEOUT))
+        // A recovery would call at any time.
+        let config = config.create_dirs(true).recover(false).drop_timeout(DROP_TIMEOUT);
+        BufferedWriter::new(config)
     };
     let clean = TestFs::new(|_| Answer::Go);
     let writer = start(clean.clone()).unwrap();

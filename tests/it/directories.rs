@@ -294,6 +294,28 @@ fn relative_paths_and_a_later_chdir() {
     dir.assert_clean();
 }
 
+/// Links in `path` and `temp` lead where they led when the writer was made.
+#[test]
+fn a_link_that_leads_elsewhere_later_changes_nothing() {
+    let (dir, other) = (WriterDir::new(), WriterDir::new());
+    let link = |name: &str, to: &Path| {
+        let link = dir.root().join(name);
+        let _ = fs::remove_file(&link);
+        symlink(to, &link).unwrap();
+        link
+    };
+    let (path, temp) = (link("to_path", &dir.path), link("to_temp", &dir.temp));
+    let writer = BufferedWriter::new(dir.config().path(path).temp(temp)).unwrap();
+    link("to_path", &other.path);
+    link("to_temp", &other.temp);
+    writer.write(b"record\n").unwrap();
+    close(&writer);
+    assert_eq!(dir.contents(), [b"record\n"]);
+    assert!(paths(&other.path).is_empty());
+    dir.assert_clean();
+    other.assert_clean();
+}
+
 /// In a shared directory somebody guesses each name and plants a link there just before. None is followed, whether
 /// it leads to a file or to where none is yet.
 #[test]

@@ -99,6 +99,36 @@ fn what_fails_leaves_nothing() {
     assert_eq!(dir.contents().concat(), expected);
 }
 
+/// Also what would still fit the chunk, which may be another producer's by then.
+#[test]
+fn after_a_refusal_everything_else_is_refused() {
+    let dir = WriterDir::new();
+    let one_chunk = dir.config().size(64).queue_size(0).workers(1);
+    let writer = BufferedWriter::new(one_chunk).unwrap();
+    writer.write(&[b'a'; 20]).unwrap();
+    for (grown, cause) in
+        [(vec![b'!'; 50], WriteError::Full), (vec![b'!'; 1000], WriteError::TooLarge)]
+    {
+        let before = stats(&writer).refused.total();
+        let result = writer.record(|w| {
+            w.write_str("begin")?;
+            assert!(w.write_bytes(&grown).is_err());
+            for _ in 0..3 {
+                assert!(w.write_str("x").is_err() && w.write_all(b"y").is_err());
+                assert!(write!(w, "{}", before.records).is_err());
+            }
+            Ok(())
+        });
+        assert_eq!(result, Err(cause));
+        let refused = stats(&writer).refused.total();
+        assert_eq!((refused.records - before.records, refused.bytes - before.bytes), (1, 5));
+        // The chunk went to the worker when there was no other one for the record.
+        writer.write_timeout(&[b'b'; 20], BOUND).unwrap();
+    }
+    close(&writer);
+    assert_eq!(dir.contents().concat(), [[b'a'; 20], [b'b'; 20], [b'b'; 20]].concat());
+}
+
 #[test]
 fn without_memory_and_after_close_the_formatter_is_not_called() {
     let dir = WriterDir::new();

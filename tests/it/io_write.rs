@@ -33,6 +33,24 @@ fn one_call_is_one_record() {
     assert_eq!(dir.contents(), [expected.as_bytes(); 3]);
 }
 
+/// As serializers do.
+fn document(mut w: impl Write) -> std::io::Result<()> {
+    ["{", "\"a\":", "1", "}\n"].iter().try_for_each(|part| w.write_all(part.as_bytes()))
+}
+
+/// What is written in several calls is one record only within `record`.
+#[test]
+fn a_document_in_several_calls_is_one_record_within_record() {
+    let dir = WriterDir::new();
+    let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
+    document(&writer).unwrap();
+    assert_eq!(stats(&writer).accepted.records, 4);
+    writer.record(|record| document(record).map_err(|_| fmt::Error)).unwrap();
+    let mut own = writer.producer();
+    own.record(|record| document(record).map_err(|_| fmt::Error)).unwrap();
+    assert_eq!(close(&writer).accepted.records, 6);
+}
+
 #[test]
 fn a_flush_waits_for_nothing() {
     let dir = WriterDir::new();

@@ -23,7 +23,7 @@ const FILE_SIZE: &str = "BUFFEREDWRITER_RECOVERY_FILE_SIZE";
 /// More than a child writes: all is in temp files.
 const NEVER: &str = "1000000000";
 
-fn config(dir: &Path) -> Config {
+pub(crate) fn config(dir: &Path) -> Config {
     let config = Config::default().path(dir.join("path")).temp(dir.join("temp")).size(100);
     config.workers(3).queue_size(100).file_age(Duration::ZERO)
 }
@@ -84,13 +84,13 @@ fn wait_noted(dir: &WriterDir) {
 }
 
 /// A process that had written something, and was killed.
-fn die(dir: &WriterDir) {
+pub(crate) fn die(dir: &WriterDir) {
     let child = spawn(dir, NEVER);
     wait_noted(dir);
     drop(child);
 }
 
-fn recovered(writer: &BufferedWriter) -> Recovery {
+pub(crate) fn recovered(writer: &BufferedWriter) -> Recovery {
     until("the recovery is over", || writer.recovery().is_some());
     writer.recovery().unwrap()
 }

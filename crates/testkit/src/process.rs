@@ -34,6 +34,18 @@ pub fn mapped() -> u64 {
     number("self", "VmSize:") << 10
 }
 
+/// Page faults of this thread so far.
+///
+/// # Panics
+/// The system does not tell.
+pub fn page_faults() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").expect("proc(5)");
+    // The name, in parentheses, may hold spaces. After it: state, 6 numbers, minor, theirs, major.
+    let numbers = stat.rsplit_once(')').expect("a name").1;
+    let number = |at| numbers.split_whitespace().nth(at).and_then(|n| n.parse::<u64>().ok());
+    number(7).zip(number(9)).map(|(minor, major)| minor + major).expect("numbers")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +57,13 @@ mod tests {
         let before = mapped();
         let memory = vec![0_u8; 64 << 20];
         assert!(mapped() >= before + memory.len() as u64 / 2);
+    }
+
+    #[test]
+    fn a_page_that_is_touched_faults() {
+        let before = page_faults();
+        let memory = vec![1_u8; 64 << 20];
+        // Huge pages at best.
+        assert!(page_faults() >= before + 32, "{}", memory.len());
     }
 }

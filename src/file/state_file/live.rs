@@ -3,6 +3,9 @@
 //!
 //! The process holds the file's lock (flock) while it lives. A process id proves nothing.
 //!
+//! Where the file system has no locks there is no state file, since others would take this instance
+//! for dead. Then nobody can recover what it leaves.
+//!
 //! Guarantees: the file has its final length from the start, so that no change needs space on the
 //! disk. A record lies within one sector. Refuses: a header that does not fit.
 //!
@@ -12,11 +15,13 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::base::lacking::has_no_locks;
 use crate::base::sync::{AtomicU64, Mutex};
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES, Header};
 use crate::fs::{Fs, FsFile, write_all};
 use crate::report::error::Error;
+use crate::report::stats::Missing;
 
 const MODE: u32 = 0o600;
 
@@ -32,8 +37,9 @@ const RECOVERY_LOOK: Duration = Duration::from_millis(1);
 pub(crate) struct StateFile {
     pub(super) path: PathBuf,
     pub(super) header: Header,
-    /// The lock is held during I/O, so workers only try to take it.
-    pub(super) current: Mutex<Current>,
+    /// The lock is held during I/O, so workers only try to take it. `None` without locks.
+    pub(super) current: Mutex<Option<Current>>,
+    pub(crate) missing: Missing,
     /// The number of the current file. It increases when another file is made.
     pub(super) version: AtomicU64,
 }
@@ -46,11 +52,13 @@ pub(super) struct Current {
 }
 
 impl StateFile {
-    /// Creates the state file in `dir` and locks it.
+    /// Creates the state file in `dir` and locks it. With crash-proof memory, which is found by it,
+    /// there must be locks.
     pub(crate) fn create(fs: &dyn Fs, dir: &Path, header: Header) -> Result<Self, Error> {
         let path = dir.join(header.names.state());
-        let current = Mutex::new(Current::create(fs, &path, &header)?);
-        Ok(StateFile { path, header, current, version: AtomicU64::new(0) })
+        let (current, missing) = Current::create(fs, &path, &header)?;
+        let (current, version) = (Mutex::new(current), AtomicU64::new(0));
+        Ok(StateFile { path, header, current, missing, version })
     }
 
     /// Removes the file when the instance leaves nothing to recover. It may be gone already.
@@ -65,15 +73,26 @@ impl StateFile {
 }
 
 impl Current {
-    pub(super) fn create(fs: &dyn Fs, state: &Path, header: &Header) -> Result<Self, Error> {
+    /// `None` where the file system has no locks.
+    pub(super) fn create(
+        fs: &dyn Fs,
+        state: &Path,
+        header: &Header,
+    ) -> Result<(Option<Self>, Missing), Error> {
         let boot_id = fs.boot_id().unwrap_or_default();
         let mut bytes = encode::header(boot_id, header)
             .ok_or_else(|| Error::io("write", state, io::ErrorKind::InvalidFilename.into()))?;
         bytes.resize(HEADER_BYTES + header.workers * ENTRY_BYTES, 0);
-        let mut file = create_locked(fs, state)?;
+        let (mut file, is_locked) = create_locked(fs, state, header.memory.is_some())?;
+        let missing = Missing { locks: !is_locked, permissions: !file.has_mode() };
+        if !is_locked {
+            drop(file);
+            fs.remove(state).map_err(|e| Error::io("unlink", state, e))?;
+            return Ok((None, missing));
+        }
         let written = write_all(&mut *file, &mut [IoSlice::new(&bytes)], 0).1;
         match written.and_then(|()| file.facts()) {
-            Ok(facts) => Ok(Current { file, inode: facts.id }),
+            Ok(facts) => Ok((Some(Current { file, inode: facts.id }), missing)),
             Err(error) => {
                 let _ = fs.remove(state);
                 Err(Error::io("write", state, error))
@@ -82,12 +101,17 @@ impl Current {
     }
 }
 
-/// Creates the state file and locks it.
+/// Creates the state file and locks it. `false` without the lock: the file system has none, and
+/// they are not needed.
 ///
 /// Between creation and lock, a recovery can take the file for a left-over, lock it and remove it.
 /// Wait until that recovery is over, since it goes by names and would remove a file that we made
 /// meanwhile. Then make another. Once the lock is ours and the name still exists, it stays so.
-fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
+fn create_locked(
+    fs: &dyn Fs,
+    state: &Path,
+    needs_lock: bool,
+) -> Result<(Box<dyn FsFile>, bool), Error> {
     let began = Instant::now();
     for _ in 0..ATTEMPTS_MAX {
         let mut file = fs.create(state, MODE).map_err(|e| Error::io("create", state, e))?;
@@ -103,8 +127,9 @@ fn create_locked(fs: &dyn Fs, state: &Path) -> Result<Box<dyn FsFile>, Error> {
             }
         };
         match locked {
-            Ok(true) => return Ok(file),
+            Ok(true) => return Ok((file, true)),
             Ok(false) => drop(fs.remove(state)),
+            Err(error) if has_no_locks(&error) && !needs_lock => return Ok((file, false)),
             Err(error) => {
                 if error.kind() != io::ErrorKind::WouldBlock {
                     // The name belongs to this instance alone, so the file there is ours.

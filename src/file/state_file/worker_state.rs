@@ -29,7 +29,8 @@ fn reopened(fs: &dyn Fs, state: &Path, inode: (u64, u64)) -> Option<Box<dyn FsFi
 /// One worker's entry in the state file.
 pub(crate) struct WorkerState {
     shared: Arc<StateFile>,
-    file: Box<dyn FsFile>,
+    /// `None` while there is no state file.
+    file: Option<Box<dyn FsFile>>,
     /// The number of `file`.
     version: u64,
     offset: u64,
@@ -41,7 +42,8 @@ impl WorkerState {
     pub(crate) fn all(state: &Arc<StateFile>) -> Result<Vec<Self>, Error> {
         let current = lock(&state.current);
         let new = |worker| {
-            let file = current.file.try_clone().map_err(|e| Error::io("open", &state.path, e))?;
+            let file = current.as_ref().map(|current| current.file.try_clone()).transpose();
+            let file = file.map_err(|e| Error::io("open", &state.path, e))?;
             let offset = (HEADER_BYTES + worker * ENTRY_BYTES) as u64;
             Ok(WorkerState { shared: state.clone(), file, version: 0, offset, generation: 0 })
         };
@@ -61,7 +63,7 @@ impl WorkerState {
         if self.shared.version.load(Acquire) != self.version {
             let shared = self.shared.clone();
             if let Some(current) = try_lock(&shared.current) {
-                self.switch(&current);
+                self.switch(current.as_ref());
             }
         }
         self.generation += 1;
@@ -77,7 +79,8 @@ impl WorkerState {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        write_all(&mut *self.file, &mut [IoSlice::new(bytes)], self.offset).1
+        let Some(file) = &mut self.file else { return Ok(()) };
+        write_all(&mut **file, &mut [IoSlice::new(bytes)], self.offset).1
     }
 
     /// Opens and locks the file again, after the program has closed its descriptors, and with them
@@ -85,40 +88,44 @@ impl WorkerState {
     fn open_again(&mut self, fs: &dyn Fs) {
         let shared = self.shared.clone();
         let Some(mut current) = try_lock(&shared.current) else { return };
-        if current.file.facts().is_err_and(|error| is_lost_descriptor(&error))
+        if let Some(current) = &mut *current
+            && current.file.facts().is_err_and(|error| is_lost_descriptor(&error))
             && let Some(file) = reopened(fs, &shared.path, current.inode)
         {
             current.file = file;
             shared.version.store(shared.version.load(Acquire) + 1, Release);
         }
-        self.switch(&current);
+        self.switch(current.as_ref());
     }
 
     /// Makes another state file if the name is gone, such as when its directory was removed and
     /// made again. If another worker is about to, it does nothing: no worker waits for another. A
     /// failure is retried the next time.
     pub(crate) fn restore(&mut self, fs: &dyn Fs) {
+        if self.shared.missing.locks {
+            return;
+        }
         self.open_again(fs);
         let shared = self.shared.clone();
         let Some(mut current) = try_lock(&shared.current) else { return };
-        // A file of another instance under this name is left alone: it is not ours to remove.
+        // A file of another instance under this name stays: it is not ours to remove.
         if let Ok(None) = fs.facts(&shared.path) {
             let made = Current::create(fs, &shared.path, &shared.header);
-            let Ok(made) = made else { return };
-            *current = made;
+            let Ok((Some(made), _)) = made else { return };
+            *current = Some(made);
             // No other thread changes it: the lock is held.
             shared.version.store(shared.version.load(Acquire) + 1, Release);
         }
-        self.switch(&current);
+        self.switch(current.as_ref());
     }
 
     /// Switches to the current file.
-    fn switch(&mut self, current: &Current) {
+    fn switch(&mut self, current: Option<&Current>) {
         let version = self.shared.version.load(Acquire);
         if version != self.version
-            && let Ok(file) = current.file.try_clone()
+            && let Some(Ok(file)) = current.map(|current| current.file.try_clone())
         {
-            (self.file, self.version) = (file, version);
+            (self.file, self.version) = (Some(file), version);
         }
     }
 }
@@ -323,7 +330,7 @@ mod tests {
     fn what_fails_leaves_nothing_behind() {
         for (op, nth, fault, operation) in [
             (Op::Create, 1, Answer::Error(Errno::ROFS), "create"),
-            (Op::Lock, 1, Answer::Error(Errno::NOLCK), "lock"),
+            (Op::Lock, 1, Answer::Error(Errno::IO), "lock"),
             (Op::Exists, 1, Answer::Error(Errno::IO), "lock"),
             (Op::Write, 1, Answer::Error(Errno::NOSPC), "write"),
         ] {

@@ -120,7 +120,7 @@ impl Slot {
             number,
             next,
             #[cfg(loom)]
-            barrier: BarrierWord::new(),
+            barrier: BarrierWord::new(barrier),
         };
         // SAFETY: the caller promises room that no other code accesses.
         unsafe {
@@ -304,12 +304,14 @@ impl Slot {
             closed: count(WriteError::Closed),
             disk_guard: count(WriteError::DiskGuard),
             format: count(WriteError::Format),
+            out_of_memory: Count::ZERO,
         }
     }
 
     fn counters(&self, cause: WriteError) -> &[AtomicU64; 2] {
         &self.refused[match cause {
-            WriteError::Full => 0,
+            // Without a slot, `Slots` counts.
+            WriteError::Full | WriteError::OutOfMemory => 0,
             WriteError::TooLarge => 1,
             // A forked child never counts: its writer has no accounts.
             WriteError::Closed | WriteError::Forked => 2,

@@ -65,8 +65,10 @@ pub(crate) struct Borrowed<'a> {
 }
 
 impl<'a> Borrowed<'a> {
-    pub(crate) fn new(shared: &'a Shared) -> Self {
-        Borrowed { shared, slot: shared.slots.acquire() }
+    /// `None` if memory runs out.
+    pub(crate) fn new(shared: &'a Shared) -> Option<Self> {
+        let slot = shared.slots.acquire()?;
+        Some(Borrowed { shared, slot })
     }
 
     pub(crate) fn owned(&mut self) -> OwnedSlot<'_> {

@@ -6,6 +6,7 @@
 //! each n until a process survives, and at random moments. `BUFFEREDWRITER_KILLS=N` kills N times at random
 //! (default 100).
 
+mod order;
 mod process;
 
 use std::fs;

@@ -293,6 +293,9 @@ impl<H: Hook> FsFile for HookedFile<H> {
     fn has_hole(&self, before: u64) -> io::Result<bool> {
         self.file.has_hole(before)
     }
+    fn has_mode(&self) -> bool {
+        self.file.has_mode()
+    }
     fn try_lock(&mut self) -> io::Result<()> {
         follow(self.ask(Op::Lock, 0), || self.file.try_lock())
     }

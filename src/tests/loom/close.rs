@@ -15,8 +15,8 @@ pub(super) fn close_gates(shared: &Shared) {
 /// `Ok`. No write returns `Ok` after it.
 #[test]
 fn close_takes_all() {
-    explore("close_takes_all", || {
-        let shared = shared(4, 1, 1);
+    explore_both("close_takes_all", |barrier| {
+        let shared = shared_with(barrier, 4, 1, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let producer = {
@@ -37,8 +37,8 @@ fn close_takes_all() {
 /// Close against a thread's first write: it is refused, or its record is taken.
 #[test]
 fn close_against_registration() {
-    explore("close_against_registration", || {
-        let shared = shared(2, 1, 1);
+    explore_both("close_against_registration", |barrier| {
+        let shared = shared_with(barrier, 2, 1, 1);
         let producer = {
             let shared = shared.clone();
             thread::spawn(move || Owner::new(&shared).write(&shared, b"a").is_ok())

@@ -87,8 +87,8 @@ fn large_message_against_scrape() {
 /// Close against `send`: what was accepted is taken, in order; all are dropped once.
 #[test]
 fn send_against_close() {
-    explore("send_against_close", || {
-        let shared = shared(4, 2, 1);
+    explore_both("send_against_close", |barrier| {
+        let shared = shared_with(barrier, 4, 2, 1);
         let (owner, drops) = (Owner::new(&shared), Drops::default());
         assert!(drops.send(owner, &shared, b"a"));
         let producer = {
@@ -136,8 +136,8 @@ fn send_against_giving_up() {
 /// Revocation against `send`.
 #[test]
 fn send_against_revocation() {
-    explore("send_against_revocation", || {
-        let shared = shared(2, 4, 1);
+    explore_both("send_against_revocation", |barrier| {
+        let shared = shared_with(barrier, 2, 4, 1);
         let (owner, drops) = (Owner::new(&shared), Drops::default());
         assert!(drops.send(owner, &shared, b"a"));
         let mut worker = Worker::new(0);

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod close;
+mod control;
 mod memory;
 mod messages;
 mod recording;
@@ -27,6 +28,12 @@ use crate::report::error::WriteError;
 use crate::report::stats::Count;
 use crate::worker::collect::{self, Collector, Piece};
 
+/// Explores a model with each barrier: with membarrier's stand-in, and with fences where the kernel refuses membarrier.
+fn explore_both(name: &str, model: fn(Barrier)) {
+    explore(name, move || model(Barrier::Model));
+    explore(&format!("{name}, fenced"), move || model(Barrier::Fence));
+}
+
 /// Runs a model and says how many interleavings it had.
 fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
     static RUNS: Tally = Tally::new(0);
@@ -44,7 +51,11 @@ fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
 }
 
 fn shared(chunks: u32, size: usize, workers: usize) -> Arc<Shared> {
-    Arc::new(Shared::new(chunks, size, workers, Barrier::Model).unwrap())
+    shared_with(Barrier::Model, chunks, size, workers)
+}
+
+fn shared_with(barrier: Barrier, chunks: u32, size: usize, workers: usize) -> Arc<Shared> {
+    Arc::new(Shared::new(chunks, size, workers, barrier).unwrap())
 }
 
 /// A slot and the right to write through it.
@@ -56,7 +67,7 @@ unsafe impl Send for Owner {}
 
 impl Owner {
     fn new(shared: &Shared) -> Self {
-        Owner(shared.slots.acquire())
+        Owner(shared.slots.acquire().unwrap())
     }
 
     fn slot(self, shared: &Shared) -> OwnedSlot<'_> {

@@ -19,8 +19,8 @@ fn format(owner: Owner, shared: &Shared, parts: &[&[u8]]) -> Result<(), WriteErr
 /// the chunk can't be taken meanwhile.
 #[test]
 fn record_against_revocation() {
-    explore("record_against_revocation", || {
-        let shared = shared(1, 4, 1);
+    explore_both("record_against_revocation", |barrier| {
+        let shared = shared_with(barrier, 1, 4, 1);
         let (owner, other) = (Owner::new(&shared), Owner::new(&shared));
         owner.write(&shared, b"a").unwrap();
         let mut worker = Worker::new(0);
@@ -68,8 +68,8 @@ fn record_that_grows_against_scrape() {
 /// Close against a record that is being formatted: it is taken as a whole, or refused.
 #[test]
 fn record_against_close() {
-    explore("record_against_close", || {
-        let shared = shared(3, 2, 1);
+    explore_both("record_against_close", |barrier| {
+        let shared = shared_with(barrier, 3, 2, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let producer = {
@@ -88,8 +88,8 @@ fn record_against_close() {
 /// A record wakes the worker at its end, though the worker fell asleep in the middle of it.
 #[test]
 fn sleep_and_a_formatted_record() {
-    explore("sleep_and_a_formatted_record", || {
-        let shared = shared(2, 4, 1);
+    explore_both("sleep_and_a_formatted_record", |barrier| {
+        let shared = shared_with(barrier, 2, 4, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let worker = sleeper(&shared, 2, true);
@@ -101,8 +101,8 @@ fn sleep_and_a_formatted_record() {
 /// One that is given up leaves room and chunks as they were.
 #[test]
 fn record_given_up_against_revocation() {
-    explore("record_given_up_against_revocation", || {
-        let shared = shared(3, 2, 1);
+    explore_both("record_given_up_against_revocation", |barrier| {
+        let shared = shared_with(barrier, 3, 2, 1);
         let owner = Owner::new(&shared);
         let producer = {
             let shared = shared.clone();

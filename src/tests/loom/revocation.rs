@@ -7,8 +7,8 @@ use super::*;
 /// it writes afterwards is in another lease.
 #[test]
 fn revocation_against_writes() {
-    explore("revocation_against_writes", || {
-        let shared = shared(2, 3, 1);
+    explore_both("revocation_against_writes", |barrier| {
+        let shared = shared_with(barrier, 2, 3, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let mut worker = Worker::new(0);
@@ -30,8 +30,8 @@ fn revocation_against_writes() {
 /// A revoked chunk goes to another producer at once, while the old one writes on.
 #[test]
 fn revoked_chunk_is_another_s() {
-    explore("revoked_chunk_is_another_s", || {
-        let shared = shared(1, 2, 1);
+    explore_both("revoked_chunk_is_another_s", |barrier| {
+        let shared = shared_with(barrier, 1, 2, 1);
         let (old, new) = (Owner::new(&shared), Owner::new(&shared));
         old.write(&shared, b"a").unwrap();
         let mut worker = Worker::new(0);
@@ -57,8 +57,8 @@ fn revoked_chunk_is_another_s() {
 /// first worker, late, takes nothing.
 #[test]
 fn revocation_against_a_move() {
-    explore("revocation_against_a_move", || {
-        let shared = shared(3, 1, 2);
+    explore_both("revocation_against_a_move", |barrier| {
+        let shared = shared_with(barrier, 3, 1, 2);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let mut worker = Worker::new(0);
@@ -86,8 +86,8 @@ fn revocation_against_a_move() {
 /// is revoked or not.
 #[test]
 fn adoption_against_revocation() {
-    explore("adoption_against_revocation", || {
-        let shared = shared(3, 3, 1);
+    explore_both("adoption_against_revocation", |barrier| {
+        let shared = shared_with(barrier, 3, 3, 1);
         let old = Owner::new(&shared);
         old.write(&shared, b"a").unwrap();
         let mut worker = Worker::new(0);
@@ -115,8 +115,8 @@ fn adoption_against_revocation() {
 /// worker.
 #[test]
 fn sleep_after_revocation() {
-    explore("sleep_after_revocation", || {
-        let shared = shared(2, 2, 1);
+    explore_both("sleep_after_revocation", |barrier| {
+        let shared = shared_with(barrier, 2, 2, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let mut worker = Worker::new(0);
@@ -132,8 +132,8 @@ fn sleep_after_revocation() {
 /// Close against revocation: the chunk is taken once, by the one or the other.
 #[test]
 fn close_against_revocation() {
-    explore("close_against_revocation", || {
-        let shared = shared(1, 2, 1);
+    explore_both("close_against_revocation", |barrier| {
+        let shared = shared_with(barrier, 1, 2, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let mut worker = Worker::new(0);

@@ -46,8 +46,8 @@ pub(super) fn sleeper(
 /// pushes nothing.
 #[test]
 fn sleep_and_a_record_into_the_leased_chunk() {
-    explore("sleep_and_a_record_into_the_leased_chunk", || {
-        let shared = shared(2, 4, 1);
+    explore_both("sleep_and_a_record_into_the_leased_chunk", |barrier| {
+        let shared = shared_with(barrier, 2, 4, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let worker = sleeper(&shared, 2, true);
@@ -59,8 +59,8 @@ fn sleep_and_a_record_into_the_leased_chunk() {
 /// Deep sleep: a producer that had no chunk yet wakes the worker by its lease.
 #[test]
 fn sleep_and_the_first_record_of_a_producer() {
-    explore("sleep_and_the_first_record_of_a_producer", || {
-        let shared = shared(2, 4, 1);
+    explore_both("sleep_and_the_first_record_of_a_producer", |barrier| {
+        let shared = shared_with(barrier, 2, 4, 1);
         let owner = Owner::new(&shared);
         let worker = sleeper(&shared, 1, true);
         owner.write(&shared, b"a").unwrap();
@@ -71,8 +71,8 @@ fn sleep_and_the_first_record_of_a_producer() {
 /// Deep sleep: a swap, and then a record, against two sleeps.
 #[test]
 fn sleep_and_a_swap() {
-    explore("sleep_and_a_swap", || {
-        let shared = shared(3, 1, 1);
+    explore_both("sleep_and_a_swap", |barrier| {
+        let shared = shared_with(barrier, 3, 1, 1);
         let owner = Owner::new(&shared);
         owner.write(&shared, b"a").unwrap();
         let worker = sleeper(&shared, 2, true);
@@ -84,8 +84,8 @@ fn sleep_and_a_swap() {
 /// Deep sleep: a large record wakes the worker, though its producer has no lease.
 #[test]
 fn sleep_and_a_large_record() {
-    explore("sleep_and_a_large_record", || {
-        let shared = shared(2, 1, 1);
+    explore_both("sleep_and_a_large_record", |barrier| {
+        let shared = shared_with(barrier, 2, 1, 1);
         let owner = Owner::new(&shared);
         let worker = sleeper(&shared, 1, true);
         owner.write(&shared, b"ab").unwrap();

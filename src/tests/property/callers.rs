@@ -139,7 +139,7 @@ impl Callers {
             (Err(WriteError::DiskGuard), Way::Record { .. }) => over_quota && !closed,
             (Err(WriteError::DiskGuard), _) => over_quota && chunks <= all && !closed,
             (Err(WriteError::TooLarge), _) => chunks > all && !closed,
-            (Err(WriteError::Format | WriteError::Forked), _) => false,
+            (Err(WriteError::Format | WriteError::Forked | WriteError::OutOfMemory), _) => false,
         };
         let told = || format!("{way:?} of {len} bytes, {free} chunks free: {said:?}");
         ensure(right, told).map(|()| said.err())
@@ -149,7 +149,7 @@ impl Callers {
     fn slot(&mut self, thread: usize) -> &'static Slot {
         let owned = *self.threads[thread].get_or_insert_with(|| {
             let before = self.handle.shared.slots.iter().count();
-            let slot = self.handle.shared.slots.acquire();
+            let slot = self.handle.shared.slots.acquire().unwrap();
             let adopted = self.handle.shared.slots.iter().count() == before;
             // SAFETY: slots live as long as the writer.
             self.seen.adoption |= adopted && leases(unsafe { &*slot });

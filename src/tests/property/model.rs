@@ -71,6 +71,7 @@ impl Model {
             Err(WriteError::TooLarge) => &mut self.refused.too_large,
             Err(WriteError::Closed | WriteError::Forked) => &mut self.refused.closed,
             Err(WriteError::Format) => &mut self.refused.format,
+            Err(WriteError::OutOfMemory) => &mut self.refused.out_of_memory,
         } += count;
         self.records.push(Record { slot, len, at, fate, file: 0 });
     }

@@ -136,6 +136,7 @@ fn run(yard: &Yard, dry_run: bool) -> Recovery {
         fs: &without_fsync(),
         path: &yard.path,
         temp: &yard.temp,
+        from: None,
         prefix: Some("p".as_ref()),
         memory: std::slice::from_ref(&yard.memory),
         without_memory: false,

@@ -213,6 +213,7 @@ impl Yard {
             fs: &without_fsync(),
             path,
             temp,
+            from: None,
             prefix: Some("p".as_ref()),
             memory: &[],
             without_memory: false,

@@ -83,7 +83,7 @@ impl Life {
     /// Lives until it crashes, or until it is closed and all is visible.
     pub(super) fn live(mut self, random: &mut Random) -> Result<Promised, String> {
         let slots: Vec<*const Slot> =
-            (0..PRODUCERS).map(|_| self.handle.shared.slots.acquire()).collect();
+            (0..PRODUCERS).map(|_| self.handle.shared.slots.acquire().unwrap()).collect();
         for _ in 0..random.below(STEPS_MAX) {
             if self.fs.is_dead() {
                 return Ok(self.promised);

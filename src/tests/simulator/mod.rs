@@ -215,6 +215,7 @@ impl World {
             fs: &self.fs,
             path: Path::new("/ready"),
             temp: Path::new("/unfinished"),
+            from: None,
             prefix: Some("".as_ref()),
             memory: &[],
             without_memory: false,

@@ -21,7 +21,7 @@ use crate::memory::Shared;
 use crate::memory::arena::ChunkId;
 use crate::naming::Names;
 use crate::report::error::Error;
-use crate::report::stats::Watermark;
+use crate::report::stats::{Missing, Watermark};
 use crate::worker::checkpoint::Checkpoint;
 use crate::worker::collect::{Collector, Piece};
 use crate::worker::ledger::Ledger;
@@ -43,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) quota: Option<Quota>,
     /// Directory of the crash-proof memory, if there is one.
     pub(crate) memory_dir: Option<PathBuf>,
+    /// What the file system lacks.
+    pub(crate) missing: Missing,
 }
 
 /// The output of one worker.

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bufferedwriter::{RecoverOptions, Recovery, recover};
+use bufferedwriter::{RecoverOptions, Recovery, SkipReason, Skipped, recover};
 use serde_json::{Value, json};
 
 use crate::console::{self, Descriptor};
@@ -43,6 +43,11 @@ pub(crate) struct Recover {
     /// The writers' --path: directory in which their files appear
     #[arg(long, value_name = "DIR")]
     path: PathBuf,
+
+    /// Recover writers whose --path had this name, too: the directories were moved, or are mounted
+    /// elsewhere now. Not for copies of directories that are still in use
+    #[arg(long, value_name = "OLD_PATH")]
+    from: Option<PathBuf>,
 
     /// Recover only writers with this prefix [default: any]
     #[arg(long, value_name = "TEXT")]
@@ -79,14 +84,18 @@ pub(crate) fn run(args: &Recover) -> u8 {
     if let Some(prefix) = &args.prefix {
         options = options.prefix(prefix);
     }
+    if let Some(from) = &args.from {
+        options = options.from(from);
+    }
     if let Some(memory) = &args.memory {
         options = options.memory(memory);
     }
     let recovery = match recover(&options) {
         Ok(recovery) => recovery,
         Err(error) => {
+            let is_option = error.path().is_none();
             console::report(error);
-            return exit::IO;
+            return if is_option { exit::USAGE } else { exit::IO };
         }
     };
     tell_errors(&recovery);
@@ -123,16 +132,27 @@ fn tell_files(recovery: &Recovery, dry_run: bool) {
     recovery.published.iter().for_each(|path| tell(published, path));
     recovery.set_aside.iter().for_each(|path| tell(aside, path));
     for left in &recovery.skipped {
-        console::report(format_args!("skipped: {}: {}", left.path.display(), left.reason));
+        console::report(format_args!("skipped: {}: {}", left.path.display(), why(left)));
     }
     console::report(format_args!("{summary}: {recovery}"));
+}
+
+fn why(left: &Skipped) -> String {
+    let Some(directory) = left.directory.as_ref().map(|dir| dir.display()) else {
+        return left.reason.to_string();
+    };
+    let option = match left.reason {
+        SkipReason::OtherPath => format!("; if it is this one now: recover --from {directory}"),
+        _ => String::new(),
+    };
+    format!("{}: {directory}{option}", left.reason)
 }
 
 fn json(recovery: &Recovery, dry_run: bool) -> Value {
     let text = |path: &PathBuf| Value::from(path.to_string_lossy());
     let paths = |paths: &[PathBuf]| paths.iter().map(text).collect::<Vec<_>>();
     let left = recovery.skipped.iter().map(
-        |left| json!({ "path": left.path.to_string_lossy(), "reason": left.reason.to_string() }),
+        |left| json!({ "path": left.path.to_string_lossy(), "reason": left.reason.to_string(), "directory": left.directory.as_ref().map(text) }),
     );
     json!({
         "dry_run": dry_run,

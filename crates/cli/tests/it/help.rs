@@ -175,7 +175,12 @@ impl Program<'_> {
 
     /// Highest resident memory so far, in KiB.
     pub fn memory_kib_max(&self) -> u64 {
-        process::number(self.child.id(), "VmHWM:")
+        self.number("VmHWM:")
+    }
+
+    /// A number in its status.
+    pub fn number(&self, field: &str) -> u64 {
+        process::number(self.child.id(), field)
     }
 
     fn status(&self, field: &str) -> String {

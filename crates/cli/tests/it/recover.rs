@@ -26,7 +26,8 @@ fn left(place: &Place) -> Vec<PathBuf> {
 fn die(place: &Place) {
     let args = ["--forced=0", "--file-age=0", "--workers=1", "--size=64", "--prefix=p_"];
     let mut program = place.start(args);
-    let len = || left(place).iter().map(|file| file.metadata().map_or(0, |m| m.len())).sum::<u64>();
+    let temps = || left(place).into_iter().filter(|file| file.extension() == Some("tmp".as_ref()));
+    let len = || temps().map(|file| file.metadata().map_or(0, |found| found.len())).sum::<u64>();
     let mut feed = |more: &str| {
         let before = len();
         program.feed(more);
@@ -79,4 +80,26 @@ fn what_fails_is_1_and_told() {
     fs::remove_dir(place.out()).unwrap();
     let (code, _, stderr) = recover(&place, &[]);
     assert!(code == 1 && stderr.contains("open directory"), "{stderr}");
+}
+
+#[test]
+fn what_was_moved() {
+    let (place, other) = (Place::new(), Place::new());
+    die(&place);
+    let old = place.out().canonicalize().unwrap();
+    for (from, to) in [(place.out(), other.out()), (place.tmp(), other.tmp())] {
+        fs::remove_dir(&to).unwrap();
+        fs::rename(from, to).unwrap();
+    }
+    let (code, json, stderr) = recover(&other, &["--json"]);
+    let skipped = &json["skipped"][0];
+    assert_eq!((code, &skipped["directory"]), (0, &old.to_str().unwrap().into()), "{stderr}");
+    let (_, _, stderr) = recover(&other, &[]);
+    let hint = format!("if it is this one now: recover --from {}", old.display());
+    assert!(stderr.contains(&hint), "{stderr}");
+    let (code, _, stderr) = recover(&other, &["--from=out"]);
+    assert!(code == 2 && stderr.contains("option from is out"), "{stderr}");
+    let (code, json, _) = recover(&other, &["--json", "--from", old.to_str().unwrap()]);
+    assert_eq!((code, &json["instances"]), (0, &1.into()), "{json}");
+    assert_eq!((left(&other), other.visible().len()), (vec![], 1), "{json}");
 }

@@ -105,6 +105,7 @@ impl Scene {
             fs,
             path: &self.path,
             temp: &self.temp,
+            from: None,
             prefix,
             memory: &[],
             without_memory: false,

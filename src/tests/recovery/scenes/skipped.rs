@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
 use super::{Left, Scene};
@@ -11,6 +11,7 @@ use crate::fs::real::RealFs;
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
+use crate::tests::fs::hooked::{Answer, Call, HookedFs, Op};
 use crate::tests::recovery::fuzz;
 
 #[test]
@@ -50,8 +51,16 @@ fn other_versions_paths_and_instances_are_skipped() {
     let search = |prefix| {
         let (fs, path, temp) = (&RealFs, &*scene.path, &*scene.temp);
         let mut recovery = Recovery::default();
-        let scan =
-            Scan { fs, path, temp, prefix, memory: &[], without_memory: false, dry_run: false };
+        let scan = Scan {
+            fs,
+            path,
+            temp,
+            from: None,
+            prefix,
+            memory: &[],
+            without_memory: false,
+            dry_run: false,
+        };
         run::run(scan, None, &mut recovery).unwrap();
         recovery
     };
@@ -75,6 +84,7 @@ fn who_lives_is_not_touched_nor_is_the_own_instance() {
         fs: &RealFs,
         path: &scene.path,
         temp: &scene.temp,
+        from: None,
         prefix: None,
         memory: &[],
         without_memory: false,
@@ -83,6 +93,45 @@ fn who_lives_is_not_touched_nor_is_the_own_instance() {
     let mut recovery = Recovery::default();
     run::run(scan, Some(&scene.names.state()), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);
+}
+
+/// Between the look at a file and the moment at which the recovery has it open.
+#[test]
+fn what_changes_under_the_recovery_is_skipped() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("another file", |at| {
+            fs::rename(at, at.with_extension("moved")).unwrap();
+            fs::write(at, "good").unwrap();
+        }),
+        ("another name", |at| fs::hard_link(at, at.with_extension("linked")).unwrap()),
+        ("another length", |at| fs::write(at, "longer than it was").unwrap()),
+        ("another owner", |at| chown(at, Some(12_345), None).unwrap()),
+    ];
+    for (what, change) in changes {
+        if what == "another owner" && !rustix::process::geteuid().is_root() {
+            println!("skipped: only root gives files away");
+            continue;
+        }
+        let scene = Scene::new();
+        scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 4 }]);
+        let temp = scene.temp_path(0, 0);
+        let fs = HookedFs::with({
+            let temp = temp.clone();
+            move |call: &Call<'_>| {
+                if call.op == Op::Open && call.path == temp {
+                    change(&temp);
+                }
+                Answer::Go
+            }
+        });
+        let recovery = scene.recover_with(&fs, false);
+        assert!(recovery.errors.is_empty(), "{what}: {recovery:?}");
+        assert!(scene.visible().is_empty() && recovery.published.is_empty(), "{what}");
+        let told: Vec<_> = recovery.skipped.iter().map(|told| (&told.path, told.reason)).collect();
+        assert_eq!(told, [(&temp, SkipReason::NotOurs)], "{what}");
+        assert!(temp.exists() && scene.state().exists(), "{what}");
+    }
 }
 
 #[test]

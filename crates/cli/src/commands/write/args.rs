@@ -129,6 +129,11 @@ pub(crate) struct Write {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = SHM)]
     crash_proof: Option<PathBuf>,
 
+    /// Make all memory resident at the start and lock it, so that no line waits for a page. Needs
+    /// room in the limit of locked memory (ulimit -l)
+    #[arg(long)]
+    populate: bool,
+
     /// Take no more lines when the file system of --path or --temp has no more than this free; 0 =
     /// off
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
@@ -236,6 +241,7 @@ impl Write {
             .give_up_after(self.give_up_after)
             .min_free(self.min_free)
             .max_total(self.max_total)
+            .populate(self.populate)
             .crash_proof(match &self.crash_proof {
                 None => CrashProof::Off,
                 Some(dir) if dir == Path::new(SHM) => CrashProof::Auto,
@@ -315,6 +321,7 @@ mod tests {
             "--give-up-after=2m",
             "--min-free=1GiB",
             "--max-total=10GB",
+            "--populate",
             "--crash-proof",
             "one",
             "-",
@@ -337,6 +344,7 @@ mod tests {
             .give_up_after(Duration::from_secs(120))
             .min_free(1 << 30)
             .max_total(10_000_000_000)
+            .populate(true)
             .crash_proof(CrashProof::Auto);
         assert_eq!(shown(&write.config()), shown(&expected));
         let there = parse(&["--crash-proof=/mem"]).unwrap();

@@ -15,7 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, FlushError, Producer};
+use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
 
 use crate::commands::recover;
 use crate::commands::write::args::WhenFull;
@@ -59,6 +59,16 @@ pub(crate) fn run(args: &args::Write) -> u8 {
     run.summary.exit_code()
 }
 
+/// What the operator should know before a crash shows it.
+fn tell_missing(missing: Missing) {
+    if missing.locks {
+        console::report("the file system has no locks: what a crash leaves can't be recovered");
+    }
+    if missing.permissions {
+        console::report("the file system can't set permissions: files have its own");
+    }
+}
+
 struct Run<'a> {
     args: &'a args::Write,
     writer: BufferedWriter,
@@ -76,6 +86,7 @@ impl<'a> Run<'a> {
         let signals = Signals::catch(args.ignore_interrupts)
             .map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
         let writer = open_writer(args.config())?;
+        tell_missing(writer.stats().missing);
         let options = monitor::Options {
             deadline: args.deadline,
             drops: args.when_full == WhenFull::Drop,

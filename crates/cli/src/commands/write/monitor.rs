@@ -97,7 +97,8 @@ impl State {
         let guard_error = stats.disk_guard.as_ref().and_then(|guard| guard.last_error.as_ref());
         let guard_error = self.watch.guard_error(guard_error.map(stall));
         let dropped = |count: Count| if self.options.drops { count.records } else { 0 };
-        let drops = self.watch.drops(now, dropped(stats.refused.full));
+        let full = stats.refused.full + stats.refused.out_of_memory;
+        let drops = self.watch.drops(now, dropped(full));
         let guard_drops = self.watch.guard_drops(now, dropped(stats.refused.disk_guard));
         let lost = (stats.lost.temp_file_removed + stats.lost.temp_file_damaged).records;
         let losses = self.watch.losses(now, lost, &stats.temp_dir);

@@ -142,7 +142,7 @@ impl Run<'_> {
 
     fn write(&mut self, line: &[u8]) -> Result<(), WriteError> {
         match self.producer.write(line) {
-            Err(WriteError::Full | WriteError::DiskGuard)
+            Err(WriteError::Full | WriteError::DiskGuard | WriteError::OutOfMemory)
                 if self.args.when_full == WhenFull::Wait =>
             {
                 self.write_waiting(line)
@@ -158,8 +158,8 @@ impl Run<'_> {
             let left = self.left();
             match self.producer.write_timeout(line, left.min(SLICE)) {
                 Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(Duration::ZERO),
-                // The writer does not wait for room on the disk, so wait here.
-                Err(WriteError::DiskGuard) if !left.is_zero() => {
+                // The writer does not wait for room on the disk, nor for the system's memory.
+                Err(WriteError::DiskGuard | WriteError::OutOfMemory) if !left.is_zero() => {
                     self.look_for_signals(left.min(SLICE));
                 }
                 result => return result,
@@ -176,7 +176,7 @@ impl Run<'_> {
         match error {
             // Dropped as requested, or time was over. The summary reports it, and the monitor
             // during the run.
-            WriteError::Full | WriteError::DiskGuard => {}
+            WriteError::Full | WriteError::DiskGuard | WriteError::OutOfMemory => {}
             WriteError::TooLarge => console::report(format_args!(
                 "{input_name}, line {}: {} bytes are more than the writer's memory holds ({}); refused",
                 line.number,

@@ -1,0 +1,121 @@
+//! Promise: where the system has no memory, `producer` and each thread's first write say so, and nothing aborts; later
+//! tries succeed. A start that fails for want of memory or of a thread leaves nothing behind.
+//!
+//! Limits hold for a whole process, so each case is this test program again.
+
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::{env, thread};
+
+use bufferedwriter::{BufferedWriter, WriteError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::{BOUND, WriterDir, close, stats};
+
+const CHILD: &str = "BUFFEREDWRITER_OUT_OF_MEMORY_CHILD";
+
+/// Runs a test of this file again, alone in its process. `false` in that process.
+fn is_parent(test: &str) -> bool {
+    if env::var_os(CHILD).is_some() {
+        return false;
+    }
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(CHILD, "").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let told =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{}: {}", output.status, told.concat());
+    true
+}
+
+/// Bytes of address space that this process has.
+fn used() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Leaves this thread's allocator enough for what the test itself allocates.
+fn warm() {
+    drop(std::hint::black_box(vec![1_u8; 100_000]));
+}
+
+/// Calls `with` while the process may map only this many more bytes.
+fn limited<T>(more: u64, with: impl FnOnce() -> T) -> T {
+    let before = getrlimit(Resource::As);
+    setrlimit(Resource::As, Rlimit { current: Some(used() + more), ..before }).unwrap();
+    let result = with();
+    setrlimit(Resource::As, before).unwrap();
+    result
+}
+
+#[test]
+fn who_has_no_memory_is_refused_and_may_try_again() {
+    const REFUSED: WriteError = WriteError::OutOfMemory;
+    if is_parent("out_of_memory::who_has_no_memory_is_refused_and_may_try_again") {
+        return;
+    }
+    let dir = WriterDir::new();
+    let writer = BufferedWriter::new(dir.config().workers(1)).unwrap();
+    let mut producers = Vec::with_capacity(1000);
+    let (go, wait) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        let writer = &writer;
+        // Its first write comes while there is no memory.
+        scope.spawn(move || {
+            warm();
+            tell.send(Ok(())).unwrap();
+            for () in wait {
+                tell.send(writer.write(b"thread\n")).unwrap();
+            }
+        });
+        assert_eq!(told.recv().unwrap(), Ok(()));
+        warm();
+        writer.write(b"first\n").unwrap();
+        // The worker has begun, and has nothing to do from here on.
+        writer.flush(BOUND).unwrap();
+        let accepted = limited(0, || {
+            let mut accepted = 0;
+            // The page of slots that there is serves some.
+            let last = loop {
+                let mut producer = writer.producer();
+                match producer.write(b"early\n") {
+                    Ok(()) => accepted += 1,
+                    Err(error) => break (error, producer),
+                }
+                producers.push(producer);
+            };
+            let (error, mut last) = last;
+            assert_eq!(error, REFUSED);
+            assert_eq!(last.write_timeout(b"12", BOUND), Err(REFUSED));
+            let message = last.send(b"123").unwrap_err();
+            assert_eq!((message.kind(), message.into_inner()), (REFUSED, b"123"));
+            assert_eq!(last.record(|_| panic!("nothing takes it")), Err(REFUSED));
+            // A formatter's own records need another slot.
+            let own = writer.record(|record| {
+                record.write_bytes(b"outer\n")?;
+                assert_eq!(writer.write(b"inner"), Err(REFUSED));
+                Ok(())
+            });
+            assert_eq!(own, Ok(()));
+            go.send(()).unwrap();
+            assert_eq!(told.recv().unwrap(), Err(REFUSED));
+            producers.push(last);
+            accepted
+        });
+        let refused = stats(writer).refused;
+        let expected = (6, 6 + 2 + 3 + 5 + 7);
+        assert_eq!((refused.out_of_memory.records, refused.out_of_memory.bytes), expected);
+        assert_eq!(refused.total(), refused.out_of_memory);
+        // There is memory again, for the same producer and the same thread.
+        producers.last_mut().unwrap().write(b"later\n").unwrap();
+        go.send(()).unwrap();
+        assert_eq!(told.recv().unwrap(), Ok(()));
+        drop(go);
+        producers.clear();
+        assert_eq!(stats(writer).accepted.records, accepted + 4);
+    });
+    close(&writer);
+    dir.assert_clean();
+}
