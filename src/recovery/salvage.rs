@@ -45,9 +45,6 @@ pub(crate) struct DeadMemory {
     pub(crate) image: MemoryImage,
 }
 
-/// The name that `run.rs` knows it by.
-pub(crate) type Memory = DeadMemory;
-
 /// Where the files of a dead instance are made, and where they become visible.
 #[derive(Clone, Copy)]
 pub(crate) struct Locations<'a> {

@@ -30,7 +30,7 @@ pub(crate) struct DecodedState {
     pub(crate) boot_id: Option<[u8; 16]>,
     pub(crate) header: Header,
     /// One for each worker, in order. `None` where the entry is damaged.
-    pub(crate) records: Vec<Option<WorkerEntry>>,
+    pub(crate) entries: Vec<Option<WorkerEntry>>,
 }
 
 /// Why a state file can't be used.
@@ -76,8 +76,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     if entries.len() != wanted {
         return Err(if entries.len() < wanted { Unreadable::Short } else { Unreadable::Damaged });
     }
-    let records = entries.chunks_exact(ENTRY_BYTES).map(read_entry).collect();
-    Ok(DecodedState { boot_id, header, records })
+    let entries = entries.chunks_exact(ENTRY_BYTES).map(read_entry).collect();
+    Ok(DecodedState { boot_id, header, entries })
 }
 
 fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {

@@ -65,6 +65,3 @@ pub(crate) struct WorkerEntry {
     /// An fsync covers the temp file up to here.
     pub(crate) synced: Watermark,
 }
-
-/// The name that a recovery in progress knows it by.
-pub(crate) type Record = WorkerEntry;

@@ -181,8 +181,8 @@ fn state_files_of_the_corpus() {
     let files = files("state", STATE);
     for each in STATE {
         let read = fuzz::read_state(&fuzz::state_of(&input(each), Path::new("/srv/out")));
-        let damaged = |records: &[_]| records.iter().filter(|r| Option::is_none(r)).count() as u64;
-        assert_eq!(read.map(|decoded| damaged(&decoded.records)), each.3, "{}", each.0);
+        let damaged = |entries: &[_]| entries.iter().filter(|r| Option::is_none(r)).count() as u64;
+        assert_eq!(read.map(|decoded| damaged(&decoded.entries)), each.3, "{}", each.0);
     }
     let yard = Yard::new();
     for (name, input) in &files {

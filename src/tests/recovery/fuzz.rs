@@ -113,10 +113,10 @@ pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<MemoryImage, 
         let read = read_full(&mut held, &mut found, at).expect("bytes can be read");
         assert_eq!(read, found.len());
     }
-    assert_eq!(image.records.len(), workers);
-    assert!(image.records.iter().all(|record| record.synced.is_within(record.good)));
+    assert_eq!(image.entries.len(), workers);
+    assert!(image.entries.iter().all(|record| record.synced.is_within(record.good)));
     let is_of_use =
-        !image.unfiled.is_empty() || image.records.iter().any(|record| record.good.len > 0);
+        !image.unfiled.is_empty() || image.entries.iter().any(|record| record.good.len > 0);
     assert!(!image.is_closed || !is_of_use);
     assert!(image.damaged <= (chunks + workers * (LIST_MAX + 1)) as u64);
     Ok(image)
@@ -163,24 +163,24 @@ pub(crate) fn fix_checksum(part: &mut [u8]) {
 /// would have said.
 pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let decoded = decode::read(bytes)?;
-    let DecodedState { boot_id, header, records } = &decoded;
+    let DecodedState { boot_id, header, entries } = &decoded;
     let names = &header.names;
-    assert!((1..=256).contains(&records.len()));
-    assert_eq!(bytes.len(), HEADER_BYTES + records.len() * ENTRY_BYTES);
+    assert!((1..=256).contains(&entries.len()));
+    assert_eq!(bytes.len(), HEADER_BYTES + entries.len() * ENTRY_BYTES);
     assert!(names.prefix.len() + names.extension.len() <= AFFIX_BYTES_MAX);
     for name in [names.state(), names.memory(), names.temp(STAMP, 255, u64::MAX)] {
         assert!(is_one_name(&name), "{name:?}");
     }
     let boot = boot_id.unwrap_or_default();
-    assert_eq!(header.workers, records.len());
+    assert_eq!(header.workers, entries.len());
     let mut written = encode::header(boot, header).expect("it fits");
-    for known in records {
+    for known in entries {
         let known = known.unwrap_or_default();
         assert!(known.synced.is_within(known.good));
         written.extend(encode::entry(1, known));
     }
     let mut again = decode::read(&written).expect("as a writer writes it");
-    for (again, known) in again.records.iter_mut().zip(records) {
+    for (again, known) in again.entries.iter_mut().zip(entries) {
         *again = again.filter(|_| known.is_some());
     }
     assert_eq!(again, decoded);
