@@ -44,6 +44,8 @@ pub struct Config {
     pub(crate) on_failure: OnFailure,
     /// Publish the left-over files of dead writers at the start.
     pub(crate) recover: bool,
+    /// Start although the disk is full.
+    pub(crate) start_on_full_disk: bool,
     pub(crate) drop_timeout: Duration,
     /// `None` = the machine's file system.
     pub(crate) fs: Option<FsHandle>,
@@ -57,6 +59,7 @@ impl Default for Config {
             limits: Limits::default(),
             on_failure: OnFailure::default(),
             recover: true,
+            start_on_full_disk: false,
             drop_timeout: Duration::from_secs(5),
             fs: None,
         }
@@ -203,6 +206,22 @@ impl Config {
     /// then tries once more. To recover without a writer, call [`recover`](crate::recover()).
     pub fn recover(mut self, recover: bool) -> Self {
         self.recover = recover;
+        self
+    }
+
+    /// Whether to start although the disk is full. Default false: then
+    /// [`BufferedWriter::new`](crate::BufferedWriter::new) fails for want of room.
+    ///
+    /// With this, it recovers dead writers, tries once more, and then returns a writer that has no
+    /// file yet. Records are refused with [`WriteError::DiskGuard`](crate::WriteError::DiskGuard)
+    /// until there is room. A worker looks for it once a second, and
+    /// [`Stats::disk_guard`](crate::Stats::disk_guard) shows why it waits. A process that can make
+    /// room, or that can do without its records for a while, starts this way.
+    ///
+    /// A full disk is ENOSPC or EDQUOT in [`path`](Self::path) or [`temp`](Self::temp). All else
+    /// stays an error, also if the directory of [crash-proof memory](Self::crash_proof) is full.
+    pub fn start_on_full_disk(mut self, start: bool) -> Self {
+        self.start_on_full_disk = start;
         self
     }
 

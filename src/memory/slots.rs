@@ -28,7 +28,8 @@ pub(crate) struct Slots {
     head: AtomicPtr<Slot>,
     barrier: Barrier,
     /// Never registered; its gate is never open. All threads of a forked child get it, and the
-    /// child recognises itself by it. Producers without a slot try to write to it.
+    /// child recognises itself by it. Producers without a slot try to write to it. It seems to be
+    /// recording, so that who looks for its own slot looks twice.
     ghost: *const Slot,
     /// Records and bytes that were refused for want of a slot.
     refused: [AtomicU64; 2],
@@ -62,6 +63,7 @@ impl Slots {
         unsafe {
             Slot::make(ghost, barrier, 0, std::ptr::null());
             (*ghost).close();
+            (*ghost).seem_recording();
         }
         let idle = Mutex::new(Idle { blocks, made: 0, slots: Vec::new(), closed: false });
         Ok(Slots {

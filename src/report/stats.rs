@@ -195,8 +195,9 @@ pub struct Stats {
     /// One entry for each worker, in order.
     pub workers: Vec<WorkerStats>,
     /// The state of the disk guard. `None` if it is off: see
-    /// [`Config::min_free`](crate::Config::min_free) and
-    /// [`Config::max_total`](crate::Config::max_total).
+    /// [`Config::min_free`](crate::Config::min_free),
+    /// [`Config::max_total`](crate::Config::max_total) and
+    /// [`Config::start_on_full_disk`](crate::Config::start_on_full_disk).
     pub disk_guard: Option<GuardStats>,
     /// What the file system of [`temp_dir`](Self::temp_dir) lacks.
     pub missing: Missing,
@@ -232,7 +233,8 @@ pub struct GuardStats {
     pub total_bytes: Option<u64>,
     /// When one of the two was last measured.
     pub measured_at: Option<Instant>,
-    /// The error of the last measurement, if it failed. The earlier result stays in force.
+    /// The error of the last measurement, if it failed. The earlier result stays in force. After a
+    /// start on a full disk: the error that the start met last.
     pub last_error: Option<Error>,
 }
 

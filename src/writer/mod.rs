@@ -95,7 +95,8 @@ impl BufferedWriter {
     /// # Errors
     /// [`WriteError::Full`] if no memory is free. [`WriteError::TooLarge`] if the record is larger
     /// than all memory. [`WriteError::Closed`] after [`close`](Self::close).
-    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`].
+    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`], or while the
+    /// disk has been full since the [start](Config::start_on_full_disk).
     /// [`WriteError::OutOfMemory`] if this is the thread's first record, and the system has no
     /// memory for what the writer keeps of the thread. These refusals are counted in
     /// [`Stats::refused`](crate::Stats::refused). [`WriteError::Forked`] in a forked child, where

@@ -40,12 +40,12 @@ pub(crate) struct WorkerState {
 impl WorkerState {
     /// Returns one for each worker, in order.
     pub(crate) fn all(state: &Arc<StateFile>) -> Result<Vec<Self>, Error> {
-        let current = lock(&state.current);
+        let (current, version) = (lock(&state.current), state.version.load(Acquire));
         let new = |worker| {
             let file = current.as_ref().map(|current| current.file.try_clone()).transpose();
             let file = file.map_err(|e| Error::io("open", &state.path, e))?;
             let offset = (HEADER_BYTES + worker * ENTRY_BYTES) as u64;
-            Ok(WorkerState { shared: state.clone(), file, version: 0, offset, generation: 0 })
+            Ok(WorkerState { shared: state.clone(), file, version, offset, generation: 0 })
         };
         (0..state.header.workers).map(new).collect()
     }
@@ -102,7 +102,7 @@ impl WorkerState {
     /// made again. If another worker is about to, it does nothing: no worker waits for another. A
     /// failure is retried the next time.
     pub(crate) fn restore(&mut self, fs: &dyn Fs) {
-        if self.shared.missing.locks {
+        if lock(&self.shared.missing).locks {
             return;
         }
         self.open_again(fs);
