@@ -1,7 +1,7 @@
 //! Accepts records on the caller's thread: counts refusals, and waits for callers that want to
 //! wait.
 //!
-//! A `record` formatter that writes to the same writer finds the slot in use by its own record, and
+//! A `record` formatter that writes to the same writer finds the slot in use by its own record. It
 //! gets another one, if there is memory for it.
 //!
 //! Guarantees: a refusal is counted once, where it is returned.

@@ -228,9 +228,9 @@ impl Config {
     /// Whether accepted records survive the death of the process. Default [`CrashProof::Off`].
     ///
     /// With crash-proof memory, [`new`](crate::BufferedWriter::new) fails if the directory is not
-    /// in memory (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound) even after
-    /// dead writers were [recovered](Self::recover), or if the
-    /// file system of `path` can't rename without replacing in one step.
+    /// in memory (tmpfs). It fails if that has no room for [`memory_bound`](Self::memory_bound),
+    /// even after dead writers were [recovered](Self::recover). It also fails if the file system of
+    /// `path` can't rename without replacing in one step.
     pub fn crash_proof(mut self, crash_proof: CrashProof) -> Self {
         self.memory.crash_proof = crash_proof;
         self
@@ -261,7 +261,7 @@ impl Config {
     ///
     /// Records in a temp file are never given up: they take no memory and may still become visible.
     /// With [`Durability::File`] that is so only for records that an fsync covers. This option does
-    /// not end a call that does not return: its worker keeps its share of the memory until `close`
+    /// not end a call that does not return. Its worker keeps its share of the memory until `close`
     /// gives it up at its deadline.
     pub fn give_up_after(mut self, time: Duration) -> Self {
         self.on_failure.give_up_after = time;
@@ -279,10 +279,7 @@ impl Config {
     /// Inside the callback `write` works, `flush` and `close` return an error, and a panic is
     /// caught. The worker waits until the callback returns. A callback that holds a handle of the
     /// writer keeps it open: only [`close`](crate::BufferedWriter::close) closes it then.
-    pub fn on_error(
-        mut self,
-        callback: impl Fn(&ErrorEvent) + Send + std::marker::Sync + 'static,
-    ) -> Self {
+    pub fn on_error(mut self, callback: impl Fn(&ErrorEvent) + Send + Sync + 'static) -> Self {
         self.on_failure.on_error = OnError(Some(Arc::new(callback)));
         self
     }

@@ -48,9 +48,11 @@ struct Idle {
     closed: bool,
 }
 
-// SAFETY: the pointers are to slots of the list, which are Sync and live as long as it.
+// SAFETY: the list owns the memory of the slots to which its pointers lead, and no slot is bound to
+// the thread that made it.
 unsafe impl Send for Slots {}
-// SAFETY: as for `Send` above; a mutex protects `idle`.
+// SAFETY: shared access gives out slots, which are Sync and live as long as the list. `head` is an
+// atomic, a mutex protects `idle`, and `ghost` never changes.
 unsafe impl Sync for Slots {}
 
 impl Slots {

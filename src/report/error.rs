@@ -212,7 +212,7 @@ pub enum FlushError {
     /// The timeout passed, and no worker reports an error: the disk is slow.
     TimedOut,
     /// The timeout passed while this error, which is retried, held up a worker. Or records were
-    /// lost during the flush: a temp file was removed, or a worker gave up
+    /// lost during the flush: a temp file was removed or truncated, or a worker gave up
     /// ([`Config::give_up_after`](crate::Config::give_up_after)).
     Io(Error),
     /// The writer is closed.

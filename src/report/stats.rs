@@ -68,7 +68,8 @@ impl Sum for Count {
 }
 
 /// A position in a file: its bytes up to there, and the records that they hold. The two byte counts
-/// are equal unless a codec encodes the records.
+/// are equal unless a codec encodes the records. It is here because files and the crash-proof
+/// memory both keep it, and this is the only layer with a [`Count`] that both may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Watermark {
     /// Bytes in the file.
@@ -207,8 +208,8 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missing {
-    /// There are no locks (`flock`). So nothing can prove that this writer lives, and it has no state
-    /// file: if it dies, its hidden temp files stay, and no recovery publishes them. With
+    /// There are no locks (`flock`). So nothing can prove that this writer lives, and it has no
+    /// state file. If it dies, its hidden temp files stay, and no recovery publishes them. With
     /// [crash-proof memory](crate::Config::crash_proof) this is an error of `new`.
     pub locks: bool,
     /// Permissions can't be set (`fchmod`): files have those that the file system and the umask leave
@@ -226,9 +227,9 @@ pub struct GuardStats {
     /// Free bytes at the last measurement, minus what this writer has written since. `None` without
     /// [`min_free`](crate::Config::min_free), or before the first successful measurement.
     pub free_bytes: Option<u64>,
-    /// Bytes that the files with this prefix took at the last count, plus what this writer has
-    /// written since. `None` without [`max_total`](crate::Config::max_total), or before the first
-    /// successful count.
+    /// Bytes that the files with this prefix and extension took at the last count, plus what this
+    /// writer has written since. `None` without [`max_total`](crate::Config::max_total), or before the
+    /// first successful count.
     pub total_bytes: Option<u64>,
     /// When one of the two was last measured.
     pub measured_at: Option<Instant>,

@@ -1,5 +1,5 @@
-//! The disk guard: refuses records while the disk has too little room, or while the files of this
-//! prefix take too much.
+//! The quota, which users know as the disk guard. It refuses records while the disk has too little
+//! room, or while the files of this prefix and extension take too much.
 //!
 //! Guarantees: one worker at a time measures, and holds no lock, so a measurement that hangs delays
 //! no other worker. Between two measurements this writer's own writes are added. While records are
@@ -168,7 +168,7 @@ impl Quota {
                 }
             }
         }
-        self.judge(&mut state);
+        self.set_flag(&mut state);
         state.walk.is_some()
     }
 
@@ -193,16 +193,16 @@ impl Quota {
     pub(crate) fn wrote(&self, bytes: u64) {
         let mut state = lock(&self.state);
         state.written += bytes;
-        self.judge(&mut state);
+        self.set_flag(&mut state);
     }
 
     /// Sets the flag to the current verdict. Under the lock, so that it never lags behind another
     /// verdict.
-    fn judge(&self, state: &mut State) {
+    fn set_flag(&self, state: &mut State) {
         let refuses = state.is_beyond(self.limits);
         if refuses != state.refuses {
             state.refuses = refuses;
-            self.shared.set_guarded(refuses);
+            self.shared.set_over_quota(refuses);
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use crate::base::sync::Barrier;
     use crate::fs::Fs;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
@@ -298,9 +298,9 @@ mod tests {
         let quota = quota(&fs, dir.path().into(), dir.path().into(), limits, now);
         quota.look(|| now);
         quota.wrote(999);
-        assert!(!quota.shared.is_guarded());
+        assert!(!quota.shared.is_over_quota());
         quota.wrote(1);
-        assert!(quota.shared.is_guarded() && quota.stats().refuses);
+        assert!(quota.shared.is_over_quota() && quota.stats().refuses);
         assert_eq!(quota.stats().total_bytes, Some(1000));
         assert_eq!(quota.vigil(now), Some(INTERVAL));
         assert_eq!(quota.vigil(now + INTERVAL / 4), Some(INTERVAL * 3 / 4));
@@ -310,7 +310,7 @@ mod tests {
         lock(&quota.state).is_claimed = false;
         // The files do not exist.
         quota.look(|| now + INTERVAL);
-        assert!(!quota.shared.is_guarded() && !quota.stats().refuses);
+        assert!(!quota.shared.is_over_quota() && !quota.stats().refuses);
         assert_eq!(quota.stats().total_bytes, Some(0));
 
         let free = State {
@@ -343,7 +343,7 @@ mod tests {
                 (Op::Facts, "look up"),
                 (Op::FreeBytes, "look for free space in"),
             ] {
-                fs.plan(op, 1, Fault::Error(Errno::IO));
+                fs.plan(op, 1, Answer::Error(Errno::IO));
                 let [later, at_last] = [now + INTERVAL, now + 2 * INTERVAL];
                 lock(&quota.state).free.next = Some(later);
                 lock(&quota.state).total.next = Some(later);
@@ -385,6 +385,6 @@ mod tests {
         let took = lock(&quota.state).total.next.unwrap() - ended;
         assert!(took > INTERVAL && took <= 50 * (ended - now), "{took:?} {:?}", ended - now);
         quota.wrote(20);
-        assert!(quota.shared.is_guarded());
+        assert!(quota.shared.is_over_quota());
     }
 }

@@ -94,13 +94,13 @@ impl Producer {
         if unsafe { append::try_write(&*self.slot, record) } {
             return Ok(());
         }
-        self.write_slow(record)
+        self.swap_and_write(record)
     }
 
     /// A separate function, so that the common case needs the slot alone.
     #[cold]
     #[inline(never)]
-    fn write_slow(&mut self, record: &[u8]) -> Result<(), WriteError> {
+    fn swap_and_write(&mut self, record: &[u8]) -> Result<(), WriteError> {
         let tried = self.slot;
         match self.slot() {
             Some(mut slot) if std::ptr::eq(slot.slot, tried) => {

@@ -1,8 +1,8 @@
-//! Promise: in a forked child each call on the parent's writer says so, at once, whatever the parent's
-//! threads were doing; the parent is unharmed, nothing appears twice, and the child's own writer works.
+//! Promise: in a forked child each call on the parent's writer says so, at once, whatever the parent's threads were
+//! doing. The parent is unharmed, nothing appears twice, and the child's own writer works.
 //!
-//! A program of its own, without a harness: std can't start a thread in a child that was forked while
-//! another thread was starting (it takes a lock then), and a harness starts them at any time.
+//! A program of its own, without a harness. std can't start a thread in a child that was forked while another
+//! thread was starting, since it takes a lock then. A harness starts threads at any time.
 
 use std::ffi::CString;
 use std::fs::{self, File};

@@ -1,8 +1,8 @@
-//! Promise: where a file system or a sandbox has no locks, or can't set permissions, a writer goes without and says so;
-//! what it can't promise without, it refuses.
+//! Promise: where a file system or a sandbox has no locks, or can't set permissions, a writer goes without and says
+//! so. What it can't promise without, it refuses.
 //!
-//! A filter of system calls holds for a whole process, so each case is this test program again, whose calls the kernel
-//! answers with an error.
+//! A filter of system calls holds for a whole process. So each case is this test program again, whose calls the
+//! kernel answers with an error.
 
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};

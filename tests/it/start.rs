@@ -1,6 +1,6 @@
-//! Promise: a writer that finds no room at its start recovers what dead ones left, which may be what holds the room,
-//! and tries once more. Who may starts on a full disk and refuses records until there is room. A start that fails leaves
-//! nothing behind.
+//! Promise: a writer that finds no room at its start recovers what dead ones left, and tries once more. The
+//! left-overs may be what holds the room. Who may starts on a full disk and refuses records until there is room.
+//! A start that fails leaves nothing behind.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;

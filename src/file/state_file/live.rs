@@ -9,7 +9,7 @@
 //! Guarantees: the file has its final length from the start, so that no change needs space on the
 //! disk. A record lies within one sector. Refuses: a header that does not fit.
 //!
-//! The file is not synced: after a loss of power its records may be older than the temp files.
+//! The file is not synced: after a loss of power its entries may be older than the temp files.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::base::lacking::has_no_locks;
 use crate::base::sync::{Acquire, Arc, AtomicU64, Mutex, Release, lock};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{HEADER_BYTES, Header, RECORD_BYTES};
+use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES, Header};
 use crate::fs::{Fs, FsFile, write_all};
 use crate::report::error::Error;
 use crate::report::stats::Missing;
@@ -102,7 +102,7 @@ impl Current {
         let boot_id = fs.boot_id().unwrap_or_default();
         let mut bytes = encode::header(boot_id, header)
             .ok_or_else(|| Error::io("write", state, io::ErrorKind::InvalidFilename.into()))?;
-        bytes.resize(HEADER_BYTES + header.workers * RECORD_BYTES, 0);
+        bytes.resize(HEADER_BYTES + header.workers * ENTRY_BYTES, 0);
         let (mut file, is_locked) = create_locked(fs, state, header.memory.is_some())?;
         let missing = Missing { locks: !is_locked, permissions: !file.has_mode() };
         if !is_locked {
