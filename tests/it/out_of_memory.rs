@@ -125,7 +125,7 @@ fn who_has_no_memory_is_refused_and_may_try_again() {
     dir.assert_clean();
 }
 
-/// With each bit of memory more it comes further: to its arena, its pages, its first thread.
+/// With each page of memory more it comes further: to its arena, its pages, its first thread.
 #[test]
 fn a_start_that_fails_leaves_nothing() {
     if is_parent("out_of_memory::a_start_that_fails_leaves_nothing") {
@@ -133,13 +133,13 @@ fn a_start_that_fails_leaves_nothing() {
     }
     let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
     let (dir, memory) = (WriterDir::new(), TestDir::within(shm));
-    let config = dir.config().workers(3).recover(false).io(Io::Direct);
+    let config = dir.config().size(100).queue_size(10).workers(1).recover(false).io(Io::Buffered);
     warm();
     let mut failed = BTreeSet::new();
     for memory_of in [CrashProof::Off, CrashProof::Dir(memory.path().to_owned())] {
         let config = config.clone().crash_proof(memory_of);
         // A thread that has its stack and nothing else is the end of the process: std does that.
-        for more in (0..).map(|step| step * (256 << 10)) {
+        for more in (0..).map(|step| step * 4096) {
             let error = limited(more, || BufferedWriter::new(config.clone())).unwrap_err();
             let left = [paths(memory.path()), paths(&dir.temp), paths(&dir.path)].concat();
             assert!(left.is_empty(), "{more} bytes more, {error}: {left:?}");
