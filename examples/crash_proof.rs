@@ -1,10 +1,11 @@
 //! A server that is killed and started again under load, and a checker that counts its records: none is
 //! missing, none is there twice.
 //!
-//! The server answers each line that it gets over TCP with `ok` once `write` has taken a record of it. Clients send a
-//! line, wait for the answer, and send the next one. The driver kills the server (SIGKILL) every now and then, and
-//! starts another one, which publishes what the dead one had in memory. An answer means that the record will be in a
-//! file, exactly once; a line whose answer never came may be in one or not, but not in two.
+//! The server answers each line that it gets over TCP with `ok` once `write` has taken a record of
+//! it. Clients send a line, wait for the answer, and send the next one. The driver kills the server
+//! (SIGKILL) every now and then, and starts another one, which publishes what the dead one had in
+//! memory. An answer means that the record will be in a file, exactly once. A line whose answer
+//! never came may be in one or not, but not in two.
 //!
 //! `cargo run --example crash_proof`; it takes a few seconds.
 

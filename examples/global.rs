@@ -1,8 +1,9 @@
 //! One writer for the whole program, in a static.
 //!
-//! A static is never dropped, so nobody closes the writer unless `main` does: without the last lines
-//! here, what is still in memory at the end (up to `size` bytes per thread, and what waits for the
-//! workers) is gone, and with it the report that would tell; the temp files stay behind.
+//! A static is never dropped, so nobody closes the writer unless `main` does. Without the last
+//! lines here, the program loses what is in memory at its end. That is up to `size` bytes per
+//! thread, and what waits for the workers. No report tells of the loss, and the temp files stay
+//! behind.
 //!
 //! `cargo run --example global` writes to the directory `bufferedwriter-global` in the system's temp
 //! directory.

@@ -1,4 +1,4 @@
-//! Pooled buffers: each is filled by a thread, given away with `send`, and comes back to the pool when
+//! Pooled buffers. A thread fills one and gives it away with `send`. It comes back to the pool when
 //! the writer drops it, on whatever path. The counters at the end show that none is lost.
 //!
 //! `cargo run --example pool` writes to the directory `bufferedwriter-pool` in the system's temp

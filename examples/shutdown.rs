@@ -4,14 +4,16 @@
 //! program's business. What is in memory when a process ends without `close` is gone, and its temp
 //! files stay for the next start. So:
 //!
-//! - a thread waits for SIGTERM and SIGINT (as a byte in a pipe: a handler itself may do next to nothing)
-//!   and closes the writer, with a deadline, then ends the process;
+//! - a thread waits for SIGTERM and SIGINT, as a byte in a pipe, since a handler itself may do next
+//!   to nothing. It closes the writer, with a deadline, then ends the process;
 //! - a panic hook flushes, with a deadline: it runs also where a panic aborts. A panic of one thread
 //!   need not end the others, so it does not close;
-//! - `main` closes, by a guard, so that it does so when it unwinds and returns early, too. SIGKILL and the loss of power can't be caught: see `Config::sync`.
+//! - `main` closes, by a guard, so that it does so when it unwinds and returns early, too.
+//!
+//! Nothing can catch SIGKILL or a loss of power: see `Config::crash_proof` and `Config::durability`.
 //!
 //! `cargo run --example shutdown` writes to the directory `bufferedwriter-shutdown` in the system's
-//! temp directory, until it gets a signal; `-- DIR exit` and `-- DIR panic` end by themselves.
+//! temp directory, until it gets a signal. With `-- DIR exit` and `-- DIR panic` it ends by itself.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

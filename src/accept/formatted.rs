@@ -233,7 +233,7 @@ impl Draft {
 
     /// Moves the record to the beginning of a new chunk.
     fn move_on(&mut self, busy: &mut Busy<'_>, bytes: &[u8]) -> Result<(), WriteError> {
-        lease::pass_guard(busy)?;
+        lease::pass_quota(busy)?;
         let chunk = lease::pop(busy)?;
         let arena = &busy.shared.arena;
         // SAFETY: this thread leases both chunks and wrote the bytes, which fit. The copy comes

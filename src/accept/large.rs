@@ -35,7 +35,7 @@ pub(crate) struct Chain {
 impl Chain {
     /// Takes `chunks` chunks from the pool, or none.
     pub(crate) fn lease(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
-        lease::pass_guard(busy)?;
+        lease::pass_quota(busy)?;
         let arena = &busy.shared.arena;
         let Some((head, tail)) = pop(busy.shared, busy.slot, chunks) else {
             // The leased chunk may hold the missing memory, so pass it to a worker.
@@ -61,7 +61,7 @@ impl Chain {
         let (arena, size) = (&shared.arena, shared.arena.size());
         let chunks = (self.len + bytes).div_ceil(size) as u32;
         if chunks > self.chunks {
-            if shared.is_guarded() {
+            if shared.is_over_quota() {
                 // The producer's next swap seals the chunk that it leases beside this chain.
                 return Err(WriteError::DiskGuard);
             }

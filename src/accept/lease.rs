@@ -3,7 +3,7 @@
 //! Guarantees: a swap takes no lock, allocates nothing and makes no system call while the home
 //! worker is awake. The one exception: taking a span of fresh chunks may wake callers that wait for
 //! memory. Nothing here waits. The caller is always the owner, and busy.
-//! Refuses: a chunk when none is free or the disk guard forbids it, and everything after `close`.
+//! Refuses: a chunk when none is free or the quota forbids it, and everything after `close`.
 //!
 //! Swaps are so rare that their code is out of cache by then. So the common swap is inlined into
 //! one piece, and everything else is a call.
@@ -88,7 +88,7 @@ fn pass_gate_slow(busy: &mut Busy<'_>) -> bool {
 #[inline(always)]
 pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     let (shared, slot) = (busy.shared, busy.slot);
-    pass_guard(busy)?;
+    pass_quota(busy)?;
     let before = slot.current();
     // While the pool is empty, a producer without a chunk pays only some loads and writes nothing.
     if before.phase() == LeasePhase::Idle && shared.pool.is_empty(&shared.arena) {
@@ -107,11 +107,11 @@ pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Whether the disk guard allows chunks to be taken: one load. If not, seals the leased chunk, so
+/// Whether the quota allows chunks to be taken: one load. If not, seals the leased chunk, so
 /// that its records reach a worker. No worker is asked for memory.
 #[inline(always)]
-pub(crate) fn pass_guard(busy: &mut Busy<'_>) -> Result<(), WriteError> {
-    if busy.shared.is_guarded() { Err(hold_back(busy)) } else { Ok(()) }
+pub(crate) fn pass_quota(busy: &mut Busy<'_>) -> Result<(), WriteError> {
+    if busy.shared.is_over_quota() { Err(hold_back(busy)) } else { Ok(()) }
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! Accepts records on the caller's thread: counts refusals, and waits for callers that want to
 //! wait.
 //!
-//! A `record` formatter that writes to the same writer finds the slot in use by its own record, and
+//! A `record` formatter that writes to the same writer finds the slot in use by its own record. It
 //! gets another one, if there is memory for it.
 //!
 //! Guarantees: a refusal is counted once, where it is returned.
@@ -123,10 +123,19 @@ pub(crate) fn record(
     slot: OwnedSlot<'_>,
     format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
 ) -> Result<(), WriteError> {
-    let (shared, counters) = (slot.shared, slot.slot);
     if slot.is_recording() {
-        return record(borrow(shared, 0)?.owned(), format);
+        return record_elsewhere(slot.shared, format);
     }
+    record_first(slot, format)
+}
+
+/// The same, through a slot that is known not to be recording.
+#[inline]
+pub(crate) fn record_first(
+    slot: OwnedSlot<'_>,
+    format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
+) -> Result<(), WriteError> {
+    let counters = slot.slot;
     let (bytes, result) = match RecordWriter::begin(slot) {
         Ok(mut record) => {
             let formatted = format(&mut record);
@@ -135,6 +144,16 @@ pub(crate) fn record(
         Err(cause) => (0, Err(cause)),
     };
     result.inspect_err(|&cause| counters.add_refused(cause, bytes))
+}
+
+/// A formatter's own record.
+#[cold]
+#[inline(never)]
+fn record_elsewhere(
+    shared: &Shared,
+    format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
+) -> Result<(), WriteError> {
+    record(borrow(shared, 0)?.owned(), format)
 }
 
 /// Tries again whenever chunks come back. A timeout beyond the clock's range never ends.

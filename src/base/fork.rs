@@ -13,7 +13,9 @@ use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use crate::base::sync::{AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release};
+use crate::base::sync::{
+    AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence,
+};
 
 /// Zeroed pages that a forked child sees zeroed again.
 pub(crate) struct WipedPages {
@@ -101,18 +103,55 @@ pub(crate) struct ClosedInChild {
     fd: u32,
 }
 
+/// Forks that have begun, and forks that are over in the parent. A child begins with equal counts.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+static OVER: AtomicU64 = AtomicU64::new(0);
+/// How often to begin again because of forks. A program that forks without a pause gets what it
+/// has, unprotected.
+const ATTEMPTS_MAX: usize = 100;
+
+/// Makes something that children must not inherit: a descriptor before it is in the list, or a
+/// mapping. Makes it again if a fork was under way meanwhile, since that child may have a copy.
+pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    register();
+    let mut attempt = 1;
+    loop {
+        let over = OVER.load(SeqCst);
+        let made = make()?;
+        // A child that does not see what was made has begun before this, and counts here.
+        fence(SeqCst);
+        if attempt == ATTEMPTS_MAX || BEGUN.load(SeqCst) == over {
+            return Ok(made);
+        }
+        attempt += 1;
+    }
+}
+
+/// Registers the handlers, once in each process.
+fn register() {
+    // Holds the id of the process that registered the handler. A fork in the middle of a `Once`
+    // would block the child for ever. A fork just after a flag was set would leave the child
+    // without a handler. Registering an inherited handler again does no harm.
+    static REGISTERED: AtomicU32 = AtomicU32::new(0);
+    let me = std::process::id();
+    if REGISTERED.swap(me, AcqRel) != me {
+        // SAFETY: the handlers make only calls that are allowed in a child of a multi-threaded
+        // process. On an error (out of memory) children stay unprotected.
+        unsafe { pthread_atfork(Some(begin), Some(end), Some(close_in_child)) };
+    }
+}
+
+unsafe extern "C" fn begin() {
+    BEGUN.fetch_add(1, SeqCst);
+}
+
+unsafe extern "C" fn end() {
+    OVER.fetch_add(1, SeqCst);
+}
+
 impl ClosedInChild {
     pub(crate) fn new(file: BorrowedFd<'_>) -> Self {
-        // Holds the id of the process that registered the handler. A fork in the middle of a `Once`
-        // would block the child for ever. A fork just after a flag was set would leave the child
-        // without a handler. Registering an inherited handler again does no harm.
-        static REGISTERED: AtomicU32 = AtomicU32::new(0);
-        let me = std::process::id();
-        if REGISTERED.swap(me, AcqRel) != me {
-            // SAFETY: the handler makes only calls that are allowed in a child of a multi-threaded
-            // process. On an error (out of memory) children stay unprotected.
-            unsafe { pthread_atfork(None, None, Some(close_in_child)) };
-        }
+        register();
         let fd = file.as_raw_fd() as u32;
         let claim =
             |place: &&Place| place.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok();
@@ -188,6 +227,7 @@ unsafe extern "C" {
 /// Uses only loads, stores, fstat(2), close(2) and mmap(2): the fork may have cut off other threads
 /// in the middle of anything.
 unsafe extern "C" fn close_in_child() {
+    OVER.store(BEGUN.load(SeqCst), SeqCst);
     for place in places() {
         let fd = place.fd.load(Acquire);
         if fd < CLAIMED {
@@ -206,5 +246,38 @@ unsafe extern "C" fn close_in_child() {
                 let _ = unsafe { mmap_anonymous(at, len, prot, flags) };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_fork_disturbed_is_made_again() {
+        let mut calls = 0;
+        let forks = 3;
+        let made = undisturbed(|| {
+            calls += 1;
+            if calls <= forks {
+                // SAFETY: the child ends at once.
+                unsafe {
+                    let child = libc::fork();
+                    if child == 0 {
+                        libc::_exit(0);
+                    }
+                    libc::waitpid(child, std::ptr::null_mut(), 0);
+                }
+            }
+            Ok::<_, ()>(calls)
+        });
+        // Other tests may fork at any time.
+        assert!(made.is_ok_and(|made| made > forks));
+        let mut calls = 0;
+        let failed = undisturbed(|| {
+            calls += 1;
+            Err::<(), _>(calls)
+        });
+        assert_eq!(failed, Err(1));
     }
 }

@@ -289,10 +289,11 @@ mod told {
         value: T,
     }
 
-    // SAFETY: as for std's `Arc`: handles give only shared access, and the last one, on any thread,
-    // drops the value.
+    // SAFETY: another thread that gets a handle shares the value (`Sync`), and drops it if its
+    // handle is the last one (`Send`).
     unsafe impl<T: Send + Sync> Send for Arc<T> {}
-    // SAFETY: as for `Send` above.
+    // SAFETY: through `&Arc`, another thread reaches the value (`Sync`) and can clone a handle,
+    // which may be the last one to be dropped there (`Send`).
     unsafe impl<T: Send + Sync> Sync for Arc<T> {}
 
     impl<T> Arc<T> {
@@ -341,9 +342,9 @@ mod told {
 ///
 /// loom 0.7 reorders two accesses to one atomic only if they conflict, and it compares only with
 /// the last access before. So a thread that loads and then stores a word hides its store from
-/// another thread's earlier load. loom then never tries the orders in which the store comes first
-/// (the model `loads_are_explored` shows this). Here each access also increments a Relaxed counter
-/// beside the atomic. It orders no memory, but accesses by two threads always conflict.
+/// another thread's earlier load. So loom never tries the orders in which the store comes first:
+/// see the model `loads_are_explored`. Here each access also increments a Relaxed counter beside
+/// the atomic. It orders no memory, but accesses by two threads always conflict.
 #[cfg(loom)]
 mod seen {
     use loom::sync::atomic::{self, Ordering};

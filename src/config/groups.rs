@@ -38,7 +38,7 @@ pub(crate) struct Files {
     pub(crate) codec: Codec,
 }
 
-/// The limits of the disk guard, for `worker/quota.rs`. 0 = off.
+/// The limits of the quota, for `worker/quota.rs`. 0 = off.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) min_free: u64,

@@ -44,6 +44,8 @@ pub struct Config {
     pub(crate) on_failure: OnFailure,
     /// Publish the left-over files of dead writers at the start.
     pub(crate) recover: bool,
+    /// Start although the disk is full.
+    pub(crate) start_on_full_disk: bool,
     pub(crate) drop_timeout: Duration,
     /// `None` = the machine's file system.
     pub(crate) fs: Option<FsHandle>,
@@ -57,6 +59,7 @@ impl Default for Config {
             limits: Limits::default(),
             on_failure: OnFailure::default(),
             recover: true,
+            start_on_full_disk: false,
             drop_timeout: Duration::from_secs(5),
             fs: None,
         }
@@ -206,12 +209,28 @@ impl Config {
         self
     }
 
+    /// Whether to start although the disk is full. Default false: then
+    /// [`BufferedWriter::new`](crate::BufferedWriter::new) fails for want of room.
+    ///
+    /// With this, it recovers dead writers, tries once more, and then returns a writer that has no
+    /// file yet. Records are refused with [`WriteError::DiskGuard`](crate::WriteError::DiskGuard)
+    /// until there is room. A worker looks for it once a second, and
+    /// [`Stats::disk_guard`](crate::Stats::disk_guard) shows why it waits. A process that can make
+    /// room, or that can do without its records for a while, starts this way.
+    ///
+    /// A full disk is ENOSPC or EDQUOT in [`path`](Self::path) or [`temp`](Self::temp). All else
+    /// stays an error, also if the directory of [crash-proof memory](Self::crash_proof) is full.
+    pub fn start_on_full_disk(mut self, start: bool) -> Self {
+        self.start_on_full_disk = start;
+        self
+    }
+
     /// Whether accepted records survive the death of the process. Default [`CrashProof::Off`].
     ///
     /// With crash-proof memory, [`new`](crate::BufferedWriter::new) fails if the directory is not
-    /// in memory (tmpfs), if it has no room for [`memory_bound`](Self::memory_bound) even after
-    /// dead writers were [recovered](Self::recover), or if the
-    /// file system of `path` can't rename without replacing in one step.
+    /// in memory (tmpfs). It fails if that has no room for [`memory_bound`](Self::memory_bound),
+    /// even after dead writers were [recovered](Self::recover). It also fails if the file system of
+    /// `path` can't rename without replacing in one step.
     pub fn crash_proof(mut self, crash_proof: CrashProof) -> Self {
         self.memory.crash_proof = crash_proof;
         self
@@ -242,7 +261,7 @@ impl Config {
     ///
     /// Records in a temp file are never given up: they take no memory and may still become visible.
     /// With [`Durability::File`] that is so only for records that an fsync covers. This option does
-    /// not end a call that does not return: its worker keeps its share of the memory until `close`
+    /// not end a call that does not return. Its worker keeps its share of the memory until `close`
     /// gives it up at its deadline.
     pub fn give_up_after(mut self, time: Duration) -> Self {
         self.on_failure.give_up_after = time;
@@ -260,10 +279,7 @@ impl Config {
     /// Inside the callback `write` works, `flush` and `close` return an error, and a panic is
     /// caught. The worker waits until the callback returns. A callback that holds a handle of the
     /// writer keeps it open: only [`close`](crate::BufferedWriter::close) closes it then.
-    pub fn on_error(
-        mut self,
-        callback: impl Fn(&ErrorEvent) + Send + std::marker::Sync + 'static,
-    ) -> Self {
+    pub fn on_error(mut self, callback: impl Fn(&ErrorEvent) + Send + Sync + 'static) -> Self {
         self.on_failure.on_error = OnError(Some(Arc::new(callback)));
         self
     }

@@ -57,9 +57,9 @@ pub enum Durability {
 /// Large direct writes cost a fraction of the processor time and leave the page cache to others.
 /// But the page cache absorbs bursts that outrun the disk, and direct writes do without it.
 ///
-/// Before a direct write, a worker gathers chunks: for up to 100 ms while more come in, and up to
-/// half of its share of the memory. It writes up to 1 MiB at once. If the file system has no direct
-/// I/O, or refuses a write, that file goes through the page cache.
+/// Before a direct write, a worker gathers chunks for up to 100 ms while more come in. It gathers
+/// at most half of its share of the memory. It writes up to 1 MiB at once. If the file system has
+/// no direct I/O, or refuses a write, that file goes through the page cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Io {
@@ -83,8 +83,8 @@ pub enum Io {
 /// without an error.
 ///
 /// The next writer with the same `path`, `temp` and prefix finds the memory through the state file
-/// in `temp`, publishes the records in it, and removes it. [`recover`](crate::recover()) does the
-/// same without a writer. In this mode `send` copies, since a message dies with its process.
+/// in `temp`. It publishes the records and removes the memory. [`recover`](crate::recover()) does
+/// the same without a writer. In this mode `send` copies, since a message dies with its process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CrashProof {

@@ -91,8 +91,8 @@ impl Direct {
     }
 }
 
-/// Whether the page cache may succeed where direct I/O failed: the file system takes no direct
-/// writes, or has room for a part of this one.
+/// Whether the page cache may succeed where direct I/O failed. The file system may take no direct
+/// writes, or have room for only a part of this one.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -112,7 +112,7 @@ mod tests {
     use crate::file::temp_file::TempFile;
     use crate::naming::Names;
     use crate::report::stats::Count;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
@@ -185,7 +185,7 @@ mod tests {
         for len in LENGTHS {
             written.append(&[len]).unwrap();
             for nth in 1..=3 {
-                fs.plan(Op::Write, nth, Fault::Error(Errno::IO));
+                fs.plan(Op::Write, nth, Answer::Error(Errno::IO));
                 // At least three writes.
                 written.append(&[20_000]).unwrap_err();
             }
@@ -208,7 +208,7 @@ mod tests {
             *last ^= 0xff;
             other.write_all_at(&[*last], written.file.good().len - 1).unwrap();
             for nth in 1..=3 {
-                fs.plan(Op::Write, nth, Fault::Error(Errno::IO));
+                fs.plan(Op::Write, nth, Answer::Error(Errno::IO));
                 written.append(&[20_000]).unwrap_err();
             }
             written.append(&[len, 3]).unwrap();
@@ -242,7 +242,7 @@ mod tests {
                 let (fs, dir) = (Faulty::default(), TestDir::new());
                 let mut written = direct(&fs, &dir);
                 written.append(&[5000]).unwrap();
-                fs.plan(Op::Write, nth, Fault::Error(errno));
+                fs.plan(Op::Write, nth, Answer::Error(errno));
                 written.append(&[7, 20_000]).unwrap();
                 assert!(!written.file.is_direct());
                 written.append(&[9000]).unwrap();
@@ -256,7 +256,7 @@ mod tests {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let mut written = direct(&fs, &dir);
         for short in [0, 512, 4096] {
-            fs.plan(Op::Write, 1, Fault::Short(short));
+            fs.plan(Op::Write, 1, Answer::Short(short));
             let _ = written.append(&[6000]);
             written.append(&[6000]).unwrap();
         }

@@ -192,7 +192,7 @@ fn probe(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::{TestDir, list};
     use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
@@ -242,13 +242,13 @@ mod tests {
     #[test]
     fn a_name_that_exists_is_left_alone() {
         let (fs, _dir, path, _temp, file) = set_up();
-        fs.plan(Op::Rename, 1, Fault::Error(Errno::EXIST));
-        fs.plan(Op::Rename, 2, Fault::Error(Errno::EXIST));
+        fs.plan(Op::Rename, 1, Answer::Error(Errno::EXIST));
+        fs.plan(Op::Rename, 2, Answer::Error(Errno::EXIST));
         rename(&fs, &file, &path, &names(), 0, 0, false).unwrap();
         assert_eq!((fs.calls(Op::Rename), list(&path).len()), (3, 1));
 
         fs::write(&file, "").unwrap();
-        (1..=ATTEMPTS_MAX).for_each(|n| fs.plan(Op::Rename, n, Fault::Error(Errno::EXIST)));
+        (1..=ATTEMPTS_MAX).for_each(|n| fs.plan(Op::Rename, n, Answer::Error(Errno::EXIST)));
         let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
         assert!(
             matches!(refusal, Refusal::Retry(e, _) if e.kind() == io::ErrorKind::AlreadyExists)
@@ -264,7 +264,7 @@ mod tests {
         assert!(matches!(refusal, Refusal::Retry(e, _) if e.path() == Some(&path)));
         dir.dir("path");
         for errno in [Errno::NOSPC, Errno::ROFS, Errno::XDEV, Errno::ACCESS] {
-            fs.plan(Op::Rename, 1, Fault::Error(errno));
+            fs.plan(Op::Rename, 1, Answer::Error(errno));
             let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
             let is_apart = errno == Errno::XDEV;
             assert_eq!(matches!(refusal, Refusal::Apart(_)), is_apart, "{refusal:?}");
@@ -275,8 +275,8 @@ mod tests {
                 ("rename", Some(&*path))
             );
         }
-        fs.plan(Op::Rename, 1, Fault::Error(Errno::NOENT));
-        fs.plan(Op::Exists, 1, Fault::Error(Errno::IO));
+        fs.plan(Op::Rename, 1, Answer::Error(Errno::NOENT));
+        fs.plan(Op::Exists, 1, Answer::Error(Errno::IO));
         let refusal = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap_err();
         assert!(matches!(refusal, Refusal::Retry(..)), "{refusal:?}");
 
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_rename_whose_answer_was_lost_is_one() {
         let (fs, _dir, path, _temp, file) = set_up();
-        fs.plan(Op::Rename, 1, Fault::DoneBut(Errno::NOENT));
+        fs.plan(Op::Rename, 1, Answer::DoneBut(Errno::NOENT));
         let visible = rename(&fs, &file, &path, &names(), 0, 0, false).unwrap();
         assert!(visible.exists());
     }
@@ -306,7 +306,7 @@ mod tests {
         let expected = Places { path: path.clone(), temp: path.clone() };
         assert_eq!(places(&path, &dir.join("link")), expected);
 
-        fs.plan(Op::Rename, 1, Fault::Error(Errno::XDEV));
+        fs.plan(Op::Rename, 1, Answer::Error(Errno::XDEV));
         assert_eq!(places(&path, &temp), expected);
         assert_eq!((list(&path).len(), list(&temp)), (0, vec![file.file_name().unwrap().into()]));
     }
@@ -329,9 +329,9 @@ mod tests {
     #[test]
     fn unusable_directories_are_noticed_at_the_start() {
         use Op::{Create, Remove, Rename};
-        let at = |op, nth| (op, nth, Fault::Error(Errno::ACCESS));
-        let cross = (Rename, 1, Fault::Error(Errno::XDEV));
-        let lost = (Rename, 1, Fault::DoneBut(Errno::IO));
+        let at = |op, nth| (op, nth, Answer::Error(Errno::ACCESS));
+        let cross = (Rename, 1, Answer::Error(Errno::XDEV));
+        let lost = (Rename, 1, Answer::DoneBut(Errno::IO));
         for (faults, in_temp, left) in [
             (vec![at(Create, 1)], true, 0),
             (vec![at(Rename, 1)], true, 0),
@@ -359,7 +359,7 @@ mod tests {
     fn a_directory_that_refuses_everything_is_told_by_what_was_wanted_of_it() {
         let (fs, _dir, path, temp, _file) = set_up();
         for (op, nth) in [(Op::Rename, 1), (Op::Remove, 2), (Op::Create, 2)] {
-            fs.plan(op, nth, Fault::Error(Errno::ACCESS));
+            fs.plan(op, nth, Answer::Error(Errno::ACCESS));
         }
         let error = places(&fs, &path, &temp, false, &names()).unwrap_err();
         assert_eq!((error.operation(), error.path()), ("create a file in", Some(&*path)));

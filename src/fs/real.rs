@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::mem::ManuallyDrop;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::base::fork::ClosedInChild;
+use crate::base::fork::{ClosedInChild, undisturbed};
 use crate::base::lacking::set_mode;
 use crate::fs::{Facts, Fs, FsFile};
 
@@ -261,9 +261,32 @@ impl FsFile for RealFile {
     }
 
     fn try_lock(&mut self) -> io::Result<()> {
-        let file = self.file()?;
-        file.try_lock()?;
-        self.locked = Some(ClosedInChild::new(file.as_fd()));
+        // A child that was forked since the file was opened shares that descriptor, and would share
+        // its lock. So the lock goes to another opening of the file, which no child has.
+        let own = format!("/proc/self/fd/{}", self.file()?.as_raw_fd());
+        let reopened = undisturbed(|| {
+            let file = OpenOptions::new().read(true).write(true).open(&own)?;
+            let locked = ClosedInChild::new(file.as_fd());
+            let (descriptor, locked) = (ManuallyDrop::new(file), Some(locked));
+            Ok::<_, io::Error>(RealFile {
+                descriptor,
+                locked,
+                id: self.id,
+                has_direct: false,
+                has_mode: self.has_mode,
+            })
+        });
+        match reopened {
+            Ok(other) if other.file().is_ok() => {
+                other.descriptor.try_lock()?;
+                *self = other;
+            }
+            // There is no /proc.
+            _ => {
+                self.descriptor.try_lock()?;
+                self.locked = Some(ClosedInChild::new(self.descriptor.as_fd()));
+            }
+        }
         Ok(())
     }
 
@@ -295,11 +318,14 @@ impl FsFile for RealFile {
     }
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        let file = self.file()?.try_clone()?;
-        let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_fd()));
-        let (descriptor, id) = (ManuallyDrop::new(file), self.id);
-        let has_mode = self.has_mode;
-        Ok(Box::new(RealFile { descriptor, id, has_direct: false, has_mode, locked }))
+        let file = self.file()?;
+        let clone = undisturbed(|| {
+            let file = file.try_clone()?;
+            let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_fd()));
+            let (id, has_mode, descriptor) = (self.id, self.has_mode, ManuallyDrop::new(file));
+            Ok::<_, io::Error>(RealFile { descriptor, id, has_direct: false, has_mode, locked })
+        });
+        Ok(Box::new(clone?))
     }
 }
 

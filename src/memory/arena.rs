@@ -361,10 +361,10 @@ impl Drop for Arena {
     }
 }
 
-// SAFETY: headers are atomics. Only a chunk's leaseholder writes bytes, beyond the committed
-// prefix; only its home worker reads them, within that prefix.
+// SAFETY: the arena owns its mapping, which belongs to no thread: any thread may use and unmap it.
 unsafe impl Send for Arena {}
-// SAFETY: as for `Send` above.
+// SAFETY: headers are atomics. Only a chunk's leaseholder writes bytes, beyond the committed
+// prefix. Only its home worker reads them, within that prefix.
 unsafe impl Sync for Arena {}
 
 #[cfg(all(test, not(loom)))]

@@ -7,8 +7,7 @@
 //! recovery replays the list if need be. Off the hot path: producers come here when they swap a
 //! chunk, workers when a file has taken something.
 
-use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::sync::{AtomicU64, Relaxed, Release};
 use crate::memory::chunk_header::{self, ChunkId, Extent, Header};
@@ -166,10 +165,9 @@ pub(crate) struct CrashImage {
 }
 
 impl CrashImage {
-    /// Allocates the image in `dir` and names it once it is complete.
+    /// Allocates the image in `dir`. It has no name yet.
     pub(crate) fn create(
         dir: &Path,
-        name: &OsStr,
         layout: Layout,
         instance: u64,
         pid: u32,
@@ -177,14 +175,18 @@ impl CrashImage {
         let len = layout.bytes().ok_or_else(|| {
             Error::io("map memory in", dir, std::io::ErrorKind::OutOfMemory.into())
         })?;
-        let mut memory = CrashMapping::create(dir, len)?;
+        let memory = CrashMapping::create(dir, len)?;
         let header = layout.header(instance, pid);
         // SAFETY: the header fits the mapping, which no other code has yet.
         unsafe {
             memory.begin().as_ptr().copy_from_nonoverlapping(header.as_ptr(), header.len());
         }
-        memory.link(dir.join(name))?;
         Ok(CrashImage { memory, layout })
+    }
+
+    /// Names the image, so that a recovery finds it. Once, by one thread at a time.
+    pub(crate) fn link(&self, path: PathBuf) -> Result<(), Error> {
+        self.memory.link(path)
     }
 
     /// The beginning of the arena.

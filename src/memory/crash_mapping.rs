@@ -13,12 +13,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, fstatfs, linkat};
 use rustix::io::retry_on_intr;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-use crate::base::fork::ClosedInChild;
+use crate::base::fork::{ClosedInChild, undisturbed};
 use crate::base::lacking::set_mode;
 use crate::report::error::Error;
 
@@ -32,7 +33,7 @@ pub(crate) struct CrashMapping {
     file: ManuallyDrop<File>,
     locked: ClosedInChild,
     /// The file's name, once it has one.
-    path: Option<PathBuf>,
+    path: OnceLock<PathBuf>,
 }
 
 // SAFETY: this holds only the address of plain memory, which any thread may use and unmap.
@@ -44,6 +45,11 @@ unsafe impl Sync for CrashMapping {}
 impl CrashMapping {
     /// Creates `len` zeroed bytes without a name, for this user alone.
     pub(crate) fn create(dir: &Path, len: usize) -> Result<Self, Error> {
+        // A child that was forked in the middle of this would keep the lock.
+        undisturbed(|| Self::create_once(dir, len))
+    }
+
+    fn create_once(dir: &Path, len: usize) -> Result<Self, Error> {
         let failed = |operation, error: io::Error| Error::io(operation, dir, error);
         let file = OpenOptions::new()
             .read(true)
@@ -78,16 +84,20 @@ impl CrashMapping {
         if kept.is_ok() {
             locked.map(map, len);
         }
-        Ok(CrashMapping { map, len, file: ManuallyDrop::new(file), locked, path: None })
+        Ok(CrashMapping { map, len, file: ManuallyDrop::new(file), locked, path: OnceLock::new() })
     }
 
     /// Gives the file a name that nothing else has. From here on others can find it.
-    pub(crate) fn link(&mut self, path: PathBuf) -> Result<(), Error> {
+    /// Does nothing if it has one.
+    pub(crate) fn link(&self, path: PathBuf) -> Result<(), Error> {
+        if self.path.get().is_some() {
+            return Ok(());
+        }
         // open(2) documents this way to name an unnamed file; it needs no privilege.
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         linkat(CWD, own, CWD, &path, AtFlags::SYMLINK_FOLLOW)
             .map_err(|e| Error::io("name memory", &path, e.into()))?;
-        self.path = Some(path);
+        let _ = self.path.set(path);
         Ok(())
     }
 
@@ -101,7 +111,7 @@ impl CrashMapping {
 
     /// Removes the name, since the contents are obsolete. It may be gone already.
     pub(crate) fn unlink(&self) -> Result<(), Error> {
-        match self.path.as_ref().map(|path| (path, fs::remove_file(path))) {
+        match self.path.get().map(|path| (path, fs::remove_file(path))) {
             Some((path, Err(error))) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io("unlink", path, error))
             }
@@ -134,7 +144,7 @@ mod tests {
     #[test]
     fn memory_is_a_file_of_its_own_that_is_locked() {
         let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
-        let mut memory = CrashMapping::create(shm, 10_000).unwrap();
+        let memory = CrashMapping::create(shm, 10_000).unwrap();
         let name = shm.join(format!(".bufferedwriter-test-{}", std::process::id()));
         assert!(memory.unlink().is_ok(), "it has no name yet");
         memory.link(name.clone()).unwrap();

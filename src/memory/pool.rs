@@ -329,7 +329,7 @@ mod tests {
 
     use super::*;
 
-    /// A walk over so many chunks takes much longer than a pop and a push elsewhere.
+    /// A walk over 300,000 chunks takes much longer than a pop and a push elsewhere.
     #[test]
     fn a_list_that_others_change_is_not_counted_for_ever() {
         const CHUNKS: u32 = 300_000;

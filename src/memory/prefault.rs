@@ -1,4 +1,5 @@
-//! Makes memory resident before a caller needs it, so that a write meets no page fault.
+//! Makes memory resident before a caller needs it. In steady operation, with `size` up to 4 MiB, a
+//! write then meets no page fault unless memory is short.
 //!
 //! Guarantees: each shard has as much memory resident ahead of use as it uses, within limits. That
 //! holds in the shard's spans and in the chunks not given out yet. Before the first use a small
@@ -13,7 +14,7 @@ use crate::memory::pool::Pool;
 use crate::memory::shard::SHARDS;
 
 /// Limits of the bytes kept resident ahead, once a chunk is in use. Chunks larger than the lower
-/// limit are left alone until then; chunks larger than the upper limit, always.
+/// limit are not touched until then; chunks larger than the upper limit, never.
 const BYTES_MIN: usize = 256 << 10;
 const BYTES_MAX: usize = 4 << 20;
 /// Bytes of the smallest chunk: a line and its header.

@@ -30,9 +30,9 @@ pub(crate) struct Shared {
     pub(crate) share: u32,
     #[cfg(not(loom))]
     pub(crate) prefault: Prefault,
-    /// One while the disk guard refuses chunks. Kept beside fields that hardly ever change, since
+    /// One while the quota refuses chunks. Kept beside fields that hardly ever change, since
     /// each swap reads it.
-    guarded: AtomicU32,
+    over_quota: AtomicU32,
 }
 
 /// Where producers meet one worker.
@@ -82,7 +82,7 @@ impl Shared {
             #[cfg(not(loom))]
             prefault: Prefault::new(&arena, &pool),
             pool,
-            guarded: AtomicU32::new(0),
+            over_quota: AtomicU32::new(0),
             arena,
         })
     }
@@ -159,22 +159,22 @@ impl Shared {
         prefetch(&raw const mailbox.gauges);
     }
 
-    /// Producer, before it takes a chunk: whether the disk guard forbids it. Relaxed: no other data
+    /// Producer, before it takes a chunk: whether the quota forbids it. Relaxed: no other data
     /// depends on it. A producer that sees it late takes a chunk that the memory bound allows
     /// anyway.
     #[inline(always)]
-    pub(crate) fn is_guarded(&self) -> bool {
+    pub(crate) fn is_over_quota(&self) -> bool {
         // loom has nothing to explore here.
-        cfg!(not(loom)) && self.guarded.load(Relaxed) != 0
+        cfg!(not(loom)) && self.over_quota.load(Relaxed) != 0
     }
 
-    /// Worker: raises or lowers the flag of the disk guard. Raising it wakes the callers that wait
+    /// Worker: raises or lowers the flag of the quota. Raising it wakes the callers that wait
     /// for memory, and all workers. From then on the workers make sure that one of them measures
     /// again.
     #[cfg(not(loom))]
-    pub(crate) fn set_guarded(&self, guarded: bool) {
-        self.guarded.store(u32::from(guarded), Relaxed);
-        if guarded {
+    pub(crate) fn set_over_quota(&self, is_over: bool) {
+        self.over_quota.store(u32::from(is_over), Relaxed);
+        if is_over {
             // Its fence orders the store before the look for waiters.
             self.pool.notify();
             self.mailboxes.iter().for_each(|mailbox| mailbox.parker.wake());

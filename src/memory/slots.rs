@@ -28,7 +28,8 @@ pub(crate) struct Slots {
     head: AtomicPtr<Slot>,
     barrier: Barrier,
     /// Never registered; its gate is never open. All threads of a forked child get it, and the
-    /// child recognises itself by it. Producers without a slot try to write to it.
+    /// child recognises itself by it. Producers without a slot try to write to it. It seems to be
+    /// recording, so that who looks for its own slot looks twice.
     ghost: *const Slot,
     /// Records and bytes that were refused for want of a slot.
     refused: [AtomicU64; 2],
@@ -47,9 +48,11 @@ struct Idle {
     closed: bool,
 }
 
-// SAFETY: the pointers are to slots of the list, which are Sync and live as long as it.
+// SAFETY: the list owns the memory of the slots to which its pointers lead, and no slot is bound to
+// the thread that made it.
 unsafe impl Send for Slots {}
-// SAFETY: as for `Send` above; a mutex protects `idle`.
+// SAFETY: shared access gives out slots, which are Sync and live as long as the list. `head` is an
+// atomic, a mutex protects `idle`, and `ghost` never changes.
 unsafe impl Sync for Slots {}
 
 impl Slots {
@@ -60,6 +63,7 @@ impl Slots {
         unsafe {
             Slot::make(ghost, barrier, 0, std::ptr::null());
             (*ghost).close();
+            (*ghost).seem_recording();
         }
         let idle = Mutex::new(Idle { blocks, made: 0, slots: Vec::new(), closed: false });
         Ok(Slots {

@@ -12,8 +12,9 @@ use crate::naming::stamp::Stamp;
 ///
 /// A name has the form `{prefix}{time}-{instance}-{pid}-w{worker}-{sequence}.{extension}`. Under
 /// one prefix, the names of one worker sort by their bytes in the order in which the files became
-/// visible, unless the clock goes back by more than 1,000 s. [`sequence`](Self::sequence) ascends
-/// in any case. Across workers, two names may be out of order by as long as one rename takes.
+/// visible. The exception is a clock that goes back by more than 1,000 s.
+/// [`sequence`](Self::sequence) ascends in any case. Across workers, two names may be out of order
+/// by as long as one rename takes.
 ///
 /// ```
 /// use bufferedwriter::FileName;
@@ -30,9 +31,8 @@ pub struct FileName {
     /// [`Config::prefix`](crate::Config::prefix).
     pub prefix: OsString,
     /// The wall-clock time just before the file became visible. It increases with each file of a
-    /// process, even if the clock is set back by up to 1,000 s: the time is then ahead of the
-    /// clock by that much. A clock that goes back further was wrong before, and the time follows
-    /// it.
+    /// process, even if the clock is set back by up to 1,000 s. The time is then ahead of the clock
+    /// by that much. A clock that goes back further was wrong before, and the time follows it.
     pub time: SystemTime,
     /// The writer's random number.
     pub instance: u64,

@@ -1,10 +1,10 @@
 //! The time stamps in file names.
 //!
-//! Guarantees: stamps of a process ascend while the wall clock is right or off by a little: it may
+//! Guarantees: stamps of a process ascend while the wall clock is right or off by a little. It may
 //! stand still, or go back by up to [`CORRECTION_MAX`]. A clock that goes back further was wrong
 //! before, so stamps follow it. Otherwise a clock that once showed the year 2040 would date all
-//! later files.
-//! Refuses: to keep the names of files apart by itself. Instance, worker and sequence number do.
+//! later files. Refuses: to keep the names of files apart by itself. Instance, worker and sequence
+//! number do.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -113,7 +113,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use std::ffi::OsString;
     use std::time::Duration;
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_goes_wrong_is_in_the_result() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        fs.plan(Op::List, 1, Fault::Error(rustix::io::Errno::IO));
+        fs.plan(Op::List, 1, Answer::Error(rustix::io::Errno::IO));
         let names =
             Names { prefix: OsString::new(), extension: OsString::new(), instance: 1, pid: 1 };
         let path = dir.path().to_owned();

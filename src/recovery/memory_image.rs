@@ -10,7 +10,7 @@ use std::io;
 use crate::base::checksum::fnv1a;
 use crate::config::{CHUNKS_MAX, Codec, SIZE_MAX, WORKERS_MAX};
 use crate::file::state_file::decode::Unreadable;
-use crate::file::state_file::format::Record;
+use crate::file::state_file::format::WorkerEntry;
 use crate::fs::{FsFile, read_full};
 use crate::memory::chunk_header::{ChunkId, Extent, Header};
 use crate::memory::crash_image::{
@@ -29,7 +29,7 @@ pub(crate) struct MemoryImage {
     /// Stamp of the temp file to which a recovery has copied all unfiled records.
     pub(crate) salvaged: Option<Stamp>,
     /// For each worker, what its temp file holds.
-    pub(crate) records: Vec<Record>,
+    pub(crate) entries: Vec<WorkerEntry>,
     pub(crate) lost: Count,
     /// Unfiled bytes (in chunks and in no file), in the order in which the producers wrote them.
     pub(crate) unfiled: Vec<Unfiled>,
@@ -134,7 +134,7 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
         salvaged: Some(u64_at(all, layout.word_at(WriterWord::Salvaged)))
             .filter(|at| *at != 0)
             .map(Stamp),
-        records: Vec::new(),
+        entries: Vec::new(),
         lost: Count::ZERO,
         unfiled: Vec::new(),
         damaged: 0,
@@ -167,7 +167,7 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
         if image.is_closed {
             good = Watermark::ZERO;
         }
-        image.records.push(Record { temp, good, synced: good });
+        image.entries.push(WorkerEntry { temp, good, synced: good });
     }
     if !image.is_closed {
         image.find_unfiled(&mut chunks);

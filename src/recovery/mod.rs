@@ -58,10 +58,10 @@ impl RecoverOptions {
     /// path without symbolic links. Default: none.
     ///
     /// This is safe beside live writers that use the same directories under the old name, as long
-    /// as they run on the same machine: their locks show that they live. It is not safe in a copy of
-    /// directories whose writers live, or may be recovered where they were: the same records would
-    /// appear twice. Nor is it safe if another machine writes to the directories, unless locks
-    /// (`flock`) of their file system hold between machines.
+    /// as they run on the same machine. Their locks show that they live. It is not safe in a copy
+    /// of directories whose writers live, or may be recovered where they were: the same records
+    /// would appear twice. Nor is it safe if another machine writes to the directories, unless
+    /// locks (`flock`) of their file system hold between machines.
     pub fn from(mut self, old_path: impl Into<PathBuf>) -> Self {
         self.from = Some(old_path.into());
         self
@@ -124,12 +124,12 @@ impl std::fmt::Debug for RecoverOptions {
 ///
 /// A writer does the same at its start for writers with its own [`path`](crate::Config::path),
 /// `temp` and prefix ([`Config::recover`](crate::Config::recover)). This call is safe at any time,
-/// beside writers and other recoveries: live instances are left alone. It returns when all is done,
-/// and blocks its thread until then.
+/// beside writers and other recoveries: live instances are not touched. It blocks its thread until
+/// all is done.
 ///
 /// Only instances of this user are recovered. From each temp file, the records that are known to be
-/// whole become visible: all that were written or, after a reboot, those that an fsync covers. A
-/// file that can't be trusted is set aside under a hidden name, never deleted.
+/// whole become visible. These are all that were written or, after a reboot, those that an fsync
+/// covers. A file that can't be trusted is set aside under a hidden name, never deleted.
 ///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("bw-doc-recover-{}", std::process::id()));

@@ -15,10 +15,10 @@ use rustix::process::geteuid;
 use crate::base::lacking::has_no_locks;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
-use crate::file::state_file::format::{MemoryDir, Record};
+use crate::file::state_file::format::{MemoryDir, WorkerEntry};
 use crate::fs::{Facts, FsFile};
 use crate::naming::{self, Names};
-use crate::recovery::salvage::{Found, Locations, Memory};
+use crate::recovery::salvage::{DeadMemory, Found, Locations};
 use crate::recovery::scan::Scan;
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
@@ -56,10 +56,10 @@ pub(super) struct Dead<'a> {
     /// Without the extension if the state file is unreadable.
     pub(super) names: &'a Names,
     /// `None` if the state file is unreadable.
-    pub(super) records: Option<&'a [Option<Record>]>,
+    pub(super) entries: Option<&'a [Option<WorkerEntry>]>,
     pub(super) same_boot: bool,
     /// The crash-proof memory, if there is one. It is newer than the state file.
-    pub(super) memory: Option<&'a Memory>,
+    pub(super) memory: Option<&'a DeadMemory>,
 }
 
 impl Run<'_> {
@@ -112,12 +112,12 @@ impl Run<'_> {
             return Ok(());
         }
         match &decoded {
-            Ok(DecodedState { boot_id, header, records }) => {
+            Ok(DecodedState { boot_id, header, entries }) => {
                 let now = self.scan.fs.boot_id();
                 let same_boot = boot_id.is_some() && *boot_id == now;
                 let rebooted = boot_id.is_some() && now.is_some() && !same_boot;
                 let names = &header.names;
-                let dead = Dead { state, names, records: Some(records), same_boot, memory: None };
+                let dead = Dead { state, names, entries: Some(entries), same_boot, memory: None };
                 match &header.memory {
                     Some(memory) => self.recover_with_memory(dead, memory, rebooted),
                     None => self.recover(&dead),
@@ -126,7 +126,7 @@ impl Run<'_> {
             Err(why) => {
                 let is_short = *why == Unreadable::Short;
                 let dead =
-                    Dead { state, names: named, records: None, same_boot: false, memory: None };
+                    Dead { state, names: named, entries: None, same_boot: false, memory: None };
                 self.recover_unknown(&dead, is_short)
             }
         }
@@ -177,14 +177,14 @@ impl Run<'_> {
         location: &MemoryDir,
         rebooted: bool,
     ) -> Result<(), Error> {
-        let Scan { fs, path, temp, without_memory, dry_run, .. } = self.scan;
+        let Scan { fs, without_memory, .. } = self.scan;
         let Some(dir) = self.scan.memory_dir(location)? else {
             return match without_memory && !self.scan.is_dir(&location.path, location.id)? {
                 true => self.recover(&dead),
                 false => self.skip_memory(&dead, SkipReason::OtherMemory, location),
             };
         };
-        let mut memory = match Memory::open(fs, dir, dead.names, self.uid)? {
+        let memory = match DeadMemory::open(fs, dir, dead.names, self.uid)? {
             Found::Nothing => {
                 // It vanished with the last boot, or the writer was closed. If the directory is
                 // another one than the writer's, such as in another container, nobody can tell.
@@ -206,15 +206,21 @@ impl Run<'_> {
             }
             // It does not belong to the writer of this state file: files of that writer's other
             // workers would be taken for a recovery's.
-            Found::Memory(memory) if dead.records.map(<[_]>::len) != Some(memory.worker()) => {
+            Found::Memory(memory) if dead.entries.map(<[_]>::len) != Some(memory.worker()) => {
                 self.set_aside(memory.path())?;
                 return self.recover(&dead);
             }
             Found::Memory(memory) => memory,
         };
-        let records: Vec<_> = memory.image.records.iter().copied().map(Some).collect();
+        self.salvage(dead, memory)
+    }
+
+    /// Recovers an instance with its crash-proof memory.
+    fn salvage(&mut self, dead: Dead<'_>, mut memory: DeadMemory) -> Result<(), Error> {
+        let Scan { fs, path, temp, dry_run, .. } = self.scan;
+        let entries: Vec<_> = memory.image.entries.iter().copied().map(Some).collect();
         let known =
-            Dead { records: Some(&records), same_boot: true, memory: Some(&memory), ..dead };
+            Dead { entries: Some(&entries), same_boot: true, memory: Some(&memory), ..dead };
         let all = self.temp_files(&known)?;
         // Do this even if a temp file stays: unfiled records are in no temp file.
         if dry_run {

@@ -35,11 +35,11 @@ pub(crate) enum Found {
     Skip(SkipReason),
     /// We hold its lock, and its contents are not what its writer wrote.
     Damaged(PathBuf),
-    Memory(Memory),
+    Memory(DeadMemory),
 }
 
 /// The memory of a dead instance. This value holds its lock.
-pub(crate) struct Memory {
+pub(crate) struct DeadMemory {
     file: Box<dyn FsFile>,
     path: PathBuf,
     pub(crate) image: MemoryImage,
@@ -54,7 +54,7 @@ pub(crate) struct Locations<'a> {
     pub(crate) names: &'a Names,
 }
 
-impl Memory {
+impl DeadMemory {
     /// Opens and locks the memory of this instance in `dir`.
     pub(crate) fn open(fs: &dyn Fs, dir: &Path, names: &Names, uid: u32) -> Result<Found, Error> {
         let path = dir.join(names.memory());
@@ -81,7 +81,7 @@ impl Memory {
             return Ok(Found::Alive);
         }
         match memory_image::read(&mut *file, names).map_err(|e| failed("read", e))? {
-            Ok(image) => Ok(Found::Memory(Memory { file, path, image })),
+            Ok(image) => Ok(Found::Memory(DeadMemory { file, path, image })),
             Err(Unreadable::Version(version)) => Ok(Found::Skip(SkipReason::Version(version))),
             Err(Unreadable::Codec(number)) => Ok(Found::Skip(SkipReason::Codec(number))),
             Err(Unreadable::Short | Unreadable::Damaged) => Ok(Found::Damaged(path)),

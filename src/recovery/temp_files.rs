@@ -36,7 +36,7 @@ impl Run<'_> {
         // List them only now, when no more can appear.
         for name in self.scan.list(dir)? {
             let Names { prefix, extension, instance, pid } = dead.names;
-            let extension = match dead.records {
+            let extension = match dead.entries {
                 Some(_) => extension,
                 None => naming::temp_extension(&name, prefix),
             };
@@ -61,7 +61,7 @@ impl Run<'_> {
     /// Deals with one temp file. Returns whether nothing remains to do.
     fn temp_file(&mut self, dead: &Dead<'_>, temp: &Path, parsed: &Parsed) -> Result<bool, Error> {
         let Some(facts) = self.scan.facts(temp)? else { return Ok(true) };
-        let claim = dead.records.map_or(Claim::Damaged, |records| claim(records, parsed));
+        let claim = dead.entries.map_or(Claim::Damaged, |entries| claim(entries, parsed));
         match verdict(&facts, self.uid, claim, dead.same_boot) {
             Verdict::Publish(good) => {
                 let doubtful = match claim {

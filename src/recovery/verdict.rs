@@ -4,7 +4,7 @@
 //! that has bytes only if it is known that they hold no whole record. Leaves files alone that do
 //! not belong to this user or have more than one name.
 
-use crate::file::state_file::format::Record;
+use crate::file::state_file::format::WorkerEntry;
 use crate::fs::Facts;
 use crate::naming::Parsed;
 use crate::report::recovery::SkipReason;
@@ -20,9 +20,9 @@ pub(crate) enum Verdict {
     /// Its contents can't be trusted.
     SetAside,
     /// It has two names. If the other is its visible or its aside name, a rename in two steps was
-    /// interrupted: remove this name. If not, leave the file alone.
+    /// interrupted: remove this name. If not, skip the file.
     TwoNames,
-    /// Leave it alone.
+    /// Leave it as it is, and report it.
     Skip(SkipReason),
 }
 
@@ -36,18 +36,18 @@ pub(crate) enum Claim {
         /// On the disk.
         synced: Watermark,
     },
-    /// Nothing: its worker's record names another file, or none.
+    /// Nothing: its worker's entry names another file, or none.
     Nothing,
-    /// Unknown: its worker's record, or the whole state file, is damaged.
+    /// Unknown: its worker's entry, or the whole state file, is damaged.
     Damaged,
 }
 
-/// What an instance's records say of one of its temp files.
-pub(crate) fn claim(records: &[Option<Record>], file: &Parsed) -> Claim {
-    match records.get(file.worker) {
+/// What an instance's state file says of one of its temp files.
+pub(crate) fn claim(entries: &[Option<WorkerEntry>], file: &Parsed) -> Claim {
+    match entries.get(file.worker) {
         None => Claim::Nothing,
         Some(None) => Claim::Damaged,
-        Some(Some(Record { temp, good, synced })) => {
+        Some(Some(WorkerEntry { temp, good, synced })) => {
             let named = temp.is_some_and(|id| id.stamp == file.stamp && id.seq == file.seq);
             if named { Claim::Holds { good: *good, synced: *synced } } else { Claim::Nothing }
         }

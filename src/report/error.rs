@@ -124,7 +124,8 @@ pub enum WriteError {
     /// This process is a forked child. The workers belong to the parent process.
     Forked,
     /// A disk limit is reached: [`Config::min_free`](crate::Config::min_free) or
-    /// [`Config::max_total`](crate::Config::max_total). A later try may succeed. No call waits for
+    /// [`Config::max_total`](crate::Config::max_total), or the disk has been full since the start
+    /// ([`Config::start_on_full_disk`](crate::Config::start_on_full_disk)). A later try may succeed. No call waits for
     /// room on the disk, not even `write_timeout`.
     DiskGuard,
     /// The formatter passed to [`record`](crate::BufferedWriter::record) returned an error.
@@ -141,7 +142,9 @@ impl fmt::Display for WriteError {
             WriteError::TooLarge => "the record is larger than the writer's memory",
             WriteError::Closed => "the writer is closed",
             WriteError::Forked => "the writer belongs to the parent process",
-            WriteError::DiskGuard => "a limit of the disk guard is reached (min_free or max_total)",
+            WriteError::DiskGuard => {
+                "a limit of the disk guard is reached (min_free or max_total), or the disk is full"
+            }
             WriteError::Format => "the record's formatter returned an error",
             WriteError::OutOfMemory => "the system has no memory for another producer",
         })
@@ -209,7 +212,7 @@ pub enum FlushError {
     /// The timeout passed, and no worker reports an error: the disk is slow.
     TimedOut,
     /// The timeout passed while this error, which is retried, held up a worker. Or records were
-    /// lost during the flush: a temp file was removed, or a worker gave up
+    /// lost during the flush: a temp file was removed or truncated, or a worker gave up
     /// ([`Config::give_up_after`](crate::Config::give_up_after)).
     Io(Error),
     /// The writer is closed.

@@ -32,8 +32,9 @@ impl Health {
 pub struct Stall {
     /// The worker's number, counted from 0, as in [`Stats::workers`](crate::Stats::workers).
     pub worker: usize,
-    /// The last failure. A call that has not returned for a second is reported as the operation
-    /// `"finish"`, the kind `TimedOut`, and the file (or the directory, if there is no file yet).
+    /// The last failure. For a call that has not returned for a second, the operation is `"finish"`
+    /// and the kind `TimedOut`. The path is that of the file, or of the directory if there is no
+    /// file yet.
     pub error: Error,
     /// The first failure since this worker last published a file. For a hung call: when the wait
     /// began.
@@ -62,8 +63,8 @@ impl fmt::Display for Stall {
 pub struct ErrorEvent {
     /// What holds the worker up. Its counts no longer include the records in [`lost`](Self::lost).
     pub stall: Stall,
-    /// Records that the worker lost since the last event that it reported: it gave them up, or
-    /// their temp file was removed. Zero if nothing was lost.
+    /// Records that the worker lost since the last event that it reported. It gave them up, or
+    /// their temp file was removed or truncated. Zero if nothing was lost.
     pub lost: Count,
 }
 

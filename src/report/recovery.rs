@@ -110,7 +110,7 @@ pub enum SkipReason {
     /// [`RecoverOptions::memory`](crate::RecoverOptions::memory).
     OtherMemory,
     /// Its crash-proof memory is not here, and this is not the directory that its writer saw under
-    /// that path: a container has a `/dev/shm` of its own. Recover it where the memory is. If that
+    /// that path. A container has a `/dev/shm` of its own. Recover it where the memory is. If that
     /// is gone, use [`RecoverOptions::without_memory`](crate::RecoverOptions::without_memory).
     MemoryNotFound,
 }

@@ -68,7 +68,8 @@ impl Sum for Count {
 }
 
 /// A position in a file: its bytes up to there, and the records that they hold. The two byte counts
-/// are equal unless a codec encodes the records.
+/// are equal unless a codec encodes the records. It is here because files and the crash-proof
+/// memory both keep it, and this is the only layer with a [`Count`] that both may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Watermark {
     /// Bytes in the file.
@@ -194,8 +195,9 @@ pub struct Stats {
     /// One entry for each worker, in order.
     pub workers: Vec<WorkerStats>,
     /// The state of the disk guard. `None` if it is off: see
-    /// [`Config::min_free`](crate::Config::min_free) and
-    /// [`Config::max_total`](crate::Config::max_total).
+    /// [`Config::min_free`](crate::Config::min_free),
+    /// [`Config::max_total`](crate::Config::max_total) and
+    /// [`Config::start_on_full_disk`](crate::Config::start_on_full_disk).
     pub disk_guard: Option<GuardStats>,
     /// What the file system of [`temp_dir`](Self::temp_dir) lacks.
     pub missing: Missing,
@@ -206,8 +208,8 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missing {
-    /// There are no locks (`flock`). So nothing can prove that this writer lives, and it has no state
-    /// file: if it dies, its hidden temp files stay, and no recovery publishes them. With
+    /// There are no locks (`flock`). So nothing can prove that this writer lives, and it has no
+    /// state file. If it dies, its hidden temp files stay, and no recovery publishes them. With
     /// [crash-proof memory](crate::Config::crash_proof) this is an error of `new`.
     pub locks: bool,
     /// Permissions can't be set (`fchmod`): files have those that the file system and the umask leave
@@ -225,13 +227,14 @@ pub struct GuardStats {
     /// Free bytes at the last measurement, minus what this writer has written since. `None` without
     /// [`min_free`](crate::Config::min_free), or before the first successful measurement.
     pub free_bytes: Option<u64>,
-    /// Bytes that the files with this prefix took at the last count, plus what this writer has
-    /// written since. `None` without [`max_total`](crate::Config::max_total), or before the first
-    /// successful count.
+    /// Bytes that the files with this prefix and extension took at the last count, plus what this
+    /// writer has written since. `None` without [`max_total`](crate::Config::max_total), or before the
+    /// first successful count.
     pub total_bytes: Option<u64>,
     /// When one of the two was last measured.
     pub measured_at: Option<Instant>,
-    /// The error of the last measurement, if it failed. The earlier result stays in force.
+    /// The error of the last measurement, if it failed. The earlier result stays in force. After a
+    /// start on a full disk: the error that the start met last.
     pub last_error: Option<Error>,
 }
 

@@ -12,7 +12,7 @@ use bufferedwriter_testkit::wait::BOUND;
 use crate::codec::Encoder;
 use crate::config::{Codec, Config, Io};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{Header, Record};
+use crate::file::state_file::format::{Header, WorkerEntry};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::memory::crash_image::{Layout, WorkerWord};
@@ -133,7 +133,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         workers: images::LAYOUT.workers,
     };
     let mut state = encode::header(boot, &header).unwrap();
-    (0..header.workers).for_each(|_| state.extend(encode::record(1, Record::default())));
+    (0..header.workers).for_each(|_| state.extend(encode::entry(1, WorkerEntry::default())));
     std::fs::write(temp.join(names.state()), state).unwrap();
     // A record of three bytes is in the temp file, and half of another one; three records are in a chunk.
     std::fs::write(temp.join(names.temp(images::STAMP, 0, 1)), "aabbccdde").unwrap();

@@ -1,10 +1,9 @@
 //! Every call fails: the life of a writer, again and again, with the k-th call to the disk failing.
 //!
-//! Real workers on a file system in memory, stepped by hand by a clock of the test's, so that the
-//! k-th call is the same in each run, and each k is tried: with each error, short writes and a call
-//! that hangs; once, and for good, until the disk is healed. Promises, checked each time: no panic;
-//! nothing torn, empty or twice is visible; the accounts balance; what was accepted lands once the
-//! disk is well; nothing is left over.
+//! Real workers on a file system in memory, stepped by hand by the test's own clock. So the k-th call is the same
+//! in each run, and each k is tried with each error, short writes and a call that hangs. The fault happens once, or
+//! lasts until the disk is healed. Promises, checked each time: no panic. Nothing torn, empty or twice is visible.
+//! The accounts balance. What was accepted lands once the disk is well. Nothing is left over.
 //!
 //! `BUFFEREDWRITER_FAULT_PAIRS=1` tries pairs of faults too, which takes minutes.
 
@@ -87,7 +86,7 @@ struct Callers {
 }
 
 impl Callers {
-    /// Writes a record of so many bytes, or gives it away as a message. Whether it was accepted.
+    /// Writes a record of `len` bytes, or gives it away as a message. Returns whether it was accepted.
     fn write(&mut self, producer: usize, len: usize, is_message: bool) -> bool {
         let mut record = format!("{:05}:", self.next).into_bytes();
         record.resize(len - 1, b'a' + (self.next % 26) as u8);
@@ -168,8 +167,8 @@ impl Life {
         Ok(Life { handle, fs, clock, workers, callers, calls: 0, visible: BTreeMap::new() })
     }
 
-    /// Lets each worker run when it wants to, or was woken, for so long; without a limit until all
-    /// have ended.
+    /// Lets each worker run when it wants to, or was woken, until `time` has passed. Without a limit, it returns
+    /// once all workers have ended.
     fn run(&mut self, time: Option<Duration>) {
         let end = time.map(|time| self.clock.now() + time);
         for turn in 0..STEPS_MAX {
@@ -372,8 +371,8 @@ fn pairs_of_calls_fail() {
     assert!(met > cases, "most second faults were never met");
 }
 
-/// With `Durability::File`: so many chunks are sealed, the worker makes one round, and nobody waits for
-/// memory. How often it synced, and how many chunks are in use.
+/// Seals `chunks` chunks and lets the worker make one round, while nobody waits for memory. Returns how often it
+/// synced, and how many chunks are in use.
 fn after_one_round(durability: Durability, chunks: usize) -> (usize, usize) {
     let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
     // A worker's share is 10 of 40.

@@ -6,7 +6,7 @@ use crate::memory::slot::owned::Borrowed;
 use crate::naming;
 use crate::report::error::Error;
 use crate::tests::clock::Clock;
-use crate::tests::fs::faulty::{Fault, Faulty, Op};
+use crate::tests::fs::faulty::{Answer, Faulty, Op};
 use crate::tests::fs::memory::MemoryFs;
 use crate::worker::collect::Collector;
 use crate::worker::output::Output;
@@ -29,7 +29,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// So many chunks of so many bytes.
+    /// A writer with `chunks` chunks of `size` bytes.
     fn new(size: usize, chunks: usize, config: Config) -> Self {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let config = config.path(dir.path()).temp(dir.path()).fs(Arc::new(fs.clone()));
@@ -98,7 +98,7 @@ fn nothing_is_settled_before_it_is_visible_and_the_directory_synced() {
     rig.output.sync().unwrap();
     assert!(!rig.output.is_settled() && !rig.output.is_clean());
     let calls = rig.fs.calls(Op::SyncDir);
-    rig.fs.plan(Op::SyncDir, 1, Fault::Error(Errno::IO));
+    rig.fs.plan(Op::SyncDir, 1, Answer::Error(Errno::IO));
     rig.publish().unwrap_err();
     assert_eq!(rig.visible(), [b"one\n"]);
     assert!(!rig.output.is_settled() && !rig.output.is_clean() && rig.output.is_written());
@@ -119,7 +119,7 @@ fn nothing_is_settled_before_it_is_visible_and_the_directory_synced() {
 fn what_is_left_over_of_an_empty_file_is_settled_but_not_clean() {
     let mut rig = Rig::new(4, 8, buffered());
     rig.put(b"one\n");
-    rig.fs.plan_append(1, Fault::Error(Errno::NOSPC));
+    rig.fs.plan_append(1, Answer::Error(Errno::NOSPC));
     let error = rig.write().unwrap_err();
     assert!(rig.output.lose_memory(&error));
     assert!(rig.output.is_settled() && !rig.output.is_clean());
@@ -188,10 +188,10 @@ fn only_whole_records_of_a_short_write_count() {
     rig.put(b"a large one\n");
     rig.put(b"end\n");
     // One record and a half; then one and a part of the large one.
-    rig.fs.plan_append(1, Fault::Short(6));
-    rig.fs.plan_append(2, Fault::Error(Errno::NOSPC));
-    rig.fs.plan_append(3, Fault::Short(9));
-    rig.fs.plan_append(4, Fault::Error(Errno::NOSPC));
+    rig.fs.plan_append(1, Answer::Short(6));
+    rig.fs.plan_append(2, Answer::Error(Errno::NOSPC));
+    rig.fs.plan_append(3, Answer::Short(9));
+    rig.fs.plan_append(4, Answer::Error(Errno::NOSPC));
     // The last one's chunk is still its producer's.
     for (landed, left) in [(1, 4), (2, 3)] {
         rig.write().unwrap_err();
@@ -243,7 +243,7 @@ fn a_failed_sync_takes_back_what_was_not_covered() {
     rig.put(b"two\n");
     rig.write().unwrap();
     let creates = rig.fs.calls(Op::Create);
-    rig.fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+    rig.fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
     rig.output.sync().unwrap_err();
     assert!(!rig.output.is_written());
     // What was synced becomes visible; the rest goes to another file.
@@ -259,7 +259,7 @@ fn a_failed_sync_takes_back_what_was_not_covered() {
 fn a_file_that_cannot_become_visible_grows_up_to_a_limit() {
     // The limit is a mebibyte, since four times the size is less.
     let mut rig = Rig::new(64 << 10, 40, buffered().file_size(1));
-    (1..50).for_each(|nth| rig.fs.plan(Op::Rename, nth, Fault::Error(Errno::ACCESS)));
+    (1..50).for_each(|nth| rig.fs.plan(Op::Rename, nth, Answer::Error(Errno::ACCESS)));
     let mut tries = 0;
     for record in 0..16 {
         rig.put(&[b'x'; 64 << 10]);
@@ -320,10 +320,10 @@ fn a_temp_file_that_somebody_removed_is_gone() {
     let mut rig = Rig::new(4, 8, buffered());
     rig.put(b"one\n");
     rig.write().unwrap();
-    rig.fs.plan(Op::Remove, 1, Fault::Error(Errno::IO));
+    rig.fs.plan(Op::Remove, 1, Answer::Error(Errno::IO));
     rig.output.remove().unwrap_err();
     assert!(!rig.output.is_clean());
-    rig.fs.plan(Op::Remove, 1, Fault::Error(Errno::NOENT));
+    rig.fs.plan(Op::Remove, 1, Answer::Error(Errno::NOENT));
     rig.output.remove().unwrap();
     assert!(rig.output.is_clean());
 }

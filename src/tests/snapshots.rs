@@ -11,8 +11,8 @@ use crate::report::stats::Count;
 use crate::tests::threads::{asleep, with_id};
 use crate::writer::open;
 
-/// A snapshot waits for a producer in the middle of a swap. Meanwhile a record of a producer that it has already counted
-/// is accepted and written: it must not seem to be written without having been accepted.
+/// A snapshot waits for a producer in the middle of a swap. Meanwhile a record of a producer that it has already
+/// counted is accepted and written. It must not seem to be written without having been accepted.
 #[test]
 fn what_is_written_meanwhile_was_accepted_before() {
     let (dir, now) = (TestDir::new(), std::time::Instant::now());

@@ -1,5 +1,5 @@
-//! A whole writer whose workers are stepped by hand, by a clock of its own: what they do when the disk fails, and how
-//! they rest.
+//! A whole writer whose workers are stepped by hand, by a clock of its own. It shows what they do when the disk
+//! fails, and how they rest.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::report::error::WriteError;
 use crate::report::health::ErrorEvent;
 use crate::report::stats::Stats;
 use crate::tests::clock::Clock;
-use crate::tests::fs::faulty::{Fault, Faulty, Op};
+use crate::tests::fs::faulty::{Answer, Faulty, Op};
 use crate::tests::fs::memory::{DiskFault, FaultPlan, MemoryFs};
 use crate::worker::pace::Rest;
 use crate::worker::quota::INTERVAL;
@@ -63,7 +63,7 @@ impl Driven {
         self.fs.fail(Some(FaultPlan { op: Some(op), fault, after: 0, times: None }));
     }
 
-    /// Steps the worker as often as it wants to, for so long.
+    /// Steps the worker as often as it wants to, until `time` has passed.
     fn run(&mut self, time: Duration) -> Stats {
         let end = self.clock.now() + time;
         loop {
@@ -124,14 +124,14 @@ fn a_worker_gives_up_in_time_and_its_memory_serves_again() {
     assert_eq!((stats.pending.records, stats.lost.gave_up.records), (0, 1));
     assert_eq!((stats.lost.gave_up.bytes, stats.memory_bytes), (8, 0));
     assert_eq!(driven.told(), [(0, 1, 0), (500, 7, 1)]);
-    // The stall lasts: nobody waits for so long again, but a try comes first.
+    // The stall lasts: nobody waits for that time again, but a try comes first.
     let before = driven.fs.calls().1;
     driven.run(MS * 1000);
     driven.write(b"another one");
     let stats = driven.run(MS);
     assert_eq!((stats.lost.gave_up.records, driven.fs.calls().1 - before), (2, 1));
     assert!(driven.told().iter().all(|&(_, _, lost)| lost == 1));
-    // It is over: what comes is written, and the next stall begins anew.
+    // It is over: what comes is written, and the next stall starts from zero.
     driven.fs.fail(None);
     driven.run(MS * 1000);
     driven.write(b"a third");
@@ -258,7 +258,7 @@ fn who_is_given_up_at_a_file_that_may_not_grow_ends() {
     write(&handle, b"first");
     worker.step(|| now).unwrap();
     write(&handle, b"second");
-    (1..100).for_each(|nth| fs.plan(Op::Write, nth, Fault::Error(Errno::FBIG)));
+    (1..100).for_each(|nth| fs.plan(Op::Write, nth, Answer::Error(Errno::FBIG)));
     let before = fs.calls(Op::Write);
     // Just after it has looked what is asked for.
     worker.ledger.revoke_claims();
@@ -273,7 +273,7 @@ fn a_file_without_records_that_is_gone_is_no_error() {
     let (fs, dir, now) = (Faulty::default(), TestDir::new(), Instant::now());
     let config = Config::default().size(1).durability(Durability::File).fs(Arc::new(fs.clone()));
     let (handle, mut worker) = assemble(config, &dir, now);
-    fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+    fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
     write(&handle, b"record");
     let flush = handle.ask_flush().unwrap();
     worker.step(|| now).unwrap();
@@ -307,7 +307,7 @@ fn nobody_wakes_up_for_it_unless_records_are_refused() {
     fs::write(&path, [b'x'; 1000]).unwrap();
     let hour = now + Duration::from_secs(3600);
     assert_eq!(rests(hour), [Rest::Sleep(Some(INTERVAL)); 2]);
-    assert!(handle.shared.is_guarded());
+    assert!(handle.shared.is_over_quota());
     let woken_up = |i: usize| handle.shared.mailboxes[i].parker.is_woken();
     assert!(woken_up(0) && woken_up(1), "all see to it that somebody looks again");
     let soon = hour + INTERVAL / 2;
@@ -316,7 +316,7 @@ fn nobody_wakes_up_for_it_unless_records_are_refused() {
     let lists = faulty.calls(Op::List);
     assert_eq!(rests(hour + INTERVAL), [Rest::Sleep(None); 2]);
     assert_eq!(faulty.calls(Op::List), lists + 1, "one of them looks");
-    assert!(!handle.shared.is_guarded());
+    assert!(!handle.shared.is_over_quota());
 }
 
 /// Their chunks would not be free sooner, since no file takes them.

@@ -20,7 +20,7 @@ const GATHER_MAX: Duration = Duration::from_millis(100);
 /// How a worker rests between two rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Not at all: work arrived while the worker prepared to park, or the disk guard has more files
+    /// Not at all: work arrived while the worker prepared to park, or the quota has more files
     /// to measure.
     Again,
     /// For this long. A push does not wake the worker.
@@ -28,7 +28,7 @@ pub(crate) enum Rest {
     /// Parked, for this long or without a limit. A push wakes the worker.
     Doze(Option<Duration>),
     /// Parked behind its producers' shut gates, with nothing unpublished. Without a limit, or for
-    /// this long, to see whether the disk guard must still refuse records.
+    /// this long, to see whether the quota must still refuse records.
     Sleep(Option<Duration>),
 }
 

@@ -1,10 +1,10 @@
-//! The disk guard: refuses records while the disk has too little room, or while the files of this
-//! prefix take too much.
+//! The quota, which users know as the disk guard. It refuses records while the disk has too little
+//! room, or while the files of this prefix and extension take too much.
 //!
 //! Guarantees: one worker at a time measures, and holds no lock, so a measurement that hangs delays
 //! no other worker. Between two measurements this writer's own writes are added. While records are
 //! refused, some worker measures again. An error refuses nothing: the last result stays. Deletes
-//! nothing.
+//! nothing. A writer that started on a full disk refuses all until its start can be completed.
 //!
 //! `src/file/usage.rs` takes the measurements.
 
@@ -26,9 +26,13 @@ const REST_FACTOR: u32 = 50;
 /// directory is listed as a whole.
 const PORTION: Duration = Duration::from_millis(5);
 
+/// What is left to do of a start on a full disk. Called again after an error.
+pub(crate) type Rest = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
+
 /// The quota of one writer.
 pub(crate) struct Quota {
     limits: Limits,
+    rest: Option<Rest>,
     scope: Scope,
     shared: Arc<Shared>,
     state: Mutex<State>,
@@ -36,6 +40,8 @@ pub(crate) struct Quota {
 
 #[derive(Debug)]
 struct State {
+    /// Its result is 0 once the start is complete.
+    start: Gauge,
     free: Gauge,
     total: Gauge,
     /// Bytes that this writer has written in total.
@@ -100,21 +106,25 @@ impl State {
 
     /// Whether there is no room for another byte.
     fn is_beyond(&self, limits: Limits) -> bool {
-        self.free_bytes().is_some_and(|free| free <= limits.min_free)
+        self.start.next.is_some()
+            || self.free_bytes().is_some_and(|free| free <= limits.min_free)
             || self.total_bytes().is_some_and(|total| total >= limits.max_total)
     }
 }
 
 impl Quota {
-    /// Returns `None` without limits; then nothing is ever measured.
+    /// Returns `None` without limits and a start that is complete; then nothing is ever measured.
     pub(crate) fn new(
         limits: Limits,
+        rest: Option<Rest>,
         scope: Scope,
         shared: Arc<Shared>,
         now: Instant,
     ) -> Option<Self> {
         let Limits { min_free, max_total } = limits;
+        let is_wanted = rest.is_some() || min_free > 0 || max_total > 0;
         let state = Mutex::new(State {
+            start: Gauge::new(rest.is_some(), now),
             free: Gauge::new(min_free > 0, now),
             total: Gauge::new(max_total > 0, now),
             written: 0,
@@ -123,20 +133,25 @@ impl Quota {
             measured_at: None,
             walk: None,
         });
-        (min_free > 0 || max_total > 0).then_some(Quota { limits, scope, shared, state })
+        is_wanted.then_some(Quota { limits, rest, scope, shared, state })
     }
 
     /// Worker: measures if it is time and no other worker does. Returns `true` after a portion that
     /// leaves more to measure. Takes as long as the file system does.
     pub(crate) fn look(&self, clock: impl Fn() -> Instant) -> bool {
         let began = clock();
-        let Some((free, mut walk, written)) = self.claim(began) else { return false };
+        let Some((start, free, mut walk, written)) = self.claim(began) else { return false };
+        let started = self.rest.as_ref().filter(|_| start).map(|rest| rest());
         let free = free.then(|| self.scope.free_bytes());
         let is_over = || clock().saturating_duration_since(began) >= PORTION;
         let counted = walk.as_mut().map(|walk| self.scope.count(walk, is_over));
         let now = clock();
         let mut state = lock(&self.state);
         state.is_claimed = false;
+        if let Some(result) = started {
+            let again = now.checked_add(INTERVAL).filter(|_| result.is_err());
+            state.start.settle(result.map(|()| 0), written, again);
+        }
         if let Some(result) = free {
             state.measured_at = if result.is_ok() { Some(now) } else { state.measured_at };
             state.free.settle(result, written, now.checked_add(INTERVAL));
@@ -153,13 +168,13 @@ impl Quota {
                 }
             }
         }
-        self.judge(&mut state);
+        self.set_flag(&mut state);
         state.walk.is_some()
     }
 
-    /// Claims a measurement. Returns whether to measure free space, the count to begin or continue,
+    /// Claims a measurement. Returns whether to go on with the start, and to measure free space, the count to begin or continue,
     /// and the bytes written by now. `None` if there is nothing to do, or another worker does it.
-    fn claim(&self, now: Instant) -> Option<(bool, Option<Walk>, u64)> {
+    fn claim(&self, now: Instant) -> Option<(bool, bool, Option<Walk>, u64)> {
         let mut state = lock(&self.state);
         if state.is_claimed {
             return None;
@@ -169,24 +184,25 @@ impl Quota {
         let is_due = state.total.is_due(now);
         let walk = state.walk.take().or_else(|| is_due.then(begin));
         let free = state.free.is_due(now);
-        state.is_claimed = free || walk.is_some();
-        state.is_claimed.then_some((free, walk, written))
+        let start = state.start.is_due(now);
+        state.is_claimed = start || free || walk.is_some();
+        state.is_claimed.then_some((start, free, walk, written))
     }
 
     /// Worker: its file has `bytes` more bytes.
     pub(crate) fn wrote(&self, bytes: u64) {
         let mut state = lock(&self.state);
         state.written += bytes;
-        self.judge(&mut state);
+        self.set_flag(&mut state);
     }
 
     /// Sets the flag to the current verdict. Under the lock, so that it never lags behind another
     /// verdict.
-    fn judge(&self, state: &mut State) {
+    fn set_flag(&self, state: &mut State) {
         let refuses = state.is_beyond(self.limits);
         if refuses != state.refuses {
             state.refuses = refuses;
-            self.shared.set_guarded(refuses);
+            self.shared.set_over_quota(refuses);
         }
     }
 
@@ -196,7 +212,8 @@ impl Quota {
         if !state.refuses {
             return None;
         }
-        let next = [state.free.next, state.total.next].into_iter().flatten().min();
+        let gauges = [&state.start, &state.free, &state.total];
+        let next = gauges.into_iter().filter_map(|gauge| gauge.next).min();
         match next {
             // The worker that measures may hang.
             _ if state.is_claimed => Some(INTERVAL),
@@ -213,7 +230,9 @@ impl Quota {
             free_bytes: state.free_bytes(),
             total_bytes: state.total_bytes(),
             measured_at: state.measured_at,
-            last_error: state.free.error.clone().or_else(|| state.total.error.clone()),
+            last_error: [&state.start, &state.free, &state.total]
+                .into_iter()
+                .find_map(|gauge| gauge.error.clone()),
         }
     }
 }
@@ -223,7 +242,7 @@ mod tests {
     use super::*;
     use crate::base::sync::Barrier;
     use crate::fs::Fs;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
@@ -242,7 +261,7 @@ mod tests {
         let extension = OsString::from("log");
         let scope = Scope { fs, path, temp, prefix, extension, by_len: false };
         let shared = Shared::new(4, 64, 1, Barrier::detect()).unwrap();
-        Quota::new(limits, scope, Arc::new(shared), now).unwrap()
+        Quota::new(limits, None, scope, Arc::new(shared), now).unwrap()
     }
 
     /// Makes a file of `bytes` bytes; returns what it takes on disk.
@@ -279,9 +298,9 @@ mod tests {
         let quota = quota(&fs, dir.path().into(), dir.path().into(), limits, now);
         quota.look(|| now);
         quota.wrote(999);
-        assert!(!quota.shared.is_guarded());
+        assert!(!quota.shared.is_over_quota());
         quota.wrote(1);
-        assert!(quota.shared.is_guarded() && quota.stats().refuses);
+        assert!(quota.shared.is_over_quota() && quota.stats().refuses);
         assert_eq!(quota.stats().total_bytes, Some(1000));
         assert_eq!(quota.vigil(now), Some(INTERVAL));
         assert_eq!(quota.vigil(now + INTERVAL / 4), Some(INTERVAL * 3 / 4));
@@ -291,10 +310,11 @@ mod tests {
         lock(&quota.state).is_claimed = false;
         // The files do not exist.
         quota.look(|| now + INTERVAL);
-        assert!(!quota.shared.is_guarded() && !quota.stats().refuses);
+        assert!(!quota.shared.is_over_quota() && !quota.stats().refuses);
         assert_eq!(quota.stats().total_bytes, Some(0));
 
         let free = State {
+            start: Gauge::new(false, now),
             free: Gauge { found: Some(500), written: 70, next: None, error: None },
             total: Gauge::new(false, now),
             written: 70 + 399,
@@ -323,7 +343,7 @@ mod tests {
                 (Op::Facts, "look up"),
                 (Op::FreeBytes, "look for free space in"),
             ] {
-                fs.plan(op, 1, Fault::Error(Errno::IO));
+                fs.plan(op, 1, Answer::Error(Errno::IO));
                 let [later, at_last] = [now + INTERVAL, now + 2 * INTERVAL];
                 lock(&quota.state).free.next = Some(later);
                 lock(&quota.state).total.next = Some(later);
@@ -365,6 +385,6 @@ mod tests {
         let took = lock(&quota.state).total.next.unwrap() - ended;
         assert!(took > INTERVAL && took <= 50 * (ended - now), "{took:?} {:?}", ended - now);
         quota.wrote(20);
-        assert!(quota.shared.is_guarded());
+        assert!(quota.shared.is_over_quota());
     }
 }

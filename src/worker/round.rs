@@ -27,8 +27,9 @@ use crate::worker::tell::Teller;
 /// membarrier, which pauses running threads for about 3 us: 0.03 % of their time.
 const REVOKE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A refused caller that has not come back for so long does not wait for memory. This is time for
-/// ten looks, and short enough that nobody notices the naps in between.
+/// Once a refused caller has not come back for this time, it no longer counts as waiting for
+/// memory. The time is enough for ten looks, and too short for anyone to notice the naps in
+/// between.
 const DEMAND_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// The policy of a worker's loop; the same for all workers of a writer.
@@ -338,7 +339,7 @@ impl Worker {
     fn prepare_to_park(&mut self, now: Instant) -> Rest {
         // With a record in memory, each further record would find a shut gate and wake the worker.
         let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
-        // Set only while the disk guard refuses records. Raising that flag wakes all workers.
+        // Set only while the quota refuses records. Raising that flag wakes all workers.
         let vigil = self.output.quota().and_then(|quota| quota.vigil(now));
         if self.rotation.has_age()
             && self.retry.is_none()

@@ -37,9 +37,10 @@ impl Config {
     /// It covers all chunks and their headers, and what each worker needs, for direct I/O too. A
     /// message that was handed over counts with its length instead of the bytes of a chunk.
     ///
-    /// It does not cover thread stacks, of which a worker touches a few KiB; about 300 bytes for
-    /// each thread that is writing at the same time; what a message owns beyond its bytes; and file
-    /// names while they are listed for [`max_total`](Self::max_total).
+    /// It does not cover thread stacks, of which a worker touches a few KiB. Nor does it cover
+    /// about 300 bytes for each thread that is writing at the same time. What a message owns beyond
+    /// its bytes is not in it either, nor are file names while they are listed for
+    /// [`max_total`](Self::max_total).
     pub fn memory_bound(&self) -> usize {
         let chunks = self.memory.chunks();
         arena::bytes(chunks, self.memory.size)

@@ -151,6 +151,18 @@ impl Inner {
         (started..self.ledgers.len()).for_each(|me| self.control.answer_ended(me, true));
     }
 
+    /// Removes what a start that failed has made, before its drop ends the workers that run. There
+    /// may be no thread to be had for it, and who starts waits for the disk anyway.
+    pub(super) fn undo_start(&self) {
+        self.excuse_missing();
+        if let Some(image) = self.shared.arena.crash_image() {
+            let _ = image.remove();
+        }
+        if let Some(state) = &*lock(&self.state) {
+            let _ = state.remove(&*self.target.fs);
+        }
+    }
+
     /// Where files are written.
     pub(crate) fn temp_dir(&self) -> PathBuf {
         self.target.files.temp.clone()

@@ -95,7 +95,8 @@ impl BufferedWriter {
     /// # Errors
     /// [`WriteError::Full`] if no memory is free. [`WriteError::TooLarge`] if the record is larger
     /// than all memory. [`WriteError::Closed`] after [`close`](Self::close).
-    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`].
+    /// [`WriteError::DiskGuard`] beyond [`Config::min_free`] or [`Config::max_total`], or while the
+    /// disk has been full since the [start](Config::start_on_full_disk).
     /// [`WriteError::OutOfMemory`] if this is the thread's first record, and the system has no
     /// memory for what the writer keeps of the thread. These refusals are counted in
     /// [`Stats::refused`](crate::Stats::refused). [`WriteError::Forked`] in a forked child, where
@@ -108,14 +109,14 @@ impl BufferedWriter {
         if slot.is_some_and(|slot| unsafe { append::try_write(&*slot, record) }) {
             return Ok(());
         }
-        self.write_slow(record)
+        self.write_with_slot(record)
     }
 
     /// A separate function, so that the common case needs the slot alone. It starts the write
     /// again, which also undoes what the first try began.
     #[cold]
     #[inline(never)]
-    fn write_slow(&self, record: &[u8]) -> Result<(), WriteError> {
+    fn write_with_slot(&self, record: &[u8]) -> Result<(), WriteError> {
         self.with_slot(record.len(), |mut slot| accept::write(&mut slot, record))
     }
 
@@ -217,8 +218,8 @@ impl BufferedWriter {
     ///
     /// # Errors
     /// Those of `write`. [`WriteError::Format`] if `format` itself returns an error. `format` is
-    /// not called if no memory is free, after `close`, or beyond a limit of the disk guard when
-    /// this thread's chunk has no room left.
+    /// not called if no memory is free, nor after `close`. Beyond a limit of the disk guard, it is
+    /// not called when this thread's chunk has no room left.
     pub fn record(
         &self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,

@@ -25,43 +25,49 @@ use crate::recovery::background::Task;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
-use crate::worker::quota::Quota;
+use crate::worker::quota::{Quota, Rest};
 use crate::worker::rotation::Rotation;
 use crate::worker::round::{Policy, Worker};
 use crate::writer::inner::{Inner, Parts};
 
 /// Checks the options, finds the directories, maps the memory and starts the workers.
 pub(crate) fn open(config: Config) -> Result<Inner, Error> {
-    let recovers = config.recover;
-    let error = match start(config.clone()) {
+    let (recovers, may_be_full) = (config.recover, config.start_on_full_disk);
+    let error = match start(config.clone().start_on_full_disk(false)) {
         Ok(inner) => {
             if recovers {
                 inner.start_recovery();
             }
             return Ok(inner);
         }
-        Err(error) => error,
+        Err(error) if lacks_room(&error) => error,
+        Err(error) => return Err(error),
     };
-    let recovery = (recovers && lacks_room(&error)).then(|| recover_now(&config)).flatten();
-    let Some(recovery) = recovery else { return Err(error) };
+    let recovery = recovers.then(|| recover_now(&config)).flatten();
+    if recovery.is_none() && !may_be_full {
+        return Err(error);
+    }
     let inner = start(config)?;
-    inner.recovery.end(recovery);
+    if let Some(recovery) = recovery {
+        inner.recovery.end(recovery);
+    }
     Ok(inner)
 }
 
 fn start(config: Config) -> Result<Inner, Error> {
     let (inner, workers) = assemble(config, Instant::now())?;
     // An error from here on drops `inner`, which ends the workers that already run.
-    inner.start(workers).inspect_err(|_| inner.excuse_missing())?;
+    inner.start(workers).inspect_err(|_| inner.undo_start())?;
     Ok(inner)
 }
 
 /// Whether a start failed for want of room on a disk, in a quota or in memory.
 fn lacks_room(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory
-    )
+    is_disk_full(error) || error.kind() == ErrorKind::OutOfMemory
+}
+
+fn is_disk_full(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Recovers dead writers before the start is tried again. `None` if a directory can't be found,
@@ -85,6 +91,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     config.check_budget()?;
     let (memory_bound, layout) = (config.memory_bound(), config.layout());
     let staging_bytes = config.staging_bytes();
+    let may_be_full = config.start_on_full_disk;
     let Config { memory, mut files, limits, on_failure, drop_timeout, fs, .. } = config;
     let names = Names::new(&files.prefix, &files.extension)?;
     let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
@@ -92,28 +99,46 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
     let wanted = publish::directories(&*fs, &files.path, &files.temp, files.create_dirs)?;
     let opening = Opening { fs: &*fs, memory: memory_dir.as_deref(), names: &names, layout };
-    let (places, state) = opening.settle(wanted)?;
+    let (places, state, is_complete) = match opening.settle(wanted.clone()) {
+        Err(error) if may_be_full && is_disk_full(&error) => {
+            let state = StateFile::none(&wanted.temp, opening.header(&wanted)?);
+            (wanted, state, false)
+        }
+        settled => settled.map(|(places, state)| (places, state, true))?,
+    };
+    let state = Arc::new(state);
     let undo = |_: &Error| drop(state.remove(&*fs));
     if files.durability == Durability::File {
         // Find out now rather than at the first file.
         publish::sync_dir(&*fs, &places.path).inspect_err(undo)?;
     }
     let shared = Arc::new(opening.memory(&places.path).inspect_err(undo)?);
-    let quota = quota(limits, &fs, &places, &names, &shared, now);
+    if is_complete {
+        name_memory(&shared, opening.memory_path().as_deref()).inspect_err(undo)?;
+    }
+    let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared));
+    let quota = quota(limits, rest, &fs, &places, &names, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
     let policy = Policy { rotation: Rotation::new(&files), on_failure };
-    let target =
-        Target { fs, files, names, staging_bytes, quota, memory_dir, missing: state.missing };
+    let target = Target {
+        fs,
+        files,
+        names,
+        staging_bytes,
+        quota,
+        memory_dir,
+        missing: state.missing.clone(),
+    };
     let inner = Inner::new(Parts {
         shared,
         workers: memory.workers,
         target: Arc::new(target),
-        state: Arc::new(state),
+        state,
         drop_timeout,
         memory_bound,
     });
     let workers =
-        inner.workers(&policy, memory.populate, now).inspect_err(|_| inner.excuse_missing())?;
+        inner.workers(&policy, memory.populate, now).inspect_err(|_| inner.undo_start())?;
     Ok((inner, workers))
 }
 
@@ -131,18 +156,11 @@ impl Opening<'_> {
     /// Finds out where files are written and creates the state file there. It comes before the
     /// probes, so that a recovery knows whose probes they are if the process dies now.
     fn settle(self, wanted: Places) -> Result<(Places, StateFile), Error> {
-        let Opening { fs, memory, names, layout } = self;
+        let Opening { fs, memory, names, .. } = self;
         let probed = |wanted| publish::probed(fs, wanted, names, memory.is_some());
-        let create = |places: &Places| -> Result<StateFile, Error> {
+        let create = |places: &Places| {
             // The error of a failed probe describes the fault of the directory better.
-            let header = Header {
-                path: places.path.clone(),
-                memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
-                names: names.clone(),
-                codec: layout.codec,
-                workers: layout.workers,
-            };
-            StateFile::create(fs, &places.temp, header)
+            StateFile::create(fs, &places.temp, self.header(places)?)
                 .or_else(|error| probed(places.clone()).and(Err(error)))
         };
         let state = create(&wanted)?;
@@ -159,6 +177,41 @@ impl Opening<'_> {
         }
     }
 
+    fn header(self, places: &Places) -> Result<Header, Error> {
+        let Opening { fs, memory, names, layout } = self;
+        Ok(Header {
+            path: places.path.clone(),
+            memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
+            names: names.clone(),
+            codec: layout.codec,
+            workers: layout.workers,
+        })
+    }
+
+    fn memory_path(self) -> Option<PathBuf> {
+        self.memory.map(|dir| dir.join(self.names.memory()))
+    }
+
+    /// What is left to do once there is room on the disk: the state file, the probes, and the name
+    /// of the memory. It may be called again after an error.
+    fn rest(
+        self,
+        fs: &std::sync::Arc<dyn Fs>,
+        places: &Places,
+        state: &Arc<StateFile>,
+        shared: &Arc<Shared>,
+    ) -> Rest {
+        let (fs, places, names) = (fs.clone(), places.clone(), self.names.clone());
+        let (state, shared) = (state.clone(), shared.clone());
+        let memory = self.memory_path();
+        Box::new(move || {
+            state.make(&*fs)?;
+            // A worker finds out by itself that no rename leads from `temp` to `path`.
+            publish::probed(&*fs, places.clone(), &names, memory.is_some())?;
+            name_memory(&shared, memory.as_deref())
+        })
+    }
+
     /// Creates the memory of a writer whose files appear in `path`.
     fn memory(self, path: &Path) -> Result<Shared, Error> {
         let Layout { chunks, size, workers, .. } = self.layout;
@@ -166,13 +219,20 @@ impl Opening<'_> {
         let arena = match self.memory {
             Some(dir) => {
                 let Names { instance, pid, .. } = *self.names;
-                let image =
-                    CrashImage::create(dir, &self.names.memory(), self.layout, instance, pid)?;
+                let image = CrashImage::create(dir, self.layout, instance, pid)?;
                 Arena::in_crash_image(chunks, size, image)
             }
             None => Arena::new(chunks, size).map_err(failed)?,
         };
         Shared::with(arena, workers, Barrier::detect()).map_err(failed)
+    }
+}
+
+/// Names the crash-proof memory, by which a recovery finds it. The state file must be there.
+fn name_memory(shared: &Shared, path: Option<&Path>) -> Result<(), Error> {
+    match (shared.arena.crash_image(), path) {
+        (Some(image), Some(path)) => image.link(path.to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -187,6 +247,7 @@ fn memory_dir(fs: &dyn Fs, dir: &Path) -> Result<MemoryDir, Error> {
 /// Measures at once, so that a full disk gets no first chunk.
 fn quota(
     limits: Limits,
+    rest: Option<Rest>,
     fs: &std::sync::Arc<dyn Fs>,
     places: &Places,
     names: &Names,
@@ -207,7 +268,7 @@ fn quota(
         prefix: names.prefix.clone(),
         extension: names.extension.clone(),
     };
-    let quota = Quota::new(limits, scope, shared.clone(), now)?;
+    let quota = Quota::new(limits, rest, scope, shared.clone(), now)?;
     while quota.look(|| now) {}
     Some(quota)
 }

@@ -47,14 +47,33 @@ impl Producer {
     }
 
     /// `None` while there is no memory for a slot.
+    #[inline(always)]
     fn slot(&mut self) -> Option<OwnedSlot<'_>> {
+        // The ghost seems to be recording. Callers look for that anyway, so this costs nothing.
+        if self.owned().is_recording() && !self.has_slot() {
+            return None;
+        }
+        Some(self.owned())
+    }
+
+    #[inline(always)]
+    fn owned(&mut self) -> OwnedSlot<'_> {
+        // SAFETY: the slot is in the list that the handle keeps alive, and belongs to this producer
+        // alone. `&mut` excludes a second `OwnedSlot`. Nobody changes the ghost's lease: `slot`
+        // only asks it whether it is recording. In a forked child each slot is the ghost.
+        unsafe { OwnedSlot::new(&self.handle.shared, &*self.slot) }
+    }
+
+    /// Takes a slot in place of the ghost. `false` if there is no memory for one.
+    #[cold]
+    #[inline(never)]
+    fn has_slot(&mut self) -> bool {
         let slots = &self.handle.shared.slots;
         if slots.is_ghost(self.slot) {
-            self.slot = slots.acquire()?;
+            let Some(slot) = slots.acquire() else { return false };
+            self.slot = slot;
         }
-        // SAFETY: the slot is in the list that the handle keeps alive, and belongs to this producer
-        // alone. `&mut` excludes a second `OwnedSlot`. Only in a forked child it is the ghost.
-        Some(unsafe { OwnedSlot::new(&self.handle.shared, &*self.slot) })
+        true
     }
 
     /// Counts the refusal of these bytes for want of a slot.
@@ -75,13 +94,13 @@ impl Producer {
         if unsafe { append::try_write(&*self.slot, record) } {
             return Ok(());
         }
-        self.write_slow(record)
+        self.swap_and_write(record)
     }
 
     /// A separate function, so that the common case needs the slot alone.
     #[cold]
     #[inline(never)]
-    fn write_slow(&mut self, record: &[u8]) -> Result<(), WriteError> {
+    fn swap_and_write(&mut self, record: &[u8]) -> Result<(), WriteError> {
         let tried = self.slot;
         match self.slot() {
             Some(mut slot) if std::ptr::eq(slot.slot, tried) => {
@@ -134,10 +153,20 @@ impl Producer {
         &mut self,
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
-        match self.slot() {
-            Some(slot) => accept::record(slot, format),
-            None => Err(self.refuse(0)),
+        if self.owned().is_recording() {
+            return self.record_slow(format);
         }
+        accept::record_first(self.owned(), format)
+    }
+
+    /// Outside of `record`, which costs less without it.
+    #[cold]
+    #[inline(never)]
+    fn record_slow(
+        &mut self,
+        format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
+    ) -> Result<(), WriteError> {
+        if self.has_slot() { accept::record(self.owned(), format) } else { Err(self.refuse(0)) }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use crate::base::sync::lock;
 use crate::base::thread::Backoff;
 use crate::memory::Mailbox;
 use crate::memory::slot::Slot;
@@ -70,7 +71,7 @@ impl Inner {
             temp_dir: self.temp_dir(),
             workers,
             disk_guard: self.target.quota.as_ref().map(Quota::stats),
-            missing: self.target.missing,
+            missing: *lock(&self.target.missing),
         }
     }
 

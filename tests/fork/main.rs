@@ -1,8 +1,8 @@
-//! Promise: in a forked child each call on the parent's writer says so, at once, whatever the parent's
-//! threads were doing; the parent is unharmed, nothing appears twice, and the child's own writer works.
+//! Promise: in a forked child each call on the parent's writer says so, at once, whatever the parent's threads were
+//! doing. The parent is unharmed, nothing appears twice, and the child's own writer works.
 //!
-//! A program of its own, without a harness: std can't start a thread in a child that was forked while
-//! another thread was starting (it takes a lock then), and a harness starts them at any time.
+//! A program of its own, without a harness. std can't start a thread in a child that was forked while another
+//! thread was starting, since it takes a lock then. A harness starts threads at any time.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
 use bufferedwriter_testkit::process::page_faults;
 use bufferedwriter_testkit::shm;
 
-use support::{BOUND, Tally, WriterDir, close, record, stats, until};
+use support::{Answer, BOUND, Op, Tally, TestFs, WriterDir, close, record, stats, until};
 
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the other integration tests")]
@@ -35,7 +36,7 @@ fn main() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 10] = [
     (
         "each_call_of_a_child_says_so_and_the_parent_goes_on",
         each_call_of_a_child_says_so_and_the_parent_goes_on,
@@ -52,6 +53,14 @@ const TESTS: [Test; 8] = [
     (
         "the_lock_ends_with_the_parent_though_a_child_lives",
         the_lock_ends_with_the_parent_though_a_child_lives,
+    ),
+    (
+        "a_child_of_the_middle_of_a_start_keeps_no_lock",
+        a_child_of_the_middle_of_a_start_keeps_no_lock,
+    ),
+    (
+        "memory_that_is_made_among_forks_is_locked_by_its_writer_alone",
+        memory_that_is_made_among_forks_is_locked_by_its_writer_alone,
     ),
     ("a_child_keeps_files_that_are_not_the_writers", a_child_keeps_files_that_are_not_the_writers),
     ("a_root_or_a_user_that_changes_later_is_told", a_root_or_a_user_that_changes_later_is_told),
@@ -395,4 +404,80 @@ fn a_child_keeps_files_that_are_not_the_writers() {
         // SAFETY: a plain call.
         unsafe { _exit(0) };
     }));
+}
+
+/// Children that do nothing, until the end of the test.
+#[derive(Default)]
+struct Idle(Vec<i32>);
+
+impl Idle {
+    fn add(&mut self) {
+        // SAFETY: the child only waits.
+        let pid = unsafe { fork() };
+        if pid == 0 {
+            loop {
+                thread::park();
+            }
+        }
+        assert!(pid > 0);
+        self.0.push(pid);
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // SAFETY: our child.
+            unsafe {
+                kill(*pid, 9);
+                waitpid(*pid, std::ptr::null_mut(), 0);
+            }
+        }
+    }
+}
+
+fn a_child_of_the_middle_of_a_start_keeps_no_lock() {
+    let (dir, idle) = (WriterDir::new(), Arc::new(Mutex::new(Idle::default())));
+    let forks = idle.clone();
+    let fs = TestFs::new(move |call| {
+        if matches!(call.op, Op::Lock | Op::Clone | Op::Write) && !call.is_temp() {
+            forks.lock().unwrap().add();
+        }
+        Answer::Go
+    });
+    let writer = BufferedWriter::new(dir.config().workers(2).recover(false).fs(fs)).unwrap();
+    let state = File::open(dir.states().pop().expect("a state file")).unwrap();
+    assert!(state.try_lock().is_err());
+    close(&writer);
+    assert!(idle.lock().unwrap().0.len() >= 3);
+    until("the lock is free", || state.try_lock().is_ok());
+    dir.assert_clean();
+}
+
+fn memory_that_is_made_among_forks_is_locked_by_its_writer_alone() {
+    let Some(shm) = shm::dir() else { return };
+    let (dir, memory) = (WriterDir::new(), WriterDir::within(shm));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = support::SetAtEnd(&is_over);
+        scope.spawn(|| {
+            let mut idle = Idle::default();
+            while !is_over.load(Ordering::Relaxed) {
+                idle.add();
+                if idle.0.len() > 100 {
+                    idle = Idle::default();
+                }
+            }
+        });
+        for _ in 0..30 {
+            let config = dir.config().workers(1).crash_proof(CrashProof::Dir(memory.path.clone()));
+            let writer = BufferedWriter::new(config.recover(false)).unwrap();
+            let entry = fs::read_dir(&memory.path).unwrap().next().expect("its memory").unwrap();
+            let memory = File::open(entry.path()).unwrap();
+            assert!(memory.try_lock().is_err());
+            close(&writer);
+            drop(writer);
+            until("the lock is free", || memory.try_lock().is_ok());
+        }
+    });
 }

@@ -1,5 +1,5 @@
-//! Promise: after a close every accepted record is in a file or counted as lost, later writes are
-//! refused and counted; it may be called again, by anybody, and with no time at all.
+//! Promise: after a close every accepted record is in a file or counted as lost, and later writes are refused and
+//! counted. It may be called again, by anybody, and with no time at all.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -203,8 +203,8 @@ fn overtakes_a_flush() {
     }
 }
 
-/// The worker comes back from the disk just when it was given up, while many wait for their flush:
-/// none of them may hear that it is done.
+/// The worker comes back from the disk just when it was given up, while many wait for their flush. None of them may
+/// hear that it is done.
 #[test]
 fn no_flush_succeeds_once_it_was_given_up() {
     for _ in 0..20 {

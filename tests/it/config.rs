@@ -1,5 +1,5 @@
-//! Promise: an option out of its range is refused with its name, the value and the range; a missing
-//! directory with its path; and nothing is left behind.
+//! Promise: an option out of its range is refused with its name, the value and the range. A missing directory is
+//! refused with its path. Nothing is left behind.
 
 use std::fs;
 use std::io::ErrorKind;

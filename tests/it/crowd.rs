@@ -1,5 +1,5 @@
-//! Promise: more threads than chunks: who holds a chunk without writing gives way to who needs one,
-//! nothing is lost by that, and nobody waits for ever.
+//! Promise: with more threads than chunks, a thread that holds a chunk without writing gives way to one that needs
+//! it. Nothing is lost by that, and nobody waits for ever.
 
 use std::sync::Barrier;
 use std::thread;

@@ -1,5 +1,5 @@
-//! Promise: files go past the page cache where that pays and the file system can, and hold the same as
-//! any other; what it refuses goes through the cache.
+//! Promise: files go past the page cache where that pays and the file system can, and hold the same as any other.
+//! What it refuses goes through the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

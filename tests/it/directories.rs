@@ -1,6 +1,6 @@
-//! Promise: whatever somebody does to the directories of a writer, the error is told, nothing is
-//! counted wrongly, and once they are there again, all that the disk still has lands. What was planted
-//! is never followed, and what is not ours never touched.
+//! Promise: whatever somebody does to the directories of a writer, the error is told and nothing is counted
+//! wrongly. Once they are there again, all that the disk still has lands. What was planted is never followed, and
+//! what is not ours never touched.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -316,8 +316,8 @@ fn a_link_that_leads_elsewhere_later_changes_nothing() {
     other.assert_clean();
 }
 
-/// In a shared directory somebody guesses each name and plants a link there just before: none is
-/// followed, whether it leads to a file or to where none is yet.
+/// In a shared directory somebody guesses each name and plants a link there just before. None is followed, whether
+/// it leads to a file or to where none is yet.
 #[test]
 fn planted_links_are_not_followed() {
     for leads_to_a_file in [false, true] {

@@ -1,5 +1,5 @@
-//! Promise: on a disk that fails for a while nothing torn becomes visible, the error is told with
-//! operation and path, records are kept, and all of them land once there is space again.
+//! Promise: on a disk that fails for a while nothing torn becomes visible, and the error is told with operation and
+//! path. Records are kept, and all of them land once there is space again.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Promise: documents speak of what is there. Links and their anchors, paths of this repository, and names of code
-//! and tests exist; the README and ARCHITECTURE stay short; each script is in the index; the guide is compiled.
+//! Promise: documents speak of what is there. Links and their anchors, paths of this repository, and names of
+//! files, code and tests exist. The README and ARCHITECTURE stay short, each script is in the index, and the guide
+//! is compiled.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -162,6 +163,17 @@ fn paths(code: &str) -> Vec<String> {
     braces(word.split(':').next().unwrap_or_default())
 }
 
+/// The name of a source file that code in backticks names, without its folders.
+fn source_file(code: &str) -> Option<&str> {
+    let word = code.split_whitespace().next()?.split(':').next()?;
+    let is_path = |c: char| c.is_alphanumeric() || "_-/.".contains(c);
+    (word.ends_with(".rs") && word.chars().all(is_path)).then(|| file_name(word))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// `a{b,c}` is `ab` and `ac`.
 fn braces(text: &str) -> Vec<String> {
     let Some((before, (inner, after))) =
@@ -237,6 +249,21 @@ fn paths_in_backticks_exist() {
         let named = code(&prose).into_iter().flat_map(paths);
         let missing = named.filter(|path| !exists(path));
         wrong.extend(missing.map(|path| format!("{document}: {path}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A file that is named without its folder, such as `pool.rs`, may be in any folder.
+#[test]
+fn names_of_source_files_exist() {
+    let sources = ["src", "tests", "crates", "examples", "fuzz"].map(|dir| files(dir, "rs"));
+    let known: BTreeSet<_> = sources.iter().flatten().map(|path| file_name(path)).collect();
+    let mut wrong = Vec::new();
+    for document in files("", "md") {
+        let prose = prose(&read(&document));
+        let named = code(&prose).into_iter().filter_map(source_file);
+        let missing = named.filter(|name| !known.contains(name));
+        wrong.extend(missing.map(|name| format!("{document}: {name}")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -334,7 +361,7 @@ fn base64(bytes: &[u8]) -> String {
 fn the_checks_see_what_they_look_for() {
     let text = "# A `b`, c\n[in](README.md#no) ![image](gone.svg) [named][name] [alone] `[not](this)`\n\
                 ```\n[nor](this) `src/nor.rs`\n```\n`src/lib.rs` `src/gone.rs:7` `scripts/{fuzz,gone} [N]`\n\
-                `Slots::{close, gone}` `a_test_*` `word`\n\n[name]: docs/gone.md\n";
+                `Slots::{close, gone}` `a_test_*` `word` `it/pool.rs:3` `*.rs`\n\n[name]: docs/gone.md\n";
     let prose = prose(text);
     assert_eq!(inline_links(&prose), ["README.md#no", "gone.svg"]);
     assert_eq!(definitions(&prose), [("name".to_owned(), "docs/gone.md".to_owned())]);
@@ -348,6 +375,8 @@ fn the_checks_see_what_they_look_for() {
     assert!(exists("planted/*.bugs") && !exists("planted/*.gone") && exists("src/tests/loom/"));
     let named: Vec<_> = code.iter().flat_map(|code| names(code)).collect();
     assert_eq!(named, ["Slots", "close", "Slots", "gone", "a_test_"]);
+    let sources: Vec<_> = code.iter().filter_map(|code| source_file(code)).collect();
+    assert_eq!(sources, ["lib.rs", "gone.rs", "pool.rs"]);
     assert!(broken("docs/testing.md", "../README.md").is_none());
     assert!(broken("docs/testing.md", "README.md").is_some());
     assert!(broken("README.md", "docs/testing.md#scripts").is_none());

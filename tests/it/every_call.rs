@@ -1,6 +1,5 @@
-//! Promise: whichever call of the file system fails, once or for good until the disk is well again,
-//! with whatever error, everything that was accepted lands exactly once, the accounts balance, and a
-//! failed fsync is final for its file.
+//! Promise: any call of the file system may fail, once or until the disk is well again, with whatever error.
+//! Everything that was accepted lands exactly once, the accounts balance, and a failed fsync is final for its file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

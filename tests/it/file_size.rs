@@ -93,8 +93,8 @@ fn a_full_file_is_tried_again_by_itself() {
     }
 }
 
-/// A file that the system does not let grow (RLIMIT_FSIZE, or the file system's own limit) is published, and the
-/// records go to another one; nobody has to wait for that.
+/// A file that the system does not let grow (RLIMIT_FSIZE, or the file system's own limit) is published. The
+/// records go to another one, and nobody has to wait for that.
 #[test]
 fn a_file_that_may_not_grow_is_published() {
     use crate::support::{Answer, Op, TestFs};

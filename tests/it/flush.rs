@@ -1,5 +1,5 @@
-//! Promise: when a flush returns, everything that was accepted before the call is in visible
-//! files: the caller's own records, and those that another thread told it of.
+//! Promise: when a flush returns, everything that was accepted before the call is in visible files. That means the
+//! caller's own records, and those that another thread told it of.
 
 use std::sync::{Mutex, mpsc};
 use std::thread;

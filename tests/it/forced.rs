@@ -50,8 +50,8 @@ fn one_record_and_no_further_call() {
     dir.assert_clean();
 }
 
-/// A worker is in deep sleep at the latest when it has been idle for some tenths of a second; the
-/// long age of another writer's file tells the time without a sleep.
+/// A worker is in deep sleep at the latest when it has been idle for some tenths of a second. The long age of
+/// another writer's file tells the time without a sleep.
 #[test]
 fn after_a_long_rest() {
     let dir = WriterDir::new();

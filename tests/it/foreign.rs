@@ -153,8 +153,8 @@ fn descriptors(dir: &Path, extension: &str) -> Vec<RawFd> {
     numbers.filter(leads).collect()
 }
 
-/// Puts another file in the place of a descriptor, as happens to a program that closes all of its
-/// descriptors, to become a daemon, and then opens files of its own.
+/// Puts another file in the place of a descriptor. That happens to a program that closes all of its descriptors, to
+/// become a daemon, and then opens files of its own.
 fn steal(fd: RawFd, file: &File) {
     // SAFETY: the number is in use, and what it stands for changes here, as is the purpose.
     let mut stolen = unsafe { OwnedFd::from_raw_fd(fd) };

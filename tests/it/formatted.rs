@@ -1,5 +1,5 @@
-//! Promise: `record` formats in place; nothing is kept of a record that fails, whatever its size; a
-//! formatter that writes to the same writer is served; foreign code is waited for by nobody.
+//! Promise: `record` formats in place. Nothing is kept of a record that fails, whatever its size. A formatter that
+//! writes to the same writer is served. Nobody waits for foreign code.
 
 use std::fmt;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! Promise: without free memory a write says so at once, counts it, and leaves the decision to the
-//! caller; a `write_timeout` waits its time and counts once; when the disk goes on, so does all.
+//! Promise: without free memory a write says so at once, counts it, and leaves the decision to the caller. A
+//! `write_timeout` waits its time and counts once. When the disk goes on, so does all.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Promise: with `give_up_after`, what memory holds is counted as lost once the disk has failed for so long,
-//! and its memory serves again; never what is in a file; a flush that waits hears of it.
+//! Promise: with `give_up_after`, records in memory are counted as lost once the disk has failed for that time, and
+//! their memory serves again. Records in a file are never given up. A flush that waits hears of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Promise: `health` tells which worker is held up, by what, since when, and how much it holds back, also
-//! of a call that does not return; and that all is well again. Others go on meanwhile.
+//! Promise: `health` tells which worker is held up, by what, since when, and how much it holds back. It does so
+//! also for a call that does not return, and tells when all is well again. Others go on meanwhile.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

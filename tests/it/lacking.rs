@@ -1,14 +1,15 @@
-//! Promise: where a file system or a sandbox has no locks, or can't set permissions, a writer goes without and says so;
-//! what it can't promise without, it refuses.
+//! Promise: where a file system or a sandbox has no locks, or can't set permissions, a writer goes without and says
+//! so. What it can't promise without, it refuses.
 //!
-//! A filter of system calls holds for a whole process, so each case is this test program again, whose calls the kernel
-//! answers with an error.
+//! A filter of system calls holds for a whole process. So each case is this test program again, whose calls the
+//! kernel answers with an error.
 
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use bufferedwriter::{BufferedWriter, CrashProof, Missing, RecoverOptions, SkipReason, recover};
+use bufferedwriter_testkit::dir::{TestDir, list};
 use rustix::io::Errno;
 
 use crate::recovery::{config, die};
@@ -16,6 +17,7 @@ use crate::support::{Answer, BOUND, Op, TestFs, WriterDir, close, until};
 
 const CALL: &str = "BUFFEREDWRITER_LACKING_CALL";
 const ERRNO: &str = "BUFFEREDWRITER_LACKING_ERRNO";
+const THREADS: &str = "BUFFEREDWRITER_LACKING_THREADS";
 const DIR: &str = "BUFFEREDWRITER_LACKING_DIR";
 
 /// From here on, this thread and those that it starts get this error from the system call.
@@ -106,6 +108,36 @@ fn without_locks_or_permissions_a_writer_goes_on() {
             dir.assert_clean();
         }
     }
+}
+
+/// Not a test of its own: starts in a process that gets no thread.
+#[test]
+fn child_without_threads() {
+    let Some(dir) = env::var_os(THREADS) else { return };
+    let memory = bufferedwriter_testkit::shm::dir().map(TestDir::within);
+    for call in [libc::SYS_clone3, libc::SYS_clone] {
+        forbid(call, Errno::AGAIN);
+    }
+    let off = CrashProof::Off;
+    let kinds = memory.iter().map(|memory| CrashProof::Dir(memory.path().to_owned())).chain([off]);
+    for kind in kinds {
+        let error = BufferedWriter::new(config(dir.as_ref()).crash_proof(kind)).unwrap_err();
+        assert_eq!(error.operation(), "start a worker for", "{error}");
+        let left: Vec<_> = memory.iter().flat_map(|memory| list(memory.path())).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_start_without_threads_leaves_nothing() {
+    let dir = WriterDir::new();
+    let mut other = Command::new(env::current_exe().unwrap());
+    other.args(["--exact", "lacking::child_without_threads", "--nocapture", "--test-threads=1"]);
+    let output = other.env(THREADS, dir.root()).stdin(Stdio::null()).output().unwrap();
+    let told = [output.stdout, output.stderr];
+    let told = told.map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "{told}");
+    dir.assert_clean();
 }
 
 /// Any other error is a fault.

@@ -1,5 +1,5 @@
-//! Promise: a record larger than a chunk is whole, up to all of the memory; beyond that it is
-//! refused as too large, whatever else is going on.
+//! Promise: a record larger than a chunk is whole, up to all of the memory. Beyond that it is refused as too large,
+//! whatever else is going on.
 
 use std::thread;
 

@@ -1,5 +1,5 @@
-//! Promise: with `crash_proof`, what was counted as lost stays lost when the process dies: a recovery publishes nothing
-//! of it, and tells how much it was. Memory that a recovery cannot see does not count as lost.
+//! Promise: with `crash_proof`, what was counted as lost stays lost when the process dies. A recovery publishes
+//! nothing of it, and tells how much it was. Memory that a recovery cannot see does not count as lost.
 //!
 //! Writers that die are processes: this test binary, run again with an environment variable.
 

@@ -1,5 +1,5 @@
-//! Promise: memory comes back: after a flush there are only the producers' own chunks, after a
-//! close not even those count for much; and never is there more than the bound.
+//! Promise: memory comes back. After a flush there are only the producers' own chunks; after a close not even those
+//! count for much. There is never more than the bound.
 
 use std::thread;
 

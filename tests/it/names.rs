@@ -1,5 +1,5 @@
-//! Promise: visible names have the documented form and sort by their moments, strictly ascending
-//! per worker; no two files have the same stamp; the mode is exact.
+//! Promise: visible names have the documented form and sort by their moments, strictly ascending per worker. No two
+//! files have the same stamp. The mode is exact.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

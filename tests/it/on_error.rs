@@ -1,5 +1,5 @@
-//! Promise: `on_error` is told of errors and losses, at once and then at most once a second; it may use the
-//! writer as the `Drop` of a message may, panic, or drop the last handle.
+//! Promise: `on_error` is told of errors and losses, at once and then at most once a second. It may use the writer
+//! as the `Drop` of a message may, panic, or drop the last handle.
 
 use std::fs;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -1,7 +1,7 @@
-//! Promise: the `Drop` of a message may use the writer that it was sent to. It runs on a worker, which
-//! must not wait for itself: `flush` and `close` say so, `write_timeout` does not wait; when the
-//! last handle goes there, the writer is closed all the same. It may wait for others, as channels do: what is asked
-//! of the worker meanwhile is heard.
+//! Promise: the `Drop` of a message may use the writer that it was sent to. It runs on a worker, which must not
+//! wait for itself. `flush` and `close` say so, and `write_timeout` does not wait. When the last handle goes there,
+//! the writer is closed all the same. It may wait for others, as channels do: what is asked of the worker meanwhile
+//! is heard.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

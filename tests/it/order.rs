@@ -1,5 +1,5 @@
-//! Promise: records of one producer are strictly ascending within each file, and a worker without
-//! progress holds its share of the memory only: availability before order between files.
+//! Promise: records of one producer are strictly ascending within each file. A worker without progress holds its
+//! share of the memory only: availability comes before order between files.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -45,9 +45,8 @@ fn tiny_chunks_and_many_workers() {
     }
 }
 
-/// Live chunks are scraped as often as can be, by one worker for all, while their owners go from
-/// one chunk to the next as fast as they can. Nobody changes its home, so the order holds from file
-/// to file too.
+/// Live chunks are scraped as often as can be, by one worker for all. Meanwhile their owners go from one chunk to
+/// the next as fast as they can. Nobody changes its home, so the order holds from file to file too.
 #[test]
 fn scraped_all_the_time() {
     let dir = WriterDir::new();
@@ -115,8 +114,8 @@ fn a_worker_that_hangs_holds_its_share_only() {
             seq += 1;
             seq - before >= 100 && stats(&writer).files > files + 2
         });
-        // Its share is 3 of 12; one more, since the producer saw it make progress before; and the
-        // share once more, since what it has taken is not counted until it has taken all.
+        // Its share is 3 of 12. It may hold one more, since the producer saw it make progress before. It may hold
+        // the share once more, since what it has taken is not counted until it has taken all.
         let backlog = stats(&writer).workers[0].backlog_chunks;
         assert!(backlog <= 7, "round {round}: the hanging worker holds {backlog} of 12 chunks");
         gate.set_shut(false);

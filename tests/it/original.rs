@@ -1,6 +1,6 @@
-//! Promise: with `file_size(0)` all is as in the Go original: a file for every flushed buffer. A
-//! record that fills the buffer exactly stays in memory until the next one; one that does not fit
-//! flushes what is there into a file of its own.
+//! Promise: with `file_size(0)` all is as in the Go original: a file for every flushed buffer. A record that fills
+//! the buffer exactly stays in memory until the next one. One that does not fit flushes what is there into a file
+//! of its own.
 
 use bufferedwriter::BufferedWriter;
 

@@ -3,11 +3,13 @@
 //!
 //! Limits hold for a whole process, so each case is this test program again.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::{env, thread};
 
-use bufferedwriter::{BufferedWriter, WriteError};
+use bufferedwriter::{BufferedWriter, CrashProof, Io, WriteError};
+use bufferedwriter_testkit::dir::{TestDir, paths};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{BOUND, WriterDir, close, stats};
@@ -21,6 +23,9 @@ fn is_parent(test: &str) -> bool {
     }
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(CHILD, "").stdin(Stdio::null());
+    // All threads allocate from what `warm` leaves, and it stays.
+    command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TRIM_THRESHOLD_", "1000000000");
+    command.env("MALLOC_MMAP_THRESHOLD_", "1000000000");
     let output = command.output().unwrap();
     let told =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
@@ -37,7 +42,7 @@ fn used() -> u64 {
 
 /// Leaves this thread's allocator enough for what the test itself allocates.
 fn warm() {
-    drop(std::hint::black_box(vec![1_u8; 100_000]));
+    drop(std::hint::black_box(vec![1_u8; 8 << 20]));
 }
 
 /// Calls `with` while the process may map only this many more bytes.
@@ -117,5 +122,34 @@ fn who_has_no_memory_is_refused_and_may_try_again() {
         assert_eq!(stats(writer).accepted.records, accepted + 4);
     });
     close(&writer);
+    dir.assert_clean();
+}
+
+/// With each bit of memory more it comes further: to its arena, its pages, its first thread.
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    if is_parent("out_of_memory::a_start_that_fails_leaves_nothing") {
+        return;
+    }
+    let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
+    let (dir, memory) = (WriterDir::new(), TestDir::within(shm));
+    let config = dir.config().workers(3).recover(false).io(Io::Direct);
+    warm();
+    let mut failed = BTreeSet::new();
+    for memory_of in [CrashProof::Off, CrashProof::Dir(memory.path().to_owned())] {
+        let config = config.clone().crash_proof(memory_of);
+        // A thread that has its stack and nothing else is the end of the process: std does that.
+        for more in (0..).map(|step| step * (256 << 10)) {
+            let error = limited(more, || BufferedWriter::new(config.clone())).unwrap_err();
+            let left = [paths(memory.path()), paths(&dir.temp), paths(&dir.path)].concat();
+            assert!(left.is_empty(), "{more} bytes more, {error}: {left:?}");
+            failed.insert(error.operation().to_owned());
+            if error.operation() == "start a worker for" {
+                break;
+            }
+        }
+    }
+    let expected = ["map memory for", "map memory in", "start a worker for"];
+    assert_eq!(failed.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     dir.assert_clean();
 }

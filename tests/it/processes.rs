@@ -1,5 +1,5 @@
-//! Promise: many processes write to one directory under one prefix, also where all of them have the
-//! same process id: no two names are equal, nobody touches another's files, each record lands once.
+//! Promise: many processes may write to one directory under one prefix, even if all of them have the same process
+//! id. No two names are equal, nobody touches another's files, and each record lands once.
 //!
 //! The processes are this test program again, told by its environment to be one of them.
 

@@ -1,5 +1,5 @@
-//! Promise: real logs, written line by line through several threads, come out as they went in: the
-//! same lines, none torn, none doubled, in whatever order.
+//! Promise: real logs, written line by line through several threads, come out as they went in. The lines are the
+//! same, none torn, none doubled, in whatever order.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Promise: what a writer that died had written whole is published by the next one, in the background; no
-//! torn record, none twice, no left-over; nobody waits for it, and no error of it shows anywhere else.
+//! Promise: what a writer that died had written whole is published by the next one, in the background. No record is
+//! torn or there twice, and there is no left-over. Nobody waits for it, and no error of it shows anywhere else.
 //!
 //! Writers that die are processes: this test binary, run again with an environment variable.
 
@@ -232,8 +232,8 @@ fn missing_directories_are_told() {
     assert_eq!(recover(&RecoverOptions::new(link, &dir.temp)).unwrap().instances, 1);
 }
 
-/// A recovery takes the state file of a writer that is just starting for a leftover, and has its lock for long:
-/// the writer waits rather than make another one of that name, which the recovery would remove, with the probes.
+/// A recovery takes the state file of a writer that is just starting for a left-over, and has its lock for long.
+/// The writer waits rather than make another one of that name. The recovery would remove that one, with the probes.
 #[test]
 fn who_starts_while_a_recovery_has_its_state_file_starts() {
     let dir = WriterDir::new();

@@ -1,5 +1,5 @@
-//! Promise: a rename that fails is tried again until it succeeds, and nothing is visible meanwhile;
-//! a temp file that somebody removed is counted as lost, and the rest goes on.
+//! Promise: a rename that fails is tried again until it succeeds, and nothing is visible meanwhile. A temp file
+//! that somebody removed is counted as lost, and the rest goes on.
 
 use std::fs;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! Promise: a message that is given away is one record; from a quarter of a chunk on it is kept,
-//! without a copy, until a file has it, and counts by its length; it is dropped exactly once, on
-//! whatever path; one that is refused comes back.
+//! Promise: a message that is given away is one record. From a quarter of a chunk on it is kept, without a copy,
+//! until a file has it, and counts by its length. It is dropped exactly once, on whatever path. One that is refused
+//! comes back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;

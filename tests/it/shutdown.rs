@@ -1,5 +1,5 @@
-//! Promise: a close keeps its deadline whatever call hangs, and says exactly what is not in a visible
-//! file; the end comes also by unwinding; and the recipe for signals and panics works.
+//! Promise: a close keeps its deadline whatever call hangs, and says exactly what is not in a visible file. The end
+//! comes also by unwinding. The recipe for signals and panics works.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -18,8 +18,8 @@ use crate::support::{
 const TOLERANCE: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_millis(50);
 
-/// A writer with what is visible (records 0 to 9) and what is not (10 to 29), and every call of one
-/// operation, of whatever file, hangs from now on.
+/// A writer with what is visible (records 0 to 9) and what is not (10 to 29). Every call of one operation, of
+/// whatever file, hangs from now on.
 fn hung(dir: &WriterDir, op: Op) -> (Gate, BufferedWriter) {
     let (gate, pass) = Gate::open();
     let fs = TestFs::new(move |call| {

@@ -1,18 +1,21 @@
-//! Promise: a writer that finds no room at its start recovers what dead ones left, which may be what holds the room,
-//! and tries once more. A start that fails leaves nothing behind.
+//! Promise: a writer that finds no room at its start recovers what dead ones left, and tries once more. The
+//! left-overs may be what holds the room. Who may starts on a full disk and refuses records until there is room.
+//! A start that fails leaves nothing behind.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{env, fs, thread};
 
-use bufferedwriter::{BufferedWriter, CrashProof};
+use bufferedwriter::{BufferedWriter, CrashProof, WriteError};
 use bufferedwriter_testkit::dir::TestDir;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::recovery::{config, die};
-use crate::support::{Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, until};
+use crate::support::{Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, stats, until};
 
 /// What the other process is to do.
 const CHILD: &str = "BUFFEREDWRITER_START_CHILD";
@@ -23,7 +26,7 @@ fn is_state(call: &Call<'_>) -> bool {
 }
 
 /// A disk on which `full` fails with this error as long as the one state file of before is there.
-fn disk(dir: &WriterDir, errno: Errno, full: fn(&Call<'_>) -> bool) -> std::sync::Arc<TestFs> {
+fn disk(dir: &WriterDir, errno: Errno, full: fn(&Call<'_>) -> bool) -> Arc<TestFs> {
     let dead = dir.states().pop().expect("a dead writer");
     TestFs::new(move |call| {
         let is_full = full(call) && call.path != dead && dead.exists();
@@ -84,6 +87,87 @@ fn a_start_that_still_lacks_room_fails() {
     assert_eq!((error.operation(), error.kind()), ("write", std::io::ErrorKind::StorageFull));
     assert!(Tally::of(&dir).found.records > 0);
     dir.assert_clean();
+}
+
+/// A disk that is full as long as the flag says so, for what a start needs.
+fn full_while(is_full: &Arc<AtomicBool>, errno: Errno, full: fn(&Call<'_>) -> bool) -> Arc<TestFs> {
+    let is_full = is_full.clone();
+    TestFs::new(move |call| {
+        let fails = full(call) && is_full.load(Ordering::SeqCst);
+        if fails { Answer::Error(errno) } else { Answer::Go }
+    })
+}
+
+fn waits(writer: &BufferedWriter) {
+    assert_eq!(writer.write(b"early\n"), Err(WriteError::DiskGuard));
+    let guard = stats(writer).disk_guard.expect("it guards");
+    assert!(guard.refuses && guard.last_error.is_some(), "{guard:?}");
+}
+
+#[test]
+fn who_may_starts_on_a_full_disk_and_takes_records_once_there_is_room() {
+    let start = |errno, full: fn(&Call<'_>) -> bool, recover: bool, memory: Option<&Path>| {
+        let (dir, is_full) = (WriterDir::new(), Arc::new(AtomicBool::new(true)));
+        let fs = full_while(&is_full, errno, full);
+        let config = config(dir.root()).recover(recover).start_on_full_disk(true).fs(fs);
+        let memories = || memory.map_or(0, |memory| fs::read_dir(memory).unwrap().count());
+        let config = match memory {
+            Some(memory) => config.crash_proof(CrashProof::Dir(memory.to_owned())),
+            None => config,
+        };
+        let writer = BufferedWriter::new(config.clone()).unwrap();
+        assert_eq!(writer.recovery().is_some(), recover);
+        waits(&writer);
+        // Killed now, it would leave nothing that nobody finds.
+        assert_eq!(memories(), 0);
+        close(&writer);
+        dir.assert_clean();
+        let writer = BufferedWriter::new(config).unwrap();
+        waits(&writer);
+        is_full.store(false, Ordering::SeqCst);
+        until("there is room", || writer.write(b"record\n").is_ok());
+        let guard = stats(&writer).disk_guard.expect("it guards");
+        assert!(!guard.refuses && guard.last_error.is_none(), "{guard:?}");
+        assert_eq!((dir.states().len(), memories()), (1, usize::from(memory.is_some())));
+        close(&writer);
+        assert_eq!((dir.contents(), memories()), (vec![b"record\n".to_vec()], 0));
+        dir.assert_clean();
+    };
+    thread::scope(|scope| {
+        for full in NEEDS {
+            scope.spawn(move || start(Errno::NOSPC, full, true, None));
+            scope.spawn(move || start(Errno::DQUOT, full, false, None));
+        }
+        let memory = bufferedwriter_testkit::shm::dir().map(TestDir::within);
+        scope.spawn(move || {
+            memory.inspect(|memory| start(Errno::NOSPC, NEEDS[0], true, Some(memory.path())))
+        });
+    });
+}
+
+/// The left-overs are what fills the disk: they are recovered, and there is room.
+#[test]
+fn who_may_start_on_a_full_disk_still_recovers_first() {
+    let dir = WriterDir::new();
+    die(&dir);
+    let disk = disk(&dir, Errno::NOSPC, NEEDS[1]);
+    let writer = BufferedWriter::new(config(dir.root()).start_on_full_disk(true).fs(disk)).unwrap();
+    assert_eq!(writer.recovery().expect("it is over").instances, 1);
+    assert!(stats(&writer).disk_guard.is_none());
+    writer.write(b"record\n").unwrap();
+    close(&writer);
+    dir.assert_clean();
+}
+
+#[test]
+fn a_disk_that_is_not_full_but_broken_refuses_a_start_all_the_same() {
+    let dir = WriterDir::new();
+    for errno in [Errno::IO, Errno::ACCESS, Errno::ROFS, Errno::NOMEM] {
+        let broken = full_while(&Arc::new(AtomicBool::new(true)), errno, NEEDS[0]);
+        let config = config(dir.root()).start_on_full_disk(true).fs(broken);
+        assert_eq!(BufferedWriter::new(config).unwrap_err().operation(), "create");
+        dir.assert_clean();
+    }
 }
 
 /// Crash-proof memory takes more than half of its file system, so there is room for one only. The other processes

@@ -1,6 +1,6 @@
-//! Promise: a worker that hangs in a call, whichever it is, holds its share of the memory and no
-//! more: callers that leave room are never refused, whoever their home was, and what they write lands
-//! through the other workers; once the call returns, the rest lands too.
+//! Promise: a worker that hangs in a call, whichever it is, holds its share of the memory and no more. Callers that
+//! leave room are never refused, whoever their home was. What they write lands through the other workers. Once the
+//! call returns, the rest lands too.
 
 use std::thread;
 

@@ -53,9 +53,7 @@ impl Disk {
 }
 
 /// A disk whose fsync of a temp file fails where `fails` says so, by its number.
-fn disk(
-    fails: impl Fn(u64) -> bool + Send + std::marker::Sync + 'static,
-) -> (Arc<TestFs>, Arc<Mutex<Disk>>) {
+fn disk(fails: impl Fn(u64) -> bool + Send + Sync + 'static) -> (Arc<TestFs>, Arc<Mutex<Disk>>) {
     let disk = Arc::new(Mutex::new(Disk::default()));
     let (seen, syncs) = (disk.clone(), AtomicU64::new(0));
     let fs = TestFs::new(move |call| {
@@ -150,8 +148,8 @@ fn an_fsync_that_fails_for_a_while() {
     dir.assert_clean();
 }
 
-/// Memory that only waits for a sync comes back when nothing more comes, though nobody asks for it:
-/// a worker must not go to sleep with it.
+/// Memory that only waits for a sync comes back when nothing more comes, though nobody asks for it. A worker must
+/// not go to sleep with it.
 #[test]
 fn no_worker_sleeps_on_memory() {
     for _ in 0..4 {
@@ -177,8 +175,8 @@ fn no_worker_sleeps_on_memory() {
     }
 }
 
-/// What the file has is in memory still, as long as the fsync has not returned; and it is cut to what an
-/// earlier fsync covered, should this one fail.
+/// What the file has is in memory still, as long as the fsync has not returned. Should this one fail, the file is
+/// cut to what an earlier fsync covered.
 #[test]
 fn memory_stays_until_the_sync_returns() {
     for fails in [false, true] {

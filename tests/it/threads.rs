@@ -1,5 +1,5 @@
-//! Promise: threads may come and go: nothing that they wrote is lost, the memory does not grow with
-//! their number, and destructors of a thread may still write.
+//! Promise: threads may come and go. Nothing that they wrote is lost, the memory does not grow with their number,
+//! and destructors of a thread may still write.
 
 use std::cell::RefCell;
 use std::thread;
@@ -65,8 +65,8 @@ fn the_next_thread_inherits_the_chunk() {
     dir.assert_clean();
 }
 
-/// Each of its records is a producer of its own: from a destructor, a thread may use another
-/// buffer for each call, so there is no order to check.
+/// Each of its records is a producer of its own. From a destructor, a thread may use another chunk for each call,
+/// so there is no order to check.
 struct Late {
     writer: BufferedWriter,
     producer: u32,

@@ -1,5 +1,5 @@
-//! Promise: two writers in one process, with the same directories and the same prefix, don't touch
-//! each other's records or files, and the threads' buffers are not mixed up.
+//! Promise: two writers in one process may have the same directories and the same prefix. They don't touch each
+//! other's records or files, and the threads' chunks are not mixed up.
 
 use std::collections::BTreeSet;
 use std::thread;

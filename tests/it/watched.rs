@@ -1,5 +1,5 @@
-//! Promise: who watches `path` with inotify(7) is told of each visible file once, when it is complete:
-//! by IN_MOVED_TO where the file system renames without replacing, else by IN_CREATE.
+//! Promise: who watches `path` with inotify(7) is told of each visible file once, when it is complete. That is by
+//! IN_MOVED_TO where the file system renames without replacing, else by IN_CREATE.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;

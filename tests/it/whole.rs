@@ -1,5 +1,5 @@
-//! Promise: a file is visible complete, with whole records, whenever anybody looks: 16 threads
-//! write, a reader checks and removes each file as soon as it sees it.
+//! Promise: a file is visible complete, with whole records, whenever anybody looks. Here 16 threads write, and a
+//! reader checks and removes each file as soon as it sees it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;

@@ -1,5 +1,5 @@
-//! What the stress programs in `src/bin/` share: what is in a writer's visible files, handles of a
-//! writer, and the end of the program when a promise is broken.
+//! What the stress programs in `src/bin/` share. It reads a writer's visible files, wraps handles of a writer,
+//! and ends the program when a promise is broken.
 //!
 //! Guarantees: its own counters are relaxed atomics, so they hide no race from ThreadSanitizer.
 //!

@@ -1,5 +1,5 @@
-//! The bugs and the tree fit each other: a bug that went out of date turns this red at once, rather than
-//! hours later where the bugs are planted.
+//! The bugs and the tree fit each other. A bug that went out of date turns this red at once, rather than hours
+//! later where the bugs are planted.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -12,15 +12,15 @@ use crate::base::checksum::fnv1a;
 use crate::base::le;
 use crate::config::{AFFIX_BYTES_MAX, Codec, WORKERS_MAX};
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, HEADER_BYTES, Header, MAGIC, MEMORY_ID_AT, MemoryDir, RECORD_BYTES, Record,
-    TEXTS_AT, VERSION,
+    CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, Header, MAGIC, MEMORY_ID_AT, MemoryDir, TEXTS_AT,
+    VERSION, WorkerEntry,
 };
 use crate::fs::{FsFile, read_full};
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
 
 /// Length of the largest possible state file.
-const BYTES_MAX: usize = HEADER_BYTES + WORKERS_MAX * RECORD_BYTES;
+const BYTES_MAX: usize = HEADER_BYTES + WORKERS_MAX * ENTRY_BYTES;
 
 /// A decoded state file. Its directories are for comparison only: never open them. The affixes of
 /// its names contain neither `/` nor NUL.
@@ -29,14 +29,14 @@ pub(crate) struct DecodedState {
     /// `None` if the writer did not know it.
     pub(crate) boot_id: Option<[u8; 16]>,
     pub(crate) header: Header,
-    /// One for each worker, in order. `None` where the record is damaged.
-    pub(crate) records: Vec<Option<Record>>,
+    /// One for each worker, in order. `None` where the entry is damaged.
+    pub(crate) entries: Vec<Option<WorkerEntry>>,
 }
 
 /// Why a state file can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// Its records are not complete: its writer died, or still is, at the very beginning.
+    /// Its entries are not complete: its writer died, or still is, at the very beginning.
     Short,
     /// It was written by a program with another version of the format.
     Version(u32),
@@ -62,22 +62,22 @@ pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     if bytes.starts_with(&MAGIC) && version != VERSION {
         return Err(Unreadable::Version(version));
     }
-    let Some((header, records)) = bytes.split_at_checked(HEADER_BYTES) else {
+    let Some((header, entries)) = bytes.split_at_checked(HEADER_BYTES) else {
         return Err(Unreadable::Short);
     };
-    let (boot_id, header) = read_header(header).ok_or(match records.is_empty() {
+    let (boot_id, header) = read_header(header).ok_or(match entries.is_empty() {
         true => Unreadable::Short,
         false => Unreadable::Damaged,
     })?;
     if Codec::from_id(header.codec).is_none() {
         return Err(Unreadable::Codec(header.codec));
     }
-    let wanted = header.workers * RECORD_BYTES;
-    if records.len() != wanted {
-        return Err(if records.len() < wanted { Unreadable::Short } else { Unreadable::Damaged });
+    let wanted = header.workers * ENTRY_BYTES;
+    if entries.len() != wanted {
+        return Err(if entries.len() < wanted { Unreadable::Short } else { Unreadable::Damaged });
     }
-    let records = records.chunks_exact(RECORD_BYTES).map(read_record).collect();
-    Ok(DecodedState { boot_id, header, records })
+    let entries = entries.chunks_exact(ENTRY_BYTES).map(read_entry).collect();
+    Ok(DecodedState { boot_id, header, entries })
 }
 
 fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
@@ -119,13 +119,13 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
     Some((Some(boot_id).filter(|id| *id != [0; 16]), header))
 }
 
-/// `None` if the record is damaged.
-fn read_record(bytes: &[u8]) -> Option<Record> {
+/// `None` if the entry is damaged.
+fn read_entry(bytes: &[u8]) -> Option<WorkerEntry> {
     if bytes.iter().all(|&byte| byte == 0) {
-        // The record was never used.
-        return Some(Record::default());
+        // The entry was never used.
+        return Some(WorkerEntry::default());
     }
-    let (body, checksum) = bytes.split_at(RECORD_BYTES - CHECKSUM_BYTES);
+    let (body, checksum) = bytes.split_at(ENTRY_BYTES - CHECKSUM_BYTES);
     let number = |at: usize| le::u64(&body[8 * at..][..8]);
     let mark =
         |at| Watermark { len: number(at), count: Count::new(number(at + 1), number(at + 2)) };
@@ -134,5 +134,5 @@ fn read_record(bytes: &[u8]) -> Option<Record> {
         return None;
     }
     let temp = (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq });
-    Some(Record { temp, good, synced })
+    Some(WorkerEntry { temp, good, synced })
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, Header, MAGIC, MEMORY_ID_AT, RECORD_BYTES, Record, TEXTS_AT, VERSION,
+    CHECKSUM_BYTES, ENTRY_BYTES, Header, MAGIC, MEMORY_ID_AT, TEXTS_AT, VERSION, WorkerEntry,
 };
 use crate::report::stats::Watermark;
 
@@ -50,16 +50,17 @@ pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-pub(crate) fn record(generation: u64, record: Record) -> [u8; RECORD_BYTES] {
-    let Record { temp, good, synced } = record;
+/// One worker's entry.
+pub(crate) fn entry(generation: u64, entry: WorkerEntry) -> [u8; ENTRY_BYTES] {
+    let WorkerEntry { temp, good, synced } = entry;
     let (stamp, seq) = temp.map_or((0, 0), |temp| (temp.stamp.0, temp.seq));
     let of = |mark: Watermark| [mark.len, mark.count.records, mark.count.bytes];
     let numbers = [generation, stamp, seq].into_iter().chain(of(good)).chain(of(synced));
-    let mut bytes = [0; RECORD_BYTES];
+    let mut bytes = [0; ENTRY_BYTES];
     for (at, number) in numbers.enumerate() {
         bytes[8 * at..][..8].copy_from_slice(&number.to_le_bytes());
     }
-    let (body, checksum) = bytes.split_at_mut(RECORD_BYTES - CHECKSUM_BYTES);
+    let (body, checksum) = bytes.split_at_mut(ENTRY_BYTES - CHECKSUM_BYTES);
     checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
     bytes
 }

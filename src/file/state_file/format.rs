@@ -18,7 +18,6 @@
 //!                48  synced length u64    56  synced records u64    64  their bytes u64
 //!               120  checksum of all before
 //! ```
-//!
 
 use std::path::PathBuf;
 
@@ -28,7 +27,7 @@ use crate::report::stats::Watermark;
 pub(crate) const MAGIC: [u8; 8] = *b"BUFWRST\0";
 pub(crate) const VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES: usize = 8192;
-pub(crate) const RECORD_BYTES: usize = 128;
+pub(crate) const ENTRY_BYTES: usize = 128;
 pub(crate) const CHECKSUM_BYTES: usize = 8;
 pub(crate) const TEXTS_AT: usize = 64;
 /// Also the end of the texts.
@@ -56,9 +55,9 @@ pub(crate) struct MemoryDir {
     pub(crate) id: (u64, u64),
 }
 
-/// A worker's last record about its temp file.
+/// What a state file says of one worker: its temp file, and how far that is good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct WorkerEntry {
     /// `None` = it had no temp file.
     pub(crate) temp: Option<TempId>,
     /// The temp file holds whole records up to here. At least `synced`.

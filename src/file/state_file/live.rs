@@ -9,16 +9,16 @@
 //! Guarantees: the file has its final length from the start, so that no change needs space on the
 //! disk. A record lies within one sector. Refuses: a header that does not fit.
 //!
-//! The file is not synced: after a loss of power its records may be older than the temp files.
+//! The file is not synced: after a loss of power its entries may be older than the temp files.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::base::lacking::has_no_locks;
-use crate::base::sync::{AtomicU64, Mutex};
+use crate::base::sync::{Acquire, Arc, AtomicU64, Mutex, Release, lock};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{HEADER_BYTES, Header, RECORD_BYTES};
+use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES, Header};
 use crate::fs::{Fs, FsFile, write_all};
 use crate::report::error::Error;
 use crate::report::stats::Missing;
@@ -39,7 +39,8 @@ pub(crate) struct StateFile {
     pub(super) header: Header,
     /// The lock is held during I/O, so workers only try to take it. `None` without locks.
     pub(super) current: Mutex<Option<Current>>,
-    pub(crate) missing: Missing,
+    /// What the file system lacks, as far as is known.
+    pub(crate) missing: Arc<Mutex<Missing>>,
     /// The number of the current file. It increases when another file is made.
     pub(super) version: AtomicU64,
 }
@@ -55,10 +56,29 @@ impl StateFile {
     /// Creates the state file in `dir` and locks it. With crash-proof memory, which is found by it,
     /// there must be locks.
     pub(crate) fn create(fs: &dyn Fs, dir: &Path, header: Header) -> Result<Self, Error> {
+        let state = StateFile::none(dir, header);
+        state.make(fs)?;
+        Ok(state)
+    }
+
+    /// A state file that is not there yet: the disk is full.
+    pub(crate) fn none(dir: &Path, header: Header) -> Self {
         let path = dir.join(header.names.state());
-        let (current, missing) = Current::create(fs, &path, &header)?;
-        let (current, version) = (Mutex::new(current), AtomicU64::new(0));
-        Ok(StateFile { path, header, current, missing, version })
+        let missing = Arc::new(Mutex::new(Missing::default()));
+        StateFile { path, header, current: Mutex::new(None), missing, version: AtomicU64::new(0) }
+    }
+
+    /// Creates the file if it is not there yet.
+    pub(crate) fn make(&self, fs: &dyn Fs) -> Result<(), Error> {
+        let mut current = lock(&self.current);
+        if current.is_none() {
+            let made = Current::create(fs, &self.path, &self.header)?;
+            (*current, *lock(&self.missing)) = made;
+            // Pairs with the Acquire of `WorkerState::set`. No other thread changes it: the lock is
+            // held.
+            self.version.store(self.version.load(Acquire) + 1, Release);
+        }
+        Ok(())
     }
 
     /// Removes the file when the instance leaves nothing to recover. It may be gone already.
@@ -82,7 +102,7 @@ impl Current {
         let boot_id = fs.boot_id().unwrap_or_default();
         let mut bytes = encode::header(boot_id, header)
             .ok_or_else(|| Error::io("write", state, io::ErrorKind::InvalidFilename.into()))?;
-        bytes.resize(HEADER_BYTES + header.workers * RECORD_BYTES, 0);
+        bytes.resize(HEADER_BYTES + header.workers * ENTRY_BYTES, 0);
         let (mut file, is_locked) = create_locked(fs, state, header.memory.is_some())?;
         let missing = Missing { locks: !is_locked, permissions: !file.has_mode() };
         if !is_locked {

@@ -1,4 +1,4 @@
-//! One worker's record in the state file of a living instance.
+//! One worker's entry in the state file of a living instance.
 //!
 //! Guarantees: a worker changes only its own record, through its own file handle, so a worker that
 //! hangs there holds up no other. If the file is removed, or the program has closed its descriptor,
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::base::sync::{Acquire, Arc, Release, lock, try_lock};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{HEADER_BYTES, RECORD_BYTES, Record};
+use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES, WorkerEntry};
 use crate::file::state_file::live::{Current, StateFile};
 use crate::fs::{Facts, Fs, FsFile, is_lost_descriptor, write_all};
 use crate::naming::TempId;
@@ -26,7 +26,7 @@ fn reopened(fs: &dyn Fs, state: &Path, inode: (u64, u64)) -> Option<Box<dyn FsFi
     (is_ours(named) && file.facts().is_ok_and(is_ours)).then_some(file)
 }
 
-/// One worker's record in the state file.
+/// One worker's entry in the state file.
 pub(crate) struct WorkerState {
     shared: Arc<StateFile>,
     /// `None` while there is no state file.
@@ -40,12 +40,12 @@ pub(crate) struct WorkerState {
 impl WorkerState {
     /// Returns one for each worker, in order.
     pub(crate) fn all(state: &Arc<StateFile>) -> Result<Vec<Self>, Error> {
-        let current = lock(&state.current);
+        let (current, version) = (lock(&state.current), state.version.load(Acquire));
         let new = |worker| {
             let file = current.as_ref().map(|current| current.file.try_clone()).transpose();
             let file = file.map_err(|e| Error::io("open", &state.path, e))?;
-            let offset = (HEADER_BYTES + worker * RECORD_BYTES) as u64;
-            Ok(WorkerState { shared: state.clone(), file, version: 0, offset, generation: 0 })
+            let offset = (HEADER_BYTES + worker * ENTRY_BYTES) as u64;
+            Ok(WorkerState { shared: state.clone(), file, version, offset, generation: 0 })
         };
         (0..state.header.workers).map(new).collect()
     }
@@ -67,11 +67,11 @@ impl WorkerState {
             }
         }
         self.generation += 1;
-        let record = encode::record(self.generation, Record { temp, good, synced });
-        let written = match self.write(&record) {
+        let entry = encode::entry(self.generation, WorkerEntry { temp, good, synced });
+        let written = match self.write(&entry) {
             Err(error) if is_lost_descriptor(&error) => {
                 self.open_again(fs);
-                self.write(&record)
+                self.write(&entry)
             }
             written => written,
         };
@@ -102,13 +102,13 @@ impl WorkerState {
     /// made again. If another worker is about to, it does nothing: no worker waits for another. A
     /// failure is retried the next time.
     pub(crate) fn restore(&mut self, fs: &dyn Fs) {
-        if self.shared.missing.locks {
+        if lock(&self.shared.missing).locks {
             return;
         }
         self.open_again(fs);
         let shared = self.shared.clone();
         let Some(mut current) = try_lock(&shared.current) else { return };
-        // A file of another instance under this name is left alone: it is not ours to remove.
+        // A file of another instance under this name stays: it is not ours to remove.
         if let Ok(None) = fs.facts(&shared.path) {
             let made = Current::create(fs, &shared.path, &shared.header);
             let Ok((Some(made), _)) = made else { return };
@@ -136,7 +136,7 @@ mod tests {
     use crate::file::state_file::format::{Header, MEMORY_ID_AT, MemoryDir, TEXTS_AT};
     use crate::naming::{Names, Stamp};
     use crate::report::stats::Count;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
@@ -163,8 +163,8 @@ mod tests {
         Watermark { len, count: Count::new(len / 4, len / 2) }
     }
 
-    fn record(generation: u64, temp: Option<TempId>, good: u64, synced: u64) -> [u8; RECORD_BYTES] {
-        encode::record(generation, Record { temp, good: mark(good), synced: mark(synced) })
+    fn entry(generation: u64, temp: Option<TempId>, good: u64, synced: u64) -> [u8; ENTRY_BYTES] {
+        encode::entry(generation, WorkerEntry { temp, good: mark(good), synced: mark(synced) })
     }
 
     fn create(fs: &Faulty, dir: &TestDir) -> Result<Arc<StateFile>, Error> {
@@ -205,7 +205,7 @@ mod tests {
             &[0; 48],
             &0x67f0_9ea2_d610_1888_u64.to_le_bytes(),
         ];
-        assert_eq!(record(2, TEMP, 4096, 4095).as_slice(), expected.concat());
+        assert_eq!(entry(2, TEMP, 4096, 4095).as_slice(), expected.concat());
     }
 
     #[test]
@@ -234,15 +234,15 @@ mod tests {
         assert!(before == expected);
 
         let mut slots = WorkerState::all(&state).unwrap();
-        fs.plan(Op::Write, 1, Fault::Short(10));
+        fs.plan(Op::Write, 1, Answer::Short(10));
         slots[1].set(&fs, TEMP, mark(20), mark(10)).unwrap();
         slots[2].set(&fs, None, mark(0), mark(0)).unwrap();
         slots[2].set(&fs, TEMP, mark(30), mark(0)).unwrap();
-        expected[8320..8448].copy_from_slice(&record(1, TEMP, 20, 10));
-        expected[8448..].copy_from_slice(&record(2, TEMP, 30, 0));
+        expected[8320..8448].copy_from_slice(&entry(1, TEMP, 20, 10));
+        expected[8448..].copy_from_slice(&entry(2, TEMP, 30, 0));
         assert!(read(&path).unwrap() == expected);
 
-        fs.plan(Op::Write, 1, Fault::Error(Errno::IO));
+        fs.plan(Op::Write, 1, Answer::Error(Errno::IO));
         let error = slots[0].set(&fs, TEMP, mark(1), mark(1)).unwrap_err();
         assert_eq!((error.operation(), error.path()), ("write", Some(&*path)));
     }
@@ -264,7 +264,7 @@ mod tests {
         // Wait for the holder of the lock and leave the name to it. Once the name is gone, make
         // another file.
         for (op, fault, creates) in
-            [(Op::Lock, Fault::Error(Errno::WOULDBLOCK), 1), (Op::Exists, Fault::Absent, 3)]
+            [(Op::Lock, Answer::Error(Errno::WOULDBLOCK), 1), (Op::Exists, Answer::Absent, 3)]
         {
             let (fs, dir) = (Faulty::default(), TestDir::new());
             fs.plan(op, 1, fault);
@@ -288,7 +288,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         // The first look is at the descriptor, the second at the name.
         for (op, nth) in [(Op::Facts, 2), (Op::Create, 1), (Op::Lock, 1), (Op::Write, 1)] {
-            fs.plan(op, nth, Fault::Error(Errno::IO));
+            fs.plan(op, nth, Answer::Error(Errno::IO));
             slots[0].restore(&fs);
             assert!(dir.list().is_empty(), "{op:?}");
         }
@@ -299,8 +299,8 @@ mod tests {
         slots[2].set(&fs, None, mark(0), mark(0)).unwrap();
         let boot = fs.boot_id().unwrap_or_default();
         let mut expected = header(boot);
-        let records = [record(1, TEMP, 30, 0), record(1, TEMP, 20, 10), record(1, None, 0, 0)];
-        records.iter().for_each(|record| expected.extend(record));
+        let entries = [entry(1, TEMP, 30, 0), entry(1, TEMP, 20, 10), entry(1, None, 0, 0)];
+        entries.iter().for_each(|entry| expected.extend(entry));
         assert!(read(&path).unwrap() == expected);
         let other = File::open(&path).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
@@ -329,10 +329,10 @@ mod tests {
     #[test]
     fn what_fails_leaves_nothing_behind() {
         for (op, nth, fault, operation) in [
-            (Op::Create, 1, Fault::Error(Errno::ROFS), "create"),
-            (Op::Lock, 1, Fault::Error(Errno::IO), "lock"),
-            (Op::Exists, 1, Fault::Error(Errno::IO), "lock"),
-            (Op::Write, 1, Fault::Error(Errno::NOSPC), "write"),
+            (Op::Create, 1, Answer::Error(Errno::ROFS), "create"),
+            (Op::Lock, 1, Answer::Error(Errno::IO), "lock"),
+            (Op::Exists, 1, Answer::Error(Errno::IO), "lock"),
+            (Op::Write, 1, Answer::Error(Errno::NOSPC), "write"),
         ] {
             let (fs, dir) = (Faulty::default(), TestDir::new());
             fs.plan(op, nth, fault);

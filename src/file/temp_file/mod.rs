@@ -4,7 +4,7 @@
 //! failed write left beyond them are cut off before the file is synced or published. The bytes of
 //! whole records are never written over.
 //!
-//! Refuses, after a failed fsync, to write to or sync the same file again: the second fsync would
+//! Refuses, after a failed fsync, to write to or sync the same file again. The second fsync would
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
 
 mod condition;
@@ -283,7 +283,7 @@ impl TempFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fs::faulty::{Fault, Faulty, Op};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
@@ -356,10 +356,10 @@ mod tests {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let mut file = new(&fs, &dir);
         for (nth, fault) in [
-            (1, Fault::Short(1)),
-            (2, Fault::Error(Errno::INTR)),
-            (3, Fault::Short(4)),
-            (4, Fault::Short(2)),
+            (1, Answer::Short(1)),
+            (2, Answer::Error(Errno::INTR)),
+            (3, Answer::Short(4)),
+            (4, Answer::Short(2)),
         ] {
             fs.plan(Op::Write, nth, fault);
         }
@@ -371,17 +371,17 @@ mod tests {
 
     #[test]
     fn a_disk_that_fills_up_leaves_whole_records() {
-        for end in [Fault::Error(Errno::NOSPC), Fault::Short(0)] {
+        for end in [Answer::Error(Errno::NOSPC), Answer::Short(0)] {
             let (fs, dir) = (Faulty::default(), TestDir::new());
             let mut file = new(&fs, &dir);
             add(&mut file, "first ");
-            fs.plan(Op::Write, 1, Fault::Short(10));
+            fs.plan(Op::Write, 1, Answer::Short(10));
             fs.plan(Op::Write, 2, end);
             let (written, result) = append(&mut file, &["second ", "third "]);
             let error = result.unwrap_err();
             assert_eq!((written, error.operation()), (10, "write"));
             assert_eq!(error.path(), Some(file.path()));
-            let full = matches!(end, Fault::Error(_));
+            let full = matches!(end, Answer::Error(_));
             let kind = if full { ErrorKind::StorageFull } else { ErrorKind::WriteZero };
             assert_eq!(error.kind(), kind);
             file.commit(Count::new(1, 7));
@@ -391,7 +391,7 @@ mod tests {
             let (_, result) = append(&mut file, &["x"]);
             result.unwrap();
             file.commit(Count::new(1, 1));
-            fs.plan(Op::SetLen, 1, Fault::Error(Errno::IO));
+            fs.plan(Op::SetLen, 1, Answer::Error(Errno::IO));
             let error = file.seal().unwrap_err();
             assert_eq!(error.operation(), "truncate");
             file.seal().unwrap();
@@ -426,7 +426,7 @@ mod tests {
         add(&mut file, "second ");
         add(&mut file, "third ");
         append(&mut file, &["torn"]).1.unwrap();
-        fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+        fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
         let errors = [
             file.sync().unwrap_err(),
             file.sync().unwrap_err(),
@@ -437,7 +437,7 @@ mod tests {
         assert!(first.starts_with("fsync ") && errors.iter().all(|e| e.to_string() == first));
         assert_eq!((fs.calls(Op::Sync), fs.calls(Op::Write)), (2, 4));
 
-        fs.plan(Op::SetLen, 1, Fault::Error(Errno::IO));
+        fs.plan(Op::SetLen, 1, Answer::Error(Errno::IO));
         assert_eq!(file.roll_back_to_synced().unwrap_err().operation(), "truncate");
         assert_eq!(file.good().count, Count::new(3, 19));
         (0..2).for_each(|_| file.roll_back_to_synced().unwrap());
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn errors_name_the_operation_and_the_path() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        fs.plan(Op::Create, 1, Fault::Error(Errno::MFILE));
+        fs.plan(Op::Create, 1, Answer::Error(Errno::MFILE));
         let error =
             TempFile::create(&fs, dir.path(), &Files::default(), &names(), 0, 0).err().unwrap();
         assert_eq!(

@@ -205,6 +205,11 @@ impl Slot {
         Extent(self.revoked.load(Relaxed))
     }
 
+    /// Before anybody else has it: from now on a record seems to be formatted through it.
+    pub(crate) fn seem_recording(&mut self) {
+        self.lease.get_mut().is_recording = true;
+    }
+
     /// Closer: closes the gate for ever.
     pub(crate) fn close(&self) {
         let mut seen = self.gate.load(Relaxed);

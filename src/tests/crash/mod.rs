@@ -1,10 +1,10 @@
-//! Promise: with `CrashProof`, whatever instruction a process dies at, each record whose write returned `Ok` is
-//! in exactly one file after the next recovery, whole, and in the order of its thread; also if recoveries are
-//! killed, one after the other.
+//! Promise: with `CrashProof`, a process may die at any instruction. Each record whose write returned `Ok` is in
+//! exactly one file after the next recovery, whole, and in the order of its thread. That holds also if recoveries
+//! are killed, one after the other.
 //!
-//! The test program runs itself as the processes that die: `kill -9` at the n-th step of the protocol, for each n
-//! until a process survives, and at random moments. `BUFFEREDWRITER_KILLS=N` kills N times at random (default
-//! 100).
+//! The test program runs itself as the processes that die. They get `kill -9` at the n-th step of the protocol, for
+//! each n until a process survives, and at random moments. `BUFFEREDWRITER_KILLS=N` kills N times at random
+//! (default 100).
 
 mod order;
 mod process;

@@ -43,9 +43,7 @@ fn records_come_as_they_were_written_whatever_is_large() {
     for begin in ["", "failed", "small"] {
         let (dir, names) = (TestDir::within(dir), fuzz::names());
         let layout = Layout { chunks: 16, size: SIZE, workers: 1, mode: 0o600, codec: 0 };
-        let image =
-            CrashImage::create(dir.path(), &names.memory(), layout, names.instance, names.pid)
-                .unwrap();
+        let image = CrashImage::create(dir.path(), layout, names.instance, names.pid).unwrap();
         let arena = Arena::in_crash_image(layout.chunks, SIZE, image);
         let shared = Shared::with(arena, 1, Barrier::detect()).unwrap();
         let mut slot = Borrowed::new(&shared).unwrap();

@@ -192,7 +192,7 @@ fn recover(case: &Case) {
 pub(super) struct Page(*const AtomicU64);
 
 // SAFETY: it is only seen as atomics.
-unsafe impl std::marker::Sync for Page {}
+unsafe impl Sync for Page {}
 
 impl Page {
     fn map(path: &Path) -> Self {

@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 
-pub(crate) use super::hooked::{Answer as Fault, Op};
+pub(crate) use super::hooked::{Answer, Op};
 use super::hooked::{Call, Hook, HookedFs};
 use crate::base::sync::lock;
 
@@ -18,12 +18,12 @@ pub(crate) struct Plan(Mutex<Planned>);
 struct Planned {
     calls: Vec<Op>,
     /// (operation, number of the call counted from 1, fault)
-    faults: Vec<(Op, usize, Fault)>,
+    faults: Vec<(Op, usize, Answer)>,
     /// From this call on, of whatever operation; only that one, or all.
-    any: Option<(usize, bool, Fault)>,
+    any: Option<(usize, bool, Answer)>,
     /// Writes to temp files, and faults of those alone, by number.
     appends: usize,
-    append_faults: Vec<(usize, Fault)>,
+    append_faults: Vec<(usize, Answer)>,
 }
 
 impl Planned {
@@ -31,7 +31,7 @@ impl Planned {
         self.calls.iter().filter(|&&called| called == op).count()
     }
 
-    fn fault(&mut self, call: &Call<'_>) -> Option<Fault> {
+    fn fault(&mut self, call: &Call<'_>) -> Option<Answer> {
         self.calls.push(call.op);
         let (at, nth) = (self.calls.len(), self.count(call.op));
         if call.op == Op::Write && call.is_temp() {
@@ -51,8 +51,8 @@ impl Planned {
 }
 
 impl Hook for Plan {
-    fn answer(&self, call: &Call<'_>) -> Fault {
-        lock(&self.0).fault(call).unwrap_or(Fault::Go)
+    fn answer(&self, call: &Call<'_>) -> Answer {
+        lock(&self.0).fault(call).unwrap_or(Answer::Go)
     }
 
     fn pretends_direct(&self) -> bool {
@@ -62,7 +62,7 @@ impl Hook for Plan {
 
 impl Faulty {
     /// Plans a fault for the `nth` call of an operation from now on, counted from 1.
-    pub(crate) fn plan(&self, op: Op, nth: usize, fault: Fault) {
+    pub(crate) fn plan(&self, op: Op, nth: usize, fault: Answer) {
         let mut planned = lock(&self.hook().0);
         let nth = planned.count(op) + nth;
         planned.faults.push((op, nth, fault));
@@ -70,13 +70,13 @@ impl Faulty {
 
     /// Plans a fault for the `nth` call from now on, of whatever operation, counted from 1; with `sticky`
     /// also for all that come after it.
-    pub(crate) fn plan_any(&self, nth: usize, sticky: bool, fault: Fault) {
+    pub(crate) fn plan_any(&self, nth: usize, sticky: bool, fault: Answer) {
         let mut planned = lock(&self.hook().0);
         planned.any = Some((planned.calls.len() + nth, sticky, fault));
     }
 
     /// Plans a fault for the `nth` write to a temp file from now on, counted from 1.
-    pub(crate) fn plan_append(&self, nth: usize, fault: Fault) {
+    pub(crate) fn plan_append(&self, nth: usize, fault: Answer) {
         let mut planned = lock(&self.hook().0);
         let nth = planned.appends + nth;
         planned.append_faults.push((nth, fault));
@@ -101,7 +101,7 @@ impl Faulty {
 /// The file system without its fsyncs, which would take most of the time of random cases.
 pub(crate) fn without_fsync() -> HookedFs<impl Hook> {
     HookedFs::with(|call: &Call<'_>| match call.op {
-        Op::Sync | Op::SyncDir => Fault::Skip,
-        _ => Fault::Go,
+        Op::Sync | Op::SyncDir => Answer::Skip,
+        _ => Answer::Go,
     })
 }

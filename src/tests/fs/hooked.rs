@@ -88,11 +88,11 @@ pub enum Answer {
     Error(Errno),
     /// It is done, and then this error is returned, as when an answer is lost.
     DoneBut(Errno),
-    /// Of a write: at most so many bytes.
+    /// A write takes at most this number of bytes.
     Short(usize),
     /// `exists` says no, `facts` nothing.
     Absent,
-    /// `free_bytes` finds so many.
+    /// `free_bytes` returns this number.
     Free(u64),
     /// A sync, of a file or a directory, does nothing, and succeeds.
     Skip,

@@ -60,8 +60,8 @@ fn accepted_is_consistent_under_revocation() {
     });
 }
 
-/// Accounts against the whole way round of a chunk: whoever sees the length of a chunk as reset, or
-/// as another's, sees that its slot has another by now.
+/// Accounts against the whole way round of a chunk. Whoever sees the length of a chunk as reset, or as another's,
+/// sees that its slot has another chunk by now.
 #[test]
 fn accepted_against_reset() {
     explore("accepted_against_reset", || {

@@ -11,8 +11,8 @@ pub(super) fn close_gates(shared: &Shared) {
     }
 }
 
-/// Close: after the gates are shut and nobody is in a write, the last scrape has every record
-/// whose write said Ok; and no write says Ok after it.
+/// Close: after the gates are shut and nobody is in a write, the last scrape has every record whose write returned
+/// `Ok`. No write returns `Ok` after it.
 #[test]
 fn close_takes_all() {
     explore_both("close_takes_all", |barrier| {
@@ -51,8 +51,8 @@ fn close_against_registration() {
     });
 }
 
-/// Close against a producer that was given up in the middle of a swap: its push is refused, and it
-/// does not touch what the worker has.
+/// Close against a producer that was given up in the middle of a swap. Its push is refused, and it does not touch
+/// what the worker has.
 #[test]
 fn late_push_is_refused() {
     explore("late_push_is_refused", || {

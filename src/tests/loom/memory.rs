@@ -120,8 +120,8 @@ fn scrape_keeps_order() {
     });
 }
 
-/// Flush: what was accepted before a scrape that calls itself complete, is in it, though its
-/// producer is in the middle of a swap by now, to another worker.
+/// Flush: what was accepted before a scrape that calls itself complete is in it. That holds though its producer is
+/// now in the middle of a swap to another worker.
 #[test]
 fn complete_scrape_covers_what_came_before() {
     explore("complete_scrape_covers_what_came_before", || {
@@ -174,8 +174,8 @@ fn chain_is_whole() {
     });
 }
 
-/// Free lists: whoever takes a chunk has it alone, from whichever list, also when several are taken together
-/// and others come back meanwhile; none gets lost.
+/// Free lists: whoever takes a chunk has it alone, from whichever list. That holds also when several are taken
+/// together and others come back meanwhile. None gets lost.
 #[test]
 fn free_lists() {
     explore("free_lists", || {
@@ -351,8 +351,8 @@ fn wait_for_a_chain() {
     });
 }
 
-/// Waiting for what another took ahead: who finds too few, since the rest of a run is on its way, is called when
-/// it is there.
+/// Waiting for what another took ahead: a caller may find too few while the rest of a run is on its way. It is
+/// called when the rest is there.
 #[test]
 fn wait_for_the_rest_of_a_run() {
     explore("wait_for_the_rest_of_a_run", || {

@@ -3,8 +3,8 @@
 use super::sleep::sleeper;
 use super::*;
 
-/// Revocation against a producer in every phase of its writes: what it committed is taken once, in
-/// order, and what it writes afterwards is in another lease.
+/// Revocation against a producer in every phase of its writes. What it committed is taken once, in order, and what
+/// it writes afterwards is in another lease.
 #[test]
 fn revocation_against_writes() {
     explore_both("revocation_against_writes", |barrier| {
@@ -154,8 +154,8 @@ fn close_against_revocation() {
     });
 }
 
-/// Starvation: who finds no chunk raises the flag, or finds it raised, as long as the worker that
-/// looks at it does not find one either.
+/// Starvation: a caller that finds no chunk raises the flag, or finds it raised. That holds as long as the worker
+/// that looks at it finds no chunk either.
 #[test]
 fn starvation_is_noticed() {
     explore("starvation_is_noticed", || {

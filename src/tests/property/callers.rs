@@ -1,5 +1,5 @@
-//! The callers' side of a case: who writes, asks and looks, also while a worker is in the middle of a
-//! call; and what they are told, held against the model.
+//! The callers' side of a case: who writes, asks and looks, also while a worker is in the middle of a call. What
+//! they are told is compared with the model.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -114,7 +114,7 @@ impl Callers {
         let Some(record) = self.model.next(usize::from(nested), len) else { return Ok(None) };
         let slot = self.slot(thread);
         let (free, closed) = (self.free(), self.is_closed());
-        let guarded = self.handle.shared.is_guarded();
+        let over_quota = self.handle.shared.is_over_quota();
         let said = self.hand_over(way, slot, &record);
         let order = self.handle.shared.slots.iter().position(|other| std::ptr::eq(other, slot));
         // The slot registered last comes first.
@@ -124,7 +124,7 @@ impl Callers {
         let (chunks, all) = (len.div_ceil(size), all as usize);
         self.seen.chain |= said.is_ok() && chunks > 1;
         self.seen.full |= said == Err(WriteError::Full);
-        self.seen.guard |= said == Err(WriteError::DiskGuard);
+        self.seen.quota |= said == Err(WriteError::DiskGuard);
         self.seen.nested |= nested;
         let right = match (said, way) {
             (Ok(()), _) => chunks <= all && !closed,
@@ -133,11 +133,11 @@ impl Callers {
             // It is not known beforehand how long it will be, and a nested one takes memory too.
             (Err(WriteError::Full), Way::Record { nested, .. }) => {
                 let beside = if nested { NESTED_BYTES.div_ceil(size) } else { 0 };
-                free < chunks.max(1) + beside && !closed && !guarded
+                free < chunks.max(1) + beside && !closed && !over_quota
             }
-            (Err(WriteError::Full), _) => chunks <= all && free < chunks && !closed && !guarded,
-            (Err(WriteError::DiskGuard), Way::Record { .. }) => guarded && !closed,
-            (Err(WriteError::DiskGuard), _) => guarded && chunks <= all && !closed,
+            (Err(WriteError::Full), _) => chunks <= all && free < chunks && !closed && !over_quota,
+            (Err(WriteError::DiskGuard), Way::Record { .. }) => over_quota && !closed,
+            (Err(WriteError::DiskGuard), _) => over_quota && chunks <= all && !closed,
             (Err(WriteError::TooLarge), _) => chunks > all && !closed,
             (Err(WriteError::Format | WriteError::Forked | WriteError::OutOfMemory), _) => false,
         };
@@ -155,7 +155,8 @@ impl Callers {
             self.seen.adoption |= adopted && leases(unsafe { &*slot });
             Owned(slot)
         });
-        // SAFETY: as above; no slot outlives the step that it is asked for.
+        // SAFETY: the slot lives as long as the writer, and the caller drops the reference within the step, before
+        // the writer.
         unsafe { &*owned.0 }
     }
 
@@ -218,14 +219,14 @@ impl Callers {
     /// A record through a slot that is recording.
     fn write_nested(&mut self, slot: &Slot) {
         let Some(record) = self.model.next(0, NESTED_BYTES) else { return };
-        let (free, guarded) = (self.free(), self.handle.shared.is_guarded());
+        let (free, over_quota) = (self.free(), self.handle.shared.is_over_quota());
         let said = accept::write(&mut self.owned(slot), &record);
         let (size, all) = (self.handle.shared.arena.size(), self.handle.shared.arena.none());
         let chunks = NESTED_BYTES.div_ceil(size);
         let right = match said {
             Ok(()) => chunks <= all as usize,
-            Err(WriteError::Full) => free < chunks && !guarded,
-            Err(WriteError::DiskGuard) => guarded,
+            Err(WriteError::Full) => free < chunks && !over_quota,
+            Err(WriteError::DiskGuard) => over_quota,
             Err(WriteError::TooLarge) => chunks > all as usize,
             Err(_) => false,
         };
@@ -362,7 +363,7 @@ impl Callers {
         stats.pending.is_zero() && stats.workers.iter().all(|worker| worker.last_error.is_none())
     }
 
-    /// Whether the model has numbers left for a record and so many tries.
+    /// Whether the model has numbers left for a record that is tried `attempts` times.
     pub(super) fn has_room(&self, attempts: usize) -> bool {
         self.model.handed_over() + attempts < RECORDS_MAX
     }

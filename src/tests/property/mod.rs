@@ -1,11 +1,11 @@
 //! The property test: random cases against a naive model, over the shipped types, in one thread.
 //!
-//! Each case is a writer with random options on a file system in memory, and random steps: records
-//! of all sizes, threads that end, ticks of a clock, rounds of workers, faults of the disk, calls in
-//! the middle of other calls; at its end a close that drains or one that gives up. The real workers
-//! run, stepped by hand, and sleep as long as they ask to. Promises, checked at each step: what is
-//! visible are whole records, each once, in the order of their slot; the accounts are the model's; a
-//! flush that succeeds covers what came before; nothing is older than it may be; memory comes back.
+//! Each case is a writer with random options on a file system in memory, and random steps. Steps are records of all
+//! sizes, threads that end, ticks of a clock, rounds of workers, faults of the disk, and calls within other calls.
+//! At its end there is a close that drains or one that gives up. The real workers run, stepped by hand, and sleep
+//! as long as they ask to. Promises, checked at each step: what is visible are whole records, each once, in the
+//! order of their slot. The accounts are the model's. A flush that succeeds covers what came before. Nothing is
+//! older than it may be. Memory comes back.
 //!
 //! Interleavings within an operation of the memory are loom's (`tests/loom`). The cases are the same in
 //! each run; `PROPTEST_RNG_SEED` makes others, `PROPTEST_CASES` more.

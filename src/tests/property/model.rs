@@ -1,8 +1,7 @@
 //! What must have become of each record: a list of those that were handed over, nothing more.
 //!
-//! A record's first byte is its number in the list, the others follow from that number and its
-//! length, which the list has, with the slot that it came through: no two are equal, and what is not
-//! whole does not pass for it.
+//! A record's first byte is its number in the list, which also has its length and its slot. The other bytes follow
+//! from number and length. So no two records are equal, and what is not whole does not pass for one.
 
 use std::time::{Duration, Instant};
 
@@ -46,13 +45,13 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// The record after so many others: none once there are enough of them.
+    /// The record after `others` more. `None` once there are enough of them.
     pub(super) fn next(&self, others: usize, len: usize) -> Option<Vec<u8>> {
         let number = self.records.len() + others;
         (number < RECORDS_MAX).then(|| bytes(number, len))
     }
 
-    /// What the writer said of the next record; when it was refused, so many bytes count.
+    /// What the writer said of the next record. An error comes with the number of bytes that count as refused.
     pub(super) fn note(
         &mut self,
         slot: usize,
@@ -90,16 +89,15 @@ impl Model {
         Ok(())
     }
 
-    /// A file is gone that nobody has seen. So many records in it counted; the rest may be half a
-    /// write.
+    /// A file is gone that nobody has seen. `records` records in it counted; the rest may be half a write.
     pub(super) fn vanish(&mut self, content: &[u8], records: u64) -> Result<(), String> {
         let count = self.settle(content, Fate::Lost, records)?;
         self.lost += count;
         Ok(())
     }
 
-    /// The content must begin with so many whole records that were pending, or consist of them.
-    /// Those of one slot stand in their order.
+    /// The content must begin with `records_max` whole records that were pending, or consist of them. Those of one
+    /// slot stand in their order.
     fn settle(
         &mut self,
         mut content: &[u8],
@@ -149,7 +147,7 @@ impl Model {
         }
     }
 
-    /// All of these must be visible, in the first so many files, but for those given up by then.
+    /// All of these must be visible, in the first `settled` files, except those given up by then.
     pub(super) fn expect_visible(
         &self,
         numbers: &[usize],

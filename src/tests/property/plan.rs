@@ -47,16 +47,16 @@ pub(super) struct Setup {
     pub(super) give_up_after: Duration,
     /// `temp` is on another file system than `path`.
     pub(super) crossing: bool,
-    pub(super) guard: Limit,
+    pub(super) quota: Limit,
 }
 
-/// What the disk guard is told to keep to.
+/// What the quota is told to keep to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Limit {
     None,
     /// Some space must stay free.
     Free,
-    /// The files take so many bytes at most.
+    /// The files take at most this number of bytes.
     Total(u64),
 }
 
@@ -76,7 +76,7 @@ pub(super) enum Step {
     /// Calls to the file system fail from here on.
     Faults(FaultPlan),
     Heal,
-    /// From here on there is no free space, or much; and so much time passes.
+    /// From here on there is no free space, or much. Then `time` passes.
     Space {
         short: bool,
         time: Duration,
@@ -88,7 +88,7 @@ pub(super) enum Step {
 /// What a caller does.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
-    /// Hands over a record of so many bytes.
+    /// Hands over a record of `len` bytes.
     Write {
         thread: usize,
         way: Way,
@@ -113,8 +113,8 @@ pub(super) enum Way {
     Send {
         quarter: bool,
     },
-    /// Formatted in parts of so many bytes. A nested one writes a record of `NESTED_BYTES` through
-    /// the same slot, in the middle of it.
+    /// Formatted in parts of `part` bytes. A nested one writes a record of `NESTED_BYTES` through the same slot, in
+    /// the middle of it.
     Record {
         part: usize,
         nested: bool,
@@ -136,11 +136,11 @@ pub(super) const NESTED_BYTES: usize = 3;
 /// How a case ends.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    /// The disk is healed, a flush is answered, a caller that waits gets a record of so many bytes
-    /// in; or nothing of that, and close waits for a while with the disk as it is. Then the disk is
-    /// healed, and close waits for everything.
+    /// With `flush`, the disk is healed and a flush is answered. With `patient`, a caller that waits gets a record
+    /// of that length in. Then close waits for `ill` with the disk as it is. At last the disk is healed, and close
+    /// waits for everything.
     Drain { flush: bool, patient: Option<usize>, ill: Duration },
-    /// Close gives up before any worker has heard of it, or after so long; at rest, or in the middle
+    /// Close gives up after this time, or before any worker has heard of it. It does so at rest, or in the middle
     /// of a call to the file system, before or after its effect.
     GiveUp { after: Option<Duration>, amid: Option<bool> },
 }
@@ -158,17 +158,17 @@ fn setups() -> impl Strategy<Value = Setup> {
     let file_size = prop_oneof![2 => Just(0_u64), 4 => 1..200_u64, 2 => Just(64 << 20)];
     let durability = prop_oneof![Just(Durability::None), Just(Durability::File)];
     let io = prop_oneof![Just(Io::Direct), Just(Io::Buffered)];
-    let guard = prop_oneof![
+    let quota = prop_oneof![
         6 => Just(Limit::None),
         2 => Just(Limit::Free),
         1 => (1..600_u64).prop_map(Limit::Total),
     ];
     let codec = prop_oneof![3 => Just(Codec::None), 1 => Just(Codec::Doubled)];
-    let policies = (prop::bool::weighted(0.1), patience(), guard, codec);
+    let policies = (prop::bool::weighted(0.1), patience(), quota, codec);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), durability).prop_map(
         |(size, (queue_size, workers, io, policies), file_size, forced, file_age, durability)| {
-            let (crossing, give_up_after, guard, codec) = policies;
+            let (crossing, give_up_after, quota, codec) = policies;
             Setup {
                 size,
                 queue_size,
@@ -181,7 +181,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 codec,
                 give_up_after,
                 crossing,
-                guard,
+                quota,
             }
         },
     )

@@ -20,7 +20,7 @@ use crate::writer::open;
 
 /// Steps of workers in one stretch of time: beyond it they don't rest.
 const STEPS_MAX: usize = 20_000;
-/// A worker that had nothing to do for so long sleeps without a limit.
+/// A worker that had nothing to do for this time sleeps without a limit.
 const QUIET: Duration = Duration::from_millis(350);
 
 struct Run {
@@ -31,7 +31,7 @@ struct Run {
     workers: Vec<Driven>,
     age_max: Option<Duration>,
     file_size: u64,
-    guard: Limit,
+    quota: Limit,
     /// Somebody removed a temp file.
     theft: bool,
     /// Who is first among those that want to run at the same time.
@@ -81,7 +81,7 @@ impl Run {
             .drop_timeout(Duration::ZERO)
             .give_up_after(setup.give_up_after)
             .fs(Arc::new(fs.clone()));
-        let config = match setup.guard {
+        let config = match setup.quota {
             Limit::None => config,
             Limit::Free => config.min_free(1),
             Limit::Total(bytes) => config.max_total(bytes),
@@ -99,7 +99,7 @@ impl Run {
             workers: workers.into_iter().map(driven).collect(),
             age_max,
             file_size: setup.file_size.max(1),
-            guard: setup.guard,
+            quota: setup.quota,
             theft: false,
             turn: 0,
             calls: 0,
@@ -159,7 +159,7 @@ impl Run {
         self.fs.amid(after, Box::new(hook));
     }
 
-    /// Lets each worker run when it wants to, or was woken, until so much time has passed.
+    /// Lets each worker run when it wants to, or was woken, until `time` has passed.
     fn tick(&mut self, time: Duration) -> Result<(), String> {
         let end = self.clock.now() + time;
         let quiet = time >= QUIET && !self.disturbed && lock(&self.callers).is_calm();
@@ -175,8 +175,8 @@ impl Run {
                 callers.expect_answers()?;
             }
             let rests = self.workers.iter().all(Driven::is_idle);
-            let guarded = self.handle.shared.is_guarded();
-            ensure(!quiet || guarded || rests, || "an idle worker wakes up".to_owned())?;
+            let over_quota = self.handle.shared.is_over_quota();
+            ensure(!quiet || over_quota || rests, || "an idle worker wakes up".to_owned())?;
         }
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Run {
 
     /// The files exceed what they may take by no more than memory holds. Stolen ones are not counted.
     fn expect_within(&self, bytes: u64) -> Result<(), String> {
-        let Limit::Total(max) = self.guard else { return Ok(()) };
+        let Limit::Total(max) = self.quota else { return Ok(()) };
         let arena = &self.handle.shared.arena;
         let held = u64::from(arena.none()) * arena.size() as u64;
         let theft = self.theft;
@@ -306,7 +306,7 @@ impl Run {
             }
             self.tick(Duration::from_millis(10))?;
         }
-        if matches!(self.guard, Limit::Total(_)) && self.handle.shared.is_guarded() {
+        if matches!(self.quota, Limit::Total(_)) && self.handle.shared.is_over_quota() {
             // Nobody takes files away here.
             return Ok(());
         }

@@ -12,7 +12,7 @@ pub(super) struct Seen {
     pub(super) chain: bool,
     pub(super) nested: bool,
     pub(super) full: bool,
-    pub(super) guard: bool,
+    pub(super) quota: bool,
     pub(super) revocation: bool,
     pub(super) adoption: bool,
     pub(super) flush: bool,
@@ -35,7 +35,7 @@ const NAMES: [&str; 13] = [
     "large records",
     "nested records",
     "full memory",
-    "refusals of the disk guard",
+    "refusals of the quota",
     "revocations",
     "adopted leases",
     "flushes",
@@ -53,14 +53,14 @@ impl Tally {
             chain,
             nested,
             full,
-            guard,
+            quota,
             revocation,
             adoption,
             flush,
             ..
         } = *seen;
         let ends = [seen.loss, seen.given_up, seen.drained];
-        let met = [fault, theft, amid, chain, nested, full, guard, revocation, adoption, flush];
+        let met = [fault, theft, amid, chain, nested, full, quota, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {
             sum.set(sum.get() + u64::from(met));

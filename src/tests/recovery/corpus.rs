@@ -1,8 +1,8 @@
-//! The committed corpus of the fuzzer (`fuzz/corpus`), read and recovered by every test run: files that an enemy may
-//! have written, found by `scripts/fuzz`, which called them by their checksums, and made by hand, which say in their
-//! names what they are.
+//! The committed corpus of the fuzzer (`fuzz/corpus`), read and recovered by every test run. It holds files that an
+//! enemy may have written. Those that `scripts/fuzz` found are named by their checksums. Those made by hand say in
+//! their names what they are.
 //!
-//! `BUFFEREDWRITER_BLESS=1` writes those that are made by hand anew.
+//! `BUFFEREDWRITER_BLESS=1` writes those that are made by hand again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use crate::tests::recovery::fuzz;
 use crate::tests::recovery::hostile_memory::{recover_bytes, yard};
 use crate::tests::recovery::hostile_state::Yard;
 
-/// Of found files there are at least so many: who makes the corpus anew has a look at this.
+/// The least number of found files in each corpus. Adjust it when you minimise the corpus.
 const FOUND_MIN: [(&str, usize); 2] = [("memory", 101), ("state", 101)];
 
 /// Changes of a good file: see `fuzz.rs`.
@@ -181,8 +181,8 @@ fn state_files_of_the_corpus() {
     let files = files("state", STATE);
     for each in STATE {
         let read = fuzz::read_state(&fuzz::state_of(&input(each), Path::new("/srv/out")));
-        let damaged = |records: &[_]| records.iter().filter(|r| Option::is_none(r)).count() as u64;
-        assert_eq!(read.map(|decoded| damaged(&decoded.records)), each.3, "{}", each.0);
+        let damaged = |entries: &[_]| entries.iter().filter(|r| Option::is_none(r)).count() as u64;
+        assert_eq!(read.map(|decoded| damaged(&decoded.entries)), each.3, "{}", each.0);
     }
     let yard = Yard::new();
     for (name, input) in &files {

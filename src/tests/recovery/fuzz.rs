@@ -1,11 +1,11 @@
-//! What the fuzzer (`fuzz/`), its corpus and the random cases share: how few bytes make a file that an enemy may
-//! have written, and what must hold of whatever is read of it. Not part of the library: only there under
+//! What the fuzzer (`fuzz/`), its corpus and the random cases share. It says how few bytes make a file that an
+//! enemy may have written, and what must hold of whatever is read of it. Not part of the library: only there under
 //! `cfg(fuzzing)`, and for tests.
 //!
-//! An input begins with a byte: which good file is changed (bits 0 to 2; 7 = none, the rest is the file), and
-//! whether the checksums stay as they are then (bit 3; else they are made right). Changes follow, each of 11
-//! bytes: what (bits 0 and 1: a number of 1, 2, 4 or 8 bytes; bit 2: the place is the number of one that a
-//! recovery looks at; bit 3: the length of the file changes), place u16, number u64, little-endian.
+//! The first byte of an input says which good file is changed (bits 0 to 2; 7 = none, the rest is the file). If bit
+//! 3 is set, the checksums stay as they are then; else they are made right. Changes follow, each of 11 bytes: what,
+//! place u16, number u64, little-endian. In what, bits 0 and 1 mean a number of 1, 2, 4 or 8 bytes. With bit 2, the
+//! place is the number of one that a recovery looks at. With bit 3, the length of the file changes.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
@@ -14,14 +14,14 @@ use crate::base::checksum::fnv1a;
 use crate::config::AFFIX_BYTES_MAX;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{CHECKSUM_BYTES, HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::read_full;
 use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
 use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
 use crate::tests::fs::held::Held;
-use crate::tests::recovery::images::{Image, OTHER_BOOT, STAMP, header, record, seed};
+use crate::tests::recovery::images::{Image, OTHER_BOOT, STAMP, entry, header, seed};
 
 const CHANGE_BYTES: usize = 11;
 
@@ -113,10 +113,10 @@ pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<MemoryImage, 
         let read = read_full(&mut held, &mut found, at).expect("bytes can be read");
         assert_eq!(read, found.len());
     }
-    assert_eq!(image.records.len(), workers);
-    assert!(image.records.iter().all(|record| record.synced.is_within(record.good)));
+    assert_eq!(image.entries.len(), workers);
+    assert!(image.entries.iter().all(|record| record.synced.is_within(record.good)));
     let is_of_use =
-        !image.unfiled.is_empty() || image.records.iter().any(|record| record.good.len > 0);
+        !image.unfiled.is_empty() || image.entries.iter().any(|record| record.good.len > 0);
     assert!(!image.is_closed || !is_of_use);
     assert!(image.damaged <= (chunks + workers * (LIST_MAX + 1)) as u64);
     Ok(image)
@@ -134,10 +134,10 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     let mut bytes = header(boot, path, memory.as_deref(), &names(), workers).unwrap_or_default();
     for worker in 0..workers as u64 {
         let temp = TempId { stamp: STAMP, seq: 1 + worker };
-        bytes.extend(record(1, Some(temp), 8, 4));
+        bytes.extend(entry(1, Some(temp), 8, 4));
     }
     let mut fields: Vec<usize> = (0..16).chain((16..64).step_by(2)).collect();
-    fields.extend((0..2 * RECORD_BYTES).step_by(8).map(|at| HEADER_BYTES + at));
+    fields.extend((0..2 * ENTRY_BYTES).step_by(8).map(|at| HEADER_BYTES + at));
     change(&mut bytes, changes, &fields);
     if first & 8 == 0 {
         fix_state(&mut bytes);
@@ -145,15 +145,15 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Makes the checksums of a state file right, but for those of records that were never used.
+/// Makes the checksums of a state file right, but for those of entries that were never used.
 pub(crate) fn fix_state(bytes: &mut [u8]) {
-    let Some((header, records)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
+    let Some((header, entries)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
     fix_checksum(header);
-    let records = records.chunks_exact_mut(RECORD_BYTES);
-    records.filter(|record| record.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
+    let entries = entries.chunks_exact_mut(ENTRY_BYTES);
+    entries.filter(|entry| entry.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
 }
 
-/// Of a header or a record, whose checksum is its end.
+/// Of a header or an entry, whose checksum is its end.
 pub(crate) fn fix_checksum(part: &mut [u8]) {
     let (body, checksum) = part.split_at_mut(part.len() - CHECKSUM_BYTES);
     checksum.copy_from_slice(&fnv1a(body).to_le_bytes());
@@ -163,24 +163,24 @@ pub(crate) fn fix_checksum(part: &mut [u8]) {
 /// would have said.
 pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let decoded = decode::read(bytes)?;
-    let DecodedState { boot_id, header, records } = &decoded;
+    let DecodedState { boot_id, header, entries } = &decoded;
     let names = &header.names;
-    assert!((1..=256).contains(&records.len()));
-    assert_eq!(bytes.len(), HEADER_BYTES + records.len() * RECORD_BYTES);
+    assert!((1..=256).contains(&entries.len()));
+    assert_eq!(bytes.len(), HEADER_BYTES + entries.len() * ENTRY_BYTES);
     assert!(names.prefix.len() + names.extension.len() <= AFFIX_BYTES_MAX);
     for name in [names.state(), names.memory(), names.temp(STAMP, 255, u64::MAX)] {
         assert!(is_one_name(&name), "{name:?}");
     }
     let boot = boot_id.unwrap_or_default();
-    assert_eq!(header.workers, records.len());
+    assert_eq!(header.workers, entries.len());
     let mut written = encode::header(boot, header).expect("it fits");
-    for known in records {
+    for known in entries {
         let known = known.unwrap_or_default();
         assert!(known.synced.is_within(known.good));
-        written.extend(encode::record(1, known));
+        written.extend(encode::entry(1, known));
     }
     let mut again = decode::read(&written).expect("as a writer writes it");
-    for (again, known) in again.records.iter_mut().zip(records) {
+    for (again, known) in again.entries.iter_mut().zip(entries) {
         *again = again.filter(|_| known.is_some());
     }
     assert_eq!(again, decoded);

@@ -20,7 +20,7 @@ use crate::report::recovery::{Recovery, SkipReason};
 use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::hostile_state::{CASES, TEMPS, Yard};
-use crate::tests::recovery::images::{Image, LAYOUT, STAMP, header, record, seed};
+use crate::tests::recovery::images::{Image, LAYOUT, STAMP, entry, header, seed};
 
 /// One change of a good memory.
 #[derive(Clone, Debug)]
@@ -152,8 +152,8 @@ fn leave(yard: &Yard) {
     let boot = RealFs.boot_id().unwrap_or_default();
     let mut bytes = header(boot, &yard.path, Some(&yard.memory), &yard.names, 2).unwrap();
     // Older than the memory.
-    bytes.extend(record(0, None, 0, 0));
-    bytes.extend(record(0, None, 0, 0));
+    bytes.extend(entry(0, None, 0, 0));
+    bytes.extend(entry(0, None, 0, 0));
     fs::write(yard.temp.join(yard.names.state()), &bytes).unwrap();
 }
 
@@ -280,7 +280,7 @@ fn a_dry_run_tells_what_is_in_a_memory() {
     }
 }
 
-/// A temp file that is not to be touched keeps the memory, which tells what it holds; the records in chunks need
+/// A temp file that is not to be touched keeps the memory, which tells what it holds. The records in chunks need
 /// not wait for that.
 #[test]
 fn recovering_beside_a_file_that_stays() {
@@ -315,7 +315,7 @@ fn a_memory_of_another_number_of_workers_is_set_aside() {
 }
 
 #[test]
-fn a_memory_that_is_not_ours_alone_is_left_alone() {
+fn a_memory_that_is_not_ours_alone_is_skipped() {
     let yard = Yard::new();
     // Others may read it, or it has two names.
     let memory = put(&yard, &seed(0, &yard.names).0);

@@ -13,7 +13,7 @@ use bufferedwriter_testkit::dir::{TestDir, list};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::file::state_file::format::{HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, TempId};
@@ -22,7 +22,7 @@ use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
-use crate::tests::recovery::images::{OTHER_BOOT, STAMP, header, record};
+use crate::tests::recovery::images::{OTHER_BOOT, STAMP, entry, header};
 
 pub(crate) const CASES: u32 = 5_000;
 const WORKERS: usize = 2;
@@ -38,8 +38,8 @@ enum Change {
     Extend(Vec<u8>),
     /// Bytes of the header, anywhere, or where numbers and texts stand.
     Header(usize, Vec<u8>),
-    /// Bytes of a worker's record.
-    Record(usize, usize, Vec<u8>),
+    /// Bytes of a worker's entry.
+    Entry(usize, usize, Vec<u8>),
     /// Path, prefix and extension, with lengths that fit them; none = as they should be.
     Texts([Option<Vec<u8>>; 3]),
 }
@@ -61,11 +61,11 @@ fn changes() -> impl Strategy<Value = Change> {
     let text = prop::option::of(evil).boxed();
     prop_oneof![
         (any::<prop::sample::Index>(), 1..=255_u8)
-            .prop_map(|(at, by)| Change::Flip(at.index(HEADER_BYTES + WORKERS * RECORD_BYTES), by)),
-        (0..HEADER_BYTES + WORKERS * RECORD_BYTES).prop_map(Change::Cut),
+            .prop_map(|(at, by)| Change::Flip(at.index(HEADER_BYTES + WORKERS * ENTRY_BYTES), by)),
+        (0..HEADER_BYTES + WORKERS * ENTRY_BYTES).prop_map(Change::Cut),
         some(200).prop_map(Change::Extend),
         (0..80_usize, some(9)).prop_map(|(at, bytes)| Change::Header(at, bytes)),
-        (0..WORKERS, 0..RECORD_BYTES, some(9)).prop_map(|(w, at, b)| Change::Record(w, at, b)),
+        (0..WORKERS, 0..ENTRY_BYTES, some(9)).prop_map(|(w, at, b)| Change::Entry(w, at, b)),
         (text.clone(), text.clone(), text).prop_map(|(a, b, c)| Change::Texts([a, b, c])),
     ]
 }
@@ -86,7 +86,7 @@ fn change(bytes: &mut Vec<u8>, change: &Change, path: &Path) {
         Change::Cut(len) => bytes.truncate(*len),
         Change::Extend(more) => bytes.extend(more),
         Change::Header(at, new) => put(*at, new),
-        Change::Record(worker, at, new) => put(HEADER_BYTES + worker * RECORD_BYTES + at, new),
+        Change::Entry(worker, at, new) => put(HEADER_BYTES + worker * ENTRY_BYTES + at, new),
         Change::Texts(texts) => {
             let good = [path.as_os_str().as_bytes(), b"p", b"log"];
             let text = |at: usize| texts[at].as_deref().unwrap_or(good[at]);
@@ -184,8 +184,8 @@ impl Yard {
         let boot = RealFs.boot_id().filter(|_| *same_boot).unwrap_or(OTHER_BOOT);
         let mut bytes = header(boot, &self.path, None, &self.names, WORKERS).unwrap();
         let id = |seq| Some(TempId { stamp: STAMP, seq });
-        bytes.extend(record(1, id(1), 8, 4));
-        bytes.extend(record(2, id(2), 5, 5));
+        bytes.extend(entry(1, id(1), 8, 4));
+        bytes.extend(entry(2, id(2), 5, 5));
         changes.iter().for_each(|each| change(&mut bytes, each, &self.path));
         if *fixed {
             fuzz::fix_state(&mut bytes);

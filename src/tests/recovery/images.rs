@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{Header, MemoryDir, RECORD_BYTES, Record};
+use crate::file::state_file::format::{ENTRY_BYTES, Header, MemoryDir, WorkerEntry};
 use crate::memory::crash_image::Layout;
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
@@ -58,7 +58,7 @@ impl Image {
         self
     }
 
-    /// A chunk of a producer, with so much committed, of which so much is filed.
+    /// A chunk of a producer, with `committed` bytes, of which `filed` are filed.
     pub(crate) fn chunk(
         &mut self,
         chunk: usize,
@@ -117,18 +117,17 @@ pub(crate) fn memory_dir(dir: &Path) -> MemoryDir {
     MemoryDir { path: dir.to_owned(), id }
 }
 
-/// A worker's record in it: so many bytes are whole records, and so many of them are synced.
-pub(crate) fn record(
+/// A worker's entry in it. `good` bytes are whole records, and `synced` of them are synced.
+pub(crate) fn entry(
     generation: u64,
     temp: Option<TempId>,
     good: u64,
     synced: u64,
-) -> [u8; RECORD_BYTES] {
-    let record = Record { temp, good: mark(good), synced: mark(synced) };
-    encode::record(generation, record)
+) -> [u8; ENTRY_BYTES] {
+    encode::entry(generation, WorkerEntry { temp, good: mark(good), synced: mark(synced) })
 }
 
-/// So many bytes of a file, and as many records of one byte.
+/// A watermark of `bytes` records of one byte.
 pub(crate) fn mark(bytes: u64) -> Watermark {
     Watermark { len: bytes, count: Count::new(bytes, bytes) }
 }

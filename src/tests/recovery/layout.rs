@@ -3,7 +3,7 @@
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::decode::Unreadable;
-use crate::file::state_file::format::Record;
+use crate::file::state_file::format::WorkerEntry;
 use crate::memory::crash_image::Layout;
 use crate::naming::{Stamp, TempId};
 use crate::recovery::memory_image::{MemoryImage, Unfiled};
@@ -151,14 +151,14 @@ fn a_list_holds_from_the_moment_it_is_listed() {
     assert_eq!(runs, [(0, 10, 50), (1, 0, 50), (2, 0, 50), (3, 0, 100), (4, 0, 1)]);
     let temp = Some(TempId { stamp: Stamp(8), seq: 3 });
     assert_eq!(
-        before.read().unwrap().records[0],
-        Record { temp, good: mark(70), synced: mark(70) }
+        before.read().unwrap().entries[0],
+        WorkerEntry { temp, good: mark(70), synced: mark(70) }
     );
     let holds = (vec![(1, 20, 50), (2, 0, 50)], 0);
     assert_eq!(image.unfiled(), holds);
     assert_eq!(
-        image.read().unwrap().records[0],
-        Record { temp, good: mark(330), synced: mark(330) }
+        image.read().unwrap().entries[0],
+        WorkerEntry { temp, good: mark(330), synced: mark(330) }
     );
     // In the middle of going through it, and after.
     image.put(WORKERS + 16, 330).put(WORKERS + 24, 330).put(WORKERS + 32, 330);
@@ -166,7 +166,7 @@ fn a_list_holds_from_the_moment_it_is_listed() {
     assert_eq!(image.unfiled(), holds);
     image.put(CHUNK_WORDS + 32 * 3 + 16, 100).put(CHUNK_WORDS + 32 + 16, 20).put(WORKERS + 56, 0);
     assert_eq!(image.unfiled(), holds);
-    assert_eq!(image.read().unwrap().records[1], Record::default());
+    assert_eq!(image.read().unwrap().entries[1], WorkerEntry::default());
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn words_of_the_writer_and_losses() {
     image.put(4096, 1);
     let memory = image.read().unwrap();
     assert!(memory.is_closed && memory.unfiled.is_empty());
-    assert_eq!(memory.records[0].good, Watermark::ZERO);
+    assert_eq!(memory.entries[0].good, Watermark::ZERO);
     // Counts that overflow are no reason to die.
     image.put(WORKERS + 40, u64::MAX);
     assert_eq!(image.read().unwrap().lost.records, u64::MAX);

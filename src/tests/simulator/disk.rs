@@ -1,12 +1,13 @@
-//! A disk that keeps what is durable apart from what only the running system knows, for files and for names,
-//! with faults and crashes at any call. `MemoryFs` is apart from it: there a test says what each call does, here a seed.
+//! A disk that keeps what is durable apart from what only the running system knows, for files and for names. Faults
+//! and crashes can happen at any call. `MemoryFs` is apart from it: there a test says what each call does, here a
+//! seed.
 //!
-//! The model: names change in the order of a journal, of which a power cut keeps a random beginning, at least
-//! what a sync of a directory or, on some seeds, of a file has covered. Of the writes to a file since its last
-//! fsync a power cut keeps a random subset, blocks of them, with zeros for what lies between. A failed fsync
-//! drops them, and the next one succeeds. Lengths are cut in the order of the journal too; on some seeds only an
-//! fsync of the file makes that durable, and then none fails: with both, no file that met a failed fsync could
-//! be kept. A killed process leaves all that the system knows.
+//! The model: names change in the order of a journal, of which a power cut keeps a random beginning. It keeps at
+//! least what a sync of a directory or, on some seeds, of a file has covered. Of the writes to a file since its
+//! last fsync a power cut keeps a random subset of blocks, with zeros for what lies between. A failed fsync drops
+//! them, and the next one succeeds. Lengths are cut in the order of the journal too. On some seeds only an fsync of
+//! the file makes that durable, and then none fails. With both, no file that met a failed fsync could be kept. A
+//! killed process leaves all that the system knows.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -67,7 +68,7 @@ pub(super) struct Disk {
     pub(super) calls: u64,
     pub(super) crash_at: Option<u64>,
     pub(super) is_dead: bool,
-    /// One call in so many fails; none = no call.
+    /// One call in this number fails. `None` = no call.
     pub(super) fault_every: Option<u64>,
     pub(super) faults: u64,
     pub(super) breaches: Vec<String>,
@@ -130,7 +131,7 @@ impl SimFs {
         )
     }
 
-    /// From now on one call in so many fails, and the process dies in the middle of the `crash_in`th.
+    /// From now on one call in `fault_every` fails, and the process dies in the middle of the `crash_in`th.
     pub(super) fn plan(&self, fault_every: Option<u64>, crash_in: Option<u64>) {
         let mut disk = lock(&self.0);
         disk.fault_every = fault_every;

@@ -1,11 +1,11 @@
 //! The simulator: the shipped writer and recovery over a disk that crashes, in one thread, by a seed.
 //!
-//! Each seed is a disk and some lives on it: a writer that is written to, flushed, closed or killed in the
-//! middle of any call, or cut off from power; then recoveries, which may be killed as well, until one is
-//! not. Promises, checked after each: what is visible are whole records, each once, and never empty
-//! (after a power cut: with `Durability::File`); what a flush or a close said to be visible is; what was in a temp
-//! file is not lost by a kill; nothing is left over, and nothing is set aside that could be trusted; a
-//! second recovery finds nothing to do.
+//! Each seed is a disk and some lives on it. In a life a writer is written to, flushed, closed or killed in the
+//! middle of any call, or cut off from power. Then come recoveries, which may be killed as well, until one is not.
+//! Promises, checked after each: what is visible are whole records, each once, and never empty (after a power cut:
+//! with `Durability::File`). What a flush or a close said to be visible is. What was in a temp file is not lost by
+//! a kill. Nothing is left over, and nothing is set aside that could be trusted. A second recovery finds nothing to
+//! do.
 //!
 //! `BUFFEREDWRITER_SEEDS=N` tries other numbers of seeds, `BUFFEREDWRITER_SEED=S` that one alone.
 

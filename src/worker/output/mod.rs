@@ -12,7 +12,7 @@ mod visible;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Mutex};
 use crate::config::{Durability, Files};
 use crate::file::aligned::Staging;
 use crate::file::temp_file::TempFile;
@@ -43,8 +43,8 @@ pub(crate) struct Target {
     pub(crate) quota: Option<Quota>,
     /// Directory of the crash-proof memory, if there is one.
     pub(crate) memory_dir: Option<PathBuf>,
-    /// What the file system lacks.
-    pub(crate) missing: Missing,
+    /// What the file system lacks, as far as is known.
+    pub(crate) missing: Arc<Mutex<Missing>>,
 }
 
 /// The output of one worker.

@@ -49,8 +49,8 @@ pub fn close(writer: &BufferedWriter) -> CloseReport {
     report
 }
 
-/// Ends a loop of another thread at the end of a scope, also when that is left by a panic: a test
-/// that fails must not hang.
+/// Ends a loop of another thread at the end of a scope, also when that is left by a panic. A test that fails must
+/// not hang.
 pub struct SetAtEnd<'a>(pub &'a AtomicBool);
 
 impl Drop for SetAtEnd<'_> {

@@ -1,6 +1,6 @@
-//! What it costs to touch a few words that were last used about 20 ms ago, in a thread that copies 20 records every
-//! 0.5 to 1 ms: a lower bound for a swap of 64 KiB buffers when records come in bursts. It does not use the
-//! library.
+//! What it costs to touch a few words that were last used about 20 ms ago. The thread copies 20 records every
+//! 0.5 to 1 ms. That is a lower bound for a swap of 64 KiB buffers when records come in bursts. It does not use
+//! the library.
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;

@@ -1,6 +1,6 @@
-//! What one thread that writes one file after the other gets out of a disk, and at what cost: sizes of writes, huge
-//! pages, preallocation, direct I/O against the page cache. The library's choices rest on it; it does not use the
-//! library.
+//! What one thread that writes one file after the other gets out of a disk, and at what cost. It compares sizes
+//! of writes, huge pages, preallocation, and direct I/O with the page cache. The library's choices rest on it;
+//! it does not use the library.
 //!
 //! Usage: `io_choices DIR [MIB_PER_RUN [ROUNDS]]` (default 1024 MiB, 5 rounds, interleaved; medians)
 

@@ -1,5 +1,5 @@
-//! Jobs that run in a process of their own, so that no subject sees what another one left behind: its memory,
-//! its threads, its page faults.
+//! Jobs that run in a process of their own. So no subject sees what another one left behind: its memory, its
+//! threads, its page faults.
 //!
 //! The program runs itself with the hidden subcommand [`SUBCOMMAND`], the kind of the job, and the job as JSON.
 //! The child prints its answer as a line of JSON. A child that exceeds its timeout is killed, and that is its

@@ -5,7 +5,7 @@
 //! same order with the same pauses, so disturbances by the machine hit all alike.
 //!
 //! Where it is known which writes have to get another buffer (a swap), these are also shown apart. A second run
-//! collects thousands of them: before each pause the buffer is filled, off the clock, so far that the next burst
+//! collects thousands of them. Before each pause the buffer is filled, off the clock, until the next burst
 //! holds one swap.
 
 use std::sync::Barrier;

@@ -1,5 +1,6 @@
-//! Measure 3: the same load for all subjects, at fractions of the disk's own speed, for many seconds: what is
-//! refused, what is lost, how long single writes take, and the cost in processor time, memory and page cache.
+//! Measure 3: the same load for all subjects, at fractions of the disk's own speed, for many seconds. It shows
+//! what is refused, what is lost, and how long single writes take. It also shows the cost in processor time,
+//! memory and page cache.
 //!
 //! Guarantees: each row has a process of its own and starts while the disk has nothing left to write; its files
 //! are removed. Subjects take turns at going first. memcpy, which writes no file, shows what the load costs alone.

@@ -1,8 +1,8 @@
 //! Measure 1: what an accepted write costs in a loop where nothing is refused.
 //!
 //! Rounds of a limited number of bytes are timed as a whole. Between them, off the clock, the subject gets its
-//! memory back. All rounds begin in the same state: the writing thread stays on one processor, subjects that need
-//! no pause get one too, and the first writes after a pause are not timed.
+//! memory back. All rounds begin in the same state. The writing thread stays on one processor, subjects that
+//! need no pause get one too, and the first writes after a pause are not timed.
 //!
 //! In each repetition every subject is started, warmed up, timed for some rounds and ended, so only its threads
 //! run meanwhile. The order rotates, and ratios are taken within the repetition, so disturbances by the machine
@@ -81,8 +81,8 @@ fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) 
 }
 
 /// All entries, and after memcpy's the limits for a writer that never blocks its caller. Such a writer can't
-/// reuse the same 64 KiB, so they write to memory as large as a round: a plain copy, a copy with a published
-/// position, and the steps of a write.
+/// reuse the same 64 KiB, so they write to memory as large as a round. They are a plain copy, a copy with a
+/// published position, and the steps of a write.
 fn with_limits(bench: &Bench) -> Vec<Entry<'_>> {
     let mut entries = bench.entries();
     if let Some(place) = entries.iter().position(|entry| entry.name() == MEMCPY) {

@@ -128,8 +128,8 @@ pub struct HttpRow {
     /// Relative to the same server without logging.
     pub relative_requests: f64,
     pub relative_p999: f64,
-    /// Processor time of all of the server's threads, by request, in the paced phase; and how much more that is
-    /// than for the same server without logging.
+    /// Processor time of all of the server's threads, by request, in the paced phase. The second is how much
+    /// more that is than for the same server without logging.
     pub cpu_us_per_request: f64,
     pub cpu_us_of_logging: f64,
     /// Summed over all rounds, as the next two are.

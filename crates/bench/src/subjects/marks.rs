@@ -1,5 +1,5 @@
-//! Marks that are queued after the records, for peers that do not tell the length of their queue: once a mark comes
-//! out, so have all records before it.
+//! Marks that are queued after the records, for peers that do not tell the length of their queue. Once a mark
+//! comes out, so have all records before it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! The fastest peer in Rust that was found: a byte ring for each thread (rtrb), and a thread that polls all rings,
-//! as Quill and NanoLog do in C++.
+//! The fastest peer in Rust that was found. It has a byte ring for each thread (rtrb), and a thread that polls
+//! all rings, as Quill and NanoLog do in C++.
 //!
-//! Crates that offer a whole logger of this kind can't be measured in one process with others: ticklog 0.1 and
-//! insomnilog 0.3 can be started only once, and ticklog's thread spins for ever. insomnilog also makes a system
-//! call for each record. ferrilog 0.1 needs a nightly compiler.
+//! Crates that offer a whole logger of this kind can't be measured in one process with others. Two of them,
+//! ticklog 0.1 and insomnilog 0.3, can be started only once. The thread of ticklog spins for ever, and
+//! insomnilog makes a system call for each record. A third, ferrilog 0.1, needs a nightly compiler.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

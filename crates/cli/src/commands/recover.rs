@@ -18,7 +18,7 @@ use crate::signals;
 const AFTER: &str = "\
 A writer that is killed leaves temp files and a state file in its temp directory. The next writer with the \
 same --path, --temp and --prefix recovers them by itself; this command does it without one. It is safe at \
-any time, beside writers and other recoveries. Live writers and files of other users are left alone.
+any time, beside writers and other recoveries. Live writers are not touched, and files of other users are skipped.
 
 From each temp file, the records that are known to be whole become visible in --path: all that were written \
 or, after a reboot, those that were synced. A file that can't be trusted is set aside under a hidden name \

@@ -3,7 +3,7 @@
 mod clock;
 mod crash_proof;
 mod disk;
-mod guard;
+mod disk_guard;
 mod help;
 mod inherited;
 mod input;

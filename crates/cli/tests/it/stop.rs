@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::help::{PLAIN, Place, Program, numbered, sorted, wait_until};
 
-/// So long that only the end of the input ends it.
+/// A time that never passes in a test: only the end of the input ends it.
 const LONG: &str = "--grace=1h";
 
 /// Started and one line read.

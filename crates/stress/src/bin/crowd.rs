@@ -1,7 +1,7 @@
-//! Far more threads than buffers: 2,000 threads at once, then 100,000 short-lived ones.
+//! Far more threads than chunks: 2,000 threads at once, then 100,000 short-lived ones.
 //!
-//! Guarantees: exit code 0 means that every record was written, and that peak memory exceeded that of as many
-//! idle threads by at most `memory_bound()` and 2 MiB.
+//! Guarantees: exit code 0 means that every record was written. Peak memory then exceeded that of as many idle
+//! threads by at most `memory_bound()` and 2 MiB.
 
 use std::sync::{Arc, Barrier};
 use std::thread::{Builder, JoinHandle};

@@ -1,4 +1,4 @@
-//! Cuts a mounted ext4 or xfs off its disk, as a loss of power does: all that the file system has not yet sent
+//! Cuts a mounted ext4 or xfs off its disk, as a loss of power does. All that the file system has not yet sent
 //! to the device is lost, the journal included. Usage: cut MOUNTPOINT (root)
 //!
 //! Not modelled: a device that loses its own write cache. The program `disk` does that.

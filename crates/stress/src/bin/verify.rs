@@ -6,9 +6,9 @@
 //! none is there that was not accepted. All that a successful flush covered is there. After a close there are
 //! as many records as its report says.
 //!
-//! `--mounted-again`, after a fault of the device, permits fewer records than the report of the close says: a
-//! file counts as written once it is renamed, but its name is durable only once a flush covers it.
-//! `--control` only counts missing records, to show that the fault did destroy something.
+//! `--mounted-again`, after a fault of the device, permits fewer records than the report of the close says. A
+//! file counts as written once it is renamed, but its name is durable only once a flush covers it. `--control`
+//! only counts missing records, to show that the fault did destroy something.
 
 use std::fs;
 use std::path::Path;

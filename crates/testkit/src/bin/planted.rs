@@ -384,7 +384,7 @@ impl Tests {
     }
 }
 
-/// The command, which ends after so many seconds, with its children.
+/// The command. After `seconds` it is ended, with its children.
 fn timeout(kill_after: u64, seconds: u64, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["-k", &kill_after.to_string(), &seconds.to_string()]).arg(program);

@@ -18,8 +18,8 @@ pub use test_names::test_names;
 use std::fs;
 use std::path::Path;
 
-/// All bugs of the files `planted/*.bugs` below `root`, in the order of the files' names, with those that
-/// rules make of the source as it is.
+/// All bugs of the files `planted/*.bugs` below `root`, in the order of the files' names. Those that rules make
+/// of the current source are among them.
 ///
 /// # Errors
 /// A file can't be read, or isn't what `planted/README.md` describes.

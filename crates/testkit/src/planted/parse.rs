@@ -138,9 +138,9 @@ mod tests {
 
 ## no fence
 tests: loom sleep
-tests: it bell:: worker::
-file: src/bell.rs
-@@ fn lie_down
+tests: it parker:: worker::
+file: src/parker.rs
+@@ fn prepare_to_park
 -        fence(SeqCst);
 @@
  context
@@ -171,14 +171,14 @@ word: Release -> Relaxed
             |kind, args: &[&str]| Check { kind, args: args.iter().map(|&a| a.into()).collect() };
         assert_eq!(
             bug.checks,
-            [check(Kind::Loom, &["sleep"]), check(Kind::It, &["bell::", "worker::"])]
+            [check(Kind::Loom, &["sleep"]), check(Kind::It, &["parker::", "worker::"])]
         );
-        let item = Scope::Item("fn lie_down".into());
+        let item = Scope::Item("fn prepare_to_park".into());
         assert_eq!(
             bug.hunks,
             [
-                hunk("src/bell.rs", item, &["        fence(SeqCst);"], &[]),
-                hunk("src/bell.rs", Scope::File, &["context", "old"], &["context", "new"]),
+                hunk("src/parker.rs", item, &["        fence(SeqCst);"], &[]),
+                hunk("src/parker.rs", Scope::File, &["context", "old"], &["context", "new"]),
                 hunk("src/pool.rs", Scope::File, &["before"], &["before", "added"]),
             ]
         );

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// The names of the tests in the `.rs` files below `dir`, as `cargo test` prints them: modules by files
-/// and folders, modules within files by their braces.
+/// The names of the tests in the `.rs` files below `dir`, as `cargo test` prints them. Modules are found by
+/// files and folders, and within files by their braces.
 ///
 /// # Errors
 /// A file can't be read.

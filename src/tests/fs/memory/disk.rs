@@ -36,7 +36,7 @@ pub(super) struct Disk {
 #[derive(Default)]
 pub(super) struct Node {
     pub(super) bytes: Vec<u8>,
-    /// So many bytes survive a failed fsync.
+    /// The number of bytes that survive a failed fsync.
     pub(super) synced: usize,
     pub(super) visible: bool,
     /// Its writer was told that it is not there.

@@ -12,15 +12,15 @@ const CALLS_MAX: u64 = 20_000;
 /// What happens to a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DiskFault {
-    /// This error; a write has written so many bytes before it.
+    /// This error. A write has written this number of bytes before it.
     Error(Errno, usize),
-    /// At most so many bytes are written.
+    /// At most this number of bytes is written.
     Short(usize),
-    /// There is room for so many bytes; then writes fail with this error.
+    /// There is room for this number of bytes. Then writes fail with this error.
     Full(Errno, usize),
     /// It is done, and then this error is returned, as when an answer is lost.
     DoneBut(Errno),
-    /// It takes so long.
+    /// The call takes this time.
     Slow(Duration),
 }
 
@@ -30,9 +30,9 @@ pub(crate) struct FaultPlan {
     /// Only calls of this operation, on temp files; none = all calls.
     pub(crate) op: Option<Op>,
     pub(crate) fault: DiskFault,
-    /// So many calls go well before.
+    /// Calls that succeed before the first fault.
     pub(crate) after: u32,
-    /// So many calls meet it; none = all, until somebody heals the disk.
+    /// Calls that meet the fault. `None` = all, until somebody heals the disk.
     pub(crate) times: Option<u32>,
 }
 

@@ -1,11 +1,11 @@
 //! For tests: a file system in memory that fails as the test wants, with a clock of the test's.
 //!
-//! Guarantees: creation is exclusive, a rename replaces nothing, a failed fsync takes with it what it
-//! did not force to the disk; direct I/O wants blocks. Notes each breach of what no writer may do: to touch a visible
-//! file again, to publish an empty one or, if told to sync, one that is not synced.
+//! Guarantees: creation is exclusive, and a rename replaces nothing. A failed fsync takes with it what it did not
+//! force to the disk. Direct I/O wants blocks. Notes each breach of what no writer may do: it must not touch a
+//! visible file again, nor publish an empty one. If told to sync, it must publish none that is not synced.
 //!
-//! The simulator's disk is another one: it keeps what is durable apart, for power cuts, while this one does what the
-//! test says, call by call.
+//! The simulator's disk is another one. It keeps what is durable apart, for power cuts, while this one does what
+//! the test says, call by call.
 
 mod disk;
 mod faults;

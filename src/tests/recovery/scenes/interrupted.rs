@@ -6,11 +6,11 @@ use std::fs;
 use rustix::io::Errno;
 
 use super::{Left, STAMP, Scene};
-use crate::file::state_file::format::{HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp};
 use crate::report::recovery::Recovery;
-use crate::tests::fs::faulty::{Fault, Faulty, Op};
+use crate::tests::fs::faulty::{Answer, Faulty, Op};
 use crate::tests::recovery::images::header;
 
 #[test]
@@ -35,7 +35,7 @@ fn a_rename_in_two_steps_is_ended() {
     assert_eq!(scene.recover().published.len(), 1);
     scene.assert_temp(&[scene.aside(1)]);
     // So is the setting aside of a state file.
-    fs::write(scene.state(), vec![1; HEADER_BYTES + RECORD_BYTES]).unwrap();
+    fs::write(scene.state(), vec![1; HEADER_BYTES + ENTRY_BYTES]).unwrap();
     let state = naming::aside(&scene.names.state());
     fs::hard_link(scene.state(), scene.temp.join(&state)).unwrap();
     scene.recover();
@@ -68,13 +68,13 @@ fn everything() -> Scene {
     fs::write(scene.temp_path(1, 77), "unnamed").unwrap();
     // A second instance, whose state file is damaged, and a third one, that never began.
     let broken = Names { instance: 2, ..scene.names.clone() };
-    fs::write(scene.temp.join(broken.state()), vec![7; HEADER_BYTES + RECORD_BYTES]).unwrap();
+    fs::write(scene.temp.join(broken.state()), vec![7; HEADER_BYTES + ENTRY_BYTES]).unwrap();
     fs::write(scene.temp.join(broken.temp(Stamp(STAMP), 0, 0)), "of the broken one").unwrap();
     let begun = Names { instance: 3, ..scene.names.clone() };
     // A fourth one died while it tried its directories. A probe that is not empty is none.
     let probing = Names { instance: 4, ..scene.names.clone() };
     let mut state = header(Scene::same_boot(), &scene.path, None, &probing, 1).unwrap();
-    state.extend([0; RECORD_BYTES]);
+    state.extend([0; ENTRY_BYTES]);
     fs::write(scene.temp.join(probing.state()), state).unwrap();
     fs::write(scene.temp.join(&probing.probes()[0]), "").unwrap();
     fs::write(scene.path.join(&probing.probes()[1]), "").unwrap();
@@ -112,7 +112,7 @@ fn clean() -> BTreeMap<String, String> {
 }
 
 /// Runs a recovery of `everything` with the k-th call failing, for each k, and a second one that goes well.
-fn each_call(sticky: bool, fault: Fault) {
+fn each_call(sticky: bool, fault: Answer) {
     let clean = clean();
     for k in 1.. {
         let (scene, fs) = (everything(), Faulty::default());
@@ -144,17 +144,17 @@ fn each_call(sticky: bool, fault: Fault) {
 
 #[test]
 fn whichever_call_fails_once_the_next_recovery_makes_up_for_it() {
-    each_call(false, Fault::Error(Errno::NOSPC));
+    each_call(false, Answer::Error(Errno::NOSPC));
 }
 
 #[test]
 fn whichever_answer_is_lost_the_next_recovery_makes_up_for_it() {
-    each_call(false, Fault::DoneBut(Errno::IO));
+    each_call(false, Answer::DoneBut(Errno::IO));
 }
 
 #[test]
 fn killed_at_any_call_the_next_recovery_goes_on() {
-    each_call(true, Fault::Error(Errno::IO));
+    each_call(true, Answer::Error(Errno::IO));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn who_is_quicker_between_the_look_and_the_lock_wins() {
     scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 0 }]);
     let before = scene.snapshot();
     // The look-up after the lock finds that the name is gone.
-    fs.plan(Op::Facts, 3, Fault::Absent);
+    fs.plan(Op::Facts, 3, Answer::Absent);
     let recovery = scene.recover_with(&fs, false);
     assert!(recovery.is_empty() && scene.snapshot() == before, "{recovery:?}");
     assert_eq!((fs.calls(Op::Lock), fs.calls(Op::Facts)), (1, 3));

@@ -1,8 +1,8 @@
-//! Recoveries of what dead instances left, each on a scene of its own: what must become of it, what must not be touched,
-//! and what a recovery that did not come to its end leaves to the next one.
+//! Recoveries of what dead instances left, each on a scene of its own. They show what must become of it, what must
+//! not be touched, and what an interrupted recovery leaves to the next one.
 
 mod interrupted;
-mod left_alone;
+mod skipped;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -13,14 +13,14 @@ use std::path::PathBuf;
 
 use bufferedwriter_testkit::dir::{TestDir, list};
 
-use crate::file::state_file::format::RECORD_BYTES;
+use crate::file::state_file::format::ENTRY_BYTES;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp, TempId};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
-use crate::tests::recovery::images::{self, header, record};
+use crate::tests::recovery::images::{self, entry, header};
 
 /// Of the first temp file; each has the next one.
 const STAMP: u64 = images::STAMP.0;
@@ -39,7 +39,7 @@ pub(crate) struct Scene {
     pub(crate) names: Names,
 }
 
-/// A temp file, and what its worker's record says of it.
+/// A temp file, and what its worker's entry says of it.
 #[derive(Clone, Copy)]
 struct Left<'a> {
     contents: &'a str,
@@ -70,33 +70,33 @@ impl Scene {
         self.temp.join(self.names.state())
     }
 
-    /// The record of the temp file with the number of its worker.
-    fn record(worker: usize, good: u64, synced: u64) -> [u8; RECORD_BYTES] {
+    /// The entry of the temp file with the number of its worker.
+    fn entry(worker: usize, good: u64, synced: u64) -> [u8; ENTRY_BYTES] {
         let seq = worker as u64;
-        record(3, Some(TempId { stamp: Stamp(STAMP + seq), seq }), good, synced)
+        entry(3, Some(TempId { stamp: Stamp(STAMP + seq), seq }), good, synced)
     }
 
-    pub(crate) fn state_bytes(&self, boot: [u8; 16], records: &[[u8; RECORD_BYTES]]) -> Vec<u8> {
-        let mut bytes = header(boot, &self.path, None, &self.names, records.len()).unwrap();
-        records.iter().for_each(|record| bytes.extend(record));
+    pub(crate) fn state_bytes(&self, boot: [u8; 16], entries: &[[u8; ENTRY_BYTES]]) -> Vec<u8> {
+        let mut bytes = header(boot, &self.path, None, &self.names, entries.len()).unwrap();
+        entries.iter().for_each(|entry| bytes.extend(entry));
         bytes
     }
 
-    fn write_state(&self, boot: [u8; 16], records: &[[u8; RECORD_BYTES]]) {
-        fs::write(self.state(), self.state_bytes(boot, records)).unwrap();
+    fn write_state(&self, boot: [u8; 16], entries: &[[u8; ENTRY_BYTES]]) {
+        fs::write(self.state(), self.state_bytes(boot, entries)).unwrap();
     }
 
-    /// One worker for each, whose record names its file.
+    /// One worker for each, whose entry names its file.
     fn leave(&self, boot: [u8; 16], left: &[Left<'_>]) {
-        let records: Vec<_> = left
+        let entries: Vec<_> = left
             .iter()
             .enumerate()
             .map(|(worker, left)| {
                 fs::write(self.temp_path(worker, worker as u64), left.contents).unwrap();
-                Self::record(worker, left.good, left.synced)
+                Self::entry(worker, left.good, left.synced)
             })
             .collect();
-        self.write_state(boot, &records);
+        self.write_state(boot, &entries);
     }
 
     fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {

@@ -6,10 +6,10 @@ use std::fs;
 use rustix::io::Errno;
 
 use super::{Left, STAMP, Scene};
-use crate::file::state_file::format::{HEADER_BYTES, RECORD_BYTES};
+use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp};
-use crate::tests::fs::faulty::{Fault, Faulty, Op};
+use crate::tests::fs::faulty::{Answer, Faulty, Op};
 use crate::tests::recovery::images::OTHER_BOOT;
 use bufferedwriter_testkit::dir::list;
 
@@ -76,14 +76,14 @@ fn what_nobody_knows_is_set_aside() {
 }
 
 #[test]
-fn a_damaged_record_speaks_for_no_file() {
+fn a_damaged_entry_speaks_for_no_file() {
     let scene = Scene::new();
     let good = Left { contents: "good", good: 4, synced: 0 };
     scene.leave(Scene::same_boot(), &[good, good, good]);
     let mut bytes = fs::read(scene.state()).unwrap();
-    bytes[HEADER_BYTES + RECORD_BYTES + 24] ^= 1;
+    bytes[HEADER_BYTES + ENTRY_BYTES + 24] ^= 1;
     // More synced than written makes no sense.
-    bytes[HEADER_BYTES + 2 * RECORD_BYTES..].copy_from_slice(&Scene::record(2, 3, 4));
+    bytes[HEADER_BYTES + 2 * ENTRY_BYTES..].copy_from_slice(&Scene::entry(2, 3, 4));
     fs::write(scene.state(), bytes).unwrap();
     // Worker 0 has another file, which its record does not name.
     fs::write(scene.temp_path(0, 9), "unnamed").unwrap();
@@ -133,7 +133,7 @@ fn a_state_file_that_tells_nothing_is_set_aside_with_the_files_that_carry_its_in
 #[test]
 fn a_state_file_that_was_never_finished_goes() {
     let scene = Scene::new();
-    let bytes = scene.state_bytes(Scene::same_boot(), &[Scene::record(0, 0, 0); 2]);
+    let bytes = scene.state_bytes(Scene::same_boot(), &[Scene::entry(0, 0, 0); 2]);
     for len in [0, 5, 11, 12, 4096, HEADER_BYTES, HEADER_BYTES + 1, bytes.len() - 1] {
         fs::write(scene.state(), &bytes[..len]).unwrap();
         let recovery = scene.recover();
@@ -170,7 +170,7 @@ fn what_no_fsync_covered_is_written_again() {
 fn a_file_whose_fsync_fails_is_not_synced_again() {
     let (scene, fs) = (Scene::new(), Faulty::default());
     scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 0 }]);
-    fs.plan(Op::Sync, 1, Fault::Error(Errno::IO));
+    fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
     let recovery = scene.recover_with(&fs, false);
     assert_eq!((recovery.errors[0].operation(), recovery.instances), ("fsync", 0));
     scene.assert_temp(&[scene.aside(0), scene.names.state()]);

@@ -1,7 +1,7 @@
 //! Clients: keep-alive connections, all on the calling thread, each with at most one request in flight.
 //!
-//! Guarantees: ends after its time. With a rate, a request that the server made late counts its latency from
-//! when it was due, so a stall counts for each request that waited through it. Lateness of the client's own
+//! Guarantees: ends after its time. With a rate, the latency of a request that the server made late counts from
+//! when it was due. So a stall counts for each request that waited through it. Lateness of the client's own
 //! timer, which has a resolution of a millisecond, does not count.
 
 use std::io;

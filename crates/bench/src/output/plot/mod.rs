@@ -1,5 +1,6 @@
-//! The report as plots, SVG files in a directory: latency percentiles for each number of threads, the share of
-//! records that is refused or lost over the offered load, processor time per GB. What was not measured has none.
+//! The report as plots, SVG files in a directory. They show latency percentiles for each number of threads, and
+//! processor time per GB. They also show the share of records that is refused or lost over the offered load.
+//! What was not measured has none.
 
 mod canvas;
 mod cpu;

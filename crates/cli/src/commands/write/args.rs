@@ -144,6 +144,10 @@ pub(crate) struct Write {
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
     max_total: u64,
 
+    /// Start although the disk is full, and take no lines until there is room
+    #[arg(long)]
+    start_on_full_disk: bool,
+
     /// What to do with a line while memory is full, or while a limit of --min-free or --max-total
     /// is reached
     #[arg(long, value_name = "WHAT", default_value = "wait")]
@@ -241,6 +245,7 @@ impl Write {
             .give_up_after(self.give_up_after)
             .min_free(self.min_free)
             .max_total(self.max_total)
+            .start_on_full_disk(self.start_on_full_disk)
             .populate(self.populate)
             .crash_proof(match &self.crash_proof {
                 None => CrashProof::Off,
@@ -321,6 +326,7 @@ mod tests {
             "--give-up-after=2m",
             "--min-free=1GiB",
             "--max-total=10GB",
+            "--start-on-full-disk",
             "--populate",
             "--crash-proof",
             "one",
@@ -344,6 +350,7 @@ mod tests {
             .give_up_after(Duration::from_secs(120))
             .min_free(1 << 30)
             .max_total(10_000_000_000)
+            .start_on_full_disk(true)
             .populate(true)
             .crash_proof(CrashProof::Auto);
         assert_eq!(shown(&write.config()), shown(&expected));

@@ -1,7 +1,7 @@
 //! One caller: a chain of short-lived threads, one after the other, that write to the newest writer mostly and
 //! to older ones too.
 //!
-//! Guarantees: a thread hands its state on to the next one, so producers outlive both the threads that made
+//! Guarantees: a thread hands its state on to the next one. So producers outlive both the threads that made
 //! them and the writers that they write to.
 
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
 //! Runs one writer after the other, each with its own options, threads, faults and close.
 //!
-//! Guarantees: checks that each accepted record was in exactly one visible file, whole, or is counted as lost,
-//! and that the counts of the writer, of its callers and of its files agree.
+//! Guarantees: checks that each accepted record was in exactly one visible file, whole, or is counted as lost.
+//! The counts of the writer, of its callers and of its files must agree.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What becomes of lines when --max-total or --min-free is reached: they wait, or are dropped and counted
-//! by cause; and whoever takes files away lets it go on.
+//! What becomes of lines when --max-total or --min-free is reached. They wait, or are dropped and
+//! counted by cause. Once files are taken away, it goes on.
 
 use std::fs;
 

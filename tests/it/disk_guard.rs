@@ -1,5 +1,5 @@
-//! Promise: beyond `min_free` and `max_total` records are refused with `DiskGuard`, at once and by whatever
-//! way they come; it ends by itself; what was accepted lands; and who wants no guard pays nothing for it.
+//! Promise: beyond `min_free` and `max_total` records are refused with `DiskGuard`, at once and by whatever way
+//! they come. That ends by itself, and what was accepted lands. A writer without limits pays nothing for it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -15,7 +15,7 @@ use crate::tests::fs::hooked::{Answer, Call, HookedFs, Op};
 use crate::tests::recovery::fuzz;
 
 #[test]
-fn other_versions_paths_and_instances_are_left_alone() {
+fn other_versions_paths_and_instances_are_skipped() {
     let left = Left { contents: "good", good: 4, synced: 4 };
     let version = |bytes: &mut Vec<u8>| bytes[8] = 1;
     let codec = |bytes: &mut Vec<u8>| bytes[56] = 77;
@@ -70,7 +70,7 @@ fn other_versions_paths_and_instances_are_left_alone() {
 }
 
 #[test]
-fn who_lives_is_left_alone_and_so_is_the_own_instance() {
+fn who_lives_is_not_touched_nor_is_the_own_instance() {
     let scene = Scene::new();
     scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 4 }]);
     let before = scene.snapshot();
@@ -97,7 +97,7 @@ fn who_lives_is_left_alone_and_so_is_the_own_instance() {
 
 /// Between the look at a file and the moment at which the recovery has it open.
 #[test]
-fn what_changes_under_the_recovery_is_left_alone() {
+fn what_changes_under_the_recovery_is_skipped() {
     type Change = fn(&Path);
     let changes: [(&str, Change); 4] = [
         ("another file", |at| {
