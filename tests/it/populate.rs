@@ -36,7 +36,7 @@ fn all_memory_is_locked_while_the_writer_lives() {
     }
     let dir = WriterDir::new();
     // Crash-proof memory needs a rename in one step.
-    let shm = shm::dir().filter(|_| !cfg!(bufferedwriter_portable));
+    let shm = shm::dir();
     let memory = shm.map(TestDir::within);
     let crash_proof = memory.iter().map(|memory| CrashProof::Dir(memory.path().to_owned()));
     for crash_proof in std::iter::once(CrashProof::Off).chain(crash_proof) {

@@ -77,12 +77,12 @@ impl Output {
         match self.rename_once() {
             Err(Refusal::Apart(_)) => {
                 self.relocate()?;
-                self.rename_once()
+                self.rename_once().map_err(Refusal::error)
             }
-            Err(Refusal::Gone(error)) => return self.lose_file(FileLoss::Removed, error),
-            renamed => renamed,
+            // Someone removed or moved the file just now. The next attempt finds out which.
+            Err(Refusal::Gone(error)) => Err(error),
+            renamed => renamed.map_err(Refusal::error),
         }
-        .map_err(Refusal::error)
     }
 
     /// Renames the file, unless the closer has given the worker up.
