@@ -49,9 +49,14 @@ pub(crate) fn rename(
             io::ErrorKind::NotFound => return missing(fs, temp, dir, target, error),
             kind => {
                 let error = Error::between("rename", temp, &target, error);
-                let is_apart = kind == io::ErrorKind::CrossesDevices;
-                let retry = |error| Refusal::Retry(error, Some(target));
-                return Err(if is_apart { Refusal::Apart(error) } else { retry(error) });
+                return Err(match kind {
+                    io::ErrorKind::CrossesDevices => Refusal::Apart(error),
+                    // The system has looked, and has done nothing.
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                        Refusal::Retry(error, None)
+                    }
+                    _ => Refusal::Retry(error, Some(target)),
+                });
             }
         }
     }

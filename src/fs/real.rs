@@ -130,7 +130,11 @@ impl Fs for RealFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let flags = OFlags::DIRECTORY.bits() as i32;
-        OpenOptions::new().read(true).custom_flags(flags).open(dir)?.sync_all()
+        let dir = OpenOptions::new().read(true).custom_flags(flags).open(dir)?;
+        dir.sync_all()?;
+        // XFS says that a directory is synced although it has shut itself down meanwhile. This call
+        // does not.
+        dir.metadata().map(drop)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {

@@ -272,3 +272,101 @@ fn a_rename_that_took_effect_is_one() {
         dir.assert_clean();
     }
 }
+
+/// The same, and a consumer takes the visible file before the writer looks.
+#[test]
+fn a_rename_that_took_effect_is_one_though_the_file_is_taken_at_once() {
+    for i in 0..3 {
+        let dir = WriterDir::new();
+        let taken = dir.root().join("taken");
+        fs::create_dir(&taken).unwrap();
+        // 1: the next rename loses its answer; 2: then the consumer comes.
+        let next = Arc::new(AtomicU32::new(0));
+        let (step, path, to) = (next.clone(), dir.path.clone(), taken.clone());
+        let fs = TestFs::new(move |call: &Call<'_>| {
+            if call.op == Op::Rename && step.compare_exchange(1, 2, ORDER, ORDER).is_ok() {
+                return Answer::DoneBut(Errno::IO);
+            }
+            if step.compare_exchange(2, 0, ORDER, ORDER).is_ok() {
+                for file in visible(&path) {
+                    fs::rename(&file, to.join(file.file_name().unwrap())).unwrap();
+                }
+            }
+            Answer::Go
+        });
+        let mut traffic = Traffic::new(configs(&dir)[i].clone().fs(fs));
+        for _ in 0..3 {
+            traffic.fill(3000);
+            next.store(1, ORDER);
+            let _ = traffic.writer.flush(BOUND);
+            until("the consumer has come", || next.load(ORDER) == 0);
+            traffic.fill(500);
+        }
+        traffic.writer.flush(BOUND).unwrap();
+        let files = visible(&taken);
+        assert!(files.len() >= 3);
+        for file in files {
+            fs::rename(&file, dir.path.join(file.file_name().unwrap())).unwrap();
+        }
+        assert_eq!(traffic.end(&dir), 0);
+        dir.assert_clean();
+    }
+}
+
+const ORDER: Ordering = Ordering::SeqCst;
+
+fn visible(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| !path.file_name().unwrap().as_encoded_bytes().starts_with(b".")).collect()
+}
+
+/// As by `chmod 0`. The temp file takes what comes, so that callers do not feel it.
+#[test]
+fn a_directory_that_refuses_even_a_look_holds_no_memory_up() {
+    let dir = WriterDir::new();
+    let refuses = Arc::new(AtomicBool::new(false));
+    let (refusing, path, temp) = (refuses.clone(), dir.path.clone(), dir.temp.clone());
+    let fs = TestFs::new(move |call: &Call<'_>| {
+        let is_there = call.path.starts_with(&path) && !call.path.starts_with(&temp);
+        if refusing.load(ORDER) && (call.op == Op::Rename || is_there) {
+            return Answer::Error(Errno::ACCESS);
+        }
+        Answer::Go
+    });
+    let mut traffic = Traffic::new(dir.config().queue_size(64).io(Io::Buffered).fs(fs));
+    traffic.fill(3000);
+    refuses.store(true, ORDER);
+    assert!(traffic.writer.flush(std::time::Duration::from_millis(1)).is_err());
+    // Several times what memory holds.
+    traffic.fill(50_000);
+    refuses.store(false, ORDER);
+    traffic.writer.flush(BOUND).unwrap();
+    assert_eq!(traffic.end(&dir), 0);
+    dir.assert_clean();
+}
+
+/// Its state file was moved with the directory, and another one was made.
+#[test]
+fn a_writer_lives_in_a_temp_directory_that_was_moved_away() {
+    for i in 0..3 {
+        let dir = WriterDir::new();
+        let mut traffic = Traffic::new(configs(&dir)[i].clone().recover(false));
+        traffic.fill(3000);
+        let gone = dir.root().join("gone");
+        fs::rename(&dir.temp, &gone).unwrap();
+        fs::create_dir(&dir.temp).unwrap();
+        traffic.writer.flush(BOUND).unwrap();
+        traffic.fill(3000);
+        assert_eq!(dir.states().len(), 1);
+        for temp in [&gone, &dir.temp] {
+            let recovery = recover(&RecoverOptions::new(&dir.path, temp)).unwrap();
+            assert_eq!((recovery.alive, recovery.instances), (1, 0), "{recovery:?}");
+            assert!(recovery.set_aside.is_empty() && recovery.published.is_empty(), "{recovery:?}");
+        }
+        traffic.writer.flush(BOUND).unwrap();
+        assert_eq!(traffic.end(&dir), 0);
+        // What is left there claims nothing.
+        let recovery = recover(&RecoverOptions::new(&dir.path, &gone)).unwrap();
+        assert_eq!((recovery.instances, recovery.published.len()), (1, 0), "{recovery:?}");
+    }
+}

@@ -41,6 +41,9 @@ pub(crate) struct StateFile {
     pub(super) current: Mutex<Option<Current>>,
     /// What the file system lacks, as far as is known.
     pub(crate) missing: Arc<Mutex<Missing>>,
+    /// Files that were moved away, with their locks: a recovery that sees one of them must see that
+    /// its writer lives.
+    pub(super) former: Mutex<Vec<Box<dyn FsFile>>>,
     /// The number of the current file. It increases when another file is made.
     pub(super) version: AtomicU64,
 }
@@ -65,7 +68,8 @@ impl StateFile {
     pub(crate) fn none(dir: &Path, header: Header) -> Self {
         let path = dir.join(header.names.state());
         let missing = Arc::new(Mutex::new(Missing::default()));
-        StateFile { path, header, current: Mutex::new(None), missing, version: AtomicU64::new(0) }
+        let (current, former) = (Mutex::new(None), Mutex::default());
+        StateFile { path, header, current, former, missing, version: AtomicU64::new(0) }
     }
 
     /// Creates the file if it is not there yet.

@@ -112,19 +112,25 @@ impl WorkerState {
         if let Ok(None) = fs.facts(&shared.path) {
             let made = Current::create(fs, &shared.path, &shared.header);
             let Ok((Some(made), _)) = made else { return };
-            *current = Some(made);
+            let is_named = |old: &Current| old.file.facts().is_ok_and(|facts| facts.links > 0);
+            if let Some(old) = current.replace(made).filter(is_named) {
+                lock(&shared.former).push(old.file);
+            }
             // No other thread changes it: the lock is held.
             shared.version.store(shared.version.load(Acquire) + 1, Release);
         }
         self.switch(current.as_ref());
     }
 
-    /// Switches to the current file.
+    /// Switches to the current file. The former one then claims nothing: it may come back, with the
+    /// temp file whose records are published elsewhere by then.
     fn switch(&mut self, current: Option<&Current>) {
         let version = self.shared.version.load(Acquire);
         if version != self.version
             && let Some(Ok(file)) = current.map(|current| current.file.try_clone())
         {
+            let empty = encode::entry(self.generation + 1, WorkerEntry::default());
+            let _ = self.write(&empty);
             (self.file, self.version) = (Some(file), version);
         }
     }
@@ -309,6 +315,25 @@ mod tests {
         std::fs::write(&path, "another's").unwrap();
         slots[0].restore(&fs);
         assert_eq!(read(&path).unwrap(), b"another's");
+    }
+
+    /// With its directory, which may come back.
+    #[test]
+    fn a_state_file_that_was_moved_keeps_its_lock_and_claims_nothing_any_more() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = create(&fs, &dir).unwrap();
+        let mut slots = WorkerState::all(&state).unwrap();
+        slots.iter_mut().for_each(|slot| slot.set(&fs, TEMP, mark(20), mark(10)).unwrap());
+        let moved = dir.join("moved");
+        std::fs::rename(dir.join(names().state()), &moved).unwrap();
+        slots.iter_mut().for_each(|slot| slot.restore(&fs));
+        let mut expected = header(fs.boot_id().unwrap_or_default());
+        (0..3).for_each(|_| expected.extend(entry(2, None, 0, 0)));
+        assert!(read(&moved).unwrap() == expected);
+        let lock = || File::open(&moved).unwrap().try_lock();
+        assert!(matches!(lock(), Err(TryLockError::WouldBlock)));
+        drop((slots, state));
+        lock().unwrap();
     }
 
     #[test]

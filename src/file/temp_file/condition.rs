@@ -118,8 +118,12 @@ impl TempFile {
             return Err(error);
         }
         (copy.good, copy.end_max) = (self.good, self.good.len);
-        copy.encoding = self.encoding.take();
         Ok(copy)
+    }
+
+    /// Gives what is encoded and not written yet to the copy, which goes on from here.
+    pub(crate) fn hand_over(&mut self, copy: &mut TempFile) {
+        copy.encoding = self.encoding.take();
     }
 
     fn copy_records(&mut self, copy: &mut TempFile) -> Result<(), Error> {

@@ -96,8 +96,8 @@ impl Output {
         let renamed =
             publish::rename(&**fs, file.path(), &files.path, names, self.worker, seq, in_one_step);
         self.ledger.settle(renamed.is_ok());
-        if let Err(Refusal::Retry(_, attempted)) = &renamed {
-            self.attempted.clone_from(attempted);
+        if let Err(Refusal::Retry(_, Some(attempted))) = &renamed {
+            self.attempted = Some(attempted.clone());
         }
         renamed?;
         self.became_visible();
@@ -108,7 +108,9 @@ impl Output {
     /// systems. Another rename would make the records visible twice.
     fn is_visible(&self) -> Result<bool, Error> {
         let (Some(file), Some(name)) = (&self.file, &self.attempted) else { return Ok(false) };
-        file.has_name(&*self.target.fs, name)
+        let fs = &*self.target.fs;
+        // If neither name is there, somebody has taken the visible file already.
+        Ok(file.has_name(fs, name)? || !file.has_name(fs, file.path())?)
     }
 
     /// Ends a rename that took effect: the old name may be left.
@@ -149,6 +151,7 @@ impl Output {
         self.is_direct = false;
         self.ledger.set_temp_file(Some(copy.path().to_owned()));
         self.ledger.set_temp_file_good(copy.good(), false);
+        file.hand_over(&mut copy);
         let mut old = std::mem::replace(file, copy);
         match old.examine_whole(&**fs) {
             // The name is still its own.
