@@ -77,6 +77,11 @@ impl TempFile {
         Ok(found.is_some_and(|found| found.id == self.inode))
     }
 
+    /// Whether any path leads to the file.
+    pub(crate) fn has_any_name(&self) -> Result<bool, Error> {
+        self.file.facts().map(|facts| facts.links > 0).map_err(|e| self.error("look up", e))
+    }
+
     fn damage(&self, facts: &Facts) -> Option<Error> {
         (facts.len < self.good.len).then(|| self.error("look up", truncated()))
     }

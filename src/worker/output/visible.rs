@@ -109,8 +109,11 @@ impl Output {
     fn is_visible(&self) -> Result<bool, Error> {
         let (Some(file), Some(name)) = (&self.file, &self.attempted) else { return Ok(false) };
         let fs = &*self.target.fs;
-        // If neither name is there, somebody has taken the visible file already.
-        Ok(file.has_name(fs, name)? || !file.has_name(fs, file.path())?)
+        if file.has_name(fs, name)? {
+            return Ok(true);
+        }
+        // If the file has a third name, somebody has taken the visible file already.
+        Ok(!file.has_name(fs, file.path())? && file.has_any_name()?)
     }
 
     /// Ends a rename that took effect: the old name may be left.
