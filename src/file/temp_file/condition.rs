@@ -42,6 +42,7 @@ impl TempFile {
             },
             facts => facts.map_err(|e| self.error("look up", e))?,
         };
+        self.inode.get_or_insert(facts.id);
         // Someone may have appended to it.
         self.end_max = self.end_max.max(facts.len);
         Ok(match self.damage(&facts) {
@@ -74,7 +75,7 @@ impl TempFile {
     /// Whether this path leads to the file.
     pub(crate) fn has_name(&self, fs: &dyn Fs, path: &Path) -> Result<bool, Error> {
         let found = fs.facts(path).map_err(|e| Error::io("look up", path, e))?;
-        Ok(found.is_some_and(|found| found.id == self.inode))
+        Ok(found.is_some_and(|found| Some(found.id) == self.inode))
     }
 
     /// Whether any path leads to the file.
@@ -94,7 +95,7 @@ impl TempFile {
         }
         let file = fs.open(&self.path).map_err(|e| self.error("open", e))?;
         let facts = file.facts().map_err(|e| self.error("look up", e))?;
-        if facts.id != self.inode {
+        if Some(facts.id) != self.inode {
             return Ok(None);
         }
         self.file = file;

@@ -37,8 +37,8 @@ pub(crate) struct TempFile {
     file: Box<dyn FsFile>,
     path: PathBuf,
     id: TempId,
-    /// Device and inode.
-    inode: (u64, u64),
+    /// Device and inode. Known before the first bytes are written.
+    inode: Option<(u64, u64)>,
     /// The whole records in the file, and where they end.
     good: Watermark,
     /// The part that the last successful fsync covers. At most `good`.
@@ -67,13 +67,8 @@ impl TempFile {
         let id = TempId { stamp: Stamp::next(), seq };
         let path = dir.join(names.temp(id.stamp, worker, seq));
         let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
-        let inode = match file.facts() {
-            Ok(facts) => facts.id,
-            Err(error) => {
-                let _ = fs.remove(&path);
-                return Err(Error::io("look up", &path, error));
-            }
-        };
+        // An error here must not leave the file behind: it is asked for again before each write.
+        let inode = file.facts().ok().map(|facts| facts.id);
         Ok(TempFile {
             file,
             path,
