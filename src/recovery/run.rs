@@ -279,8 +279,7 @@ impl Run<'_> {
     /// Removes the empty probe files, if the instance died while it probed its directories. They
     /// lie where their two names say. During a rename in two steps one file has both names.
     fn remove_probes(&self, names: &Names) -> Result<(), Error> {
-        let Scan { temp, path, .. } = self.scan;
-        for dir in [temp, path].into_iter().take(if temp == path { 1 } else { 2 }) {
+        for dir in self.scan.dirs() {
             for name in self.scan.list(dir)? {
                 if !naming::is_probe(&name, names) {
                     continue;

@@ -52,6 +52,11 @@ impl<'a> Scan<'a> {
         Ok(self.facts(dir)?.is_some_and(|now| now.id == id))
     }
 
+    /// The directories in which an instance may have files, each once.
+    pub(crate) fn dirs(self) -> impl Iterator<Item = &'a Path> {
+        [self.temp, self.path].into_iter().take(if self.temp == self.path { 1 } else { 2 })
+    }
+
     pub(crate) fn list(&self, dir: &Path) -> Result<Vec<OsString>, Error> {
         self.fs.list(dir).map_err(|e| Error::io("list", dir, e))
     }

@@ -22,9 +22,8 @@ use crate::report::stats::Watermark;
 impl Run<'_> {
     /// Deals with each temp file of a dead instance. Returns whether none is left.
     pub(super) fn temp_files(&mut self, dead: &Dead<'_>) -> Result<bool, Error> {
-        let Scan { temp, path, .. } = self.scan;
         let mut all = true;
-        for dir in [temp, path].into_iter().take(if temp == path { 1 } else { 2 }) {
+        for dir in self.scan.dirs() {
             // A worker from whose directory no rename leads continues in that of visible files.
             all &= self.temp_files_in(dir, dead)?;
         }

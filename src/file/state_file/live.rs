@@ -7,7 +7,7 @@
 //! for dead. Then nobody can recover what it leaves.
 //!
 //! Guarantees: the file has its final length from the start, so that no change needs space on the
-//! disk. A record lies within one sector. Refuses: a header that does not fit.
+//! disk. An entry lies within one sector. Refuses: a header that does not fit.
 //!
 //! The file is not synced: after a loss of power its entries may be older than the temp files.
 

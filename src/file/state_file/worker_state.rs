@@ -1,6 +1,6 @@
 //! One worker's entry in the state file of a living instance.
 //!
-//! Guarantees: a worker changes only its own record, through its own file handle, so a worker that
+//! Guarantees: a worker changes only its own entry, through its own file handle, so a worker that
 //! hangs there holds up no other. If the file is removed, or the program has closed its descriptor,
 //! a worker makes or opens another, and the other workers switch to that.
 

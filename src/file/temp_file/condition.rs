@@ -65,10 +65,9 @@ impl TempFile {
         if self.has_name(fs, &self.path)? {
             return Ok(Condition::Sound);
         }
-        let facts = self.file.facts().map_err(|e| self.error("look up", e))?;
-        Ok(match facts.links {
-            0 => Condition::Removed(self.error("rename", ErrorKind::NotFound.into())),
-            _ => Condition::OutOfReach,
+        Ok(match self.has_any_name()? {
+            false => Condition::Removed(self.error("rename", ErrorKind::NotFound.into())),
+            true => Condition::OutOfReach,
         })
     }
 

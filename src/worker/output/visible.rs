@@ -74,15 +74,13 @@ impl Output {
             Condition::Removed(error) => return self.lose_file(FileLoss::Removed, error),
             Condition::Damaged(error) => return self.lose_file(FileLoss::Damaged, error),
         }
-        match self.rename_once() {
-            Err(Refusal::Apart(_)) => {
-                self.relocate()?;
-                self.rename_once().map_err(Refusal::error)
-            }
-            // Someone removed or moved the file just now. The next attempt finds out which.
-            Err(Refusal::Gone(error)) => Err(error),
-            renamed => renamed.map_err(Refusal::error),
+        let mut renamed = self.rename_once();
+        if let Err(Refusal::Apart(_)) = renamed {
+            self.relocate()?;
+            renamed = self.rename_once();
         }
+        // If someone removed or moved the file just now, the next attempt finds out which.
+        renamed.map_err(Refusal::error)
     }
 
     /// Renames the file, unless the closer has given the worker up.
