@@ -17,47 +17,8 @@ use bufferedwriter_testkit::dir::paths;
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, flush_error, record, stats, until,
+    Answer, BOUND, Op, Tally, TestFs, Traffic, WriterDir, close, flush_error, record, stats,
 };
-
-/// Records of one producer in sequence, through one worker.
-struct Traffic {
-    writer: BufferedWriter,
-    seq: u32,
-}
-
-impl Traffic {
-    fn new(config: Config) -> Self {
-        Traffic { writer: BufferedWriter::new(config.workers(1).size(128)).unwrap(), seq: 0 }
-    }
-
-    fn write(&mut self, count: u32) {
-        let mut buffer = Vec::new();
-        for _ in 0..count {
-            record(&mut buffer, 1, self.seq, 100);
-            self.writer.write(&buffer).unwrap();
-            self.seq += 1;
-        }
-        stats(&self.writer);
-    }
-
-    /// All that is sealed is in the temp file.
-    fn settle(&self) {
-        // But for the chunk that the producer has.
-        until("what is sealed is written", || {
-            let now = stats(&self.writer);
-            now.memory_bytes <= 128 && now.workers[0].temp_file_bytes > 0
-        });
-    }
-
-    /// Everything lands.
-    fn end(self, dir: &WriterDir) {
-        self.writer.flush(BOUND).unwrap();
-        close(&self.writer);
-        Tally::of(dir).assert_ranges(&[(1, self.seq)]);
-        dir.assert_clean();
-    }
-}
 
 /// Where files appear is gone, or something else, or takes nothing, while the writer runs.
 #[test]

@@ -8,47 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bufferedwriter::{BufferedWriter, Config, Durability, Io, RecoverOptions, recover};
+use bufferedwriter::{Config, Durability, Io, RecoverOptions, recover};
+use bufferedwriter_testkit::dir::{is_hidden, paths};
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, record, stats, until,
+    Answer, BOUND, Call, Op, Tally, TestFs, Traffic, WriterDir, close, stats, until,
 };
-
-/// Records of one producer in sequence, through one worker.
-struct Traffic {
-    writer: BufferedWriter,
-    seq: u32,
-}
-
-impl Traffic {
-    fn new(config: Config) -> Self {
-        Traffic { writer: BufferedWriter::new(config.workers(1).size(128)).unwrap(), seq: 0 }
-    }
-
-    /// Writes records until there are `bytes` more in the temp file. Returns its path.
-    fn fill(&mut self, bytes: u64) -> PathBuf {
-        let wanted = stats(&self.writer).workers[0].temp_file_bytes + bytes;
-        let mut buffer = Vec::new();
-        until("the temp file grows", || {
-            record(&mut buffer, 1, self.seq, 100);
-            self.writer.write_timeout(&buffer, BOUND).unwrap();
-            self.seq += 1;
-            stats(&self.writer).workers[0].temp_file_bytes >= wanted
-        });
-        stats(&self.writer).workers[0].temp_file.clone().unwrap()
-    }
-
-    /// Closes the writer. What it says of its losses is true: the other records are visible.
-    fn end(self, dir: &WriterDir) -> u64 {
-        let report = self.writer.close(BOUND).unwrap();
-        assert_eq!(report.accepted.records, u64::from(self.seq));
-        assert_eq!(report.accepted, report.written + report.lost.total());
-        assert_eq!(report.lost.total(), report.lost.temp_file_damaged);
-        assert_eq!(Tally::of(dir).found.records, report.written.records);
-        report.lost.total().records
-    }
-}
 
 fn configs(dir: &WriterDir) -> [Config; 3] {
     let config = || dir.config().queue_size(64);
@@ -64,8 +30,7 @@ fn is_aside(path: &Path) -> bool {
 }
 
 fn asides(dir: &WriterDir) -> Vec<PathBuf> {
-    let entries = fs::read_dir(&dir.temp).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| is_aside(path)).collect()
+    paths(&dir.temp).into_iter().filter(|path| is_aside(path)).collect()
 }
 
 /// The loss is counted, and a flush that meets it tells the cause. With fsync, nothing may be lost: what no fsync
@@ -92,7 +57,7 @@ fn a_file_that_is_truncated_is_lost_and_nothing_of_it_visible() {
             assert_eq!(fs::metadata(aside).unwrap().len(), keeps);
             traffic.fill(5000);
             traffic.writer.flush(BOUND).unwrap();
-            let lost = traffic.end(&dir);
+            let lost = traffic.end_with_losses(&dir);
             assert!(lost >= 80 || i == 2, "{lost}");
             fs::remove_file(aside).unwrap();
             dir.assert_clean();
@@ -120,7 +85,7 @@ fn a_file_with_a_hole_is_lost_too() {
         assert_told(&traffic, i == 2);
         traffic.fill(5000);
         traffic.writer.flush(BOUND).unwrap();
-        assert!(traffic.end(&dir) > 0 || i == 2);
+        assert!(traffic.end_with_losses(&dir) > 0 || i == 2);
         asides(&dir).into_iter().for_each(|aside| fs::remove_file(aside).unwrap());
         dir.assert_clean();
     }
@@ -137,7 +102,7 @@ fn what_somebody_appends_is_cut_off() {
             file.write_all(&[b'?'; 10_000]).unwrap();
         }
         traffic.writer.flush(BOUND).unwrap();
-        assert_eq!(traffic.end(&dir), 0);
+        assert_eq!(traffic.end_with_losses(&dir), 0);
         dir.assert_clean();
     }
 }
@@ -196,7 +161,7 @@ fn descriptors_that_now_are_other_files_are_left_alone() {
         // The state file says again that the writer lives.
         let options = RecoverOptions::new(&dir.path, &dir.temp);
         assert_eq!(recover(&options).unwrap().alive, 1);
-        assert_eq!(traffic.end(&dir), 0);
+        assert_eq!(traffic.end_with_losses(&dir), 0);
         dir.assert_clean();
         assert!(fs::read(&other).unwrap() == b"somebody's");
         let stolen = std::mem::take(&mut *stolen.lock().unwrap());
@@ -268,7 +233,7 @@ fn a_rename_that_took_effect_is_one() {
             assert!(dir.contents().starts_with(&visible));
         }
         traffic.writer.flush(BOUND).unwrap();
-        assert_eq!(traffic.end(&dir), 0);
+        assert_eq!(traffic.end_with_losses(&dir), 0);
         dir.assert_clean();
     }
 }
@@ -284,10 +249,12 @@ fn a_rename_that_took_effect_is_one_though_the_file_is_taken_at_once() {
         let next = Arc::new(AtomicU32::new(0));
         let (step, path, to) = (next.clone(), dir.path.clone(), taken.clone());
         let fs = TestFs::new(move |call: &Call<'_>| {
-            if call.op == Op::Rename && step.compare_exchange(1, 2, ORDER, ORDER).is_ok() {
+            if call.op == Op::Rename
+                && step.compare_exchange(1, 2, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            {
                 return Answer::DoneBut(Errno::IO);
             }
-            if step.compare_exchange(2, 0, ORDER, ORDER).is_ok() {
+            if step.compare_exchange(2, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                 for file in visible(&path) {
                     fs::rename(&file, to.join(file.file_name().unwrap())).unwrap();
                 }
@@ -297,9 +264,9 @@ fn a_rename_that_took_effect_is_one_though_the_file_is_taken_at_once() {
         let mut traffic = Traffic::new(configs(&dir)[i].clone().fs(fs));
         for _ in 0..3 {
             traffic.fill(3000);
-            next.store(1, ORDER);
+            next.store(1, Ordering::SeqCst);
             let _ = traffic.writer.flush(BOUND);
-            until("the consumer has come", || next.load(ORDER) == 0);
+            until("the consumer has come", || next.load(Ordering::SeqCst) == 0);
             traffic.fill(500);
         }
         traffic.writer.flush(BOUND).unwrap();
@@ -308,16 +275,13 @@ fn a_rename_that_took_effect_is_one_though_the_file_is_taken_at_once() {
         for file in files {
             fs::rename(&file, dir.path.join(file.file_name().unwrap())).unwrap();
         }
-        assert_eq!(traffic.end(&dir), 0);
+        assert_eq!(traffic.end_with_losses(&dir), 0);
         dir.assert_clean();
     }
 }
 
-const ORDER: Ordering = Ordering::SeqCst;
-
 fn visible(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| !path.file_name().unwrap().as_encoded_bytes().starts_with(b".")).collect()
+    paths(dir).into_iter().filter(|path| !is_hidden(path)).collect()
 }
 
 /// As by `chmod 0`. The temp file takes what comes, so that callers do not feel it.
@@ -328,20 +292,20 @@ fn a_directory_that_refuses_even_a_look_holds_no_memory_up() {
     let (refusing, path, temp) = (refuses.clone(), dir.path.clone(), dir.temp.clone());
     let fs = TestFs::new(move |call: &Call<'_>| {
         let is_there = call.path.starts_with(&path) && !call.path.starts_with(&temp);
-        if refusing.load(ORDER) && (call.op == Op::Rename || is_there) {
+        if refusing.load(Ordering::SeqCst) && (call.op == Op::Rename || is_there) {
             return Answer::Error(Errno::ACCESS);
         }
         Answer::Go
     });
     let mut traffic = Traffic::new(dir.config().queue_size(64).io(Io::Buffered).fs(fs));
     traffic.fill(3000);
-    refuses.store(true, ORDER);
+    refuses.store(true, Ordering::SeqCst);
     assert!(traffic.writer.flush(std::time::Duration::from_millis(1)).is_err());
     // Several times what memory holds.
     traffic.fill(50_000);
-    refuses.store(false, ORDER);
+    refuses.store(false, Ordering::SeqCst);
     traffic.writer.flush(BOUND).unwrap();
-    assert_eq!(traffic.end(&dir), 0);
+    assert_eq!(traffic.end_with_losses(&dir), 0);
     dir.assert_clean();
 }
 
@@ -364,7 +328,7 @@ fn a_writer_lives_in_a_temp_directory_that_was_moved_away() {
             assert!(recovery.set_aside.is_empty() && recovery.published.is_empty(), "{recovery:?}");
         }
         traffic.writer.flush(BOUND).unwrap();
-        assert_eq!(traffic.end(&dir), 0);
+        assert_eq!(traffic.end_with_losses(&dir), 0);
         // What is left there claims nothing.
         let recovery = recover(&RecoverOptions::new(&dir.path, &gone)).unwrap();
         assert_eq!((recovery.instances, recovery.published.len()), (1, 0), "{recovery:?}");

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use bufferedwriter::{BufferedWriter, Config, RecoverOptions, Recovery, recover};
+use bufferedwriter_testkit::dir::paths;
 use rustix::io::Errno;
 
 use crate::support::{Answer, BOUND, Gate, Op, Tally, TestFs, WriterDir, close, record, until};
@@ -162,7 +163,7 @@ fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
         let end = name.find(".log").unwrap();
         name[name.rfind("-w").unwrap()..end].to_owned()
     };
-    let moved: Vec<_> = fs::read_dir(&gone).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let moved = paths(&gone);
     let temps = moved.iter().filter(|path| path.extension().is_some_and(|end| end == "tmp"));
     let originals: Vec<_> = temps.map(|path| worker_and_seq(path)).collect();
     for aside in &recovery.set_aside {

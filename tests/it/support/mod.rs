@@ -2,6 +2,7 @@
 
 mod fs;
 mod tally;
+mod traffic;
 mod writer_dir;
 
 pub use bufferedwriter_testkit::message::{Drops, Message};
@@ -10,6 +11,7 @@ pub use bufferedwriter_testkit::random::Random;
 pub use bufferedwriter_testkit::wait::{BOUND, until};
 pub use fs::{Answer, Call, Gate, Op, TestFs, hangs_at};
 pub use tally::{Tally, record};
+pub use traffic::Traffic;
 pub use writer_dir::WriterDir;
 
 use std::sync::atomic::{AtomicBool, Ordering};

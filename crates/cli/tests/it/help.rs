@@ -75,7 +75,16 @@ impl Place {
         self.start_with(args, |_| {})
     }
 
-    /// The same, but for some changes.
+    /// The same. It has caught signals and read one line.
+    pub fn started(&self, args: &[&str]) -> Program<'_> {
+        let mut program = self.start(args);
+        program.feed("first\n");
+        program.wait_until_caught();
+        program.wait_until_read();
+        program
+    }
+
+    /// As [`start`](Self::start), but for some changes.
     pub fn start_with<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,

@@ -5,25 +5,16 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::help::{PLAIN, Place, Program, numbered, sorted, wait_until};
+use crate::help::{PLAIN, Place, numbered, sorted, wait_until};
 
 /// Only a signal or the end publishes. After a signal nothing more is read.
 const NEVER: [&str; 3] = ["--forced=0", "--file-age=0", "--grace=0"];
-
-/// Started and one line read.
-fn started<'a>(place: &'a Place, args: &[&str]) -> Program<'a> {
-    let mut program = place.start(args);
-    program.feed("first\n");
-    program.wait_until_caught();
-    program.wait_until_read();
-    program
-}
 
 #[test]
 fn sigterm_and_sigint_publish_what_was_read_from_a_silent_pipe() {
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let place = Place::new();
-        let mut program = started(&place, &NEVER);
+        let mut program = place.started(&NEVER);
         program.signal(signal);
         let ended = program.wait();
         assert_eq!((ended.code, &ended.json["stopped_by"]), (0, &name.into()), "{ended:?}");
@@ -34,7 +25,7 @@ fn sigterm_and_sigint_publish_what_was_read_from_a_silent_pipe() {
 #[test]
 fn what_the_pipe_held_at_the_signal_is_written_even_a_line_without_newline() {
     let place = Place::new();
-    let mut program = started(&place, &NEVER);
+    let mut program = place.started(&NEVER);
     let input = format!("{}the last words", numbered(1000));
     program.feed(&input);
     program.signal(Signal::TERM);
@@ -49,7 +40,7 @@ fn what_the_pipe_held_at_the_signal_is_written_even_a_line_without_newline() {
 #[test]
 fn a_busy_pipe_does_not_hold_up_the_stop() {
     let place = Place::new();
-    let mut program = started(&place, &NEVER);
+    let mut program = place.started(&NEVER);
     let mut feed = program.take_stdin();
     // Until the program is gone.
     let feeder = thread::spawn(move || while feed.write_all(b"one more line\n").is_ok() {});
@@ -62,7 +53,7 @@ fn a_busy_pipe_does_not_hold_up_the_stop() {
 #[test]
 fn sighup_publishes_and_the_run_goes_on() {
     let place = Place::new();
-    let mut program = started(&place, &NEVER);
+    let mut program = place.started(&NEVER);
     program.signal(Signal::HUP);
     wait_until("the line is visible", || place.written() == b"first\n");
     program.feed("second\n");
@@ -85,7 +76,7 @@ fn without_options_a_line_is_visible_soon() {
 fn a_signal_while_memory_is_full_is_answered() {
     let place = Place::new();
     let args = ["--queue-size=0", "--workers=1", "--size=64", "--deadline=1h", "--grace=100ms"];
-    let mut program = started(&place, &args);
+    let mut program = place.started(&args);
     let mut feed = program.take_stdin();
     let feeder = thread::spawn(move || while feed.write_all(b"one more line\n").is_ok() {});
     wait_until("the writer is busy", || place.written().len() > 100);

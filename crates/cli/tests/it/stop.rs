@@ -9,26 +9,17 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::help::{PLAIN, Place, Program, numbered, sorted, wait_until};
+use crate::help::{PLAIN, Place, numbered, sorted, wait_until};
 
 /// A time that never passes in a test: only the end of the input ends it.
 const LONG: &str = "--grace=1h";
-
-/// Started and one line read.
-fn started<'a>(place: &'a Place, args: &[&str]) -> Program<'a> {
-    let mut program = place.start(args);
-    program.feed("first\n");
-    program.wait_until_caught();
-    program.wait_until_read();
-    program
-}
 
 /// The terminal's Ctrl-C goes to all programs of a pipeline, and so may a SIGTERM.
 #[test]
 fn last_words_after_the_signal_are_read_to_the_end_of_the_input() {
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let place = Place::new();
-        let mut program = started(&place, &[LONG]);
+        let mut program = place.started(&[LONG]);
         program.signal(signal);
         program.wait_until_heard();
         program.feed(numbered(1000));
@@ -167,7 +158,7 @@ fn no_byte_beyond_the_end_of_the_line_is_read() {
 #[test]
 fn a_line_that_does_not_end_within_the_grace_time_is_published_and_told() {
     let place = Place::new();
-    let mut program = started(&place, &["--grace=50ms"]);
+    let mut program = place.started(&["--grace=50ms"]);
     program.feed("half a line");
     program.signal(Signal::TERM);
     let ended = program.wait();
@@ -179,7 +170,7 @@ fn a_line_that_does_not_end_within_the_grace_time_is_published_and_told() {
 #[test]
 fn a_second_signal_ends_the_grace_time() {
     let place = Place::new();
-    let mut program = started(&place, &[LONG, "--forced=5ms"]);
+    let mut program = place.started(&[LONG, "--forced=5ms"]);
     wait_until("the line is visible", || place.written() == b"first\n");
     // More than twice, since signals that come together are one.
     wait_until("the program ends", || {
@@ -230,7 +221,7 @@ fn a_named_pipe_without_a_writer_has_no_grace_time() {
 fn the_pipe_is_closed_as_soon_as_the_reading_ends() {
     let place = Place::new();
     let args = ["--forced=0", "--file-age=0", "--grace=0", "--deadline=1h"];
-    let mut program = started(&place, &args);
+    let mut program = place.started(&args);
     for dir in [place.out(), place.tmp()] {
         std::fs::rename(&dir, dir.with_extension("away")).unwrap();
     }
