@@ -101,6 +101,6 @@ mod tests {
     fn random_numbers_stay_below_their_end() {
         let mut random = Random::new(7);
         assert!((0..1000).all(|_| random.below(10) < 10));
-        assert_ne!(random.below(1 << 60), random.below(1 << 60));
+        assert_ne!(random.below(1_u64 << 60), random.below(1_u64 << 60));
     }
 }
