@@ -107,12 +107,15 @@ fn sources(src: &Path) -> Vec<Source> {
     paths.into_iter().map(source).filter(|source| source.layer() != "tests").collect()
 }
 
-/// The Rust files below a directory.
+/// The Rust files below a directory, without those that a build made.
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
+        if path.ends_with("target") {
+            continue;
+        }
         if path.is_dir() {
             files(&path, found);
         } else if path.extension().is_some_and(|end| end == "rs") {
