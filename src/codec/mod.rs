@@ -1,17 +1,47 @@
 //! Encodes records into file bytes, for files that do not hold records as they are.
 //!
-//! Guarantees: after each call, everything the encoder has emitted can be decoded. Touches no file.
+//! Guarantees: a file is one stream. After each call, everything that was encoded so far can be
+//! decoded, and a short trailer makes it a whole stream. Trailers can be made at any time, and again
+//! after more was encoded: so a file whose rename failed may grow on. Touches no file.
 
-use std::io::IoSlice;
+#[cfg(feature = "gzip")]
+mod gzip;
+mod proof;
+mod trailer;
+#[cfg(feature = "zstd")]
+mod zstd;
 
-use crate::config::Codec;
+pub(crate) use proof::prove;
+pub(crate) use trailer::Trailer;
+
+use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
+
+use crate::config::Compression;
 
 /// Encodes the records of one file in order. All of its output goes to that file, without gaps.
 pub(crate) trait Encoder: Send {
     /// Appends the encoded form of `records` to `out`. The output so far must be decodable without
-    /// later output.
-    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>);
+    /// later output. After an error, nothing more can be encoded.
+    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// The bytes that make the output so far a whole stream.
+    fn trailer(&self) -> Trailer;
 }
+
+/// Decodes what an encoder has made, in order.
+pub(crate) trait Decoder {
+    /// Decodes the next bytes of the stream, all of them, and hands over what they stand for.
+    /// Returns whether the stream ends with them. Fails if they do not belong to a stream.
+    fn decode(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<bool>;
+
+    /// The trailer that fits the stream if it is cut here.
+    fn trailer(&self) -> Trailer;
+}
+
+/// Bytes of the output of a large write that an encoder keeps for the next one. All output is below
+/// this, unless records do not compress.
+const KEPT_BYTES: usize = 1 << 20;
 
 /// The encoder of one file, with its output for records that do not count yet. An encoder cannot
 /// take output back, so a retry writes the same bytes.
@@ -20,43 +50,111 @@ pub(crate) struct Encoding {
     out: Vec<u8>,
     /// Length of the records that `out` encodes.
     record_bytes: u64,
+    /// How long it has worked.
+    time: Duration,
+    /// Records that the encoder has seen will not be in the file, so later ones can't be either.
+    is_broken: bool,
 }
 
 impl Encoding {
-    /// Returns `None` if the file holds records as they are.
-    pub(crate) fn new(codec: Codec) -> Option<Self> {
-        Some(Encoding { encoder: encoder(codec)?, out: Vec::new(), record_bytes: 0 })
+    /// Returns `None` if the file holds records as they are. Fails for want of memory.
+    pub(crate) fn new(compression: Compression) -> io::Result<Option<Self>> {
+        Ok(encoder(compression)?.map(|encoder| Encoding {
+            encoder,
+            out: Vec::new(),
+            record_bytes: 0,
+            time: Duration::ZERO,
+            is_broken: false,
+        }))
     }
 
     /// Returns the bytes to write and the length of the records that they encode. If earlier output
     /// does not count yet, returns that again and ignores `records`.
-    pub(crate) fn encode(&mut self, records: &[IoSlice<'_>]) -> (&[u8], u64) {
+    pub(crate) fn encode(&mut self, records: &[IoSlice<'_>]) -> io::Result<(&[u8], u64)> {
         if self.out.is_empty() {
-            self.encoder.encode(records, &mut self.out);
+            let begin = Instant::now();
+            let encoded = self.encoder.encode(records, &mut self.out);
+            self.time += begin.elapsed();
+            if let Err(error) = encoded {
+                self.forget();
+                self.is_broken = true;
+                return Err(error);
+            }
             self.record_bytes = records.iter().map(|slice| slice.len() as u64).sum();
         }
-        (&self.out, self.record_bytes)
+        Ok((&self.out, self.record_bytes))
     }
 
-    /// Counts all records that were last encoded. Returns how many file bytes they took.
-    pub(crate) fn commit(&mut self, record_bytes: u64) -> u64 {
+    /// Counts all records that were last encoded. Returns how many file bytes they took, and the
+    /// trailer behind them.
+    pub(crate) fn commit(&mut self, record_bytes: u64) -> (u64, Trailer) {
         debug_assert_eq!(record_bytes, self.record_bytes, "encoded as a whole");
         let len = self.out.len() as u64;
-        self.forget();
-        len
+        self.out.clear();
+        self.out.shrink_to(KEPT_BYTES);
+        (len, self.encoder.trailer())
     }
 
     /// Drops the output for the records that were last encoded; they are lost.
     pub(crate) fn forget(&mut self) {
-        self.out.clear();
+        self.is_broken |= !self.out.is_empty();
+        self.out = Vec::new();
+    }
+
+    /// Records that count are taken out of the file again.
+    pub(crate) fn roll_back(&mut self) {
+        self.is_broken = true;
+    }
+
+    /// How long it has worked since the last call.
+    pub(crate) fn take_time(&mut self) -> Duration {
+        std::mem::take(&mut self.time)
+    }
+
+    /// Whether nothing more can be encoded.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
     }
 }
 
 /// The encoder for one file; `None` if it holds records as they are.
-pub(crate) fn encoder(codec: Codec) -> Option<Box<dyn Encoder>> {
-    match codec {
-        Codec::None => None,
+pub(crate) fn encoder(compression: Compression) -> io::Result<Option<Box<dyn Encoder>>> {
+    Ok(match compression {
+        Compression::None => None,
+        #[cfg(feature = "gzip")]
+        Compression::Gzip(level) => Some(Box::new(gzip::Deflating::new(level))),
+        #[cfg(feature = "zstd")]
+        Compression::Zstd(level) => Some(Box::new(zstd::Compressing::new(level)?)),
         #[cfg(test)]
-        Codec::Doubled => Some(Box::new(crate::tests::codec::Doubling)),
-    }
+        Compression::Doubled => Some(Box::new(crate::tests::codec::Doubling)),
+    })
+}
+
+/// The decoder for one file; `None` if it holds records as they are.
+pub(crate) fn decoder(compression: Compression) -> io::Result<Option<Box<dyn Decoder>>> {
+    Ok(match compression {
+        Compression::None => None,
+        #[cfg(feature = "gzip")]
+        Compression::Gzip(_) => Some(Box::new(gzip::Inflating::new())),
+        #[cfg(feature = "zstd")]
+        Compression::Zstd(_) => Some(Box::new(zstd::Decompressing::new()?)),
+        #[cfg(test)]
+        Compression::Doubled => Some(Box::new(crate::tests::codec::Halving::default())),
+    })
+}
+
+/// Most bytes of memory that a file takes while records of `batch` bytes are encoded, beside the
+/// records.
+pub(crate) fn memory_bound(compression: Compression, batch: usize) -> usize {
+    let state = match compression {
+        Compression::None => return 0,
+        #[cfg(feature = "gzip")]
+        Compression::Gzip(_) => gzip::STATE_BYTES,
+        #[cfg(feature = "zstd")]
+        Compression::Zstd(level) => zstd::state_bytes(level),
+        #[cfg(test)]
+        Compression::Doubled => batch,
+    };
+    // What can't be compressed grows by less than a sixteenth. A vector that grows may double.
+    state.saturating_add(batch.saturating_add(batch / 16).saturating_mul(2))
 }

@@ -25,7 +25,15 @@ impl Config {
         range("queue_size", memory.queue_size, 0, QUEUE_SIZE_MAX)?;
         range("workers", memory.workers, 1, WORKERS_MAX)?;
         affix("prefix", &files.prefix, AFFIX_BYTES_MAX)?;
-        affix("extension", &files.extension, AFFIX_BYTES_MAX - files.prefix.len())?;
+        affix("extension", &files.extensions(), AFFIX_BYTES_MAX - files.prefix.len())?;
+        if !files.compression.has_level() {
+            let permitted = "gzip with a level of 0 to 9, or zstd with a level of -7 to 19";
+            return Err(Error::option(
+                "compression",
+                format!("{:?}", files.compression),
+                permitted,
+            ));
+        }
         directory("path", &files.path)?;
         directory("temp", &files.temp)?;
         if let Some(dir) = memory.crash_proof.dir() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Codec, CrashProof, Durability, Io};
+use crate::config::{Compression, CrashProof, Durability, Io};
 use crate::fs::Fs;
 use crate::report::health::OnError;
 
@@ -35,7 +35,7 @@ pub(crate) struct Files {
     pub(crate) forced: Duration,
     pub(crate) durability: Durability,
     pub(crate) io: Io,
-    pub(crate) codec: Codec,
+    pub(crate) compression: Compression,
 }
 
 /// The limits of the quota, for `worker/quota.rs`. 0 = off.
@@ -85,12 +85,23 @@ impl Default for Files {
             forced: Duration::ZERO,
             durability: Durability::None,
             io: Io::Auto,
-            codec: Codec::None,
+            compression: Compression::None,
         }
     }
 }
 
 impl Files {
+    /// What the names of files end with, after the dot: the extension, and that of the compression.
+    pub(crate) fn extensions(&self) -> OsString {
+        let suffix = self.compression.suffix();
+        let mut all = self.extension.clone();
+        if !all.is_empty() && !suffix.is_empty() {
+            all.push(".");
+        }
+        all.push(suffix);
+        all
+    }
+
     /// The age at which a record must be visible: the shorter of `forced` and `file_age`.
     pub(crate) fn age_max(&self) -> Option<Duration> {
         [self.forced, self.file_age].into_iter().filter(|age| !age.is_zero()).min()

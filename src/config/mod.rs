@@ -18,8 +18,8 @@ use crate::report::health::{ErrorEvent, OnError};
 
 pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
 pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure};
-pub(crate) use options::{Codec, SHM};
-pub use options::{CrashProof, Durability, Io};
+pub(crate) use options::SHM;
+pub use options::{Compression, CrashProof, Durability, Io};
 
 /// The options of a [`BufferedWriter`](crate::BufferedWriter). Each setter returns the `Config`, so
 /// that calls can be chained. [`BufferedWriter::new`](crate::BufferedWriter::new) checks the ranges
@@ -167,6 +167,28 @@ impl Config {
         self
     }
 
+    /// How files are compressed. Default [`Compression::None`].
+    ///
+    /// Names end with `.gz` or `.zst` after the [`extension`](Self::extension). Sizes of files are
+    /// those on the disk: [`file_size`](Self::file_size), [`max_total`](Self::max_total),
+    /// [`Stats::files_bytes`](crate::Stats::files_bytes). Counts of records and their bytes are those
+    /// before compression. All writers of one directory should compress alike: engines expect that.
+    ///
+    /// A worker compresses what it has before each write, at most 1 MiB or one record at a time.
+    /// After each write a crash loses nothing of what was written: a recovery cuts the file there and
+    /// ends it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "zstd")]
+    /// use bufferedwriter::{Compression, Config};
+    /// # #[cfg(feature = "zstd")]
+    /// let config = Config::default().compression(Compression::Zstd(3));
+    /// ```
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.files.compression = compression;
+        self
+    }
+
     /// Permissions of the files, independent of the umask. Default 0o600; 0 to 0o777.
     pub fn mode(mut self, mode: u32) -> Self {
         self.files.mode = mode;
@@ -174,7 +196,7 @@ impl Config {
     }
 
     /// Last part of every file name, without the dot. Default "log"; no `/`, no NUL; with the
-    /// prefix at most 160 bytes. If it is empty, the name has no dot either.
+    /// prefix and that of the [`compression`](Self::compression) at most 160 bytes. If it is empty, the name has no dot either.
     pub fn extension(mut self, extension: impl Into<OsString>) -> Self {
         self.files.extension = extension.into();
         self
@@ -320,13 +342,6 @@ impl Config {
     /// Between two counts the guard sees neither the files of other writers nor removed files.
     pub fn max_total(mut self, bytes: u64) -> Self {
         self.limits.max_total = bytes;
-        self
-    }
-
-    /// How records are encoded in files.
-    #[cfg(test)]
-    pub(crate) fn codec(mut self, codec: Codec) -> Self {
-        self.files.codec = codec;
         self
     }
 

@@ -1,39 +1,88 @@
-//! Options that choose among a few: durability, page cache, crash-proof memory.
+//! Options that choose among a few: compression, durability, page cache, crash-proof memory.
 
 use std::path::{Path, PathBuf};
 
 /// Default directory of crash-proof memory.
 pub(crate) const SHM: &str = "/dev/shm";
 
-/// How records are encoded in files.
+/// How files are compressed.
+///
+/// Each file is one gzip member or one zstd frame, with its checksum, whole before it becomes
+/// visible. The workers compress; a caller never waits for that. If they are slower than the
+/// callers, memory fills, and `write` returns [`Full`](crate::WriteError::Full).
+/// [`WorkerStats::codec_time`](crate::WorkerStats::codec_time) shows how long they took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Codec {
-    /// Not encoded.
+#[non_exhaustive]
+pub enum Compression {
+    /// Files hold records as they are.
     #[default]
     None,
+    /// Gzip, with a level of 0 (not compressed) to 9 (smallest); names end with `.gz`. Needs the
+    /// feature `gzip`.
+    #[cfg(feature = "gzip")]
+    Gzip(u32),
+    /// Zstd, with a level of -7 (fastest) to 19 (smallest); names end with `.zst`. Levels 1 to 3 pay
+    /// most. Needs the feature `zstd`.
+    #[cfg(feature = "zstd")]
+    Zstd(i32),
     /// Each byte twice: tests use it to show that no code takes bytes of a file for bytes of
     /// records.
     #[cfg(test)]
     Doubled,
 }
 
-impl Codec {
-    /// A recovery knows the codec by this number.
+/// Numbers of the codecs, of which a recovery knows one: the low byte; the next byte is the level.
+const GZIP: u32 = 1;
+const ZSTD: u32 = 2;
+
+impl Compression {
+    /// A recovery knows codec and level by this number.
     pub(crate) fn id(self) -> u32 {
         match self {
-            Codec::None => 0,
+            Compression::None => 0,
+            #[cfg(feature = "gzip")]
+            Compression::Gzip(level) => GZIP | level << 8,
+            #[cfg(feature = "zstd")]
+            Compression::Zstd(level) => ZSTD | u32::from(level as i8 as u8) << 8,
             #[cfg(test)]
-            Codec::Doubled => u32::MAX,
+            Compression::Doubled => u32::MAX,
         }
     }
 
     /// `None` if this build does not have the codec.
     pub(crate) fn from_id(id: u32) -> Option<Self> {
-        match id {
-            0 => Some(Codec::None),
+        match id & 0xff {
+            0 if id == 0 => Some(Compression::None),
+            #[cfg(feature = "gzip")]
+            GZIP => Some(Compression::Gzip(id >> 8)),
+            #[cfg(feature = "zstd")]
+            ZSTD if id >> 16 == 0 => Some(Compression::Zstd(i32::from((id >> 8) as u8 as i8))),
             #[cfg(test)]
-            u32::MAX => Some(Codec::Doubled),
+            0xff if id == u32::MAX => Some(Compression::Doubled),
             _ => None,
+        }
+        .filter(|compression| compression.has_level())
+    }
+
+    /// Whether there is such a level.
+    pub(crate) fn has_level(self) -> bool {
+        match self {
+            #[cfg(feature = "gzip")]
+            Compression::Gzip(level) => level <= 9,
+            #[cfg(feature = "zstd")]
+            Compression::Zstd(level) => (-7..=19).contains(&level),
+            _ => true,
+        }
+    }
+
+    /// What the names of files end with, after their extension.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            #[cfg(feature = "gzip")]
+            Compression::Gzip(_) => "gz",
+            #[cfg(feature = "zstd")]
+            Compression::Zstd(_) => "zst",
+            _ => "",
         }
     }
 }

@@ -82,7 +82,7 @@ impl Direct {
     }
 
     /// Switches the descriptor.
-    fn go(&mut self, file: &mut dyn FsFile, on: bool) -> io::Result<()> {
+    pub(crate) fn go(&mut self, file: &mut dyn FsFile, on: bool) -> io::Result<()> {
         if on != self.is_on {
             if on { file.go_direct().map(drop) } else { file.go_buffered() }?;
             self.is_on = on;

@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::base::checksum::fnv1a;
-use crate::config::{CHUNKS_MAX, Codec, SIZE_MAX, WORKERS_MAX};
+use crate::config::{CHUNKS_MAX, Compression, SIZE_MAX, WORKERS_MAX};
 use crate::file::state_file::decode::Unreadable;
 use crate::file::state_file::format::WorkerEntry;
 use crate::fs::{FsFile, read_full};
@@ -102,7 +102,7 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
     if u64_at(sum, 0) != fnv1a(body) || !is_its || !in_range {
         return Err(Unreadable::Damaged);
     }
-    if Codec::from_id(codec).is_none() {
+    if Compression::from_id(codec).is_none() {
         return Err(Unreadable::Codec(codec));
     }
     let (size, workers, mode) = (size as usize, workers as usize, u32_at(header, 52));

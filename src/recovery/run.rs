@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::base::lacking::has_no_locks;
+use crate::config::Compression;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::format::{MemoryDir, WorkerEntry};
@@ -58,6 +59,9 @@ pub(super) struct Dead<'a> {
     /// `None` if the state file is unreadable.
     pub(super) entries: Option<&'a [Option<WorkerEntry>]>,
     pub(super) same_boot: bool,
+    /// How its files are compressed. `None` if the state file is unreadable: then no file is
+    /// published.
+    pub(super) compression: Option<Compression>,
     /// The crash-proof memory, if there is one. It is newer than the state file.
     pub(super) memory: Option<&'a DeadMemory>,
 }
@@ -116,8 +120,14 @@ impl Run<'_> {
                 let now = self.scan.fs.boot_id();
                 let same_boot = boot_id.is_some() && *boot_id == now;
                 let rebooted = boot_id.is_some() && now.is_some() && !same_boot;
-                let names = &header.names;
-                let dead = Dead { state, names, entries: Some(entries), same_boot, memory: None };
+                let dead = Dead {
+                    state,
+                    names: &header.names,
+                    entries: Some(entries),
+                    same_boot,
+                    compression: Compression::from_id(header.codec),
+                    memory: None,
+                };
                 match &header.memory {
                     Some(memory) => self.recover_with_memory(dead, memory, rebooted),
                     None => self.recover(&dead),
@@ -125,8 +135,14 @@ impl Run<'_> {
             }
             Err(why) => {
                 let is_short = *why == Unreadable::Short;
-                let dead =
-                    Dead { state, names: named, entries: None, same_boot: false, memory: None };
+                let dead = Dead {
+                    state,
+                    names: named,
+                    entries: None,
+                    same_boot: false,
+                    compression: None,
+                    memory: None,
+                };
                 self.recover_unknown(&dead, is_short)
             }
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::codec::{self, Encoder};
-use crate::config::Codec;
+use crate::config::Compression;
 use crate::file::publish::{self, Refusal};
 use crate::file::state_file::decode::Unreadable;
 use crate::fs::{Fs, FsFile, read_full, write_all};
@@ -105,8 +105,9 @@ impl DeadMemory {
     }
 
     /// The encoder for the writer's files. `None` if they hold records unencoded.
-    fn encoder(&self) -> Option<Box<dyn Encoder>> {
-        Codec::from_id(self.image.layout.codec).and_then(codec::encoder)
+    fn encoder(&self, path: &Path) -> Result<Option<Box<dyn Encoder>>, Error> {
+        let compression = Compression::from_id(self.image.layout.codec).unwrap_or_default();
+        codec::encoder(compression).map_err(|e| Error::io("compress", path, e))
     }
 
     /// A worker number that the writer did not use. Salvaged temp files have it.
@@ -173,7 +174,8 @@ impl DeadMemory {
         let mut file =
             fs.create(&path, self.image.layout.mode).map_err(|e| Error::io("create", &path, e))?;
         step();
-        let mut copy = Copy { file: &mut *file, path: &path, encoder: self.encoder(), end: 0 };
+        let encoder = self.encoder(&path)?;
+        let mut copy = Copy { file: &mut *file, path: &path, encoder, end: 0 };
         let mut buffer = Vec::with_capacity(COPY_BYTES);
         for nth in 0..self.image.unfiled.len() {
             let mut part = self.image.unfiled[nth];
@@ -185,6 +187,7 @@ impl DeadMemory {
             }
         }
         copy.write(&mut buffer)?;
+        copy.finish()?;
         step();
         file.sync().map_err(|e| Error::io("fsync", &path, e))?;
         step();
@@ -237,13 +240,30 @@ impl Copy<'_> {
     fn write(&mut self, buffer: &mut Vec<u8>) -> Result<(), Error> {
         if let Some(encoder) = &mut self.encoder {
             let mut out = Vec::new();
-            encoder.encode(&[IoSlice::new(buffer)], &mut out);
-            *buffer = out;
+            encoder
+                .encode(&[IoSlice::new(buffer)], &mut out)
+                .map_err(|e| Error::io("compress", self.path, e))?;
+            self.put(&out)?;
+        } else {
+            self.put(buffer)?;
         }
-        let written = write_all(self.file, &mut [IoSlice::new(buffer)], self.end).1;
-        written.map_err(|e| Error::io("write", self.path, e))?;
-        self.end += buffer.len() as u64;
         buffer.clear();
+        Ok(())
+    }
+
+    /// Makes the file whole.
+    fn finish(&mut self) -> Result<(), Error> {
+        match self.encoder.as_ref().map(|encoder| encoder.trailer()) {
+            Some(trailer) => self.put(trailer.bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        write_all(self.file, &mut [IoSlice::new(bytes)], self.end)
+            .1
+            .map_err(|e| Error::io("write", self.path, e))?;
+        self.end += bytes.len() as u64;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::path::Path;
 
+use crate::codec::{self, Trailer};
 use crate::file::publish::{self, Refusal};
 use crate::fs::{Facts, FsFile, read_full, write_all};
 use crate::naming::{self, Names, Parsed};
@@ -83,7 +84,7 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Cuts a temp file to its whole records and publishes it. From `doubtful` on it may not be on
+    /// Cuts a temp file to its whole records, ends it, and publishes it. From `doubtful` on it may not be on
     /// the disk.
     fn publish(
         &mut self,
@@ -95,6 +96,7 @@ impl Run<'_> {
         doubtful: Option<u64>,
     ) -> Result<bool, Error> {
         let len = good.len;
+        let mut whole = good;
         let Scan { fs, path, dry_run, .. } = self.scan;
         let in_one_step = dead.memory.is_some();
         let visible = if dry_run {
@@ -109,6 +111,11 @@ impl Run<'_> {
                 self.set_aside(temp)?;
                 return Ok(true);
             }
+            let Some(trailer) = proven(dead, &mut *file, temp, good)? else {
+                self.set_aside(temp)?;
+                return Ok(true);
+            };
+            whole.len += trailer.len();
             if facts.len > len {
                 file.set_len(len).map_err(|e| Error::io("truncate", temp, e))?;
             }
@@ -118,6 +125,9 @@ impl Run<'_> {
                 // notice.
                 write_again(&mut *file, doubtful..len).map_err(|e| Error::io("write", temp, e))?;
             }
+            write_all(&mut *file, &mut [IoSlice::new(trailer.bytes())], len)
+                .1
+                .map_err(|e| Error::io("write", temp, e))?;
             if let Err(error) = file.sync() {
                 // A second fsync would succeed although the data are gone (see
                 // `file/temp_file`). The file can't be trusted any more.
@@ -128,7 +138,7 @@ impl Run<'_> {
             publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, in_one_step)
                 .map_err(Refusal::error)?
         };
-        self.published(visible, good);
+        self.published(visible, whole);
         self.recovery.cut_bytes += facts.len - len;
         Ok(true)
     }
@@ -168,6 +178,20 @@ impl Run<'_> {
         }
         Ok(false)
     }
+}
+
+/// The trailer that makes the good part of a temp file a whole one. `None` if the good part is not
+/// what its writer encoded.
+fn proven(
+    dead: &Dead<'_>,
+    file: &mut dyn FsFile,
+    temp: &Path,
+    good: Watermark,
+) -> Result<Option<Trailer>, Error> {
+    let Some(compression) = dead.compression else { return Ok(None) };
+    let read = |bytes: &mut [u8], at| read_full(file, bytes, at);
+    codec::prove(compression, good.len, good.count.bytes, read)
+        .map_err(|e| Error::io("read", temp, e))
 }
 
 /// Writes the same bytes again, so that the next fsync must write them to the disk.

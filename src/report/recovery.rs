@@ -96,7 +96,8 @@ pub enum SkipReason {
     OtherName,
     /// It was written by a version of this library with another format.
     Version(u32),
-    /// Its files use the codec with this number, which this build does not have.
+    /// Its files use the codec with this number, which this build does not have: see the features
+    /// of [`Compression`](crate::Compression).
     Codec(u32),
     /// It is the state file of a writer whose files appear in another directory. If that directory
     /// is now here, under another name: [`RecoverOptions::from`](crate::RecoverOptions::from).
@@ -124,7 +125,12 @@ impl fmt::Display for SkipReason {
                 write!(f, "its format has version {version}, which this build can't read")
             }
             SkipReason::Codec(number) => {
-                write!(f, "its files use codec {number}, which this build does not have")
+                let codec = match number & 0xff {
+                    1 => "gzip",
+                    2 => "zstd",
+                    _ => return write!(f, "its files use codec {number}, which this build lacks"),
+                };
+                write!(f, "its files are compressed with {codec}, which this build lacks")
             }
             SkipReason::OtherPath => f.write_str("its files belong in another directory"),
             SkipReason::OtherMemory => f.write_str("its memory is in another directory"),

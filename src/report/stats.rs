@@ -5,7 +5,7 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::report::error::Error;
 
@@ -250,6 +250,10 @@ pub struct WorkerStats {
     pub temp_file: Option<PathBuf>,
     /// Whether writes to that file bypass the page cache; see [`Config::io`](crate::Config::io).
     pub temp_file_is_direct: bool,
+    /// How long it has compressed, in all. The difference between two snapshots, divided by the time
+    /// between them, is the share of a processor. Close to 1, the codec is the bottleneck: use more
+    /// workers or a lower level. Zero without [`Config::compression`](crate::Config::compression).
+    pub codec_time: Duration,
     /// The error that holds it up, as in [`Health`](crate::Health). `None` while it makes progress.
     pub last_error: Option<Error>,
 }

@@ -2,15 +2,15 @@
 //!
 //! The property test, the fault loops, the simulator and the crash tests write with it too.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Duration;
 
 use bufferedwriter_testkit::dir::{TestDir, list};
 use bufferedwriter_testkit::wait::BOUND;
 
-use crate::codec::Encoder;
-use crate::config::{Codec, Config, Io};
+use crate::codec::{self, Decoder, Encoder, Trailer};
+use crate::config::{Compression, Config, Io};
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{Header, WorkerEntry};
 use crate::fs::Fs;
@@ -23,35 +23,69 @@ use crate::report::stats::Count;
 use crate::tests::recovery::images::{self, Image};
 use crate::writer::BufferedWriter;
 
-/// Doubles each byte.
+/// Doubles each byte. Three points end a file: an odd number of bytes, and no pair of a record.
 pub(crate) struct Doubling;
 
+const END: [u8; 3] = *b"...";
+
 impl Encoder for Doubling {
-    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) {
+    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
         out.extend(records.iter().flat_map(|slice| slice.iter()).flat_map(|&byte| [byte; 2]));
+        Ok(())
+    }
+
+    fn trailer(&self) -> Trailer {
+        Trailer::of(&[&END])
     }
 }
 
-/// A file without half a byte at its end.
-pub(crate) fn whole(codec: Codec, mut file: Vec<u8>) -> Vec<u8> {
-    if codec != Codec::None {
-        let whole = file.chunks(2).take_while(|pair| pair.len() == 2 && pair[0] == pair[1]);
-        let pairs = whole.count();
-        file.truncate(pairs * 2);
+/// Undoes [`Doubling`].
+#[derive(Default)]
+pub(crate) struct Halving(Vec<u8>);
+
+impl Decoder for Halving {
+    fn decode(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        self.0.extend_from_slice(bytes);
+        let ends = self.0.len() % 2 == 1 && self.0.ends_with(&END);
+        if ends {
+            self.0.truncate(self.0.len() - END.len());
+        }
+        let pairs: Vec<_> = self.0.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        if pairs.iter().any(|(one, other)| one != other) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        out(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>());
+        self.0.drain(..2 * pairs.len());
+        Ok(ends)
     }
-    file
+
+    fn trailer(&self) -> Trailer {
+        Trailer::of(&[&END])
+    }
 }
 
-/// The records in a file. Panics if it holds half of a byte.
-pub(crate) fn decode(codec: Codec, file: Vec<u8>) -> Vec<u8> {
-    if codec == Codec::None {
-        return file;
+/// What random tests choose from.
+pub(crate) const CODECS: [Compression; 3] =
+    [Compression::Doubled, Compression::Gzip(1), Compression::Zstd(1)];
+
+/// The records in a file. Panics if it is not whole.
+pub(crate) fn decode(compression: Compression, file: Vec<u8>) -> Vec<u8> {
+    whole(compression, &file, true)
+}
+
+/// The records in a file that was not ended, up to the last flush.
+pub(crate) fn decode_start(compression: Compression, file: Vec<u8>) -> Vec<u8> {
+    whole(compression, &file, false)
+}
+
+fn whole(compression: Compression, file: &[u8], must_end: bool) -> Vec<u8> {
+    let Some(mut decoder) = codec::decoder(compression).unwrap() else { return file.to_vec() };
+    let mut records = Vec::new();
+    let ends = decoder.decode(file, &mut |bytes| records.extend_from_slice(bytes));
+    if must_end {
+        assert!(matches!(ends, Ok(true)), "{ends:?}: {file:?}");
     }
-    let byte = |pair: &[u8]| {
-        assert!(pair.len() == 2 && pair[0] == pair[1], "torn: {pair:?}");
-        pair[0]
-    };
-    file.chunks(2).map(byte).collect()
+    records
 }
 
 /// A writer in directories of its own.
@@ -64,7 +98,8 @@ impl Rig {
     fn new() -> Self {
         let dir = TestDir::new();
         let (path, temp) = (dir.dir("path"), dir.dir("temp"));
-        let config = Config::default().path(path).temp(temp).codec(Codec::Doubled).workers(1);
+        let config =
+            Config::default().path(path).temp(temp).compression(Compression::Doubled).workers(1);
         Rig { dir, config }
     }
 
@@ -72,7 +107,7 @@ impl Rig {
     fn visible(&self) -> Vec<(usize, Vec<u8>)> {
         let read = |name| std::fs::read(self.dir.join("path").join(name)).unwrap();
         let files = list(&self.dir.join("path")).into_iter().map(read);
-        files.map(|file| (file.len(), decode(Codec::Doubled, file))).collect()
+        files.map(|file| (file.len(), decode(Compression::Doubled, file))).collect()
     }
 }
 
@@ -86,10 +121,10 @@ fn accounts_tell_records_and_what_is_on_the_disk() {
         writer.flush(BOUND).unwrap();
     }
     let stats = writer.stats();
-    assert_eq!((stats.written, stats.files_bytes), (Count::new(10, 100), 200));
+    assert_eq!((stats.written, stats.files_bytes), (Count::new(10, 100), 230));
     let report = writer.close(BOUND).unwrap();
-    assert_eq!((report.written, report.files, report.files_bytes), (Count::new(10, 100), 10, 200));
-    assert!(rig.visible().iter().all(|(len, records)| *len == 20 && records == b"0123456789"));
+    assert_eq!((report.written, report.files, report.files_bytes), (Count::new(10, 100), 10, 230));
+    assert!(rig.visible().iter().all(|(len, records)| *len == 23 && records == b"0123456789"));
 }
 
 #[test]
@@ -114,7 +149,7 @@ fn the_quota_counts_what_is_on_the_disk() {
     let writer = BufferedWriter::new(rig.config.clone().max_total(1 << 30)).unwrap();
     writer.write(&[b'x'; 10_000]).unwrap();
     writer.flush(BOUND).unwrap();
-    assert_eq!(writer.stats().disk_guard.unwrap().total_bytes, Some(20_000));
+    assert_eq!(writer.stats().disk_guard.unwrap().total_bytes, Some(20_003));
     writer.close(BOUND).unwrap();
 }
 
@@ -123,7 +158,7 @@ fn the_quota_counts_what_is_on_the_disk() {
 fn a_recovery_tells_records_and_what_is_on_the_disk() {
     let rig = Rig::new();
     let (path, temp, memory) = (rig.dir.join("path"), rig.dir.join("temp"), rig.dir.dir("memory"));
-    let (names, codec) = (images::names(), Codec::Doubled.id());
+    let (names, codec) = (images::names(), Compression::Doubled.id());
     let boot = RealFs.boot_id().unwrap_or_default();
     let header = Header {
         path: path.clone(),
@@ -167,7 +202,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
     run::run(scan, None, &mut recovery).unwrap();
     assert!(recovery.errors.is_empty() && recovery.set_aside.is_empty(), "{recovery:?}");
     assert_eq!(recovery.records, Count::new(1 + 3, 3 + 30), "{recovery:?}");
-    assert_eq!((recovery.bytes, recovery.cut_bytes), (6 + 60, 3));
+    assert_eq!((recovery.bytes, recovery.cut_bytes), (9 + 63, 3));
     let chunk = image.0[images::BYTES..][..30].to_vec();
-    assert_eq!(rig.visible(), [(6, b"abc".to_vec()), (60, chunk)]);
+    assert_eq!(rig.visible(), [(9, b"abc".to_vec()), (63, chunk)]);
 }

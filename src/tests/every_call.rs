@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::accept;
 use crate::base::sync::lock;
-use crate::config::{Codec, Config, Durability, Io};
+use crate::config::{Compression, Config, Durability, Io};
 use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
@@ -55,20 +55,26 @@ const FAULTS: [(&str, DiskFault); 10] = [
 struct Setup {
     durability: Durability,
     io: Io,
-    codec: Codec,
+    codec: Compression,
     /// `temp` is on another file system.
     crossing: bool,
 }
 
-const SETUPS: [Setup; 7] = [
-    Setup { durability: Durability::None, io: Io::Buffered, codec: Codec::None, crossing: false },
-    Setup { durability: Durability::None, io: Io::Direct, codec: Codec::None, crossing: false },
-    Setup { durability: Durability::File, io: Io::Buffered, codec: Codec::None, crossing: false },
-    Setup { durability: Durability::File, io: Io::Direct, codec: Codec::None, crossing: false },
-    Setup { durability: Durability::None, io: Io::Buffered, codec: Codec::None, crossing: true },
-    Setup { durability: Durability::File, io: Io::Buffered, codec: Codec::None, crossing: true },
-    Setup { durability: Durability::File, io: Io::Direct, codec: Codec::Doubled, crossing: false },
+const SETUPS: [Setup; 9] = [
+    setup(Durability::None, Io::Buffered, Compression::None, false),
+    setup(Durability::None, Io::Direct, Compression::None, false),
+    setup(Durability::File, Io::Buffered, Compression::None, false),
+    setup(Durability::File, Io::Direct, Compression::None, false),
+    setup(Durability::None, Io::Buffered, Compression::None, true),
+    setup(Durability::File, Io::Buffered, Compression::None, true),
+    setup(Durability::File, Io::Direct, Compression::Doubled, false),
+    setup(Durability::None, Io::Direct, Compression::Gzip(1), false),
+    setup(Durability::File, Io::Buffered, Compression::Zstd(1), false),
 ];
+
+const fn setup(durability: Durability, io: Io, codec: Compression, crossing: bool) -> Setup {
+    Setup { durability, io, codec, crossing }
+}
 
 /// A slot and the right to write through it.
 struct Owned(*const Slot);
@@ -151,7 +157,7 @@ impl Life {
             .file_age(Duration::from_secs(1))
             .durability(setup.durability)
             .io(setup.io)
-            .codec(setup.codec)
+            .compression(setup.codec)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now())?;

@@ -36,6 +36,8 @@ struct Entries {
     /// The whole records in the temp file.
     temp_file_good: Watermark,
     temp_file_is_direct: bool,
+    /// How long the codec has worked.
+    codec_time: Duration,
     failure: Option<Failure>,
     /// When the worker began to work, or when the disk last answered since then.
     busy: Option<Instant>,
@@ -135,6 +137,13 @@ impl Ledger {
         }
     }
 
+    /// Worker: the codec has worked for this long.
+    pub(crate) fn add_codec_time(&self, time: Duration) {
+        if !time.is_zero() {
+            lock(&self.0).codec_time += time;
+        }
+    }
+
     /// Worker: begins to work, or is done.
     pub(crate) fn set_busy(&self, since: Option<Instant>) {
         lock(&self.0).busy = since;
@@ -190,6 +199,7 @@ impl Ledger {
             temp_file_bytes: entries.temp_file_good.len,
             last_error: entries.failure(now, dir).map(|failure| failure.error),
             temp_file: entries.temp_file,
+            codec_time: entries.codec_time,
             temp_file_is_direct: entries.temp_file_is_direct,
         }
     }

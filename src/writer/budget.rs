@@ -4,6 +4,7 @@
 //! Guarantees: no sum overflows, whatever the options. Options that pass [`Config::check_budget`]
 //! can be mapped without an arithmetic overflow.
 
+use crate::codec;
 use crate::config::{Config, Io};
 use crate::file::aligned::{self, PAGE};
 use crate::memory::arena::{self, ChunkId, Extent, MESSAGES_MAX};
@@ -12,6 +13,7 @@ use crate::memory::message::Head;
 use crate::memory::prefault::Prefault;
 use crate::report::error::Error;
 use crate::worker::collect::Piece;
+use crate::worker::queue::BATCH_BYTES;
 
 /// A worker's list of what it holds. It has two pieces per chunk (a scraped prefix and the rest),
 /// doubled for the growth of the list.
@@ -34,7 +36,8 @@ const WORKER_BYTES: usize = 64 << 10;
 impl Config {
     /// Returns an upper bound of the writer's memory in bytes, whatever the number of records.
     ///
-    /// It covers all chunks and their headers, and what each worker needs, for direct I/O too. A
+    /// It covers all chunks and their headers, and what each worker needs, for direct I/O and
+    /// [`compression`](Self::compression) too. A
     /// message that was handed over counts with its length instead of the bytes of a chunk.
     ///
     /// It does not cover thread stacks, of which a worker touches a few KiB. Nor does it cover
@@ -53,6 +56,7 @@ impl Config {
             ))
             .saturating_add(self.memory.workers.saturating_mul(WORKER_BYTES))
             .saturating_add(aligned::mapped_bytes(self.memory.workers, self.staging_bytes()))
+            .saturating_add(self.codec_bytes())
             .saturating_add(self.memory.crash_proof.dir().map_or(0, |_| self.layout().arena_at()))
     }
 
@@ -72,6 +76,16 @@ impl Config {
         }
     }
 
+    /// Memory of the codecs. A worker encodes a batch at a time. Batches are larger than that if
+    /// records are, but never larger than all chunks together.
+    fn codec_bytes(&self) -> usize {
+        let Config { memory, files, .. } = self;
+        let one = codec::memory_bound(files.compression, BATCH_BYTES);
+        let all =
+            codec::memory_bound(files.compression, memory.chunks().saturating_mul(memory.size));
+        memory.workers.saturating_mul(one).saturating_add(all)
+    }
+
     /// The layout of the memory, for chunks and workers, crash-proof or not.
     pub(crate) fn layout(&self) -> Layout {
         let chunks = u32::try_from(self.memory.chunks()).unwrap_or(u32::MAX);
@@ -81,7 +95,7 @@ impl Config {
             size: memory.size,
             workers: memory.workers,
             mode: files.mode,
-            codec: files.codec.id(),
+            codec: files.compression.id(),
         }
     }
 

@@ -79,7 +79,7 @@ fn recover_now(config: &Config) -> Option<Recovery> {
     let (path, temp) = (path?, temp?);
     let own = memory.crash_proof.dir().and_then(|dir| publish::directory(&*fs, dir).ok());
     let memory = own.into_iter().chain([PathBuf::from(SHM)]).collect();
-    let names = Names::new(&files.prefix, &files.extension).ok()?;
+    let names = Names::new(&files.prefix, &files.extensions()).ok()?;
     // The dead writers had their files in `path` if `temp` was on another file system.
     let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
     Some(Task { fs, path, temps, memory, names }.run())
@@ -93,7 +93,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let staging_bytes = config.staging_bytes();
     let may_be_full = config.start_on_full_disk;
     let Config { memory, mut files, limits, on_failure, drop_timeout, fs, .. } = config;
-    let names = Names::new(&files.prefix, &files.extension)?;
+    let names = Names::new(&files.prefix, &files.extensions())?;
     let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let memory_dir =
         memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;

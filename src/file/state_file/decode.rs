@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::base::checksum::fnv1a;
 use crate::base::le;
-use crate::config::{AFFIX_BYTES_MAX, Codec, WORKERS_MAX};
+use crate::config::{AFFIX_BYTES_MAX, Compression, WORKERS_MAX};
 use crate::file::state_file::format::{
     CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, Header, MAGIC, MEMORY_ID_AT, MemoryDir, TEXTS_AT,
     VERSION, WorkerEntry,
@@ -69,7 +69,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
         true => Unreadable::Short,
         false => Unreadable::Damaged,
     })?;
-    if Codec::from_id(header.codec).is_none() {
+    if Compression::from_id(header.codec).is_none() {
         return Err(Unreadable::Codec(header.codec));
     }
     let wanted = header.workers * ENTRY_BYTES;

@@ -43,8 +43,9 @@ impl TempFile {
             facts => facts.map_err(|e| self.error("look up", e))?,
         };
         self.inode.get_or_insert(facts.id);
-        // Someone may have appended to it.
+        // Someone may have appended to it, or taken off its end.
         self.end_max = self.end_max.max(facts.len);
+        self.is_sealed &= facts.len >= self.whole().len;
         Ok(match self.damage(&facts) {
             Some(error) => Condition::Damaged(error),
             None => Condition::Sound,
@@ -123,6 +124,7 @@ impl TempFile {
             return Err(error);
         }
         (copy.good, copy.end_max) = (self.good, self.good.len);
+        copy.trailer = self.trailer;
         Ok(copy)
     }
 

@@ -8,13 +8,15 @@
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
 
 mod condition;
+mod ending;
 
 pub(crate) use condition::Condition;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::codec::Encoding;
+use crate::codec::{Encoding, Trailer};
 use crate::config::Files;
 use crate::file::aligned::Staging;
 use crate::file::direct_io::{Direct, is_refusal};
@@ -43,8 +45,15 @@ pub(crate) struct TempFile {
     good: Watermark,
     /// The part that the last successful fsync covers. At most `good`.
     synced: Watermark,
+    /// What makes the file whole if it ends at `good`, and at `synced`.
+    trailer: Trailer,
+    synced_trailer: Trailer,
+    /// The trailer stands behind the records. The next append writes over it.
+    is_sealed: bool,
     /// At least `good.len`. The file has no bytes at or beyond this offset.
     end_max: u64,
+    /// Where the file ended at the last fsync, if nothing was written since.
+    synced_end: Option<u64>,
     /// The error of a failed fsync. Never reset.
     failed: Option<Error>,
     /// Set while the file is written with direct I/O.
@@ -63,9 +72,10 @@ impl TempFile {
         worker: usize,
         seq: u64,
     ) -> Result<Self, Error> {
-        let Files { mode, codec, .. } = files;
+        let Files { mode, compression, .. } = files;
         let id = TempId { stamp: Stamp::next(), seq };
         let path = dir.join(names.temp(id.stamp, worker, seq));
+        let encoding = Encoding::new(*compression).map_err(|e| Error::io("compress", &path, e))?;
         let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
         // An error here must not leave the file behind: it is asked for again before each write.
         let inode = file.facts().ok().map(|facts| facts.id);
@@ -76,10 +86,14 @@ impl TempFile {
             inode,
             good: Watermark::ZERO,
             synced: Watermark::ZERO,
+            trailer: Trailer::default(),
+            synced_trailer: Trailer::default(),
+            is_sealed: false,
             end_max: 0,
+            synced_end: None,
             failed: None,
             direct: None,
-            encoding: Encoding::new(*codec),
+            encoding,
         })
     }
 
@@ -115,11 +129,16 @@ impl TempFile {
             let (len, result) = self.put(slices, staging);
             return (Appended { record_bytes: len, len }, result);
         };
-        let (out, record_bytes) = encoding.encode(slices);
-        let (len, result) = self.put(&mut [IoSlice::new(out)], staging);
-        let record_bytes = if result.is_ok() { record_bytes } else { 0 };
+        let appended = match encoding.encode(slices) {
+            Ok((out, record_bytes)) => {
+                let (len, result) = self.put(&mut [IoSlice::new(out)], staging);
+                let record_bytes = if result.is_ok() { record_bytes } else { 0 };
+                (Appended { record_bytes, len }, result)
+            }
+            Err(e) => (Appended::default(), Err(Error::io("compress", &self.path, e))),
+        };
         self.encoding = Some(encoding);
-        (Appended { record_bytes, len }, result)
+        appended
     }
 
     /// Writes bytes at the good length and advances the slices.
@@ -128,6 +147,7 @@ impl TempFile {
         slices: &mut [IoSlice<'_>],
         staging: &mut Staging,
     ) -> (u64, Result<(), Error>) {
+        (self.is_sealed, self.synced_end) = (false, None);
         let (written, result) = match self.append_direct(slices, staging) {
             Some(written) => written,
             None => write_all(&mut *self.file, slices, self.good.len),
@@ -174,56 +194,20 @@ impl TempFile {
         }
         let len = match &mut self.encoding {
             None => count.bytes,
-            Some(encoding) => encoding.commit(count.bytes),
+            Some(encoding) => {
+                let (len, trailer) = encoding.commit(count.bytes);
+                self.trailer = trailer;
+                len
+            }
         };
         self.good.count += count;
         self.good.len += len;
         debug_assert!(self.good.len <= self.end_max, "committed more than was written");
     }
 
-    /// Forgets records that are encoded but not committed: they are lost.
-    pub(crate) fn drop_uncommitted(&mut self) {
-        if let Some(encoding) = &mut self.encoding {
-            encoding.forget();
-        }
-    }
-
-    /// Syncs the whole records to the disk, after it cut off anything beyond them. Once an fsync
-    /// has failed, this returns the same error without another try.
-    pub(crate) fn sync(&mut self) -> Result<(), Error> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
-        self.cut()?;
-        if let Err(error) = self.file.sync() {
-            let error = Error::io("fsync", &self.path, error);
-            self.failed = Some(error.clone());
-            return Err(error);
-        }
-        self.synced = self.good;
-        Ok(())
-    }
-
-    /// Drops the records that no fsync covers: they will be overwritten or cut off.
-    pub(crate) fn drop_unsynced(&mut self) {
-        self.good = self.synced;
-    }
-
-    /// After a failed fsync: cuts the file to the part that was synced before. The worker still has
-    /// to write the rest, to another file.
-    pub(crate) fn roll_back_to_synced(&mut self) -> Result<(), Error> {
-        self.set_len(self.synced.len)?;
-        self.good = self.synced;
-        Ok(())
-    }
-
-    /// Makes the file exactly as long as the good length, so that it can be renamed. After a failed
-    /// fsync it must have been rolled back.
-    pub(crate) fn seal(&mut self) -> Result<(), Error> {
-        match &self.failed {
-            Some(error) if self.good != self.synced => Err(error.clone()),
-            _ => self.cut(),
-        }
+    /// How long the codec has worked since the last call; zero without one.
+    pub(crate) fn take_codec_time(&mut self) -> Duration {
+        self.encoding.as_mut().map_or(Duration::ZERO, Encoding::take_time)
     }
 
     /// Removes the file, whatever is in it.
@@ -231,9 +215,15 @@ impl TempFile {
         fs.remove(&self.path).map_err(|e| Error::io("unlink", &self.path, e))
     }
 
-    /// Whether an fsync failed: nothing is added to the file any more.
+    /// Whether an fsync failed.
     pub(crate) fn is_failed(&self) -> bool {
         self.failed.is_some()
+    }
+
+    /// Whether nothing can be added to the file any more: an fsync failed, or records that it lost
+    /// are in the middle of an encoded stream.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_failed() || self.encoding.as_ref().is_some_and(Encoding::is_broken)
     }
 
     /// The path of the file.
@@ -254,24 +244,6 @@ impl TempFile {
     /// The part that an fsync covers.
     pub(crate) fn synced(&self) -> Watermark {
         self.synced
-    }
-
-    /// Whether the last fsync covers the file as it is: all records, and nothing behind them.
-    pub(crate) fn is_synced(&self) -> bool {
-        self.synced == self.good && self.end_max == self.good.len
-    }
-
-    fn cut(&mut self) -> Result<(), Error> {
-        if self.end_max > self.good.len {
-            self.set_len(self.good.len)?;
-        }
-        Ok(())
-    }
-
-    fn set_len(&mut self, len: u64) -> Result<(), Error> {
-        self.file.set_len(len).map_err(|e| Error::io("truncate", &self.path, e))?;
-        self.end_max = len;
-        Ok(())
     }
 }
 

@@ -22,8 +22,8 @@ use bufferedwriter_testkit::record_set::RecordSet;
 use bufferedwriter_testkit::shm;
 use bufferedwriter_testkit::wait::until;
 
-use crate::config::Codec;
-use crate::tests::codec::decode;
+use crate::config::Compression;
+use crate::tests::codec::{CODECS, decode};
 use crate::{Durability, Io};
 pub(crate) use process::step;
 use process::{Case, Page, THREADS};
@@ -35,9 +35,11 @@ const FEW: u32 = 25;
 #[test]
 fn killed_at_each_step_of_the_protocol() {
     for (durability, io, codec) in [
-        (Durability::None, Io::Buffered, Codec::None),
-        (Durability::File, Io::Direct, Codec::None),
-        (Durability::None, Io::Direct, Codec::Doubled),
+        (Durability::None, Io::Buffered, Compression::None),
+        (Durability::File, Io::Direct, Compression::None),
+        (Durability::None, Io::Direct, Compression::Doubled),
+        (Durability::None, Io::Buffered, Compression::Gzip(1)),
+        (Durability::File, Io::Buffered, Compression::Zstd(1)),
     ] {
         let Some(dirs) = Dirs::new() else { return };
         let mut tally = Tally::default();
@@ -68,7 +70,7 @@ fn killed_at_random_moments() {
     for kill in 0..kills.unwrap_or(100) {
         let durability = if random.below(2) == 0 { Durability::None } else { Durability::File };
         let io = if random.below(2) == 0 { Io::Buffered } else { Io::Direct };
-        let codec = if random.below(2) == 0 { Codec::None } else { Codec::Doubled };
+        let codec = if random.one_in(3) { Compression::None } else { random.pick(&CODECS) };
         let workers = 1 + random.below(4);
         let case = dirs.case(kill, 0, u32::MAX, workers, (durability, io, codec));
         let mut child = case.spawn("write");
@@ -161,7 +163,7 @@ impl Dirs {
         step: u64,
         records: u32,
         workers: usize,
-        (durability, io, codec): (Durability, Io, Codec),
+        (durability, io, codec): (Durability, Io, Compression),
     ) -> Case {
         let (root, memory) = (self.root.path().to_owned(), self.memory.path().to_owned());
         Case { root, memory, process, step, records, workers, durability, io, codec }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bufferedwriter_testkit::record::{self, Id};
 use bufferedwriter_testkit::wait::BOUND;
 
-use crate::config::Codec;
+use crate::config::Compression;
 use crate::{BufferedWriter, Config, CrashProof, Durability, Io, RecoverOptions, WriteError};
 
 /// What tells a process what to do: its arguments, a line each.
@@ -61,14 +61,14 @@ pub(super) struct Case {
     pub(super) workers: usize,
     pub(super) durability: Durability,
     pub(super) io: Io,
-    pub(super) codec: Codec,
+    pub(super) codec: Compression,
 }
 
 impl Case {
     fn args(&self) -> Vec<String> {
         let durability = u8::from(self.durability == Durability::File);
         let io = u8::from(self.io == Io::Direct);
-        let codec = u8::from(self.codec == Codec::Doubled);
+        let codec = self.codec.id();
         let numbers = [
             self.process.to_string(),
             self.step.to_string(),
@@ -93,7 +93,7 @@ impl Case {
             workers: number(5) as usize,
             durability: if number(6) == 1 { Durability::File } else { Durability::None },
             io: if number(7) == 1 { Io::Direct } else { Io::Buffered },
-            codec: if number(8) == 1 { Codec::Doubled } else { Codec::None },
+            codec: Compression::from_id(number(8) as u32).unwrap(),
         }
     }
 
@@ -108,7 +108,7 @@ impl Case {
             .file_age(Duration::from_millis(3))
             .durability(self.durability)
             .io(self.io)
-            .codec(self.codec)
+            .compression(self.codec)
             .crash_proof(CrashProof::Dir(self.memory.clone()))
     }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 use rustix::io::Errno;
 
-use crate::config::{Codec, Durability, Io};
+use crate::config::{Compression, Durability, Io};
+use crate::tests::codec::CODECS;
 use crate::tests::fs::hooked::Op;
 use crate::tests::fs::memory::{DiskFault, FaultPlan};
 
@@ -42,7 +44,7 @@ pub(super) struct Setup {
     pub(super) file_age: Duration,
     pub(super) durability: Durability,
     pub(super) io: Io,
-    pub(super) codec: Codec,
+    pub(super) codec: Compression,
     /// Zero = never.
     pub(super) give_up_after: Duration,
     /// `temp` is on another file system than `path`.
@@ -163,7 +165,7 @@ fn setups() -> impl Strategy<Value = Setup> {
         2 => Just(Limit::Free),
         1 => (1..600_u64).prop_map(Limit::Total),
     ];
-    let codec = prop_oneof![3 => Just(Codec::None), 1 => Just(Codec::Doubled)];
+    let codec = prop_oneof![3 => Just(Compression::None), 2 => select(&CODECS[..])];
     let policies = (prop::bool::weighted(0.1), patience(), quota, codec);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), durability).prop_map(

@@ -77,7 +77,7 @@ impl Run {
             .file_age(setup.file_age)
             .durability(setup.durability)
             .io(setup.io)
-            .codec(setup.codec)
+            .compression(setup.codec)
             .drop_timeout(Duration::ZERO)
             .give_up_after(setup.give_up_after)
             .fs(Arc::new(fs.clone()));

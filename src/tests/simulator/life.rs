@@ -9,7 +9,7 @@ use bufferedwriter_testkit::record::{self, Id};
 
 use super::disk::SimFs;
 use crate::accept;
-use crate::config::{Codec, Config, Durability, Io};
+use crate::config::{Compression, Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::tests::clock::Clock;
@@ -48,7 +48,7 @@ impl Life {
     pub(super) fn begin(
         number: u32,
         durability: Durability,
-        codec: Codec,
+        codec: Compression,
         fs: &SimFs,
         clock: &Clock,
         random: &mut Random,
@@ -63,7 +63,7 @@ impl Life {
             .file_size(random.pick(&[0, 100, 400, 64 << 20]))
             .file_age(Duration::from_millis(random.pick(&[0, 20, 200])))
             .durability(durability)
-            .codec(codec)
+            .compression(codec)
             .io(random.pick(&[Io::Direct, Io::Buffered]))
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));

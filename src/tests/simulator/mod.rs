@@ -22,12 +22,12 @@ use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::record::Id;
 use bufferedwriter_testkit::record_set::RecordSet;
 
-use crate::config::{Codec, Durability};
+use crate::config::{Compression, Durability};
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::clock::Clock;
-use crate::tests::codec::decode;
+use crate::tests::codec::{CODECS, decode};
 use disk::{Crash, SimFs};
 use life::{Life, Promised};
 
@@ -115,7 +115,7 @@ struct World {
     clock: Clock,
     fs: SimFs,
     durability: Durability,
-    codec: Codec,
+    codec: Compression,
     has_faults: bool,
     /// Some crash was a power cut.
     was_cut: bool,
@@ -133,7 +133,7 @@ impl World {
             fs: SimFs::new(random.next(), clock.clone(), is_logged),
             clock,
             durability: random.pick(&[Durability::None, Durability::File]),
-            codec: random.pick(&[Codec::None, Codec::None, Codec::Doubled]),
+            codec: if random.one_in(2) { Compression::None } else { random.pick(&CODECS) },
             has_faults: random.one_in(2),
             was_cut: false,
             accepted: BTreeSet::new(),

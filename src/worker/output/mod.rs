@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::base::sync::{Arc, Mutex};
-use crate::config::{Durability, Files};
+use crate::config::{Compression, Durability, Files};
 use crate::file::aligned::Staging;
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
@@ -29,6 +29,9 @@ use crate::worker::queue::Queue;
 use crate::worker::quota::Quota;
 use crate::worker::retry::Progress;
 use crate::worker::rotation::Rotation;
+
+/// Fewer bytes of records at once compress badly.
+const COMPRESSED_BYTES_MIN: usize = 256 << 10;
 
 /// Where and how a writer's files are made; the same for all its workers.
 pub(crate) struct Target {
@@ -66,7 +69,10 @@ pub(crate) struct Output {
     staging: Staging,
     /// Whether the file, or the next one as far as is known, goes past the page cache.
     is_direct: bool,
-    /// Pieces that justify a write past the page cache; at most half of the worker's share.
+    /// Whether files are compressed.
+    compresses: bool,
+    /// Pieces that justify a write past the page cache, or a block of a compressed file; at most
+    /// half of the worker's share.
     gather_pieces: usize,
     /// Sequence number of the next file.
     seq: u64,
@@ -88,7 +94,10 @@ impl Output {
         staging: Staging,
     ) -> Self {
         let share = shared.share as usize;
-        let gather_pieces = (staging.capacity() / shared.arena.size()).min(share / 2).max(1);
+        let compresses = target.files.compression != Compression::None;
+        let gather_bytes =
+            staging.capacity().max(if compresses { COMPRESSED_BYTES_MIN } else { 0 });
+        let gather_pieces = (gather_bytes / shared.arena.size()).min(share / 2).max(1);
         Output {
             worker,
             dir: target.files.temp.clone(),
@@ -101,6 +110,7 @@ impl Output {
             file: None,
             attempted: None,
             is_direct: staging.capacity() > 0,
+            compresses,
             staging,
             gather_pieces,
             seq: 0,
@@ -126,7 +136,7 @@ impl Output {
 
     /// Whether to wait for more pieces: they would improve the write, and there is room for them.
     pub(crate) fn gathers(&self) -> bool {
-        self.is_direct && self.queue.waiting() < self.gather_pieces
+        (self.is_direct || self.compresses) && self.queue.waiting() < self.gather_pieces
     }
 
     /// Whether everything that was pushed is published.
@@ -184,9 +194,12 @@ impl Output {
         self.file.as_ref().map_or(Watermark::ZERO, TempFile::good)
     }
 
-    /// Bytes by which the file may still grow, roughly. Without a file, those of a new one.
+    /// Bytes of records that the file may still take, roughly. Without a file, those of a new one.
     fn room(&self) -> u64 {
-        self.rotation.room(self.good().len, self.held.is_some())
+        let Watermark { len, count } = self.good();
+        let room = self.rotation.room(len, self.held.is_some());
+        // More records will be encoded like those before.
+        if count.bytes > len { room.saturating_mul(count.bytes) / len } else { room }
     }
 
     /// Writes everything that was pushed, and publishes each file that has reached its size. That
@@ -194,7 +207,7 @@ impl Output {
     /// publishing fails, `held` returns the error. It fails this call only once the file may grow
     /// no further.
     pub(crate) fn write(&mut self) -> Result<(), Error> {
-        self.discard_failed_file()?;
+        self.discard_closed_file()?;
         self.publish_full();
         while !self.skip_empty() {
             if self.room() == 0 {
@@ -262,6 +275,7 @@ impl Output {
         let mut slices = self.queue.next_batch(fits, room);
         let (appended, result) = file.append(&mut slices, &mut self.staging);
         drop(slices);
+        self.ledger.add_codec_time(file.take_codec_time());
         self.is_direct = file.is_direct();
         if let Some(quota) = &self.target.quota {
             quota.wrote(appended.len);

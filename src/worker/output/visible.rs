@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 
 use crate::file::publish::{self, Refusal};
-use crate::file::temp_file::Condition;
+use crate::file::temp_file::{Condition, TempFile};
 use crate::report::error::Error;
 use crate::worker::ledger::FileLoss;
 use crate::worker::output::{Output, Target};
@@ -15,10 +15,21 @@ impl Output {
     /// Makes the file visible.
     pub(crate) fn publish(&mut self) -> Result<(), Error> {
         self.attempt(|output| {
+            output.end_file()?;
             output.sync()?;
             output.rename()?;
             output.sync_directory()
         })
+    }
+
+    /// Makes an encoded file whole, so that the sync before its rename covers its end too.
+    fn end_file(&mut self) -> Result<(), Error> {
+        let is_due = |file: &TempFile| file.good() != file.whole() && !file.is_failed();
+        if self.is_durable() && self.file.as_ref().is_some_and(is_due) {
+            self.examine()?;
+            self.file.as_mut().map_or(Ok(()), TempFile::seal)?;
+        }
+        Ok(())
     }
 
     /// Publishes a file that has reached its size. If that fails, `held` returns the error.
@@ -46,11 +57,11 @@ impl Output {
         Ok(())
     }
 
-    /// After a failed fsync nothing is added to a file. The part that was synced before becomes
-    /// visible.
-    pub(super) fn discard_failed_file(&mut self) -> Result<(), Error> {
+    /// After a failed fsync nothing is added to a file, nor after an encoded file has lost records.
+    /// The part that is good becomes visible.
+    pub(super) fn discard_closed_file(&mut self) -> Result<(), Error> {
         match &self.file {
-            Some(file) if file.is_failed() => self.publish(),
+            Some(file) if file.is_closed() => self.publish(),
             _ => Ok(()),
         }
     }
@@ -66,7 +77,7 @@ impl Output {
         }
         if file.good().len == 0 {
             // Empty files are not published. But records that still wait may go into this one.
-            return if written || file.is_failed() { self.remove() } else { Ok(()) };
+            return if written || file.is_closed() { self.remove() } else { Ok(()) };
         }
         match file.examine_whole(&*self.target.fs)? {
             Condition::Sound => file.seal()?,
@@ -74,6 +85,7 @@ impl Output {
             Condition::Removed(error) => return self.lose_file(FileLoss::Removed, error),
             Condition::Damaged(error) => return self.lose_file(FileLoss::Damaged, error),
         }
+        self.sync_trailer()?;
         let mut renamed = self.rename_once();
         if let Err(Refusal::Apart(_)) = renamed {
             self.relocate()?;
@@ -83,10 +95,18 @@ impl Output {
         renamed.map_err(Refusal::error)
     }
 
+    /// After a failed fsync, the end of an encoded file is written and synced alone.
+    fn sync_trailer(&mut self) -> Result<(), Error> {
+        match &mut self.file {
+            Some(file) if file.is_failed() => file.sync_trailer(),
+            _ => Ok(()),
+        }
+    }
+
     /// Renames the file, unless the closer has given the worker up.
     fn rename_once(&mut self) -> Result<(), Refusal> {
         let Some(file) = &self.file else { return Ok(()) };
-        if !self.ledger.claim(file.good()) {
+        if !self.ledger.claim(file.whole()) {
             return Ok(());
         }
         let Target { fs, files, names, .. } = &*self.target;
@@ -117,7 +137,7 @@ impl Output {
     /// Ends a rename that took effect: the old name may be left.
     fn end_rename(&mut self) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
-        if self.ledger.claim(file.good()) {
+        if self.ledger.claim(file.whole()) {
             if file.has_name(&*self.target.fs, file.path()).unwrap_or(false) {
                 let _ = file.remove(&*self.target.fs);
             }
@@ -128,6 +148,9 @@ impl Output {
     }
 
     fn became_visible(&mut self) {
+        if let (Some(quota), Some(file)) = (&self.target.quota, &self.file) {
+            quota.wrote(file.whole().len - file.good().len);
+        }
         self.progress.published += 1;
         self.directory_is_dirty |= self.is_durable();
         self.forget();
@@ -142,8 +165,8 @@ impl Output {
         let Target { fs, files, names, .. } = &*self.target;
         let mut copy = file.copy_to(&**fs, &files.path, files, names, self.worker)?;
         // The records may have left the memory because an fsync covers them in the old file.
-        let synced = if is_durable { copy.sync() } else { Ok(()) };
-        if let Err(error) = synced {
+        let ended = copy.seal().and_then(|()| if is_durable { copy.sync() } else { Ok(()) });
+        if let Err(error) = ended {
             let _ = copy.remove(&**fs);
             return Err(error);
         }

@@ -8,7 +8,7 @@ use bufferedwriter_testkit::dir::is_hidden;
 
 use super::Shared;
 use super::faults::Faults;
-use crate::config::Codec;
+use crate::config::Compression;
 use crate::fs::Facts;
 use crate::tests::fs::facts_of;
 
@@ -25,7 +25,7 @@ pub(super) struct Disk {
     pub(super) visible: u64,
     pub(super) settled: u64,
     /// That of the files.
-    pub(super) codec: Codec,
+    pub(super) codec: Compression,
     /// What became visible since somebody asked.
     pub(super) appeared: Vec<Vec<u8>>,
     /// What was in stolen files that their writer could not publish, since somebody asked.

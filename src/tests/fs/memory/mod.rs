@@ -20,10 +20,10 @@ use bufferedwriter_testkit::dir::names_in;
 
 use super::hooked::{Op, is_temp};
 use crate::base::sync::lock;
-use crate::config::Codec;
+use crate::config::Compression;
 use crate::fs::{Facts, Fs, FsFile};
 use crate::tests::clock::Clock;
-use crate::tests::codec::{decode, whole};
+use crate::tests::codec::{decode, decode_start};
 use disk::Disk;
 use file::MemoryFile;
 
@@ -108,7 +108,7 @@ impl MemoryFs {
     }
 
     /// The codec of the files, whose records are asked for.
-    pub(crate) fn set_codec(&self, codec: Codec) {
+    pub(crate) fn set_codec(&self, codec: Compression) {
         lock(&self.0.disk).codec = codec;
     }
 
@@ -124,7 +124,7 @@ impl MemoryFs {
     pub(crate) fn vanished(&self) -> Vec<Vec<u8>> {
         let mut disk = lock(&self.0.disk);
         let files = std::mem::take(&mut disk.vanished);
-        files.into_iter().map(|file| decode(disk.codec, whole(disk.codec, file))).collect()
+        files.into_iter().map(|file| decode_start(disk.codec, file)).collect()
     }
 
     /// What was done and must not be.

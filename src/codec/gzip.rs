@@ -1,0 +1,132 @@
+//! A file as one gzip member (RFC 1952).
+//!
+//! Each call ends with a sync flush, which leaves the stream at the start of a byte. There an empty
+//! final block, the checksum and the length end the member (RFC 1951, section 3.2.3).
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::codec::{Decoder, Encoder, Trailer};
+
+/// Deflate, no name, no time, an unknown system.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// An empty final block with fixed codes.
+const LAST_BLOCK: [u8; 2] = [3, 0];
+/// Most memory of zlib-rs for one stream: 371 KiB was measured.
+pub(super) const STATE_BYTES: usize = 512 << 10;
+/// Bytes of output of one step.
+const STEP: usize = 64 << 10;
+
+fn trailer(crc: &Crc) -> Trailer {
+    // The length counts modulo 2^32, as `amount` does.
+    Trailer::of(&[&LAST_BLOCK, &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()])
+}
+
+/// Makes a gzip member.
+pub(super) struct Deflating {
+    deflate: Compress,
+    crc: Crc,
+    has_header: bool,
+}
+
+impl Deflating {
+    /// With a level from 0 to 9.
+    pub(super) fn new(level: u32) -> Self {
+        let deflate = Compress::new(Compression::new(level), false);
+        Deflating { deflate, crc: Crc::new(), has_header: false }
+    }
+
+    /// Feeds all of `input` and appends the output.
+    fn put(&mut self, mut input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) -> io::Result<()> {
+        loop {
+            out.reserve(STEP);
+            let before = self.deflate.total_in();
+            self.deflate.compress_vec(input, out, flush).map_err(io::Error::other)?;
+            input = &input[(self.deflate.total_in() - before) as usize..];
+            // With room left in the output, there is nothing more to come.
+            if input.is_empty() && out.len() < out.capacity() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Encoder for Deflating {
+    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+        if !self.has_header {
+            out.extend_from_slice(&HEADER);
+            self.has_header = true;
+        }
+        for record in records {
+            self.crc.update(record);
+            self.put(record, out, FlushCompress::None)?;
+        }
+        self.put(&[], out, FlushCompress::Sync)
+    }
+
+    fn trailer(&self) -> Trailer {
+        trailer(&self.crc)
+    }
+}
+
+/// Reads a gzip member that [`Deflating`] made.
+pub(super) struct Inflating {
+    inflate: Decompress,
+    crc: Crc,
+    /// Bytes of the header that were seen.
+    header: usize,
+    /// The last bytes after the final block.
+    tail: Vec<u8>,
+    has_ended: bool,
+    out: Vec<u8>,
+}
+
+impl Inflating {
+    pub(super) fn new() -> Self {
+        let inflate = Decompress::new(false);
+        let (tail, out) = (Vec::new(), Vec::with_capacity(STEP));
+        Inflating { inflate, crc: Crc::new(), header: 0, tail, has_ended: false, out }
+    }
+
+    /// Takes the header off.
+    fn behind_header<'a>(&mut self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        let (now, rest) = bytes.split_at(bytes.len().min(HEADER.len() - self.header));
+        if now != &HEADER[self.header..][..now.len()] {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        self.header += now.len();
+        Ok(rest)
+    }
+}
+
+impl Decoder for Inflating {
+    fn decode(&mut self, bytes: &[u8], each: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        let mut bytes = self.behind_header(bytes)?;
+        while !self.has_ended {
+            self.out.clear();
+            let before = self.inflate.total_in();
+            let status = self
+                .inflate
+                .decompress_vec(bytes, &mut self.out, FlushDecompress::None)
+                .map_err(io::Error::other)?;
+            bytes = &bytes[(self.inflate.total_in() - before) as usize..];
+            self.crc.update(&self.out);
+            each(&self.out);
+            self.has_ended = status == Status::StreamEnd;
+            if bytes.is_empty() && self.out.len() < self.out.capacity() {
+                break;
+            }
+        }
+        self.tail.extend_from_slice(bytes);
+        let expected = &trailer(&self.crc).bytes()[LAST_BLOCK.len()..].to_vec();
+        if !expected.starts_with(&self.tail) {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        Ok(self.has_ended && self.tail == *expected)
+    }
+
+    fn trailer(&self) -> Trailer {
+        trailer(&self.crc)
+    }
+}
