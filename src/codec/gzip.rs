@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::codec::{Decoder, Encoder, Trailer};
+use crate::codec::stream::{Decoder, Encoder, Trailer};
 
 /// Deflate, no name, no time, an unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -18,9 +18,9 @@ pub(super) const STATE_BYTES: usize = 512 << 10;
 /// Bytes of output of one step.
 const STEP: usize = 64 << 10;
 
-fn trailer(crc: &Crc) -> Trailer {
-    // The length counts modulo 2^32, as `amount` does.
-    Trailer::of(&[&LAST_BLOCK, &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()])
+/// Ends a member that holds `record_bytes` bytes with this CRC-32. The length counts modulo 2^32.
+pub(super) fn trailer(checksum: u32, record_bytes: u64) -> Trailer {
+    Trailer::of(&[&LAST_BLOCK, &checksum.to_le_bytes(), &(record_bytes as u32).to_le_bytes()])
 }
 
 /// Makes a gzip member.
@@ -65,8 +65,8 @@ impl Encoder for Deflating {
         self.put(&[], out, FlushCompress::Sync)
     }
 
-    fn trailer(&self) -> Trailer {
-        trailer(&self.crc)
+    fn checksum(&self) -> u32 {
+        self.crc.sum()
     }
 }
 
@@ -119,14 +119,15 @@ impl Decoder for Inflating {
             }
         }
         self.tail.extend_from_slice(bytes);
-        let expected = &trailer(&self.crc).bytes()[LAST_BLOCK.len()..].to_vec();
+        let ending = trailer(self.crc.sum(), self.crc.amount().into());
+        let expected = &ending.bytes()[LAST_BLOCK.len()..];
         if !expected.starts_with(&self.tail) {
             return Err(ErrorKind::InvalidData.into());
         }
-        Ok(self.has_ended && self.tail == *expected)
+        Ok(self.has_ended && self.tail == expected)
     }
 
-    fn trailer(&self) -> Trailer {
-        trailer(&self.crc)
+    fn checksum(&self) -> u32 {
+        self.crc.sum()
     }
 }

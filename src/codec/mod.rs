@@ -1,43 +1,23 @@
 //! Encodes records into file bytes, for files that do not hold records as they are.
 //!
 //! Guarantees: a file is one stream. After each call, everything that was encoded so far can be
-//! decoded, and a short trailer makes it a whole stream. Trailers can be made at any time, and again
-//! after more was encoded: so a file whose rename failed may grow on. Touches no file.
+//! decoded, and a short trailer makes it a whole stream. The trailer depends on nothing but the records'
+//! checksum and length. It can be written over: a file whose rename failed may grow on. Touches no file.
 
 #[cfg(feature = "gzip")]
 mod gzip;
 mod proof;
-mod trailer;
+mod stream;
 #[cfg(feature = "zstd")]
 mod zstd;
 
 pub(crate) use proof::prove;
-pub(crate) use trailer::Trailer;
+pub(crate) use stream::{Decoder, Encoder, Trailer};
 
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use crate::config::Compression;
-
-/// Encodes the records of one file in order. All of its output goes to that file, without gaps.
-pub(crate) trait Encoder: Send {
-    /// Appends the encoded form of `records` to `out`. The output so far must be decodable without
-    /// later output. After an error, nothing more can be encoded.
-    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()>;
-
-    /// The bytes that make the output so far a whole stream.
-    fn trailer(&self) -> Trailer;
-}
-
-/// Decodes what an encoder has made, in order.
-pub(crate) trait Decoder {
-    /// Decodes the next bytes of the stream, all of them, and hands over what they stand for.
-    /// Returns whether the stream ends with them. Fails if they do not belong to a stream.
-    fn decode(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<bool>;
-
-    /// The trailer that fits the stream if it is cut here.
-    fn trailer(&self) -> Trailer;
-}
 
 /// Bytes of the output of a large write that an encoder keeps for the next one. All output is below
 /// this, unless records do not compress.
@@ -86,13 +66,13 @@ impl Encoding {
     }
 
     /// Counts all records that were last encoded. Returns how many file bytes they took, and the
-    /// trailer behind them.
-    pub(crate) fn commit(&mut self, record_bytes: u64) -> (u64, Trailer) {
+    /// checksum of all records so far.
+    pub(crate) fn commit(&mut self, record_bytes: u64) -> (u64, u32) {
         debug_assert_eq!(record_bytes, self.record_bytes, "encoded as a whole");
         let len = self.out.len() as u64;
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
-        (len, self.encoder.trailer())
+        (len, self.encoder.checksum())
     }
 
     /// Drops the output for the records that were last encoded; they are lost.
@@ -126,7 +106,7 @@ pub(crate) fn encoder(compression: Compression) -> io::Result<Option<Box<dyn Enc
         #[cfg(feature = "zstd")]
         Compression::Zstd(level) => Some(Box::new(zstd::Compressing::new(level)?)),
         #[cfg(test)]
-        Compression::Doubled => Some(Box::new(crate::tests::codec::Doubling)),
+        Compression::Doubled => Some(Box::new(crate::tests::codec::Doubling::default())),
     })
 }
 
@@ -141,6 +121,19 @@ pub(crate) fn decoder(compression: Compression) -> io::Result<Option<Box<dyn Dec
         #[cfg(test)]
         Compression::Doubled => Some(Box::new(crate::tests::codec::Halving::default())),
     })
+}
+
+/// What makes a stream of these records a whole one, once it is cut behind them.
+pub(crate) fn trailer(compression: Compression, checksum: u32, record_bytes: u64) -> Trailer {
+    match compression {
+        Compression::None => Trailer::default(),
+        #[cfg(feature = "gzip")]
+        Compression::Gzip(_) => gzip::trailer(checksum, record_bytes),
+        #[cfg(feature = "zstd")]
+        Compression::Zstd(_) => zstd::trailer(checksum),
+        #[cfg(test)]
+        Compression::Doubled => Trailer::of(&[&crate::tests::codec::END]),
+    }
 }
 
 /// Most bytes of memory that a file takes while records of `batch` bytes are encoded, beside the

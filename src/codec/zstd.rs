@@ -11,7 +11,7 @@ use twox_hash::XxHash64;
 use zstd_safe::zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_continue, ZSTD_e_flush};
 use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, get_error_name};
 
-use crate::codec::{Decoder, Encoder, Trailer};
+use crate::codec::stream::{Decoder, Encoder, Trailer};
 
 /// Last, raw, of no length.
 const LAST_BLOCK: [u8; 3] = [1, 0, 0];
@@ -38,10 +38,14 @@ pub(super) fn state_bytes(level: i32) -> usize {
     mib << 20
 }
 
-fn trailer(hash: &XxHash64) -> Trailer {
-    // The lower half of the hash.
-    let checksum = hash.finish() as u32;
+/// Ends a frame with this checksum.
+pub(super) fn trailer(checksum: u32) -> Trailer {
     Trailer::of(&[&LAST_BLOCK, &checksum.to_le_bytes()])
+}
+
+/// The lower half of the hash.
+fn checksum(hash: &XxHash64) -> u32 {
+    hash.finish() as u32
 }
 
 fn failed(code: usize) -> io::Error {
@@ -100,8 +104,8 @@ impl Encoder for Compressing {
         Ok(())
     }
 
-    fn trailer(&self) -> Trailer {
-        trailer(&self.hash)
+    fn checksum(&self) -> u32 {
+        checksum(&self.hash)
     }
 }
 
@@ -143,8 +147,8 @@ impl Decoder for Decompressing {
         Ok(self.has_ended)
     }
 
-    fn trailer(&self) -> Trailer {
-        trailer(&self.hash)
+    fn checksum(&self) -> u32 {
+        checksum(&self.hash)
     }
 }
 

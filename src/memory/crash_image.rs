@@ -66,7 +66,8 @@ pub(crate) enum WorkerWord {
     /// Stamp and sequence of its temp file.
     Stamp = 0,
     Seq = 1,
-    /// Watermark of that file: bytes of the file, records in it, and the records' bytes.
+    /// Watermark of that file: bytes of the file, records in it, and the records' bytes. Then the
+    /// codec's checksum of them.
     GoodLen = 2,
     GoodRecords = 3,
     GoodBytes = 4,
@@ -78,6 +79,21 @@ pub(crate) enum WorkerWord {
     NextLen = 8,
     NextRecords = 9,
     NextBytes = 10,
+    GoodChecksum = 11,
+    NextChecksum = 12,
+}
+
+/// The words of a watermark, in the order of [`marked`].
+pub(crate) type MarkWords = [WorkerWord; 4];
+pub(crate) const GOOD: MarkWords =
+    [WorkerWord::GoodLen, WorkerWord::GoodRecords, WorkerWord::GoodBytes, WorkerWord::GoodChecksum];
+pub(crate) const NEXT: MarkWords =
+    [WorkerWord::NextLen, WorkerWord::NextRecords, WorkerWord::NextBytes, WorkerWord::NextChecksum];
+
+/// The watermark in these words.
+pub(crate) fn marked(words: MarkWords, word: impl Fn(WorkerWord) -> u64) -> Watermark {
+    let [len, records, bytes, checksum] = words.map(word);
+    Watermark { len, count: Count::new(records, bytes), checksum: checksum as u32 }
 }
 
 /// The layout for a number of chunks and workers.
@@ -267,10 +283,7 @@ impl CrashImage {
     /// list needs.
     pub(crate) fn pass_over(&self, worker: usize, filed: impl Iterator<Item = Filed>) {
         let word = |word| self.worker_word(worker, word).load(Relaxed);
-        let good = Watermark {
-            len: word(WorkerWord::GoodLen),
-            count: Count::new(word(WorkerWord::GoodRecords), word(WorkerWord::GoodBytes)),
-        };
+        let good = marked(GOOD, word);
         let mut entries = 0;
         for filed in filed {
             self.list(worker, &mut entries, &filed);
@@ -296,16 +309,12 @@ impl CrashImage {
     fn step_on(&self, worker: usize, entries: usize, good: Watermark) {
         let set = |word, number| self.worker_word(worker, word).store(number, Release);
         step();
-        set(WorkerWord::NextLen, good.len);
-        set(WorkerWord::NextRecords, good.count.records);
-        set(WorkerWord::NextBytes, good.count.bytes);
+        self.mark(worker, NEXT, good);
         step();
         // From here on the list counts.
         set(WorkerWord::Listed, entries as u64);
         step();
-        set(WorkerWord::GoodLen, good.len);
-        set(WorkerWord::GoodRecords, good.count.records);
-        set(WorkerWord::GoodBytes, good.count.bytes);
+        self.mark(worker, GOOD, good);
         step();
         for entry in 0..entries {
             let at = self.layout.entry_at(worker, entry);
@@ -321,10 +330,16 @@ impl CrashImage {
     /// Worker: the temp file is gone, since it became visible or was lost.
     pub(crate) fn end_file(&self, worker: usize) {
         step();
-        for word in [WorkerWord::GoodLen, WorkerWord::GoodRecords, WorkerWord::GoodBytes] {
-            self.worker_word(worker, word).store(0, Release);
-        }
+        self.mark(worker, GOOD, Watermark::ZERO);
         step();
+    }
+
+    fn mark(&self, worker: usize, words: MarkWords, mark: Watermark) {
+        let Watermark { len, count, checksum } = mark;
+        let numbers = [len, count.records, count.bytes, checksum.into()];
+        for (word, number) in words.into_iter().zip(numbers) {
+            self.worker_word(worker, word).store(number, Release);
+        }
     }
 
     /// Worker: adds to what is lost.

@@ -14,8 +14,8 @@ use crate::file::state_file::format::WorkerEntry;
 use crate::fs::{FsFile, read_full};
 use crate::memory::chunk_header::{ChunkId, Extent, Header};
 use crate::memory::crash_image::{
-    CHUNK_WORDS_BYTES, ChunkWord, ENTRY_BYTES, HEADER_BYTES, LIST_AT, LIST_MAX, Layout, MAGIC,
-    ORDER, VERSION, WORKER_BYTES, WorkerWord, WriterWord,
+    CHUNK_WORDS_BYTES, ChunkWord, ENTRY_BYTES, GOOD, HEADER_BYTES, LIST_AT, LIST_MAX, Layout,
+    MAGIC, NEXT, ORDER, VERSION, WORKER_BYTES, WorkerWord, WriterWord, marked,
 };
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
@@ -143,15 +143,11 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
         let word = |word| u64_at(all, layout.worker_word_at(worker, word));
         let lost = Count::new(word(WorkerWord::LostRecords), word(WorkerWord::LostBytes));
         image.lost = image.lost.saturating_add(lost);
-        let mark = |len, records, bytes| Watermark {
-            len: word(len),
-            count: Count::new(word(records), word(bytes)),
-        };
-        let mut good = mark(WorkerWord::GoodLen, WorkerWord::GoodRecords, WorkerWord::GoodBytes);
+        let mut good = marked(GOOD, word);
         let listed = word(WorkerWord::Listed);
         if listed != 0 {
             // The worker died during this step. The step holds as a whole.
-            good = mark(WorkerWord::NextLen, WorkerWord::NextRecords, WorkerWord::NextBytes);
+            good = marked(NEXT, word);
             image.damaged += u64::from(listed > LIST_MAX as u64);
             for entry in 0..LIST_MAX.min(listed as usize) {
                 let at = layout.entry_at(worker, entry);

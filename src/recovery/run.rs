@@ -243,7 +243,10 @@ impl Run<'_> {
             let count = memory.count();
             if !count.is_zero() {
                 // The encoded length is unknown before the records are encoded.
-                self.published(memory.path().to_owned(), Watermark { len: count.bytes, count });
+                self.published(
+                    memory.path().to_owned(),
+                    Watermark { len: count.bytes, count, checksum: 0 },
+                );
             }
         } else if let Some((visible, good)) =
             memory.salvage(Locations { fs, temp, path, names: dead.names })?

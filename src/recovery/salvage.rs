@@ -104,12 +104,6 @@ impl DeadMemory {
         self.image.unfiled.iter().map(count).fold(Count::ZERO, Count::saturating_add)
     }
 
-    /// The encoder for the writer's files. `None` if they hold records unencoded.
-    fn encoder(&self, path: &Path) -> Result<Option<Box<dyn Encoder>>, Error> {
-        let compression = Compression::from_id(self.image.layout.codec).unwrap_or_default();
-        codec::encoder(compression).map_err(|e| Error::io("compress", path, e))
-    }
-
     /// A worker number that the writer did not use. Salvaged temp files have it.
     pub(crate) fn worker(&self) -> usize {
         self.image.layout.workers
@@ -146,7 +140,7 @@ impl DeadMemory {
             .map_err(Refusal::error)?;
         step();
         publish::sync_dir(fs, path)?;
-        Ok(Some((visible, Watermark { len: facts.len, count })))
+        Ok(Some((visible, Watermark { len: facts.len, count, checksum: 0 })))
     }
 
     /// Removes temp files of recoveries that were killed before their file was complete.
@@ -174,7 +168,8 @@ impl DeadMemory {
         let mut file =
             fs.create(&path, self.image.layout.mode).map_err(|e| Error::io("create", &path, e))?;
         step();
-        let encoder = self.encoder(&path)?;
+        let compression = Compression::from_id(self.image.layout.codec).unwrap_or_default();
+        let encoder = codec::encoder(compression).map_err(|e| Error::io("compress", &path, e))?;
         let mut copy = Copy { file: &mut *file, path: &path, encoder, end: 0 };
         let mut buffer = Vec::with_capacity(COPY_BYTES);
         for nth in 0..self.image.unfiled.len() {
@@ -187,7 +182,8 @@ impl DeadMemory {
             }
         }
         copy.write(&mut buffer)?;
-        copy.finish()?;
+        let checksum = copy.encoder.as_ref().map_or(0, |encoder| encoder.checksum());
+        copy.put(codec::trailer(compression, checksum, self.all().bytes).bytes())?;
         step();
         file.sync().map_err(|e| Error::io("fsync", &path, e))?;
         step();
@@ -249,14 +245,6 @@ impl Copy<'_> {
         }
         buffer.clear();
         Ok(())
-    }
-
-    /// Makes the file whole.
-    fn finish(&mut self) -> Result<(), Error> {
-        match self.encoder.as_ref().map(|encoder| encoder.trailer()) {
-            Some(trailer) => self.put(trailer.bytes()),
-            None => Ok(()),
-        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {

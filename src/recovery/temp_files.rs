@@ -190,8 +190,10 @@ fn proven(
 ) -> Result<Option<Trailer>, Error> {
     let Some(compression) = dead.compression else { return Ok(None) };
     let read = |bytes: &mut [u8], at| read_full(file, bytes, at);
-    codec::prove(compression, good.len, good.count.bytes, read)
-        .map_err(|e| Error::io("read", temp, e))
+    let Watermark { len, count, checksum } = good;
+    let is_proven = codec::prove(compression, len, count.bytes, checksum, read)
+        .map_err(|e| Error::io("read", temp, e))?;
+    Ok(is_proven.then(|| codec::trailer(compression, checksum, count.bytes)))
 }
 
 /// Writes the same bytes again, so that the next fsync must write them to the disk.

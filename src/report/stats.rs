@@ -76,10 +76,12 @@ pub(crate) struct Watermark {
     pub(crate) len: u64,
     /// Whole records, and their bytes before encoding.
     pub(crate) count: Count,
+    /// The codec's checksum of these records; 0 without a codec.
+    pub(crate) checksum: u32,
 }
 
 impl Watermark {
-    pub(crate) const ZERO: Watermark = Watermark { len: 0, count: Count::ZERO };
+    pub(crate) const ZERO: Watermark = Watermark { len: 0, count: Count::ZERO, checksum: 0 };
 
     /// Whether no part of this position is beyond `other`.
     pub(crate) fn is_within(self, other: Watermark) -> bool {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bufferedwriter_testkit::dir::{TestDir, list};
 use bufferedwriter_testkit::wait::BOUND;
 
-use crate::codec::{self, Decoder, Encoder, Trailer};
+use crate::codec::{self, Decoder, Encoder};
 use crate::config::{Compression, Config, Io};
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{Header, WorkerEntry};
@@ -24,43 +24,58 @@ use crate::tests::recovery::images::{self, Image};
 use crate::writer::BufferedWriter;
 
 /// Doubles each byte. Three points end a file: an odd number of bytes, and no pair of a record.
-pub(crate) struct Doubling;
+#[derive(Default)]
+pub(crate) struct Doubling {
+    checksum: u32,
+}
 
-const END: [u8; 3] = *b"...";
+pub(crate) const END: [u8; 3] = *b"...";
 
 impl Encoder for Doubling {
     fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
-        out.extend(records.iter().flat_map(|slice| slice.iter()).flat_map(|&byte| [byte; 2]));
+        for slice in records {
+            self.checksum = summed(self.checksum, slice);
+            out.extend(slice.iter().flat_map(|&byte| [byte; 2]));
+        }
         Ok(())
     }
 
-    fn trailer(&self) -> Trailer {
-        Trailer::of(&[&END])
+    fn checksum(&self) -> u32 {
+        self.checksum
     }
+}
+
+fn summed(sum: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(sum, |sum, &byte| sum.rotate_left(5) ^ u32::from(byte))
 }
 
 /// Undoes [`Doubling`].
 #[derive(Default)]
-pub(crate) struct Halving(Vec<u8>);
+pub(crate) struct Halving {
+    bytes: Vec<u8>,
+    checksum: u32,
+}
 
 impl Decoder for Halving {
     fn decode(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        self.0.extend_from_slice(bytes);
-        let ends = self.0.len() % 2 == 1 && self.0.ends_with(&END);
+        self.bytes.extend_from_slice(bytes);
+        let ends = self.bytes.len() % 2 == 1 && self.bytes.ends_with(&END);
         if ends {
-            self.0.truncate(self.0.len() - END.len());
+            self.bytes.truncate(self.bytes.len() - END.len());
         }
-        let pairs: Vec<_> = self.0.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let pairs: Vec<_> = self.bytes.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         if pairs.iter().any(|(one, other)| one != other) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        out(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>());
-        self.0.drain(..2 * pairs.len());
+        let records: Vec<_> = pairs.iter().map(|pair| pair.0).collect();
+        self.checksum = summed(self.checksum, &records);
+        out(&records);
+        self.bytes.drain(..2 * pairs.len());
         Ok(ends)
     }
 
-    fn trailer(&self) -> Trailer {
-        Trailer::of(&[&END])
+    fn checksum(&self) -> u32 {
+        self.checksum
     }
 }
 
@@ -180,6 +195,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         (WorkerWord::GoodLen, 6),
         (WorkerWord::GoodRecords, 1),
         (WorkerWord::GoodBytes, 3),
+        (WorkerWord::GoodChecksum, summed(0, b"abc").into()),
     ] {
         image.put(images::LAYOUT.worker_word_at(0, word), number);
     }

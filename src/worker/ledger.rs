@@ -82,7 +82,7 @@ impl Ledger {
     /// Worker: the rename has returned. Whether the claimed file is visible.
     pub(crate) fn settle(&self, is_visible: bool) {
         let mut entries = lock(&self.0);
-        let Watermark { len, count } = std::mem::take(&mut entries.in_flight);
+        let Watermark { len, count, .. } = std::mem::take(&mut entries.in_flight);
         if is_visible {
             entries.written += count;
             entries.files += 1;

@@ -22,8 +22,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "writer",
         &[
-            "base", "report", "fs", "config", "memory", "naming", "file", "accept", "worker",
-            "recovery",
+            "base", "report", "fs", "config", "memory", "naming", "codec", "file", "accept",
+            "worker", "recovery",
         ],
     ),
 ];

@@ -11,6 +11,7 @@ mod support;
 mod accounts;
 mod architecture;
 mod close;
+mod compression;
 mod config;
 mod crowd;
 mod direct_io;

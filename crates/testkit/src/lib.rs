@@ -9,4 +9,5 @@ pub mod random;
 pub mod record;
 pub mod record_set;
 pub mod shm;
+pub mod unpacked;
 pub mod wait;

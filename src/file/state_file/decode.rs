@@ -12,8 +12,8 @@ use crate::base::checksum::fnv1a;
 use crate::base::le;
 use crate::config::{AFFIX_BYTES_MAX, Compression, WORKERS_MAX};
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES, Header, MAGIC, MEMORY_ID_AT, MemoryDir, TEXTS_AT,
-    VERSION, WorkerEntry,
+    CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, HEADER_BYTES, Header, MAGIC, MEMORY_ID_AT,
+    MemoryDir, TEXTS_AT, VERSION, WorkerEntry,
 };
 use crate::fs::{FsFile, read_full};
 use crate::naming::{Names, Stamp, TempId};
@@ -127,9 +127,12 @@ fn read_entry(bytes: &[u8]) -> Option<WorkerEntry> {
     }
     let (body, checksum) = bytes.split_at(ENTRY_BYTES - CHECKSUM_BYTES);
     let number = |at: usize| le::u64(&body[8 * at..][..8]);
-    let mark =
-        |at| Watermark { len: number(at), count: Count::new(number(at + 1), number(at + 2)) };
-    let (stamp, seq, good, synced) = (number(1), number(2), mark(3), mark(6));
+    let mark = |at, checksum: usize| Watermark {
+        len: number(at),
+        count: Count::new(number(at + 1), number(at + 2)),
+        checksum: le::u32(&body[CHECKSUMS_AT + 4 * checksum..][..4]),
+    };
+    let (stamp, seq, good, synced) = (number(1), number(2), mark(3, 0), mark(6, 1));
     if le::u64(checksum) != fnv1a(body) || !synced.is_within(good) {
         return None;
     }

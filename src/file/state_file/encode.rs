@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, ENTRY_BYTES, Header, MAGIC, MEMORY_ID_AT, TEXTS_AT, VERSION, WorkerEntry,
+    CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, Header, MAGIC, MEMORY_ID_AT, TEXTS_AT, VERSION,
+    WorkerEntry,
 };
 use crate::report::stats::Watermark;
 
@@ -59,6 +60,9 @@ pub(crate) fn entry(generation: u64, entry: WorkerEntry) -> [u8; ENTRY_BYTES] {
     let mut bytes = [0; ENTRY_BYTES];
     for (at, number) in numbers.enumerate() {
         bytes[8 * at..][..8].copy_from_slice(&number.to_le_bytes());
+    }
+    for (at, checksum) in [good.checksum, synced.checksum].into_iter().enumerate() {
+        bytes[CHECKSUMS_AT + 4 * at..][..4].copy_from_slice(&checksum.to_le_bytes());
     }
     let (body, checksum) = bytes.split_at_mut(ENTRY_BYTES - CHECKSUM_BYTES);
     checksum.copy_from_slice(&fnv1a(body).to_le_bytes());

@@ -16,6 +16,7 @@
 //!                 8  stamp of the temp file u64, 0 = none    16  its seq u64
 //!                24  good length u64    32  whole records in it u64    40  their bytes u64
 //!                48  synced length u64    56  synced records u64    64  their bytes u64
+//!                72  codec's checksum u32 of the good records, then of the synced ones; 0 without a codec
 //!               120  checksum of all before
 //! ```
 
@@ -29,6 +30,8 @@ pub(crate) const VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES: usize = 8192;
 pub(crate) const ENTRY_BYTES: usize = 128;
 pub(crate) const CHECKSUM_BYTES: usize = 8;
+/// In a worker's entry.
+pub(crate) const CHECKSUMS_AT: usize = 72;
 pub(crate) const TEXTS_AT: usize = 64;
 /// Also the end of the texts.
 pub(crate) const MEMORY_ID_AT: usize = 8168;

@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn mark(len: u64) -> Watermark {
-        Watermark { len, count: Count::new(len / 4, len / 2) }
+        Watermark { len, count: Count::new(len / 4, len / 2), checksum: len as u32 }
     }
 
     fn entry(generation: u64, temp: Option<TempId>, good: u64, synced: u64) -> [u8; ENTRY_BYTES] {
@@ -202,14 +202,15 @@ mod tests {
         assert_eq!(header[8168..8184], *b"\x22\x11\0\0\0\0\0\0\x44\x33\0\0\0\0\0\0");
         header[86..8168].iter().for_each(|&byte| assert_eq!(byte, 0));
 
-        let expected: [&[u8]; 7] = [
+        let expected: [&[u8]; 8] = [
             b"\x02\0\0\0\0\0\0\0",
             b"\x08\x07\x06\x05\x04\x03\x02\x01",
             b"\x09\0\0\0\0\0\0\0",
             b"\x00\x10\0\0\0\0\0\0\x00\x04\0\0\0\0\0\0\x00\x08\0\0\0\0\0\0",
             b"\xff\x0f\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\xff\x07\0\0\0\0\0\0",
-            &[0; 48],
-            &0x67f0_9ea2_d610_1888_u64.to_le_bytes(),
+            b"\x00\x10\0\0\xff\x0f\0\0",
+            &[0; 40],
+            &0x7510_6cd5_4d6f_30ae_u64.to_le_bytes(),
         ];
         assert_eq!(entry(2, TEMP, 4096, 4095).as_slice(), expected.concat());
     }

@@ -124,7 +124,6 @@ impl TempFile {
             return Err(error);
         }
         (copy.good, copy.end_max) = (self.good, self.good.len);
-        copy.trailer = self.trailer;
         Ok(copy)
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use crate::codec::Encoding;
+use crate::codec::{self, Encoding, Trailer};
 use crate::file::temp_file::TempFile;
 use crate::fs::write_all;
 use crate::report::error::Error;
@@ -19,8 +19,7 @@ impl TempFile {
         if self.good != self.synced {
             self.encoding.as_mut().map(Encoding::roll_back);
         }
-        self.good = self.synced;
-        (self.trailer, self.is_sealed) = (self.synced_trailer, false);
+        (self.good, self.is_sealed) = (self.synced, false);
     }
 
     /// After a failed fsync: cuts the file to the part that was synced before. The worker still has
@@ -47,8 +46,7 @@ impl TempFile {
             self.is_sealed = false;
             return Err(error);
         }
-        (self.synced, self.synced_trailer) = (self.good, self.trailer);
-        self.synced_end = Some(self.end());
+        (self.synced, self.synced_end) = (self.good, Some(self.end()));
         Ok(())
     }
 
@@ -61,7 +59,7 @@ impl TempFile {
             return Err(error.clone());
         }
         self.cut()?;
-        if !self.is_sealed && self.trailer.len() > 0 {
+        if !self.is_sealed && self.trailer().len() > 0 {
             self.write_trailer()?;
         }
         self.is_sealed = true;
@@ -75,7 +73,8 @@ impl TempFile {
             Some(direct) => direct.go(&mut *self.file, false),
             None => Ok(()),
         };
-        let mut bytes = [IoSlice::new(self.trailer.bytes())];
+        let trailer = self.trailer();
+        let mut bytes = [IoSlice::new(trailer.bytes())];
         result
             .and_then(|()| write_all(&mut *self.file, &mut bytes, self.good.len).1)
             .map_err(|e| Error::io("write", &self.path, e))?;
@@ -86,7 +85,7 @@ impl TempFile {
     /// After a failed fsync and a roll-back: syncs what [`seal`](Self::seal) wrote. This fsync is
     /// no second try: all that it must cover was written after the first one failed.
     pub(crate) fn sync_trailer(&mut self) -> Result<(), Error> {
-        if self.trailer.len() == 0 {
+        if self.trailer().len() == 0 {
             return Ok(());
         }
         self.file.sync().map_err(|e| {
@@ -98,7 +97,12 @@ impl TempFile {
 
     /// The whole file, as long as it will be when it is visible.
     pub(crate) fn whole(&self) -> Watermark {
-        Watermark { len: self.good.len + self.trailer.len(), count: self.good.count }
+        Watermark { len: self.good.len + self.trailer().len(), ..self.good }
+    }
+
+    /// What makes the file whole if it ends at its good length.
+    fn trailer(&self) -> Trailer {
+        codec::trailer(self.compression, self.good.checksum, self.good.count.bytes)
     }
 
     /// Whether the last fsync covers the file as it is: all records, and nothing behind them.

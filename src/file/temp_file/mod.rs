@@ -16,8 +16,8 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::codec::{Encoding, Trailer};
-use crate::config::Files;
+use crate::codec::Encoding;
+use crate::config::{Compression, Files};
 use crate::file::aligned::Staging;
 use crate::file::direct_io::{Direct, is_refusal};
 use crate::fs::{Fs, FsFile, write_all};
@@ -45,9 +45,6 @@ pub(crate) struct TempFile {
     good: Watermark,
     /// The part that the last successful fsync covers. At most `good`.
     synced: Watermark,
-    /// What makes the file whole if it ends at `good`, and at `synced`.
-    trailer: Trailer,
-    synced_trailer: Trailer,
     /// The trailer stands behind the records. The next append writes over it.
     is_sealed: bool,
     /// At least `good.len`. The file has no bytes at or beyond this offset.
@@ -58,6 +55,7 @@ pub(crate) struct TempFile {
     failed: Option<Error>,
     /// Set while the file is written with direct I/O.
     direct: Option<Direct>,
+    compression: Compression,
     /// Set if a codec encodes the records.
     encoding: Option<Encoding>,
 }
@@ -86,13 +84,12 @@ impl TempFile {
             inode,
             good: Watermark::ZERO,
             synced: Watermark::ZERO,
-            trailer: Trailer::default(),
-            synced_trailer: Trailer::default(),
             is_sealed: false,
             end_max: 0,
             synced_end: None,
             failed: None,
             direct: None,
+            compression: *compression,
             encoding,
         })
     }
@@ -195,8 +192,8 @@ impl TempFile {
         let len = match &mut self.encoding {
             None => count.bytes,
             Some(encoding) => {
-                let (len, trailer) = encoding.commit(count.bytes);
-                self.trailer = trailer;
+                let (len, checksum) = encoding.commit(count.bytes);
+                self.good.checksum = checksum;
                 len
             }
         };

@@ -129,7 +129,7 @@ pub(crate) fn entry(
 
 /// A watermark of `bytes` records of one byte.
 pub(crate) fn mark(bytes: u64) -> Watermark {
-    Watermark { len: bytes, count: Count::new(bytes, bytes) }
+    Watermark { len: bytes, count: Count::new(bytes, bytes), checksum: 0 }
 }
 
 /// Seeds: memories with something of everything.

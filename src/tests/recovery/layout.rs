@@ -85,9 +85,11 @@ fn everything_is_where_the_document_says() {
         WorkerWord::NextLen,
         WorkerWord::NextRecords,
         WorkerWord::NextBytes,
+        WorkerWord::GoodChecksum,
+        WorkerWord::NextChecksum,
     ];
     let found = works.map(|word| at.worker_word_at(0, word) - 8192);
-    assert_eq!(found, [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80]);
+    assert_eq!(found, [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96]);
     assert_eq!(at.worker_word_at(1, WorkerWord::Stamp), 16_384);
     assert_eq!((at.entry_at(0, 0), at.entry_at(1, 503)), (8192 + 128, 16_384 + 128 + 503 * 16));
     assert_eq!(crate::memory::crash_image::LIST_MAX, 504);

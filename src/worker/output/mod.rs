@@ -196,7 +196,7 @@ impl Output {
 
     /// Bytes of records that the file may still take, roughly. Without a file, those of a new one.
     fn room(&self) -> u64 {
-        let Watermark { len, count } = self.good();
+        let Watermark { len, count, .. } = self.good();
         let room = self.rotation.room(len, self.held.is_some());
         // More records will be encoded like those before.
         if count.bytes > len { room.saturating_mul(count.bytes) / len } else { room }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bufferedwriter::Compression;
 use bytesize::ByteSize;
 
 /// Parses whole bytes. Fractions are refused, since they may round to 0, which often has a special
@@ -31,9 +32,44 @@ pub(super) fn octal(text: &str) -> Result<u32, String> {
     u32::from_str_radix(digits, 8).map_err(|error| error.to_string())
 }
 
+/// Parses a codec, with or without a level. The library checks the level.
+pub(super) fn compression(text: &str) -> Result<Compression, String> {
+    let (codec, level) = match text.split_once(':') {
+        Some((codec, level)) => {
+            let number: i32 = level.parse().map_err(|_| format!("{level:?} is not a level"))?;
+            (codec, Some(number))
+        }
+        None => (text, None),
+    };
+    match (codec, level) {
+        ("none", None) => Ok(Compression::None),
+        // A level below 0 becomes one that the library refuses.
+        ("gzip", level) => Ok(Compression::Gzip(level.unwrap_or(6) as u32)),
+        ("zstd", level) => Ok(Compression::Zstd(level.unwrap_or(3))),
+        _ => Err("not one of none, gzip, gzip:LEVEL, zstd, zstd:LEVEL".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compressions() {
+        for (text, expected) in [
+            ("none", Compression::None),
+            ("gzip", Compression::Gzip(6)),
+            ("gzip:0", Compression::Gzip(0)),
+            ("zstd", Compression::Zstd(3)),
+            ("zstd:-7", Compression::Zstd(-7)),
+            ("zstd:19", Compression::Zstd(19)),
+        ] {
+            assert_eq!(compression(text), Ok(expected), "{text}");
+        }
+        for text in ["", "none:1", "gz", "gzip:", "gzip:x", "zstd:1.5", "zstd:3:4", "lz4", "ZSTD"] {
+            assert!(compression(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes() {

@@ -1,6 +1,7 @@
 //! What users rely on, asked of the built program; a file per question.
 
 mod clock;
+mod compress;
 mod crash_proof;
 mod disk;
 mod disk_guard;

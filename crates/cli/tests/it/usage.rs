@@ -22,6 +22,7 @@ fn wrong_command_lines_are_2() {
         &["write", "--path=/tmp", "--forced=5"],
         &["write", "--path=/tmp", "--mode=9"],
         &["write", "--path=/tmp", "--durability=always"],
+        &["write", "--path=/tmp", "--compress=lz4"],
         &["no-such-command"],
         &[],
     ] {
@@ -42,6 +43,8 @@ fn options_out_of_range_are_2_and_named() {
         ("--mode=1777", "mode"),
         ("--prefix=a/b", "prefix"),
         ("--extension=a/b", "extension"),
+        ("--compress=zstd:20", "compress"),
+        ("--compress=gzip:-1", "compress"),
     ] {
         let (code, _, stderr) = run(&["write", "--path=/tmp", arg, "/dev/null"]);
         assert_eq!(code, 2, "{arg}: {stderr}");

@@ -137,7 +137,11 @@ fn each_call(sticky: bool, fault: Answer) {
             let contents = found.remove(&aside).expect("set aside");
             found.insert("path/visible w1-1".to_owned(), contents);
         }
-        assert_eq!(found, clean, "call {k}, {op:?}");
+        // A damaged state file alone has pages of output.
+        let differ = |(name, is): &(&String, &String)| clean.get(*name) != Some(*is);
+        let more: Vec<_> = found.iter().filter(differ).map(|(name, _)| name).collect();
+        let less: Vec<_> = clean.keys().filter(|name| !found.contains_key(*name)).collect();
+        assert!(more.is_empty() && less.is_empty(), "call {k}, {op:?}: {more:?}, {less:?}");
         assert!(scene.recover().is_empty(), "call {k}, {op:?}: something is left");
     }
 }

@@ -7,10 +7,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bufferedwriter::{Config, CrashProof, Durability, Io};
+use bufferedwriter::{Compression, Config, CrashProof, Durability, Io};
 use clap::ValueEnum;
 
-use crate::commands::values::{duration, octal, size};
+use crate::commands::values::{compression, duration, octal, size};
 use crate::inputs::STDIN;
 
 /// Default directory of crash-proof memory.
@@ -122,6 +122,11 @@ pub(crate) struct Write {
     /// Whether files bypass the system's page cache
     #[arg(long, value_name = "HOW", default_value = "auto")]
     io: IoHow,
+
+    /// How files are compressed: none, gzip or gzip:LEVEL (0 to 9, without it 6), zstd or zstd:LEVEL
+    /// (-7 to 19, without it 3). File names end with .gz or .zst; sizes of files are those on the disk
+    #[arg(long, value_name = "CODEC", default_value = "none", value_parser = compression)]
+    compress: Compression,
 
     /// Keep the lines in memory even if the program is killed. The memory is a file on a tmpfs: in
     /// DIR, or in /dev/shm if DIR is not given. The next program with the same --path, --temp and
@@ -256,6 +261,7 @@ impl Write {
                 DurabilityHow::None => Durability::None,
                 DurabilityHow::File => Durability::File,
             })
+            .compression(self.compress)
             .io(match self.io {
                 IoHow::Auto => Io::Auto,
                 IoHow::Direct => Io::Direct,
@@ -320,6 +326,7 @@ mod tests {
             "--file-age=1m 30s",
             "--durability=file",
             "--io=buffered",
+            "--compress=zstd:5",
             "--mode=0640",
             "--extension=txt",
             "--create-dirs",
@@ -344,6 +351,7 @@ mod tests {
             .file_age(Duration::from_secs(90))
             .durability(Durability::File)
             .io(Io::Buffered)
+            .compression(Compression::Zstd(5))
             .mode(0o640)
             .extension("txt")
             .create_dirs(true)

@@ -198,7 +198,10 @@ fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
         }
         // An error without a path is about an option. Name it as on the command line.
         let option = error.operation();
-        let flag = format!("--{}", option.replace('_', "-"));
+        let flag = match option {
+            "compression" => "--compress".to_owned(),
+            option => format!("--{}", option.replace('_', "-")),
+        };
         (error.to_string().replacen(&format!("option {option}"), &flag, 1), exit::USAGE)
     })
 }

@@ -31,6 +31,8 @@ pub(crate) struct Summary {
     pub(crate) unresolved: Count,
     /// Files published.
     pub(crate) files: u64,
+    /// Their bytes on the disk.
+    pub(crate) files_bytes: u64,
     /// Errors on inputs and on closing. All were reported.
     pub(crate) io_errors: u64,
     /// The signal that ended the reading.
@@ -47,6 +49,7 @@ impl Summary {
         self.lost = report.lost;
         self.unresolved = report.unresolved;
         self.files = report.files;
+        self.files_bytes = report.files_bytes;
     }
 
     /// The exit code: missing lines take precedence over an input that could not be read.
@@ -78,6 +81,7 @@ impl Summary {
             },
             "unresolved": count(self.unresolved),
             "files": self.files,
+            "files_bytes": self.files_bytes,
             "io_errors": self.io_errors,
             "stopped_by": self.stopped_by,
             "seconds": self.elapsed.as_secs_f64(),
@@ -98,9 +102,14 @@ impl fmt::Display for Summary {
         let guard = self.refused_by_guard.records;
         let guard = if guard > 0 { format!(" ({guard} by the disk guard)") } else { String::new() };
         let files = if self.files == 1 { "file" } else { "files" };
+        let on_disk = match self.files_bytes {
+            // Files hold the records as they are.
+            bytes if bytes == self.written.bytes => String::new(),
+            bytes => format!(" ({} on the disk)", ByteSize(bytes).display().si()),
+        };
         write!(
             f,
-            "{} records, {} in {} {files}; refused {}{guard}, lost {}; {:.3} s, {:.1} MB/s",
+            "{} records, {} in {} {files}{on_disk}; refused {}{guard}, lost {}; {:.3} s, {:.1} MB/s",
             self.written.records,
             ByteSize(self.written.bytes).display().si(),
             self.files,
@@ -126,7 +135,7 @@ mod tests {
     const ONE: Count = Count { records: 1, bytes: 10 };
 
     fn written() -> Summary {
-        Summary { read: ONE, written: ONE, files: 1, ..Summary::default() }
+        Summary { read: ONE, written: ONE, files: 1, files_bytes: 10, ..Summary::default() }
     }
 
     fn gave_up() -> Lost {
@@ -155,6 +164,8 @@ mod tests {
     fn people_read_one_line() {
         let text = Summary { elapsed: Duration::from_millis(500), ..written() }.to_string();
         assert_eq!(text, "1 records, 10 B in 1 file; refused 0, lost 0; 0.500 s, 0.0 MB/s");
+        let text = Summary { files_bytes: 4, ..written() }.to_string();
+        assert!(text.contains("10 B in 1 file (4 B on the disk); refused 0"), "{text}");
         let text = Summary { refused: ONE, refused_by_guard: ONE, ..written() }.to_string();
         assert!(text.contains("refused 1 (1 by the disk guard), lost 0;"), "{text}");
     }
