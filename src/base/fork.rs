@@ -260,6 +260,7 @@ mod tests {
         let made = undisturbed(|| {
             calls += 1;
             if calls <= forks {
+                let _no_recoveries = crate::tests::forks::forking();
                 // SAFETY: the child ends at once.
                 unsafe {
                     let child = libc::fork();

@@ -16,10 +16,10 @@ use crate::file::state_file::format::{Header, WorkerEntry};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::memory::crash_image::{Layout, WorkerWord};
-use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::report::stats::Count;
+use crate::tests::forks;
 use crate::tests::recovery::images::{self, Image};
 use crate::writer::BufferedWriter;
 
@@ -215,7 +215,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         dry_run: false,
     };
     let mut recovery = Recovery::default();
-    run::run(scan, None, &mut recovery).unwrap();
+    forks::recover(scan, None, &mut recovery).unwrap();
     assert!(recovery.errors.is_empty() && recovery.set_aside.is_empty(), "{recovery:?}");
     assert_eq!(recovery.records, Count::new(1 + 3, 3 + 30), "{recovery:?}");
     assert_eq!((recovery.bytes, recovery.cut_bytes), (9 + 63, 3));

@@ -10,6 +10,8 @@ pub(crate) mod crash;
 pub(crate) mod driven;
 #[cfg(all(test, not(loom)))]
 mod every_call;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod forks;
 #[cfg(not(loom))]
 pub(crate) mod fs;
 #[cfg(all(test, loom))]

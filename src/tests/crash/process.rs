@@ -11,6 +11,7 @@ use bufferedwriter_testkit::record::{self, Id};
 use bufferedwriter_testkit::wait::BOUND;
 
 use crate::config::Compression;
+use crate::tests::forks::forking;
 use crate::{BufferedWriter, Config, CrashProof, Durability, Io, RecoverOptions, WriteError};
 
 /// What tells a process what to do: its arguments, a line each.
@@ -125,6 +126,8 @@ impl Case {
     /// This program again, as the one "test" that [`process`] is.
     pub(super) fn spawn(&self, what: &str) -> Child {
         let args: Vec<String> = [what.to_owned()].into_iter().chain(self.args()).collect();
+        // It returns once the child has become another program.
+        let _no_recoveries = forking();
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tests::crash::process::process", "--ignored", "--nocapture"])
             .env(ARGS, args.join("\n"))

@@ -14,9 +14,9 @@ use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::memory::crash_image::Layout;
 use crate::naming::Names;
-use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
+use crate::tests::forks;
 use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::hostile_state::{CASES, TEMPS, Yard};
@@ -142,7 +142,7 @@ fn run(yard: &Yard, dry_run: bool) -> Recovery {
         without_memory: false,
         dry_run,
     };
-    run::run(scan, None, &mut recovery).unwrap();
+    forks::recover(scan, None, &mut recovery).unwrap();
     recovery
 }
 

@@ -17,9 +17,9 @@ use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, TempId};
-use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
+use crate::tests::forks;
 use crate::tests::fs::faulty::without_fsync;
 use crate::tests::recovery::fuzz;
 use crate::tests::recovery::images::{OTHER_BOOT, STAMP, entry, header};
@@ -219,7 +219,7 @@ impl Yard {
             without_memory: false,
             dry_run: false,
         };
-        run::run(scan, None, &mut recovery).unwrap();
+        forks::recover(scan, None, &mut recovery).unwrap();
         prop_assert!(recovery.errors.is_empty(), "{recovery:?}");
         prop_assert_eq!(self.canaries(), before);
         // Nothing is longer than it was, and what is gone held nothing that was good.
@@ -239,7 +239,7 @@ impl Yard {
             prop_assert!(whole, "{:?}", found);
         }
         let mut again = Recovery::default();
-        run::run(scan, None, &mut again).unwrap();
+        forks::recover(scan, None, &mut again).unwrap();
         prop_assert!(again.published.is_empty() && again.set_aside.is_empty(), "{again:?}");
         prop_assert!(naming::parse_state(&self.names.state(), None).is_some());
         Ok(())

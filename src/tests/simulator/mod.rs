@@ -23,11 +23,11 @@ use bufferedwriter_testkit::record::Id;
 use bufferedwriter_testkit::record_set::RecordSet;
 
 use crate::config::{Compression, Durability};
-use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::clock::Clock;
 use crate::tests::codec::{CODECS, decode};
+use crate::tests::forks;
 use disk::{Crash, SimFs};
 use life::{Life, Promised};
 
@@ -222,7 +222,7 @@ impl World {
             dry_run: false,
         };
         let mut recovery = Recovery::default();
-        if let Err(error) = run::run(scan, None, &mut recovery) {
+        if let Err(error) = forks::recover(scan, None, &mut recovery) {
             recovery.errors.push(error);
         }
         recovery

@@ -17,9 +17,9 @@ use crate::file::state_file::format::ENTRY_BYTES;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp, TempId};
-use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
+use crate::tests::forks;
 use crate::tests::recovery::images::{self, entry, header};
 
 /// Of the first temp file; each has the next one.
@@ -112,7 +112,7 @@ impl Scene {
             dry_run,
         };
         let mut recovery = Recovery::default();
-        if let Err(error) = run::run(scan, None, &mut recovery) {
+        if let Err(error) = forks::recover(scan, None, &mut recovery) {
             recovery.errors.push(error);
         }
         recovery

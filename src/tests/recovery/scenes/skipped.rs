@@ -8,9 +8,9 @@ use std::path::Path;
 use super::{Left, Scene};
 use crate::file::state_file::format::HEADER_BYTES;
 use crate::fs::real::RealFs;
-use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
+use crate::tests::forks;
 use crate::tests::fs::hooked::{Answer, Call, HookedFs, Op};
 use crate::tests::recovery::fuzz;
 
@@ -61,7 +61,7 @@ fn other_versions_paths_and_instances_are_skipped() {
             without_memory: false,
             dry_run: false,
         };
-        run::run(scan, None, &mut recovery).unwrap();
+        forks::recover(scan, None, &mut recovery).unwrap();
         recovery
     };
     assert!(search(Some(OsStr::new(""))).is_empty());
@@ -91,7 +91,7 @@ fn who_lives_is_not_touched_nor_is_the_own_instance() {
         dry_run: false,
     };
     let mut recovery = Recovery::default();
-    run::run(scan, Some(&scene.names.state()), &mut recovery).unwrap();
+    forks::recover(scan, Some(&scene.names.state()), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);
 }
 

@@ -1,0 +1,27 @@
+//! Keeps forks and recoveries apart. Until it has become another program, a forked child holds its parent's locks,
+//! and a left-over that a recovery has just let go looks alive to the next one.
+
+use std::ffi::OsStr;
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+
+use crate::recovery::run;
+use crate::recovery::scan::Scan;
+use crate::report::error::Error;
+use crate::report::recovery::Recovery;
+
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// To be held by whoever forks, until the child has become another program or is gone.
+pub(crate) fn forking() -> RwLockWriteGuard<'static, ()> {
+    FORKS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A recovery during which no test forks.
+pub(crate) fn recover(
+    scan: Scan<'_>,
+    own: Option<&OsStr>,
+    recovery: &mut Recovery,
+) -> Result<(), Error> {
+    let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+    run::run(scan, own, recovery)
+}
