@@ -107,9 +107,8 @@ impl TempFile {
 
     /// Whether the last fsync covers the file as it is: all records, and nothing behind them.
     pub(crate) fn is_synced(&self) -> bool {
-        self.synced == self.good
-            && self.end_max == self.end()
-            && self.synced_end == Some(self.end())
+        let end = self.end();
+        self.synced == self.good && self.end_max == end && self.synced_end == Some(end)
     }
 
     /// Where the file ends.
@@ -128,5 +127,131 @@ impl TempFile {
         self.file.set_len(len).map_err(|e| Error::io("truncate", &self.path, e))?;
         self.end_max = len;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Compression, Files};
+    use crate::file::aligned::Staging;
+    use crate::naming::Names;
+    use crate::report::stats::Count;
+    use crate::tests::codec::{CODECS, decode};
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
+    use rustix::io::Errno;
+    use std::ffi::OsString;
+
+    fn new(fs: &Faulty, dir: &TestDir, compression: Compression) -> TempFile {
+        let (prefix, extension) = (OsString::new(), OsString::from("log"));
+        let names = Names { prefix, extension, instance: 7, pid: 1 };
+        let files = Files { compression, ..Files::default() };
+        TempFile::create(fs, dir.path(), &files, &names, 0, 0).unwrap()
+    }
+
+    fn append(file: &mut TempFile, text: &str) -> Result<(), Error> {
+        let mut slices = [IoSlice::new(text.as_bytes())];
+        let (appended, result) = file.append(&mut slices, &mut Staging::none());
+        if appended.record_bytes > 0 {
+            file.commit(Count::new(1, appended.record_bytes));
+        }
+        result
+    }
+
+    fn read(file: &TempFile) -> Vec<u8> {
+        std::fs::read(file.path()).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_file_grows_on_and_is_sealed_again() {
+        for compression in CODECS {
+            let (fs, dir) = (Faulty::default(), TestDir::new());
+            let mut file = new(&fs, &dir, compression);
+            let mut expected = String::new();
+            for text in ["one ", "two ", "a longer one ", "4"] {
+                append(&mut file, text).unwrap();
+                expected += text;
+                for _ in 0..2 {
+                    file.seal().unwrap();
+                    assert_eq!(decode(compression, read(&file)), expected.as_bytes());
+                    assert_eq!(file.whole().len, read(&file).len() as u64);
+                }
+                assert_eq!(file.good().count.bytes, expected.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_of_the_end_that_fails_is_tried_again() {
+        for compression in CODECS {
+            for fault in [Answer::Error(Errno::NOSPC), Answer::Short(0)] {
+                let (fs, dir) = (Faulty::default(), TestDir::new());
+                let mut file = new(&fs, &dir, compression);
+                append(&mut file, "one ").unwrap();
+                fs.plan(Op::Write, 1, Answer::Short(1));
+                fs.plan(Op::Write, 2, fault);
+                assert_eq!(file.seal().unwrap_err().operation(), "write");
+                append(&mut file, "two ").unwrap();
+                file.seal().unwrap();
+                assert_eq!(decode(compression, read(&file)), b"one two ");
+            }
+        }
+    }
+
+    /// The end counts as synced only if an fsync came after it, and is written again if that failed.
+    #[test]
+    fn a_failed_fsync_takes_the_end_with_it() {
+        for compression in CODECS {
+            let (fs, dir) = (Faulty::default(), TestDir::new());
+            let mut file = new(&fs, &dir, compression);
+            append(&mut file, "one ").unwrap();
+            file.sync().unwrap();
+            assert!(file.is_synced());
+            file.seal().unwrap();
+            assert!(!file.is_synced());
+            file.sync().unwrap();
+            assert!(file.is_synced());
+            append(&mut file, "two ").unwrap();
+            file.seal().unwrap();
+            fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
+            file.sync().unwrap_err();
+            assert!(file.is_closed() && file.seal().is_err());
+            file.roll_back_to_synced().unwrap();
+            let writes = fs.calls(Op::Write);
+            file.seal().unwrap();
+            assert!(fs.calls(Op::Write) > writes);
+            fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
+            file.sync_trailer().unwrap_err();
+            file.seal().unwrap();
+            file.sync_trailer().unwrap();
+            assert_eq!(decode(compression, read(&file)), b"one ");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_lost_records_takes_no_more() {
+        for compression in CODECS {
+            let (fs, dir) = (Faulty::default(), TestDir::new());
+            let mut file = new(&fs, &dir, compression);
+            append(&mut file, "one ").unwrap();
+            file.drop_uncommitted();
+            assert!(!file.is_closed(), "nothing was lost");
+            fs.plan(Op::Write, 1, Answer::Error(Errno::NOSPC));
+            append(&mut file, "lost ").unwrap_err();
+            file.drop_uncommitted();
+            assert!(file.is_closed());
+            file.seal().unwrap();
+            assert_eq!(decode(compression, read(&file)), b"one ");
+
+            let mut file = new(&fs, &dir, compression);
+            append(&mut file, "one ").unwrap();
+            file.sync().unwrap();
+            append(&mut file, "lost ").unwrap();
+            file.drop_unsynced();
+            assert!(file.is_closed());
+            file.seal().unwrap();
+            assert_eq!(decode(compression, read(&file)), b"one ");
+        }
     }
 }
