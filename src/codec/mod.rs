@@ -124,6 +124,7 @@ pub(crate) fn decoder(compression: Compression) -> io::Result<Option<Box<dyn Dec
 }
 
 /// What makes a stream of these records a whole one, once it is cut behind them.
+#[allow(unused_variables, reason = "not each codec needs both")]
 pub(crate) fn trailer(compression: Compression, checksum: u32, record_bytes: u64) -> Trailer {
     match compression {
         Compression::None => Trailer::default(),
@@ -139,8 +140,11 @@ pub(crate) fn trailer(compression: Compression, checksum: u32, record_bytes: u64
 /// Most bytes of memory that a file takes while records of `batch` bytes are encoded, beside the
 /// records.
 pub(crate) fn memory_bound(compression: Compression, batch: usize) -> usize {
-    let state = match compression {
-        Compression::None => return 0,
+    if compression == Compression::None {
+        return 0;
+    }
+    let state: usize = match compression {
+        Compression::None => 0,
         #[cfg(feature = "gzip")]
         Compression::Gzip(_) => gzip::STATE_BYTES,
         #[cfg(feature = "zstd")]

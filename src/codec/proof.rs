@@ -77,11 +77,11 @@ mod tests {
         prove(compression, file.len() as u64, records.len() as u64, checksum, read).unwrap()
     }
 
-    /// A stream and its records. After each call of the encoder: where both end, and the checksum.
-    fn stream(
-        compression: Compression,
-        lens: &[&[usize]],
-    ) -> (Vec<u8>, Vec<u8>, Vec<(usize, usize, u32)>) {
+    /// After a call of the encoder: where the stream ends, where the records end, their checksum.
+    type End = (usize, usize, u32);
+
+    /// A stream, its records, and the ends of all calls.
+    fn stream(compression: Compression, lens: &[&[usize]]) -> (Vec<u8>, Vec<u8>, Vec<End>) {
         let mut random = Random::new(7);
         let mut encoder = encoder(compression).unwrap().unwrap();
         let (mut file, mut all, mut ends) = (Vec::new(), Vec::new(), Vec::new());

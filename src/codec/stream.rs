@@ -34,6 +34,7 @@ pub(crate) struct Trailer {
 
 impl Trailer {
     /// The parts, one after the other.
+    #[cfg(any(feature = "gzip", feature = "zstd", test))]
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut trailer = Trailer::default();
         for part in parts {

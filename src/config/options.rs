@@ -32,7 +32,9 @@ pub enum Compression {
 }
 
 /// Numbers of the codecs, of which a recovery knows one: the low byte; the next byte is the level.
+#[cfg(feature = "gzip")]
 const GZIP: u32 = 1;
+#[cfg(feature = "zstd")]
 const ZSTD: u32 = 2;
 
 impl Compression {
