@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use bufferedwriter_testkit::dir::is_hidden;
 use bufferedwriter_testkit::record::Id;
 use bufferedwriter_testkit::record_set::RecordSet;
+use bufferedwriter_testkit::unpacked::unpacked;
 
 use crate::failure::{expect, fail};
 
@@ -34,7 +35,7 @@ impl Visible {
     /// program if something is wrong with one of them.
     pub fn read_dir(&mut self, dir: &Path, remove: bool) {
         for file in list(dir).into_iter().filter(|file| !is_hidden(file)) {
-            let bytes = expect("read a file", fs::read(&file));
+            let bytes = read(&file);
             let writers = expect(&file.display().to_string(), self.found.add(&bytes));
             if writers.iter().any(|&writer| writer != self.writer) {
                 fail(&format!("{}: of {writers:?}, not of {}", file.display(), self.writer));
@@ -54,6 +55,12 @@ impl Visible {
     pub fn count_from(&self, caller: u32, from: u32) -> u64 {
         self.found.count(self.writer, number(caller, from)..=number(caller, u32::MAX))
     }
+}
+
+/// The records in a file. Ends the program if the file is compressed and the tool that reads it is missing, or finds
+/// a fault.
+pub fn read(file: &Path) -> Vec<u8> {
+    unpacked(file).unwrap_or_else(|| fail(&format!("{}: no tool reads it here", file.display())))
 }
 
 /// The paths in a directory; none if the directory is gone. Ends the program if it can't be read.

@@ -11,9 +11,9 @@ use std::process::{Child, Command, Stdio, exit};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use bufferedwriter::{BufferedWriter, Config, Durability, Io, Recovery};
+use bufferedwriter::{BufferedWriter, Compression, Config, Durability, Io, Recovery};
 use bufferedwriter_stress::failure::{self, expect};
-use bufferedwriter_stress::visible::list;
+use bufferedwriter_stress::visible::{self, list};
 use bufferedwriter_testkit::dir::is_hidden;
 use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::record::{self, Id};
@@ -152,7 +152,7 @@ fn read_all(root: &Path, seen: &mut RecordSet, sum: &mut Sum, last: bool) {
         if is_hidden(&file) {
             continue;
         }
-        let bytes = expect("read a file", fs::read(&file));
+        let bytes = visible::read(&file);
         if let Err(wrong) = found.add(&bytes) {
             fail(root, &format!("{}: {wrong}", file.display()));
         }
@@ -173,6 +173,12 @@ fn config(root: &Path, workers: usize) -> Config {
     config.size(512).queue_size(64).workers(workers).file_age(Duration::from_millis(20))
 }
 
+/// Whether compressed files can be read here.
+fn has_tools() -> bool {
+    let runs = |tool| Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok();
+    ["gzip", "zstd"].into_iter().all(runs)
+}
+
 /// What a process does until it is killed. The options depend on its number.
 fn child(root: &Path, number: u64, workers: usize) {
     let file_size = [0, 2000, 20_000, 200_000, 64 << 20][number as usize % 5];
@@ -183,6 +189,13 @@ fn child(root: &Path, number: u64, workers: usize) {
         Durability::None
     });
     let config = config.io(if number.is_multiple_of(2) { Io::Auto } else { Io::Direct });
+    // A tool is started for each compressed file: not for one file per chunk.
+    let config = config.compression(match number % 7 {
+        _ if file_size == 0 => Compression::None,
+        0 if has_tools() => Compression::Gzip(1),
+        1 if has_tools() => Compression::Zstd(1),
+        _ => Compression::None,
+    });
     let writer = expect("start a writer", BufferedWriter::new(config));
     let tell = root.join("flushed").join(number.to_string());
     thread::scope(|scope| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::exit;
 use std::time::Duration;
 
-use bufferedwriter::{Config, Durability, Io};
+use bufferedwriter::{Compression, Config, Durability, Io};
 
 const USAGE: &str = "\
 Usage: load --dir DIR [OPTION VALUE]...
@@ -17,6 +17,7 @@ Usage: load --dir DIR [OPTION VALUE]...
   --slowest-ms N     what a call may take at most (default: anything)
   --durability none|file   (default none)
   --io auto|direct|buffered (default auto)
+  --compress none|gzip|zstd (default none)
   --workers N        (default 2)
   --file-size N      in bytes (default 100000)
   --forced-ms N      (default 50)
@@ -32,6 +33,7 @@ pub(crate) struct Args {
     pub(crate) slowest: Duration,
     durability: Durability,
     io: Io,
+    compression: Compression,
     workers: usize,
     file_size: u64,
     forced: Duration,
@@ -50,6 +52,7 @@ impl Args {
             slowest: Duration::from_secs(3600),
             durability: Durability::None,
             io: Io::Auto,
+            compression: Compression::None,
             workers: 2,
             file_size: 100_000,
             forced: Duration::from_millis(50),
@@ -82,6 +85,9 @@ impl Args {
             ("--io", "auto") => self.io = Io::Auto,
             ("--io", "direct") => self.io = Io::Direct,
             ("--io", "buffered") => self.io = Io::Buffered,
+            ("--compress", "none") => self.compression = Compression::None,
+            ("--compress", "gzip") => self.compression = Compression::Gzip(1),
+            ("--compress", "zstd") => self.compression = Compression::Zstd(1),
             ("--workers", _) => self.workers = number() as usize,
             ("--file-size", _) => self.file_size = number(),
             ("--forced-ms", _) => self.forced = ms(),
@@ -100,6 +106,7 @@ impl Args {
             .forced(self.forced)
             .durability(self.durability)
             .io(self.io)
+            .compression(self.compression)
     }
 }
 
