@@ -189,9 +189,9 @@ fn child(root: &Path, number: u64, workers: usize) {
         Durability::None
     });
     let config = config.io(if number.is_multiple_of(2) { Io::Auto } else { Io::Direct });
-    // A tool is started for each compressed file: not for one file per chunk.
+    // A tool is started for each compressed file: not for many small ones.
     let config = config.compression(match number % 7 {
-        _ if file_size == 0 => Compression::None,
+        _ if file_size < 20_000 => Compression::None,
         0 if has_tools() => Compression::Gzip(1),
         1 if has_tools() => Compression::Zstd(1),
         _ => Compression::None,
