@@ -38,7 +38,7 @@ mod writer;
 #[cfg(not(loom))]
 pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
-pub use config::{Config, CrashProof, Durability, Io};
+pub use config::{Boundary, Config, CrashProof, Durability, Io};
 #[cfg(not(loom))]
 pub use naming::file_name::FileName;
 #[cfg(not(loom))]

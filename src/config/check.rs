@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Boundary, Config};
 use crate::report::error::Error;
 
 /// Bytes of one chunk.
@@ -26,6 +26,7 @@ impl Config {
         range("workers", memory.workers, 1, WORKERS_MAX)?;
         affix("prefix", &files.prefix, AFFIX_BYTES_MAX)?;
         affix("extension", &files.extension, AFFIX_BYTES_MAX - files.prefix.len())?;
+        boundary(files.rotate_at)?;
         directory("path", &files.path)?;
         directory("temp", &files.temp)?;
         if let Some(dir) = memory.crash_proof.dir() {
@@ -57,6 +58,19 @@ fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Er
         return Err(Error::option(option, format!("{value:?}"), "without path separator and NUL"));
     }
     Ok(())
+}
+
+fn boundary(value: Boundary) -> Result<(), Error> {
+    let (number, of) = match value {
+        Boundary::Never | Boundary::Day => return Ok(()),
+        Boundary::Minutes(minutes) => (minutes, 60),
+        Boundary::Hours(hours) => (hours, 24),
+    };
+    if number > 0 && of % number == 0 {
+        return Ok(());
+    }
+    let permitted = format!("a number of which {of} is a multiple");
+    Err(Error::option("rotate_at", format!("{value:?}"), permitted))
 }
 
 fn directory(option: &'static str, value: &Path) -> Result<(), Error> {
