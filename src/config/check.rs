@@ -69,7 +69,7 @@ fn boundary(value: Boundary) -> Result<(), Error> {
     if number > 0 && of % number == 0 {
         return Ok(());
     }
-    let permitted = format!("a number of which {of} is a multiple");
+    let permitted = format!("numbers that divide {of}");
     Err(Error::option("rotate_at", format!("{value:?}"), permitted))
 }
 

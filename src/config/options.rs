@@ -52,9 +52,9 @@ pub enum Boundary {
     /// Not by the wall clock.
     #[default]
     Never,
-    /// At each full hour, and each that many minutes after it. 60 must be a multiple of the number.
+    /// At each full hour, and each that many minutes after it. The number must divide 60.
     Minutes(u32),
-    /// At midnight, and each that many hours after it. 24 must be a multiple of the number.
+    /// At midnight, and each that many hours after it. The number must divide 24.
     Hours(u32),
     /// At midnight.
     Day,

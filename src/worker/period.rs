@@ -55,12 +55,16 @@ impl Calendar {
         let mut at = second;
         loop {
             let start = at - self.civil(at).rem_euclid(self.step);
-            // Up to `at`, hence the second.
-            let mut changes = self.zone.preceding(timestamp(at + 1));
-            match changes.next().map(|change| change.timestamp().as_second()) {
-                Some(change) if change >= start && self.is_boundary(change) => return change,
-                // The period reaches back beyond the change.
-                Some(change) if change >= start => at = change - 1,
+            // Before the next second, so up to this one.
+            let change = self.zone.preceding(timestamp(at + 1)).next();
+            match change.map(|change| change.timestamp().as_second()) {
+                Some(change) if (start..=at).contains(&change) => {
+                    if self.is_boundary(change) {
+                        return change;
+                    }
+                    // The period reaches back beyond the change.
+                    at = change - 1;
+                }
                 _ => return start,
             }
         }
@@ -71,11 +75,16 @@ impl Calendar {
         let mut at = second;
         loop {
             let end = at + self.step - self.civil(at).rem_euclid(self.step);
-            let mut changes = self.zone.following(timestamp(at));
-            match changes.next().map(|change| change.timestamp().as_second()) {
-                Some(change) if change <= end && self.is_boundary(change) => return change,
-                // The period goes on after the change.
-                Some(change) if change <= end => at = change,
+            let change = self.zone.following(timestamp(at)).next();
+            match change.map(|change| change.timestamp().as_second()) {
+                // jiff may name a change of the past if a zone's file says nothing of the future.
+                Some(change) if (at + 1..=end).contains(&change) => {
+                    if self.is_boundary(change) {
+                        return change;
+                    }
+                    // The period goes on after the change.
+                    at = change;
+                }
                 _ => return end,
             }
         }

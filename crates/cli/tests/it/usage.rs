@@ -22,6 +22,7 @@ fn wrong_command_lines_are_2() {
         &["write", "--path=/tmp", "--forced=5"],
         &["write", "--path=/tmp", "--mode=9"],
         &["write", "--path=/tmp", "--durability=always"],
+        &["write", "--path=/tmp", "--rotate-at=week"],
         &["no-such-command"],
         &[],
     ] {
@@ -41,6 +42,10 @@ fn options_out_of_range_are_2_and_named() {
         ("--workers=257", "workers"),
         ("--mode=1777", "mode"),
         ("--prefix=a/b", "prefix"),
+        ("--rotate-at=7m", "rotate-at"),
+        ("--rotate-at=0h", "rotate-at"),
+        ("--rotate-at=48h", "rotate-at"),
+        ("--time-zone=Europe/Atlantis", "time-zone"),
         ("--extension=a/b", "extension"),
     ] {
         let (code, _, stderr) = run(&["write", "--path=/tmp", arg, "/dev/null"]);
