@@ -373,6 +373,20 @@ mod tests {
         }
     }
 
+    /// tzfile(5) permits that: here one change at the epoch, and no rule for the future.
+    #[test]
+    fn a_zone_whose_file_says_nothing_of_the_future() {
+        let counts = |times: u32| [0, 0, 0, times, 2, 4].map(u32::to_be_bytes).concat();
+        let types = [&[0; 6][..], &3600_u32.to_be_bytes(), &[0; 2], b"TST\0"].concat();
+        let header = |times| [&b"TZif2"[..], &[0; 15], &counts(times)].concat();
+        let data = [&header(0)[..], &types, &header(1), &[0; 8], &[1], &types, b"\n\n"].concat();
+        let zone = TimeZone::tzif("Test/Old", &data).unwrap();
+        let calendar = Calendar::new(Boundary::Day, zone).unwrap();
+        let Period { start, end } = calendar.period(stamp("2028-02-29T12:00Z"));
+        assert_eq!(shown(start), "2028-02-28T23:00:00Z");
+        assert_eq!(shown(end), "2028-02-29T23:00:00Z");
+    }
+
     #[test]
     fn no_time_is_out_of_its_range() {
         for zone in ZONES {

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: while the disk answers, no record stays unpublished beyond its configured age. After
 //! an error everything is kept and tried again, with growing pauses, unless it must be given up. An
-//! idle worker does not wake up. Never panics on I/O, prints nothing, and calls user code only
+//! idle worker does not wake up, neither at boundaries of the clock. Never panics on I/O, prints nothing, and calls user code only
 //! between rounds.
 //!
 //! The time is passed in, and deciding how to rest is separate from resting. So a test can drive
