@@ -319,7 +319,8 @@ fn a_worker_without_records_sleeps_over_boundaries_and_a_late_record_waits_for_t
     assert_eq!(scene.files.len(), 1);
     scene.go_on(MS * 200);
     assert!(scene.workers[0].is_idle());
-    scene.go_on(MINUTE * 5);
+    // Until shortly after a boundary.
+    scene.go_on(MINUTE * 5 - MS * 150);
     assert!(scene.workers[0].is_idle());
     scene.write(0, 1);
     scene.go_on(MS * 200);

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: while the disk answers, no record stays unpublished beyond its configured age. After
 //! an error everything is kept and tried again, with growing pauses, unless it must be given up. An
-//! idle worker does not wake up, neither at boundaries of the clock. Never panics on I/O, prints nothing, and calls user code only
-//! between rounds.
+//! idle worker does not wake up, nor does a boundary of the clock wake it. Never panics on I/O,
+//! prints nothing, and calls user code only between rounds.
 //!
 //! The time is passed in, and deciding how to rest is separate from resting. So a test can drive
 //! workers by hand with its own clock (`src/tests/stepped.rs`, `src/tests/property`).

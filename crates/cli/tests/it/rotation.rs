@@ -2,11 +2,13 @@
 //!
 //! A zone whose minutes end a moment from now saves the wait for a whole minute.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::help::{Place, wait_until};
+use crate::help::{Place, exit_code, wait_until};
 
 /// Only boundaries publish files.
 const BOUNDARIES_ALONE: [&str; 4] =
@@ -32,7 +34,7 @@ fn database(place: &Place) -> PathBuf {
 }
 
 /// Two lines, one of them after the first is visible: each is in a file of its own.
-fn publishes_soon(place: &Place, zone: &str, variable: &str, value: impl AsRef<std::ffi::OsStr>) {
+fn publishes_soon(place: &Place, zone: &str, variable: &str, value: impl AsRef<OsStr>) {
     let zone = format!("--time-zone={zone}");
     let args = BOUNDARIES_ALONE.into_iter().chain([&*zone]);
     let mut program = place.start_with(args, |command| {
@@ -76,6 +78,38 @@ fn a_zone_that_the_system_does_not_know_is_bundled() {
             let told = "error: --time-zone is \"Test/Late\"; permitted: \"UTC\", \"local\"";
             assert!(ended.stderr.starts_with(told), "{ended:?}");
         }
+    }
+}
+
+/// As in an image from scratch: an empty directory lies over the database.
+#[test]
+fn where_the_system_has_no_database_zones_are_bundled() {
+    let hide = "[ ! -d /usr/share/zoneinfo ] || mount -t tmpfs none /usr/share/zoneinfo";
+    let hidden = |then: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &format!("{hide} && {then}")]);
+        command.env_remove("TZDIR");
+        command
+    };
+    if !hidden("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no mount namespaces here");
+        return;
+    }
+    for (zone, variable, code) in [
+        ("Europe/Berlin", "", 0),
+        ("local", "Asia/Kathmandu", 0),
+        ("UTC", "", 0),
+        ("Europe/Atlantis", "", 2),
+    ] {
+        let place = Place::new();
+        let mut command = hidden("exec \"$0\" write --rotate-at=hour \"$@\"");
+        command.arg(env!("CARGO_BIN_EXE_bufferedwriter")).arg(format!("--time-zone={zone}"));
+        command.arg("--path").arg(place.out()).arg("--temp").arg(place.tmp());
+        let log = place.file("log", "line\n");
+        let Output { status, stderr, .. } = command.arg(log).env("TZ", variable).output().unwrap();
+        let told = String::from_utf8_lossy(&stderr);
+        assert_eq!(exit_code(status), code, "{zone}: {told}");
+        assert_eq!(place.visible().len(), usize::from(code == 0), "{zone}: {told}");
     }
 }
 
