@@ -319,14 +319,19 @@ fn a_worker_without_records_sleeps_over_boundaries_and_a_late_record_waits_for_t
     assert_eq!(scene.files.len(), 1);
     scene.go_on(MS * 200);
     assert!(scene.workers[0].is_idle());
-    // Until shortly after a boundary.
-    scene.go_on(MINUTE * 5 - MS * 150);
+    scene.go_on(MINUTE * 5);
     assert!(scene.workers[0].is_idle());
     scene.write(0, 1);
     scene.go_on(MS * 200);
     assert_eq!(scene.files.len(), 1, "its period has just begun");
     assert!(!scene.workers[0].is_idle());
-    scene.go_on(MINUTE);
+    scene.go_on(MINUTE - MS * 400);
+    assert_eq!(scene.files.len(), 2);
+    // The same shortly after the next boundary, which might be taken for that of the record.
+    scene.go_on(MINUTE + MS * 50);
+    assert!(scene.workers[0].is_idle());
+    scene.write(0, 1);
+    scene.go_on(MS * 200);
     assert_eq!(scene.files.len(), 2);
     scene.close();
 }
