@@ -368,10 +368,13 @@ impl Worker {
     /// Parks until a producer wakes the worker or there is something to do.
     fn prepare_to_park(&mut self, now: Instant) -> Rest {
         // With a record in memory, each further record would find a shut gate and wake the worker.
-        let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
+        // A file without records, left when all was given up, goes at its age. Without one it may stay.
+        let aged = self.rotation.has_age();
+        let clean = if aged { self.output.is_clean() } else { self.output.is_settled() };
+        let clean = clean && self.collector.is_drained(&self.shared);
         // Set only while the quota refuses records. Raising that flag wakes all workers.
         let vigil = self.output.quota().and_then(|quota| quota.vigil(now));
-        if (self.rotation.has_age() || self.periods.is_some())
+        if (aged || self.periods.is_some())
             && self.retry.is_none()
             && clean
             && self.collector.prepare_to_park(&self.shared)

@@ -33,8 +33,8 @@ struct Run {
     age_max: Option<Duration>,
     /// Nanoseconds of a period, if there are any.
     period: Option<u64>,
-    /// When the last period began.
-    boundary: Instant,
+    /// When the last period began, if one has ended.
+    boundary: Option<Instant>,
     file_size: u64,
     quota: Limit,
     /// Somebody removed a temp file.
@@ -106,7 +106,7 @@ impl Run {
             workers: workers.into_iter().map(driven).collect(),
             age_max,
             period: setup.rotate_at.seconds().map(|seconds| seconds * 1_000_000_000),
-            boundary: clock.now(),
+            boundary: None,
             file_size: setup.file_size.max(1),
             quota: setup.quota,
             theft: false,
@@ -135,8 +135,7 @@ impl Run {
                 let before = self.periods();
                 self.clock.shift_wall(ms * 1_000_000);
                 if self.periods() != before {
-                    self.boundary = self.clock.now();
-                    lock(&self.callers).seen.boundary |= self.period.is_some();
+                    self.begin_period(self.clock.now());
                 }
                 Ok(())
             }
@@ -244,24 +243,29 @@ impl Run {
         self.period.map_or(0, |period| self.clock.wall() / period)
     }
 
+    fn begin_period(&mut self, at: Instant) {
+        // To another period and back before anybody has looked is no boundary.
+        self.disturbed |= self.boundary.is_some_and(|last| at <= last + SKEW_MAX);
+        self.boundary = Some(at);
+        lock(&self.callers).seen.boundary = true;
+    }
+
     /// Periods may end while this time passes. What was accepted before one ended is visible soon.
     fn cross(&mut self, time: Duration) -> Result<(), String> {
         let Some(period) = self.period else { return Ok(()) };
         let end = self.clock.now() + time;
         let expect = |run: &Self| {
-            let is_over = !run.disturbed && end > run.boundary + SKEW_MAX;
-            if is_over {
-                lock(&run.callers).model.expect_visible_since(run.boundary)
-            } else {
-                Ok(())
+            let over = run.boundary.filter(|&boundary| end > boundary + SKEW_MAX);
+            match over.filter(|_| !run.disturbed) {
+                Some(boundary) => lock(&run.callers).model.expect_visible_since(boundary),
+                None => Ok(()),
             }
         };
         expect(self)?;
         let into = self.clock.wall() % period;
         let last = (into + time.as_nanos() as u64) / period * period;
         if last > 0 {
-            self.boundary = self.clock.now() + Duration::from_nanos(last - into);
-            lock(&self.callers).seen.boundary = true;
+            self.begin_period(self.clock.now() + Duration::from_nanos(last - into));
         }
         expect(self)
     }

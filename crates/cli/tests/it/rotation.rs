@@ -17,7 +17,7 @@ const BOUNDARIES_ALONE: [&str; 4] =
 /// The offset, in seconds, of a zone whose next minute begins in two or three seconds.
 fn soon() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    57 - now % 60 + if now % 60 > 57 { 60 } else { 0 }
+    (60 + 57 - now % 60) % 60
 }
 
 /// A database that knows nothing but `Test/Soon`.
