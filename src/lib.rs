@@ -38,7 +38,7 @@ mod writer;
 #[cfg(not(loom))]
 pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
-pub use config::{Compression, Config, CrashProof, Durability, Io};
+pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io};
 #[cfg(not(loom))]
 pub use naming::file_name::FileName;
 #[cfg(not(loom))]

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Boundary, Config};
 use crate::report::error::Error;
 
 /// Bytes of one chunk.
@@ -34,6 +34,7 @@ impl Config {
                 permitted,
             ));
         }
+        boundary(files.rotate_at)?;
         directory("path", &files.path)?;
         directory("temp", &files.temp)?;
         if let Some(dir) = memory.crash_proof.dir() {
@@ -65,6 +66,19 @@ fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Er
         return Err(Error::option(option, format!("{value:?}"), "without path separator and NUL"));
     }
     Ok(())
+}
+
+fn boundary(value: Boundary) -> Result<(), Error> {
+    let (number, of) = match value {
+        Boundary::Never | Boundary::Day => return Ok(()),
+        Boundary::Minutes(minutes) => (minutes, 60),
+        Boundary::Hours(hours) => (hours, 24),
+    };
+    if number > 0 && of % number == 0 {
+        return Ok(());
+    }
+    let permitted = format!("numbers that divide {of}");
+    Err(Error::option("rotate_at", format!("{value:?}"), permitted))
 }
 
 fn directory(option: &'static str, value: &Path) -> Result<(), Error> {

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Compression, CrashProof, Durability, Io};
+use crate::config::{Boundary, Compression, CrashProof, Durability, Io};
 use crate::fs::Fs;
 use crate::report::health::OnError;
+
+/// The name of the default time zone.
+pub(crate) const UTC: &str = "UTC";
 
 /// Sizes of the memory, for `writer/budget.rs` and `writer/open.rs`.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct Files {
     pub(crate) file_size: u64,
     pub(crate) file_age: Duration,
     pub(crate) forced: Duration,
+    pub(crate) rotate_at: Boundary,
+    pub(crate) time_zone: String,
     pub(crate) durability: Durability,
     pub(crate) io: Io,
     pub(crate) compression: Compression,
@@ -83,6 +88,8 @@ impl Default for Files {
             file_size: 64 << 20,
             file_age: Duration::from_secs(10),
             forced: Duration::ZERO,
+            rotate_at: Boundary::Never,
+            time_zone: UTC.to_owned(),
             durability: Durability::None,
             io: Io::Auto,
             compression: Compression::None,
@@ -115,5 +122,16 @@ pub(crate) struct FsHandle(pub(crate) Arc<dyn Fs>);
 impl fmt::Debug for FsHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fs")
+    }
+}
+
+/// Where the wall-clock time comes from, as time since the epoch. `None` = the system. A test may
+/// replace it.
+#[derive(Clone, Default)]
+pub(crate) struct WallClock(pub(crate) Option<Arc<dyn Fn() -> Duration + Send + Sync>>);
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WallClock")
     }
 }

@@ -17,9 +17,9 @@ use crate::fs::Fs;
 use crate::report::health::{ErrorEvent, OnError};
 
 pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
-pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure};
+pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure, UTC, WallClock};
 pub(crate) use options::SHM;
-pub use options::{Compression, CrashProof, Durability, Io};
+pub use options::{Boundary, Compression, CrashProof, Durability, Io};
 
 /// The options of a [`BufferedWriter`](crate::BufferedWriter). Each setter returns the `Config`, so
 /// that calls can be chained. [`BufferedWriter::new`](crate::BufferedWriter::new) checks the ranges
@@ -49,6 +49,7 @@ pub struct Config {
     pub(crate) drop_timeout: Duration,
     /// `None` = the machine's file system.
     pub(crate) fs: Option<FsHandle>,
+    pub(crate) wall_clock: WallClock,
 }
 
 impl Default for Config {
@@ -62,6 +63,7 @@ impl Default for Config {
             start_on_full_disk: false,
             drop_timeout: Duration::from_secs(5),
             fs: None,
+            wall_clock: WallClock::default(),
         }
     }
 }
@@ -151,6 +153,39 @@ impl Config {
     /// too, the shorter time applies.
     pub fn file_age(mut self, age: Duration) -> Self {
         self.files.file_age = age;
+        self
+    }
+
+    /// Publish files at boundaries of the wall clock, such as each full hour. Default
+    /// [`Boundary::Never`]; numbers of minutes that divide 60, numbers of hours that divide 24.
+    ///
+    /// At a boundary, each worker takes what is in memory and publishes its file. A record is in a
+    /// file of the period in which it was accepted, or, if it was accepted within 100 ms of a
+    /// boundary, of the neighbouring period. [`file_size`](Self::file_size) and
+    /// [`file_age`](Self::file_age) still hold: the limit that is met first applies.
+    ///
+    /// A late worker does not shift later boundaries. Records count for the period in which the
+    /// worker looks at them if it comes back more than 100 ms after a boundary, because the disk or
+    /// the processor kept it. While a file can't be published, it takes records of later periods.
+    ///
+    /// The clock is read when a worker wakes up. A worker that holds records wakes up each 50 ms, so
+    /// it soon notices a clock that was set. Then the file is published if the time lies in another
+    /// period, earlier or later. A worker without records sleeps on.
+    pub fn rotate_at(mut self, boundary: Boundary) -> Self {
+        self.files.rotate_at = boundary;
+        self
+    }
+
+    /// The time zone of [`rotate_at`](Self::rotate_at): `"UTC"`, `"local"`, or a name of the IANA
+    /// database, such as `"Europe/Berlin"`. Default `"UTC"`.
+    ///
+    /// All zones but UTC need the feature `time-zone`. It prefers the system's database, and brings
+    /// its own for names that the system does not know. `"local"` is the zone of the environment
+    /// variable `TZ`, or else of `/etc/localtime`.
+    ///
+    /// [`new`](crate::BufferedWriter::new) looks the zone up once, and refuses what it doesn't find.
+    pub fn time_zone(mut self, name: impl Into<String>) -> Self {
+        self.files.time_zone = name.into();
         self
     }
 
@@ -342,6 +377,13 @@ impl Config {
     /// Between two counts the guard sees neither the files of other writers nor removed files.
     pub fn max_total(mut self, bytes: u64) -> Self {
         self.limits.max_total = bytes;
+        self
+    }
+
+    /// Replaces the wall clock.
+    #[cfg(test)]
+    pub(crate) fn wall_clock(mut self, clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
+        self.wall_clock = WallClock(Some(clock));
         self
     }
 

@@ -1,4 +1,5 @@
-//! Options that choose among a few: compression, durability, page cache, crash-proof memory.
+//! Options that choose among a few: rotation at the clock, compression, durability, page cache, crash-proof
+//! memory.
 
 use std::path::{Path, PathBuf};
 
@@ -85,6 +86,40 @@ impl Compression {
             #[cfg(feature = "zstd")]
             Compression::Zstd(_) => "zst",
             _ => "",
+        }
+    }
+}
+
+/// When files are published by the wall clock, so that each holds the records of one period.
+///
+/// Boundaries are civil times of the [time zone](crate::Config::time_zone). `Hours(6)` means 00:00,
+/// 06:00, 12:00 and 18:00 there, and `Minutes(15)` means each quarter of an hour.
+///
+/// Where the clocks change, civil times may be missing or come twice. A boundary that is missing is
+/// the moment of the change. So a day whose midnight is missing begins with its first moment. A time
+/// that comes twice is a boundary twice for periods of an hour or less, and once for longer ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Boundary {
+    /// Not by the wall clock.
+    #[default]
+    Never,
+    /// At each full hour, and each that many minutes after it. The number must divide 60.
+    Minutes(u32),
+    /// At midnight, and each that many hours after it. The number must divide 24.
+    Hours(u32),
+    /// At midnight.
+    Day,
+}
+
+impl Boundary {
+    /// The length of a period in seconds, while no clock changes. `None` without periods.
+    pub(crate) fn seconds(self) -> Option<u64> {
+        match self {
+            Boundary::Never => None,
+            Boundary::Minutes(minutes) => Some(u64::from(minutes) * 60),
+            Boundary::Hours(hours) => Some(u64::from(hours) * 3600),
+            Boundary::Day => Some(86_400),
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod file_name;
 pub(crate) mod names;
 pub(crate) mod parse;
 pub(crate) mod stamp;
+pub(crate) mod zone;
 
 pub(crate) use names::{Names, TempId, aside};
 pub(crate) use parse::{Parsed, is_probe, parse, parse_state, parse_temp, temp_extension};

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 
 use crate::base::sync::{AtomicU64, Relaxed};
+use crate::config::WallClock;
 
 /// Always 26 bytes long, since a u64 of nanoseconds ends in the year 2554.
 pub(super) const FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
@@ -28,9 +29,17 @@ impl Stamp {
     /// The current time, or just after the last stamp if the clock went back by a little.
     pub(crate) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        // A clock before the epoch counts as the epoch. The stamps are then mere numbers.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::after(&LAST, u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+        Self::after(&LAST, nanos(system()))
+    }
+
+    /// What the clock shows, whatever stamps there are.
+    pub(crate) fn read(clock: &WallClock) -> Self {
+        Stamp(nanos(clock.0.as_ref().map_or_else(system, |clock| clock())).max(1))
+    }
+
+    /// The time from an earlier stamp to this one. Zero if that is later.
+    pub(crate) fn since(self, earlier: Stamp) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
     /// Relaxed: only the order of changes to this one word matters.
@@ -47,6 +56,16 @@ impl Stamp {
             }
         }
     }
+}
+
+/// What the system's clock shows. A clock before the epoch counts as the epoch. The stamps are then
+/// mere numbers.
+fn system() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn nanos(since_epoch: Duration) -> u64 {
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Stamp {

@@ -19,6 +19,8 @@ mod loom;
 #[cfg(all(test, not(loom)))]
 mod output;
 #[cfg(all(test, not(loom)))]
+mod periods;
+#[cfg(all(test, not(loom)))]
 mod property;
 #[cfg(not(loom))]
 pub mod recovery;

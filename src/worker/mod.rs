@@ -11,6 +11,8 @@ pub(crate) mod output;
 #[cfg(not(loom))]
 pub(crate) mod pace;
 #[cfg(not(loom))]
+pub(crate) mod period;
+#[cfg(not(loom))]
 pub(crate) mod queue;
 #[cfg(not(loom))]
 pub(crate) mod quota;

@@ -1,5 +1,5 @@
 //! Decides when a file is finished and the next one begins: by its size and by the age of its
-//! oldest record.
+//! oldest record. `period` decides it by the wall clock.
 //!
 //! Guarantees: the limit that is met first applies. Pure: time and lengths are passed in.
 

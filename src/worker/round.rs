@@ -2,8 +2,8 @@
 //!
 //! Guarantees: while the disk answers, no record stays unpublished beyond its configured age. After
 //! an error everything is kept and tried again, with growing pauses, unless it must be given up. An
-//! idle worker does not wake up. Never panics on I/O, prints nothing, and calls user code only
-//! between rounds.
+//! idle worker does not wake up, nor does a boundary of the clock wake it. Never panics on I/O,
+//! prints nothing, and calls user code only between rounds.
 //!
 //! The time is passed in, and deciding how to rest is separate from resting. So a test can drive
 //! workers by hand with its own clock (`src/tests/stepped.rs`, `src/tests/property`).
@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Arc;
-use crate::config::OnFailure;
+use crate::config::{OnFailure, WallClock};
 use crate::memory::{Mailbox, Shared};
 use crate::report::error::Error;
 use crate::worker::collect::{Collector, Piece};
@@ -19,6 +19,7 @@ use crate::worker::control::{Asked, Control, Phase};
 use crate::worker::ledger::{Failure, Ledger};
 use crate::worker::output::Output;
 use crate::worker::pace::{NAP, Pace, Rest};
+use crate::worker::period::{Calendar, Look, Periods};
 use crate::worker::retry::Retry;
 use crate::worker::rotation::Rotation;
 use crate::worker::tell::Teller;
@@ -36,6 +37,9 @@ const DEMAND_AGE_MAX: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) rotation: Rotation,
+    /// `None` if the wall clock finishes no file.
+    pub(crate) calendar: Option<Calendar>,
+    pub(crate) wall_clock: WallClock,
     pub(crate) on_failure: OnFailure,
 }
 
@@ -48,6 +52,8 @@ pub(crate) struct Worker {
     pub(crate) collector: Collector,
     pub(crate) output: Output,
     rotation: Rotation,
+    /// `None` if the wall clock finishes no file. Then it is never read.
+    periods: Option<Periods>,
     /// No unpublished record of this worker was accepted before this time.
     oldest: Instant,
     pace: Pace,
@@ -69,6 +75,14 @@ struct Round {
     is_all: bool,
     /// Whether memory waits for what failed, and not only a written file.
     is_blocked: bool,
+    /// Whether success means that no record of the last period is left.
+    ends_period: bool,
+}
+
+impl Round {
+    /// It was not time to publish anything.
+    const UNTRIED: Round =
+        Round { tried: None, is_all: false, is_blocked: false, ends_period: false };
 }
 
 impl Worker {
@@ -81,6 +95,7 @@ impl Worker {
         policy: Policy,
         now: Instant,
     ) -> Self {
+        let Policy { rotation, calendar, wall_clock, on_failure } = policy;
         let all_bytes = f64::from(shared.arena.none()) * shared.arena.size() as f64;
         Worker {
             me,
@@ -89,14 +104,15 @@ impl Worker {
             ledger,
             collector: Collector::new(me),
             output,
-            retry: Retry::new(policy.on_failure.give_up_after),
-            rotation: policy.rotation,
+            retry: Retry::new(on_failure.give_up_after),
+            rotation,
+            periods: calendar.map(|calendar| Periods::new(calendar, wall_clock, now)),
             oldest: now,
             pace: Pace::new(all_bytes),
             revoked: now,
             demand_since: None,
             flushed: 0,
-            teller: Teller::new(policy.on_failure.on_error.clone()),
+            teller: Teller::new(on_failure.on_error),
         }
     }
 
@@ -141,6 +157,9 @@ impl Worker {
             Some(Err(error)) => self.fail(&error, clock(), asked, round.is_blocked),
         };
         self.ledger.set_busy(None);
+        if is_settled && round.ends_period {
+            self.periods.iter_mut().for_each(Periods::begin);
+        }
         if is_settled && round.is_all {
             self.oldest = began;
             if asked.flushes > self.flushed {
@@ -173,13 +192,22 @@ impl Worker {
     /// One round of work.
     fn round(&mut self, now: Instant, asked: Asked) -> Round {
         let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
-        let due = forced || self.due_at().is_some_and(|at| at <= now);
+        let look = self.periods.as_mut().map_or(Look::Lasts, |periods| periods.look(now));
+        let aged = self.rotation.due_at(self.oldest).is_some_and(|at| at <= now);
+        let due = forced || aged || look != Look::Lasts;
         let may_try = self.retry.may_try(now, asked);
-        // Before it is time, prefixes would only make more pieces.
-        let complete = self.collect(due && may_try, now, asked.phase);
-        self.revoke(now);
+        let missed = look == Look::Missed;
+        // The next round takes it, for the next period. While the disk fails, memory comes first.
+        let complete = if missed && self.retry.is_none() {
+            false
+        } else {
+            // Before it is time, prefixes would only make more pieces.
+            let complete = self.collect(due && may_try && !missed, now, asked.phase);
+            self.revoke(now);
+            complete
+        };
         if (!may_try && self.retry.blocks()) || (!due && self.gathers(now)) {
-            return Round { tried: None, is_all: false, is_blocked: false };
+            return Round::UNTRIED;
         }
         self.ledger.set_busy(Some(now));
         if may_try {
@@ -188,13 +216,14 @@ impl Worker {
         let written = self.write(now);
         if written.is_ok() && !may_try {
             // Publishing can wait for its next try, but memory cannot.
-            return Round { tried: None, is_all: false, is_blocked: false };
+            return Round::UNTRIED;
         }
         // Even if some writes failed: whole records need not wait for the rest.
         let published = if due { self.output.publish() } else { Ok(()) };
         let is_blocked = written.is_err() || !self.output.is_written();
         let tried = written.and(published).and(self.output.held());
-        Round { tried: Some(tried), is_all: due && complete, is_blocked }
+        let ends_period = look == Look::Missed || (look == Look::Ended && complete);
+        Round { tried: Some(tried), is_all: due && complete, is_blocked, ends_period }
     }
 
     /// Writes what was taken. Syncs, to free memory that waits only for that, if a caller needs it
@@ -275,9 +304,10 @@ impl Worker {
         }
     }
 
-    /// When to publish the oldest record.
+    /// When to publish the oldest record, or to look at the wall clock.
     fn due_at(&self) -> Option<Instant> {
-        self.rotation.due_at(self.oldest)
+        let looks = self.periods.as_ref().map(Periods::due_at);
+        self.rotation.due_at(self.oldest).into_iter().chain(looks).min()
     }
 
     fn succeed(&mut self, now: Instant) {
@@ -335,13 +365,16 @@ impl Worker {
         }
     }
 
-    /// Parks until a producer wakes the worker or the oldest record is due.
+    /// Parks until a producer wakes the worker or there is something to do.
     fn prepare_to_park(&mut self, now: Instant) -> Rest {
         // With a record in memory, each further record would find a shut gate and wake the worker.
-        let clean = self.output.is_clean() && self.collector.is_drained(&self.shared);
+        // A file without records, left when all was given up, goes at its age. Without one it may stay.
+        let aged = self.rotation.has_age();
+        let clean = if aged { self.output.is_clean() } else { self.output.is_settled() };
+        let clean = clean && self.collector.is_drained(&self.shared);
         // Set only while the quota refuses records. Raising that flag wakes all workers.
         let vigil = self.output.quota().and_then(|quota| quota.vigil(now));
-        if self.rotation.has_age()
+        if (aged || self.periods.is_some())
             && self.retry.is_none()
             && clean
             && self.collector.prepare_to_park(&self.shared)
@@ -357,8 +390,8 @@ impl Worker {
         Rest::Doze(Some(left).filter(|&left| left < Duration::MAX))
     }
 
-    /// Time until the next try after a failure, or else until the oldest record is due. If that is
-    /// now, a producer is in a swap and needs the processor.
+    /// Time until the next try after a failure, or else until `due_at`. If that is now, a producer is
+    /// in a swap and needs the processor.
     fn left(&self, now: Instant) -> Duration {
         let due = || self.due_at().map(|at| at.saturating_duration_since(now));
         let left = self.retry.wait(now).or_else(due);
@@ -371,6 +404,10 @@ impl Worker {
             // A producer wakes the worker before it commits its record, or right after.
             self.oldest = clock();
             self.pace.woke(self.oldest);
+            if let Some(periods) = &mut self.periods {
+                periods.look(self.oldest);
+                periods.begin();
+            }
         }
         if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
             self.mailbox().parker.cancel_park();

@@ -21,10 +21,12 @@ use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
 use crate::naming::Names;
+use crate::naming::zone::time_zone;
 use crate::recovery::background::Task;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
+use crate::worker::period::Calendar;
 use crate::worker::quota::{Quota, Rest};
 use crate::worker::rotation::Rotation;
 use crate::worker::round::{Policy, Worker};
@@ -92,7 +94,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let (memory_bound, layout) = (config.memory_bound(), config.layout());
     let staging_bytes = config.staging_bytes();
     let may_be_full = config.start_on_full_disk;
-    let Config { memory, mut files, limits, on_failure, drop_timeout, fs, .. } = config;
+    let Config { memory, mut files, limits, on_failure, drop_timeout, fs, wall_clock, .. } = config;
+    let calendar = Calendar::new(files.rotate_at, time_zone(&files.time_zone)?);
     let names = Names::new(&files.prefix, &files.extensions())?;
     let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let memory_dir =
@@ -119,7 +122,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared));
     let quota = quota(limits, rest, &fs, &places, &names, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
-    let policy = Policy { rotation: Rotation::new(&files), on_failure };
+    let policy = Policy { rotation: Rotation::new(&files), calendar, wall_clock, on_failure };
     let target = Target {
         fs,
         files,

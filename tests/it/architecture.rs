@@ -40,7 +40,7 @@ const DOORS: &[(&str, &[&str])] = &[
     // Threads that take no signals.
     ("thread::Builder", &["base/thread.rs"]),
     ("thread::spawn(", &[]),
-    // The wall clock makes names; deadlines are monotonic.
+    // The wall clock makes names and ends periods; all else is monotonic.
     ("SystemTime", &["naming/file_name.rs", "naming/stamp.rs"]),
     ("println!", &[]),
     ("print!", &[]),

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, CrashProof, Error, Io};
+use bufferedwriter::{Boundary, BufferedWriter, Config, CrashProof, Error, Io};
 use bufferedwriter_testkit::dir::paths;
 
 use crate::support::{Answer, BOUND, TestFs, WriterDir, close};
@@ -32,6 +32,14 @@ fn options_out_of_range() {
         (base().extension("\0"), "extension", "\"\\0\"", "without path separator and NUL"),
         (base().prefix("p".repeat(161)), "prefix", "161 bytes long", "at most 160 bytes"),
         (base().prefix("p".repeat(158)), "extension", "3 bytes long", "at most 160 bytes"),
+        (base().rotate_at(Boundary::Minutes(0)), "rotate_at", "Minutes(0)", "divide 60"),
+        (base().rotate_at(Boundary::Minutes(7)), "rotate_at", "Minutes(7)", "divide 60"),
+        (base().rotate_at(Boundary::Minutes(120)), "rotate_at", "Minutes(120)", "divide 60"),
+        (base().rotate_at(Boundary::Hours(0)), "rotate_at", "Hours(0)", "divide 24"),
+        (base().rotate_at(Boundary::Hours(5)), "rotate_at", "Hours(5)", "divide 24"),
+        (base().rotate_at(Boundary::Hours(48)), "rotate_at", "Hours(48)", "divide 24"),
+        (base().time_zone(""), "time_zone", "\"\"", "\"UTC\""),
+        (base().time_zone("Europe/Atlantis"), "time_zone", "\"Europe/Atlantis\"", "\"UTC\""),
         (base().path(""), "path", "\"\"", "a directory"),
         (base().temp(""), "temp", "\"\"", "a directory"),
         (base().temp("a\0b"), "temp", "\"a\\0b\"", "without NUL"),
@@ -59,6 +67,8 @@ fn the_ends_of_the_ranges_work() {
         ("longest times", |c| {
             c.forced(Duration::MAX).file_age(Duration::MAX).drop_timeout(Duration::MAX)
         }),
+        ("shortest periods", |c| c.rotate_at(Boundary::Minutes(1))),
+        ("longest periods", |c| c.rotate_at(Boundary::Hours(24)).time_zone("UTC")),
         ("largest files", |c| c.file_size(u64::MAX)),
     ] {
         let dir = WriterDir::new();

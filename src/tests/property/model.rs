@@ -174,6 +174,18 @@ impl Model {
         }
         Ok(())
     }
+
+    /// No record that was accepted before this moment is pending.
+    pub(super) fn expect_visible_since(&self, boundary: Instant) -> Result<(), String> {
+        let is_late = |&number: &usize| self.records[number].at < boundary;
+        match self.pending().into_iter().find(is_late) {
+            None => Ok(()),
+            Some(number) => {
+                let age = boundary.saturating_duration_since(self.records[number].at);
+                Err(format!("record {number} is pending, {age:?} older than its period: {self:?}"))
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Model {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rustix::io::Errno;
 
-use crate::config::{Compression, Durability, Io};
+use crate::config::{Boundary, Compression, Durability, Io};
 use crate::tests::codec::CODECS;
 use crate::tests::fs::hooked::Op;
 use crate::tests::fs::memory::{DiskFault, FaultPlan};
@@ -42,6 +42,7 @@ pub(super) struct Setup {
     pub(super) file_size: u64,
     pub(super) forced: Duration,
     pub(super) file_age: Duration,
+    pub(super) rotate_at: Boundary,
     pub(super) durability: Durability,
     pub(super) io: Io,
     pub(super) codec: Compression,
@@ -73,6 +74,8 @@ pub(super) enum Step {
     Tick(Duration),
     /// Time passes, and no worker gets the processor.
     Stall(Duration),
+    /// Somebody sets the wall clock forth or back by this number of milliseconds.
+    SetClock(i64),
     /// A worker runs, whether it asked for that or not: a park may return for no reason.
     Round(usize),
     /// Calls to the file system fail from here on.
@@ -166,11 +169,16 @@ fn setups() -> impl Strategy<Value = Setup> {
         1 => (1..600_u64).prop_map(Limit::Total),
     ];
     let codec = prop_oneof![3 => Just(Compression::None), 2 => select(&CODECS[..])];
-    let policies = (prop::bool::weighted(0.1), patience(), quota, codec);
+    let boundary = prop_oneof![
+        2 => Just(Boundary::Never),
+        1 => Just(Boundary::Minutes(1)),
+        1 => Just(Boundary::Hours(1)),
+    ];
+    let policies = (prop::bool::weighted(0.1), patience(), quota, codec, boundary);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), durability).prop_map(
         |(size, (queue_size, workers, io, policies), file_size, forced, file_age, durability)| {
-            let (crossing, give_up_after, quota, codec) = policies;
+            let (crossing, give_up_after, quota, codec, rotate_at) = policies;
             Setup {
                 size,
                 queue_size,
@@ -178,6 +186,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 file_size,
                 forced,
                 file_age,
+                rotate_at,
                 durability,
                 io,
                 codec,
@@ -205,6 +214,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..400_u64).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
         1 => (0..10_000_u64).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
         1 => short().prop_map(Step::Stall),
+        2 => clock_step().prop_map(Step::SetClock),
         8 => (0..3_usize).prop_map(Step::Round),
         7 => fault_plan().boxed().prop_map(Step::Faults),
         3 => Just(Step::Heal),
@@ -213,6 +223,13 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         1 => (0..3_usize).prop_map(Step::Steal),
     ]
+}
+
+/// To just before a minute's end, to another minute, hour or day, or hardly at all.
+fn clock_step() -> impl Strategy<Value = i64> {
+    let far = prop_oneof![Just(60_000_i64), Just(3_600_000), Just(86_400_000)];
+    let far = (far, any::<bool>()).prop_map(|(ms, back)| if back { -ms } else { ms });
+    prop_oneof![Just(59_900_i64), far, -50..50_i64]
 }
 
 fn call() -> impl Strategy<Value = Call> {

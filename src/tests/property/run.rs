@@ -15,6 +15,7 @@ use crate::memory::slot::gate;
 use crate::tests::clock::Clock;
 use crate::tests::driven::Driven;
 use crate::tests::fs::memory::MemoryFs;
+use crate::worker::period::SKEW_MAX;
 use crate::writer::inner::Inner;
 use crate::writer::open;
 
@@ -30,6 +31,10 @@ struct Run {
     callers: Arc<Mutex<Callers>>,
     workers: Vec<Driven>,
     age_max: Option<Duration>,
+    /// Nanoseconds of a period, if there are any.
+    period: Option<u64>,
+    /// When the last period began, if one has ended.
+    boundary: Option<Instant>,
     file_size: u64,
     quota: Limit,
     /// Somebody removed a temp file.
@@ -75,6 +80,8 @@ impl Run {
             .forced(setup.forced)
             .file_size(setup.file_size)
             .file_age(setup.file_age)
+            .rotate_at(setup.rotate_at)
+            .wall_clock(clock.wall_clock())
             .durability(setup.durability)
             .io(setup.io)
             .compression(setup.codec)
@@ -98,6 +105,8 @@ impl Run {
             callers: Arc::new(Mutex::new(callers)),
             workers: workers.into_iter().map(driven).collect(),
             age_max,
+            period: setup.rotate_at.seconds().map(|seconds| seconds * 1_000_000_000),
+            boundary: None,
             file_size: setup.file_size.max(1),
             quota: setup.quota,
             theft: false,
@@ -120,6 +129,14 @@ impl Run {
             Step::Stall(time) => {
                 self.disturbed |= !time.is_zero();
                 self.clock.advance(*time);
+                Ok(())
+            }
+            Step::SetClock(ms) => {
+                let before = self.periods();
+                self.clock.shift_wall(ms * 1_000_000);
+                if self.periods() != before {
+                    self.begin_period(self.clock.now());
+                }
                 Ok(())
             }
             Step::Round(worker) => self.drive(worker % self.workers.len()),
@@ -216,8 +233,41 @@ impl Run {
         {
             lock(&self.callers).model.expect_young(at, age_max)?;
         }
+        self.cross(time)?;
         self.clock.advance(time);
         Ok(())
+    }
+
+    /// Periods of the wall clock so far.
+    fn periods(&self) -> u64 {
+        self.period.map_or(0, |period| self.clock.wall() / period)
+    }
+
+    fn begin_period(&mut self, at: Instant) {
+        // To another period and back before anybody has looked is no boundary.
+        self.disturbed |= self.boundary.is_some_and(|last| at <= last + SKEW_MAX);
+        self.boundary = Some(at);
+        lock(&self.callers).seen.boundary = true;
+    }
+
+    /// Periods may end while this time passes. What was accepted before one ended is visible soon.
+    fn cross(&mut self, time: Duration) -> Result<(), String> {
+        let Some(period) = self.period else { return Ok(()) };
+        let end = self.clock.now() + time;
+        let expect = |run: &Self| {
+            let over = run.boundary.filter(|&boundary| end > boundary + SKEW_MAX);
+            match over.filter(|_| !run.disturbed) {
+                Some(boundary) => lock(&run.callers).model.expect_visible_since(boundary),
+                None => Ok(()),
+            }
+        };
+        expect(self)?;
+        let into = self.clock.wall() % period;
+        let last = (into + time.as_nanos() as u64) / period * period;
+        if last > 0 {
+            self.begin_period(self.clock.now() + Duration::from_nanos(last - into));
+        }
+        expect(self)
     }
 
     fn drive(&mut self, worker: usize) -> Result<(), String> {

@@ -16,6 +16,7 @@ pub(super) struct Seen {
     pub(super) revocation: bool,
     pub(super) adoption: bool,
     pub(super) flush: bool,
+    pub(super) boundary: bool,
     pub(super) loss: bool,
     pub(super) given_up: bool,
     pub(super) drained: bool,
@@ -25,10 +26,10 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Tally {
     cases: Cell<u64>,
-    met: [Cell<u64>; 13],
+    met: [Cell<u64>; 14],
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "faults",
     "removed temp files",
     "calls amid calls",
@@ -39,6 +40,7 @@ const NAMES: [&str; 13] = [
     "revocations",
     "adopted leases",
     "flushes",
+    "boundaries",
     "records given up",
     "given-up closes",
     "drained closes",
@@ -59,7 +61,7 @@ impl Tally {
             flush,
             ..
         } = *seen;
-        let ends = [seen.loss, seen.given_up, seen.drained];
+        let ends = [seen.boundary, seen.loss, seen.given_up, seen.drained];
         let met = [fault, theft, amid, chain, nested, full, quota, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {

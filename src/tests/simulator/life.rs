@@ -9,7 +9,7 @@ use bufferedwriter_testkit::record::{self, Id};
 
 use super::disk::SimFs;
 use crate::accept;
-use crate::config::{Compression, Config, Durability, Io};
+use crate::config::{Boundary, Compression, Config, Durability, Io};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::tests::clock::Clock;
@@ -62,6 +62,8 @@ impl Life {
             .forced(Duration::from_millis(random.pick(&[0, 5, 50])))
             .file_size(random.pick(&[0, 100, 400, 64 << 20]))
             .file_age(Duration::from_millis(random.pick(&[0, 20, 200])))
+            .rotate_at(random.pick(&[Boundary::Never, Boundary::Minutes(1), Boundary::Day]))
+            .wall_clock(clock.wall_clock())
             .durability(durability)
             .compression(codec)
             .io(random.pick(&[Io::Direct, Io::Buffered]))
@@ -88,13 +90,18 @@ impl Life {
             if self.fs.is_dead() {
                 return Ok(self.promised);
             }
-            match random.below(10) {
+            match random.below(11) {
                 0..5 => (0..1 + random.below(4)).for_each(|_| self.write(&slots, random)),
                 5 if self.flush.is_none() => {
                     let flush = self.handle.ask_flush().map_err(|e| e.to_string())?;
                     self.flush = Some((flush, self.promised.accepted.clone()));
                 }
                 6 => self.clock.advance(Duration::from_micros(random.below(400_000))),
+                7 => {
+                    // Somebody sets the clock, now and then to another minute or day.
+                    let seconds = random.pick(&[0, 1, -1, 59, -61, 90_000]);
+                    self.clock.shift_wall(seconds * 1_000_000_000);
+                }
                 _ => self.drive(random.below(self.workers.len())),
             }
             self.hear();

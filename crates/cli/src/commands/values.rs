@@ -1,8 +1,8 @@
-//! How the values of options are parsed: sizes, durations, permissions.
+//! How the values of options are parsed: sizes, durations, permissions, boundaries of the clock.
 
 use std::time::Duration;
 
-use bufferedwriter::Compression;
+use bufferedwriter::{Boundary, Compression};
 use bytesize::ByteSize;
 
 /// Parses whole bytes. Fractions are refused, since they may round to 0, which often has a special
@@ -48,6 +48,21 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
         ("zstd", level) => Ok(Compression::Zstd(level.unwrap_or(3))),
         _ => Err("not one of none, gzip, gzip:LEVEL, zstd, zstd:LEVEL".to_owned()),
     }
+}
+
+/// The library checks the numbers.
+pub(super) fn boundary(text: &str) -> Result<Boundary, String> {
+    match text {
+        "minute" => return Ok(Boundary::Minutes(1)),
+        "hour" => return Ok(Boundary::Hours(1)),
+        "day" => return Ok(Boundary::Day),
+        _ => {}
+    }
+    // The parser would take a sign.
+    let number = |digits: &str| digits.parse().ok().filter(|_| !digits.starts_with('+'));
+    let minutes = text.strip_suffix('m').and_then(number).map(Boundary::Minutes);
+    let hours = || text.strip_suffix('h').and_then(number).map(Boundary::Hours);
+    minutes.or_else(hours).ok_or("not a boundary, such as minute, 15m, hour, 6h or day".to_owned())
 }
 
 #[cfg(test)]
@@ -101,6 +116,23 @@ mod tests {
         }
         for text in ["", "5", "-5s", "s", "1.5.5s", "5 apples"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn boundaries() {
+        for (text, expected) in [
+            ("minute", Boundary::Minutes(1)),
+            ("15m", Boundary::Minutes(15)),
+            ("hour", Boundary::Hours(1)),
+            ("6h", Boundary::Hours(6)),
+            ("day", Boundary::Day),
+            ("7m", Boundary::Minutes(7)),
+        ] {
+            assert_eq!(boundary(text), Ok(expected), "{text}");
+        }
+        for text in ["", "m", "15", "+5m", "-5m", "1.5h", "1d", "week", "Day", "99999999999m"] {
+            assert!(boundary(text).is_err(), "{text}");
         }
     }
 

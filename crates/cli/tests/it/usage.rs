@@ -23,6 +23,7 @@ fn wrong_command_lines_are_2() {
         &["write", "--path=/tmp", "--mode=9"],
         &["write", "--path=/tmp", "--durability=always"],
         &["write", "--path=/tmp", "--compress=lz4"],
+        &["write", "--path=/tmp", "--rotate-at=week"],
         &["no-such-command"],
         &[],
     ] {
@@ -42,6 +43,10 @@ fn options_out_of_range_are_2_and_named() {
         ("--workers=257", "workers"),
         ("--mode=1777", "mode"),
         ("--prefix=a/b", "prefix"),
+        ("--rotate-at=7m", "rotate-at"),
+        ("--rotate-at=0h", "rotate-at"),
+        ("--rotate-at=48h", "rotate-at"),
+        ("--time-zone=Europe/Atlantis", "time-zone"),
         ("--extension=a/b", "extension"),
         ("--compress=zstd:20", "compress"),
         ("--compress=gzip:-1", "compress"),

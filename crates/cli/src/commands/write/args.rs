@@ -7,10 +7,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bufferedwriter::{Compression, Config, CrashProof, Durability, Io};
+use bufferedwriter::{Boundary, Compression, Config, CrashProof, Durability, Io};
 use clap::ValueEnum;
 
-use crate::commands::values::{compression, duration, octal, size};
+use crate::commands::values::{boundary, compression, duration, octal, size};
 use crate::inputs::STDIN;
 
 /// Default directory of crash-proof memory.
@@ -114,6 +114,16 @@ pub(crate) struct Write {
     /// Age of its oldest line at which a file is published; 0 = no limit
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     file_age: Duration,
+
+    /// Boundary of the wall clock at which files are published, so that each holds the lines of one
+    /// period: minute, hour, day, or a number that divides 60 or 24, such as 15m or 6h [default:
+    /// none]
+    #[arg(long, value_name = "BOUNDARY", value_parser = boundary)]
+    rotate_at: Option<Boundary>,
+
+    /// Time zone of --rotate-at: UTC, local, or an IANA name such as Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    time_zone: String,
 
     /// Whether files are synced to the disk before they count as written
     #[arg(long, value_name = "WHEN", default_value = "none")]
@@ -245,6 +255,8 @@ impl Write {
             .forced(self.forced)
             .file_size(self.file_size)
             .file_age(self.file_age)
+            .rotate_at(self.rotate_at.unwrap_or_default())
+            .time_zone(&self.time_zone)
             .mode(self.mode)
             .create_dirs(self.create_dirs)
             .give_up_after(self.give_up_after)
@@ -324,6 +336,8 @@ mod tests {
             "--forced=0",
             "--file-size=8KB",
             "--file-age=1m 30s",
+            "--rotate-at=15m",
+            "--time-zone=Asia/Kathmandu",
             "--durability=file",
             "--io=buffered",
             "--compress=zstd:5",
@@ -349,6 +363,8 @@ mod tests {
             .prefix("a_")
             .file_size(8000)
             .file_age(Duration::from_secs(90))
+            .rotate_at(Boundary::Minutes(15))
+            .time_zone("Asia/Kathmandu")
             .durability(Durability::File)
             .io(Io::Buffered)
             .compression(Compression::Zstd(5))

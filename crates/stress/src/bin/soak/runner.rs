@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, Count, Durability, FlushError, Io, Stats};
+use bufferedwriter::{Boundary, BufferedWriter, Config, Count, Durability, FlushError, Io, Stats};
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::handle::Handle;
 use bufferedwriter_stress::visible::{Visible, list};
@@ -154,6 +154,7 @@ impl Life {
             .file_size(random.pick(&[0, 3000, 100_000, 2 << 20]))
             .file_age(random.pick(&[Duration::ZERO, Duration::from_secs(1)]))
             .forced(random.pick(&ages))
+            .rotate_at(random.pick(&[Boundary::Never, Boundary::Minutes(1)]))
             .durability(random.pick(&[Durability::None, Durability::None, Durability::File]))
             .io(random.pick(&[Io::Auto, Io::Direct, Io::Buffered]))
             .fs(fs);
