@@ -139,7 +139,9 @@ fn a_start_that_fails_leaves_nothing() {
     for memory_of in [CrashProof::Off, CrashProof::Dir(memory.path().to_owned())] {
         let config = config.clone().crash_proof(memory_of);
         // A thread that has its stack and nothing else is the end of the process: std does that.
-        for more in (0..).map(|step| step * 4096) {
+        for step in 0.. {
+            let more = step * 4096;
+            assert!(more < 64 << 20, "it never came to a thread: {failed:?}");
             let error = limited(more, || BufferedWriter::new(config.clone())).unwrap_err();
             let left = [paths(memory.path()), paths(&dir.temp), paths(&dir.path)].concat();
             assert!(left.is_empty(), "{more} bytes more, {error}: {left:?}");
