@@ -101,7 +101,8 @@ fn pieces(shape: &Shape, kept: &[&(usize, String)], first: usize) -> (Pieces, Pi
         Shape::GuardedArm(_) => (each(|active, _| format!("!{active} && (")), text(")")),
         Shape::Expression(_) => {
             let choices = each(|active, code| format!("if {active} {{ {code} }} else "));
-            ([text("("), choices, text("{ ")].concat(), text(" })"))
+            // In its own parentheses: a block that begins with `match` would end with that.
+            ([text("("), choices, text("{ (")].concat(), text(") })"))
         }
     }
 }
@@ -136,19 +137,25 @@ mod tests {
         assert_eq!(
             rewritten("fn f() -> ! { g(a && !b) }"),
             "fn f() -> ! { g((if is(10) { (a) || (!b) } else { \
-             a && (if is(11) { (b) } else { !b }) })) }"
+             (a && (if is(11) { (b) } else { (!b) })) })) }"
         );
         assert_eq!(
             rewritten("fn f() -> ! { a += 1; g() }"),
-            "fn f() -> ! { (if is(10) { (a) -= (1) } else if is(11) { (a) *= (1) } else { a += 1 }); g() }"
+            "fn f() -> ! { (if is(10) { (a) -= (1) } else if is(11) { (a) *= (1) } else { (a += 1) }); g() }"
         );
     }
 
     #[test]
     fn expressions_with_the_same_beginning_and_end() {
         let text = rewritten("fn f() -> ! { g(a == b && c == d) }");
-        assert!(text.contains("{ (if is(11) { (a) != (b) } else { a == b }) && (if"), "{text}");
-        assert!(text.ends_with("else { c == d }) })) }"), "{text}");
+        assert!(text.contains("{ ((if is(11) { (a) != (b) } else { (a == b) }) && (if"), "{text}");
+        assert!(text.ends_with("else { (c == d) })) })) }"), "{text}");
+    }
+
+    #[test]
+    fn an_operand_that_could_be_a_statement() {
+        let text = rewritten("fn f() -> ! { g(match x { A => 2 } - 1) }");
+        assert!(text.contains("else { (match x { A => 2 } - 1) })"), "{text}");
     }
 
     #[test]
@@ -156,7 +163,7 @@ mod tests {
         assert_eq!(
             rewritten("fn f() -> ! { match x { A => g(), B if h() => i(), _ => j() } }"),
             "fn f() -> ! { match x { A if !is(10) => g(), B if !is(11) && ((if is(12) { true } \
-             else if is(13) { false } else { h() })) => i(), _ => j() } }"
+             else if is(13) { false } else { (h()) })) => i(), _ => j() } }"
         );
         assert_eq!(
             rewritten("fn f() -> ! { match x { A => g(), B => h() } }"),
@@ -169,7 +176,7 @@ mod tests {
         assert_eq!(
             rewritten("fn f() -> ! { g(S { a, b: 2, ..T }) }"),
             "fn f() -> ! { g((if is(10) { S { b: 2, ..T } } else if is(11) { S { a, ..T } } \
-             else { S { a, b: 2, ..T } })) }"
+             else { (S { a, b: 2, ..T }) })) }"
         );
     }
 
