@@ -1,11 +1,13 @@
 //! Runs a program with tests where it can do no harm. It may hang, or take all memory: it has a mutant.
 //!
-//! Where namespaces are permitted, no process and no mounted file system outlives a run, and `/dev/shm` is its own.
+//! Where namespaces are permitted, no process and no mounted file system outlives a run. Its files are in memory, and
+//! `/dev/shm` is its own.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +19,8 @@ const MEMORY: u32 = 8 << 20;
 
 /// What runs within the namespaces. The shell is their first process, so that signals reach the tests as usual.
 const WITHIN: &str =
-    "mount -t tmpfs -o size=2g none /dev/shm; ulimit -v $MEMORY_KIB; \"$0\" \"$@\"; exit $?";
+    "for at in /dev/shm \"$TMPDIR\"; do mount -t tmpfs -o size=2g none \"$at\"; done
+    cd \"$TMPDIR\"; ulimit -v $MEMORY_KIB; \"$0\" \"$@\"; exit $?";
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,7 @@ pub struct Run<'a> {
 pub struct Cage {
     has_namespaces: bool,
     scratch: PathBuf,
+    runs: AtomicU32,
 }
 
 impl Cage {
@@ -60,7 +64,7 @@ impl Cage {
         if !has_namespaces {
             eprintln!("no namespaces here: what a mutant leaves behind stays");
         }
-        Self { has_namespaces, scratch }
+        Self { has_namespaces, scratch, runs: AtomicU32::new(0) }
     }
 
     /// Runs until the end, the first failure, or until no test has ended for too long.
@@ -77,12 +81,12 @@ impl Cage {
         })
     }
 
+    /// An empty directory. What could not be removed stays, so each run has a name of its own.
     fn fresh(&self) -> Result<PathBuf, Failure> {
-        // What could not be removed stays, so each run has a name of its own.
-        let named = |number: u32| self.scratch.join(format!("run-{number}"));
-        let free = (0..).map(named).find(|path| !path.exists()).unwrap_or_default();
-        fs::create_dir_all(&free).map_err(about(&free))?;
-        Ok(free)
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        let fresh = self.scratch.join(format!("{}-{run}", std::process::id()));
+        fs::create_dir_all(&fresh).map_err(about(&fresh))?;
+        Ok(fresh)
     }
 
     fn start(&self, run: &Run, scratch: &Path) -> Result<Child, Failure> {

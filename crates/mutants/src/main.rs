@@ -7,6 +7,7 @@ mod build;
 mod cage;
 mod failure;
 mod find;
+mod memo;
 mod mutant;
 mod options;
 mod record;

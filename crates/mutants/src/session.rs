@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use std::{env, fs};
 
 use crate::build::{Builder, Flavour, Program};
 use crate::cage::Cage;
 use crate::failure::{Failure, about};
+use crate::memo;
 use crate::options::Options;
 use crate::record::Record;
 use crate::suite::{self, Test};
@@ -92,12 +93,33 @@ impl Session {
             // What loom's types refuse in addition was tried by tests.
             Flavour::Models => vec![MODELS.to_owned()],
         };
+        let tests = self.tests(&programs, &words, flavour)?;
+        self.try_all(&programs, &tests, flavour, mutants)
+    }
+
+    /// Runs each test without a mutant, unless that was done.
+    fn tests(
+        &self,
+        programs: &[Program],
+        words: &[String],
+        flavour: Flavour,
+    ) -> Result<Vec<Test>, Failure> {
+        let memo = self.work.join(flavour.name()).with_extension("txt");
+        let are_all = self.options.tests.is_empty();
+        if self.options.go_on
+            && are_all
+            && let Some(tests) = memo::read(&memo, programs)
+        {
+            return Ok(tests);
+        }
         eprintln!("runs each of the {} without a mutant", flavour.name());
         let began = Instant::now();
-        let tests = suite::record(&self.cage, &programs, &words, &self.work.join("reached"))?;
+        let tests = suite::record(&self.cage, programs, words, &self.work.join("reached"))?;
         eprintln!("{} {} take {} s", tests.len(), flavour.name(), began.elapsed().as_secs());
-        note(&tests, &programs, &directory.with_extension("txt"))?;
-        self.try_all(&programs, &tests, flavour, mutants)
+        if are_all {
+            memo::write(&memo, programs, &tests)?;
+        }
+        Ok(tests)
     }
 
     fn try_all(
@@ -145,15 +167,6 @@ impl Session {
             survivors: viable().filter_map(survivor).collect(),
         }
     }
-}
-
-/// Writes down what each test takes, and how many mutants it reaches.
-fn note(tests: &[Test], programs: &[Program], path: &Path) -> Result<(), Failure> {
-    let line = |test: &Test| {
-        let (time, reached) = (test.time.as_secs_f64(), test.reached.len());
-        format!("{time:.3}\t{reached}\t{}\n", test.title(programs))
-    };
-    fs::write(path, tests.iter().map(line).collect::<String>()).map_err(about(path))
 }
 
 /// What came out.

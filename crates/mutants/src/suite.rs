@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::build::Program;
@@ -16,8 +19,11 @@ const BYTES: usize = 1 << 16;
 /// No test takes that long without a mutant.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// These read the source or the documents, not the library.
-const OF_THE_SOURCE: &[&str] = &["architecture::", "documents::"];
+/// So many tests run at once. Most of them wait.
+const AT_ONCE: usize = 4;
+
+/// These read the source or the documents, not the library; or they take minutes.
+const LEFT_OUT: &[&str] = &["architecture::", "documents::", "tests::every_call::"];
 
 /// A test, without any mutant.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ impl Test {
 }
 
 /// Runs each test of the programs alone whose title contains one of the words. What fails without a mutant is told
-/// and left out.
+/// and left out. Needs files whose paths begin with `reached`.
 pub fn record(
     cage: &Cage,
     programs: &[Program],
@@ -50,20 +56,39 @@ pub fn record(
 ) -> Result<Vec<Test>, Failure> {
     let mut tests = Vec::new();
     for (program, built) in programs.iter().enumerate() {
-        for name in names(built)? {
-            let (time, end) = (Duration::ZERO, BTreeSet::new());
-            let mut test = Test { program, name, time, reached: end };
-            let title = test.title(programs);
-            if !words.is_empty() && !words.iter().any(|word| title.contains(word)) {
-                continue;
-            }
-            match once(cage, built, &mut test, reached)? {
-                End::Passed => tests.push(test),
-                end => eprintln!("left out, since it fails without a mutant: {title}: {end:?}"),
+        let test = |name| Test { program, name, time: Duration::ZERO, reached: BTreeSet::new() };
+        tests.extend(names(built)?.into_iter().map(test));
+    }
+    tests.retain(|test| {
+        let title = test.title(programs);
+        words.is_empty() || words.iter().any(|word| title.contains(word))
+    });
+    let tests: Vec<Mutex<Test>> = tests.into_iter().map(Mutex::new).collect();
+    let (next, passed) = (AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
+    let work = |worker: usize| -> Result<(), Failure> {
+        let reached = reached.with_extension(worker.to_string());
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(test) = tests.get(at)
+        {
+            let mut test = test.lock().expect("each test has one worker");
+            match once(cage, &programs[test.program], &mut test, &reached)? {
+                End::Passed => drop(passed.lock().expect("no worker panics").insert(at)),
+                end => {
+                    let title = test.title(programs);
+                    eprintln!("left out, since it fails without a mutant: {title}: {end:?}");
+                }
             }
         }
-    }
-    Ok(tests)
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..AT_ONCE).map(|worker| scope.spawn(move || work(worker))).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+    })?;
+    let passed = passed.into_inner().expect("no worker panics");
+    let tests = tests.into_iter().map(|test| test.into_inner().expect("no worker panics"));
+    Ok((0..).zip(tests).filter(|(at, _)| passed.contains(at)).map(|(_, test)| test).collect())
 }
 
 /// Runs a test alone and notes what it takes and reaches.
@@ -97,7 +122,7 @@ fn names(program: &Program) -> Result<Vec<Option<String>>, Failure> {
     };
     let ignored = list(&["--ignored"])?;
     let is_asked = |name: &String| {
-        !ignored.contains(name) && !OF_THE_SOURCE.iter().any(|start| name.starts_with(start))
+        !ignored.contains(name) && !LEFT_OUT.iter().any(|start| name.starts_with(start))
     };
     Ok(list(&[])?.into_iter().filter(is_asked).map(Some).collect())
 }

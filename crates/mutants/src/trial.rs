@@ -123,7 +123,7 @@ impl Trial<'_> {
         if !arguments.is_empty() {
             // Tests of the library compute; those from outside wait for the disk.
             let is_library = self.programs[batch.program].target == "lib";
-            arguments.extend(["--exact", "--test-threads", if is_library { "2" } else { "4" }]);
+            arguments.extend(["--exact", "--test-threads", if is_library { "2" } else { "8" }]);
         }
         Run {
             program: &self.programs[batch.program].path,
