@@ -19,6 +19,9 @@ use crate::trial::{Outcome, Trial};
 /// How the names of loom's models begin.
 const MODELS: &str = "tests::loom::";
 
+/// The file with the names of what does not compile.
+const UNVIABLE: &str = "unviable.txt";
+
 /// All that a run needs.
 pub struct Session {
     options: Options,
@@ -42,7 +45,15 @@ impl Session {
             Ok(times) => times.parse().map_err(|_| "SLOW is a number")?,
             Err(_) => 1,
         };
-        Ok(Self { options, work, tree, record, cage, slow, unviable: BTreeSet::new() })
+        let mut unviable = BTreeSet::new();
+        if options.go_on {
+            let known = fs::read_to_string(work.join(UNVIABLE)).unwrap_or_default();
+            let known: BTreeSet<&str> = known.lines().collect();
+            let named = tree.mutants().into_iter().enumerate();
+            let named = named.filter(|(_, mutant)| known.contains(&*mutant.name));
+            unviable = named.map(|(number, _)| number).collect();
+        }
+        Ok(Self { options, work, tree, record, cage, slow, unviable })
     }
 
     /// Tries what is asked for.
@@ -86,7 +97,7 @@ impl Session {
             Flavour::Tests => {
                 self.unviable = refused;
                 let names = self.unviable.iter().map(|&number| format!("{}\n", self.name(number)));
-                let path = self.work.join("unviable.txt");
+                let path = self.work.join(UNVIABLE);
                 fs::write(&path, names.collect::<String>()).map_err(about(&path))?;
                 self.options.tests.clone()
             }

@@ -15,6 +15,15 @@ const TOGETHER: [f64; 4] = [0.25, 1.0, 4.0, 16.0];
 const FAVOURITES: usize = 3;
 const FAVOURITE: Duration = Duration::from_millis(500);
 
+/// Unit tests that take longer come last.
+const LONG: Duration = Duration::from_secs(5);
+
+/// The program with the unit tests.
+const LIBRARY: &str = "lib";
+
+/// A number that no mutant has.
+const NO_MUTANT: usize = 1 << 16;
+
 /// A test that takes so many times its usual time has noticed.
 const TIMES: u32 = 5;
 
@@ -56,30 +65,31 @@ pub struct Trial<'a> {
 impl Trial<'_> {
     /// Runs the tests that reach a mutant of this file until one fails.
     pub fn of(&mut self, mutant: usize, file: &str) -> Result<Outcome, Failure> {
-        let reaching: Vec<usize> = (0..self.tests.len())
-            .filter(|&test| self.tests[test].reached.contains(&mutant))
-            .collect();
+        let reaches = |&test: &usize| self.tests[test].reached.contains(&mutant);
+        let reaching: Vec<usize> = (0..self.tests.len()).filter(reaches).collect();
         for batch in self.batches(&reaching, file) {
-            match self.cage.run(&self.run(&batch, mutant))? {
-                End::Passed => {}
-                End::Failed(name) => {
-                    let named = |&&test: &&usize| self.tests[test].name.as_deref() == Some(&name);
-                    if let Some(&test) = batch.tests.iter().find(named) {
-                        *self.caught.entry((file.to_owned(), test)).or_default() += 1;
-                    }
-                    let program = &self.programs[batch.program].target;
-                    return Ok(Outcome::Caught(format!("{program} {name}")));
-                }
-                End::Late => {
-                    let first = self.tests[batch.tests[0]].title(self.programs);
-                    return Ok(Outcome::Late(format!(
-                        "{first} and {} more",
-                        batch.tests.len() - 1
-                    )));
-                }
+            let end = self.cage.run(&self.run(&batch, mutant))?;
+            if end == End::Passed || self.is_chance(&batch)? {
+                continue;
             }
+            let first = self.tests[batch.tests[0]].title(self.programs);
+            let End::Failed(name) = end else {
+                return Ok(Outcome::Late(format!("{first} and {} more", batch.tests.len() - 1)));
+            };
+            let named = |&&test: &&usize| self.tests[test].name.as_deref() == Some(&name);
+            if let Some(&test) = batch.tests.iter().find(named) {
+                *self.caught.entry((file.to_owned(), test)).or_default() += 1;
+            }
+            let program = &self.programs[batch.program].target;
+            return Ok(Outcome::Caught(format!("{program} {name}")));
         }
         Ok(Outcome::Survived(reaching.len()))
+    }
+
+    /// Whether tests from outside fail without a mutant too, as on a machine that is too busy for them.
+    fn is_chance(&self, batch: &Batch) -> Result<bool, Failure> {
+        let is_outside = self.programs[batch.program].target != LIBRARY;
+        Ok(is_outside && self.cage.run(&self.run(batch, NO_MUTANT))? != End::Passed)
     }
 
     /// Favourites first, then the quick ones.
@@ -92,20 +102,30 @@ impl Trial<'_> {
 
         let mut others: Vec<usize> = reaching.to_vec();
         others.retain(|test| !favourites.contains(test));
-        others.sort_by_key(|&test| self.tests[test].time);
+        others.sort_by_key(|&test| (self.is_late_turn(test), self.tests[test].time));
         let mut levels = vec![favourites];
-        let mut others = others.into_iter().peekable();
-        for longest in TOGETHER.into_iter().chain([f64::INFINITY]) {
-            let (mut level, mut taken) = (vec![], 0.0);
-            while let Some(test) = others.next_if(|&test| {
-                taken += self.tests[test].time.as_secs_f64();
-                taken <= longest
-            }) {
-                level.push(test);
+        let (mut level, mut taken, mut longest) = (vec![], 0.0, TOGETHER.iter());
+        for (at, &test) in others.iter().enumerate() {
+            let is_turn = at > 0 && self.is_late_turn(test) != self.is_late_turn(others[at - 1]);
+            taken += self.tests[test].time.as_secs_f64();
+            if is_turn {
+                longest = TOGETHER.iter();
             }
-            levels.push(level);
+            if is_turn || longest.as_slice().first().is_some_and(|longest| taken > *longest) {
+                levels.push(std::mem::take(&mut level));
+                taken = self.tests[test].time.as_secs_f64();
+                longest.next();
+            }
+            level.push(test);
         }
+        levels.push(level);
         levels.into_iter().flat_map(|level| self.by_program(&level)).collect()
+    }
+
+    /// Unit tests come first. They wait for nothing.
+    fn is_late_turn(&self, test: usize) -> bool {
+        let Test { program, time, .. } = &self.tests[test];
+        self.programs[*program].target != LIBRARY || *time > LONG
     }
 
     fn by_program(&self, level: &[usize]) -> Vec<Batch> {
@@ -122,7 +142,7 @@ impl Trial<'_> {
         let mut arguments: Vec<&str> = tests().filter_map(|test| test.name.as_deref()).collect();
         if !arguments.is_empty() {
             // Tests of the library compute; those from outside wait for the disk.
-            let is_library = self.programs[batch.program].target == "lib";
+            let is_library = self.programs[batch.program].target == LIBRARY;
             arguments.extend(["--exact", "--test-threads", if is_library { "2" } else { "8" }]);
         }
         Run {
