@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use crate::build::{Builder, Flavour, Program};
@@ -18,6 +18,9 @@ use crate::trial::{Outcome, Trial};
 
 /// How the names of loom's models begin.
 const MODELS: &str = "tests::loom::";
+
+/// Tests that take longer look only at what nothing else has noticed.
+const LONG: Duration = Duration::from_secs(2);
 
 /// The file with the names of what does not compile.
 const UNVIABLE: &str = "unviable.txt";
@@ -56,17 +59,27 @@ impl Session {
         Ok(Self { options, work, tree, record, cage, slow, unviable })
     }
 
-    /// Tries what is asked for.
+    /// Tries what is asked for: quick tests, then models, then tests that take long. Each looks at what is left.
     pub fn run(mut self) -> Result<Summary, Failure> {
         let chosen = self.chosen();
-        self.look(Flavour::Tests, &chosen)?;
-        let is_left = |number: &usize| matches!(self.outcome(*number), Some(Outcome::Survived(_)));
-        let left: Vec<usize> = chosen.iter().copied().filter(is_left).collect();
+        let (programs, tests) = self.prepare(Flavour::Tests, self.options.tests.clone())?;
+        let (long, quick): (Vec<_>, Vec<_>) = tests.into_iter().partition(|test| test.time > LONG);
+        let is_new = |number: &usize| self.outcome(*number).is_none();
+        let new = chosen.iter().copied().filter(is_new).collect();
+        self.try_all(&programs, &quick, new)?;
         let asks_for_models = self.options.tests.iter().all(|word| word.contains("loom"));
-        if asks_for_models && !left.is_empty() {
-            self.look(Flavour::Models, &left)?;
+        if asks_for_models && !self.left(&chosen).is_empty() {
+            let (programs, models) = self.prepare(Flavour::Models, vec![MODELS.to_owned()])?;
+            self.try_all(&programs, &models, self.left(&chosen))?;
         }
+        self.try_all(&programs, &long, self.left(&chosen))?;
         Ok(self.summary(&chosen))
+    }
+
+    /// Those that nothing has noticed so far.
+    fn left(&self, chosen: &[usize]) -> Vec<usize> {
+        let is_left = |number: &usize| matches!(self.outcome(*number), Some(Outcome::Survived(_)));
+        chosen.iter().copied().filter(is_left).collect()
     }
 
     fn name(&self, number: usize) -> &str {
@@ -86,26 +99,25 @@ impl Session {
         (0..all.len()).filter(is_asked).collect()
     }
 
-    /// Builds what looks at mutants, and lets it look at these.
-    fn look(&mut self, flavour: Flavour, mutants: &[usize]) -> Result<(), Failure> {
-        let directory = self.work.join(flavour.name());
-        let copy = self.work.join("tree");
-        let builder = Builder { tree: &self.tree, copy: &copy, target: &directory, flavour };
+    /// Builds what looks at mutants; its tests, those whose names contain one of the words.
+    fn prepare(
+        &mut self,
+        flavour: Flavour,
+        words: Vec<String>,
+    ) -> Result<(Vec<Program>, Vec<Test>), Failure> {
+        let (target, copy) = (self.work.join(flavour.name()), self.work.join("tree"));
+        let builder = Builder { tree: &self.tree, copy: &copy, target: &target, flavour };
         let mut refused = self.unviable.clone();
         let programs = builder.build(&mut refused)?;
-        let words = match flavour {
-            Flavour::Tests => {
-                self.unviable = refused;
-                let names = self.unviable.iter().map(|&number| format!("{}\n", self.name(number)));
-                let path = self.work.join(UNVIABLE);
-                fs::write(&path, names.collect::<String>()).map_err(about(&path))?;
-                self.options.tests.clone()
-            }
-            // What loom's types refuse in addition was tried by tests.
-            Flavour::Models => vec![MODELS.to_owned()],
-        };
+        // What loom's types refuse in addition was tried by tests.
+        if flavour == Flavour::Tests {
+            self.unviable = refused;
+            let names = self.unviable.iter().map(|&number| format!("{}\n", self.name(number)));
+            let path = self.work.join(UNVIABLE);
+            fs::write(&path, names.collect::<String>()).map_err(about(&path))?;
+        }
         let tests = self.tests(&programs, &words, flavour)?;
-        self.try_all(&programs, &tests, flavour, mutants)
+        Ok((programs, tests))
     }
 
     /// Runs each test without a mutant, unless that was done.
@@ -133,29 +145,32 @@ impl Session {
         Ok(tests)
     }
 
+    /// Lets tests look at these mutants.
     fn try_all(
         &mut self,
         programs: &[Program],
         tests: &[Test],
-        flavour: Flavour,
-        mutants: &[usize],
+        mutants: Vec<usize>,
     ) -> Result<(), Failure> {
         let caught = BTreeMap::new();
         let mut trial = Trial { cage: &self.cage, programs, tests, slow: self.slow, caught };
         let all = self.tree.mutants();
         for (turn, &number) in mutants.iter().enumerate() {
-            let name = &all[number].name;
-            let is_known = flavour == Flavour::Tests && self.record.outcomes.contains_key(name);
-            if is_known || self.unviable.contains(&number) {
+            if self.unviable.contains(&number) {
                 continue;
             }
-            let began = Instant::now();
+            let (began, name) = (Instant::now(), &all[number].name);
             let outcome = trial.of(number, name.split(':').next().unwrap_or_default())?;
             eprintln!("{}/{}: {outcome:?} {name}", turn + 1, mutants.len());
-            // Models say nothing of how many tests have seen it.
-            if flavour == Flavour::Tests || !matches!(outcome, Outcome::Survived(_)) {
-                self.record.add(name, outcome, began.elapsed())?;
-            }
+            let earlier = match self.record.outcomes.get(name) {
+                Some(Outcome::Survived(tests)) => *tests,
+                _ => 0,
+            };
+            let outcome = match outcome {
+                Outcome::Survived(tests) => Outcome::Survived(earlier + tests),
+                caught => caught,
+            };
+            self.record.add(name, outcome, began.elapsed())?;
         }
         Ok(())
     }

@@ -15,9 +15,6 @@ const TOGETHER: [f64; 4] = [0.25, 1.0, 4.0, 16.0];
 const FAVOURITES: usize = 3;
 const FAVOURITE: Duration = Duration::from_millis(500);
 
-/// Unit tests that take longer come last.
-const LONG: Duration = Duration::from_secs(5);
-
 /// The program with the unit tests.
 const LIBRARY: &str = "lib";
 
@@ -88,8 +85,8 @@ impl Trial<'_> {
 
     /// Whether tests from outside fail without a mutant too, as on a machine that is too busy for them.
     fn is_chance(&self, batch: &Batch) -> Result<bool, Failure> {
-        let is_outside = self.programs[batch.program].target != LIBRARY;
-        Ok(is_outside && self.cage.run(&self.run(batch, NO_MUTANT))? != End::Passed)
+        Ok(self.is_outside(batch.tests[0])
+            && self.cage.run(&self.run(batch, NO_MUTANT))? != End::Passed)
     }
 
     /// Favourites first, then the quick ones.
@@ -102,11 +99,11 @@ impl Trial<'_> {
 
         let mut others: Vec<usize> = reaching.to_vec();
         others.retain(|test| !favourites.contains(test));
-        others.sort_by_key(|&test| (self.is_late_turn(test), self.tests[test].time));
+        others.sort_by_key(|&test| (self.is_outside(test), self.tests[test].time));
         let mut levels = vec![favourites];
         let (mut level, mut taken, mut longest) = (vec![], 0.0, TOGETHER.iter());
         for (at, &test) in others.iter().enumerate() {
-            let is_turn = at > 0 && self.is_late_turn(test) != self.is_late_turn(others[at - 1]);
+            let is_turn = at > 0 && self.is_outside(test) != self.is_outside(others[at - 1]);
             taken += self.tests[test].time.as_secs_f64();
             if is_turn {
                 longest = TOGETHER.iter();
@@ -123,9 +120,8 @@ impl Trial<'_> {
     }
 
     /// Unit tests come first. They wait for nothing.
-    fn is_late_turn(&self, test: usize) -> bool {
-        let Test { program, time, .. } = &self.tests[test];
-        self.programs[*program].target != LIBRARY || *time > LONG
+    fn is_outside(&self, test: usize) -> bool {
+        self.programs[self.tests[test].program].target != LIBRARY
     }
 
     fn by_program(&self, level: &[usize]) -> Vec<Batch> {
@@ -143,7 +139,7 @@ impl Trial<'_> {
         if !arguments.is_empty() {
             // Tests of the library compute; those from outside wait for the disk.
             let is_library = self.programs[batch.program].target == LIBRARY;
-            arguments.extend(["--exact", "--test-threads", if is_library { "2" } else { "8" }]);
+            arguments.extend(["--exact", "--test-threads", if is_library { "2" } else { "16" }]);
         }
         Run {
             program: &self.programs[batch.program].path,
