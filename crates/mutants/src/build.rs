@@ -29,7 +29,7 @@ impl Flavour {
 }
 
 /// A program with tests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Program {
     /// The target's name for cargo.
     pub target: String,
@@ -60,7 +60,10 @@ impl Builder<'_> {
             Flavour::Models => &["test", "--no-run", "--release", "--lib"],
         };
         let messages = self.until_it_compiles(tests, unviable)?;
-        Ok(messages.iter().filter_map(program).collect())
+        let mut programs: Vec<_> = messages.iter().filter_map(program).collect();
+        // cargo names them in the order in which they are ready.
+        programs.sort();
+        Ok(programs)
     }
 
     fn until_it_compiles(
