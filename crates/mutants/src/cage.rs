@@ -1,7 +1,7 @@
 //! Runs a program with tests where it can do no harm. It may hang, or take all memory: it has a mutant.
 //!
-//! Where namespaces are permitted, no process and no mounted file system outlives a run. Its files are in memory, and
-//! `/dev/shm` is its own.
+//! Where namespaces are permitted, no process and no mounted file system outlives a run. Its files are in memory,
+//! unless it needs a disk, and `/dev/shm` is its own.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ const MEMORY: u32 = 8 << 20;
 
 /// What runs within the namespaces. The shell is their first process, so that signals reach the tests as usual.
 const WITHIN: &str =
-    "for at in /dev/shm \"$TMPDIR\"; do mount -t tmpfs -o size=2g none \"$at\"; done
+    "for at in /dev/shm ${IN_MEMORY:+\"$IN_MEMORY\"}; do mount -t tmpfs -o size=2g none \"$at\"; done
     cd \"$TMPDIR\"; ulimit -v $MEMORY_KIB; \"$0\" \"$@\"; exit $?";
 
 /// How a run ended.
@@ -41,6 +41,8 @@ pub struct Run<'a> {
     pub arguments: Vec<&'a str>,
     /// A variable that says which mutant is active, or where those that are reached are noted.
     pub variable: (&'static str, String),
+    /// Whether its files are on a disk.
+    pub is_on_disk: bool,
     /// How long no test may end.
     pub patience: Duration,
 }
@@ -106,6 +108,7 @@ impl Cage {
             .current_dir(scratch)
             .env("MEMORY_KIB", MEMORY.to_string())
             .env("TMPDIR", scratch)
+            .env("IN_MEMORY", if run.is_on_disk { Path::new("") } else { scratch })
             .env("RUST_BACKTRACE", "0")
             .env("PROPTEST_CASES", "300")
             .env("BUFFEREDWRITER_SEEDS", "150")
@@ -164,6 +167,7 @@ mod tests {
             program: Path::new("/bin/sh"),
             arguments: vec!["-c", script],
             variable: ("MUTANT", "7".into()),
+            is_on_disk: false,
             patience,
         };
         cage.run(&run).unwrap()

@@ -25,6 +25,10 @@ const AT_ONCE: usize = 4;
 /// These read the source or the documents, not the library; or they take minutes.
 const LEFT_OUT: &[&str] = &["architecture::", "documents::", "tests::every_call::"];
 
+/// These need a disk: files in memory have no direct writes.
+const ON_DISK: &[&str] =
+    &["direct_io::", "every_call::with_sync_past", "every_call::without_sync_past"];
+
 /// A test, without any mutant.
 #[derive(Debug)]
 pub struct Test {
@@ -39,6 +43,11 @@ pub struct Test {
 }
 
 impl Test {
+    /// Whether it needs a disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.name.as_ref().is_some_and(|name| ON_DISK.iter().any(|start| name.starts_with(start)))
+    }
+
     /// The program's name and the test's.
     pub fn title(&self, programs: &[Program]) -> String {
         let program = &programs[self.program].target;
@@ -99,7 +108,8 @@ fn once(cage: &Cage, built: &Program, test: &mut Test, reached: &Path) -> Result
     let program = &built.path;
     let arguments = arguments.unwrap_or_default();
     let began = Instant::now();
-    let end = cage.run(&Run { program, arguments, variable, patience: PATIENCE })?;
+    let (is_on_disk, patience) = (test.is_on_disk(), PATIENCE);
+    let end = cage.run(&Run { program, arguments, variable, is_on_disk, patience })?;
     test.time = began.elapsed();
     let bytes = fs::read(reached).map_err(about(reached))?;
     test.reached = (0..).zip(bytes).filter(|(_, byte)| *byte != 0).map(|(at, _)| at).collect();

@@ -125,11 +125,12 @@ impl Trial<'_> {
     }
 
     fn by_program(&self, level: &[usize]) -> Vec<Batch> {
-        let mut batches: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut batches: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
         for &test in level {
-            batches.entry(self.tests[test].program).or_default().push(test);
+            let Test { program, .. } = self.tests[test];
+            batches.entry((program, self.tests[test].is_on_disk())).or_default().push(test);
         }
-        batches.into_iter().map(|(program, tests)| Batch { program, tests }).collect()
+        batches.into_iter().map(|((program, _), tests)| Batch { program, tests }).collect()
     }
 
     fn run<'r>(&'r self, batch: &Batch, mutant: usize) -> Run<'r> {
@@ -145,6 +146,7 @@ impl Trial<'_> {
             program: &self.programs[batch.program].path,
             arguments,
             variable: ("MUTANT", mutant.to_string()),
+            is_on_disk: self.tests[batch.tests[0]].is_on_disk(),
             patience: (longest * TIMES + SLACK) * self.slow,
         }
     }
