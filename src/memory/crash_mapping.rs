@@ -163,6 +163,9 @@ mod tests {
         memory.unlink().unwrap();
         memory.unlink().unwrap();
         assert!(!name.exists());
+        fs::create_dir(&name).unwrap();
+        assert_eq!(memory.unlink().unwrap_err().operation(), "unlink");
+        fs::remove_dir(&name).unwrap();
     }
 
     #[test]
