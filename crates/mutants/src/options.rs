@@ -8,7 +8,7 @@ use crate::failure::Failure;
 pub const USAGE: &str = "\
 usage: mutants [--list] [--go-on] [--only TEXT]... [--tests WORD]... [--work DIR] [SHARD]
   --list        only lists the mutants
-  --go-on       keeps what an earlier run that was broken off has found out
+  --go-on       keeps what an earlier run has caught, and what its tests take and reach
   --only TEXT   only mutants whose names contain the text
   --tests WORD  only tests whose names contain the word, and no models unless one is named
   --work DIR    where the copy and its builds are (target/mutants)

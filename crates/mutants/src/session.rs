@@ -64,9 +64,11 @@ impl Session {
         let chosen = self.chosen();
         let (programs, tests) = self.prepare(Flavour::Tests, self.options.tests.clone())?;
         let (long, quick): (Vec<_>, Vec<_>) = tests.into_iter().partition(|test| test.time > LONG);
-        let is_new = |number: &usize| self.outcome(*number).is_none();
-        let new = chosen.iter().copied().filter(is_new).collect();
-        self.try_all(&programs, &quick, new)?;
+        // What survived an earlier run may meet other tests now.
+        let is_caught = |outcome: &Outcome| !matches!(outcome, Outcome::Survived(_));
+        let is_open = |number: &usize| !self.outcome(*number).is_some_and(is_caught);
+        let open = chosen.iter().copied().filter(is_open).collect();
+        self.try_all(&programs, &quick, open)?;
         let asks_for_models = self.options.tests.iter().all(|word| word.contains("loom"));
         if asks_for_models && !self.left(&chosen).is_empty() {
             let (programs, models) = self.prepare(Flavour::Models, vec![MODELS.to_owned()])?;
@@ -162,13 +164,11 @@ impl Session {
             let (began, name) = (Instant::now(), &all[number].name);
             let outcome = trial.of(number, name.split(':').next().unwrap_or_default())?;
             eprintln!("{}/{}: {outcome:?} {name}", turn + 1, mutants.len());
-            let earlier = match self.record.outcomes.get(name) {
-                Some(Outcome::Survived(tests)) => *tests,
-                _ => 0,
-            };
-            let outcome = match outcome {
-                Outcome::Survived(tests) => Outcome::Survived(earlier + tests),
-                caught => caught,
+            let outcome = match (outcome, self.record.outcomes.get(name)) {
+                (Outcome::Survived(now), Some(Outcome::Survived(before))) => {
+                    Outcome::Survived(now + before)
+                }
+                (outcome, _) => outcome,
             };
             self.record.add(name, outcome, began.elapsed())?;
         }
