@@ -45,6 +45,10 @@ models *FILTER:
 planted *WORD:
     CARGO_TARGET_DIR=target/loom scripts/planted {{WORD}}
 
+# Changes of the library that its tests must notice; --only TEXT tries some
+mutants *ARGS:
+    scripts/mutants {{ARGS}}
+
 # Random cases against a naive model, others each time
 property CASES="1000000":
     PROPTEST_CASES={{CASES}} PROPTEST_RNG_SEED=$(date +%s) cargo test --release --lib property:: -- --nocapture

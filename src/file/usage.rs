@@ -150,10 +150,10 @@ mod tests {
         // A sparse file of no blocks, whoever put it there.
         let sparse = fs::File::create(path.join(ours.visible(stamp, 0, 9))).unwrap();
         sparse.set_len(1 << 40).unwrap();
-        // One file under two names.
-        let [from, to] = [5, 6].map(|seq| path.join(ours.visible(stamp, 0, seq)));
+        // One file under three names.
+        let [from, to, too] = [5, 6, 8].map(|seq| path.join(ours.visible(stamp, 0, seq)));
         expected += put(from.clone(), 40_000);
-        fs::hard_link(from, to).unwrap();
+        [to, too].iter().for_each(|to| fs::hard_link(&from, to).unwrap());
         // None of these count.
         put(path.join(longer.visible(stamp, 0, 1)), 1000);
         put(path.join(names(b"a", 1).visible(stamp, 0, 1)), 1000);

@@ -139,6 +139,7 @@ impl Drop for CrashMapping {
 mod tests {
     use super::*;
     use bufferedwriter_testkit::dir::TestDir;
+    use std::os::fd::{FromRawFd, OwnedFd};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -162,6 +163,43 @@ mod tests {
         memory.unlink().unwrap();
         memory.unlink().unwrap();
         assert!(!name.exists());
+        fs::create_dir(&name).unwrap();
+        assert_eq!(memory.unlink().unwrap_err().operation(), "unlink");
+        fs::remove_dir(&name).unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_that_now_is_another_file_stays_open() {
+        let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
+        let (memory, dir) = (CrashMapping::create(shm, 10_000).unwrap(), TestDir::new());
+        let path = dir.path().join("other");
+        let other = File::create(&path).unwrap();
+        // SAFETY: the number is in use, and what it stands for changes here, as is the purpose.
+        let mut stolen = unsafe { OwnedFd::from_raw_fd(memory.file.as_raw_fd()) };
+        rustix::io::dup2(&other, &mut stolen).unwrap();
+        drop(memory);
+        let now = fs::read_link(format!("/proc/self/fd/{}", stolen.as_raw_fd()));
+        assert_eq!(now.unwrap(), path);
+    }
+
+    #[test]
+    fn a_forked_child_has_zeros_in_place_of_its_parents_memory() {
+        let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
+        let memory = CrashMapping::create(shm, 10_000).unwrap();
+        let at = memory.begin().as_ptr();
+        // SAFETY: within the mapping. The child makes no call but the one that ends it.
+        unsafe {
+            at.write_volatile(7);
+            let child = libc::fork();
+            if child == 0 {
+                let is_zero = at.read_volatile() == 0;
+                at.write_volatile(8);
+                libc::_exit(i32::from(!is_zero || memory.locked.end()));
+            }
+            let mut status = -1;
+            libc::waitpid(child, &mut status, 0);
+            assert_eq!((status, at.read_volatile()), (0, 7));
+        }
     }
 
     #[test]

@@ -207,6 +207,15 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_no_worker_took_goes_with_its_memory() {
+        let arena = crate::memory::arena::Arena::new(2, 64).unwrap();
+        arena.place(1, 0, Message::new(odd(false)), 0);
+        assert_eq!(DROPS.get(), 0);
+        drop(arena);
+        assert_eq!(DROPS.take(), 1);
+    }
+
+    #[test]
     fn the_types_that_people_use() {
         let expected = b"some bytes".as_slice();
         for message in [

@@ -329,6 +329,13 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn each_change_of_a_list_has_another_tag() {
+        let head = retag(0, 3);
+        assert_eq!((head & ID_MASK, retag(head, 4) & ID_MASK), (3, 4));
+        assert_ne!(retag(head, 3), head);
+    }
+
     /// A walk over 300,000 chunks takes much longer than a pop and a push elsewhere.
     #[test]
     fn a_list_that_others_change_is_not_counted_for_ever() {

@@ -217,3 +217,36 @@ impl Mailbox {
         self.gauges.freed.store(self.freed() + chunks, Relaxed);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Which workers were woken since the last look.
+    fn woken(shared: &Shared) -> Vec<bool> {
+        shared.mailboxes.iter().map(|mailbox| mailbox.parker.take_token()).collect()
+    }
+
+    #[test]
+    fn workers_that_hold_chunks_are_woken_alone() {
+        let shared = Shared::new(6, 64, 3, Barrier::detect()).unwrap();
+        shared.mailboxes[1].set_backlog(1);
+        shared.wake_busy();
+        assert_eq!(woken(&shared), [false, true, false]);
+        assert_eq!(woken(&shared), [false; 3]);
+    }
+
+    #[test]
+    fn the_first_who_lacks_chunks_wakes_all_workers() {
+        let shared = Shared::new(6, 64, 3, Barrier::detect()).unwrap();
+        assert!(!shared.has_demand() && !shared.is_starving());
+        shared.starve(2);
+        assert!(shared.has_demand());
+        assert_eq!(woken(&shared), [true; 3]);
+        shared.starve(2);
+        assert_eq!(woken(&shared), [false; 3], "that was said");
+        shared.starve(3);
+        assert_eq!(woken(&shared), [true; 3]);
+        assert!(!shared.is_starving() && !shared.has_demand(), "there is enough");
+    }
+}

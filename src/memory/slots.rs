@@ -266,6 +266,36 @@ mod boxes {
 mod tests {
     use super::*;
 
+    /// The pages that are there, and those that come later.
+    #[test]
+    fn locked_slots_are_locked() {
+        let slots = Slots::new(Barrier::detect()).unwrap();
+        let early = slots.acquire().unwrap().addr();
+        if let Err(error) = slots.lock_memory() {
+            return println!("skipped: no memory may be locked: {error}");
+        }
+        let late = (0..4096 / size_of::<Slot>()).map(|_| slots.acquire().unwrap().addr()).last();
+        for place in [early, late.unwrap()] {
+            assert!(is_locked(place));
+        }
+    }
+
+    /// Whether the kernel (proc(5), smaps) keeps the mapping around this address in memory.
+    fn is_locked(at: usize) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut is_here = false;
+        for line in maps.lines() {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let address = |text| usize::from_str_radix(text, 16).ok();
+            if let Some((Some(from), Some(to))) = range.map(|(a, b)| (address(a), address(b))) {
+                is_here = (from..to).contains(&at);
+            } else if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| is_here) {
+                return flags.split(' ').any(|flag| flag == "lo");
+            }
+        }
+        panic!("nothing is mapped at {at:#x}");
+    }
+
     /// A thread costs a slot, not a page.
     #[test]
     fn slots_lie_side_by_side() {

@@ -82,3 +82,20 @@ impl std::error::Error for CloseError {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn what_held_a_close_up_is_its_cause() {
+        let cause = Error::io("write", "/file".as_ref(), std::io::ErrorKind::StorageFull.into());
+        let because = |reason| CloseError { report: Box::default(), reason };
+        let error = because(Reason::Deadline(Some(cause.clone())));
+        assert_eq!(error.source().map(ToString::to_string), Some(cause.to_string()));
+        assert!(error.to_string().ends_with(&cause.to_string()));
+        assert!(because(Reason::Deadline(None)).source().is_none());
+        assert!(because(Reason::Forked).source().is_none());
+    }
+}

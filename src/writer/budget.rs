@@ -111,3 +111,28 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_chunk_adds_its_bytes_and_all_that_is_kept_about_it() {
+        let bound = |chunks| {
+            Config::default()
+                .workers(1)
+                .size(4096)
+                .io(Io::Buffered)
+                .queue_size(chunks)
+                .memory_bound()
+        };
+        let chunks = 1 << 10;
+        let kept = QUEUE_BYTES_PER_CHUNK + LOOK_BYTES_PER_CHUNK + MESSAGE_BYTES_PER_CHUNK;
+        let arena = |chunks| arena::bytes(chunks, 4096).unwrap();
+        let bytes = arena(2 * chunks + 1) - arena(chunks + 1);
+        assert_eq!(
+            bound(2 * chunks) - bound(chunks),
+            bytes + chunks * (kept + SPAN_BYTES_PER_CHUNK)
+        );
+    }
+}

@@ -305,6 +305,7 @@ fn no_import_comes_back() {
         ("crates/cli/src", "the program"),
         ("crates/stress/src", "the stress tests"),
         ("crates/bench/src", "the benchmarks"),
+        ("crates/mutants/src", "the mutants"),
         ("crates/testkit/src", "what tests share"),
     ] {
         let sources = sources(&root().join(src));

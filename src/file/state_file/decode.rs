@@ -139,3 +139,51 @@ fn read_entry(bytes: &[u8]) -> Option<WorkerEntry> {
     let temp = (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq });
     Some(WorkerEntry { temp, good, synced })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::state_file::encode;
+    use std::path::PathBuf;
+
+    fn header(prefix: &str, extension: &str) -> Header {
+        let names =
+            Names { prefix: prefix.into(), extension: extension.into(), instance: 7, pid: 8 };
+        let memory = MemoryDir { path: PathBuf::from("/dev/shm"), id: (1, 2) };
+        let path = PathBuf::from("/var/log");
+        Header { path, memory: Some(memory), names, codec: 0, workers: 3 }
+    }
+
+    #[test]
+    fn what_was_encoded_is_read_as_it_was() {
+        let header = header("pre", "log");
+        let mark = |len, records, bytes| Watermark {
+            len,
+            count: Count::new(records, bytes),
+            checksum: records as u32 ^ 7,
+        };
+        let temp = Some(TempId { stamp: Stamp(11), seq: 12 });
+        let used = WorkerEntry { temp, good: mark(30, 20, 29), synced: mark(15, 10, 14) };
+        let entry = encode::entry(5, used);
+        let mut damaged = entry;
+        damaged[40] ^= 1;
+        let head = encode::header([9; 16], &header).unwrap();
+        let bytes = [&head[..], &entry, &[0; ENTRY_BYTES], &damaged].concat();
+        let entries = vec![Some(used), Some(WorkerEntry::default()), None];
+        assert_eq!(read(&bytes), Ok(DecodedState { boot_id: Some([9; 16]), header, entries }));
+    }
+
+    #[test]
+    fn a_prefix_and_an_extension_are_not_too_long_together() {
+        let read = |prefix, extension| {
+            let head = encode::header([9; 16], &header(prefix, extension)).unwrap();
+            read(&[head, vec![0; 3 * ENTRY_BYTES]].concat()).map(|_| ())
+        };
+        let (most, more) = ("x".repeat(AFFIX_BYTES_MAX), "x".repeat(AFFIX_BYTES_MAX + 1));
+        for (fitting, long) in [([&most, ""], [&more, ""]), (["", &most], ["", &more])] {
+            assert_eq!(read(fitting[0], fitting[1]), Ok(()));
+            assert_eq!(read(long[0], long[1]), Err(Unreadable::Damaged));
+        }
+        assert_eq!(read("x", &most), Err(Unreadable::Damaged));
+    }
+}

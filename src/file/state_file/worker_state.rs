@@ -318,6 +318,23 @@ mod tests {
         assert_eq!(read(&path).unwrap(), b"another's");
     }
 
+    #[test]
+    fn workers_switch_to_a_state_file_that_is_made_later() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let state = Arc::new(StateFile::none(dir.path(), description("/var/log".into())));
+        let mut slots = WorkerState::all(&state).unwrap();
+        slots[0].set(&fs, TEMP, mark(20), mark(10)).unwrap();
+        assert!(dir.list().is_empty());
+        state.make(&fs).unwrap();
+        slots[0].set(&fs, TEMP, mark(30), mark(10)).unwrap();
+        let bytes = read(dir.join(names().state())).unwrap();
+        assert!(bytes[HEADER_BYTES..][..ENTRY_BYTES] == entry(2, TEMP, 30, 10));
+        fs.plan(Op::Remove, 1, Answer::Error(Errno::IO));
+        assert_eq!(state.remove(&fs).unwrap_err().operation(), "unlink");
+        state.remove(&fs).unwrap();
+        assert!(dir.list().is_empty());
+    }
+
     /// With its directory, which may come back.
     #[test]
     fn a_state_file_that_was_moved_keeps_its_lock_and_claims_nothing_any_more() {

@@ -163,3 +163,58 @@ impl TempFile {
 fn truncated() -> io::Error {
     io::Error::new(ErrorKind::UnexpectedEof, "another program has truncated the file")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::aligned::Staging;
+    use crate::report::stats::Count;
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
+    use rustix::io::Errno;
+
+    fn names() -> Names {
+        Names { prefix: "p".into(), extension: "log".into(), instance: 7, pid: 1 }
+    }
+
+    /// A file with a record of this length.
+    fn with_record(fs: &Faulty, dir: &TestDir, len: usize) -> (TempFile, Vec<u8>) {
+        let mut file = TempFile::create(fs, dir.path(), &Files::default(), &names(), 3, 9).unwrap();
+        let record: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+        file.append(&mut [IoSlice::new(&record)], &mut Staging::none()).1.unwrap();
+        file.commit(Count::new(1, len as u64));
+        (file, record)
+    }
+
+    #[test]
+    fn a_copy_has_all_records_however_long_the_file_is() {
+        for len in [1, COPY_BYTES - 1, COPY_BYTES, COPY_BYTES + 1, 2 * COPY_BYTES + 5] {
+            let (fs, dir, other) = (Faulty::default(), TestDir::new(), TestDir::new());
+            let (mut file, record) = with_record(&fs, &dir, len);
+            let copy = file.copy_to(&fs, other.path(), &Files::default(), &names(), 3).unwrap();
+            assert_eq!(copy.good(), file.good());
+            assert!(std::fs::read(copy.path()).unwrap() == record, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_somebody_cuts_meanwhile_has_no_copy() {
+        let (fs, dir, other) = (Faulty::default(), TestDir::new(), TestDir::new());
+        let (mut file, record) = with_record(&fs, &dir, COPY_BYTES + 10);
+        let cut = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
+        cut.set_len(record.len() as u64 - 1).unwrap();
+        let copied = file.copy_to(&fs, other.path(), &Files::default(), &names(), 3);
+        assert_eq!(copied.err().map(|error| error.kind()), Some(ErrorKind::UnexpectedEof));
+        assert!(other.list().is_empty());
+    }
+
+    #[test]
+    fn a_look_that_fails_is_an_error_and_opens_nothing() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let (mut file, _) = with_record(&fs, &dir, 1);
+        fs.plan(Op::Facts, 1, Answer::Error(Errno::IO));
+        assert_eq!(file.examine(&fs).err().map(|error| error.operation()), Some("look up"));
+        assert!(matches!(file.examine(&fs), Ok(Condition::Sound)));
+        assert_eq!(fs.calls(Op::Open), 0);
+    }
+}

@@ -63,3 +63,20 @@ impl Current {
         self.live(self.chunk(), self.home())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swap_changes_the_phase_alone_and_each_lease_the_count() {
+        let fields = |current: Current| (current.phase(), current.chunk(), current.home());
+        let live = Current(0).live(5, 7);
+        assert_eq!(fields(live), (LeasePhase::Live, 5, 7));
+        let swapping = live.swapping();
+        assert_eq!(fields(swapping), (LeasePhase::Swapping, 5, 7));
+        assert_eq!(swapping.resumed(), Current(live.0 + Current::COUNT));
+        assert_eq!(swapping.idle(), Current(2 * Current::COUNT));
+        assert_eq!(fields(swapping.idle()), (LeasePhase::Idle, 0, 0));
+    }
+}

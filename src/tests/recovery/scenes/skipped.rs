@@ -5,14 +5,18 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::{Left, Scene};
 use crate::file::state_file::format::HEADER_BYTES;
 use crate::fs::real::RealFs;
 use crate::recovery::scan::Scan;
+use crate::recovery::{RecoverOptions, recover, run};
 use crate::report::recovery::{Recovery, SkipReason};
 use crate::tests::forks;
 use crate::tests::fs::hooked::{Answer, Call, HookedFs, Op};
 use crate::tests::recovery::fuzz;
+use crate::tests::recovery::images::header;
 
 #[test]
 fn other_versions_paths_and_instances_are_skipped() {
@@ -167,4 +171,66 @@ fn links_and_strange_files_are_never_followed() {
             assert!(fs::read(scene.dir.join("canary")).unwrap() == canary);
         }
     }
+}
+
+/// A container may have another file system where the writer's memory was. Only a reboot, or who knows it, says that
+/// the memory is gone.
+#[test]
+fn memory_that_may_be_elsewhere_keeps_an_instance() {
+    let left = Left { contents: "good", good: 4, synced: 4 };
+    let entry = Scene::entry(0, left.good, left.synced);
+    let same_boot = Scene::same_boot();
+    for (boot, is_recovered) in [([0; 16], false), (same_boot, false), ([1; 16], true)] {
+        let scene = Scene::new();
+        let memory = scene.dir.dir("memory");
+        scene.leave(boot, &[left]);
+        let mut bytes = header(boot, &scene.path, Some(&memory), &scene.names, 1).unwrap();
+        bytes.extend(entry);
+        fs::write(scene.state(), bytes).unwrap();
+        // The first one keeps its inode, so that the second is another.
+        fs::rename(&memory, scene.dir.join("former")).unwrap();
+        fs::create_dir(&memory).unwrap();
+        let mut recovery = Recovery::default();
+        let scan = Scan {
+            fs: &RealFs,
+            path: &scene.path,
+            temp: &scene.temp,
+            from: None,
+            prefix: None,
+            memory: std::slice::from_ref(&memory),
+            without_memory: false,
+            dry_run: false,
+        };
+        run::run(scan, None, &mut recovery).unwrap();
+        let told: Vec<_> = recovery.skipped.iter().map(|told| told.reason).collect();
+        let expected = if is_recovered { vec![] } else { vec![SkipReason::MemoryNotFound] };
+        assert_eq!((told, recovery.published.len()), (expected, usize::from(is_recovered)));
+        assert_ne!(scene.state().exists(), is_recovered);
+    }
+}
+
+#[test]
+fn a_lock_that_fails_is_an_error_and_not_a_file_system_without_locks() {
+    let scene = Scene::new();
+    scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 4 }]);
+    let before = scene.snapshot();
+    let fs = HookedFs::with(|call: &Call<'_>| match call.op {
+        Op::Lock => Answer::Error(Errno::IO),
+        _ => Answer::Go,
+    });
+    let recovery = scene.recover_with(&fs, false);
+    let errors: Vec<_> = recovery.errors.iter().map(|error| error.operation()).collect();
+    assert_eq!((errors, recovery.skipped.len()), (vec!["lock"], 0));
+    assert_eq!(scene.snapshot(), before);
+}
+
+/// There a writer has its temp files if `temp` is on another file system.
+#[test]
+fn what_is_in_the_visible_directory_is_recovered_too() {
+    let mut scene = Scene::new();
+    let temp = std::mem::replace(&mut scene.temp, scene.path.clone());
+    scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 4 }]);
+    let recovery = recover(&RecoverOptions::new(&scene.path, temp)).unwrap();
+    assert_eq!((recovery.instances, recovery.published.len()), (1, 1), "{recovery:?}");
+    assert_eq!(scene.visible(), ["good"]);
 }

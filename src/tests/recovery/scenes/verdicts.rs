@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
@@ -10,6 +12,7 @@ use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp};
 use crate::tests::fs::faulty::{Answer, Faulty, Op};
+use crate::tests::fs::hooked::{Call, HookedFs};
 use crate::tests::recovery::images::OTHER_BOOT;
 use bufferedwriter_testkit::dir::list;
 
@@ -36,6 +39,28 @@ fn what_is_whole_is_published_and_the_rest_cut_off() {
         let told = (recovery.instances, recovery.bytes, recovery.cut_bytes);
         assert_eq!(told, (1, expected.len() as u64, cut));
         assert!(scene.recover().is_empty());
+    }
+}
+
+/// A power cut after the removal of the state file must not bring back a directory without the published file.
+#[test]
+fn both_directories_are_synced_before_the_state_file_goes() {
+    let scene = Scene::new();
+    scene.leave(Scene::same_boot(), &[Left { contents: "good", good: 4, synced: 0 }]);
+    let calls: Arc<Mutex<Vec<(Op, PathBuf)>>> = Arc::default();
+    let noted = calls.clone();
+    let fs = HookedFs::with(move |call: &Call<'_>| {
+        noted.lock().unwrap().push((call.op, call.path.to_owned()));
+        Answer::Go
+    });
+    assert!(scene.recover_with(&fs, false).errors.is_empty());
+    let calls = calls.lock().unwrap();
+    let last = |op, path: &Path| calls.iter().rposition(|(called, at)| *called == op && at == path);
+    let removed = last(Op::Remove, &scene.state());
+    let renamed = last(Op::Rename, &scene.temp_path(0, 0));
+    for dir in [&scene.path, &scene.temp] {
+        let synced = last(Op::SyncDir, dir);
+        assert!(renamed.is_some() && renamed < synced && synced < removed, "{calls:?}");
     }
 }
 
