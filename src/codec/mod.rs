@@ -48,9 +48,11 @@ impl Encoding {
         }))
     }
 
-    /// Returns the bytes to write and the length of the records that they encode. If earlier output
-    /// does not count yet, returns that again and ignores `records`.
-    pub(crate) fn encode(&mut self, records: &[IoSlice<'_>]) -> io::Result<(&[u8], u64)> {
+    /// Encodes records. If earlier output does not count yet, does nothing: that is written first.
+    pub(crate) fn encode(&mut self, records: &[IoSlice<'_>]) -> io::Result<()> {
+        if self.is_broken {
+            return Err(io::Error::other("records of this stream are lost"));
+        }
         if self.out.is_empty() {
             let begin = Instant::now();
             let encoded = self.encoder.encode(records, &mut self.out);
@@ -62,7 +64,13 @@ impl Encoding {
             }
             self.record_bytes = records.iter().map(|slice| slice.len() as u64).sum();
         }
-        Ok((&self.out, self.record_bytes))
+        Ok(())
+    }
+
+    /// The bytes to write, the length of the records that they encode, and the checksum of all
+    /// records up to these.
+    pub(crate) fn output(&self) -> (&[u8], u64, u32) {
+        (&self.out, self.record_bytes, self.encoder.checksum())
     }
 
     /// Counts all records that were last encoded. Returns how many file bytes they took, and the

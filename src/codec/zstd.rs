@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use twox_hash::XxHash64;
 use zstd_safe::zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_continue, ZSTD_e_flush};
-use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, get_error_name};
+use zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
 use crate::codec::stream::{Decoder, Encoder, Trailer};
 
@@ -18,6 +18,8 @@ const LAST_BLOCK: [u8; 3] = [1, 0, 0];
 /// The frame header's descriptor, and the bit in it that says there is a checksum.
 const DESCRIPTOR_AT: usize = 4;
 const HAS_CHECKSUM: u8 = 1 << 2;
+/// No level has a larger window than 8 MiB. A hostile frame may ask for more.
+const WINDOW_LOG_MAX: u32 = 23;
 /// Bytes of output of one step: at least what a block takes.
 const STEP: usize = 128 << 10;
 
@@ -120,7 +122,8 @@ pub(super) struct Decompressing {
 impl Decompressing {
     /// Fails for want of memory.
     pub(super) fn new() -> io::Result<Self> {
-        let context = DCtx::try_create().ok_or(ErrorKind::OutOfMemory)?;
+        let mut context = DCtx::try_create().ok_or(ErrorKind::OutOfMemory)?;
+        context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(failed)?;
         let out = Vec::with_capacity(STEP);
         Ok(Decompressing { context, hash: XxHash64::with_seed(0), has_ended: false, out })
     }

@@ -209,7 +209,8 @@ impl Config {
     /// [`Stats::files_bytes`](crate::Stats::files_bytes). Counts of records and their bytes are those
     /// before compression. All writers of one directory should compress alike: engines expect that.
     ///
-    /// A worker compresses what it has before each write, at most 1 MiB or one record at a time.
+    /// A worker compresses what it has before each write: about 1 MiB, or one chunk or one record if
+    /// that is larger.
     /// After each write a crash loses nothing of what was written: a recovery cuts the file there and
     /// ends it.
     ///
@@ -231,7 +232,7 @@ impl Config {
     }
 
     /// Last part of every file name, without the dot. Default "log"; no `/`, no NUL; with the
-    /// prefix and that of the [`compression`](Self::compression) at most 160 bytes. If it is empty, the name has no dot either.
+    /// prefix and that of the [`compression`](Self::compression) at most 160 bytes. If it is empty, the name has no dot before it either.
     pub fn extension(mut self, extension: impl Into<OsString>) -> Self {
         self.files.extension = extension.into();
         self

@@ -96,38 +96,31 @@ impl Run<'_> {
         doubtful: Option<u64>,
     ) -> Result<bool, Error> {
         let len = good.len;
-        let mut whole = good;
         let Scan { fs, path, dry_run, .. } = self.scan;
         let in_one_step = dead.memory.is_some();
+        let Some(mut file) = self.scan.open(temp, facts)? else {
+            self.skip(temp, SkipReason::NotOurs)?;
+            return Ok(false);
+        };
+        // Someone may have truncated it while it was written.
+        let has_hole = file.has_hole(len).map_err(|e| Error::io("look for holes in", temp, e))?;
+        let trailer = if has_hole { None } else { proven(dead, &mut *file, temp, good)? };
+        let Some(trailer) = trailer else {
+            self.set_aside(temp)?;
+            return Ok(true);
+        };
+        let whole = Watermark { len: len + trailer.len(), ..good };
+        // Its writer may have ended it.
+        let mut end = trailer.bytes().to_vec();
+        let read = read_full(&mut *file, &mut end, len).map_err(|e| Error::io("read", temp, e))?;
+        let has_end = read == end.len() && end == trailer.bytes();
+        let kept = if has_end { whole.len } else { len };
         let visible = if dry_run {
             temp.to_owned()
         } else {
-            let Some(mut file) = self.scan.open(temp, facts)? else {
-                self.skip(temp, SkipReason::NotOurs)?;
-                return Ok(false);
-            };
-            if file.has_hole(len).map_err(|e| Error::io("look for holes in", temp, e))? {
-                // Someone truncated it while it was written.
-                self.set_aside(temp)?;
-                return Ok(true);
-            }
-            let Some(trailer) = proven(dead, &mut *file, temp, good)? else {
-                self.set_aside(temp)?;
-                return Ok(true);
-            };
-            whole.len += trailer.len();
-            if facts.len > len {
-                file.set_len(len).map_err(|e| Error::io("truncate", temp, e))?;
-            }
-            if let Some(doubtful) = doubtful {
-                // Its writer may have died between a failed fsync and the record of that failure.
-                // The pages that the kernel dropped look written, and the next fsync would not
-                // notice.
-                write_again(&mut *file, doubtful..len).map_err(|e| Error::io("write", temp, e))?;
-            }
-            write_all(&mut *file, &mut [IoSlice::new(trailer.bytes())], len)
-                .1
-                .map_err(|e| Error::io("write", temp, e))?;
+            let file = &mut *file;
+            make_whole(file, len, facts.len, doubtful, trailer)
+                .map_err(|(operation, e)| Error::io(operation, temp, e))?;
             if let Err(error) = file.sync() {
                 // A second fsync would succeed although the data are gone (see
                 // `file/temp_file`). The file can't be trusted any more.
@@ -139,7 +132,7 @@ impl Run<'_> {
                 .map_err(Refusal::error)?
         };
         self.published(visible, whole);
-        self.recovery.cut_bytes += facts.len - len;
+        self.recovery.cut_bytes += facts.len - kept;
         Ok(true)
     }
 
@@ -194,6 +187,25 @@ fn proven(
     let is_proven = codec::prove(compression, len, count.bytes, checksum, read)
         .map_err(|e| Error::io("read", temp, e))?;
     Ok(is_proven.then(|| codec::trailer(compression, checksum, count.bytes)))
+}
+
+/// Cuts a file of this length to its good length and ends it. From `doubtful` on it is written again.
+fn make_whole(
+    file: &mut dyn FsFile,
+    good: u64,
+    len: u64,
+    doubtful: Option<u64>,
+    trailer: Trailer,
+) -> Result<(), (&'static str, io::Error)> {
+    if len > good {
+        file.set_len(good).map_err(|e| ("truncate", e))?;
+    }
+    if let Some(doubtful) = doubtful {
+        // Its writer may have died between a failed fsync and the record of that failure. The pages
+        // that the kernel dropped look written, and the next fsync would not notice.
+        write_again(file, doubtful..good).map_err(|e| ("write", e))?;
+    }
+    write_all(file, &mut [IoSlice::new(trailer.bytes())], good).1.map_err(|e| ("write", e))
 }
 
 /// Writes the same bytes again, so that the next fsync must write them to the disk.

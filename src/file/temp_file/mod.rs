@@ -16,7 +16,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::codec::Encoding;
+use crate::codec::{self, Encoding};
 use crate::config::{Compression, Files};
 use crate::file::aligned::Staging;
 use crate::file::direct_io::{Direct, is_refusal};
@@ -122,20 +122,36 @@ impl TempFile {
         if let Some(error) = &self.failed {
             return (Appended::default(), Err(error.clone()));
         }
-        let Some(mut encoding) = self.encoding.take() else {
+        if let Err(error) = self.encode(slices) {
+            return (Appended::default(), Err(error));
+        }
+        let Some(encoding) = self.encoding.take() else {
             let (len, result) = self.put(slices, staging);
             return (Appended { record_bytes: len, len }, result);
         };
-        let appended = match encoding.encode(slices) {
-            Ok((out, record_bytes)) => {
-                let (len, result) = self.put(&mut [IoSlice::new(out)], staging);
-                let record_bytes = if result.is_ok() { record_bytes } else { 0 };
-                (Appended { record_bytes, len }, result)
-            }
-            Err(e) => (Appended::default(), Err(Error::io("compress", &self.path, e))),
+        let (out, record_bytes, checksum) = encoding.output();
+        // The file is whole after each write. So no file that takes records lacks room for its end.
+        let trailer =
+            codec::trailer(self.compression, checksum, self.good.count.bytes + record_bytes);
+        let (len, result) =
+            self.put(&mut [IoSlice::new(out), IoSlice::new(trailer.bytes())], staging);
+        let appended = Appended {
+            record_bytes: if result.is_ok() { record_bytes } else { 0 },
+            len: len.min(out.len() as u64),
         };
         self.encoding = Some(encoding);
-        appended
+        (appended, result)
+    }
+
+    /// Encodes the records of the next [`append`](Self::append), which must be the same ones. It may
+    /// take long, so it comes before the look at the file that precedes each write.
+    pub(crate) fn encode(&mut self, slices: &[IoSlice<'_>]) -> Result<(), Error> {
+        match &mut self.encoding {
+            None => Ok(()),
+            Some(encoding) => {
+                encoding.encode(slices).map_err(|e| Error::io("compress", &self.path, e))
+            }
+        }
     }
 
     /// Writes bytes at the good length and advances the slices.
@@ -194,6 +210,8 @@ impl TempFile {
             Some(encoding) => {
                 let (len, checksum) = encoding.commit(count.bytes);
                 self.good.checksum = checksum;
+                // Its trailer was written with it.
+                self.is_sealed = true;
                 len
             }
         };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::sync::{Arc, Mutex};
 use crate::config::{Compression, Durability, Files};
-use crate::file::aligned::Staging;
+use crate::file::aligned::{PAGE, Staging};
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::memory::Shared;
@@ -25,7 +25,7 @@ use crate::report::stats::{Missing, Watermark};
 use crate::worker::checkpoint::Checkpoint;
 use crate::worker::collect::{Collector, Piece};
 use crate::worker::ledger::Ledger;
-use crate::worker::queue::Queue;
+use crate::worker::queue::{BATCH_BYTES, Queue};
 use crate::worker::quota::Quota;
 use crate::worker::retry::Progress;
 use crate::worker::rotation::Rotation;
@@ -71,6 +71,9 @@ pub(crate) struct Output {
     is_direct: bool,
     /// Whether files are compressed.
     compresses: bool,
+    /// Most bytes of records that are encoded at once, beyond one record. Less than usual while a limit
+    /// of a file's size refuses more.
+    encoded_max: usize,
     /// Pieces that justify a write past the page cache, or a block of a compressed file; at most
     /// half of the worker's share.
     gather_pieces: usize,
@@ -111,6 +114,7 @@ impl Output {
             attempted: None,
             is_direct: staging.capacity() > 0,
             compresses,
+            encoded_max: usize::MAX,
             staging,
             gather_pieces,
             seq: 0,
@@ -225,8 +229,14 @@ impl Output {
                     }
                     continue;
                 }
+                // Nothing but one stream was tried. Fewer records at once may fit.
+                Err(error) if error.kind() == ErrorKind::FileTooLarge && self.may_shrink() => {
+                    self.remove()?;
+                    continue;
+                }
                 written => written?,
             }
+            self.encoded_max = self.encoded_max.saturating_mul(2).max(PAGE);
             self.publish_full();
             if self.chunks() >= self.shared.share as usize {
                 // Memory is reused only after a sync covers it, and producers must not wait for
@@ -267,11 +277,18 @@ impl Output {
 
     /// Writes a batch of pieces that ends with a whole record, in a sensible size.
     fn write_batch(&mut self) -> Result<(), Error> {
-        self.examine()?;
         let room = self.room();
-        let Some(file) = &mut self.file else { return Ok(()) };
         // Past the page cache: as much as fits one write.
-        let fits = if file.is_direct() { self.staging.capacity() } else { usize::MAX };
+        let fits = if self.is_direct { self.staging.capacity() } else { usize::MAX };
+        let fits = fits.min(self.encoded_max);
+        if self.compresses
+            && let Some(file) = &mut self.file
+        {
+            file.encode(&self.queue.next_batch(fits, room))?;
+        }
+        // Right before the write, since others may truncate the file at any time.
+        self.examine()?;
+        let Some(file) = &mut self.file else { return Ok(()) };
         let mut slices = self.queue.next_batch(fits, room);
         let (appended, result) = file.append(&mut slices, &mut self.staging);
         drop(slices);
@@ -290,6 +307,14 @@ impl Output {
         }
         self.note();
         result
+    }
+
+    /// Whether a file that could not take a batch may take a smaller one: encoded records count as a
+    /// whole. Halves the batch.
+    fn may_shrink(&mut self) -> bool {
+        let is_one = self.encoded_max == 0;
+        self.encoded_max = self.encoded_max.min(BATCH_BYTES) / 2;
+        self.compresses && !is_one
     }
 
     /// Frees the memory of the pieces that are done.

@@ -5,8 +5,9 @@
 
 use std::io::ErrorKind;
 
+use crate::config::Durability;
 use crate::file::publish::{self, Refusal};
-use crate::file::temp_file::{Condition, TempFile};
+use crate::file::temp_file::Condition;
 use crate::report::error::Error;
 use crate::worker::ledger::FileLoss;
 use crate::worker::output::{Output, Target};
@@ -15,21 +16,10 @@ impl Output {
     /// Makes the file visible.
     pub(crate) fn publish(&mut self) -> Result<(), Error> {
         self.attempt(|output| {
-            output.end_file()?;
             output.sync()?;
             output.rename()?;
             output.sync_directory()
         })
-    }
-
-    /// Makes an encoded file whole, so that the sync before its rename covers its end too.
-    fn end_file(&mut self) -> Result<(), Error> {
-        let is_due = |file: &TempFile| file.good() != file.whole() && !file.is_failed();
-        if self.is_durable() && self.file.as_ref().is_some_and(is_due) {
-            self.examine()?;
-            self.file.as_mut().map_or(Ok(()), TempFile::seal)?;
-        }
-        Ok(())
     }
 
     /// Publishes a file that has reached its size. If that fails, `held` returns the error.
@@ -85,7 +75,7 @@ impl Output {
             Condition::Removed(error) => return self.lose_file(FileLoss::Removed, error),
             Condition::Damaged(error) => return self.lose_file(FileLoss::Damaged, error),
         }
-        self.sync_trailer()?;
+        self.sync_end()?;
         let mut renamed = self.rename_once();
         if let Err(Refusal::Apart(_)) = renamed {
             self.relocate()?;
@@ -95,10 +85,14 @@ impl Output {
         renamed.map_err(Refusal::error)
     }
 
-    /// After a failed fsync, the end of an encoded file is written and synced alone.
-    fn sync_trailer(&mut self) -> Result<(), Error> {
+    /// Syncs what sealing the file has changed since its last fsync. After a failed fsync only the end
+    /// of an encoded file is new, and synced alone.
+    fn sync_end(&mut self) -> Result<(), Error> {
         match &mut self.file {
             Some(file) if file.is_failed() => file.sync_trailer(),
+            Some(file) if self.target.files.durability != Durability::None && !file.is_synced() => {
+                self.sync()
+            }
             _ => Ok(()),
         }
     }

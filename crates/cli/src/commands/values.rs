@@ -43,8 +43,10 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
     };
     match (codec, level) {
         ("none", None) => Ok(Compression::None),
-        // A level below 0 becomes one that the library refuses.
-        ("gzip", level) => Ok(Compression::Gzip(level.unwrap_or(6) as u32)),
+        ("gzip", None) => Ok(Compression::Gzip(6)),
+        ("gzip", Some(level)) => {
+            level.try_into().map(Compression::Gzip).map_err(|_| "gzip has levels 0 to 9".to_owned())
+        }
         ("zstd", level) => Ok(Compression::Zstd(level.unwrap_or(3))),
         _ => Err("not one of none, gzip, gzip:LEVEL, zstd, zstd:LEVEL".to_owned()),
     }
@@ -56,6 +58,7 @@ pub(super) fn boundary(text: &str) -> Result<Boundary, String> {
         "minute" => return Ok(Boundary::Minutes(1)),
         "hour" => return Ok(Boundary::Hours(1)),
         "day" => return Ok(Boundary::Day),
+        "never" => return Ok(Boundary::Never),
         _ => {}
     }
     // The parser would take a sign.
@@ -81,7 +84,9 @@ mod tests {
         ] {
             assert_eq!(compression(text), Ok(expected), "{text}");
         }
-        for text in ["", "none:1", "gz", "gzip:", "gzip:x", "zstd:1.5", "zstd:3:4", "lz4", "ZSTD"] {
+        for text in [
+            "", "none:1", "gz", "gzip:", "gzip:x", "zstd:1.5", "zstd:3:4", "gzip:-1", "lz4", "ZSTD",
+        ] {
             assert!(compression(text).is_err(), "{text}");
         }
     }

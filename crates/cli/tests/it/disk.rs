@@ -5,9 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bufferedwriter_testkit::dir::paths;
+use bufferedwriter_testkit::random::Random;
+use bufferedwriter_testkit::unpacked::unpacked;
 use rustix::process::Signal;
 
-use crate::help::{Place, Program, exit_code, numbered, wait_until};
+use crate::help::{Place, Program, exit_code, wait_until};
 
 /// Started and one line written; then the directories go, a line more is read, and the operator
 /// knows.
@@ -120,19 +122,30 @@ fn lines_whose_temp_file_was_removed_are_told_of_meanwhile_and_in_the_end() {
 
 #[test]
 fn a_limit_of_the_file_size_makes_more_files_instead_of_ending_the_program() {
-    let place = Place::new();
-    let log = place.file("log", numbered(20_000));
-    // In units of 512 bytes or 1 KiB, as the shell likes: a fraction of the input either way.
-    let mut command = std::process::Command::new("sh");
-    command.args([
-        "-c",
-        "ulimit -f 60 && exec \"$0\" \"$@\"",
-        env!("CARGO_BIN_EXE_bufferedwriter"),
-    ]);
-    command.args(["write", "--workers=1", "--path"]).arg(place.out()).arg("--temp");
-    let status = command.arg(place.tmp()).arg(&log).status().unwrap();
-    assert_eq!(exit_code(status), 0);
-    assert_eq!(place.written(), fs::read(log).unwrap());
-    let sizes: Vec<_> = place.visible().iter().map(|p| fs::metadata(p).unwrap().len()).collect();
-    assert!(sizes.iter().all(|&size| size <= 60 << 10), "{sizes:?}");
+    for codec in ["none", "gzip:1", "zstd:1"] {
+        let place = Place::new();
+        // Digits in no order, or they would fit one compressed file.
+        let mut random = Random::new(3);
+        let lines: String = (0..20_000).map(|_| format!("{:016x}\n", random.next())).collect();
+        let log = place.file("log", &lines);
+        // In units of 512 bytes or 1 KiB, as the shell likes: a fraction of the input either way.
+        let mut command = std::process::Command::new("sh");
+        command.args([
+            "-c",
+            "ulimit -f 60 && exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_bufferedwriter"),
+        ]);
+        command.args(["write", "--workers=1", "--compress", codec, "--path"]).arg(place.out());
+        let status = command.arg("--temp").arg(place.tmp()).arg(&log).status().unwrap();
+        assert_eq!(exit_code(status), 0, "{codec}");
+        let sizes: Vec<_> =
+            place.visible().iter().map(|p| fs::metadata(p).unwrap().len()).collect();
+        assert!(
+            sizes.len() > 2 && sizes.iter().all(|&size| size <= 60 << 10),
+            "{codec}: {sizes:?}"
+        );
+        let found: Option<Vec<_>> = place.visible().iter().map(|file| unpacked(file)).collect();
+        let Some(found) = found else { continue };
+        assert!(found.concat() == lines.as_bytes(), "{codec}");
+    }
 }

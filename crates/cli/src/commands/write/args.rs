@@ -117,7 +117,7 @@ pub(crate) struct Write {
 
     /// Boundary of the wall clock at which files are published, so that each holds the lines of one
     /// period: minute, hour, day, or a number that divides 60 or 24, such as 15m or 6h [default:
-    /// none]
+    /// never]
     #[arg(long, value_name = "BOUNDARY", value_parser = boundary)]
     rotate_at: Option<Boundary>,
 
