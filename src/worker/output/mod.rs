@@ -312,9 +312,11 @@ impl Output {
     /// Whether a file that could not take a batch may take a smaller one: encoded records count as a
     /// whole. Halves the batch.
     fn may_shrink(&mut self) -> bool {
-        let is_one = self.encoded_max == 0;
+        if !self.compresses || self.encoded_max == 0 {
+            return false;
+        }
         self.encoded_max = self.encoded_max.min(BATCH_BYTES) / 2;
-        self.compresses && !is_one
+        true
     }
 
     /// Frees the memory of the pieces that are done.
