@@ -5,7 +5,6 @@
 
 use std::io::ErrorKind;
 
-use crate::config::Durability;
 use crate::file::publish::{self, Refusal};
 use crate::file::temp_file::Condition;
 use crate::report::error::Error;
@@ -88,11 +87,10 @@ impl Output {
     /// Syncs what sealing the file has changed since its last fsync. After a failed fsync only the end
     /// of an encoded file is new, and synced alone.
     fn sync_end(&mut self) -> Result<(), Error> {
+        let is_durable = self.is_durable();
         match &mut self.file {
             Some(file) if file.is_failed() => file.sync_trailer(),
-            Some(file) if self.target.files.durability != Durability::None && !file.is_synced() => {
-                self.sync()
-            }
+            Some(file) if is_durable && !file.is_synced() => self.sync(),
             _ => Ok(()),
         }
     }

@@ -99,18 +99,22 @@ impl Scene {
         self.write_state(boot, &entries);
     }
 
-    fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {
-        let prefix = Some(&*self.names.prefix);
-        let scan = Scan {
+    /// A look at its directories, for left-overs of any prefix.
+    fn scan<'a>(&'a self, fs: &'a dyn Fs) -> Scan<'a> {
+        Scan {
             fs,
             path: &self.path,
             temp: &self.temp,
             from: None,
-            prefix,
+            prefix: None,
             memory: &[],
             without_memory: false,
-            dry_run,
-        };
+            dry_run: false,
+        }
+    }
+
+    fn recover_with(&self, fs: &dyn Fs, dry_run: bool) -> Recovery {
+        let scan = Scan { prefix: Some(&*self.names.prefix), dry_run, ..self.scan(fs) };
         let mut recovery = Recovery::default();
         if let Err(error) = forks::recover(scan, None, &mut recovery) {
             recovery.errors.push(error);

@@ -84,16 +84,7 @@ fn who_lives_is_not_touched_nor_is_the_own_instance() {
     assert_eq!((recovery.alive, recovery.instances), (1, 0));
     assert_eq!(scene.snapshot(), before);
     drop(alive);
-    let scan = Scan {
-        fs: &RealFs,
-        path: &scene.path,
-        temp: &scene.temp,
-        from: None,
-        prefix: None,
-        memory: &[],
-        without_memory: false,
-        dry_run: false,
-    };
+    let scan = scene.scan(&RealFs);
     let mut recovery = Recovery::default();
     forks::recover(scan, Some(&scene.names.state()), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);
@@ -191,16 +182,7 @@ fn memory_that_may_be_elsewhere_keeps_an_instance() {
         fs::rename(&memory, scene.dir.join("former")).unwrap();
         fs::create_dir(&memory).unwrap();
         let mut recovery = Recovery::default();
-        let scan = Scan {
-            fs: &RealFs,
-            path: &scene.path,
-            temp: &scene.temp,
-            from: None,
-            prefix: None,
-            memory: std::slice::from_ref(&memory),
-            without_memory: false,
-            dry_run: false,
-        };
+        let scan = Scan { memory: std::slice::from_ref(&memory), ..scene.scan(&RealFs) };
         run::run(scan, None, &mut recovery).unwrap();
         let told: Vec<_> = recovery.skipped.iter().map(|told| told.reason).collect();
         let expected = if is_recovered { vec![] } else { vec![SkipReason::MemoryNotFound] };
