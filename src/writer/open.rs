@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::base::sync::{Arc, Barrier};
 use crate::config::{Config, Durability, Limits, SHM};
 use crate::file::publish::{self, Places};
-use crate::file::state_file::format::{Header, MemoryDir};
+use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
 use crate::fs::Fs;
@@ -187,6 +187,7 @@ impl Opening<'_> {
             memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
             names: names.clone(),
             codec: layout.codec,
+            layout: FileLayout::default(),
             workers: layout.workers,
         })
     }

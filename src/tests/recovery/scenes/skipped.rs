@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::{Left, Scene};
-use crate::file::state_file::format::HEADER_BYTES;
+use crate::file::state_file::format::{HEADER_BYTES, TEXTS_AT};
 use crate::fs::real::RealFs;
 use crate::recovery::scan::Scan;
 use crate::recovery::{RecoverOptions, recover, run};
@@ -23,7 +23,7 @@ fn other_versions_paths_and_instances_are_skipped() {
     let left = Left { contents: "good", good: 4, synced: 4 };
     let version = |bytes: &mut Vec<u8>| bytes[8] = 1;
     let codec = |bytes: &mut Vec<u8>| bytes[56] = 77;
-    let path = |bytes: &mut Vec<u8>| bytes[64] = b'_';
+    let path = |bytes: &mut Vec<u8>| bytes[TEXTS_AT] = b'_';
     let instance = |bytes: &mut Vec<u8>| bytes[32] ^= 1;
     let prefix = |bytes: &mut Vec<u8>| {
         let at = bytes.windows(2).position(|two| two == b"p\xff").unwrap();
