@@ -394,8 +394,9 @@ impl Publications {
         let mut queue = lock(&self.queue);
         loop {
             let left = queue.unsettled();
-            if left == 0 {
-                return 0;
+            // A close that gave up is not repeated by the drop.
+            if left == 0 || queue.ends {
+                return left;
             }
             match wait_on(&self.told, queue, deadline) {
                 Some(woken) => queue = woken,

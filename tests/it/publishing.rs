@@ -299,7 +299,9 @@ fn writers_share_a_manifest_and_it_may_be_moved_away() {
             moved.fetch_add(1, Relaxed);
         }
     });
-    writers.iter().for_each(|writer| drop(close(writer)));
+    writers.iter().for_each(|writer| {
+        close(writer);
+    });
     let all: Vec<String> = (0..moved.load(Relaxed))
         .map(|nth| dir.root().join(format!("m.ndjson.{nth}")))
         .chain([manifest.clone()])
