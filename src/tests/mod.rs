@@ -22,6 +22,8 @@ mod output;
 mod periods;
 #[cfg(all(test, not(loom)))]
 mod property;
+#[cfg(all(test, not(loom)))]
+mod publishing_crash;
 #[cfg(not(loom))]
 pub mod recovery;
 #[cfg(all(test, not(loom)))]
