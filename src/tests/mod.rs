@@ -11,6 +11,8 @@ pub(crate) mod driven;
 #[cfg(all(test, not(loom)))]
 mod every_call;
 #[cfg(all(test, not(loom)))]
+mod few_files;
+#[cfg(all(test, not(loom)))]
 pub(crate) mod forks;
 #[cfg(not(loom))]
 pub(crate) mod fs;
