@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bufferedwriter_testkit::dir::{TestDir, list, paths};
+use bufferedwriter_testkit::shm;
 
 use crate::accept;
 use crate::base::sync::Mutex;
 use crate::base::sync::lock;
 use crate::config::{Config, Durability, Publishing};
 use crate::fs::Fs;
-use crate::fs::real::RealFs;
 use crate::housekeeping::publications::{Announcer, Batch, Publications};
 use crate::memory::slot::owned::Borrowed;
 use crate::naming::Names;
@@ -22,21 +22,29 @@ use crate::recovery::audience::Audience;
 use crate::recovery::background::Task;
 use crate::report::published::{OnPublish, PublishReason};
 use crate::tests::forks;
-use crate::tests::fs::hooked::{Answer, Call, HookedFs};
+use crate::tests::fs::hooked::{Answer, Call, HookedFs, Op};
 use crate::worker::round::Worker;
 use crate::writer::open;
 
 const DIRS: [&str; 3] = ["path", "temp", "lists"];
 
+/// In memory, where that is to be had: thousands of directories are made.
+fn directory() -> TestDir {
+    shm::dir().map_or_else(TestDir::new, TestDir::within)
+}
+
 /// A directory with those of a writer below it.
 fn place() -> TestDir {
-    let dir = TestDir::new();
+    let dir = directory();
     DIRS.iter().for_each(|name| drop(dir.dir(name)));
     dir
 }
 
-/// A file system that copies `from` before each call, while it is told to.
+/// A file system that syncs nothing, since no power is cut, and copies directories before each call.
 type Dying = HookedFs<Box<dyn Fn(&Call<'_>) -> Answer + Send + Sync>>;
+
+/// Copies of directories; `None` once no more are wanted.
+type Copies = Arc<Mutex<Option<Vec<TestDir>>>>;
 
 /// Makes the directories in `to` what those in `from` are.
 fn copy(from: &Path, to: &Path) {
@@ -50,18 +58,25 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn dying(from: PathBuf, copies: Arc<Mutex<Vec<TestDir>>>) -> Dying {
-    HookedFs::with(Box::new(move |_: &Call<'_>| {
-        let as_it_was = TestDir::new();
-        copy(&from, as_it_was.path());
-        lock(&copies).push(as_it_was);
-        Answer::Go
+fn dying(from: PathBuf, copies: Copies) -> Dying {
+    HookedFs::with(Box::new(move |call: &Call<'_>| {
+        if let Some(copies) = &mut *lock(&copies) {
+            let as_it_was = directory();
+            copy(&from, as_it_was.path());
+            copies.push(as_it_was);
+        }
+        if matches!(call.op, Op::Sync | Op::SyncDir) { Answer::Skip } else { Answer::Go }
     }))
+}
+
+/// One of these that never dies.
+fn living() -> Arc<dyn Fs> {
+    Arc::new(dying(PathBuf::new(), Arc::default()))
 }
 
 /// Three files of one worker, some of them listed. Returns the directories as they were before each call.
 fn lives(dir: &TestDir, durability: Durability) -> Vec<TestDir> {
-    let copies = Arc::new(Mutex::new(Vec::new()));
+    let copies: Copies = Arc::new(Mutex::new(Some(Vec::new())));
     let fs = dying(dir.path().to_owned(), copies.clone());
     let config = Config::default()
         .path(dir.join("path"))
@@ -89,7 +104,7 @@ fn lives(dir: &TestDir, durability: Durability) -> Vec<TestDir> {
             handle.publications().unwrap().step(&mut batch);
         }
     }
-    std::mem::take(&mut *lock(&copies))
+    lock(&copies).take().unwrap_or_default()
 }
 
 /// What a writer does at its start in this copy of directories: it recovers and lists.
@@ -149,17 +164,13 @@ fn whenever_a_writer_dies_each_of_its_files_has_one_line() {
             deaths += 1;
             copy(as_it_was.path(), dir.path());
             // The recovery dies as well, now and then.
-            let later = Arc::new(Mutex::new(Vec::new()));
-            let mut fs: Arc<dyn Fs> = Arc::new(RealFs);
-            if nth % 5 == 0 {
-                fs = Arc::new(dying(dir.path().to_owned(), later.clone()));
-            }
-            recover(dir.path(), fs);
+            let later: Copies = Arc::new(Mutex::new(nth.is_multiple_of(10).then(Vec::new)));
+            recover(dir.path(), Arc::new(dying(dir.path().to_owned(), later.clone())));
             check(dir.path());
-            for as_it_was in std::mem::take(&mut *lock(&later)) {
+            for as_it_was in lock(&later).take().unwrap_or_default() {
                 again += 1;
                 copy(as_it_was.path(), dir.path());
-                recover(dir.path(), Arc::new(RealFs));
+                recover(dir.path(), living());
                 check(dir.path());
             }
         }
@@ -174,6 +185,6 @@ fn the_next_hook_hears_of_all_that_nobody_acknowledged() {
     let dir = place();
     let lives = lives(&dir, Durability::None);
     copy(lives.last().unwrap().path(), dir.path());
-    let heard = recover(dir.path(), Arc::new(RealFs));
+    let heard = recover(dir.path(), living());
     assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
 }
