@@ -3,6 +3,8 @@
 //! Guarantees: no worker waits for a hook or a manifest, but for a bounded time while too many of its
 //! files are unlisted. Refuses nothing.
 
+pub(crate) mod announcer;
+mod hook;
 pub(crate) mod journal;
 pub(crate) mod lister;
 pub(crate) mod manifest;

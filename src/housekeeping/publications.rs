@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::foreign::quietly;
 use crate::base::latch::wait_on;
 use crate::base::sync::{Arc, Condvar, Mutex, lock};
 use crate::base::thread::spawn;
@@ -27,13 +26,12 @@ use crate::report::error::Error;
 use crate::report::published::{HookStall, ManifestStall, OnPublish, PublishStats};
 
 /// Files that are kept in memory for the hook. Others wait in the journal.
-const UPCOMING_MAX: usize = 64;
+pub(super) const UPCOMING_MAX: usize = 64;
 /// How long a worker waits for its ring before it counts that as a failure.
 pub(crate) const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Pauses between two tries: they double from the first to the last.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(100);
 const MANIFEST_PAUSE_MAX: Duration = Duration::from_secs(1);
-const HOOK_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A call of the hook that takes longer is reported.
 const HANG: Duration = Duration::from_secs(1);
 
@@ -41,31 +39,31 @@ const HANG: Duration = Duration::from_secs(1);
 pub(crate) struct Publications {
     /// Where files appear.
     dir: PathBuf,
-    hook: OnPublish,
+    pub(super) hook: OnPublish,
     /// Taken before `queue` if both are.
-    lister: Mutex<Lister>,
-    queue: Mutex<Queue>,
-    told: Condvar,
+    pub(super) lister: Mutex<Lister>,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) told: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
-struct Queue {
+pub(super) struct Queue {
     /// Visible, and not listed yet.
     waiting: VecDeque<Listing>,
     /// Being listed.
     listing: Vec<Listing>,
     rings: Vec<RingState>,
     /// The next files for the hook, in order.
-    upcoming: VecDeque<Publication>,
+    pub(super) upcoming: VecDeque<Publication>,
     /// Entries of the journal, and how many of them the hook has acknowledged.
-    entries: u64,
-    acknowledged: u64,
-    stats: PublishStats,
+    pub(super) entries: u64,
+    pub(super) acknowledged: u64,
+    pub(super) stats: PublishStats,
     manifest: Option<ManifestStall>,
-    call: Option<Call>,
+    pub(super) call: Option<Call>,
     /// No more files come.
-    ends: bool,
+    pub(super) ends: bool,
 }
 
 /// Files that are being listed, and how far that has come.
@@ -84,13 +82,13 @@ struct RingState {
 }
 
 /// The file for which the hook is being called.
-struct Call {
-    file: PathBuf,
-    since: Instant,
-    attempts: u64,
-    error: String,
+pub(super) struct Call {
+    pub(super) file: PathBuf,
+    pub(super) since: Instant,
+    pub(super) attempts: u64,
+    pub(super) error: String,
     /// When the call that has not returned began.
-    running: Option<Instant>,
+    pub(super) running: Option<Instant>,
 }
 
 impl Publications {
@@ -163,7 +161,7 @@ impl Publications {
         Ok(())
     }
 
-    fn ring(&self, number: usize) -> Result<Ring, Error> {
+    pub(super) fn ring(&self, number: usize) -> Result<Ring, Error> {
         match &lock(&self.lister).journal {
             Some(journal) => journal.ring(number),
             None => {
@@ -173,7 +171,12 @@ impl Publications {
     }
 
     /// Waits for a while until the ring has room. The error says what the listing waits for.
-    fn wait_for_room(&self, ring: usize, next: u64, wait: Duration) -> Result<(), Error> {
+    pub(super) fn wait_for_room(
+        &self,
+        ring: usize,
+        next: u64,
+        wait: Duration,
+    ) -> Result<(), Error> {
         let deadline = Instant::now() + wait;
         let mut queue = lock(&self.queue);
         loop {
@@ -191,14 +194,14 @@ impl Publications {
         Err(lock(&self.queue).manifest.as_ref().map_or_else(hangs, |stall| stall.error.clone()))
     }
 
-    fn push(&self, listing: Listing) {
+    pub(super) fn push(&self, listing: Listing) {
         let mut queue = lock(&self.queue);
         queue.rings[listing.ring].begun = None;
         queue.waiting.push_back(listing);
         self.told.notify_all();
     }
 
-    fn no_file(&self, ring: usize) {
+    pub(super) fn no_file(&self, ring: usize) {
         lock(&self.queue).rings[ring].begun = None;
     }
 
@@ -295,129 +298,6 @@ impl Publications {
         }
     }
 
-    /// The thread that calls the hook.
-    fn run_hook(&self) {
-        let Some(hook) = self.hook.0.clone() else { return };
-        while let Some(file) = self.next_for_hook() {
-            let Some(told) = file.told(&self.dir) else {
-                self.acknowledge();
-                continue;
-            };
-            lock(&self.queue).call = Some(Call {
-                file: told.path.clone(),
-                since: Instant::now(),
-                attempts: 0,
-                error: String::new(),
-                running: None,
-            });
-            let mut pause = PAUSE_MIN;
-            loop {
-                self.with_call(|call| call.running = Some(Instant::now()));
-                let mut result = Err("it panicked".into());
-                quietly(|| result = hook(&told));
-                let error = match result {
-                    Ok(()) => break,
-                    Err(error) => error.to_string(),
-                };
-                self.with_call(|call| {
-                    (call.running, call.error) = (None, error);
-                    call.attempts += 1;
-                });
-                if !self.rest(pause) {
-                    return;
-                }
-                pause = (pause * 2).min(HOOK_PAUSE_MAX);
-            }
-            self.acknowledge();
-        }
-    }
-
-    /// Calls the hook for all files that are listed, once each.
-    #[cfg(test)]
-    pub(crate) fn step_hook(&self) {
-        let hook = self.hook.0.clone().expect("a hook");
-        while self.stats().unacknowledged > 0 {
-            let file = self.next_for_hook().expect("a file");
-            hook(&file.told(&self.dir).expect("a name")).expect("acknowledged");
-            self.acknowledge();
-        }
-    }
-
-    fn with_call(&self, change: impl FnOnce(&mut Call)) {
-        lock(&self.queue).call.as_mut().map(change);
-    }
-
-    /// Waits. `false` once the writer has ended.
-    fn rest(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
-        let mut queue = lock(&self.queue);
-        while !queue.ends {
-            match wait_on(&self.told, queue, Some(until)) {
-                Some(woken) => queue = woken,
-                None => return true,
-            }
-        }
-        false
-    }
-
-    /// Waits for a file for the hook. `None` once the writer has ended.
-    fn next_for_hook(&self) -> Option<Publication> {
-        let mut queue = lock(&self.queue);
-        loop {
-            if queue.ends {
-                return None;
-            }
-            if let Some(file) = queue.upcoming.front() {
-                return Some(file.clone());
-            }
-            if queue.acknowledged < queue.entries {
-                drop(queue);
-                let read = self.read_upcoming();
-                if read.is_err() && !self.rest(PAUSE_MIN) {
-                    return None;
-                }
-                queue = lock(&self.queue);
-                continue;
-            }
-            queue = wait_on(&self.told, queue, None).expect("without a deadline");
-        }
-    }
-
-    /// Reads the next files from the journal. An entry that can't be read any more is passed over.
-    fn read_upcoming(&self) -> Result<(), Error> {
-        let mut lister = lock(&self.lister);
-        let from = lock(&self.queue).acknowledged;
-        let Some(journal) = &mut lister.journal else { return Ok(()) };
-        let read = journal.read(from, UPCOMING_MAX)?;
-        let mut queue = lock(&self.queue);
-        if read.is_empty() {
-            queue.acknowledged += 1;
-        }
-        queue.upcoming = read.into();
-        Ok(())
-    }
-
-    /// The hook has acknowledged the file. An error of the journal means that it is called again after a crash.
-    fn acknowledge(&self) {
-        let mut lister = lock(&self.lister);
-        let mut queue = lock(&self.queue);
-        queue.upcoming.pop_front();
-        queue.call = None;
-        queue.acknowledged += 1;
-        queue.stats.acknowledged += 1;
-        let (acknowledged, is_all) = (queue.acknowledged, queue.acknowledged == queue.entries);
-        drop(queue);
-        if let Some(journal) = &mut lister.journal {
-            if !is_all {
-                let _ = journal.note_acknowledged(acknowledged);
-            } else if journal.forget_entries().is_ok() {
-                let mut queue = lock(&self.queue);
-                (queue.acknowledged, queue.entries) = (0, 0);
-            }
-        }
-        self.told.notify_all();
-    }
-
     /// Waits until all files are listed and acknowledged, or until the deadline. Returns the number
     /// of files that are not.
     pub(crate) fn wait_settled(&self, deadline: Option<Instant>) -> u64 {
@@ -510,71 +390,5 @@ impl Queue {
     fn unsettled(&self) -> u64 {
         let unlisted = self.waiting.len() + self.listing.len();
         unlisted as u64 + self.entries - self.acknowledged
-    }
-}
-
-/// One worker's, or the recovery's, way to tell of its files.
-pub(crate) struct Announcer {
-    publications: Arc<Publications>,
-    ring: Option<Ring>,
-    number: usize,
-    /// Of the last file that became visible.
-    last: u64,
-    is_noted: bool,
-    /// Visible, but their directory is not synced yet.
-    unsynced: Vec<Listing>,
-}
-
-impl Announcer {
-    pub(crate) fn new(publications: Arc<Publications>, number: usize) -> Self {
-        let unsynced = Vec::new();
-        Announcer { publications, ring: None, number, last: 0, is_noted: false, unsynced }
-    }
-
-    pub(crate) fn publications(&self) -> &Publications {
-        &self.publications
-    }
-
-    /// Waits for a while until another file may become visible.
-    pub(crate) fn wait_for_room(&mut self, wait: Duration) -> Result<(), Error> {
-        if self.ring.is_none() {
-            self.ring = Some(self.publications.ring(self.number)?);
-        }
-        self.publications.wait_for_room(self.number, self.last + 1, wait)
-    }
-
-    /// Notes a file just before it becomes visible.
-    pub(crate) fn note(&mut self, file: &Publication) -> Result<(), Error> {
-        let number = self.last + 1;
-        self.ring.as_mut().map_or(Ok(()), |ring| ring.note(number, file))?;
-        self.is_noted = true;
-        Ok(())
-    }
-
-    /// The file that was noted has become visible.
-    pub(crate) fn published(&mut self, file: Publication) {
-        self.last += 1;
-        self.is_noted = false;
-        self.unsynced.push(Listing { ring: self.number, number: self.last, file });
-    }
-
-    /// Whether files wait for the sync of their directory.
-    pub(crate) fn has_unsynced(&self) -> bool {
-        !self.unsynced.is_empty()
-    }
-
-    /// The directories of all visible files are synced, as far as they must be.
-    pub(crate) fn synced(&mut self) {
-        self.unsynced.drain(..).for_each(|listing| self.publications.push(listing));
-    }
-
-    /// The file that was noted will not become visible. An error means that a recovery may look for it.
-    pub(crate) fn clear(&mut self) {
-        if std::mem::take(&mut self.is_noted)
-            && let Some(ring) = &mut self.ring
-        {
-            let _ = ring.clear(self.last + 1);
-        }
-        self.publications.no_file(self.number);
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod audience;
 pub(crate) mod background;
+mod journals;
 pub(crate) mod memory_image;
 pub(crate) mod run;
 pub(crate) mod salvage;

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use crate::file::publish::{self, Identity, Refusal};
 use crate::file::temp_file::Condition;
+use crate::housekeeping::announcer::Announcer;
 use crate::housekeeping::publication::Publication;
-use crate::housekeeping::publications::{Announcer, ROOM_WAIT};
+use crate::housekeeping::publications::ROOM_WAIT;
 use crate::report::error::Error;
 use crate::report::published::PublishReason;
 use crate::report::stats::Watermark;

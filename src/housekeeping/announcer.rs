@@ -1,0 +1,76 @@
+//! One worker's, or the recovery's, way to tell of its files.
+
+use std::time::Duration;
+
+use crate::base::sync::Arc;
+use crate::housekeeping::journal::Ring;
+use crate::housekeeping::lister::Listing;
+use crate::housekeeping::publication::Publication;
+use crate::housekeeping::publications::Publications;
+use crate::report::error::Error;
+
+/// One worker's, or the recovery's, way to tell of its files.
+pub(crate) struct Announcer {
+    publications: Arc<Publications>,
+    ring: Option<Ring>,
+    number: usize,
+    /// Of the last file that became visible.
+    last: u64,
+    is_noted: bool,
+    /// Visible, but their directory is not synced yet.
+    unsynced: Vec<Listing>,
+}
+
+impl Announcer {
+    pub(crate) fn new(publications: Arc<Publications>, number: usize) -> Self {
+        let unsynced = Vec::new();
+        Announcer { publications, ring: None, number, last: 0, is_noted: false, unsynced }
+    }
+
+    pub(crate) fn publications(&self) -> &Publications {
+        &self.publications
+    }
+
+    /// Waits for a while until another file may become visible.
+    pub(crate) fn wait_for_room(&mut self, wait: Duration) -> Result<(), Error> {
+        if self.ring.is_none() {
+            self.ring = Some(self.publications.ring(self.number)?);
+        }
+        self.publications.wait_for_room(self.number, self.last + 1, wait)
+    }
+
+    /// Notes a file just before it becomes visible.
+    pub(crate) fn note(&mut self, file: &Publication) -> Result<(), Error> {
+        let number = self.last + 1;
+        self.ring.as_mut().map_or(Ok(()), |ring| ring.note(number, file))?;
+        self.is_noted = true;
+        Ok(())
+    }
+
+    /// The file that was noted has become visible.
+    pub(crate) fn published(&mut self, file: Publication) {
+        self.last += 1;
+        self.is_noted = false;
+        self.unsynced.push(Listing { ring: self.number, number: self.last, file });
+    }
+
+    /// Whether files wait for the sync of their directory.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// The directories of all visible files are synced, as far as they must be.
+    pub(crate) fn synced(&mut self) {
+        self.unsynced.drain(..).for_each(|listing| self.publications.push(listing));
+    }
+
+    /// The file that was noted will not become visible. An error means that a recovery may look for it.
+    pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.is_noted)
+            && let Some(ring) = &mut self.ring
+        {
+            let _ = ring.clear(self.last + 1);
+        }
+        self.publications.no_file(self.number);
+    }
+}
