@@ -94,10 +94,10 @@ impl Decoder for Halving {
     }
 }
 
-/// Header and footer of a writer: none, and both.
-pub(crate) fn envelopes() -> [Arc<Envelope>; 2] {
-    let both = Envelope { header: b"the header\n".into(), footer: b"the footer\n".into() };
-    [Arc::default(), Arc::new(both)]
+/// A header and a footer, or none.
+pub(crate) fn envelope(is_set: bool) -> Arc<Envelope> {
+    let text = |text: &str| if is_set { text.as_bytes().to_vec() } else { Vec::new() };
+    Envelope { header: text("the header\n"), footer: text("the footer\n") }.into()
 }
 
 /// These records as a file has them, before encoding.
@@ -109,24 +109,34 @@ pub(crate) fn enclosed(envelope: &Envelope, records: &[u8]) -> Vec<u8> {
 pub(crate) const CODECS: [Compression; 3] =
     [Compression::Doubled, Compression::Gzip(1), Compression::Zstd(1)];
 
-/// The records in a file. Panics if it is not whole.
+/// What stands in a file. Panics if it is not whole.
 pub(crate) fn decode(compression: Compression, file: Vec<u8>) -> Vec<u8> {
     whole(compression, &file, true)
 }
 
+/// The records between header and footer of a file. Panics if it is not whole.
+pub(crate) fn records(compression: Compression, envelope: &Envelope, file: Vec<u8>) -> Vec<u8> {
+    let contents = decode(compression, file);
+    let records = contents.strip_prefix(&*envelope.header);
+    let records = records.and_then(|rest| rest.strip_suffix(&*envelope.footer));
+    let text = String::from_utf8_lossy(&contents);
+    records.unwrap_or_else(|| panic!("without header or footer: {text}")).to_vec()
+}
+
 /// The records in a file that was not ended, up to the last flush.
-pub(crate) fn decode_start(compression: Compression, file: Vec<u8>) -> Vec<u8> {
-    whole(compression, &file, false)
+pub(crate) fn records_start(compression: Compression, header: &[u8], file: Vec<u8>) -> Vec<u8> {
+    let contents = whole(compression, &file, false);
+    contents.strip_prefix(header).unwrap_or_default().to_vec()
 }
 
 fn whole(compression: Compression, file: &[u8], must_end: bool) -> Vec<u8> {
     let Some(mut decoder) = codec::decoder(compression).unwrap() else { return file.to_vec() };
-    let mut records = Vec::new();
-    let ends = decoder.decode(file, &mut |bytes| records.extend_from_slice(bytes));
+    let mut contents = Vec::new();
+    let ends = decoder.decode(file, &mut |bytes| contents.extend_from_slice(bytes));
     if must_end {
         assert!(matches!(ends, Ok(true)), "{ends:?}: {file:?}");
     }
-    records
+    contents
 }
 
 /// A writer in directories of its own.

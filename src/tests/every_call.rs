@@ -23,6 +23,7 @@ use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
 use crate::tests::clock::Clock;
+use crate::tests::codec::envelope;
 use crate::tests::driven::Driven;
 use crate::tests::fs::faulty::{Faulty, Op};
 use crate::tests::fs::memory::{DiskFault, MemoryFs, Planned};
@@ -56,11 +57,13 @@ struct Setup {
     durability: Durability,
     io: Io,
     codec: Compression,
+    /// Files have a header and a footer.
+    enclosed: bool,
     /// `temp` is on another file system.
     crossing: bool,
 }
 
-const SETUPS: [Setup; 9] = [
+const SETUPS: [Setup; 12] = [
     setup(Durability::None, Io::Buffered, Compression::None, false),
     setup(Durability::None, Io::Direct, Compression::None, false),
     setup(Durability::File, Io::Buffered, Compression::None, false),
@@ -70,10 +73,19 @@ const SETUPS: [Setup; 9] = [
     setup(Durability::File, Io::Direct, Compression::Doubled, false),
     setup(Durability::None, Io::Direct, Compression::Gzip(1), false),
     setup(Durability::File, Io::Buffered, Compression::Zstd(1), false),
+    setup(Durability::None, Io::Buffered, Compression::None, true).enclosed(),
+    setup(Durability::File, Io::Direct, Compression::None, false).enclosed(),
+    setup(Durability::File, Io::Direct, Compression::Gzip(1), false).enclosed(),
 ];
 
 const fn setup(durability: Durability, io: Io, codec: Compression, crossing: bool) -> Setup {
-    Setup { durability, io, codec, crossing }
+    Setup { durability, io, codec, enclosed: false, crossing }
+}
+
+impl Setup {
+    const fn enclosed(self) -> Self {
+        Setup { enclosed: true, ..self }
+    }
 }
 
 /// A slot and the right to write through it.
@@ -158,6 +170,8 @@ impl Life {
             .durability(setup.durability)
             .io(setup.io)
             .compression(setup.codec)
+            .header(&*envelope(setup.enclosed).header)
+            .footer(&*envelope(setup.enclosed).footer)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now())?;
@@ -297,7 +311,7 @@ fn live(setup: Setup, planned: &[Planned], heal: Heal) -> (u64, usize) {
     let clock = Clock::new();
     let durable = setup.durability == Durability::File;
     let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
-    fs.set_codec(setup.codec);
+    fs.set_format(setup.codec, envelope(setup.enclosed));
     fs.plan(planned);
     if let Ok(mut life) = Life::new(setup, fs.clone(), clock) {
         life.go_on();

@@ -145,23 +145,18 @@ mod tests {
     use crate::file::aligned::Staging;
     use crate::naming::Names;
     use crate::report::stats::Count;
-    use crate::tests::codec::{CODECS, decode, enclosed, envelopes};
+    use crate::tests::codec::{CODECS, decode, enclosed, envelope};
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
     use std::io::IoSlice;
-    use std::sync::Arc;
 
     /// Files that end with a trailer.
     fn setups() -> impl Iterator<Item = Files> {
-        let of = |compression, envelope: &Arc<Envelope>| Files {
-            compression,
-            envelope: envelope.clone(),
-            ..Files::default()
-        };
+        let of = |compression, envelope| Files { compression, envelope, ..Files::default() };
         let all = CODECS.into_iter().chain([Compression::None]);
-        let all = all.flat_map(move |codec| envelopes().map(|envelope| of(codec, &envelope)));
+        let all = all.flat_map(move |codec| [false, true].map(|set| of(codec, envelope(set))));
         all.filter(|files| files.compression != Compression::None || !files.envelope.is_empty())
     }
 
