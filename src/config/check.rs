@@ -42,12 +42,14 @@ impl Config {
         {
             if bytes.len() > ENVELOPE_BYTES_MAX {
                 let permitted = format!("at most {ENVELOPE_BYTES_MAX} bytes");
-                return Err(Error::option(
-                    option,
-                    format!("{} bytes long", bytes.len()),
-                    permitted,
-                ));
+                let length = format!("{} bytes long", bytes.len());
+                return Err(Error::option(option, length, permitted));
             }
+        }
+        if let Some(manifest) = &self.publishing.manifest {
+            directory("manifest", manifest)?;
+            utf8("prefix", &files.prefix)?;
+            utf8("extension", &files.extension)?;
         }
         directory("path", &files.path)?;
         directory("temp", &files.temp)?;
@@ -80,6 +82,11 @@ fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Er
         return Err(Error::option(option, format!("{value:?}"), "without path separator and NUL"));
     }
     Ok(())
+}
+
+fn utf8(option: &'static str, value: &OsStr) -> Result<(), Error> {
+    let permitted = "UTF-8 with a manifest, which is JSON";
+    value.to_str().map(drop).ok_or_else(|| Error::option(option, format!("{value:?}"), permitted))
 }
 
 fn boundary(value: Boundary) -> Result<(), Error> {
