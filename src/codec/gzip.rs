@@ -1,26 +1,41 @@
 //! A file as one gzip member (RFC 1952).
 //!
-//! Each call ends with a sync flush, which leaves the stream at the start of a byte. There an empty
-//! final block, the checksum and the length end the member (RFC 1951, section 3.2.3).
+//! Each call ends with a sync flush, which leaves the stream at the start of a byte. There a final
+//! block, the checksum and the length end the member. The block is empty, or holds the footer as it is
+//! (RFC 1951, sections 3.2.3 and 3.2.4).
 
 use std::io::{self, ErrorKind, IoSlice};
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::codec::stream::{Decoder, Encoder, Trailer};
+use crate::codec::stream::{Contents, Decoder, Edge, Encoder, Trailer};
 
 /// Deflate, no name, no time, an unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// An empty final block with fixed codes.
-const LAST_BLOCK: [u8; 2] = [3, 0];
+const EMPTY_BLOCK: [u8; 2] = [3, 0];
+/// Begins a final block that holds bytes as they are.
+const STORED_BLOCK: [u8; 1] = [1];
 /// Most memory of zlib-rs for one stream: 371 KiB was measured.
 pub(super) const STATE_BYTES: usize = 512 << 10;
 /// Bytes of output of one step.
 const STEP: usize = 64 << 10;
 
-/// Ends a member that holds `record_bytes` bytes with this CRC-32. The length counts modulo 2^32.
-pub(super) fn trailer(checksum: u32, record_bytes: u64) -> Trailer {
-    Trailer::of(&[&LAST_BLOCK, &checksum.to_le_bytes(), &(record_bytes as u32).to_le_bytes()])
+/// Ends a member that holds this, with its CRC-32.
+pub(super) fn trailer<'a>(contents: &Contents<'a>) -> Trailer<'a> {
+    let Contents { len, checksum, footer } = *contents;
+    let block = if footer.is_empty() {
+        Edge::of(&[&EMPTY_BLOCK])
+    } else {
+        let len = footer.len() as u16;
+        Edge::of(&[&STORED_BLOCK, &len.to_le_bytes(), &(!len).to_le_bytes()])
+    };
+    Trailer::new(block, footer, Edge::of(&[&sums(checksum, len.wrapping_add(footer.len() as u64))]))
+}
+
+/// The checksum and the length, which counts modulo 2^32.
+fn sums(checksum: u32, len: u64) -> [u8; 8] {
+    (u64::from(checksum) | len << 32).to_le_bytes()
 }
 
 /// Makes a gzip member.
@@ -53,20 +68,24 @@ impl Deflating {
 }
 
 impl Encoder for Deflating {
-    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+    fn encode(&mut self, contents: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
         if !self.has_header {
             out.extend_from_slice(&HEADER);
             self.has_header = true;
         }
-        for record in records {
-            self.crc.update(record);
-            self.put(record, out, FlushCompress::None)?;
+        for part in contents {
+            self.crc.update(part);
+            self.put(part, out, FlushCompress::None)?;
         }
         self.put(&[], out, FlushCompress::Sync)
     }
 
-    fn checksum(&self) -> u32 {
-        self.crc.sum()
+    fn checksum(&self, footer: &[u8]) -> u32 {
+        let (mut all, mut end) = (Crc::new(), Crc::new());
+        end.update(footer);
+        all.combine(&self.crc);
+        all.combine(&end);
+        all.sum()
     }
 }
 
@@ -119,8 +138,7 @@ impl Decoder for Inflating {
             }
         }
         self.tail.extend_from_slice(bytes);
-        let ending = trailer(self.crc.sum(), self.crc.amount().into());
-        let expected = &ending.bytes()[LAST_BLOCK.len()..];
+        let expected = sums(self.crc.sum(), self.crc.amount().into());
         if !expected.starts_with(&self.tail) {
             return Err(ErrorKind::InvalidData.into());
         }

@@ -1,8 +1,9 @@
 //! Encodes records into file bytes, for files that do not hold records as they are.
 //!
-//! Guarantees: a file is one stream. After each call, everything that was encoded so far can be
-//! decoded, and a short trailer makes it a whole stream. The trailer depends on nothing but the records'
-//! checksum and length. It can be written over: a file whose rename failed may grow on. Touches no file.
+//! Guarantees: a file is one stream, which begins with the header. After each call, everything that was
+//! encoded so far can be decoded, and a short trailer makes it a whole stream, which ends with the
+//! footer. The trailer depends on nothing but the contents' checksum and length. It can be written over:
+//! a file whose rename failed may grow on. Touches no file.
 
 #[cfg(feature = "gzip")]
 mod gzip;
@@ -12,12 +13,13 @@ mod stream;
 mod zstd;
 
 pub(crate) use proof::prove;
-pub(crate) use stream::{Decoder, Encoder, Trailer};
+pub(crate) use stream::{Contents, Decoder, Edge, Encoder, Trailer};
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::Compression;
+use crate::config::{Compression, Envelope};
 
 /// Bytes of the output of a large write that an encoder keeps for the next one. All output is below
 /// this, unless records do not compress.
@@ -27,6 +29,9 @@ const KEPT_BYTES: usize = 1 << 20;
 /// take output back, so a retry writes the same bytes.
 pub(crate) struct Encoding {
     encoder: Box<dyn Encoder>,
+    envelope: Arc<Envelope>,
+    /// The header is encoded.
+    has_header: bool,
     out: Vec<u8>,
     /// Length of the records that `out` encodes.
     record_bytes: u64,
@@ -38,9 +43,14 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// Returns `None` if the file holds records as they are. Fails for want of memory.
-    pub(crate) fn new(compression: Compression) -> io::Result<Option<Self>> {
+    pub(crate) fn new(
+        compression: Compression,
+        envelope: &Arc<Envelope>,
+    ) -> io::Result<Option<Self>> {
         Ok(encoder(compression)?.map(|encoder| Encoding {
             encoder,
+            envelope: envelope.clone(),
+            has_header: envelope.header.is_empty(),
             out: Vec::new(),
             record_bytes: 0,
             time: Duration::ZERO,
@@ -48,39 +58,49 @@ impl Encoding {
         }))
     }
 
-    /// Encodes records. If earlier output does not count yet, does nothing: that is written first.
+    /// Encodes records, the first ones behind the header. If earlier output does not count yet, does nothing: that is written first.
     pub(crate) fn encode(&mut self, records: &[IoSlice<'_>]) -> io::Result<()> {
         if self.is_broken {
             return Err(io::Error::other("records of this stream are lost"));
         }
         if self.out.is_empty() {
             let begin = Instant::now();
-            let encoded = self.encoder.encode(records, &mut self.out);
+            let encoded = if self.has_header {
+                self.encoder.encode(records, &mut self.out)
+            } else {
+                let header = IoSlice::new(&self.envelope.header);
+                self.encoder.encode(&[&[header], records].concat(), &mut self.out)
+            };
             self.time += begin.elapsed();
             if let Err(error) = encoded {
                 self.forget();
                 self.is_broken = true;
                 return Err(error);
             }
+            self.has_header = true;
             self.record_bytes = records.iter().map(|slice| slice.len() as u64).sum();
         }
         Ok(())
     }
 
-    /// The bytes to write, the length of the records that they encode, and the checksum of all
-    /// records up to these.
+    /// The bytes to write, the length of the records that they encode, and the checksum of a file that
+    /// ends with them.
     pub(crate) fn output(&self) -> (&[u8], u64, u32) {
-        (&self.out, self.record_bytes, self.encoder.checksum())
+        (&self.out, self.record_bytes, self.checksum())
     }
 
     /// Counts all records that were last encoded. Returns how many file bytes they took, and the
-    /// checksum of all records so far.
+    /// checksum of a file that ends there.
     pub(crate) fn commit(&mut self, record_bytes: u64) -> (u64, u32) {
         debug_assert_eq!(record_bytes, self.record_bytes, "encoded as a whole");
         let len = self.out.len() as u64;
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
-        (len, self.encoder.checksum())
+        (len, self.checksum())
+    }
+
+    fn checksum(&self) -> u32 {
+        self.encoder.checksum(&self.envelope.footer)
     }
 
     /// Drops the output for the records that were last encoded; they are lost.
@@ -131,17 +151,16 @@ pub(crate) fn decoder(compression: Compression) -> io::Result<Option<Box<dyn Dec
     })
 }
 
-/// What makes a stream of these records a whole one, once it is cut behind them.
-#[allow(unused_variables, reason = "not each codec needs both")]
-pub(crate) fn trailer(compression: Compression, checksum: u32, record_bytes: u64) -> Trailer {
+/// What makes a file of these contents a whole one, once it is cut behind the last record.
+pub(crate) fn trailer<'a>(compression: Compression, contents: &Contents<'a>) -> Trailer<'a> {
     match compression {
-        Compression::None => Trailer::default(),
+        Compression::None => Trailer::new(Edge::default(), contents.footer, Edge::default()),
         #[cfg(feature = "gzip")]
-        Compression::Gzip(_) => gzip::trailer(checksum, record_bytes),
+        Compression::Gzip(_) => gzip::trailer(contents),
         #[cfg(feature = "zstd")]
-        Compression::Zstd(_) => zstd::trailer(checksum),
+        Compression::Zstd(_) => zstd::trailer(contents),
         #[cfg(test)]
-        Compression::Doubled => Trailer::of(&[&crate::tests::codec::END]),
+        Compression::Doubled => crate::tests::codec::trailer(contents.footer),
     }
 }
 

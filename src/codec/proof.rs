@@ -1,4 +1,4 @@
-//! Proves that a dead writer's file holds the records that it encoded, up to where it is cut.
+//! Proves that a dead writer's file holds what it wrote, up to where it is cut.
 //!
 //! Guarantees: decodes every byte up to the cut and then the trailer, as any reader of the file
 //! will. Memory is bounded whatever the file holds.
@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::io;
 
-use crate::codec::{decoder, trailer};
+use crate::codec::{Contents, decoder, trailer};
 use crate::config::Compression;
 
 /// Bytes that are read at once.
@@ -15,12 +15,11 @@ const READ_BYTES: usize = 256 << 10;
 const STEP: usize = 4096;
 
 /// Whether the first `len` bytes of a file, which `read` reads at an offset into a buffer, decode to
-/// `record_bytes` bytes with this checksum, and the trailer ends them. An error is one of `read`.
+/// these contents, and the trailer ends them. An error is one of `read`.
 pub(crate) fn prove(
     compression: Compression,
     len: u64,
-    record_bytes: u64,
-    checksum: u32,
+    contents: &Contents<'_>,
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
 ) -> io::Result<bool> {
     let Some(mut decoder) = decoder(compression)? else { return Ok(true) };
@@ -34,15 +33,18 @@ pub(crate) fn prove(
         }
         for step in part.chunks(STEP) {
             // A stream that ends before the cut is not one of ours.
-            if !matches!(decoder.decode(step, &mut count), Ok(false)) || seen.get() > record_bytes {
+            if !matches!(decoder.decode(step, &mut count), Ok(false)) || seen.get() > contents.len {
                 return Ok(false);
             }
         }
         at += part.len() as u64;
     }
-    let is_same = decoder.checksum() == checksum && seen.get() == record_bytes;
-    let end = trailer(compression, checksum, record_bytes);
-    Ok(is_same && matches!(decoder.decode(end.bytes(), &mut count), Ok(true)))
+    if seen.get() != contents.len {
+        return Ok(false);
+    }
+    let end = trailer(compression, contents).to_vec();
+    let ends = matches!(decoder.decode(&end, &mut count), Ok(true));
+    Ok(ends && decoder.checksum() == contents.checksum)
 }
 
 #[cfg(test)]
@@ -64,6 +66,8 @@ mod tests {
         Compression::Zstd(19),
     ];
 
+    const FOOTER: &[u8] = b"# the end\n";
+
     /// Some text that compresses, and some that does not.
     fn records(random: &mut Random, len: usize) -> Vec<u8> {
         let is_random = random.one_in(2);
@@ -78,7 +82,20 @@ mod tests {
             into[..len].copy_from_slice(&from[..len]);
             Ok(len)
         };
-        prove(compression, file.len() as u64, records.len() as u64, checksum, read).unwrap()
+        let contents = Contents { len: records.len() as u64, checksum, footer: FOOTER };
+        prove(compression, file.len() as u64, &contents, read).unwrap()
+    }
+
+    /// The file with its trailer.
+    fn ended(
+        compression: Compression,
+        mut file: Vec<u8>,
+        records: &[u8],
+        checksum: u32,
+    ) -> Vec<u8> {
+        let contents = Contents { len: records.len() as u64, checksum, footer: FOOTER };
+        file.extend(trailer(compression, &contents).to_vec());
+        file
     }
 
     /// After a call of the encoder: where the stream ends, where the records end, their checksum.
@@ -94,7 +111,7 @@ mod tests {
             let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
             encoder.encode(&slices, &mut file).unwrap();
             all.extend(parts.concat());
-            ends.push((file.len(), all.len(), encoder.checksum()));
+            ends.push((file.len(), all.len(), encoder.checksum(FOOTER)));
         }
         (file, all, ends)
     }
@@ -105,14 +122,14 @@ mod tests {
             let (file, all, ends) =
                 stream(compression, &[&[1], &[10, 0, 300_000], &[7], &[2_000_000], &[100, 3]]);
             for (len, bytes, checksum) in ends {
-                let (mut cut, records) = (file[..len].to_vec(), &all[..bytes]);
+                let (cut, records) = (file[..len].to_vec(), &all[..bytes]);
                 assert!(is_proven(compression, &cut, records, checksum), "{compression:?}");
                 assert!(!is_proven(compression, &cut, records, checksum ^ 1));
                 assert!(!is_proven(compression, &cut, &records[1..], checksum));
-                cut.extend(trailer(compression, checksum, bytes as u64).bytes());
-                assert!(decode(compression, cut.clone()) == records);
+                let whole = ended(compression, cut.clone(), records, checksum);
+                assert!(decode(compression, whole.clone()) == [records, FOOTER].concat());
                 // What has ended does not end again.
-                assert!(!is_proven(compression, &cut, records, checksum));
+                assert!(!is_proven(compression, &whole, records, checksum));
             }
         }
     }
@@ -121,15 +138,15 @@ mod tests {
     fn nothing_else_is_proven() {
         for compression in ALL {
             let (file, all, ends) = stream(compression, &[&[300], &[1000]]);
-            let checksum = ends[1].2;
+            let (checksum, expected) = (ends[1].2, [&all, FOOTER].concat());
             let mut random = Random::new(9);
             // The last bytes of a flush may be missing, if they stand for nothing.
             for len in 0..file.len() {
-                let mut cut = file[..len].to_vec();
+                let cut = file[..len].to_vec();
                 if is_proven(compression, &cut, &all, checksum) {
-                    cut.extend(trailer(compression, checksum, all.len() as u64).bytes());
+                    let whole = ended(compression, cut, &all, checksum);
                     assert!(
-                        decode(compression, cut) == all && file.len() - len < 8,
+                        decode(compression, whole) == expected && file.len() - len < 8,
                         "{compression:?}"
                     );
                 }
@@ -139,8 +156,8 @@ mod tests {
                 damaged[at] ^= 1 << random.below(8_u32);
                 if is_proven(compression, &damaged, &all, checksum) {
                     // Some bits mean nothing.
-                    damaged.extend(trailer(compression, checksum, all.len() as u64).bytes());
-                    assert!(decode(compression, damaged) == all, "{compression:?} at {at}");
+                    let whole = ended(compression, damaged, &all, checksum);
+                    assert!(decode(compression, whole) == expected, "{compression:?} at {at}");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! A file as one zstd frame with a checksum (RFC 8878).
 //!
-//! Each call ends with a flush, which ends a block. There an empty last block and the checksum end
-//! the frame (RFC 8878, section 3.1.1). Zstd does not tell its own checksum before the end of a
+//! Each call ends with a flush, which ends a block. There a last block and the checksum end the frame.
+//! The block is raw: it holds the footer as it is, or nothing (RFC 8878, section 3.1.1). Zstd does not tell its own checksum before the end of a
 //! frame, so it makes none: it is computed here, and its flag is set in the frame's header.
 
 use std::hash::Hasher;
@@ -11,10 +11,11 @@ use twox_hash::XxHash64;
 use zstd_safe::zstd_sys::ZSTD_EndDirective::{self, ZSTD_e_continue, ZSTD_e_flush};
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
-use crate::codec::stream::{Decoder, Encoder, Trailer};
+use crate::codec::stream::{Contents, Decoder, Edge, Encoder, Trailer};
 
-/// Last, raw, of no length.
-const LAST_BLOCK: [u8; 3] = [1, 0, 0];
+/// Last and raw. The length stands above these bits.
+const LAST_BLOCK: u32 = 1;
+const LENGTH_SHIFT: u32 = 3;
 /// The frame header's descriptor, and the bit in it that says there is a checksum.
 const DESCRIPTOR_AT: usize = 4;
 const HAS_CHECKSUM: u8 = 1 << 2;
@@ -40,9 +41,11 @@ pub(super) fn state_bytes(level: i32) -> usize {
     mib << 20
 }
 
-/// Ends a frame with this checksum.
-pub(super) fn trailer(checksum: u32) -> Trailer {
-    Trailer::of(&[&LAST_BLOCK, &checksum.to_le_bytes()])
+/// Ends a frame that holds this, with its checksum.
+pub(super) fn trailer<'a>(contents: &Contents<'a>) -> Trailer<'a> {
+    let Contents { checksum, footer, .. } = *contents;
+    let block = (LAST_BLOCK | (footer.len() as u32) << LENGTH_SHIFT).to_le_bytes();
+    Trailer::new(Edge::of(&[&block[..3]]), footer, Edge::of(&[&checksum.to_le_bytes()]))
 }
 
 /// The lower half of the hash.
@@ -92,11 +95,11 @@ impl Compressing {
 }
 
 impl Encoder for Compressing {
-    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+    fn encode(&mut self, contents: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
         let begin = out.len();
-        for record in records {
-            self.hash.write(record);
-            self.put(record, out, ZSTD_e_continue)?;
+        for part in contents {
+            self.hash.write(part);
+            self.put(part, out, ZSTD_e_continue)?;
         }
         self.put(&[], out, ZSTD_e_flush)?;
         if !self.has_header {
@@ -106,8 +109,10 @@ impl Encoder for Compressing {
         Ok(())
     }
 
-    fn checksum(&self) -> u32 {
-        checksum(&self.hash)
+    fn checksum(&self, footer: &[u8]) -> u32 {
+        let mut hash = self.hash.clone();
+        hash.write(footer);
+        checksum(&hash)
     }
 }
 

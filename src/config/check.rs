@@ -16,6 +16,8 @@ pub(crate) const CHUNKS_MAX: usize = QUEUE_SIZE_MAX + WORKERS_MAX;
 /// Prefix and extension together. With the rest of a name they fit the 255 bytes that file systems
 /// allow.
 pub(crate) const AFFIX_BYTES_MAX: usize = 160;
+/// Of the header of files, and of their footer. Both stand in the state file.
+pub(crate) const ENVELOPE_BYTES_MAX: usize = 4096;
 
 impl Config {
     /// Checks every option. Returns the first one that is out of its range.
@@ -35,6 +37,15 @@ impl Config {
             ));
         }
         boundary(files.rotate_at)?;
+        for (option, bytes) in
+            [("header", &files.envelope.header), ("footer", &files.envelope.footer)]
+        {
+            if bytes.len() > ENVELOPE_BYTES_MAX {
+                let permitted = format!("at most {ENVELOPE_BYTES_MAX} bytes");
+                let length = format!("{} bytes long", bytes.len());
+                return Err(Error::option(option, length, permitted));
+            }
+        }
         if let Some(manifest) = &self.publishing.manifest {
             directory("manifest", manifest)?;
             utf8("prefix", &files.prefix)?;

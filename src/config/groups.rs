@@ -42,6 +42,22 @@ pub(crate) struct Files {
     pub(crate) durability: Durability,
     pub(crate) io: Io,
     pub(crate) compression: Compression,
+    /// Shared by all files, so that none copies it.
+    pub(crate) envelope: Arc<Envelope>,
+}
+
+/// What stands in each file besides records. Empty = nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    pub(crate) header: Vec<u8>,
+    pub(crate) footer: Vec<u8>,
+}
+
+impl Envelope {
+    /// Whether files hold nothing but records.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.header.is_empty() && self.footer.is_empty()
+    }
 }
 
 /// The limits of the quota, for `worker/quota.rs`. 0 = off.
@@ -101,6 +117,7 @@ impl Default for Files {
             durability: Durability::None,
             io: Io::Auto,
             compression: Compression::None,
+            envelope: Arc::default(),
         }
     }
 }

@@ -17,8 +17,10 @@ use crate::fs::Fs;
 use crate::report::health::{ErrorEvent, OnError};
 use crate::report::published::{BoxError, OnPublish, PublishedFile};
 
-pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
-pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure, Publishing, UTC, WallClock};
+pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, ENVELOPE_BYTES_MAX, SIZE_MAX, WORKERS_MAX};
+pub(crate) use groups::{
+    Envelope, Files, FsHandle, Limits, Memory, OnFailure, Publishing, UTC, WallClock,
+};
 pub(crate) use options::SHM;
 pub use options::{Boundary, Compression, CrashProof, Durability, Io};
 
@@ -225,6 +227,34 @@ impl Config {
     /// ```
     pub fn compression(mut self, compression: Compression) -> Self {
         self.files.compression = compression;
+        self
+    }
+
+    /// The first bytes of each file, such as the names of columns. Default: none; at most 4096 bytes.
+    ///
+    /// They stand once in each file, before the first record, in files of a recovery too. They count
+    /// as bytes of files ([`file_size`](Self::file_size),
+    /// [`Stats::files_bytes`](crate::Stats::files_bytes)), never as a record. A file without a record
+    /// does not appear. No newline is added.
+    ///
+    /// With [`compression`](Self::compression) they are the first bytes of what is compressed. A
+    /// recovery takes header and footer from the state file of the writer that died.
+    ///
+    /// ```
+    /// let config = bufferedwriter::Config::default().header("time,host,bytes\n").footer("# end\n");
+    /// ```
+    pub fn header(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        Arc::make_mut(&mut self.files.envelope).header = bytes.into();
+        self
+    }
+
+    /// The last bytes of each file. Default: none; at most 4096 bytes. All else is as with
+    /// [`header`](Self::header).
+    ///
+    /// Each write of a worker ends with it, and the next write begins there. So no file lacks room
+    /// for it when the disk is full.
+    pub fn footer(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        Arc::make_mut(&mut self.files.envelope).footer = bytes.into();
         self
     }
 

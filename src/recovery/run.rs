@@ -16,7 +16,7 @@ use crate::base::lacking::has_no_locks;
 use crate::config::Compression;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
-use crate::file::state_file::format::{MemoryDir, WorkerEntry};
+use crate::file::state_file::format::{FileLayout, MemoryDir, WorkerEntry};
 use crate::fs::{Facts, FsFile};
 use crate::naming::{self, Names};
 use crate::recovery::audience::Audience;
@@ -69,6 +69,7 @@ pub(super) struct Dead<'a> {
     /// How its files are compressed. `None` if the state file is unreadable: then no file is
     /// published.
     pub(super) compression: Option<Compression>,
+    pub(super) layout: &'a FileLayout,
     /// The crash-proof memory, if there is one. It is newer than the state file.
     pub(super) memory: Option<&'a DeadMemory>,
 }
@@ -133,6 +134,7 @@ impl Run<'_> {
                     entries: Some(entries),
                     same_boot,
                     compression: Compression::from_id(header.codec),
+                    layout: &header.layout,
                     memory: None,
                 };
                 match &header.memory {
@@ -148,6 +150,7 @@ impl Run<'_> {
                     entries: None,
                     same_boot: false,
                     compression: None,
+                    layout: &FileLayout::default(),
                     memory: None,
                 };
                 self.recover_unknown(&dead, is_short)
@@ -250,14 +253,14 @@ impl Run<'_> {
             let count = memory.count();
             if !count.is_zero() {
                 // The encoded length is unknown before the records are encoded.
-                self.published(
-                    memory.path().to_owned(),
-                    Watermark { len: count.bytes, count, checksum: 0 },
-                );
+                let others = dead.layout.header.len() + dead.layout.footer.len();
+                let len = count.bytes.saturating_add(others as u64);
+                self.published(memory.path().to_owned(), Watermark { len, count, checksum: 0 });
             }
-        } else if let Some((visible, good)) =
-            memory.salvage(Locations { fs, temp, path, names: dead.names }, self.audience)?
-        {
+        } else if let Some((visible, good)) = memory.salvage(
+            Locations { fs, temp, path, names: dead.names, layout: dead.layout },
+            self.audience,
+        )? {
             self.published(visible, good);
         }
         if !all {

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::codec::{self, Encoder};
+use crate::codec::{self, Contents, Encoder};
 use crate::config::Compression;
 use crate::file::publish::{self, Identity};
 use crate::file::state_file::decode::Unreadable;
+use crate::file::state_file::format::FileLayout;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::memory::crash_image::{WriterWord, step};
 use crate::naming::{self, Names, Stamp};
@@ -53,6 +54,7 @@ pub(crate) struct Locations<'a> {
     pub(crate) temp: &'a Path,
     pub(crate) path: &'a Path,
     pub(crate) names: &'a Names,
+    pub(crate) layout: &'a FileLayout,
 }
 
 impl DeadMemory {
@@ -128,7 +130,7 @@ impl DeadMemory {
                 self.copy(places)?
             }
         };
-        let Locations { fs, temp, path, names } = places;
+        let Locations { fs, temp, path, names, .. } = places;
         let temp = temp.join(names.temp(stamp, self.worker(), 0));
         let Some(facts) = fs.facts(&temp).map_err(|e| Error::io("look up", &temp, e))? else {
             // The recovery that noted the stamp has renamed it.
@@ -165,9 +167,9 @@ impl DeadMemory {
         Ok(())
     }
 
-    /// Copies all unfiled records to a temp file, and notes its stamp once it is synced.
+    /// Copies all unfiled records to a temp file, between header and footer, and notes its stamp once it is synced.
     fn copy(&mut self, places: Locations<'_>) -> Result<Stamp, Error> {
-        let Locations { fs, temp, names, .. } = places;
+        let Locations { fs, temp, names, layout, .. } = places;
         let stamp = Stamp::next();
         let path = temp.join(names.temp(stamp, self.worker(), 0));
         let mut file =
@@ -177,6 +179,7 @@ impl DeadMemory {
         let encoder = codec::encoder(compression).map_err(|e| Error::io("compress", &path, e))?;
         let mut copy = Copy { file: &mut *file, path: &path, encoder, end: 0 };
         let mut buffer = Vec::with_capacity(COPY_BYTES);
+        buffer.extend_from_slice(&layout.header);
         for nth in 0..self.image.unfiled.len() {
             let mut part = self.image.unfiled[nth];
             while part.from < part.to {
@@ -187,8 +190,11 @@ impl DeadMemory {
             }
         }
         copy.write(&mut buffer)?;
-        let checksum = copy.encoder.as_ref().map_or(0, |encoder| encoder.checksum());
-        copy.put(codec::trailer(compression, checksum, self.all().bytes).bytes())?;
+        let footer = &layout.footer[..];
+        let checksum = copy.encoder.as_ref().map_or(0, |encoder| encoder.checksum(footer));
+        let len = self.all().bytes.saturating_add(layout.header.len() as u64);
+        let contents = Contents { len, checksum, footer };
+        copy.put(&codec::trailer(compression, &contents).to_vec())?;
         step();
         file.sync().map_err(|e| Error::io("fsync", &path, e))?;
         step();

@@ -8,8 +8,10 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::path::Path;
 
-use crate::codec::{self, Trailer};
+use crate::codec::{self, Contents, Trailer};
+use crate::config::Compression;
 use crate::file::publish::Identity;
+use crate::file::state_file::format::FileLayout;
 use crate::fs::{Facts, FsFile, read_full, write_all};
 use crate::naming::{self, Names, Parsed, Stamp};
 use crate::recovery::audience::LeftOver;
@@ -112,15 +114,16 @@ impl Run<'_> {
         };
         let whole = Watermark { len: len + trailer.len(), ..good };
         // Its writer may have ended it.
-        let mut end = trailer.bytes().to_vec();
+        let expected = trailer.to_vec();
+        let mut end = expected.clone();
         let read = read_full(&mut *file, &mut end, len).map_err(|e| Error::io("read", temp, e))?;
-        let has_end = read == end.len() && end == trailer.bytes();
+        let has_end = read == end.len() && end == expected;
         let kept = if has_end { whole.len } else { len };
         let visible = if dry_run {
             temp.to_owned()
         } else {
             let file = &mut *file;
-            make_whole(file, len, facts.len, doubtful, trailer)
+            make_whole(file, len, facts.len, doubtful, &trailer)
                 .map_err(|(operation, e)| Error::io(operation, temp, e))?;
             if let Err(error) = file.sync() {
                 // A second fsync would succeed although the data are gone (see
@@ -178,19 +181,27 @@ impl Run<'_> {
 }
 
 /// The trailer that makes the good part of a temp file a whole one. `None` if the good part is not
-/// what its writer encoded.
-fn proven(
-    dead: &Dead<'_>,
+/// what its writer wrote, or has no record.
+fn proven<'a>(
+    dead: &Dead<'a>,
     file: &mut dyn FsFile,
     temp: &Path,
     good: Watermark,
-) -> Result<Option<Trailer>, Error> {
+) -> Result<Option<Trailer<'a>>, Error> {
     let Some(compression) = dead.compression else { return Ok(None) };
     let read = |bytes: &mut [u8], at| read_full(file, bytes, at);
     let Watermark { len, count, checksum } = good;
-    let is_proven = codec::prove(compression, len, count.bytes, checksum, read)
-        .map_err(|e| Error::io("read", temp, e))?;
-    Ok(is_proven.then(|| codec::trailer(compression, checksum, count.bytes)))
+    let FileLayout { header, footer, .. } = dead.layout;
+    let contents =
+        Contents { len: count.bytes.saturating_add(header.len() as u64), checksum, footer };
+    let is_proven =
+        codec::prove(compression, len, &contents, read).map_err(|e| Error::io("read", temp, e))?;
+    // A header alone is no record.
+    let has_record = match compression {
+        Compression::None => len > header.len() as u64,
+        _ => count.bytes > 0,
+    };
+    Ok((is_proven && has_record).then(|| codec::trailer(compression, &contents)))
 }
 
 /// Cuts a file of this length to its good length and ends it. From `doubtful` on it is written again.
@@ -199,7 +210,7 @@ fn make_whole(
     good: u64,
     len: u64,
     doubtful: Option<u64>,
-    trailer: Trailer,
+    trailer: &Trailer<'_>,
 ) -> Result<(), (&'static str, io::Error)> {
     if len > good {
         file.set_len(good).map_err(|e| ("truncate", e))?;
@@ -209,7 +220,7 @@ fn make_whole(
         // that the kernel dropped look written, and the next fsync would not notice.
         write_again(file, doubtful..good).map_err(|e| ("write", e))?;
     }
-    write_all(file, &mut [IoSlice::new(trailer.bytes())], good).1.map_err(|e| ("write", e))
+    write_all(file, &mut trailer.slices(), good).1.map_err(|e| ("write", e))
 }
 
 /// Writes the same bytes again, so that the next fsync must write them to the disk.

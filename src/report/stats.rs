@@ -68,7 +68,7 @@ impl Sum for Count {
 }
 
 /// A position in a file: its bytes up to there, and the records that they hold. The two byte counts
-/// are equal unless a codec encodes the records. It is here because files and the crash-proof
+/// differ by the header, or if a codec encodes the records. It is here because files and the crash-proof
 /// memory both keep it, and this is the only layer with a [`Count`] that both may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Watermark {
@@ -76,7 +76,8 @@ pub(crate) struct Watermark {
     pub(crate) len: u64,
     /// Whole records, and their bytes before encoding.
     pub(crate) count: Count,
-    /// The codec's checksum of these records; 0 without a codec.
+    /// The codec's checksum of all that the file holds if it ends here: header, these records, and
+    /// footer. 0 without a codec.
     pub(crate) checksum: u32,
 }
 
@@ -184,7 +185,7 @@ pub struct Stats {
     /// Files published.
     pub files: u64,
     /// Bytes of those files on the disk. Equal to the bytes of [`written`](Self::written) while
-    /// files hold records unencoded.
+    /// files hold nothing but records, and hold them unencoded.
     pub files_bytes: u64,
     /// Bytes of the chunks in use: leased to a thread, waiting for a worker, or held until a sync.
     pub memory_bytes: usize,
@@ -251,7 +252,8 @@ pub struct GuardStats {
 pub struct WorkerStats {
     /// Sealed chunks that wait for this worker or for its sync.
     pub backlog_chunks: usize,
-    /// Length of its temp file in bytes, up to the last whole record.
+    /// Length of its temp file in bytes, up to the last whole record: with the header, without the
+    /// footer.
     pub temp_file_bytes: u64,
     /// The temp file that it is writing, if it has one.
     pub temp_file: Option<PathBuf>,

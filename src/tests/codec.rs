@@ -4,13 +4,14 @@
 
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bufferedwriter_testkit::dir::{TestDir, list};
 use bufferedwriter_testkit::wait::BOUND;
 
-use crate::codec::{self, Decoder, Encoder};
-use crate::config::{Compression, Config, Io};
+use crate::codec::{self, Decoder, Edge, Encoder, Trailer};
+use crate::config::{Compression, Config, Envelope, Io};
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{FileLayout, Header, WorkerEntry};
 use crate::fs::Fs;
@@ -23,25 +24,31 @@ use crate::tests::forks;
 use crate::tests::recovery::images::{self, Image};
 use crate::writer::BufferedWriter;
 
-/// Doubles each byte. Three points end a file: an odd number of bytes, and no pair of a record.
+/// Doubles each byte. A pair that is none ends a file, with the footer as it is behind it.
 #[derive(Default)]
 pub(crate) struct Doubling {
     checksum: u32,
 }
 
-pub(crate) const END: [u8; 3] = *b"...";
+const END: [u8; 2] = *b".!";
+
+/// Ends a file with a footer of at most 255 bytes.
+pub(crate) fn trailer(footer: &[u8]) -> Trailer<'_> {
+    let len = u8::try_from(footer.len()).expect("a short footer");
+    Trailer::new(Edge::of(&[&END, &[len]]), footer, Edge::default())
+}
 
 impl Encoder for Doubling {
-    fn encode(&mut self, records: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
-        for slice in records {
+    fn encode(&mut self, contents: &[IoSlice<'_>], out: &mut Vec<u8>) -> io::Result<()> {
+        for slice in contents {
             self.checksum = summed(self.checksum, slice);
             out.extend(slice.iter().flat_map(|&byte| [byte; 2]));
         }
         Ok(())
     }
 
-    fn checksum(&self) -> u32 {
-        self.checksum
+    fn checksum(&self, footer: &[u8]) -> u32 {
+        summed(self.checksum, footer)
     }
 }
 
@@ -59,18 +66,26 @@ pub(crate) struct Halving {
 impl Decoder for Halving {
     fn decode(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
         self.bytes.extend_from_slice(bytes);
-        let ends = self.bytes.len() % 2 == 1 && self.bytes.ends_with(&END);
-        if ends {
-            self.bytes.truncate(self.bytes.len() - END.len());
-        }
-        let pairs: Vec<_> = self.bytes.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-        if pairs.iter().any(|(one, other)| one != other) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let records: Vec<_> = pairs.iter().map(|pair| pair.0).collect();
-        self.checksum = summed(self.checksum, &records);
-        out(&records);
-        self.bytes.drain(..2 * pairs.len());
+        let is_pair = |pair: &[u8]| pair[0] == pair[1];
+        let pairs = self.bytes.chunks_exact(2).take_while(|pair| is_pair(pair)).count();
+        let mut contents: Vec<_> = self.bytes.drain(..2 * pairs).step_by(2).collect();
+        let ends = match &*self.bytes {
+            [] | [_] => false,
+            [one, other] if [*one, *other] == END => false,
+            [one, other, len, footer @ ..]
+                if [*one, *other] == END && footer.len() <= usize::from(*len) =>
+            {
+                contents.extend_from_slice(if footer.len() == usize::from(*len) {
+                    footer
+                } else {
+                    &[]
+                });
+                footer.len() == usize::from(*len)
+            }
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        self.checksum = summed(self.checksum, &contents);
+        out(&contents);
         Ok(ends)
     }
 
@@ -79,28 +94,49 @@ impl Decoder for Halving {
     }
 }
 
+/// A header and a footer, or none.
+pub(crate) fn envelope(is_set: bool) -> Arc<Envelope> {
+    let text = |text: &str| if is_set { text.as_bytes().to_vec() } else { Vec::new() };
+    Envelope { header: text("the header\n"), footer: text("the footer\n") }.into()
+}
+
+/// These records as a file has them, before encoding.
+pub(crate) fn enclosed(envelope: &Envelope, records: &[u8]) -> Vec<u8> {
+    [&envelope.header, records, &envelope.footer].concat()
+}
+
 /// What random tests choose from.
 pub(crate) const CODECS: [Compression; 3] =
     [Compression::Doubled, Compression::Gzip(1), Compression::Zstd(1)];
 
-/// The records in a file. Panics if it is not whole.
+/// What stands in a file. Panics if it is not whole.
 pub(crate) fn decode(compression: Compression, file: Vec<u8>) -> Vec<u8> {
     whole(compression, &file, true)
 }
 
+/// The records between header and footer of a file. Panics if it is not whole.
+pub(crate) fn records(compression: Compression, envelope: &Envelope, file: Vec<u8>) -> Vec<u8> {
+    let contents = decode(compression, file);
+    let records = contents.strip_prefix(&*envelope.header);
+    let records = records.and_then(|rest| rest.strip_suffix(&*envelope.footer));
+    let text = String::from_utf8_lossy(&contents);
+    records.unwrap_or_else(|| panic!("without header or footer: {text}")).to_vec()
+}
+
 /// The records in a file that was not ended, up to the last flush.
-pub(crate) fn decode_start(compression: Compression, file: Vec<u8>) -> Vec<u8> {
-    whole(compression, &file, false)
+pub(crate) fn records_start(compression: Compression, header: &[u8], file: Vec<u8>) -> Vec<u8> {
+    let contents = whole(compression, &file, false);
+    contents.strip_prefix(header).unwrap_or_default().to_vec()
 }
 
 fn whole(compression: Compression, file: &[u8], must_end: bool) -> Vec<u8> {
     let Some(mut decoder) = codec::decoder(compression).unwrap() else { return file.to_vec() };
-    let mut records = Vec::new();
-    let ends = decoder.decode(file, &mut |bytes| records.extend_from_slice(bytes));
+    let mut contents = Vec::new();
+    let ends = decoder.decode(file, &mut |bytes| contents.extend_from_slice(bytes));
     if must_end {
         assert!(matches!(ends, Ok(true)), "{ends:?}: {file:?}");
     }
-    records
+    contents
 }
 
 /// A writer in directories of its own.

@@ -25,6 +25,7 @@ use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
 use crate::report::error::Error;
 use crate::tests::clock::Clock;
+use crate::tests::codec::envelope;
 use crate::tests::driven::Driven;
 use crate::tests::fs::faulty::{Faulty, Op};
 use crate::tests::fs::memory::{DiskFault, MemoryFs, Planned};
@@ -58,6 +59,8 @@ struct Setup {
     durability: Durability,
     io: Io,
     codec: Compression,
+    /// Files have a header and a footer.
+    enclosed: bool,
     /// `temp` is on another file system.
     crossing: bool,
     /// Each file gets a line in a manifest.
@@ -66,7 +69,7 @@ struct Setup {
 
 const MANIFEST: &str = "/lists/.m.ndjson";
 
-const SETUPS: [Setup; 11] = [
+const SETUPS: [Setup; 14] = [
     setup(Durability::None, Io::Buffered, Compression::None, false),
     setup(Durability::None, Io::Direct, Compression::None, false),
     setup(Durability::File, Io::Buffered, Compression::None, false),
@@ -76,6 +79,9 @@ const SETUPS: [Setup; 11] = [
     setup(Durability::File, Io::Direct, Compression::Doubled, false),
     setup(Durability::None, Io::Direct, Compression::Gzip(1), false),
     setup(Durability::File, Io::Buffered, Compression::Zstd(1), false),
+    setup(Durability::None, Io::Buffered, Compression::None, true).enclosed(),
+    setup(Durability::File, Io::Direct, Compression::None, false).enclosed(),
+    setup(Durability::File, Io::Direct, Compression::Gzip(1), false).enclosed(),
     with_manifest(Durability::None),
     with_manifest(Durability::File),
 ];
@@ -85,7 +91,13 @@ const fn with_manifest(durability: Durability) -> Setup {
 }
 
 const fn setup(durability: Durability, io: Io, codec: Compression, crossing: bool) -> Setup {
-    Setup { durability, io, codec, crossing, manifest: false }
+    Setup { durability, io, codec, enclosed: false, crossing, manifest: false }
+}
+
+impl Setup {
+    const fn enclosed(self) -> Self {
+        Setup { enclosed: true, ..self }
+    }
 }
 
 /// A slot and the right to write through it.
@@ -172,6 +184,8 @@ impl Life {
             .durability(setup.durability)
             .io(setup.io)
             .compression(setup.codec)
+            .header(&*envelope(setup.enclosed).header)
+            .footer(&*envelope(setup.enclosed).footer)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let config = if setup.manifest { config.manifest(MANIFEST) } else { config };
@@ -338,7 +352,7 @@ fn live(setup: Setup, planned: &[Planned], heal: Heal) -> (u64, usize) {
     let clock = Clock::new();
     let durable = setup.durability == Durability::File;
     let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
-    fs.set_codec(setup.codec);
+    fs.set_format(setup.codec, envelope(setup.enclosed));
     fs.plan(planned);
     if let Ok(mut life) = Life::new(setup, fs.clone(), clock) {
         life.go_on();

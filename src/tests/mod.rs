@@ -9,6 +9,8 @@ pub(crate) mod crash;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod driven;
 #[cfg(all(test, not(loom)))]
+mod envelope;
+#[cfg(all(test, not(loom)))]
 mod every_call;
 #[cfg(all(test, not(loom)))]
 mod few_files;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier, lock};
-use crate::config::{Config, Durability, Limits, Publishing, SHM};
+use crate::config::{Config, Durability, Envelope, Limits, Publishing, SHM};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
@@ -118,7 +118,9 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let memory_dir =
         memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
     let wanted = publish::directories(&*fs, &files.path, &files.temp, files.create_dirs)?;
-    let opening = Opening { fs: &*fs, memory: memory_dir.as_deref(), names: &names, layout };
+    let envelope = &*files.envelope.clone();
+    let memory_dir_path = memory_dir.as_deref();
+    let opening = Opening { fs: &*fs, memory: memory_dir_path, names: &names, layout, envelope };
     let (places, state, is_complete) = match opening.settle(wanted.clone()) {
         Err(error) if may_be_full && is_disk_full(&error) => {
             let state = StateFile::none(&wanted.temp, opening.header(&wanted)?);
@@ -185,6 +187,7 @@ struct Opening<'a> {
     memory: Option<&'a Path>,
     names: &'a Names,
     layout: Layout,
+    envelope: &'a Envelope,
 }
 
 impl Opening<'_> {
@@ -213,13 +216,14 @@ impl Opening<'_> {
     }
 
     fn header(self, places: &Places) -> Result<Header, Error> {
-        let Opening { fs, memory, names, layout } = self;
+        let Opening { fs, memory, names, layout, envelope } = self;
+        let Envelope { header, footer } = envelope.clone();
         Ok(Header {
             path: places.path.clone(),
             memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
             names: names.clone(),
             codec: layout.codec,
-            layout: FileLayout::default(),
+            layout: FileLayout { header, footer, ..FileLayout::default() },
             workers: layout.workers,
         })
     }

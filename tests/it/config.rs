@@ -32,6 +32,8 @@ fn options_out_of_range() {
         (base().extension("\0"), "extension", "\"\\0\"", "without path separator and NUL"),
         (base().prefix("p".repeat(161)), "prefix", "161 bytes long", "at most 160 bytes"),
         (base().prefix("p".repeat(158)), "extension", "3 bytes long", "at most 160 bytes"),
+        (base().header([0; 4097]), "header", "4097 bytes long", "at most 4096 bytes"),
+        (base().footer([0; 4097]), "footer", "4097 bytes long", "at most 4096 bytes"),
         (base().rotate_at(Boundary::Minutes(0)), "rotate_at", "Minutes(0)", "divide 60"),
         (base().rotate_at(Boundary::Minutes(7)), "rotate_at", "Minutes(7)", "divide 60"),
         (base().rotate_at(Boundary::Minutes(120)), "rotate_at", "Minutes(120)", "divide 60"),
@@ -67,6 +69,7 @@ fn the_ends_of_the_ranges_work() {
         ("longest times", |c| {
             c.forced(Duration::MAX).file_age(Duration::MAX).drop_timeout(Duration::MAX)
         }),
+        ("longest header and footer", |c| c.header([b'h'; 4096]).footer([b'f'; 4096])),
         ("shortest periods", |c| c.rotate_at(Boundary::Minutes(1))),
         ("longest periods", |c| c.rotate_at(Boundary::Hours(24)).time_zone("UTC")),
         ("largest files", |c| c.file_size(u64::MAX)),

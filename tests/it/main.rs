@@ -29,6 +29,7 @@ mod foreign;
 mod formatted;
 mod full;
 mod give_up;
+mod header;
 mod health;
 mod io_write;
 mod lacking;

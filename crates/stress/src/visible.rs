@@ -18,9 +18,16 @@ pub fn number(caller: u32, sequence: u32) -> u64 {
     u64::from(caller) << 32 | u64::from(sequence)
 }
 
+/// Header and footer of files that have them. No record begins like the header.
+pub const HEADER: &str = "the header of a file\n";
+/// Ends such a file.
+pub const FOOTER: &str = "the footer of a file\n";
+
 /// The records of one writer that were found.
 pub struct Visible {
     writer: u32,
+    /// Whether its files have header and footer.
+    enclosed: bool,
     /// A caller may write through several slots.
     pub found: RecordSet,
 }
@@ -28,7 +35,12 @@ pub struct Visible {
 impl Visible {
     /// None so far.
     pub fn new(writer: u32) -> Self {
-        Visible { writer, found: RecordSet::in_any_order() }
+        Visible { writer, enclosed: false, found: RecordSet::in_any_order() }
+    }
+
+    /// The files have a header and a footer.
+    pub fn enclosed(self) -> Self {
+        Visible { enclosed: true, ..self }
     }
 
     /// Adds the records of all visible files of a directory after a fault that no fsync stood against: files may be
@@ -42,7 +54,10 @@ impl Visible {
     /// program if something is wrong with one of them.
     pub fn read_dir(&mut self, dir: &Path, remove: bool) {
         for file in list(dir).into_iter().filter(|file| !is_hidden(file)) {
-            let bytes = read(&file);
+            let (bytes, enclosed) = read(&file);
+            if enclosed != self.enclosed {
+                fail(&format!("{}: header and footer: {enclosed}", file.display()));
+            }
             let writers = expect(&file.display().to_string(), self.found.add(&bytes));
             if writers.iter().any(|&writer| writer != self.writer) {
                 fail(&format!("{}: of {writers:?}, not of {}", file.display(), self.writer));
@@ -64,10 +79,22 @@ impl Visible {
     }
 }
 
-/// The records in a file. Ends the program if the file is compressed and the tool that reads it is missing, or finds
-/// a fault.
-pub fn read(file: &Path) -> Vec<u8> {
-    unpacked(file).unwrap_or_else(|| fail(&format!("{}: no tool reads it here", file.display())))
+/// The records in a file, and whether they stand between header and footer. Ends the program if only one of these is
+/// there. It also ends if the file is compressed and the tool that reads it is missing, or finds a fault.
+pub fn read(file: &Path) -> (Vec<u8>, bool) {
+    let bytes = unpacked(file)
+        .unwrap_or_else(|| fail(&format!("{}: no tool reads it here", file.display())));
+    let begins = bytes.starts_with(HEADER.as_bytes());
+    if begins != bytes.ends_with(FOOTER.as_bytes()) {
+        fail(&format!("{}: header: {begins}, footer: {}", file.display(), !begins));
+    }
+    if !begins {
+        return (bytes, false);
+    }
+    match bytes.get(HEADER.len()..bytes.len() - FOOTER.len()) {
+        Some(records) if !records.is_empty() => (records.to_vec(), true),
+        _ => fail(&format!("{}: no record", file.display())),
+    }
 }
 
 /// The paths in a directory; none if the directory is gone. Ends the program if it can't be read.

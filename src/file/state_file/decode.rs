@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::base::checksum::fnv1a;
 use crate::base::le;
-use crate::config::{AFFIX_BYTES_MAX, Compression, WORKERS_MAX};
+use crate::config::{AFFIX_BYTES_MAX, Compression, ENVELOPE_BYTES_MAX, WORKERS_MAX};
 use crate::file::state_file::format::{
     CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, FileLayout, HEADER_BYTES, Header, MAGIC,
     MEMORY_ID_AT, MemoryDir, TEXTS_AT, VERSION, WorkerEntry,
@@ -103,7 +103,8 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         footer: text(len(66))?,
     };
     let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
-    let fits = prefix.len() + extension.len() <= AFFIX_BYTES_MAX;
+    let fits = prefix.len() + extension.len() <= AFFIX_BYTES_MAX
+        && layout.header.len().max(layout.footer.len()) <= ENVELOPE_BYTES_MAX;
     if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) || !fits
     {
         return None;

@@ -1,9 +1,8 @@
 //! How a temp file is synced, cut to its whole records, and ended so that it can be renamed.
 
-use std::io::IoSlice;
-
 use crate::codec::{self, Encoding, Trailer};
-use crate::file::temp_file::TempFile;
+use crate::config::{Compression, Envelope};
+use crate::file::temp_file::{TempFile, contents};
 use crate::fs::write_all;
 use crate::report::error::Error;
 use crate::report::stats::Watermark;
@@ -38,6 +37,10 @@ impl TempFile {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        // The end of records that a failed write left has taken room on the disk for the trailer.
+        if self.good.len > 0 && !self.is_sealed && self.trailer().len() > 0 {
+            self.is_sealed = self.write_trailer().is_ok();
+        }
         self.cut()?;
         if let Err(error) = self.file.sync() {
             let error = Error::io("fsync", &self.path, error);
@@ -58,27 +61,28 @@ impl TempFile {
         {
             return Err(error.clone());
         }
-        self.cut()?;
+        // The room on the disk that a failed write has taken is for the trailer.
         if !self.is_sealed && self.trailer().len() > 0 {
             self.write_trailer()?;
         }
         self.is_sealed = true;
-        Ok(())
+        self.cut()
     }
 
     fn write_trailer(&mut self) -> Result<(), Error> {
-        (self.end_max, self.synced_end) = (u64::MAX, None);
+        self.synced_end = None;
+        let end_max = std::mem::replace(&mut self.end_max, u64::MAX);
         // It fills no block.
         let result = match &mut self.direct {
             Some(direct) => direct.go(&mut *self.file, false),
             None => Ok(()),
         };
-        let trailer = self.trailer();
-        let mut bytes = [IoSlice::new(trailer.bytes())];
+        let envelope = self.envelope.clone();
+        let trailer = trailer(self.compression, &envelope, self.good);
         result
-            .and_then(|()| write_all(&mut *self.file, &mut bytes, self.good.len).1)
+            .and_then(|()| write_all(&mut *self.file, &mut trailer.slices(), self.good.len).1)
             .map_err(|e| Error::io("write", &self.path, e))?;
-        self.end_max = self.whole().len;
+        self.end_max = end_max.max(self.good.len + trailer.len());
         Ok(())
     }
 
@@ -101,8 +105,8 @@ impl TempFile {
     }
 
     /// What makes the file whole if it ends at its good length.
-    fn trailer(&self) -> Trailer {
-        codec::trailer(self.compression, self.good.checksum, self.good.count.bytes)
+    fn trailer(&self) -> Trailer<'_> {
+        trailer(self.compression, &self.envelope, self.good)
     }
 
     /// Whether the last fsync covers the file as it is: all records, and nothing behind them.
@@ -130,24 +134,44 @@ impl TempFile {
     }
 }
 
+fn trailer(compression: Compression, envelope: &Envelope, good: Watermark) -> Trailer<'_> {
+    codec::trailer(compression, &contents(envelope, good.count.bytes, good.checksum))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Compression, Files};
+    use crate::config::Files;
     use crate::file::aligned::Staging;
     use crate::naming::Names;
     use crate::report::stats::Count;
-    use crate::tests::codec::{CODECS, decode};
+    use crate::tests::codec::{CODECS, decode, enclosed, envelope};
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
     use rustix::io::Errno;
     use std::ffi::OsString;
+    use std::io::IoSlice;
 
-    fn new(fs: &Faulty, dir: &TestDir, compression: Compression) -> TempFile {
+    /// Files that end with a trailer.
+    fn setups() -> impl Iterator<Item = Files> {
+        let of = |compression, envelope| Files { compression, envelope, ..Files::default() };
+        let all = CODECS.into_iter().chain([Compression::None]);
+        let all = all.flat_map(move |codec| [false, true].map(|set| of(codec, envelope(set))));
+        all.filter(|files| files.compression != Compression::None || !files.envelope.is_empty())
+    }
+
+    fn new(fs: &Faulty, dir: &TestDir, files: &Files) -> TempFile {
         let (prefix, extension) = (OsString::new(), OsString::from("log"));
         let names = Names { prefix, extension, instance: 7, pid: 1 };
-        let files = Files { compression, ..Files::default() };
-        TempFile::create(fs, dir.path(), &files, &names, 0, 0).unwrap()
+        TempFile::create(fs, dir.path(), files, &names, 0, 0).unwrap()
+    }
+
+    /// Checks that the file is whole and has these records.
+    fn check(file: &TempFile, records: &str) {
+        let expected = enclosed(&file.envelope, records.as_bytes());
+        assert_eq!(decode(file.compression, read(file)), expected);
+        assert_eq!(file.whole().len, read(file).len() as u64);
+        assert_eq!(file.good().count.bytes, records.len() as u64);
     }
 
     fn append(file: &mut TempFile, text: &str) -> Result<(), Error> {
@@ -165,38 +189,38 @@ mod tests {
 
     #[test]
     fn a_sealed_file_grows_on_and_is_sealed_again() {
-        for compression in CODECS {
+        for files in setups() {
             let (fs, dir) = (Faulty::default(), TestDir::new());
-            let mut file = new(&fs, &dir, compression);
+            let mut file = new(&fs, &dir, &files);
             let mut expected = String::new();
             for text in ["one ", "two ", "a longer one ", "4"] {
                 append(&mut file, text).unwrap();
                 expected += text;
                 // Its end is there without a further write, for which there may be no room.
-                assert_eq!(decode(compression, read(&file)), expected.as_bytes());
+                check(&file, &expected);
                 for _ in 0..2 {
                     file.seal().unwrap();
-                    assert_eq!(decode(compression, read(&file)), expected.as_bytes());
-                    assert_eq!(file.whole().len, read(&file).len() as u64);
+                    check(&file, &expected);
                 }
-                assert_eq!(file.good().count.bytes, expected.len() as u64);
             }
         }
     }
 
     #[test]
     fn a_write_of_the_end_that_fails_is_tried_again() {
-        for compression in CODECS {
+        for files in setups() {
             for fault in [Answer::Error(Errno::NOSPC), Answer::Short(0)] {
                 let (fs, dir) = (Faulty::default(), TestDir::new());
-                let mut file = new(&fs, &dir, compression);
+                let mut file = new(&fs, &dir, &files);
                 append(&mut file, "one ").unwrap();
                 fs.plan(Op::Write, 1, Answer::Short(1));
                 fs.plan(Op::Write, 2, fault);
                 append(&mut file, "two ").unwrap_err();
-                append(&mut file, "ignored ").unwrap();
+                // What is encoded already is written.
+                let is_plain = file.encoding.is_none();
+                append(&mut file, if is_plain { "two " } else { "ignored " }).unwrap();
                 file.seal().unwrap();
-                assert_eq!(decode(compression, read(&file)), b"one two ");
+                check(&file, "one two ");
                 // An end that was written over is written again.
                 fs.plan(Op::Write, 1, fault);
                 append(&mut file, "lost ").unwrap_err();
@@ -205,7 +229,7 @@ mod tests {
                 fs.plan(Op::Write, 2, fault);
                 assert_eq!(file.seal().unwrap_err().operation(), "write");
                 file.seal().unwrap();
-                assert_eq!(decode(compression, read(&file)), b"one two ");
+                check(&file, "one two ");
             }
         }
     }
@@ -213,9 +237,9 @@ mod tests {
     /// The end counts as synced only if an fsync came after it, and is written again if that failed.
     #[test]
     fn a_failed_fsync_takes_the_end_with_it() {
-        for compression in CODECS {
+        for files in setups() {
             let (fs, dir) = (Faulty::default(), TestDir::new());
-            let mut file = new(&fs, &dir, compression);
+            let mut file = new(&fs, &dir, &files);
             append(&mut file, "one ").unwrap();
             assert!(!file.is_synced());
             file.sync().unwrap();
@@ -239,15 +263,15 @@ mod tests {
             file.sync_trailer().unwrap_err();
             file.seal().unwrap();
             file.sync_trailer().unwrap();
-            assert!(read(&file).ends_with(file.trailer().bytes()));
+            assert!(read(&file).ends_with(&file.trailer().to_vec()));
         }
     }
 
     #[test]
     fn a_stream_that_lost_records_takes_no_more() {
-        for compression in CODECS {
+        for files in setups().filter(|files| files.compression != Compression::None) {
             let (fs, dir) = (Faulty::default(), TestDir::new());
-            let mut file = new(&fs, &dir, compression);
+            let mut file = new(&fs, &dir, &files);
             append(&mut file, "one ").unwrap();
             file.drop_uncommitted();
             assert!(!file.is_closed(), "nothing was lost");
@@ -256,16 +280,16 @@ mod tests {
             file.drop_uncommitted();
             assert!(file.is_closed());
             file.seal().unwrap();
-            assert_eq!(decode(compression, read(&file)), b"one ");
+            check(&file, "one ");
 
-            let mut file = new(&fs, &dir, compression);
+            let mut file = new(&fs, &dir, &files);
             append(&mut file, "one ").unwrap();
             file.sync().unwrap();
             append(&mut file, "lost ").unwrap();
             file.drop_unsynced();
             assert!(file.is_closed());
             file.seal().unwrap();
-            assert_eq!(decode(compression, read(&file)), b"one ");
+            check(&file, "one ");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: only whole records count, from the start of the file and without a gap. Bytes that a
 //! failed write left beyond them are cut off before the file is synced or published. The bytes of
-//! whole records are never written over.
+//! whole records are never written over. The header comes with the first records, the footer behind
+//! each write.
 //!
 //! Refuses, after a failed fsync, to write to or sync the same file again. The second fsync would
 //! succeed although the data are gone ("Can Applications Recover from fsync Failures?", ATC'20).
@@ -14,10 +15,11 @@ pub(crate) use condition::Condition;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::{self, Encoding};
-use crate::config::{Compression, Files};
+use crate::codec::{self, Contents, Encoding};
+use crate::config::{Compression, Envelope, Files};
 use crate::file::aligned::Staging;
 use crate::file::direct_io::{Direct, is_refusal};
 use crate::fs::{Fs, FsFile, write_all};
@@ -41,12 +43,14 @@ pub(crate) struct TempFile {
     id: TempId,
     /// Device and inode. Known before the first bytes are written.
     inode: Option<(u64, u64)>,
-    /// The whole records in the file, and where they end.
+    /// The whole records in the file, and where they end. Zero, or behind the header and records.
     good: Watermark,
     /// The part that the last successful fsync covers. At most `good`.
     synced: Watermark,
     /// The trailer stands behind the records. The next append writes over it.
     is_sealed: bool,
+    /// Where the last append wrote a trailer.
+    trailer_at: Option<u64>,
     /// At least `good.len`. The file has no bytes at or beyond this offset.
     end_max: u64,
     /// Where the file ended at the last fsync, if nothing was written since.
@@ -56,6 +60,7 @@ pub(crate) struct TempFile {
     /// Set while the file is written with direct I/O.
     direct: Option<Direct>,
     compression: Compression,
+    envelope: Arc<Envelope>,
     /// Set if a codec encodes the records.
     encoding: Option<Encoding>,
 }
@@ -70,10 +75,11 @@ impl TempFile {
         worker: usize,
         seq: u64,
     ) -> Result<Self, Error> {
-        let Files { mode, compression, .. } = files;
+        let Files { mode, compression, envelope, .. } = files;
         let id = TempId { stamp: Stamp::next(), seq };
         let path = dir.join(names.temp(id.stamp, worker, seq));
-        let encoding = Encoding::new(*compression).map_err(|e| Error::io("compress", &path, e))?;
+        let encoding =
+            Encoding::new(*compression, envelope).map_err(|e| Error::io("compress", &path, e))?;
         let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
         // An error here must not leave the file behind: it is asked for again before each write.
         let inode = file.facts().ok().map(|facts| facts.id);
@@ -85,11 +91,13 @@ impl TempFile {
             good: Watermark::ZERO,
             synced: Watermark::ZERO,
             is_sealed: false,
+            trailer_at: None,
             end_max: 0,
             synced_end: None,
             failed: None,
             direct: None,
             compression: *compression,
+            envelope: envelope.clone(),
             encoding,
         })
     }
@@ -108,7 +116,8 @@ impl TempFile {
     /// Writes whole records at the good length, which does not move before
     /// [`commit`](Self::commit). A second call without a commit overwrites the first. Returns the
     /// bytes of records that were written, the bytes of the file that they took, and the error that
-    /// stopped the write, if any. Allocates nothing unless it fails or encodes.
+    /// stopped the write, if any. Allocates nothing unless it fails, encodes, or has a header or a
+    /// footer.
     ///
     /// With direct I/O it writes through `staging`, all or nothing. If the file system refuses, or
     /// has no room for all, the file continues through the page cache, which takes any part.
@@ -126,20 +135,45 @@ impl TempFile {
             return (Appended::default(), Err(error));
         }
         let Some(encoding) = self.encoding.take() else {
-            let (len, result) = self.put(slices, staging);
-            return (Appended { record_bytes: len, len }, result);
+            if self.envelope.is_empty() {
+                let (len, result) = self.put(slices, staging);
+                return (Appended { record_bytes: len, len }, result);
+            }
+            return self.append_enclosed(slices, staging);
         };
+        let envelope = self.envelope.clone();
         let (out, record_bytes, checksum) = encoding.output();
         // The file is whole after each write. So no file that takes records lacks room for its end.
-        let trailer =
-            codec::trailer(self.compression, checksum, self.good.count.bytes + record_bytes);
-        let (len, result) =
-            self.put(&mut [IoSlice::new(out), IoSlice::new(trailer.bytes())], staging);
+        let contents = contents(&envelope, self.good.count.bytes + record_bytes, checksum);
+        let trailer = codec::trailer(self.compression, &contents);
+        let [before, footer, after] = trailer.slices();
+        let (len, result) = self.put(&mut [IoSlice::new(out), before, footer, after], staging);
         let appended = Appended {
             record_bytes: if result.is_ok() { record_bytes } else { 0 },
             len: len.min(out.len() as u64),
         };
         self.encoding = Some(encoding);
+        (appended, result)
+    }
+
+    /// Writes records as they are, before the first ones the header, and behind them the footer. If
+    /// not all was written, as many of them count as leave room for the footer.
+    fn append_enclosed(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        staging: &mut Staging,
+    ) -> (Appended, Result<(), Error>) {
+        let envelope = self.envelope.clone();
+        let Envelope { header, footer } = &*envelope;
+        let header = if self.good.len == 0 { &header[..] } else { &[] };
+        let all: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
+        let mut enclosed = [&[IoSlice::new(header)], slices, &[IoSlice::new(footer)]].concat();
+        let (len, result) = self.put(&mut enclosed, staging);
+        let ends = header.len() as u64 + all;
+        self.trailer_at = result.is_ok().then_some(self.good.len + ends);
+        let others = (header.len() + footer.len()) as u64;
+        let appended =
+            Appended { record_bytes: len.saturating_sub(others).min(all), len: len.min(ends) };
         (appended, result)
     }
 
@@ -160,7 +194,7 @@ impl TempFile {
         slices: &mut [IoSlice<'_>],
         staging: &mut Staging,
     ) -> (u64, Result<(), Error>) {
-        (self.is_sealed, self.synced_end) = (false, None);
+        (self.is_sealed, self.trailer_at, self.synced_end) = (false, None, None);
         let (written, result) = match self.append_direct(slices, staging) {
             Some(written) => written,
             None => write_all(&mut *self.file, slices, self.good.len),
@@ -205,18 +239,21 @@ impl TempFile {
         if count.bytes == 0 {
             return;
         }
-        let len = match &mut self.encoding {
-            None => count.bytes,
+        match &mut self.encoding {
+            None => {
+                let header = if self.good.len == 0 { self.envelope.header.len() as u64 } else { 0 };
+                self.good.len += header + count.bytes;
+                self.is_sealed = self.trailer_at == Some(self.good.len);
+            }
             Some(encoding) => {
                 let (len, checksum) = encoding.commit(count.bytes);
+                self.good.len += len;
                 self.good.checksum = checksum;
                 // Its trailer was written with it.
                 self.is_sealed = true;
-                len
             }
-        };
+        }
         self.good.count += count;
-        self.good.len += len;
         debug_assert!(self.good.len <= self.end_max, "committed more than was written");
     }
 
@@ -260,6 +297,12 @@ impl TempFile {
     pub(crate) fn synced(&self) -> Watermark {
         self.synced
     }
+}
+
+/// What a file holds that ends behind these bytes of records.
+fn contents(envelope: &Envelope, record_bytes: u64, checksum: u32) -> Contents<'_> {
+    let len = envelope.header.len() as u64 + record_bytes;
+    Contents { len, checksum, footer: &envelope.footer }
 }
 
 #[cfg(test)]

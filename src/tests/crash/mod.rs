@@ -23,7 +23,7 @@ use bufferedwriter_testkit::shm;
 use bufferedwriter_testkit::wait::until;
 
 use crate::config::Compression;
-use crate::tests::codec::{CODECS, decode};
+use crate::tests::codec::{CODECS, envelope, records};
 use crate::{Durability, Io};
 pub(crate) use process::step;
 use process::{Case, Page, THREADS};
@@ -34,18 +34,18 @@ const FEW: u32 = 25;
 /// One worker, and a process for each step that it comes to.
 #[test]
 fn killed_at_each_step_of_the_protocol() {
-    for (durability, io, codec) in [
-        (Durability::None, Io::Buffered, Compression::None),
-        (Durability::File, Io::Direct, Compression::None),
-        (Durability::None, Io::Direct, Compression::Doubled),
-        (Durability::None, Io::Buffered, Compression::Gzip(1)),
-        (Durability::File, Io::Buffered, Compression::Zstd(1)),
+    for (durability, io, codec, enclosed) in [
+        (Durability::None, Io::Buffered, Compression::None, false),
+        (Durability::File, Io::Direct, Compression::None, true),
+        (Durability::None, Io::Direct, Compression::Doubled, false),
+        (Durability::None, Io::Buffered, Compression::Gzip(1), true),
+        (Durability::File, Io::Buffered, Compression::Zstd(1), true),
     ] {
         let Some(dirs) = Dirs::new() else { return };
         let mut tally = Tally::default();
         let mut random = Random::new(7);
         for step in 1.. {
-            let case = dirs.case(step as u32, step, FEW, 1, (durability, io, codec));
+            let case = dirs.case(step as u32, step, FEW, 1, (durability, io, codec, enclosed));
             let status = wait(case.spawn("write"));
             let killed = status.signal() == Some(9);
             assert!(killed || status.code() == Some(0), "{status}");
@@ -56,7 +56,7 @@ fn killed_at_each_step_of_the_protocol() {
             }
             tally.kills += 1;
         }
-        println!("each step, {durability:?}, {io:?}, {codec:?}: {tally:?}");
+        println!("each step, {durability:?}, {io:?}, {codec:?}, {enclosed}: {tally:?}");
     }
 }
 
@@ -71,8 +71,8 @@ fn killed_at_random_moments() {
         let durability = if random.below(2) == 0 { Durability::None } else { Durability::File };
         let io = if random.below(2) == 0 { Io::Buffered } else { Io::Direct };
         let codec = if random.one_in(3) { Compression::None } else { random.pick(&CODECS) };
-        let workers = 1 + random.below(4);
-        let case = dirs.case(kill, 0, u32::MAX, workers, (durability, io, codec));
+        let (workers, enclosed) = (1 + random.below(4), random.one_in(2));
+        let case = dirs.case(kill, 0, u32::MAX, workers, (durability, io, codec, enclosed));
         let mut child = case.spawn("write");
         thread::sleep(Duration::from_micros(random.below(60_000)));
         child.kill().unwrap();
@@ -105,7 +105,8 @@ fn recover_and_check(dirs: &Dirs, case: &Case, random: &mut Random, tally: &mut 
 
     let mut seen = RecordSet::default();
     for file in dirs.visible() {
-        let records = decode(case.codec, fs::read(&file).unwrap());
+        let contents = fs::read(&file).unwrap();
+        let records = records(case.codec, &envelope(case.enclosed), contents);
         seen.add(&records).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
         fs::remove_file(&file).unwrap();
     }
@@ -163,10 +164,10 @@ impl Dirs {
         step: u64,
         records: u32,
         workers: usize,
-        (durability, io, codec): (Durability, Io, Compression),
+        (durability, io, codec, enclosed): (Durability, Io, Compression, bool),
     ) -> Case {
         let (root, memory) = (self.root.path().to_owned(), self.memory.path().to_owned());
-        Case { root, memory, process, step, records, workers, durability, io, codec }
+        Case { root, memory, process, step, records, workers, durability, io, codec, enclosed }
     }
 
     fn visible(&self) -> Vec<PathBuf> {

@@ -11,6 +11,7 @@ use bufferedwriter_testkit::record::{self, Id};
 use bufferedwriter_testkit::wait::BOUND;
 
 use crate::config::Compression;
+use crate::tests::codec::envelope;
 use crate::tests::forks::forking;
 use crate::{BufferedWriter, Config, CrashProof, Durability, Io, RecoverOptions, WriteError};
 
@@ -63,6 +64,8 @@ pub(super) struct Case {
     pub(super) durability: Durability,
     pub(super) io: Io,
     pub(super) codec: Compression,
+    /// Files have a header and a footer.
+    pub(super) enclosed: bool,
 }
 
 impl Case {
@@ -78,6 +81,7 @@ impl Case {
             durability.to_string(),
             io.to_string(),
             codec.to_string(),
+            u8::from(self.enclosed).to_string(),
         ];
         let paths = [&self.root, &self.memory].map(|path| path.to_str().unwrap().to_owned());
         paths.into_iter().chain(numbers).collect()
@@ -95,6 +99,7 @@ impl Case {
             durability: if number(6) == 1 { Durability::File } else { Durability::None },
             io: if number(7) == 1 { Io::Direct } else { Io::Buffered },
             codec: Compression::from_id(number(8) as u32).unwrap(),
+            enclosed: number(9) == 1,
         }
     }
 
@@ -110,6 +115,8 @@ impl Case {
             .durability(self.durability)
             .io(self.io)
             .compression(self.codec)
+            .header(&*envelope(self.enclosed).header)
+            .footer(&*envelope(self.enclosed).footer)
             .crash_proof(CrashProof::Dir(self.memory.clone()))
     }
 

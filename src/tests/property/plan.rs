@@ -46,6 +46,8 @@ pub(super) struct Setup {
     pub(super) durability: Durability,
     pub(super) io: Io,
     pub(super) codec: Compression,
+    /// Files have a header and a footer.
+    pub(super) enclosed: bool,
     /// Zero = never.
     pub(super) give_up_after: Duration,
     /// `temp` is on another file system than `path`.
@@ -174,11 +176,12 @@ fn setups() -> impl Strategy<Value = Setup> {
         1 => Just(Boundary::Minutes(1)),
         1 => Just(Boundary::Hours(1)),
     ];
-    let policies = (prop::bool::weighted(0.1), patience(), quota, codec, boundary);
+    let format = (codec, prop::bool::weighted(0.3));
+    let policies = (prop::bool::weighted(0.1), patience(), quota, format, boundary);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), durability).prop_map(
         |(size, (queue_size, workers, io, policies), file_size, forced, file_age, durability)| {
-            let (crossing, give_up_after, quota, codec, rotate_at) = policies;
+            let (crossing, give_up_after, quota, (codec, enclosed), rotate_at) = policies;
             Setup {
                 size,
                 queue_size,
@@ -190,6 +193,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 durability,
                 io,
                 codec,
+                enclosed,
                 give_up_after,
                 crossing,
                 quota,

@@ -13,6 +13,7 @@ use crate::config::{Config, Durability};
 use crate::memory::parker::Parker;
 use crate::memory::slot::gate;
 use crate::tests::clock::Clock;
+use crate::tests::codec::envelope;
 use crate::tests::driven::Driven;
 use crate::tests::fs::memory::MemoryFs;
 use crate::worker::period::SKEW_MAX;
@@ -70,7 +71,8 @@ impl Run {
         let clock = Clock::new();
         let durable = setup.durability == Durability::File;
         let fs = MemoryFs::new(clock.clone(), "/ready", setup.crossing, durable);
-        fs.set_codec(setup.codec);
+        let envelope = envelope(setup.enclosed);
+        fs.set_format(setup.codec, envelope.clone());
         let config = Config::default()
             .size(setup.size)
             .queue_size(setup.queue_size)
@@ -85,6 +87,8 @@ impl Run {
             .durability(setup.durability)
             .io(setup.io)
             .compression(setup.codec)
+            .header(&*envelope.header)
+            .footer(&*envelope.footer)
             .drop_timeout(Duration::ZERO)
             .give_up_after(setup.give_up_after)
             .fs(Arc::new(fs.clone()));

@@ -110,6 +110,11 @@ const STATE: &[ByHand] = &[
     ("partition-beyond-the-header", 0, &[(U16, 60, MAX)], Err(Damaged)),
     ("time-zone-that-is-no-text", 1, &[(U16, 62, 1), (U8, 99, 0xff)], Err(Damaged)),
     ("footer-beyond-the-header", 0, &[(U16, 66, MAX)], Err(Damaged)),
+    ("header-of-4097-bytes", 0, &[(U16, 64, 4097)], Err(Damaged)),
+    ("footer-of-4097-bytes", 0, &[(U16, 66, 4097)], Err(Damaged)),
+    // Longer than the good parts of the temp files.
+    ("header-of-4096-bytes", 0, &[(U16, 64, 4096)], Ok(0)),
+    ("footer-of-4096-bytes", 0, &[(U16, 66, 4096)], Ok(0)),
     ("prefix-with-a-slash", 0, &[(U8, 80, b'/' as u64)], Err(Damaged)),
     ("prefix-with-nul", 0, &[(U8, 80, 0)], Err(Damaged)),
     ("extension-with-a-slash", 0, &[(U8, 81, b'/' as u64)], Err(Damaged)),

@@ -9,7 +9,7 @@ use bufferedwriter_testkit::record::{self, Id};
 
 use super::disk::SimFs;
 use crate::accept;
-use crate::config::{Boundary, Compression, Config, Durability, Io};
+use crate::config::{Boundary, Compression, Config, Durability, Envelope, Io};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::tests::clock::Clock;
@@ -48,7 +48,7 @@ impl Life {
     pub(super) fn begin(
         number: u32,
         durability: Durability,
-        codec: Compression,
+        (codec, envelope): (Compression, &Envelope),
         fs: &SimFs,
         clock: &Clock,
         random: &mut Random,
@@ -66,6 +66,8 @@ impl Life {
             .wall_clock(clock.wall_clock())
             .durability(durability)
             .compression(codec)
+            .header(&*envelope.header)
+            .footer(&*envelope.footer)
             .io(random.pick(&[Io::Direct, Io::Buffered]))
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));

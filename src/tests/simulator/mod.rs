@@ -16,17 +16,18 @@ mod life;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::record::Id;
 use bufferedwriter_testkit::record_set::RecordSet;
 
-use crate::config::{Compression, Durability};
+use crate::config::{Compression, Durability, Envelope};
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::clock::Clock;
-use crate::tests::codec::{CODECS, decode};
+use crate::tests::codec::{CODECS, envelope, records};
 use crate::tests::forks;
 use disk::{Crash, SimFs};
 use life::{Life, Promised};
@@ -116,6 +117,7 @@ struct World {
     fs: SimFs,
     durability: Durability,
     codec: Compression,
+    envelope: Arc<Envelope>,
     has_faults: bool,
     /// Some crash was a power cut.
     was_cut: bool,
@@ -134,6 +136,7 @@ impl World {
             clock,
             durability: random.pick(&[Durability::None, Durability::File]),
             codec: if random.one_in(2) { Compression::None } else { random.pick(&CODECS) },
+            envelope: envelope(random.one_in(2)),
             has_faults: random.one_in(2),
             was_cut: false,
             accepted: BTreeSet::new(),
@@ -166,8 +169,8 @@ impl World {
         let crash_in = self.random.pick(&[30, 100, 400]);
         let crash_in = (!self.random.one_in(8)).then(|| 1 + self.random.below(crash_in));
         self.fs.plan(fault_every, crash_in);
-        let Self { durability, codec, .. } = *self;
-        match Life::begin(number, durability, codec, &self.fs, &self.clock, &mut self.random) {
+        let Self { durability, codec, envelope, fs, clock, random, .. } = self;
+        match Life::begin(number, *durability, (*codec, envelope), fs, clock, random) {
             Some(life) => life.live(&mut self.random),
             None => Ok(Promised::default()),
         }
@@ -233,7 +236,7 @@ impl World {
         let mut seen = RecordSet::default();
         for (name, bytes) in self.fs.contents("/ready") {
             if !name.as_encoded_bytes().starts_with(b".") {
-                seen.add(&decode(self.codec, bytes))
+                seen.add(&records(self.codec, &self.envelope, bytes))
                     .map_err(|wrong| format!("{name:?}: {wrong}"))?;
             }
         }

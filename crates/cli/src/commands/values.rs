@@ -1,5 +1,11 @@
-//! How the values of options are parsed: sizes, durations, permissions, boundaries of the clock.
+//! How the values of options are parsed: sizes, durations, permissions, boundaries of the clock, bytes of a
+//! file.
 
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::time::Duration;
 
 use bufferedwriter::{Boundary, Compression};
@@ -68,9 +74,57 @@ pub(super) fn boundary(text: &str) -> Result<Boundary, String> {
     minutes.or_else(hours).ok_or("not a boundary, such as minute, 15m, hour, 6h or day".to_owned())
 }
 
+/// The header of files, or their footer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+/// More than the library takes, and little enough to be read from any device.
+const BYTES_MAX: u64 = 64 << 10;
+
+/// A line of text, which gets a newline if it has none; or, after `@`, a file that holds the bytes. No text
+/// means no bytes.
+pub(super) fn bytes(text: OsString) -> Result<Bytes, String> {
+    if let Some(path) = text.as_bytes().strip_prefix(b"@") {
+        let path = Path::new(OsStr::from_bytes(path));
+        return read(path).map(Bytes).map_err(|error| format!("{}: {error}", path.display()));
+    }
+    let mut bytes = text.into_vec();
+    if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+        bytes.push(b'\n');
+    }
+    Ok(Bytes(bytes))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_of_files() {
+        let said = |text: &[u8]| bytes(OsString::from_vec(text.into())).map(|bytes| bytes.0);
+        for (text, expected) in [
+            (&b""[..], &b""[..]),
+            (b"a,b", b"a,b\n"),
+            (b"a,b\n", b"a,b\n"),
+            (b"a\nb", b"a\nb\n"),
+            (b"\xff", b"\xff\n"),
+            (b" @a", b" @a\n"),
+            (b"@/dev/null", b""),
+        ] {
+            assert_eq!(said(text).as_deref(), Ok(expected), "{text:?}");
+        }
+        // A file without an end is not read to its end.
+        assert_eq!(said(b"@/dev/zero").map(|bytes| bytes.len() as u64), Ok(BYTES_MAX));
+        for text in [&b"@"[..], b"@/no/such/file", b"@/"] {
+            assert!(said(text).is_err_and(|error| error.contains(": ")), "{text:?}");
+        }
+    }
 
     #[test]
     fn compressions() {

@@ -5,6 +5,7 @@ mod compress;
 mod crash_proof;
 mod disk;
 mod disk_guard;
+mod header;
 mod help;
 mod inherited;
 mod input;

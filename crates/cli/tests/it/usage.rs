@@ -24,6 +24,7 @@ fn wrong_command_lines_are_2() {
         &["write", "--path=/tmp", "--durability=always"],
         &["write", "--path=/tmp", "--compress=lz4"],
         &["write", "--path=/tmp", "--rotate-at=week"],
+        &["write", "--path=/tmp", "--header=@/no/such/file"],
         &["no-such-command"],
         &[],
     ] {
@@ -50,6 +51,8 @@ fn options_out_of_range_are_2_and_named() {
         ("--extension=a/b", "extension"),
         ("--compress=zstd:20", "compress"),
         ("--compress=gzip:10", "compress"),
+        ("--header=@/dev/zero", "header"),
+        ("--footer=@/dev/zero", "footer"),
     ] {
         let (code, _, stderr) = run(&["write", "--path=/tmp", arg, "/dev/null"]);
         assert_eq!(code, 2, "{arg}: {stderr}");

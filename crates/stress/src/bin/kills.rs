@@ -152,9 +152,15 @@ fn read_all(root: &Path, seen: &mut RecordSet, sum: &mut Sum, last: bool) {
         if is_hidden(&file) {
             continue;
         }
-        let bytes = visible::read(&file);
-        if let Err(wrong) = found.add(&bytes) {
-            fail(root, &format!("{}: {wrong}", file.display()));
+        let (bytes, enclosed) = visible::read(&file);
+        match found.add(&bytes) {
+            Err(wrong) => fail(root, &format!("{}: {wrong}", file.display())),
+            Ok(writers) => {
+                let expected = |&writer: &u32| is_enclosed(u64::from(writer / THREADS)) == enclosed;
+                if !writers.iter().all(expected) {
+                    fail(root, &format!("{}: header and footer: {enclosed}", file.display()));
+                }
+            }
         }
         if last {
             sum.files += 1;
@@ -179,6 +185,11 @@ fn has_tools() -> bool {
     ["gzip", "zstd"].into_iter().all(runs)
 }
 
+/// Whether the files of a process have a header and a footer.
+fn is_enclosed(number: u64) -> bool {
+    number % 4 >= 2
+}
+
 /// What a process does until it is killed. The options depend on its number.
 fn child(root: &Path, number: u64, workers: usize) {
     let file_size = [0, 2000, 20_000, 200_000, 64 << 20][number as usize % 5];
@@ -196,6 +207,11 @@ fn child(root: &Path, number: u64, workers: usize) {
         1 if has_tools() => Compression::Zstd(1),
         _ => Compression::None,
     });
+    let config = if is_enclosed(number) {
+        config.header(visible::HEADER).footer(visible::FOOTER)
+    } else {
+        config
+    };
     let writer = expect("start a writer", BufferedWriter::new(config));
     let tell = root.join("flushed").join(number.to_string());
     thread::scope(|scope| {

@@ -1,10 +1,12 @@
 //! Compares the visible files of a `load` with the log that it printed, also after a kill or a disk failure.
 //!
-//! Usage: verify DIR LOG [--control|--mounted-again]
+//! Usage: verify DIR LOG [--control|--mounted-again|--enclosed]
 //!
 //! Guarantees: exit code 0 means that each visible file is whole and not empty. No record is there twice, and
 //! none is there that was not accepted. All that a successful flush covered is there. After a close there are
 //! as many records as its report says.
+//!
+//! `--enclosed`: each file has the header and the footer of `load --enclosed yes`.
 //!
 //! `--mounted-again`, after a fault of the device, permits fewer records than the report of the close says. A
 //! file counts as written once it is renamed, but its name is durable only once a flush covers it. `--control`
@@ -33,15 +35,19 @@ struct Log {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<_> = args.iter().map(String::as_str).collect();
+    let mut visible = Visible::new(0);
     let (dir, log_path, control, mounted_again) = match words[..] {
         [dir, log] => (dir, log, false, false),
+        [dir, log, "--enclosed"] => {
+            visible = visible.enclosed();
+            (dir, log, false, false)
+        }
         [dir, log, "--control"] => (dir, log, true, true),
         [dir, log, "--mounted-again"] => (dir, log, false, true),
-        _ => fail("usage: verify DIR LOG [--control|--mounted-again]"),
+        _ => fail("usage: verify DIR LOG [--control|--mounted-again|--enclosed]"),
     };
     let log = read(&expect("read the log", fs::read_to_string(log_path)));
     let ready = Path::new(dir).join("ready");
-    let mut visible = Visible::new(0);
     if control {
         // Nothing was synced, so nothing is promised.
         visible.read_damaged_dir(&ready);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bufferedwriter_testkit::dir::is_hidden;
 
 use super::Shared;
 use super::faults::Faults;
-use crate::config::Compression;
+use crate::config::{Compression, Envelope};
 use crate::fs::Facts;
 use crate::tests::fs::facts_of;
 
@@ -24,8 +25,9 @@ pub(super) struct Disk {
     /// Files that ever became visible, and how many of them by the last sync of the directory.
     pub(super) visible: u64,
     pub(super) settled: u64,
-    /// That of the files.
+    /// Those of the files.
     pub(super) codec: Compression,
+    pub(super) envelope: Arc<Envelope>,
     /// What became visible since somebody asked.
     pub(super) appeared: Vec<Vec<u8>>,
     /// What was in stolen files that their writer could not publish, since somebody asked.

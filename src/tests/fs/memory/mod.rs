@@ -20,10 +20,10 @@ use bufferedwriter_testkit::dir::names_in;
 
 use super::hooked::{Op, is_temp};
 use crate::base::sync::lock;
-use crate::config::Compression;
+use crate::config::{Compression, Envelope};
 use crate::fs::{Facts, Fs, FsFile};
 use crate::tests::clock::Clock;
-use crate::tests::codec::{decode, decode_start};
+use crate::tests::codec::{records, records_start};
 use disk::Disk;
 use file::MemoryFile;
 
@@ -107,24 +107,26 @@ impl MemoryFs {
         (faults.calls, faults.fired)
     }
 
-    /// The codec of the files, whose records are asked for.
-    pub(crate) fn set_codec(&self, codec: Compression) {
-        lock(&self.0.disk).codec = codec;
+    /// How the files hold the records that are asked for.
+    pub(crate) fn set_format(&self, codec: Compression, envelope: Arc<Envelope>) {
+        let mut disk = lock(&self.0.disk);
+        (disk.codec, disk.envelope) = (codec, envelope);
     }
 
     /// Records of the files that became visible since the last call.
     pub(crate) fn appeared(&self) -> Vec<Vec<u8>> {
         let mut disk = lock(&self.0.disk);
         let files = std::mem::take(&mut disk.appeared);
-        files.into_iter().map(|file| decode(disk.codec, file)).collect()
+        files.into_iter().map(|file| records(disk.codec, &disk.envelope, file)).collect()
     }
 
-    /// Records of stolen files that their writer gave up since the last call. A half of a write may
-    /// follow them.
+    /// Records of stolen files that their writer gave up since the last call. A half of a write, or the
+    /// footer, may follow them.
     pub(crate) fn vanished(&self) -> Vec<Vec<u8>> {
         let mut disk = lock(&self.0.disk);
         let files = std::mem::take(&mut disk.vanished);
-        files.into_iter().map(|file| decode_start(disk.codec, file)).collect()
+        let header = &disk.envelope.header;
+        files.into_iter().map(|file| records_start(disk.codec, header, file)).collect()
     }
 
     /// What was done and must not be.

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use rustix::io::Errno;
 
 use super::{Left, STAMP, Scene};
-use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES};
+use crate::file::state_file::encode;
+use crate::file::state_file::format::{ENTRY_BYTES, FileLayout, HEADER_BYTES, Header};
 use crate::fs::real::RealFs;
 use crate::naming::{self, Names, Stamp};
 use crate::tests::fs::faulty::{Answer, Faulty, Op};
@@ -38,6 +39,40 @@ fn what_is_whole_is_published_and_the_rest_cut_off() {
         assert!(parsed.stamp.0 != STAMP);
         let told = (recovery.instances, recovery.bytes, recovery.cut_bytes);
         assert_eq!(told, (1, expected.len() as u64, cut));
+        assert!(scene.recover().is_empty());
+    }
+}
+
+/// The footer is the dead writer's. What ends within its header has no record.
+#[test]
+fn a_file_gets_the_footer_and_a_header_alone_is_set_aside() {
+    for (boot, contents, good, whole) in [
+        (Scene::same_boot(), "head;one torn", 9, Some("head;one ;end")),
+        (Scene::same_boot(), "head;one ;end", 9, Some("head;one ;end")),
+        (Scene::same_boot(), "head;one ;en", 9, Some("head;one ;end")),
+        (OTHER_BOOT, "head;one torn", 9, Some("head;one ;end")),
+        (Scene::same_boot(), "head;one torn", 5, None),
+        (Scene::same_boot(), "head;one torn", 2, None),
+        (OTHER_BOOT, "head;one torn", 5, None),
+    ] {
+        let scene = Scene::new();
+        let (header, footer) = (b"head;".to_vec(), b";end".to_vec());
+        let head = Header {
+            path: scene.path.clone(),
+            memory: None,
+            names: scene.names.clone(),
+            codec: 0,
+            layout: FileLayout { header, footer, ..FileLayout::default() },
+            workers: 1,
+        };
+        let mut state = encode::header(boot, &head).unwrap();
+        state.extend(Scene::entry(0, good, good));
+        fs::write(scene.state(), state).unwrap();
+        fs::write(scene.temp_path(0, 0), contents).unwrap();
+        let recovery = scene.recover();
+        assert_eq!(scene.visible(), Vec::from_iter(whole), "{contents} {good}");
+        assert_eq!(recovery.bytes, whole.map_or(0, str::len) as u64);
+        scene.assert_temp(&if whole.is_some() { vec![] } else { vec![scene.aside(0)] });
         assert!(scene.recover().is_empty());
     }
 }

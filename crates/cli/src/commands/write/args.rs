@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bufferedwriter::{Boundary, Compression, Config, CrashProof, Durability, Io};
 use clap::ValueEnum;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::commands::values::{boundary, compression, duration, octal, size};
+use crate::commands::values::{Bytes, boundary, bytes, compression, duration, octal, size};
 use crate::commands::write::hook::Hook;
 use crate::inputs::STDIN;
 
@@ -144,6 +145,16 @@ pub(crate) struct Write {
     /// (-7 to 19, without it 3). File names end with .gz or .zst; sizes of files are those on the disk
     #[arg(long, value_name = "CODEC", default_value = "none", value_parser = compression)]
     compress: Compression,
+
+    /// First line of each file, such as the names of columns. It gets a newline if it has none, and is not
+    /// counted as a line. After `@`, a file that holds the bytes, which are taken as they are; at most 4096
+    /// bytes [default: none]
+    #[arg(long, value_name = "TEXT|@FILE", value_parser = OsStringValueParser::new().try_map(bytes))]
+    header: Option<Bytes>,
+
+    /// Last line of each file, as with --header [default: none]
+    #[arg(long, value_name = "TEXT|@FILE", value_parser = OsStringValueParser::new().try_map(bytes))]
+    footer: Option<Bytes>,
 
     /// File that gets one line of JSON for each published file: id, path, bytes, records, first and
     /// last time and more. Not in --path; its directory must exist. Writers may share it
@@ -290,6 +301,8 @@ impl Write {
                 DurabilityHow::File => Durability::File,
             })
             .compression(self.compress)
+            .header(in_each_file(&self.header))
+            .footer(in_each_file(&self.footer))
             .io(match self.io {
                 IoHow::Auto => Io::Auto,
                 IoHow::Direct => Io::Direct,
@@ -308,6 +321,10 @@ impl Write {
             None => config,
         }
     }
+}
+
+fn in_each_file(bytes: &Option<Bytes>) -> &[u8] {
+    bytes.as_ref().map_or(&[], |bytes| &bytes.0)
 }
 
 /// A size beyond the address space is out of range too, and the library reports it.
@@ -365,6 +382,8 @@ mod tests {
             "--durability=file",
             "--io=buffered",
             "--compress=zstd:5",
+            "--header=time,line",
+            "--footer=end\n",
             "--manifest=/m.ndjson",
             "--on-publish=true {}",
             "--mode=0640",
@@ -394,6 +413,8 @@ mod tests {
             .durability(Durability::File)
             .io(Io::Buffered)
             .compression(Compression::Zstd(5))
+            .header("time,line\n")
+            .footer("end\n")
             .manifest("/m.ndjson")
             .on_publish(|_| Ok(()))
             .mode(0o640)

@@ -5,6 +5,7 @@ use std::process::exit;
 use std::time::Duration;
 
 use bufferedwriter::{Compression, Config, Durability, Io};
+use bufferedwriter_stress::visible::{FOOTER, HEADER};
 
 const USAGE: &str = "\
 Usage: load --dir DIR [OPTION VALUE]...
@@ -18,6 +19,7 @@ Usage: load --dir DIR [OPTION VALUE]...
   --durability none|file   (default none)
   --io auto|direct|buffered (default auto)
   --compress none|gzip|zstd (default none)
+  --enclosed yes|no  files have a header and a footer (default no)
   --workers N        (default 2)
   --file-size N      in bytes (default 100000)
   --forced-ms N      (default 50)
@@ -34,6 +36,7 @@ pub(crate) struct Args {
     durability: Durability,
     io: Io,
     compression: Compression,
+    enclosed: bool,
     workers: usize,
     file_size: u64,
     forced: Duration,
@@ -53,6 +56,7 @@ impl Args {
             durability: Durability::None,
             io: Io::Auto,
             compression: Compression::None,
+            enclosed: false,
             workers: 2,
             file_size: 100_000,
             forced: Duration::from_millis(50),
@@ -88,6 +92,8 @@ impl Args {
             ("--compress", "none") => self.compression = Compression::None,
             ("--compress", "gzip") => self.compression = Compression::Gzip(1),
             ("--compress", "zstd") => self.compression = Compression::Zstd(1),
+            ("--enclosed", "yes") => self.enclosed = true,
+            ("--enclosed", "no") => self.enclosed = false,
             ("--workers", _) => self.workers = number() as usize,
             ("--file-size", _) => self.file_size = number(),
             ("--forced-ms", _) => self.forced = ms(),
@@ -97,7 +103,10 @@ impl Args {
     }
 
     pub(crate) fn config(&self) -> Config {
+        let (header, footer) = if self.enclosed { (HEADER, FOOTER) } else { ("", "") };
         Config::default()
+            .header(header)
+            .footer(footer)
             .path(self.dir.join("ready"))
             .temp(self.dir.join("unfinished"))
             .create_dirs(true)
