@@ -23,6 +23,8 @@ mod config;
 mod file;
 #[cfg(not(loom))]
 mod fs;
+#[cfg(not(loom))]
+mod housekeeping;
 mod memory;
 #[cfg(not(loom))]
 mod naming;
@@ -50,7 +52,9 @@ pub use report::error::{Error, FlushError, SendError, WriteError};
 pub use report::health::{ErrorEvent, Health, Stall};
 #[cfg(not(loom))]
 pub use report::recovery::{Recovery, SkipReason, Skipped};
-pub use report::stats::{Count, GuardStats, Lost, Missing, Refused, Stats, WorkerStats};
+pub use report::stats::{
+    Count, GuardStats, Lost, Missing, Refused, RetentionStats, Stats, WorkerStats,
+};
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;
 #[cfg(not(loom))]
@@ -66,7 +70,7 @@ pub use tests::recovery::fuzz;
 #[doc(hidden)]
 pub mod testing {
     pub use crate::fs::real::RealFs;
-    pub use crate::fs::{Facts, Fs, FsFile};
+    pub use crate::fs::{Entry, Facts, Fs, FsDir, FsFile};
 }
 
 /// The guide. Its examples are compiled and run as doc tests.

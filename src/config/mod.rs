@@ -4,6 +4,7 @@
 //! refuses an option out of its range and names the option, the value and the range. Touches no
 //! file and computes nothing: `writer/budget.rs` does the sums.
 
+mod aftercare;
 mod check;
 mod groups;
 mod options;
@@ -17,7 +18,9 @@ use crate::fs::Fs;
 use crate::report::health::{ErrorEvent, OnError};
 
 pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
-pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure, UTC, WallClock};
+pub(crate) use groups::{
+    Aftercare, Files, FsHandle, Limits, Memory, OnFailure, Retain, UTC, WallClock,
+};
 pub(crate) use options::SHM;
 pub use options::{Boundary, Compression, CrashProof, Durability, Io};
 
@@ -41,6 +44,7 @@ pub struct Config {
     pub(crate) memory: Memory,
     pub(crate) files: Files,
     pub(crate) limits: Limits,
+    pub(crate) aftercare: Aftercare,
     pub(crate) on_failure: OnFailure,
     /// Publish the left-over files of dead writers at the start.
     pub(crate) recover: bool,
@@ -58,6 +62,7 @@ impl Default for Config {
             memory: Memory::default(),
             files: Files::default(),
             limits: Limits::default(),
+            aftercare: Aftercare::default(),
             on_failure: OnFailure::default(),
             recover: true,
             start_on_full_disk: false,
@@ -361,7 +366,7 @@ impl Config {
     }
 
     /// Bytes that all files with this prefix and extension may take. Default 0 = off. Nothing is
-    /// deleted.
+    /// deleted: [`retain_bytes`](Self::retain_bytes) does that.
     ///
     /// Visible files in [`path`](Self::path) and temp files in [`temp`](Self::temp) count,
     /// whichever writer, process or user made them: they fill the same disk. Each counts with the

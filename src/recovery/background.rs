@@ -11,6 +11,7 @@ use crate::base::latch::Latch;
 use crate::base::sync::{Arc, Mutex, lock};
 use crate::base::thread::spawn;
 use crate::fs::Fs;
+use crate::housekeeping::notices::Notices;
 use crate::naming::Names;
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
@@ -27,6 +28,8 @@ pub(crate) struct Task {
     pub(crate) memory: Vec<PathBuf>,
     /// The names of the writer itself.
     pub(crate) names: Names,
+    /// Who hears of each file that is published.
+    pub(crate) notices: Option<Arc<Notices>>,
 }
 
 /// The state of the recovery, and later its result.
@@ -88,7 +91,7 @@ impl Background {
 
 impl Task {
     pub(crate) fn run(self) -> Recovery {
-        let Task { fs, path, temps, memory, names } = self;
+        let Task { fs, path, temps, memory, names, notices } = self;
         let prefix = Some(&*names.prefix);
         let mut recovery = Recovery::default();
         for temp in &temps {
@@ -105,6 +108,9 @@ impl Task {
             if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {
                 recovery.errors.push(error);
             }
+        }
+        if let Some(notices) = notices {
+            recovery.published.iter().for_each(|file| notices.publish(file, &names));
         }
         recovery
     }
@@ -131,6 +137,7 @@ mod tests {
             path,
             memory: vec![],
             names,
+            notices: None,
         };
         let background = Arc::new(Background::default());
         assert!(background.result().is_none());

@@ -4,7 +4,7 @@
 //! Guarantees: one worker at a time measures, and holds no lock, so a measurement that hangs delays
 //! no other worker. Between two measurements this writer's own writes are added. While records are
 //! refused, some worker measures again. An error refuses nothing: the last result stays. Deletes
-//! nothing. A writer that started on a full disk refuses all until its start can be completed.
+//! nothing, but lets the thread that deletes old files do so before it begins to refuse. A writer that started on a full disk refuses all until its start can be completed.
 //!
 //! `src/file/usage.rs` takes the measurements.
 
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::base::sync::{Arc, Mutex, lock};
 use crate::config::Limits;
 use crate::file::usage::{Scope, Walk};
+use crate::housekeeping::notices::Notices;
 use crate::memory::Shared;
 use crate::report::error::Error;
 use crate::report::stats::GuardStats;
@@ -25,6 +26,11 @@ const REST_FACTOR: u32 = 50;
 /// A worker measures files for this long at once, then writes what came in meanwhile. But a
 /// directory is listed as a whole.
 const PORTION: Duration = Duration::from_millis(5);
+/// How long records are accepted beyond a limit while old files are deleted, and then while what is
+/// left is measured.
+const RELIEF_MAX: Duration = Duration::from_secs(1);
+/// Time between two looks at whether that is over.
+const RELIEF_POLL: Duration = Duration::from_millis(10);
 
 /// What is left to do of a start on a full disk. Called again after an error.
 pub(crate) type Rest = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
@@ -34,8 +40,24 @@ pub(crate) struct Quota {
     limits: Limits,
     rest: Option<Rest>,
     scope: Scope,
+    /// The thread that deletes old files, if there is one.
+    relief: Option<Arc<Notices>>,
     shared: Arc<Shared>,
     state: Mutex<State>,
+}
+
+/// What happens between meeting a limit and refusing records, where old files are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relief {
+    /// No limit is met.
+    Unasked,
+    /// Old files are being deleted. The number is that of the pass. The time limit begins with the
+    /// next look.
+    Asked(u64, Option<Instant>),
+    /// What is left is being measured, until then at most.
+    Measuring(Instant),
+    /// That was not enough.
+    InVain,
 }
 
 #[derive(Debug)]
@@ -46,6 +68,11 @@ struct State {
     total: Gauge,
     /// Bytes that this writer has written in total.
     written: u64,
+    /// Bytes that were deleted in total, at the last look.
+    deleted: u64,
+    /// That number at the end of the last count. It may have missed what was deleted later.
+    deleted_before: u64,
+    relief: Relief,
     /// A worker is measuring.
     is_claimed: bool,
     /// The value of the flag in `Shared`.
@@ -101,14 +128,19 @@ impl State {
     /// Bytes that the files take now, if nothing else writes.
     fn total_bytes(&self) -> Option<u64> {
         let Gauge { found, written, .. } = self.total;
-        Some(found?.saturating_add(self.written - written))
+        let deleted = self.deleted - self.deleted_before;
+        Some(found?.saturating_add(self.written - written).saturating_sub(deleted))
     }
 
     /// Whether there is no room for another byte.
     fn is_beyond(&self, limits: Limits) -> bool {
         self.start.next.is_some()
             || self.free_bytes().is_some_and(|free| free <= limits.min_free)
-            || self.total_bytes().is_some_and(|total| total >= limits.max_total)
+            || self.meets_total(limits)
+    }
+
+    fn meets_total(&self, limits: Limits) -> bool {
+        self.total_bytes().is_some_and(|total| total >= limits.max_total)
     }
 }
 
@@ -118,6 +150,7 @@ impl Quota {
         limits: Limits,
         rest: Option<Rest>,
         scope: Scope,
+        relief: Option<Arc<Notices>>,
         shared: Arc<Shared>,
         now: Instant,
     ) -> Option<Self> {
@@ -128,18 +161,22 @@ impl Quota {
             free: Gauge::new(min_free > 0, now),
             total: Gauge::new(max_total > 0, now),
             written: 0,
+            deleted: 0,
+            deleted_before: 0,
+            relief: Relief::Unasked,
             is_claimed: false,
             refuses: false,
             measured_at: None,
             walk: None,
         });
-        is_wanted.then_some(Quota { limits, rest, scope, shared, state })
+        is_wanted.then_some(Quota { limits, rest, scope, relief, shared, state })
     }
 
     /// Worker: measures if it is time and no other worker does. Returns `true` after a portion that
     /// leaves more to measure. Takes as long as the file system does.
     pub(crate) fn look(&self, clock: impl Fn() -> Instant) -> bool {
         let began = clock();
+        self.follow_relief(began);
         let Some((start, free, mut walk, written)) = self.claim(began) else { return false };
         let started = self.rest.as_ref().filter(|_| start).map(|rest| rest());
         let free = free.then(|| self.scope.free_bytes());
@@ -163,13 +200,51 @@ impl Quota {
                 Ok(true) | Err(_) => {
                     let rest = INTERVAL.max(walk.took.saturating_mul(REST_FACTOR));
                     state.measured_at = if counted.is_ok() { Some(now) } else { state.measured_at };
+                    if counted.is_ok() {
+                        let deleted = self.bytes_deleted();
+                        (state.deleted, state.deleted_before) = (deleted, deleted);
+                    }
                     let result = counted.map(|_| walk.total);
                     state.total.settle(result, walk.written, now.checked_add(rest));
                 }
             }
         }
+        if matches!(state.relief, Relief::Measuring(_)) && state.walk.is_none() {
+            state.relief = Relief::InVain;
+        }
         self.set_flag(&mut state);
         state.walk.is_some()
+    }
+
+    fn bytes_deleted(&self) -> u64 {
+        self.relief.as_ref().map_or(0, |notices| notices.bytes_deleted())
+    }
+
+    /// Reckons with what was deleted. Once the pass that was asked for has ended, what is left is
+    /// measured, unless that was enough.
+    fn follow_relief(&self, now: Instant) {
+        let Some(notices) = &self.relief else { return };
+        let mut state = lock(&self.state);
+        state.deleted = notices.bytes_deleted();
+        let until = |until: Option<Instant>| until.or(now.checked_add(RELIEF_MAX)).unwrap_or(now);
+        match state.relief {
+            Relief::Asked(_, Some(at)) | Relief::Measuring(at) if at <= now => {
+                state.relief = Relief::InVain;
+            }
+            // A measurement that began before the pass had ended is no answer.
+            Relief::Asked(number, _) if notices.is_answered(number) && !state.is_claimed => {
+                let counts = state.meets_total(self.limits);
+                let State { free, total, walk, relief, .. } = &mut *state;
+                free.next = free.next.map(|_| now);
+                // Without the deleted files there is room. Counting may take long.
+                total.next = total.next.map(|at| if counts { now } else { at });
+                *walk = None;
+                *relief = Relief::Measuring(until(None));
+            }
+            Relief::Asked(number, at) => state.relief = Relief::Asked(number, Some(until(at))),
+            _ => {}
+        }
+        self.set_flag(&mut state);
     }
 
     /// Claims a measurement. Returns whether to go on with the start, and to measure free space, the count to begin or continue,
@@ -199,16 +274,35 @@ impl Quota {
     /// Sets the flag to the current verdict. Under the lock, so that it never lags behind another
     /// verdict.
     fn set_flag(&self, state: &mut State) {
-        let refuses = state.is_beyond(self.limits);
+        let is_beyond = state.is_beyond(self.limits);
+        if !is_beyond {
+            state.relief = Relief::Unasked;
+        }
+        let refuses = is_beyond && !self.puts_off(state);
         if refuses != state.refuses {
             state.refuses = refuses;
             self.shared.set_over_quota(refuses);
         }
     }
 
-    /// While records are refused: when an idle worker should measure again.
+    /// Whether records are accepted although a limit is met, because old files are being deleted.
+    fn puts_off(&self, state: &mut State) -> bool {
+        let Some(notices) = &self.relief else { return false };
+        if state.refuses || state.start.next.is_some() {
+            return false;
+        }
+        if state.relief == Relief::Unasked {
+            state.relief = Relief::Asked(notices.ask(), None);
+        }
+        state.relief != Relief::InVain
+    }
+
+    /// While records are refused, or are about to be: when an idle worker should measure again.
     pub(crate) fn vigil(&self, now: Instant) -> Option<Duration> {
         let state = lock(&self.state);
+        if matches!(state.relief, Relief::Asked(..) | Relief::Measuring(_)) {
+            return Some(RELIEF_POLL);
+        }
         if !state.refuses {
             return None;
         }
@@ -217,6 +311,10 @@ impl Quota {
         match next {
             // The worker that measures may hang.
             _ if state.is_claimed => Some(INTERVAL),
+            // Files may be deleted at any time, which needs no measurement.
+            Some(at) if self.relief.is_some() => {
+                Some(at.saturating_duration_since(now).min(INTERVAL))
+            }
             Some(at) => Some(at.saturating_duration_since(now)),
             None => Some(INTERVAL),
         }
@@ -224,7 +322,9 @@ impl Quota {
 
     /// The numbers that users see.
     pub(crate) fn stats(&self) -> GuardStats {
-        let state = lock(&self.state);
+        let deleted = self.bytes_deleted();
+        let mut state = lock(&self.state);
+        state.deleted = deleted;
         GuardStats {
             refuses: state.refuses,
             free_bytes: state.free_bytes(),
@@ -261,7 +361,7 @@ mod tests {
         let extension = OsString::from("log");
         let scope = Scope { fs, path, temp, prefix, extension, by_len: false };
         let shared = Shared::new(4, 64, 1, Barrier::detect()).unwrap();
-        Quota::new(limits, None, scope, Arc::new(shared), now).unwrap()
+        Quota::new(limits, None, scope, None, Arc::new(shared), now).unwrap()
     }
 
     /// Makes a file of `bytes` bytes; returns what it takes on disk.
@@ -318,6 +418,9 @@ mod tests {
             free: Gauge { found: Some(500), written: 70, next: None, error: None },
             total: Gauge::new(false, now),
             written: 70 + 399,
+            deleted: 0,
+            deleted_before: 0,
+            relief: Relief::Unasked,
             is_claimed: false,
             refuses: false,
             measured_at: None,

@@ -45,6 +45,8 @@ impl Inner {
         }
         // A recovery that is not over by then is continued by the next start.
         self.recovery.wait(deadline);
+        // After all that publishes files. Files that were not deleted by then stay.
+        self.housekeeper.iter().for_each(|keeper| keeper.finish(deadline));
         self.finish(deadline)
     }
 
@@ -90,6 +92,7 @@ impl Inner {
         self.control.advance(Phase::Draining);
         self.wake_all();
         if std::mem::replace(&mut self.is_handed_on, true) {
+            self.housekeeper.iter().for_each(|keeper| keeper.stop());
             return;
         }
         let successor = Inner {
@@ -102,6 +105,7 @@ impl Inner {
             state: Mutex::new(lock(&self.state).take()),
             is_clean: self.is_clean.clone(),
             recovery: self.recovery.clone(),
+            housekeeper: self.housekeeper.clone(),
             drop_timeout: self.drop_timeout,
             memory_bound: self.memory_bound,
             is_handed_on: true,

@@ -15,6 +15,7 @@ use crate::config::SHM;
 use crate::file::aligned::Staging;
 use crate::file::state_file::live::StateFile;
 use crate::file::state_file::worker_state::WorkerState;
+use crate::housekeeping::background::Housekeeper;
 use crate::memory::Shared;
 use crate::recovery::background::{Background, Task};
 use crate::report::error::{Error, FlushError};
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     /// Set once the files of the writer are closed, after the workers have ended.
     pub(super) is_clean: Arc<Latch>,
     pub(super) recovery: Arc<Background>,
+    /// `None` if nothing happens to published files.
+    pub(super) housekeeper: Option<Arc<Housekeeper>>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
     /// Another thread closes the writer, or no thread does.
@@ -65,6 +68,7 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) workers: usize,
     pub(super) target: Arc<Target>,
+    pub(super) housekeeper: Option<Arc<Housekeeper>>,
     pub(super) state: Arc<StateFile>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
@@ -72,7 +76,8 @@ pub(super) struct Parts {
 
 impl Inner {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { shared, workers, target, state, drop_timeout, memory_bound } = parts;
+        let Parts { shared, workers, target, housekeeper, state, drop_timeout, memory_bound } =
+            parts;
         Inner {
             id: NEXT_ID.fetch_add(1, Relaxed),
             shared,
@@ -83,6 +88,7 @@ impl Inner {
             state: Mutex::new(Some(state)),
             is_clean: Arc::default(),
             recovery: Arc::default(),
+            housekeeper,
             drop_timeout,
             memory_bound,
             is_handed_on: false,
@@ -128,16 +134,27 @@ impl Inner {
             self.shared.mailboxes[me].parker.register(thread.thread().clone());
             threads.push(thread);
         }
-        Ok(())
+        let path = &self.target.files.path;
+        self.housekeeper.as_ref().map_or(Ok(()), |keeper| Housekeeper::start(keeper, path))
     }
 
     /// Starts the recovery of dead writers. It runs while this writer already accepts records.
     pub(super) fn start_recovery(&self) {
-        let Target { fs, files, names, memory_dir, .. } = &*self.target;
+        let Target { fs, files, names, memory_dir, notices, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
         let memory = own.chain([PathBuf::from(SHM)]).collect();
         let (fs, path, temps) = (fs.clone(), files.path.clone(), vec![files.temp.clone()]);
-        Background::start(&self.recovery, Task { fs, path, temps, memory, names: names.clone() });
+        let (names, notices) = (names.clone(), notices.clone());
+        Background::start(&self.recovery, Task { fs, path, temps, memory, names, notices });
+    }
+
+    /// Takes over the result of a recovery that is over.
+    pub(super) fn end_recovery(&self, recovery: Recovery) {
+        let Target { names, notices, .. } = &*self.target;
+        for file in notices.iter().flat_map(|_| &recovery.published) {
+            notices.iter().for_each(|notices| notices.publish(file, names));
+        }
+        self.recovery.end(recovery);
     }
 
     /// The result of the recovery; `None` while it is not known.

@@ -10,13 +10,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier};
-use crate::config::{Config, Durability, Limits, SHM};
+use crate::config::{Aftercare, Config, Durability, Limits, SHM};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
+use crate::housekeeping::background::{Housekeeper, Job};
+use crate::housekeeping::latest::Latest;
+use crate::housekeeping::notices::Notices;
+use crate::housekeeping::retention::{self, Retention};
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
@@ -51,7 +55,7 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
     }
     let inner = start(config)?;
     if let Some(recovery) = recovery {
-        inner.recovery.end(recovery);
+        inner.end_recovery(recovery);
     }
     Ok(inner)
 }
@@ -84,7 +88,8 @@ fn recover_now(config: &Config) -> Option<Recovery> {
     let names = Names::new(&files.prefix, &files.extensions()).ok()?;
     // The dead writers had their files in `path` if `temp` was on another file system.
     let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
-    Some(Task { fs, path, temps, memory, names }.run())
+    // There is no thread yet to hear of them.
+    Some(Task { fs, path, temps, memory, names, notices: None }.run())
 }
 
 /// Builds a writer and its workers. The workers do not run yet.
@@ -95,12 +100,15 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let staging_bytes = config.staging_bytes();
     let may_be_full = config.start_on_full_disk;
     let Config { memory, mut files, limits, on_failure, drop_timeout, fs, wall_clock, .. } = config;
+    let Aftercare { retain, latest } = config.aftercare;
     let calendar = Calendar::new(files.rotate_at, time_zone(&files.time_zone)?);
     let names = Names::new(&files.prefix, &files.extensions())?;
     let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let memory_dir =
         memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
     let wanted = publish::directories(&*fs, &files.path, &files.temp, files.create_dirs)?;
+    let latest = latest.map(|link| Latest::new(&fs, &link, files.create_dirs, &names));
+    let latest = latest.transpose()?;
     let opening = Opening { fs: &*fs, memory: memory_dir.as_deref(), names: &names, layout };
     let (places, state, is_complete) = match opening.settle(wanted.clone()) {
         Err(error) if may_be_full && is_disk_full(&error) => {
@@ -120,7 +128,30 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         name_memory(&shared, opening.memory_path().as_deref()).inspect_err(undo)?;
     }
     let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared));
-    let quota = quota(limits, rest, &fs, &places, &names, &shared, now);
+    let mut scope = Scope {
+        by_len: false,
+        fs: fs.clone(),
+        path: places.path.clone(),
+        temp: places.temp.clone(),
+        prefix: names.prefix.clone(),
+        extension: names.extension.clone(),
+    };
+    scope.by_len = (limits.max_total > 0 || retain.bytes > 0) && !reports_blocks(&scope, &names);
+    let retention = retain.is_on().then(|| Retention {
+        fs: fs.clone(),
+        path: places.path.clone(),
+        depth: retention::depth(),
+        names: names.clone(),
+        by_len: scope.by_len,
+        rules: retain,
+        clock: wall_clock.clone(),
+        protected_from: Box::new(|| None),
+    });
+    let is_retaining = retention.is_some();
+    let housekeeper = Housekeeper::new(Job { retention, latest });
+    let notices = housekeeper.as_ref().map(|keeper| keeper.notices.clone());
+    let relief = notices.clone().filter(|_| is_retaining);
+    let quota = quota(limits, rest, scope, relief, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
     let policy = Policy { rotation: Rotation::new(&files), calendar, wall_clock, on_failure };
     let target = Target {
@@ -129,6 +160,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         names,
         staging_bytes,
         quota,
+        notices,
         memory_dir,
         missing: state.missing.clone(),
     };
@@ -136,6 +168,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         shared,
         workers: memory.workers,
         target: Arc::new(target),
+        housekeeper,
         state,
         drop_timeout,
         memory_bound,
@@ -247,31 +280,25 @@ fn memory_dir(fs: &dyn Fs, dir: &Path) -> Result<MemoryDir, Error> {
     Ok(MemoryDir { path: dir.to_owned(), id: found.id })
 }
 
+/// Whether the file system says how much files take. The state file is not empty, but some FUSE
+/// file systems report no blocks for any file. Without a state file nothing shows that.
+fn reports_blocks(scope: &Scope, names: &Names) -> bool {
+    match scope.fs.facts(&scope.temp.join(names.state())) {
+        Ok(state) => state.is_some_and(|state| state.allocated > 0),
+        Err(_) => true,
+    }
+}
+
 /// Measures at once, so that a full disk gets no first chunk.
 fn quota(
     limits: Limits,
     rest: Option<Rest>,
-    fs: &std::sync::Arc<dyn Fs>,
-    places: &Places,
-    names: &Names,
+    scope: Scope,
+    relief: Option<Arc<Notices>>,
     shared: &Arc<Shared>,
     now: Instant,
 ) -> Option<Quota> {
-    let reports_blocks = || match fs.facts(&places.temp.join(names.state())) {
-        Ok(state) => state.is_some_and(|state| state.allocated > 0),
-        Err(_) => true,
-    };
-    let scope = Scope {
-        // The state file is not empty, but some FUSE file systems report no blocks for any file.
-        // Without a state file nothing shows that there are any.
-        by_len: limits.max_total > 0 && !reports_blocks(),
-        fs: fs.clone(),
-        path: places.path.clone(),
-        temp: places.temp.clone(),
-        prefix: names.prefix.clone(),
-        extension: names.extension.clone(),
-    };
-    let quota = Quota::new(limits, rest, scope, shared.clone(), now)?;
+    let quota = Quota::new(limits, rest, scope, relief, shared.clone(), now)?;
     while quota.look(|| now) {}
     Some(quota)
 }

@@ -16,14 +16,28 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("naming", &["base", "report", "config"]),
     ("codec", &["config"]),
     ("file", &["base", "report", "fs", "config", "naming", "codec"]),
+    ("housekeeping", &["base", "report", "fs", "config", "naming", "file"]),
     ("accept", &["base", "report", "memory"]),
-    ("worker", &["base", "report", "fs", "config", "memory", "naming", "file"]),
-    ("recovery", &["base", "report", "fs", "config", "memory", "naming", "codec", "file"]),
+    ("worker", &["base", "report", "fs", "config", "memory", "naming", "file", "housekeeping"]),
+    (
+        "recovery",
+        &["base", "report", "fs", "config", "memory", "naming", "codec", "file", "housekeeping"],
+    ),
     (
         "writer",
         &[
-            "base", "report", "fs", "config", "memory", "naming", "codec", "file", "accept",
-            "worker", "recovery",
+            "base",
+            "report",
+            "fs",
+            "config",
+            "memory",
+            "naming",
+            "codec",
+            "file",
+            "housekeeping",
+            "accept",
+            "worker",
+            "recovery",
         ],
     ),
 ];
@@ -33,7 +47,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("std::fs", &["fs/real.rs", "memory/crash_mapping.rs"]),
     // A child asks which file a descriptor leads to, before any other code of it runs. Both kinds of files get their
     // permissions by one call.
-    ("rustix::fs", &["base/fork.rs", "base/lacking.rs", "fs/real.rs", "memory/crash_mapping.rs"]),
+    (
+        "rustix::fs",
+        &[
+            "base/fork.rs",
+            "base/lacking.rs",
+            "fs/real.rs",
+            "fs/real_dir.rs",
+            "memory/crash_mapping.rs",
+        ],
+    ),
     ("sync::atomic", &["base/sync.rs"]),
     // A cell per byte, in place of the mapping.
     ("loom::", &["base/sync.rs", "memory/arena.rs", "memory/byte_ptr.rs"]),

@@ -17,6 +17,7 @@ use crate::config::{Compression, Durability, Files};
 use crate::file::aligned::{PAGE, Staging};
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
+use crate::housekeeping::notices::Notices;
 use crate::memory::Shared;
 use crate::memory::arena::ChunkId;
 use crate::naming::Names;
@@ -44,6 +45,8 @@ pub(crate) struct Target {
     pub(crate) staging_bytes: usize,
     /// `None` without limits.
     pub(crate) quota: Option<Quota>,
+    /// Who hears of each file that became visible. `None` if nobody wants to.
+    pub(crate) notices: Option<Arc<Notices>>,
     /// Directory of the crash-proof memory, if there is one.
     pub(crate) memory_dir: Option<PathBuf>,
     /// What the file system lacks, as far as is known.

@@ -4,6 +4,7 @@
 //! did not write. Refuses to publish once the worker is given up.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use crate::file::publish::{self, Refusal};
 use crate::file::temp_file::Condition;
@@ -109,8 +110,8 @@ impl Output {
         if let Err(Refusal::Retry(_, Some(attempted))) = &renamed {
             self.attempted = Some(attempted.clone());
         }
-        renamed?;
-        self.became_visible();
+        let visible = renamed?;
+        self.became_visible(&visible);
         Ok(())
     }
 
@@ -128,18 +129,22 @@ impl Output {
 
     /// Ends a rename that took effect: the old name may be left.
     fn end_rename(&mut self) -> Result<(), Error> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let (Some(file), Some(visible)) = (&self.file, &self.attempted) else { return Ok(()) };
         if self.ledger.claim(file.whole()) {
+            let visible = visible.clone();
             if file.has_name(&*self.target.fs, file.path()).unwrap_or(false) {
                 let _ = file.remove(&*self.target.fs);
             }
             self.ledger.settle(true);
-            self.became_visible();
+            self.became_visible(&visible);
         }
         Ok(())
     }
 
-    fn became_visible(&mut self) {
+    fn became_visible(&mut self, visible: &Path) {
+        if let Some(notices) = &self.target.notices {
+            notices.publish(visible, &self.target.names);
+        }
         if let (Some(quota), Some(file)) = (&self.target.quota, &self.file) {
             quota.wrote(file.whole().len - file.good().len);
         }
