@@ -103,4 +103,7 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/from-go.md")]
     pub mod from_go {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/retention.md")]
+    pub mod retention {}
 }

@@ -47,7 +47,7 @@ pub(crate) struct Housekeeper {
 }
 
 enum Thread {
-    Idle(Job),
+    Idle(Box<Job>),
     Running(JoinHandle<()>),
     /// Not started, or somebody waits for it.
     Gone,
@@ -59,7 +59,7 @@ impl Housekeeper {
         let deletes = job.retention.is_some();
         let is_wanted = deletes || job.latest.is_some();
         let (notices, thread, over) =
-            (Arc::default(), Mutex::new(Thread::Idle(job)), Latch::default());
+            (Arc::default(), Mutex::new(Thread::Idle(Box::new(job))), Latch::default());
         is_wanted.then(|| Arc::new(Housekeeper { notices, deletes, thread, over }))
     }
 
@@ -74,7 +74,7 @@ impl Housekeeper {
         if let Thread::Idle(job) = std::mem::replace(&mut *thread, Thread::Gone) {
             let me = this.clone();
             let run = move || {
-                Run::new(job, &me.notices, Instant::now()).run();
+                Run::new(*job, &me.notices, Instant::now()).run();
                 me.end();
             };
             let started = spawn("bw-housekeep", run).inspect_err(|_| this.end());
@@ -199,7 +199,8 @@ impl<'a> Run<'a> {
             retention.pass(&|| notices.is_stopped(), &mut deleted);
         self.pass.note(took.saturating_mul(REST_FACTOR).max(INTERVAL_MIN), error.is_some());
         let due = retention.due_in(oldest).unwrap_or(INTERVAL_MAX);
-        self.next = Instant::now() + due.clamp(AGE_PRECISION, INTERVAL_MAX);
+        let due = Instant::now() + due.clamp(AGE_PRECISION, INTERVAL_MAX);
+        self.next = if error.is_some() { self.pass.next } else { due };
         self.notices.answer(asked, error);
     }
 }

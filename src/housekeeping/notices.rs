@@ -91,6 +91,12 @@ impl Notices {
         state.asked
     }
 
+    /// How often the quota has asked.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> u64 {
+        lock(&self.state).asked
+    }
+
     /// Whether that pass has ended.
     pub(crate) fn is_answered(&self, number: u64) -> bool {
         let state = lock(&self.state);
@@ -146,14 +152,14 @@ impl Notices {
     }
 
     /// Thread: a file was deleted.
-    pub(super) fn deleted(&self, bytes: u64) {
+    pub(crate) fn deleted(&self, bytes: u64) {
         let mut state = lock(&self.state);
         state.retention.files_deleted += 1;
         state.retention.bytes_deleted += bytes;
     }
 
     /// Thread: the end of a pass that began after this one was asked for.
-    pub(super) fn answer(&self, asked: Option<u64>, error: Option<Error>) {
+    pub(crate) fn answer(&self, asked: Option<u64>, error: Option<Error>) {
         let mut state = lock(&self.state);
         state.answered = state.answered.max(asked.unwrap_or(0));
         state.retention.last_error = error;
@@ -162,5 +168,55 @@ impl Notices {
     /// Thread: whether the link could be set.
     pub(super) fn set_latest_error(&self, error: Option<Error>) {
         lock(&self.state).latest_error = error;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names { prefix: "p_".into(), extension: "log".into(), instance: 1, pid: 1 }
+    }
+
+    #[test]
+    fn of_many_files_the_newest_is_kept() {
+        let (notices, now) = (Notices::default(), Instant::now());
+        let publish = |stamp, seq| {
+            let path = Path::new("/dir").join(names().visible(Stamp(stamp), 0, seq));
+            notices.publish(&path, &names());
+        };
+        publish(5, 1);
+        publish(7, 2);
+        publish(6, 3);
+        let news = notices.wait(now);
+        let newest = news.newest.expect("one of three");
+        assert_eq!((newest.stamp, news.published), (Stamp(7), 3));
+        assert_eq!(newest.path.file_name().unwrap(), &*names().visible(Stamp(7), 0, 2));
+        // What is older than one that was seen is none.
+        publish(6, 4);
+        assert!(notices.wait(now).newest.is_none());
+        publish(8, 5);
+        assert!(notices.wait(now).newest.is_some());
+        // Of a recovery, with another extension.
+        notices.publish(Path::new("/dir/p_file.gz"), &names());
+        let news = notices.wait(now);
+        assert!(news.newest.is_none() && news.published == 5);
+    }
+
+    #[test]
+    fn a_pass_answers_what_was_asked_before_it() {
+        let (notices, now) = (Notices::default(), Instant::now());
+        let one = notices.ask();
+        assert!(!notices.is_answered(one));
+        let news = notices.wait(now + std::time::Duration::from_secs(60));
+        let two = notices.ask();
+        notices.answer(news.asked, None);
+        assert!(notices.is_answered(one) && !notices.is_answered(two));
+        assert_eq!(notices.wait(now).asked, Some(two));
+        // Nobody answers any more.
+        notices.advance(Phase::Stopped);
+        notices.advance(Phase::Finishing);
+        assert!(notices.is_answered(two) && notices.is_stopped());
     }
 }

@@ -192,7 +192,7 @@ impl Retention {
             }
             // What can't be deleted counts as gone: no newer file goes in its place.
             look.files -= 1;
-            look.bytes -= found.bytes;
+            look.bytes = look.bytes.saturating_sub(found.bytes);
             if open.as_ref().is_none_or(|(number, _)| *number != found.dir) {
                 let opened = self.open(&look.places, found.dir as usize);
                 let dir = opened.unwrap_or_else(|error| {
@@ -233,7 +233,8 @@ impl Retention {
             Ok(Some(facts)) if facts.is_file && facts.uid == geteuid().as_raw() => {
                 dir.remove(&name).map_err(|e| ("unlink", e))
             }
-            Ok(_) => return,
+            Ok(Some(_)) => return,
+            Ok(None) => Err(("look up", ErrorKind::NotFound.into())),
             Err(e) => Err(("look up", e)),
         };
         match removed {
@@ -310,7 +311,7 @@ impl Look {
     fn add(&mut self, parsed: Parsed, at: usize, bytes: u64) {
         let Parsed { stamp, instance, pid, worker, seq, .. } = parsed;
         self.files += 1;
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
         self.newest = self.newest.max(Some(stamp));
         let is_full = self.oldest.len() >= REMEMBERED_MAX;
         if is_full && self.oldest.peek().is_some_and(|latest| latest.stamp < stamp) {

@@ -14,6 +14,8 @@ mod every_call;
 pub(crate) mod forks;
 #[cfg(not(loom))]
 pub(crate) mod fs;
+#[cfg(all(test, not(loom)))]
+mod housekeeping;
 #[cfg(all(test, loom))]
 mod loom;
 #[cfg(all(test, not(loom)))]

@@ -490,4 +490,81 @@ mod tests {
         quota.wrote(20);
         assert!(quota.shared.is_over_quota());
     }
+
+    /// A quota of 1000 bytes beside a thread that deletes old files.
+    fn relieved(fs: &Faulty, dir: &TestDir, now: Instant) -> (Quota, Arc<Notices>) {
+        let limits = Limits { min_free: 0, max_total: 1000 };
+        let notices: Arc<Notices> = Arc::default();
+        let mut quota = quota(fs, dir.path().into(), dir.path().into(), limits, now);
+        quota.relief = Some(notices.clone());
+        quota.look(|| now);
+        (quota, notices)
+    }
+
+    #[test]
+    fn old_files_go_before_it_refuses() {
+        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
+        let (quota, notices) = relieved(&fs, &dir, now);
+        let refuses = || quota.shared.is_over_quota();
+        assert_eq!((quota.vigil(now), notices.asked()), (None, 0));
+        quota.wrote(1500);
+        quota.wrote(1);
+        assert!(!refuses() && notices.asked() == 1 && quota.vigil(now) == Some(RELIEF_POLL));
+        quota.look(|| now);
+        assert!(!refuses());
+        // Enough was deleted: nothing is counted again.
+        notices.deleted(600);
+        quota.look(|| now);
+        notices.answer(Some(1), None);
+        quota.look(|| now);
+        assert!(!refuses() && quota.vigil(now).is_none() && fs.calls(Op::List) == 1);
+        assert_eq!(quota.stats().total_bytes, Some(901));
+        // It is not enough. What is left is counted, since others delete files too.
+        quota.wrote(100);
+        assert!(!refuses() && notices.asked() == 2);
+        notices.answer(Some(2), None);
+        quota.look(|| now);
+        assert!(!refuses() && fs.calls(Op::List) == 2, "nothing is there");
+        assert_eq!(quota.stats().total_bytes, Some(0));
+    }
+
+    #[test]
+    fn it_refuses_when_deleting_was_in_vain_and_gives_way_to_what_is_deleted_later() {
+        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
+        let bytes = put(dir.join(names(b"a\xff", 1).visible(crate::naming::Stamp(1), 0, 1)), 5000);
+        let (quota, notices) = relieved(&fs, &dir, now);
+        let refuses = || quota.shared.is_over_quota();
+        assert!(!refuses() && notices.asked() == 1);
+        notices.answer(Some(1), None);
+        quota.look(|| now);
+        assert!(refuses() && notices.asked() == 1 && fs.calls(Op::List) == 2);
+        // An idle worker hears of what is deleted, though nothing is measured.
+        assert_eq!(quota.vigil(now + INTERVAL * 9 / 10), Some(INTERVAL / 10));
+        lock(&quota.state).total.next = Some(now + INTERVAL * 60);
+        assert_eq!(quota.vigil(now), Some(INTERVAL));
+        notices.deleted(bytes);
+        quota.look(|| now + INTERVAL);
+        assert!(!refuses() && fs.calls(Op::List) == 2);
+    }
+
+    #[test]
+    fn it_waits_for_nothing_that_hangs() {
+        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
+        for answered in [false, true] {
+            let (quota, notices) = relieved(&fs, &dir, now);
+            let refuses = || quota.shared.is_over_quota();
+            quota.wrote(1000);
+            quota.look(|| now);
+            // The worker that measures hangs.
+            lock(&quota.state).is_claimed = true;
+            if answered {
+                notices.answer(Some(1), None);
+            }
+            let soon = now + RELIEF_MAX - Duration::from_millis(1);
+            quota.look(|| soon);
+            assert!(!refuses() && quota.vigil(soon) == Some(RELIEF_POLL));
+            quota.look(|| now + RELIEF_MAX);
+            assert!(refuses(), "{answered}");
+        }
+    }
 }

@@ -47,6 +47,7 @@ mod processes;
 mod real_logs;
 mod recovery;
 mod rename;
+mod retention;
 mod send;
 mod shutdown;
 mod start;

@@ -13,6 +13,7 @@ mod memory;
 mod names;
 mod outputs;
 mod recover;
+mod retention;
 mod rotation;
 mod round_trip;
 mod signals;
