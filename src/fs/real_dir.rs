@@ -67,6 +67,9 @@ fn facts(found: &Stat) -> Facts {
         mode: found.st_mode as u32 & 0o7777,
         links: found.st_nlink as u64,
         id: (found.st_dev as u64, found.st_ino as u64),
+        modified: u64::try_from(found.st_mtime)
+            .map_or(0, |seconds| seconds.saturating_mul(1_000_000_000))
+            .saturating_add(found.st_mtime_nsec as u64),
     }
 }
 

@@ -25,7 +25,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// After a look, this multiple of its duration passes without one. So it takes at most 2 % of the
 /// thread's time.
 const REST_FACTOR: u32 = 50;
-/// How late a file of the greatest age may be deleted.
+/// How late a file of the greatest age may be deleted, and how often to ask for protected ones.
 const AGE_PRECISION: Duration = Duration::from_secs(1);
 /// How far a close may exceed its deadline for the end of the thread.
 const GRACE: Duration = Duration::from_millis(10);
@@ -130,12 +130,15 @@ struct Run<'a> {
     covered: u64,
     /// When to look for old files though nothing was published.
     next: Instant,
+    /// The last pass found files that would have gone, if they were not protected.
+    is_held: bool,
 }
 
 impl<'a> Run<'a> {
     fn new(job: Job, notices: &'a Notices, now: Instant) -> Self {
         let (link, pass) = (Pauses::new(now), Pauses::new(now));
-        Run { job, notices, newest: None, link, pass, published: 0, covered: 0, next: now }
+        let (newest, is_held) = (None, false);
+        Run { job, notices, newest, link, pass, published: 0, covered: 0, next: now, is_held }
     }
 
     fn run(mut self) {
@@ -188,18 +191,22 @@ impl<'a> Run<'a> {
     fn delete(&mut self, asked: Option<u64>, is_last: bool) {
         let Some(retention) = &self.job.retention else { return };
         let now = Instant::now();
-        let is_wanted = asked.is_some() || self.published > self.covered || now >= self.next;
+        let is_new = self.published > self.covered || (is_last && self.is_held);
+        let is_wanted = asked.is_some() || is_new || now >= self.next;
         let is_early = asked.is_none() && !is_last && now < self.pass.next;
         if !is_wanted || is_early {
             return;
         }
         self.covered = self.published;
         let (notices, mut deleted) = (self.notices, |bytes| self.notices.deleted(bytes));
-        let Outcome { error, oldest, took } =
+        let Outcome { error, oldest, is_held, took } =
             retention.pass(&|| notices.is_stopped(), &mut deleted);
         self.pass.note(took.saturating_mul(REST_FACTOR).max(INTERVAL_MIN), error.is_some());
         let due = retention.due_in(oldest).unwrap_or(INTERVAL_MAX);
-        let due = Instant::now() + due.clamp(AGE_PRECISION, INTERVAL_MAX);
+        // Hooks return at any time.
+        let due = if is_held { AGE_PRECISION } else { due.clamp(AGE_PRECISION, INTERVAL_MAX) };
+        let due = Instant::now() + due;
+        self.is_held = is_held;
         self.next = if error.is_some() { self.pass.next } else { due };
         self.notices.answer(asked, error);
     }

@@ -56,8 +56,19 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<Error>,
     /// The oldest file that stays.
     pub(crate) oldest: Option<Stamp>,
+    /// Whether more would have gone, if it were not protected.
+    pub(crate) is_held: bool,
     /// How long it took to look.
     pub(crate) took: Duration,
+}
+
+/// What a deletion left.
+struct Left {
+    /// The oldest file that stays, if it is known.
+    oldest: Option<Stamp>,
+    is_held: bool,
+    /// All that were remembered went, but not all that there are.
+    goes_on: bool,
 }
 
 /// A file that may be deleted. The oldest is the least.
@@ -102,10 +113,10 @@ impl Retention {
             let began = Instant::now();
             let mut look = self.look(ended);
             took += began.elapsed();
-            let (oldest, goes_on) = self.delete(&mut look, ended, deleted);
+            let Left { oldest, is_held, goes_on } = self.delete(&mut look, ended, deleted);
             self.remove_empty(&mut look);
             if !goes_on || look.error.is_some() || ended() {
-                return Outcome { error: look.error, oldest, took };
+                return Outcome { error: look.error, oldest, is_held, took };
             }
         }
     }
@@ -174,21 +185,22 @@ impl Retention {
         parsed.filter(|parsed| !parsed.temp)
     }
 
-    /// Deletes what must go, oldest first. Returns the oldest file that stays, if it is known, and
-    /// whether all that are remembered went, but not all that there are.
+    /// Deletes what must go, oldest first.
     fn delete(
         &self,
         look: &mut Look,
         ended: &dyn Fn() -> bool,
         deleted: &mut dyn FnMut(u64),
-    ) -> (Option<Stamp>, bool) {
+    ) -> Left {
         let (protected, now) = ((self.protected_from)(), Stamp::read(&self.clock));
         let are_more = look.files > look.oldest.len() as u64;
         let mut open: Option<(u32, Option<Box<dyn FsDir>>)> = None;
         for found in std::mem::take(&mut look.oldest).into_sorted_vec() {
-            let is_protected = protected.is_some_and(|from| found.stamp >= from);
-            if is_protected || !self.goes(look, &found, now) || ended() {
-                return (Some(found.stamp), false);
+            let is_held = protected.is_some_and(|from| found.stamp >= from);
+            let goes = self.goes(look, &found, now);
+            if is_held || !goes || ended() {
+                let oldest = Some(found.stamp);
+                return Left { oldest, is_held: is_held && goes, goes_on: false };
             }
             // What can't be deleted counts as gone: no newer file goes in its place.
             look.files -= 1;
@@ -205,7 +217,7 @@ impl Retention {
                 self.unlink(look, &**dir, &found, deleted);
             }
         }
-        (None, are_more)
+        Left { oldest: None, is_held: false, goes_on: are_more }
     }
 
     /// Whether a rule says that this file goes, if all older ones have gone.

@@ -13,6 +13,7 @@ use crate::base::thread::spawn;
 use crate::fs::Fs;
 use crate::housekeeping::notices::Notices;
 use crate::naming::Names;
+use crate::recovery::audience::Audience;
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
@@ -30,6 +31,7 @@ pub(crate) struct Task {
     pub(crate) names: Names,
     /// Who hears of each file that is published.
     pub(crate) notices: Option<Arc<Notices>>,
+    pub(crate) audience: Audience,
 }
 
 /// The state of the recovery, and later its result.
@@ -54,7 +56,7 @@ impl Background {
     pub(crate) fn start(this: &Arc<Self>, task: Task) {
         *lock(&this.state) = State::Running;
         let (background, path) = (this.clone(), task.path.clone());
-        let started = spawn("bw-recover", move || background.end(task.run()));
+        let started = spawn("bw-recover", move || background.end(task.run().0));
         let started = started.map(|thread| *lock(&this.thread) = Some(thread));
         if let Err(error) = started {
             let error = Error::io("start a recovery for", &path, error);
@@ -66,6 +68,10 @@ impl Background {
     pub(crate) fn end(&self, recovery: Recovery) {
         *lock(&self.state) = State::Over(recovery);
         self.over.set();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(*lock(&self.state), State::Over(_))
     }
 
     /// The result. `None` while the recovery runs, or if none was started.
@@ -90,8 +96,8 @@ impl Background {
 }
 
 impl Task {
-    pub(crate) fn run(self) -> Recovery {
-        let Task { fs, path, temps, memory, names, notices } = self;
+    pub(crate) fn run(self) -> (Recovery, Audience) {
+        let Task { fs, path, temps, memory, names, mut audience, notices } = self;
         let prefix = Some(&*names.prefix);
         let mut recovery = Recovery::default();
         for temp in &temps {
@@ -105,14 +111,16 @@ impl Task {
                 without_memory: false,
                 dry_run: false,
             };
-            if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {
+            if let Err(error) = run::run(scan, Some(&names), &mut recovery, &mut audience) {
                 recovery.errors.push(error);
             }
         }
         if let Some(notices) = notices {
             recovery.published.iter().for_each(|file| notices.publish(file, &names));
         }
-        recovery
+        // What could not be synced is visible all the same.
+        audience.synced();
+        (recovery, audience)
     }
 }
 
@@ -138,6 +146,7 @@ mod tests {
             memory: vec![],
             names,
             notices: None,
+            audience: Audience::Nobody,
         };
         let background = Arc::new(Background::default());
         assert!(background.result().is_none());

@@ -13,11 +13,12 @@ use rustix::process::geteuid;
 
 use crate::codec::{self, Encoder};
 use crate::config::Compression;
-use crate::file::publish::{self, Refusal};
+use crate::file::publish::{self, Identity};
 use crate::file::state_file::decode::Unreadable;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::memory::crash_image::{WriterWord, step};
 use crate::naming::{self, Names, Stamp};
+use crate::recovery::audience::{Audience, LeftOver};
 use crate::recovery::memory_image::{self, MemoryImage, Unfiled};
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
@@ -114,6 +115,7 @@ impl DeadMemory {
     pub(crate) fn salvage(
         &mut self,
         places: Locations<'_>,
+        audience: &mut Audience,
     ) -> Result<Option<(PathBuf, Watermark)>, Error> {
         let count = self.all();
         let stamp = match self.image.salvaged {
@@ -136,11 +138,14 @@ impl DeadMemory {
             return Err(Error::io("publish", &temp, ErrorKind::InvalidInput.into()));
         }
         step();
-        let visible = publish::rename(fs, &temp, path, names, self.worker(), 0, true)
-            .map_err(Refusal::error)?;
+        let of = Identity { names, worker: self.worker(), seq: 0, in_one_step: true };
+        let (last, whole) =
+            (Stamp(facts.modified.max(1)), Watermark { len: facts.len, count, checksum: 0 });
+        let left_over = LeftOver { temp: &temp, first: stamp, last, whole };
+        let visible = audience.rename(fs, path, of, &left_over)?;
         step();
         publish::sync_dir(fs, path)?;
-        Ok(Some((visible, Watermark { len: facts.len, count, checksum: 0 })))
+        Ok(Some((visible, whole)))
     }
 
     /// Removes temp files of recoveries that were killed before their file was complete.

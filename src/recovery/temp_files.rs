@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::codec::{self, Trailer};
-use crate::file::publish::{self, Refusal};
+use crate::file::publish::Identity;
 use crate::fs::{Facts, FsFile, read_full, write_all};
-use crate::naming::{self, Names, Parsed};
+use crate::naming::{self, Names, Parsed, Stamp};
+use crate::recovery::audience::LeftOver;
 use crate::recovery::run::{Dead, Run};
 use crate::recovery::salvage::COPY_BYTES;
 use crate::recovery::scan::Scan;
@@ -128,8 +129,11 @@ impl Run<'_> {
                 self.set_aside(temp)?;
                 return Err(error);
             }
-            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, in_one_step)
-                .map_err(Refusal::error)?
+            let of =
+                Identity { names: dead.names, worker: parsed.worker, seq: parsed.seq, in_one_step };
+            let last = Stamp(facts.modified.max(1));
+            let left_over = LeftOver { temp, first: parsed.stamp, last, whole };
+            self.audience.rename(fs, path, of, &left_over)?
         };
         self.published(visible, whole);
         self.recovery.cut_bytes += facts.len - kept;

@@ -12,7 +12,7 @@ use bufferedwriter_testkit::wait::BOUND;
 use crate::codec::{self, Decoder, Encoder};
 use crate::config::{Compression, Config, Io};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{Header, WorkerEntry};
+use crate::file::state_file::format::{FileLayout, Header, WorkerEntry};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::memory::crash_image::{Layout, WorkerWord};
@@ -180,6 +180,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         memory: Some(images::memory_dir(&memory)),
         names: names.clone(),
         codec,
+        layout: FileLayout::default(),
         workers: images::LAYOUT.workers,
     };
     let mut state = encode::header(boot, &header).unwrap();

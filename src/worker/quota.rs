@@ -17,6 +17,7 @@ use crate::housekeeping::notices::Notices;
 use crate::memory::Shared;
 use crate::report::error::Error;
 use crate::report::stats::GuardStats;
+use crate::worker::gauges::{Gauge, Relief, State};
 
 /// Shortest time between two measurements.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
@@ -44,104 +45,6 @@ pub(crate) struct Quota {
     relief: Option<Arc<Notices>>,
     shared: Arc<Shared>,
     state: Mutex<State>,
-}
-
-/// What happens between meeting a limit and refusing records, where old files are deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Relief {
-    /// No limit is met.
-    Unasked,
-    /// Old files are being deleted. The number is that of the pass. The time limit begins with the
-    /// next look.
-    Asked(u64, Option<Instant>),
-    /// What is left is being measured, until then at most.
-    Measuring(Instant),
-    /// That was not enough.
-    InVain,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Its result is 0 once the start is complete.
-    start: Gauge,
-    free: Gauge,
-    total: Gauge,
-    /// Bytes that this writer has written in total.
-    written: u64,
-    /// Bytes that were deleted in total, at the last look.
-    deleted: u64,
-    /// That number at the end of the last count. It may have missed what was deleted later.
-    deleted_before: u64,
-    relief: Relief,
-    /// A worker is measuring.
-    is_claimed: bool,
-    /// The value of the flag in `Shared`.
-    refuses: bool,
-    /// When the last successful measurement ended.
-    measured_at: Option<Instant>,
-    /// The unfinished count of the files, between two portions.
-    walk: Option<Walk>,
-}
-
-/// One of the two measured quantities.
-#[derive(Debug)]
-struct Gauge {
-    /// The last result.
-    found: Option<u64>,
-    /// Bytes that the writer had written when that measurement began. It may have missed later
-    /// ones.
-    written: u64,
-    /// When to measure again; `None` if no limit needs it.
-    next: Option<Instant>,
-    /// The error of the last measurement, if any.
-    error: Option<Error>,
-}
-
-impl Gauge {
-    fn new(wanted: bool, now: Instant) -> Self {
-        Gauge { found: None, written: 0, next: wanted.then_some(now), error: None }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.next.is_some_and(|at| at <= now)
-    }
-
-    fn settle(&mut self, result: Result<u64, Error>, written: u64, next: Option<Instant>) {
-        self.next = next;
-        self.error = match result {
-            Ok(found) => {
-                (self.found, self.written) = (Some(found), written);
-                None
-            }
-            Err(error) => Some(error),
-        };
-    }
-}
-
-impl State {
-    /// Free bytes now, if nothing else writes.
-    fn free_bytes(&self) -> Option<u64> {
-        let Gauge { found, written, .. } = self.free;
-        Some(found?.saturating_sub(self.written - written))
-    }
-
-    /// Bytes that the files take now, if nothing else writes.
-    fn total_bytes(&self) -> Option<u64> {
-        let Gauge { found, written, .. } = self.total;
-        let deleted = self.deleted - self.deleted_before;
-        Some(found?.saturating_add(self.written - written).saturating_sub(deleted))
-    }
-
-    /// Whether there is no room for another byte.
-    fn is_beyond(&self, limits: Limits) -> bool {
-        self.start.next.is_some()
-            || self.free_bytes().is_some_and(|free| free <= limits.min_free)
-            || self.meets_total(limits)
-    }
-
-    fn meets_total(&self, limits: Limits) -> bool {
-        self.total_bytes().is_some_and(|total| total >= limits.max_total)
-    }
 }
 
 impl Quota {

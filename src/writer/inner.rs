@@ -16,7 +16,9 @@ use crate::file::aligned::Staging;
 use crate::file::state_file::live::StateFile;
 use crate::file::state_file::worker_state::WorkerState;
 use crate::housekeeping::background::Housekeeper;
+use crate::housekeeping::publications::{Announcer, Publications};
 use crate::memory::Shared;
+use crate::recovery::audience::Audience;
 use crate::recovery::background::{Background, Task};
 use crate::report::error::{Error, FlushError};
 use crate::report::recovery::Recovery;
@@ -69,6 +71,7 @@ pub(super) struct Parts {
     pub(super) workers: usize,
     pub(super) target: Arc<Target>,
     pub(super) housekeeper: Option<Arc<Housekeeper>>,
+    pub(super) recovery: Arc<Background>,
     pub(super) state: Arc<StateFile>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
@@ -76,8 +79,16 @@ pub(super) struct Parts {
 
 impl Inner {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { shared, workers, target, housekeeper, state, drop_timeout, memory_bound } =
-            parts;
+        let Parts {
+            shared,
+            workers,
+            target,
+            housekeeper,
+            recovery,
+            state,
+            drop_timeout,
+            memory_bound,
+        } = parts;
         Inner {
             id: NEXT_ID.fetch_add(1, Relaxed),
             shared,
@@ -87,7 +98,7 @@ impl Inner {
             target,
             state: Mutex::new(Some(state)),
             is_clean: Arc::default(),
-            recovery: Arc::default(),
+            recovery,
             housekeeper,
             drop_timeout,
             memory_bound,
@@ -124,6 +135,9 @@ impl Inner {
     }
 
     pub(super) fn start(&self, workers: Vec<Worker>) -> Result<(), Error> {
+        if let Some(publications) = self.publications() {
+            Publications::start(publications, |id| WORKS_FOR.set(id), self.id)?;
+        }
         let (id, mut threads) = (self.id, lock(&self.threads));
         for (me, worker) in workers.into_iter().enumerate() {
             let thread = spawn(format!("bw-{me}"), move || {
@@ -143,9 +157,19 @@ impl Inner {
         let Target { fs, files, names, memory_dir, notices, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
         let memory = own.chain([PathBuf::from(SHM)]).collect();
-        let (fs, path, temps) = (fs.clone(), files.path.clone(), vec![files.temp.clone()]);
-        let (names, notices) = (names.clone(), notices.clone());
-        Background::start(&self.recovery, Task { fs, path, temps, memory, names, notices });
+        let task = Task {
+            fs: fs.clone(),
+            path: files.path.clone(),
+            temps: vec![files.temp.clone()],
+            memory,
+            names: names.clone(),
+            notices: notices.clone(),
+            audience: self.publications().cloned().map_or(Audience::Nobody, |publications| {
+                // The ring after those of the workers.
+                Audience::Announcer(Announcer::new(publications, self.ledgers.len()))
+            }),
+        };
+        Background::start(&self.recovery, task);
     }
 
     /// Takes over the result of a recovery that is over.
@@ -155,6 +179,11 @@ impl Inner {
             notices.iter().for_each(|notices| notices.publish(file, names));
         }
         self.recovery.end(recovery);
+    }
+
+    /// `None` if nobody hears of published files.
+    pub(super) fn publications(&self) -> Option<&Arc<Publications>> {
+        self.target.publications.as_ref()
     }
 
     /// The result of the recovery; `None` while it is not known.
@@ -177,6 +206,9 @@ impl Inner {
         }
         if let Some(state) = &*lock(&self.state) {
             let _ = state.remove(&*self.target.fs);
+        }
+        if let Some(publications) = self.publications() {
+            publications.undo();
         }
     }
 

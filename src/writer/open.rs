@@ -9,10 +9,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::base::sync::{Arc, Barrier};
-use crate::config::{Aftercare, Config, Durability, Limits, SHM};
+use crate::base::sync::{Arc, Barrier, lock};
+use crate::config::{Aftercare, Config, Durability, Limits, Publishing, SHM};
 use crate::file::publish::{self, Places};
-use crate::file::state_file::format::{Header, MemoryDir};
+use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
 use crate::fs::Fs;
@@ -20,13 +20,15 @@ use crate::fs::real::RealFs;
 use crate::housekeeping::background::{Housekeeper, Job};
 use crate::housekeeping::latest::Latest;
 use crate::housekeeping::notices::Notices;
-use crate::housekeeping::retention::{self, Retention};
+use crate::housekeeping::publications::Publications;
+use crate::housekeeping::retention::{self, ProtectedFrom, Retention};
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
-use crate::naming::Names;
 use crate::naming::zone::time_zone;
-use crate::recovery::background::Task;
+use crate::naming::{Names, Stamp};
+use crate::recovery::audience::Audience;
+use crate::recovery::background::{Background, Task};
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
@@ -54,7 +56,11 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
         return Err(error);
     }
     let inner = start(config)?;
-    if let Some(recovery) = recovery {
+    if let Some((mut recovery, audience)) = recovery {
+        if let (Some(publications), Audience::Later(files)) = (inner.publications(), audience) {
+            let told = files.iter().try_for_each(|file| publications.adopt(file, false));
+            recovery.errors.extend(told.err());
+        }
         inner.end_recovery(recovery);
     }
     Ok(inner)
@@ -78,7 +84,7 @@ fn is_disk_full(error: &Error) -> bool {
 
 /// Recovers dead writers before the start is tried again. `None` if a directory can't be found,
 /// which the error of the start says better.
-fn recover_now(config: &Config) -> Option<Recovery> {
+fn recover_now(config: &Config) -> Option<(Recovery, Audience)> {
     let Config { memory, files, fs, .. } = config;
     let fs = fs.clone().map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let [path, temp] = [&files.path, &files.temp].map(|dir| publish::directory(&*fs, dir).ok());
@@ -88,8 +94,8 @@ fn recover_now(config: &Config) -> Option<Recovery> {
     let names = Names::new(&files.prefix, &files.extensions()).ok()?;
     // The dead writers had their files in `path` if `temp` was on another file system.
     let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
-    // There is no thread yet to hear of them.
-    Some(Task { fs, path, temps, memory, names, notices: None }.run())
+    let audience = Audience::Later(Vec::new());
+    Some(Task { fs, path, temps, memory, names, audience, notices: None }.run())
 }
 
 /// Builds a writer and its workers. The workers do not run yet.
@@ -98,9 +104,19 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     config.check_budget()?;
     let (memory_bound, layout) = (config.memory_bound(), config.layout());
     let staging_bytes = config.staging_bytes();
-    let may_be_full = config.start_on_full_disk;
-    let Config { memory, mut files, limits, on_failure, drop_timeout, fs, wall_clock, .. } = config;
-    let Aftercare { retain, latest } = config.aftercare;
+    let (recovers, may_be_full) = (config.recover, config.start_on_full_disk);
+    let Config {
+        memory,
+        mut files,
+        limits,
+        on_failure,
+        publishing,
+        aftercare: Aftercare { retain, latest },
+        drop_timeout,
+        fs,
+        wall_clock,
+        ..
+    } = config;
     let calendar = Calendar::new(files.rotate_at, time_zone(&files.time_zone)?);
     let names = Names::new(&files.prefix, &files.extensions())?;
     let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
@@ -119,6 +135,18 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     };
     let state = Arc::new(state);
     let undo = |_: &Error| drop(state.remove(&*fs));
+    let publishing = housekeeping_paths(&*fs, publishing, &places.path).inspect_err(undo)?;
+    let is_durable = files.durability == Durability::File;
+    let publications =
+        Publications::new(&fs, &places.path, publishing, files.mode, is_durable, memory.workers);
+    let publications = publications.inspect_err(undo)?.map(Arc::new);
+    if let Some(publications) = publications.as_deref().filter(|_| is_complete) {
+        make_journal(publications, &places, &names, &state).inspect_err(undo)?;
+    }
+    let undo = |error: &Error| {
+        undo(error);
+        publications.iter().for_each(|publications| publications.undo());
+    };
     if files.durability == Durability::File {
         // Find out now rather than at the first file.
         publish::sync_dir(&*fs, &places.path).inspect_err(undo)?;
@@ -127,7 +155,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     if is_complete {
         name_memory(&shared, opening.memory_path().as_deref()).inspect_err(undo)?;
     }
-    let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared));
+    let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared, &publications));
     let mut scope = Scope {
         by_len: false,
         fs: fs.clone(),
@@ -137,6 +165,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         extension: names.extension.clone(),
     };
     scope.by_len = (limits.max_total > 0 || retain.bytes > 0) && !reports_blocks(&scope, &names);
+    let recovery = Arc::<Background>::default();
     let retention = retain.is_on().then(|| Retention {
         fs: fs.clone(),
         path: places.path.clone(),
@@ -145,7 +174,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         by_len: scope.by_len,
         rules: retain,
         clock: wall_clock.clone(),
-        protected_from: Box::new(|| None),
+        protected_from: protected_from(publications.clone(), recovers.then(|| recovery.clone())),
     });
     let is_retaining = retention.is_some();
     let housekeeper = Housekeeper::new(Job { retention, latest });
@@ -153,7 +182,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let relief = notices.clone().filter(|_| is_retaining);
     let quota = quota(limits, rest, scope, relief, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
-    let policy = Policy { rotation: Rotation::new(&files), calendar, wall_clock, on_failure };
+    let rotation = Rotation::new(&files);
+    let policy = Policy { rotation, calendar, wall_clock: wall_clock.clone(), on_failure };
     let target = Target {
         fs,
         files,
@@ -163,12 +193,15 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         notices,
         memory_dir,
         missing: state.missing.clone(),
+        publications: publications.clone(),
+        wall_clock,
     };
     let inner = Inner::new(Parts {
         shared,
         workers: memory.workers,
         target: Arc::new(target),
         housekeeper,
+        recovery,
         state,
         drop_timeout,
         memory_bound,
@@ -220,6 +253,7 @@ impl Opening<'_> {
             memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
             names: names.clone(),
             codec: layout.codec,
+            layout: FileLayout::default(),
             workers: layout.workers,
         })
     }
@@ -236,15 +270,20 @@ impl Opening<'_> {
         places: &Places,
         state: &Arc<StateFile>,
         shared: &Arc<Shared>,
+        publications: &Option<Arc<Publications>>,
     ) -> Rest {
         let (fs, places, names) = (fs.clone(), places.clone(), self.names.clone());
-        let (state, shared) = (state.clone(), shared.clone());
+        let (state, shared, publications) = (state.clone(), shared.clone(), publications.clone());
         let memory = self.memory_path();
         Box::new(move || {
             state.make(&*fs)?;
             // A worker finds out by itself that no rename leads from `temp` to `path`.
             publish::probed(&*fs, places.clone(), &names, memory.is_some())?;
-            name_memory(&shared, memory.as_deref())
+            name_memory(&shared, memory.as_deref())?;
+            match &publications {
+                Some(publications) => make_journal(publications, &places, &names, &state),
+                None => Ok(()),
+            }
         })
     }
 
@@ -264,6 +303,35 @@ impl Opening<'_> {
     }
 }
 
+/// The manifest's absolute path. Engines would read it in the directory of visible files.
+fn housekeeping_paths(
+    fs: &dyn Fs,
+    mut publishing: Publishing,
+    visible: &Path,
+) -> Result<Publishing, Error> {
+    let Some(manifest) = &mut publishing.manifest else { return Ok(publishing) };
+    let permitted = "a file outside of the directory of visible files";
+    let refused = |path: &Path| Error::option("manifest", path.display(), permitted);
+    let name = manifest.file_name().ok_or_else(|| refused(manifest))?.to_owned();
+    let parent = manifest.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let dir = publish::directory(fs, parent.unwrap_or(Path::new(".")))?;
+    if dir.starts_with(visible) {
+        return Err(refused(manifest));
+    }
+    *manifest = dir.join(name);
+    Ok(publishing)
+}
+
+fn make_journal(
+    publications: &Publications,
+    places: &Places,
+    names: &Names,
+    state: &StateFile,
+) -> Result<(), Error> {
+    let has_locks = !lock(&state.missing).locks;
+    publications.make(&places.temp, names, has_locks)
+}
+
 /// Names the crash-proof memory, by which a recovery finds it. The state file must be there.
 fn name_memory(shared: &Shared, path: Option<&Path>) -> Result<(), Error> {
     match (shared.arena.crash_image(), path) {
@@ -278,6 +346,20 @@ fn memory_dir(fs: &dyn Fs, dir: &Path) -> Result<MemoryDir, Error> {
     let found = fs.facts(dir).map_err(failed)?;
     let found = found.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
     Ok(MemoryDir { path: dir.to_owned(), id: found.id })
+}
+
+/// Files whose hook has not returned stay. Before the recovery is over, nobody knows which those of
+/// dead writers are.
+fn protected_from(
+    publications: Option<Arc<Publications>>,
+    recovery: Option<Arc<Background>>,
+) -> ProtectedFrom {
+    let publications = publications.filter(|publications| publications.has_hook());
+    Box::new(move || {
+        let publications = publications.as_ref()?;
+        let is_over = recovery.as_ref().is_none_or(|recovery| recovery.is_over());
+        if is_over { publications.protected_from() } else { Some(Stamp(0)) }
+    })
 }
 
 /// Whether the file system says how much files take. The state file is not empty, but some FUSE

@@ -44,6 +44,7 @@ mod original;
 mod out_of_memory;
 mod populate;
 mod processes;
+mod publishing;
 mod real_logs;
 mod recovery;
 mod rename;

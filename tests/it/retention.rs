@@ -318,3 +318,26 @@ fn recovered_files_count_and_the_link_leads_to_one() {
     until("the link leads to the last", || std::fs::canonicalize(&link).ok() == paths(&dir).pop());
     close(&writer);
 }
+
+/// Also of a writer that died: nobody knows its files before the recovery is over.
+#[test]
+fn files_stay_until_their_hook_has_returned() {
+    let dir = WriterDir::new();
+    let (gate, pass) = Gate::open();
+    gate.set_shut(true);
+    let hook = move |_: &_| {
+        pass.through();
+        Ok(())
+    };
+    let config = config(&dir).retain_files(2).on_publish(hook);
+    let writer = BufferedWriter::new(config).unwrap();
+    publish(&writer, 6);
+    until("the hook hangs", || gate.waiting() == 1);
+    publish(&writer, 2);
+    // A pass that begins now knows all of them.
+    assert_eq!((dir.files().len(), retention(&writer).files_deleted), (8, 0));
+    gate.set_shut(false);
+    until("the hook has returned for all", || dir.files().len() == 2);
+    close(&writer);
+    assert_eq!(retention(&writer).files_deleted, 6);
+}

@@ -12,8 +12,8 @@ use crate::base::checksum::fnv1a;
 use crate::base::le;
 use crate::config::{AFFIX_BYTES_MAX, Compression, WORKERS_MAX};
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, HEADER_BYTES, Header, MAGIC, MEMORY_ID_AT,
-    MemoryDir, TEXTS_AT, VERSION, WorkerEntry,
+    CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, FileLayout, HEADER_BYTES, Header, MAGIC,
+    MEMORY_ID_AT, MemoryDir, TEXTS_AT, VERSION, WorkerEntry,
 };
 use crate::fs::{FsFile, read_full};
 use crate::naming::{Names, Stamp, TempId};
@@ -86,20 +86,22 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         return None;
     }
     let workers = le::u32(&body[12..16]) as usize;
-    let lengths = [
-        le::u32(&body[44..48]) as usize,
-        le::u16(&body[48..50]).into(),
-        le::u16(&body[50..52]).into(),
-        le::u16(&body[52..54]).into(),
-    ];
+    let len = |at: usize| usize::from(le::u16(&body[at..at + 2]));
     let mut texts = &body[TEXTS_AT..MEMORY_ID_AT];
     let mut text = |len: usize| {
         let (text, rest) = texts.split_at_checked(len)?;
         texts = rest;
-        Some(OsString::from_vec(text.to_vec()))
+        Some(text.to_vec())
     };
-    let [path, prefix, extension, memory] =
-        [text(lengths[0])?, text(lengths[1])?, text(lengths[2])?, text(lengths[3])?];
+    let path = OsString::from_vec(text(le::u32(&body[44..48]) as usize)?);
+    let [prefix, extension, memory] =
+        [text(len(48))?, text(len(50))?, text(len(52))?].map(OsString::from_vec);
+    let layout = FileLayout {
+        partition: String::from_utf8(text(len(60))?).ok()?,
+        time_zone: String::from_utf8(text(len(62))?).ok()?,
+        header: text(len(64))?,
+        footer: text(len(66))?,
+    };
     let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
     let fits = prefix.len() + extension.len() <= AFFIX_BYTES_MAX;
     if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) || !fits
@@ -114,6 +116,7 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         memory: (!memory.is_empty()).then(|| MemoryDir { path: memory.into(), id }),
         names: Names { prefix, extension, instance, pid },
         codec: le::u32(&body[56..60]),
+        layout,
         workers,
     };
     Some((Some(boot_id).filter(|id| *id != [0; 16]), header))
@@ -151,7 +154,13 @@ mod tests {
             Names { prefix: prefix.into(), extension: extension.into(), instance: 7, pid: 8 };
         let memory = MemoryDir { path: PathBuf::from("/dev/shm"), id: (1, 2) };
         let path = PathBuf::from("/var/log");
-        Header { path, memory: Some(memory), names, codec: 0, workers: 3 }
+        let layout = FileLayout {
+            partition: "dt=%F".into(),
+            time_zone: "UTC".into(),
+            header: b"#head\n\xff".into(),
+            footer: b"\0end\n".into(),
+        };
+        Header { path, memory: Some(memory), names, codec: 0, layout, workers: 3 }
     }
 
     #[test]

@@ -6,20 +6,24 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::format::{
-    CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, Header, MAGIC, MEMORY_ID_AT, TEXTS_AT, VERSION,
-    WorkerEntry,
+    CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, FileLayout, Header, MAGIC, MEMORY_ID_AT, TEXTS_AT,
+    VERSION, WorkerEntry,
 };
 use crate::report::stats::Watermark;
 
 /// `None` if the header does not fit, such as with a path of more than 4096 bytes and long affixes.
 pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
-    let Header { path, memory, names, codec, workers } = header;
+    let Header { path, memory, names, codec, layout, workers } = header;
     let (dir, (device, inode)) = match memory {
         Some(memory) => (memory.path.as_os_str(), memory.id),
         None => Default::default(),
     };
     let [path, prefix, extension, dir] =
         [path.as_os_str(), &names.prefix, &names.extension, dir].map(OsStrExt::as_bytes);
+    let FileLayout { partition, time_zone, header, footer } = layout;
+    let more = [partition.as_bytes(), time_zone.as_bytes(), header, footer];
+    let texts = [&[path, prefix, extension, dir], &more[..]].concat().concat();
+    let len = |text: &[u8]| u16::try_from(text.len()).ok().map(u16::to_le_bytes);
     let fields: [&[u8]; 17] = [
         &MAGIC,
         &VERSION.to_le_bytes(),
@@ -28,20 +32,20 @@ pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
         &names.instance.to_le_bytes(),
         &names.pid.to_le_bytes(),
         &u32::try_from(path.len()).ok()?.to_le_bytes(),
-        &u16::try_from(prefix.len()).ok()?.to_le_bytes(),
-        &u16::try_from(extension.len()).ok()?.to_le_bytes(),
-        &u16::try_from(dir.len()).ok()?.to_le_bytes(),
+        &len(prefix)?,
+        &len(extension)?,
+        &len(dir)?,
         &[0; 2],
         &codec.to_le_bytes(),
+        &len(more[0])?,
+        &len(more[1])?,
+        &len(more[2])?,
+        &len(more[3])?,
         &[0; 4],
-        path,
-        prefix,
-        extension,
-        dir,
     ];
     let mut bytes = fields.concat();
-    let texts = path.len() + prefix.len() + extension.len() + dir.len();
-    debug_assert_eq!(bytes.len(), TEXTS_AT + texts);
+    debug_assert_eq!(bytes.len(), TEXTS_AT);
+    bytes.extend(texts);
     if bytes.len() > MEMORY_ID_AT {
         return None;
     }

@@ -139,7 +139,7 @@ impl WorkerState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::state_file::format::{Header, MEMORY_ID_AT, MemoryDir, TEXTS_AT};
+    use crate::file::state_file::format::{FileLayout, Header, MEMORY_ID_AT, MemoryDir, TEXTS_AT};
     use crate::naming::{Names, Stamp};
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
@@ -158,7 +158,14 @@ mod tests {
     }
 
     fn description(path: PathBuf) -> Header {
-        Header { path, memory: None, names: names(), codec: 0x0c0d, workers: 3 }
+        Header {
+            path,
+            memory: None,
+            names: names(),
+            codec: 0x0c0d,
+            layout: FileLayout::default(),
+            workers: 3,
+        }
     }
 
     fn header(boot: [u8; 16]) -> Vec<u8> {
@@ -182,25 +189,35 @@ mod tests {
     fn the_layout_is_this_byte_for_byte() {
         let boot: [u8; 16] = std::array::from_fn(|i| i as u8 + 0x80);
         let header = header(boot);
-        let expected: [&[u8]; 9] = [
-            b"BUFWRST\0\x02\0\0\0\x03\0\0\0",
+        let expected: [&[u8]; 10] = [
+            b"BUFWRST\0\x03\0\0\0\x03\0\0\0",
             &boot,
             b"\x88\x77\x66\x55\x44\x33\x22\x11\xbb\xaa\0\0\x08\0\0\0\x03\0\x03\0\0\0\0\0",
-            b"\x0d\x0c\0\0\0\0\0\0",
+            b"\x0d\x0c\0\0",
+            &[0; 12],
             b"/var/log",
             b"pre",
             b"log",
-            &[0; 8184 - 78],
-            &0xa5a9_68f2_122f_8487_u64.to_le_bytes(),
+            &[0; 16_376 - 86],
+            &0x73b9_6ec8_4f48_6256_u64.to_le_bytes(),
         ];
         // Another program computed the checksums. Not `assert_eq`, which would print 16 KiB.
         assert!(header == expected.concat());
         let memory = MemoryDir { path: "/dev/shm".into(), id: (0x1122, 0x3344) };
         let described = Header { memory: Some(memory), ..description("/var/log".into()) };
         let header = encode::header(boot, &described).unwrap();
-        assert_eq!((&header[52..54], &header[78..86]), (&b"\x08\0"[..], &b"/dev/shm"[..]));
-        assert_eq!(header[8168..8184], *b"\x22\x11\0\0\0\0\0\0\x44\x33\0\0\0\0\0\0");
-        header[86..8168].iter().for_each(|&byte| assert_eq!(byte, 0));
+        assert_eq!((&header[52..54], &header[86..94]), (&b"\x08\0"[..], &b"/dev/shm"[..]));
+        assert_eq!(header[16_360..16_376], *b"\x22\x11\0\0\0\0\0\0\x44\x33\0\0\0\0\0\0");
+        header[94..16_360].iter().for_each(|&byte| assert_eq!(byte, 0));
+        let layout = FileLayout {
+            partition: "dt=%F".into(),
+            time_zone: "UTC".into(),
+            header: b"head".into(),
+            footer: b"to".into(),
+        };
+        let header = encode::header(boot, &Header { layout, ..described }).unwrap();
+        assert_eq!(header[60..72], *b"\x05\0\x03\0\x04\0\x02\0\0\0\0\0");
+        assert_eq!(header[94..109], *b"dt=%FUTCheadto\0");
 
         let expected: [&[u8]; 8] = [
             b"\x02\0\0\0\0\0\0\0",
@@ -237,7 +254,7 @@ mod tests {
         let before = read(&path).unwrap();
         let boot = fs.boot_id().unwrap_or_default();
         let mut expected = header(boot);
-        expected.resize(8192 + 3 * 128, 0);
+        expected.resize(16_384 + 3 * 128, 0);
         assert!(before == expected);
 
         let mut slots = WorkerState::all(&state).unwrap();
@@ -245,8 +262,8 @@ mod tests {
         slots[1].set(&fs, TEMP, mark(20), mark(10)).unwrap();
         slots[2].set(&fs, None, mark(0), mark(0)).unwrap();
         slots[2].set(&fs, TEMP, mark(30), mark(0)).unwrap();
-        expected[8320..8448].copy_from_slice(&entry(1, TEMP, 20, 10));
-        expected[8448..].copy_from_slice(&entry(2, TEMP, 30, 0));
+        expected[16_512..16_640].copy_from_slice(&entry(1, TEMP, 20, 10));
+        expected[16_640..].copy_from_slice(&entry(2, TEMP, 30, 0));
         assert!(read(&path).unwrap() == expected);
 
         fs.plan(Op::Write, 1, Answer::Error(Errno::IO));

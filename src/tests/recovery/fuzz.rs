@@ -136,7 +136,7 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
         let temp = TempId { stamp: STAMP, seq: 1 + worker };
         bytes.extend(entry(1, Some(temp), 8, 4));
     }
-    let mut fields: Vec<usize> = (0..16).chain((16..64).step_by(2)).collect();
+    let mut fields: Vec<usize> = (0..16).chain((16..72).step_by(2)).collect();
     fields.extend((0..2 * ENTRY_BYTES).step_by(8).map(|at| HEADER_BYTES + at));
     change(&mut bytes, changes, &fields);
     if first & 8 == 0 {

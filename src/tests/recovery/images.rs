@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::base::checksum::fnv1a;
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{ENTRY_BYTES, Header, MemoryDir, WorkerEntry};
+use crate::file::state_file::format::{ENTRY_BYTES, FileLayout, Header, MemoryDir, WorkerEntry};
 use crate::memory::crash_image::Layout;
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
@@ -108,7 +108,10 @@ pub(crate) fn header(
 ) -> Option<Vec<u8>> {
     let memory = memory.map(memory_dir);
     let (path, names) = (path.to_owned(), names.clone());
-    encode::header(boot, &Header { path, memory, names, codec: 0, workers })
+    encode::header(
+        boot,
+        &Header { path, memory, names, codec: 0, layout: FileLayout::default(), workers },
+    )
 }
 
 /// As the writer of an image saw its directory of memory.

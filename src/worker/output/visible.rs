@@ -6,18 +6,26 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::file::publish::{self, Refusal};
+use crate::file::publish::{self, Identity, Refusal};
 use crate::file::temp_file::Condition;
+use crate::housekeeping::publication::Publication;
+use crate::housekeeping::publications::{Announcer, ROOM_WAIT};
 use crate::report::error::Error;
+use crate::report::published::PublishReason;
+use crate::report::stats::Watermark;
 use crate::worker::ledger::FileLoss;
 use crate::worker::output::{Output, Target};
 
 impl Output {
     /// Makes the file visible.
-    pub(crate) fn publish(&mut self) -> Result<(), Error> {
+    pub(crate) fn publish(&mut self, reason: PublishReason) -> Result<(), Error> {
         self.attempt(|output| {
+            if output.announcer.as_ref().is_some_and(Announcer::has_unsynced) {
+                // Nobody has heard of the last file yet.
+                output.sync_directory()?;
+            }
             output.sync()?;
-            output.rename()?;
+            output.rename(reason)?;
             output.sync_directory()
         })
     }
@@ -25,7 +33,7 @@ impl Output {
     /// Publishes a file that has reached its size. If that fails, `held` returns the error.
     pub(super) fn publish_full(&mut self) {
         let _ = if self.has_good() && self.rotation.is_full(self.good().len) {
-            self.publish()
+            self.publish(PublishReason::Size)
         } else {
             self.attempt(Self::sync_directory)
         };
@@ -44,6 +52,7 @@ impl Output {
             publish::sync_dir(&*self.target.fs, &self.target.files.path)?;
             self.directory_is_dirty = false;
         }
+        self.announcer.iter_mut().for_each(Announcer::synced);
         Ok(())
     }
 
@@ -51,15 +60,15 @@ impl Output {
     /// The part that is good becomes visible.
     pub(super) fn discard_closed_file(&mut self) -> Result<(), Error> {
         match &self.file {
-            Some(file) if file.is_closed() => self.publish(),
+            Some(file) if file.is_closed() => self.publish(PublishReason::Size),
             _ => Ok(()),
         }
     }
 
-    fn rename(&mut self) -> Result<(), Error> {
+    fn rename(&mut self, reason: PublishReason) -> Result<(), Error> {
         let written = self.is_written();
         if self.is_visible()? {
-            return self.end_rename();
+            return self.end_rename(reason);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         if file.is_failed() {
@@ -76,10 +85,10 @@ impl Output {
             Condition::Damaged(error) => return self.lose_file(FileLoss::Damaged, error),
         }
         self.sync_end()?;
-        let mut renamed = self.rename_once();
+        let mut renamed = self.rename_once(reason);
         if let Err(Refusal::Apart(_)) = renamed {
             self.relocate()?;
-            renamed = self.rename_once();
+            renamed = self.rename_once(reason);
         }
         // If someone removed or moved the file just now, the next attempt finds out which.
         renamed.map_err(Refusal::error)
@@ -97,22 +106,41 @@ impl Output {
     }
 
     /// Renames the file, unless the closer has given the worker up.
-    fn rename_once(&mut self) -> Result<(), Refusal> {
+    fn rename_once(&mut self, reason: PublishReason) -> Result<(), Refusal> {
+        let target = self.target.clone();
+        let Target { fs, files, names, .. } = &*target;
+        if let (Some(_), Some(announcer)) = (&self.file, &mut self.announcer) {
+            announcer.wait_for_room(ROOM_WAIT).map_err(|error| Refusal::Retry(error, None))?;
+        }
         let Some(file) = &self.file else { return Ok(()) };
         if !self.ledger.claim(file.whole()) {
             return Ok(());
         }
-        let Target { fs, files, names, .. } = &*self.target;
-        let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_crash_image());
-        let renamed =
-            publish::rename(&**fs, file.path(), &files.path, names, self.worker, seq, in_one_step);
+        let in_one_step = self.shared.arena.is_in_crash_image();
+        let of = Identity { names, worker: self.worker, seq: file.id().seq, in_one_step };
+        let (temp, mut announcer) = (file.path().to_owned(), self.announcer.take());
+        let renamed = publish::rename(&**fs, &temp, &files.path, of, |visible| {
+            let file = self.publication(visible, reason);
+            match (&mut announcer, file) {
+                (Some(announcer), Some(file)) => announcer.note(&file),
+                _ => Ok(()),
+            }
+        });
+        self.announcer = announcer;
         self.ledger.settle(renamed.is_ok());
         if let Err(Refusal::Retry(_, Some(attempted))) = &renamed {
             self.attempted = Some(attempted.clone());
         }
-        let visible = renamed?;
-        self.became_visible(&visible);
+        self.became_visible(&renamed?, reason);
         Ok(())
+    }
+
+    /// What somebody hears of the file once it is visible.
+    fn publication(&self, visible: &Path, reason: PublishReason) -> Option<Publication> {
+        let (file, last) = (self.file.as_ref()?, self.last);
+        let relative = visible.strip_prefix(&self.target.files.path).ok()?.to_owned();
+        let (Watermark { len: bytes, count: records, .. }, first) = (file.whole(), file.id().stamp);
+        Some(Publication { relative, first, last, bytes, records, reason })
     }
 
     /// Whether the last rename took effect although it returned an error, as happens on network file
@@ -128,22 +156,28 @@ impl Output {
     }
 
     /// Ends a rename that took effect: the old name may be left.
-    fn end_rename(&mut self) -> Result<(), Error> {
-        let (Some(file), Some(visible)) = (&self.file, &self.attempted) else { return Ok(()) };
+    fn end_rename(&mut self, reason: PublishReason) -> Result<(), Error> {
+        let (Some(file), Some(visible)) = (&self.file, self.attempted.clone()) else {
+            return Ok(());
+        };
         if self.ledger.claim(file.whole()) {
             let visible = visible.clone();
             if file.has_name(&*self.target.fs, file.path()).unwrap_or(false) {
                 let _ = file.remove(&*self.target.fs);
             }
             self.ledger.settle(true);
-            self.became_visible(&visible);
+            self.became_visible(&visible, reason);
         }
         Ok(())
     }
 
-    fn became_visible(&mut self, visible: &Path) {
+    fn became_visible(&mut self, visible: &Path, reason: PublishReason) {
         if let Some(notices) = &self.target.notices {
             notices.publish(visible, &self.target.names);
+        }
+        let publication = self.publication(visible, reason);
+        if let (Some(announcer), Some(file)) = (&mut self.announcer, publication) {
+            announcer.published(file);
         }
         if let (Some(quota), Some(file)) = (&self.target.quota, &self.file) {
             quota.wrote(file.whole().len - file.good().len);
@@ -186,7 +220,7 @@ impl Output {
     /// that is visible is not touched any more.
     pub(super) fn examine(&mut self) -> Result<(), Error> {
         if self.is_visible()? {
-            return self.end_rename();
+            return self.end_rename(PublishReason::Size);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         match file.examine(&*self.target.fs)? {
@@ -228,6 +262,7 @@ impl Output {
     }
 
     fn forget(&mut self) {
+        self.announcer.iter_mut().for_each(Announcer::clear);
         self.file = None;
         self.attempted = None;
         self.ledger.set_temp_file(None);

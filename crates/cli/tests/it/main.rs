@@ -12,6 +12,7 @@ mod long_line;
 mod memory;
 mod names;
 mod outputs;
+mod publish;
 mod recover;
 mod retention;
 mod rotation;

@@ -8,8 +8,9 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::{Left, Scene};
-use crate::file::state_file::format::HEADER_BYTES;
+use crate::file::state_file::format::{HEADER_BYTES, TEXTS_AT};
 use crate::fs::real::RealFs;
+use crate::recovery::audience::Audience;
 use crate::recovery::scan::Scan;
 use crate::recovery::{RecoverOptions, recover, run};
 use crate::report::recovery::{Recovery, SkipReason};
@@ -23,7 +24,7 @@ fn other_versions_paths_and_instances_are_skipped() {
     let left = Left { contents: "good", good: 4, synced: 4 };
     let version = |bytes: &mut Vec<u8>| bytes[8] = 1;
     let codec = |bytes: &mut Vec<u8>| bytes[56] = 77;
-    let path = |bytes: &mut Vec<u8>| bytes[64] = b'_';
+    let path = |bytes: &mut Vec<u8>| bytes[TEXTS_AT] = b'_';
     let instance = |bytes: &mut Vec<u8>| bytes[32] ^= 1;
     let prefix = |bytes: &mut Vec<u8>| {
         let at = bytes.windows(2).position(|two| two == b"p\xff").unwrap();
@@ -86,7 +87,7 @@ fn who_lives_is_not_touched_nor_is_the_own_instance() {
     drop(alive);
     let scan = scene.scan(&RealFs);
     let mut recovery = Recovery::default();
-    forks::recover(scan, Some(&scene.names.state()), &mut recovery).unwrap();
+    forks::recover(scan, Some(&scene.names), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);
 }
 
@@ -183,7 +184,7 @@ fn memory_that_may_be_elsewhere_keeps_an_instance() {
         fs::create_dir(&memory).unwrap();
         let mut recovery = Recovery::default();
         let scan = Scan { memory: std::slice::from_ref(&memory), ..scene.scan(&RealFs) };
-        run::run(scan, None, &mut recovery).unwrap();
+        run::run(scan, None, &mut recovery, &mut Audience::Nobody).unwrap();
         let told: Vec<_> = recovery.skipped.iter().map(|told| told.reason).collect();
         let expected = if is_recovered { vec![] } else { vec![SkipReason::MemoryNotFound] };
         assert_eq!((told, recovery.published.len()), (expected, usize::from(is_recovered)));

@@ -35,6 +35,8 @@ pub(crate) struct Summary {
     pub(crate) files_bytes: u64,
     /// Old files that were deleted, and their bytes on the disk. `None` unless old files are.
     pub(crate) deleted: Option<(u64, u64)>,
+    /// Files that are not in the manifest, or without a successful `--on-publish`.
+    pub(crate) unacknowledged: u64,
     /// Errors on inputs and on closing. All were reported.
     pub(crate) io_errors: u64,
     /// The signal that ended the reading.
@@ -52,6 +54,7 @@ impl Summary {
         self.unresolved = report.unresolved;
         self.files = report.files;
         self.files_bytes = report.files_bytes;
+        self.unacknowledged = report.unacknowledged;
     }
 
     /// The exit code: missing lines take precedence over an input that could not be read.
@@ -86,6 +89,7 @@ impl Summary {
             "files_bytes": self.files_bytes,
             "files_deleted": self.deleted.map(|(files, _)| files),
             "bytes_deleted": self.deleted.map(|(_, bytes)| bytes),
+            "unacknowledged": self.unacknowledged,
             "io_errors": self.io_errors,
             "stopped_by": self.stopped_by,
             "seconds": self.elapsed.as_secs_f64(),
