@@ -93,6 +93,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/compression.md")]
     pub mod compression {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/publishing.md")]
+    pub mod publishing {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/failures.md")]
     pub mod failures {}
     #[doc = include_str!("../docs/rustdoc-links.md")]

@@ -68,9 +68,12 @@ fn pass_gate_slow(busy: &mut Busy<'_>) -> bool {
                 }
             }
             gate::CLOSED | gate::CLOSED_TAKEN => return false,
-            gate::TAKEN => {
+            taken @ (gate::TAKEN | gate::DISMISSED) => {
                 forget(busy, slot.revoked());
                 slot.reopen(seen);
+                if taken == gate::DISMISSED {
+                    busy.lease.home = earlier(busy);
+                }
             }
             _ => {
                 // The home worker is parked, or about to park, and would not look for this record.
@@ -261,6 +264,17 @@ fn elsewhere(busy: &mut Busy<'_>) -> usize {
     new
 }
 
+/// The first worker before the present one that the disk holds up in nothing and that holds less
+/// than its share, or else the present one.
+fn earlier(busy: &Busy<'_>) -> usize {
+    let Busy { shared, lease, .. } = busy;
+    let is_free = |worker: &usize| {
+        let mailbox = &shared.mailboxes[*worker];
+        !mailbox.is_working() && mailbox.held() < shared.share
+    };
+    (0..lease.home).find(is_free).unwrap_or(lease.home)
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use crate::accept::append;
@@ -318,6 +332,28 @@ mod tests {
             let mut slot = slot.owned();
             append::write(&mut slot, b"x").unwrap();
             assert_eq!(slot.slot.current().home(), home, "{backlog}");
+        }
+    }
+
+    /// To the first worker that neither holds its share nor works, before the present one.
+    #[test]
+    fn who_is_dismissed_goes_to_a_worker_before_if_there_is_one() {
+        for (full, working, home) in [
+            (&[][..], &[][..], 0),
+            (&[0], &[], 1),
+            (&[], &[0], 1),
+            (&[1], &[0], 2),
+            (&[0, 1], &[2], 3),
+            (&[0, 1, 2, 3], &[], 3),
+        ] {
+            let shared = Shared::new(800, 8, 5, Barrier::detect()).unwrap();
+            full.iter().for_each(|worker: &usize| shared.mailboxes[*worker].set_backlog(160));
+            working.iter().for_each(|worker: &usize| shared.mailboxes[*worker].set_working(true));
+            let mut slot = Borrowed::new(&shared).unwrap();
+            let mut slot = slot.owned();
+            let busy = slot.enter();
+            busy.lease.home = 3;
+            assert_eq!(super::earlier(&busy), home, "{full:?} are full, {working:?} work");
         }
     }
 }

@@ -64,32 +64,33 @@ impl Manifest {
             self.cut(&mut *file, remains)?;
             len = remains.from;
         }
-        let (written, result) = self.write(&mut *file, len, lines);
-        if let Err(error) = result {
+        if let Err(error) = self.write(&mut *file, len, lines) {
+            // A write that fails may have written a part.
+            let to = file.facts().map_or(len, |facts| facts.len);
             // The error of the append says more than one of this.
-            let _ = self.cut(&mut *file, Remains { id, from: len, to: len + written });
+            let _ = self.cut(&mut *file, Remains { id, from: len, to });
             return Err(error);
         }
         Ok(())
     }
 
-    fn write(&self, file: &mut dyn FsFile, len: u64, lines: &str) -> (u64, Result<(), Error>) {
+    fn write(&self, file: &mut dyn FsFile, len: u64, lines: &str) -> Result<(), Error> {
         let failed = |operation, e| Error::io(operation, &self.path, e);
         let mut last = [b'\n'];
         if len > 0
             && let Err(error) = read_full(file, &mut last, len - 1)
         {
-            return (0, Err(failed("read", error)));
+            return Err(failed("read", error));
         }
         // A power cut may have torn the last line.
         let gap = if last == [b'\n'] { "" } else { "\n" };
         let mut slices = [IoSlice::new(gap.as_bytes()), IoSlice::new(lines.as_bytes())];
-        let (written, mut result) = write_all(file, &mut slices, len);
+        let mut result = write_all(file, &mut slices, len).1;
         let mut operation = "write";
         if self.is_durable && result.is_ok() {
             (operation, result) = ("fsync", file.sync());
         }
-        (written, result.map_err(|e| failed(operation, e)))
+        result.map_err(|e| failed(operation, e))
     }
 
     /// Cuts off what a failed append has written, or notes it for the next try.

@@ -70,6 +70,13 @@ struct Queue {
     ends: bool,
 }
 
+/// Files that are being listed, and how far that has come.
+#[derive(Default)]
+pub(crate) struct Batch {
+    files: Vec<Listing>,
+    progress: Progress,
+}
+
 #[derive(Clone, Copy, Default)]
 struct RingState {
     /// Number of the last file that is listed.
@@ -237,48 +244,60 @@ impl Publications {
 
     /// The thread that lists.
     fn run_lister(&self) {
-        loop {
-            let mut queue = lock(&self.queue);
-            while queue.waiting.is_empty() {
-                if queue.ends {
-                    return;
+        let mut batch = Batch::default();
+        while self.wait_for_files(&mut batch) {
+            let mut pause = PAUSE_MIN;
+            while !self.list(&mut batch) {
+                let until = Instant::now() + pause;
+                let mut queue = lock(&self.queue);
+                while let Some(woken) = wait_on(&self.told, queue, Some(until)) {
+                    queue = woken;
                 }
-                queue = wait_on(&self.told, queue, None).expect("without a deadline");
+                pause = (pause * 2).min(MANIFEST_PAUSE_MAX);
             }
-            let files: Vec<Listing> = queue.waiting.drain(..).collect();
-            queue.listing.clone_from(&files);
-            drop(queue);
-            self.list(&files);
         }
     }
 
-    /// Lists files, with as many tries as it takes.
-    fn list(&self, files: &[Listing]) {
-        let (mut progress, mut pause) = (Progress::default(), PAUSE_MIN);
-        loop {
-            let mut lister = lock(&self.lister);
-            let Err(error) = lister.list(files, &mut progress) else {
-                let all: Vec<&Publication> = files.iter().map(|listing| &listing.file).collect();
-                let mut queue = lock(&self.queue);
-                (queue.listing, queue.manifest) = (Vec::new(), None);
-                for Listing { ring, number, .. } in files {
-                    queue.rings[*ring].listed = *number;
-                }
-                drop(queue);
-                self.listed(&lister, &all);
-                return;
-            };
-            drop(lister);
-            let mut queue = lock(&self.queue);
+    /// Waits for files to list. `false` once no more come.
+    fn wait_for_files(&self, batch: &mut Batch) -> bool {
+        let mut queue = lock(&self.queue);
+        while !queue.fill(batch) {
+            if queue.ends {
+                return false;
+            }
+            queue = wait_on(&self.told, queue, None).expect("without a deadline");
+        }
+        true
+    }
+
+    /// Tries to list a batch. Returns whether it is listed.
+    fn list(&self, batch: &mut Batch) -> bool {
+        let mut lister = lock(&self.lister);
+        let result = lister.list(&batch.files, &mut batch.progress);
+        let mut queue = lock(&self.queue);
+        if let Err(error) = result {
             let (since, attempts) =
                 queue.manifest.as_ref().map_or((Instant::now(), 0), |s| (s.since, s.attempts));
             queue.manifest = Some(ManifestStall { error, since, attempts: attempts + 1 });
             self.told.notify_all();
-            let until = Instant::now() + pause;
-            while let Some(woken) = wait_on(&self.told, queue, Some(until)) {
-                queue = woken;
-            }
-            pause = (pause * 2).min(MANIFEST_PAUSE_MAX);
+            return false;
+        }
+        (queue.listing, queue.manifest) = (Vec::new(), None);
+        for Listing { ring, number, .. } in &batch.files {
+            queue.rings[*ring].listed = *number;
+        }
+        drop(queue);
+        let Batch { files, .. } = std::mem::take(batch);
+        self.listed(&lister, &files.iter().map(|listing| &listing.file).collect::<Vec<_>>());
+        true
+    }
+
+    /// Tries once to list what waits, as the thread would.
+    #[cfg(test)]
+    pub(crate) fn step(&self, batch: &mut Batch) {
+        let fills = lock(&self.queue).fill(batch);
+        if fills || !batch.files.is_empty() {
+            self.list(batch);
         }
     }
 
@@ -315,6 +334,17 @@ impl Publications {
                 }
                 pause = (pause * 2).min(HOOK_PAUSE_MAX);
             }
+            self.acknowledge();
+        }
+    }
+
+    /// Calls the hook for all files that are listed, once each.
+    #[cfg(test)]
+    pub(crate) fn step_hook(&self) {
+        let hook = self.hook.0.clone().expect("a hook");
+        while self.stats().unacknowledged > 0 {
+            let file = self.next_for_hook().expect("a file");
+            hook(&file.told(&self.dir).expect("a name")).expect("acknowledged");
             self.acknowledge();
         }
     }
@@ -480,6 +510,16 @@ impl Publications {
 }
 
 impl Queue {
+    /// Moves the files that wait to a batch. Returns whether there are any.
+    fn fill(&mut self, batch: &mut Batch) -> bool {
+        if !batch.files.is_empty() || self.waiting.is_empty() {
+            return false;
+        }
+        batch.files = self.waiting.drain(..).collect();
+        self.listing.clone_from(&batch.files);
+        true
+    }
+
     /// Files that are not listed, or that the hook has not acknowledged.
     fn unsettled(&self) -> u64 {
         let unlisted = self.waiting.len() + self.listing.len();

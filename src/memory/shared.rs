@@ -41,6 +41,8 @@ pub(crate) struct Mailbox {
     pub(crate) inbox: Inbox,
     pub(crate) parker: Parker,
     gauges: CachePadded<Gauges>,
+    /// One while the worker works on files, or has failed to. Stored only by the worker.
+    working: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Shared {
                 backlog: AtomicU32::new(0),
                 freed: AtomicU64::new(0),
             }),
+            working: AtomicU32::new(0),
         };
         let pool = Pool::new(&arena);
         Ok(Shared {
@@ -205,6 +208,17 @@ impl Mailbox {
     /// Chunks that the worker has freed in total. The worker makes progress while this grows.
     pub(crate) fn freed(&self) -> u64 {
         self.gauges.freed.load(Relaxed)
+    }
+
+    /// Whether the worker may be held up: it works on files, or has failed to. Relaxed: a hint.
+    pub(crate) fn is_working(&self) -> bool {
+        self.working.load(Relaxed) != 0
+    }
+
+    /// Worker only: it works on files, or has failed to, or neither.
+    #[cfg(not(loom))]
+    pub(crate) fn set_working(&self, is_working: bool) {
+        self.working.store(u32::from(is_working), Relaxed);
     }
 
     /// Worker only: sets how many chunks it holds.

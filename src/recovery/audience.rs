@@ -5,12 +5,13 @@
 //! if that no longer exists.
 
 use std::io::{ErrorKind, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::file::publish::{self, Identity, Refusal};
-use crate::fs::{FsFile, write_all};
+use crate::fs::{Facts, Fs, FsFile, write_all};
 use crate::housekeeping::journal::dead::{DeadJournal, temp_name};
+use crate::housekeeping::journal::format::HEADER_BYTES;
 use crate::housekeeping::publication::Publication;
 use crate::housekeeping::publications::Announcer;
 use crate::naming::{self, Names, Stamp};
@@ -44,11 +45,11 @@ impl Audience {
     /// Makes a left-over visible in `dir`, and tells of it. Returns its path.
     pub(super) fn rename(
         &mut self,
-        fs: &dyn crate::fs::Fs,
+        fs: &dyn Fs,
         dir: &Path,
         of: Identity<'_>,
         file: &LeftOver<'_>,
-    ) -> Result<std::path::PathBuf, Error> {
+    ) -> Result<PathBuf, Error> {
         let known = |visible: &Path| Publication {
             relative: visible.strip_prefix(dir).unwrap_or(visible).to_owned(),
             first: file.first,
@@ -82,49 +83,63 @@ impl Audience {
 }
 
 impl Run<'_> {
-    /// Deals with the journals of writers that have no state file any more. `own` is the calling
-    /// writer.
+    /// Deals with the journals of dead writers. `own` is the calling writer.
     pub(super) fn journals(&mut self, own: Option<&Names>) -> Result<(), Error> {
+        if self.scan.dry_run {
+            return Ok(());
+        }
         for name in self.scan.list(self.scan.temp)? {
             let names = naming::parse_journal(&name, self.scan.prefix);
-            let Some(names) = names.filter(|names| {
-                own.is_none_or(|own| (own.instance, own.pid) != (names.instance, names.pid))
-            }) else {
+            let id = |of: &Names| (of.instance, of.pid);
+            let Some(names) = names.filter(|names| own.is_none_or(|own| id(own) != id(names)))
+            else {
                 continue;
             };
-            if self.scan.facts(&self.scan.temp.join(names.state()))?.is_none()
-                && let Err(error) = self.journal(&names)
-            {
+            if let Err(error) = self.journal(&names) {
                 self.recovery.errors.push(error);
             }
         }
         Ok(())
     }
 
-    /// Deals with the journal of a dead writer, if it has one.
-    pub(super) fn journal(&mut self, names: &Names) -> Result<(), Error> {
+    /// Deals with one journal, unless its writer lives.
+    fn journal(&mut self, names: &Names) -> Result<(), Error> {
         let path = self.scan.temp.join(names.journal());
-        let Some(facts) = self.scan.facts(&path)?.filter(|facts| is_ours(facts, self.uid)) else {
-            return Ok(());
+        let Some((mut file, facts)) = self.open_own(&path)? else { return Ok(()) };
+        let read = |file: &mut dyn FsFile| {
+            DeadJournal::read(file, names).map_err(|e| Error::io("read", &path, e))
         };
-        if facts.links != 1 || self.scan.dry_run {
+        // Before the locks: to others, a lock makes the writer look alive.
+        if read(&mut *file)?.is_some_and(|dead| !self.scan.is_path(&dead.path)) {
             return Ok(());
         }
-        let Some(mut file) = self.scan.open(&path, &facts)? else { return Ok(()) };
-        if let Err(error) = file.try_lock() {
-            // Its writer lives, or another recovery was faster.
-            let is_held = error.kind() == ErrorKind::WouldBlock;
-            return if is_held { Ok(()) } else { Err(Error::io("lock", &path, error)) };
-        }
-        if self.scan.facts(&path)?.is_none_or(|now| now.id != facts.id) {
+        let state = self.scan.temp.join(names.state());
+        let mut state_file = self.open_own(&state)?.map(|(file, _)| file);
+        if let Some(state_file) = &mut state_file
+            && !locked(&mut **state_file, &state)?
+        {
             return Ok(());
         }
-        let dead = DeadJournal::read(&mut *file, names).map_err(|e| Error::io("read", &path, e))?;
-        let Some(dead) = dead else { return self.set_aside(&path) };
-        if !self.scan.is_path(&dead.path) {
+        if !locked(&mut *file, &path)?
+            || self.scan.facts(&path)?.is_none_or(|now| now.id != facts.id)
+        {
             return Ok(());
         }
+        let Some(dead) = read(&mut *file)? else {
+            // It died before it had written its journal, so before it had any file.
+            let is_short = facts.len < HEADER_BYTES as u64;
+            return if is_short { self.remove(&path) } else { self.set_aside(&path) };
+        };
         if self.take_over(&mut *file, &path, &dead)? { self.remove(&path) } else { Ok(()) }
+    }
+
+    /// Opens a file of this user that has no other name.
+    fn open_own(&self, path: &Path) -> Result<Option<(Box<dyn FsFile>, Facts)>, Error> {
+        let facts = self.scan.facts(path)?;
+        let Some(facts) = facts.filter(|facts| is_ours(facts, self.uid) && facts.links == 1) else {
+            return Ok(None);
+        };
+        Ok(self.scan.open(path, &facts)?.map(|file| (file, facts)))
     }
 
     /// Tells of what a dead writer had published. Returns whether nothing is left to tell.
@@ -174,5 +189,15 @@ impl Run<'_> {
             }
         }
         Ok(false)
+    }
+}
+
+/// Takes a lock. `false` while another process has it: its writer lives, or another recovery was
+/// faster.
+fn locked(file: &mut dyn FsFile, path: &Path) -> Result<bool, Error> {
+    match file.try_lock() {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(Error::io("lock", path, error)),
+        Ok(()) => Ok(true),
     }
 }

@@ -37,6 +37,8 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let mut run = Run { scan, uid: geteuid().as_raw(), recovery, audience };
     let own_state = own.map(Names::state);
+    // First, before temp files get other names than their writers had noted.
+    run.journals(own)?;
     for name in scan.list(scan.temp)? {
         let names = naming::parse_state(&name, scan.prefix);
         if let Some(names) = names.filter(|_| own_state.as_ref() != Some(&name))
@@ -45,7 +47,7 @@ pub(crate) fn run(
             run.recovery.errors.push(error);
         }
     }
-    run.journals(own)
+    Ok(())
 }
 
 /// A recovery in progress.
@@ -120,8 +122,6 @@ impl Run<'_> {
         if self.skip_foreign(state, &decoded, name) {
             return Ok(());
         }
-        // Before its temp files get other names than it had noted.
-        self.journal(named)?;
         match &decoded {
             Ok(DecodedState { boot_id, header, entries }) => {
                 let now = self.scan.fs.boot_id();

@@ -7,7 +7,8 @@
 //!
 //! `BUFFEREDWRITER_FAULT_PAIRS=1` tries pairs of faults too, which takes minutes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use rustix::io::Errno;
 use crate::accept;
 use crate::base::sync::lock;
 use crate::config::{Compression, Config, Durability, Io};
+use crate::housekeeping::publications::Batch;
 use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::{Borrowed, OwnedSlot};
@@ -58,9 +60,13 @@ struct Setup {
     codec: Compression,
     /// `temp` is on another file system.
     crossing: bool,
+    /// Each file gets a line in a manifest.
+    manifest: bool,
 }
 
-const SETUPS: [Setup; 9] = [
+const MANIFEST: &str = "/lists/.m.ndjson";
+
+const SETUPS: [Setup; 11] = [
     setup(Durability::None, Io::Buffered, Compression::None, false),
     setup(Durability::None, Io::Direct, Compression::None, false),
     setup(Durability::File, Io::Buffered, Compression::None, false),
@@ -70,10 +76,16 @@ const SETUPS: [Setup; 9] = [
     setup(Durability::File, Io::Direct, Compression::Doubled, false),
     setup(Durability::None, Io::Direct, Compression::Gzip(1), false),
     setup(Durability::File, Io::Buffered, Compression::Zstd(1), false),
+    with_manifest(Durability::None),
+    with_manifest(Durability::File),
 ];
 
+const fn with_manifest(durability: Durability) -> Setup {
+    Setup { manifest: true, ..setup(durability, Io::Buffered, Compression::None, false) }
+}
+
 const fn setup(durability: Durability, io: Io, codec: Compression, crossing: bool) -> Setup {
-    Setup { durability, io, codec, crossing }
+    Setup { durability, io, codec, crossing, manifest: false }
 }
 
 /// A slot and the right to write through it.
@@ -141,6 +153,8 @@ struct Life {
     callers: Arc<Mutex<Callers>>,
     /// Calls to the file system at the last look.
     calls: u64,
+    /// What is on its way to the manifest.
+    batch: Batch,
     /// How often each record was found in a visible file.
     visible: BTreeMap<u32, u32>,
 }
@@ -160,6 +174,7 @@ impl Life {
             .compression(setup.codec)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
+        let config = if setup.manifest { config.manifest(MANIFEST) } else { config };
         let (handle, workers) = open::assemble(config, clock.now())?;
         let handle = Arc::new(handle);
         let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire().unwrap()));
@@ -170,7 +185,8 @@ impl Life {
         let others = callers.clone();
         fs.meanwhile(Some(Box::new(move || lock(&others).write_some())));
         let workers = workers.into_iter().map(driven).collect();
-        Ok(Life { handle, fs, clock, workers, callers, calls: 0, visible: BTreeMap::new() })
+        let (batch, visible) = (Batch::default(), BTreeMap::new());
+        Ok(Life { handle, fs, clock, workers, callers, calls: 0, batch, visible })
     }
 
     /// Lets each worker run when it wants to, or was woken, until `time` has passed. Without a limit, it returns
@@ -201,10 +217,29 @@ impl Life {
 
     fn drive(&mut self, worker: usize) {
         self.workers[worker].step(&self.handle.shared.mailboxes[worker].parker, &self.clock);
+        self.list();
         let calls = self.fs.calls().0;
         if std::mem::replace(&mut self.calls, calls) != calls {
             self.look();
         }
+    }
+
+    /// No thread does it here.
+    fn list(&mut self) {
+        if let Some(publications) = self.handle.publications() {
+            publications.step(&mut self.batch);
+        }
+    }
+
+    /// Each file has one line, with its records.
+    fn check_manifest(&self, files: u64) {
+        let text = String::from_utf8(self.fs.read(Path::new(MANIFEST))).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines: Vec<serde_json::Value> = lines.collect();
+        let ids: BTreeSet<_> = lines.iter().map(|line| line["id"].to_string()).collect();
+        assert_eq!((ids.len() as u64, lines.len() as u64), (files, files), "{text}");
+        let records: u64 = lines.iter().map(|line| line["records"].as_u64().unwrap()).sum();
+        assert_eq!(records, lock(&self.callers).accepted.len() as u64);
     }
 
     /// What is visible are whole records, each once, in the order of their producer in each file.
@@ -269,11 +304,17 @@ impl Life {
             self.handle.begin_close(None);
         }
         self.run(None);
+        // What failed before, and what came meanwhile.
+        (0..2).for_each(|_| self.list());
         let report = self.handle.close(BOUND).expect("a clean close");
         assert_eq!((report.accepted, report.unresolved.is_zero()), (report.written, true));
         self.look();
         self.assert_all_visible();
         assert_eq!(self.fs.settled(), report.files, "the directory is not synced");
+        if self.handle.publications().is_some() {
+            assert_eq!(report.unacknowledged, 0);
+            self.check_manifest(report.files);
+        }
     }
 }
 
@@ -312,7 +353,8 @@ fn live(setup: Setup, planned: &[Planned], heal: Heal) -> (u64, usize) {
     }
     // What could not be removed may stay, once for each refusal.
     let stays = fs.met().iter().filter(|&&op| op == Op::Remove).count();
-    let left = fs.leftovers();
+    let mut left = fs.leftovers();
+    left.retain(|path| path != Path::new(MANIFEST));
     assert!(left.len() <= stays, "left over: {left:?}");
     (fs.calls().0, fs.met().len())
 }

@@ -26,3 +26,9 @@ pub(crate) fn recover(
     let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
     run::run(scan, own, recovery, &mut Audience::Nobody)
 }
+
+/// Something with a recovery in it, during which no test forks.
+pub(crate) fn without<T>(what: impl FnOnce() -> T) -> T {
+    let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+    what()
+}

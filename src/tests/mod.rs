@@ -11,6 +11,8 @@ pub(crate) mod driven;
 #[cfg(all(test, not(loom)))]
 mod every_call;
 #[cfg(all(test, not(loom)))]
+mod few_files;
+#[cfg(all(test, not(loom)))]
 pub(crate) mod forks;
 #[cfg(not(loom))]
 pub(crate) mod fs;
@@ -24,6 +26,8 @@ mod output;
 mod periods;
 #[cfg(all(test, not(loom)))]
 mod property;
+#[cfg(all(test, not(loom)))]
+mod publishing_crash;
 #[cfg(not(loom))]
 pub mod recovery;
 #[cfg(all(test, not(loom)))]

@@ -27,38 +27,43 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const PRODUCERS: usize = 5;
 
-struct Scene {
-    handle: Inner,
+pub(super) struct Scene {
+    pub(super) handle: Inner,
     workers: Vec<Driven>,
-    slots: Vec<*const Slot>,
-    fs: MemoryFs,
-    clock: Clock,
+    pub(super) slots: Vec<*const Slot>,
+    pub(super) fs: MemoryFs,
+    pub(super) clock: Clock,
     /// When each record was accepted.
     accepted: Vec<Instant>,
     /// When the wall clock came to another minute.
     crossings: Vec<Instant>,
     /// The visible files: the numbers of their records.
-    files: Vec<Vec<usize>>,
+    pub(super) files: Vec<Vec<usize>>,
+    /// A worker that never gets the processor.
+    pub(super) hung: Option<usize>,
 }
 
 impl Scene {
-    /// A writer without a limit of age. Its clock begins with a minute.
+    /// A writer without a limit of age, with small chunks. Its clock begins with a minute.
     fn new(config: Config) -> Self {
+        Scene::with(config.size(64), PRODUCERS)
+    }
+
+    pub(super) fn with(config: Config, producers: usize) -> Self {
         let clock = Clock::new();
         let fs = MemoryFs::new(clock.clone(), "/ready", false, false);
         let config = config
             .path("/ready")
             .temp("/unfinished")
-            .size(64)
             .file_age(Duration::ZERO)
             .drop_timeout(Duration::ZERO)
             .wall_clock(clock.wall_clock())
             .fs(Arc::new(fs.clone()));
         let (handle, workers) = open::assemble(config, clock.now()).unwrap();
-        let slots = (0..PRODUCERS).map(|_| handle.shared.slots.acquire().unwrap()).collect();
+        let slots = (0..producers).map(|_| handle.shared.slots.acquire().unwrap()).collect();
         let workers = workers.into_iter().map(|worker| Driven::new(worker, &clock)).collect();
         let (accepted, crossings, files) = (Vec::new(), Vec::new(), Vec::new());
-        Scene { handle, workers, slots, fs, clock, accepted, crossings, files }
+        Scene { handle, workers, slots, fs, clock, accepted, crossings, files, hung: None }
     }
 
     fn each_minute() -> Self {
@@ -66,7 +71,7 @@ impl Scene {
     }
 
     /// A record by one of the producers. It holds its number.
-    fn write(&mut self, producer: usize, len: usize) {
+    pub(super) fn write(&mut self, producer: usize, len: usize) {
         let record = format!("{:07}{}\n", self.accepted.len(), ".".repeat(len));
         // SAFETY: the slot is ours, and lives as long as the writer.
         let mut slot = unsafe { OwnedSlot::new(&self.handle.shared, &*self.slots[producer]) };
@@ -105,7 +110,8 @@ impl Scene {
                 let parker = &self.handle.shared.mailboxes[i].parker;
                 Some((self.workers[i].due(parker, now)?, i))
             };
-            match (0..self.workers.len()).filter_map(due).min() {
+            let awake = (0..self.workers.len()).filter(|i| Some(*i) != self.hung);
+            match awake.filter_map(due).min() {
                 Some((at, worker)) if at <= end => {
                     self.pass(at.saturating_duration_since(now) + late());
                     self.workers[worker]
@@ -118,8 +124,13 @@ impl Scene {
     }
 
     /// The same, at once when it wants to.
-    fn go_on(&mut self, time: Duration) {
+    pub(super) fn go_on(&mut self, time: Duration) {
         self.run(time, &mut || Duration::ZERO);
+    }
+
+    /// Which workers sleep on until somebody wakes them.
+    pub(super) fn idle(&self) -> Vec<bool> {
+        self.workers.iter().map(Driven::is_idle).collect()
     }
 
     fn look(&mut self) {
@@ -133,7 +144,7 @@ impl Scene {
     }
 
     /// Closes the writer. Each record is in a file, once.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.handle.begin_close(None);
         while !self.handle.is_finished() {
             self.go_on(MS);

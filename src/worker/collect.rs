@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::base::sync::Acquire;
 use crate::memory::Shared;
 use crate::memory::arena::{Arena, ChunkId, Extent};
-use crate::memory::slot::{Slot, View};
+use crate::memory::slot::{Slot, View, gate};
 use crate::report::stats::Count;
 
 /// Consecutive committed bytes of one chunk.
@@ -147,12 +147,35 @@ impl Collector {
     /// needs the memory. A producer that writes again at that moment keeps its chunk or leases
     /// another.
     pub(crate) fn revoke(&mut self, shared: &Shared, mut each: impl FnMut(Piece)) {
-        let arena = &shared.arena;
         // Sealed chunks first: they hold older records of the same producers.
         let idle = self.idle(shared);
         self.take(shared, &mut each);
+        self.end_leases(shared, &idle, gate::TAKEN, each);
+    }
+
+    /// Takes the chunks of producers of which everything was taken before, so that they go to a
+    /// worker before this one. Called once that is published: what they write next is then in a
+    /// file with a later name.
+    pub(crate) fn dismiss(&mut self, shared: &Shared, each: impl FnMut(Piece)) {
+        let live = |slot| match Slot::view(slot, self.me) {
+            View::Live(chunk) => Some((slot, chunk)),
+            _ => None,
+        };
+        let all: Vec<_> = shared.slots.iter().filter_map(live).collect();
+        self.end_leases(shared, &all, gate::DISMISSED, each);
+    }
+
+    /// Takes these chunks from owners that are at rest, to revoke the lease or to dismiss the owner.
+    fn end_leases(
+        &self,
+        shared: &Shared,
+        leases: &[(&Slot, ChunkId)],
+        state: u64,
+        mut each: impl FnMut(Piece),
+    ) {
+        let (arena, inbox) = (&shared.arena, &shared.mailboxes[self.me].inbox);
         let shut: Vec<_> =
-            idle.iter().filter_map(|&(slot, chunk)| Some((slot, chunk, slot.shut()?))).collect();
+            leases.iter().filter_map(|&(slot, chunk)| Some((slot, chunk, slot.shut()?))).collect();
         if shut.is_empty() {
             return;
         }
@@ -162,9 +185,14 @@ impl Collector {
             if !slot.is_at_rest() || slot.view(self.me) != View::Live(chunk) {
                 continue;
             }
-            let extent = committed(arena, chunk);
-            if slot.take(gate, extent) {
-                each(piece(chunk, arena.taken(chunk), extent, true));
+            let (taken, extent) = (arena.taken(chunk), committed(arena, chunk));
+            // The inbox may hold a large record, sealed while the chunk was empty.
+            let is_all_taken = || extent == taken && inbox.is_empty(arena);
+            if state == gate::DISMISSED && !is_all_taken() {
+                continue;
+            }
+            if slot.take(gate, extent, state) {
+                each(piece(chunk, taken, extent, true));
                 arena.set_taken(chunk, extent);
             }
         }

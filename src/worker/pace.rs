@@ -1,4 +1,5 @@
-//! How a worker rests between two rounds, and how long chunks wait for each other.
+//! How a worker rests between two rounds, how long chunks wait for each other, and whether a worker has
+//! little to do.
 //!
 //! Guarantees: naps follow the load, between half a millisecond and four. Pure: the time is passed
 //! in.
@@ -95,6 +96,44 @@ impl Pace {
     }
 }
 
+/// Bytes per second up to which a worker has little to do. All workers' little together is little
+/// for the first one, however slow its codec is.
+const LITTLE: u64 = 256 << 10;
+/// So many seconds' worth of that may come at once: a chunk, or a short burst.
+const LITTLE_AT_ONCE: u64 = 5;
+
+/// Whether a worker has little to do: a bucket that leaks.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Bytes in the bucket, and when it was so.
+    level: u64,
+    at: Instant,
+}
+
+impl Load {
+    pub(crate) fn new(now: Instant) -> Self {
+        Load { level: 0, at: now }
+    }
+
+    /// These bytes came in.
+    pub(crate) fn came(&mut self, bytes: u64, now: Instant) {
+        // Beyond that, a load of hours would count for minutes after its end.
+        let most = 2 * LITTLE_AT_ONCE * LITTLE;
+        (self.level, self.at) = ((self.level(now) + bytes).min(most), now);
+    }
+
+    /// Whether little came in of late.
+    pub(crate) fn is_little(&self, now: Instant) -> bool {
+        self.level(now) <= LITTLE_AT_ONCE * LITTLE
+    }
+
+    fn level(&self, now: Instant) -> u64 {
+        let nanos = now.saturating_duration_since(self.at).as_nanos() as u64;
+        let leaked = (nanos / 1000).saturating_mul(LITTLE) / 1_000_000;
+        self.level.saturating_sub(leaked)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +169,26 @@ mod tests {
         assert!(pace.is_pushed(now + GATHER_MAX) && !pace.may_gather(now + GATHER_MAX));
         pace.woke(now);
         assert!(pace.is_woken(now + NAP) && !pace.is_woken(now + NAP * 2));
+    }
+
+    #[test]
+    fn a_load_is_little_by_its_rate_and_soon_after_it_was_much() {
+        for (bytes, every, is_little) in [
+            (0, MS, true),
+            (8 << 10, MS * 40, true),
+            (8 << 10, MS * 30, false),
+            (1 << 20, MS * 5000, true),
+            (1 << 20, MS * 3000, false),
+        ] {
+            let mut now = Instant::now();
+            let mut load = Load::new(now);
+            for _ in 0..100_000 {
+                now += every;
+                load.came(bytes, now);
+            }
+            assert_eq!(load.is_little(now), is_little, "{bytes} bytes each {every:?}");
+            assert!(load.is_little(now + MS * 5001), "{bytes} bytes each {every:?}, and no more");
+            assert!(!load.is_little(now + MS * 4900) || is_little);
+        }
     }
 }

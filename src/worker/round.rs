@@ -19,7 +19,7 @@ use crate::worker::collect::{Collector, Piece};
 use crate::worker::control::{Asked, Control, Phase};
 use crate::worker::ledger::{Failure, Ledger};
 use crate::worker::output::Output;
-use crate::worker::pace::{NAP, Pace, Rest};
+use crate::worker::pace::{Load, NAP, Pace, Rest};
 use crate::worker::period::{Calendar, Look, Periods};
 use crate::worker::retry::Retry;
 use crate::worker::rotation::Rotation;
@@ -58,6 +58,7 @@ pub(crate) struct Worker {
     /// No unpublished record of this worker was accepted before this time.
     oldest: Instant,
     pace: Pace,
+    load: Load,
     /// When the worker last looked for idle producers.
     revoked: Instant,
     /// When the worker first saw that somebody lacks memory. `None` while nobody does.
@@ -110,6 +111,7 @@ impl Worker {
             periods: calendar.map(|calendar| Periods::new(calendar, wall_clock, now)),
             oldest: now,
             pace: Pace::new(all_bytes),
+            load: Load::new(now),
             revoked: now,
             demand_since: None,
             flushed: 0,
@@ -148,6 +150,8 @@ impl Worker {
             return None;
         }
         let began = clock();
+        // Before the round takes what many producers have committed in a long time.
+        let has_little = self.load.is_little(began);
         let round = self.round(began, asked);
         let is_settled = match round.tried {
             None => false,
@@ -158,6 +162,7 @@ impl Worker {
             Some(Err(error)) => self.fail(&error, clock(), asked, round.is_blocked),
         };
         self.ledger.set_busy(None);
+        self.mailbox().set_working(!self.retry.is_none());
         if is_settled && round.ends_period {
             self.periods.iter_mut().for_each(Periods::begin);
         }
@@ -174,6 +179,9 @@ impl Worker {
                 let _ = self.output.remove();
                 self.control.answer_ended(self.me, true);
                 return None;
+            }
+            if has_little {
+                self.dismiss(asked.phase);
             }
         }
         if asked.phase == Phase::Open
@@ -211,6 +219,7 @@ impl Worker {
             return Round::UNTRIED;
         }
         self.ledger.set_busy(Some(now));
+        self.mailbox().set_working(true);
         if may_try {
             self.output.try_again();
         }
@@ -265,9 +274,10 @@ impl Worker {
     fn collect(&mut self, all: bool, now: Instant, phase: Phase) -> bool {
         let Worker { collector, output, shared, .. } = self;
         let (before, is_written) = (output.chunks(), output.is_written());
-        let mut came = 0;
+        let (mut came, mut bytes) = (0, 0);
         let push = |piece: Piece| {
             came += 1;
+            bytes += u64::from(piece.len);
             output.push(piece);
         };
         let complete = if phase == Phase::Draining {
@@ -279,6 +289,7 @@ impl Worker {
             collector.take(shared, push);
             false
         };
+        self.load.came(bytes, now);
         if self.output.chunks() != before {
             self.pace.came(now);
             self.mailbox().set_backlog(self.output.chunks());
@@ -299,6 +310,16 @@ impl Worker {
             self.revoked = now;
         }
         self.expire_demand(now);
+    }
+
+    /// Lets its producers go to a worker before this one, so that little traffic makes few files. All
+    /// that they wrote is published.
+    fn dismiss(&mut self, phase: Phase) {
+        let Worker { me, collector, output, shared, .. } = self;
+        if *me > 0 && phase == Phase::Open {
+            // The next round frees the chunks.
+            collector.dismiss(shared, |piece| output.push(piece));
+        }
     }
 
     /// Forgets that somebody lacked memory, unless somebody waits for it. Otherwise one refused record

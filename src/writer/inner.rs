@@ -182,7 +182,7 @@ impl Inner {
     }
 
     /// `None` if nobody hears of published files.
-    pub(super) fn publications(&self) -> Option<&Arc<Publications>> {
+    pub(crate) fn publications(&self) -> Option<&Arc<Publications>> {
         self.target.publications.as_ref()
     }
 

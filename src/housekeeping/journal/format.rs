@@ -34,7 +34,7 @@ use crate::report::stats::Count;
 
 const MAGIC: [u8; 8] = *b"BUFWJRN\0";
 const VERSION: u32 = 1;
-pub(super) const HEADER_BYTES: usize = 8192;
+pub(crate) const HEADER_BYTES: usize = 8192;
 const PATH_AT: usize = 4096;
 const SUM_AT: usize = 32;
 pub(super) const ACKNOWLEDGED_AT: u64 = 64;

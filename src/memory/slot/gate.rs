@@ -14,10 +14,12 @@ pub(crate) const TAKEN: u64 = 3;
 pub(crate) const CLOSED_TAKEN: u64 = 4;
 /// Like OPEN, where the kernel refuses membarrier: the owner passes a fence and checks again.
 pub(crate) const FENCED: u64 = 5;
+/// Like TAKEN, and the worker had little to do: the owner goes to a worker before it.
+pub(crate) const DISMISSED: u64 = 6;
 pub(crate) const STATE: u64 = 0xff;
 pub(crate) const GENERATION: u64 = 0x100;
 
 /// Whether the lease that `current` shows was revoked.
 pub(crate) fn is_taken(gate: u64) -> bool {
-    matches!(gate & STATE, TAKEN | CLOSED_TAKEN)
+    matches!(gate & STATE, TAKEN | CLOSED_TAKEN | DISMISSED)
 }

@@ -53,8 +53,8 @@ pub(crate) struct Slot {
     busy: AtomicU32,
     /// The state of an open gate: OPEN or FENCED, depending on the barrier. Never zero.
     open: u64,
-    /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT to TAKEN), the owner (SHUT or TAKEN
-    /// to OPEN) and the closer (anything to CLOSED).
+    /// See [`gate`]. Exchanged by the home worker (OPEN to SHUT to TAKEN or DISMISSED), the owner
+    /// (from these to OPEN) and the closer (anything to CLOSED).
     gate: AtomicU64,
     /// Only the owner accesses it: see [`owned`].
     lease: UnsafeCell<Lease>,
@@ -167,7 +167,7 @@ impl Slot {
         self.gate.load(Relaxed)
     }
 
-    /// Owner: opens a gate that was seen as SHUT or TAKEN. Release: a worker that sees it open sees
+    /// Owner: opens a gate that was seen as SHUT, TAKEN or DISMISSED. Release: a worker that sees it open sees
     /// that the revoked lease is gone.
     pub(crate) fn reopen(&self, seen: u64) {
         let open = seen & !gate::STATE | self.open;
@@ -190,15 +190,16 @@ impl Slot {
     }
 
     /// Home worker, after the barrier, when the owner is not busy: takes the chunk, of which
-    /// `extent` is committed. `false` if the owner has reopened the gate, or the gate was closed.
-    pub(crate) fn take(&self, shut: u64, extent: Extent) -> bool {
+    /// `extent` is committed. The gate is TAKEN or DISMISSED then, as `state` says. `false` if the
+    /// owner has reopened the gate, or the gate was closed.
+    pub(crate) fn take(&self, shut: u64, extent: Extent, state: u64) -> bool {
         self.revoked.store(extent.0, Relaxed);
-        let taken = shut & !gate::STATE | gate::TAKEN;
+        let taken = shut & !gate::STATE | state;
         // Release: pairs with the loads of `accepted`.
         self.gate.compare_exchange(shut, taken, Release, Relaxed).is_ok()
     }
 
-    /// Owner, after it saw the gate as TAKEN: the extent that the revoked chunk held.
+    /// Owner, after it saw the gate as TAKEN or DISMISSED: the extent that the revoked chunk held.
     pub(crate) fn revoked(&self) -> Extent {
         // Acquire: pairs with the Release of `take`, even if the gate was closed since.
         self.gate.load(Acquire);

@@ -131,6 +131,15 @@ impl Worker {
         self.put(shared, pieces);
     }
 
+    /// Whether it dismissed somebody.
+    fn dismiss(&mut self, shared: &Shared) -> bool {
+        let mut pieces = Vec::new();
+        self.collector.dismiss(shared, |piece| pieces.push(piece));
+        let is_any = !pieces.is_empty();
+        self.put(shared, pieces);
+        is_any
+    }
+
     fn put(&mut self, shared: &Shared, pieces: Vec<Piece>) {
         for piece in &pieces {
             let out = |run: Bytes<'_>| self.out.extend_from_slice(&run);

@@ -2,6 +2,7 @@
 
 use super::sleep::sleeper;
 use super::*;
+use crate::accept::{self, lease};
 
 /// Revocation against a producer in every phase of its writes. What it committed is taken once, in order, and what
 /// it writes afterwards is in another lease.
@@ -151,6 +152,83 @@ fn close_against_revocation() {
         assert_eq!(worker.out, b"a");
         assert_eq!(owner.accepted(&shared), Some(Count::new(1, 1)));
         assert_eq!(owner.write(&shared, b"b"), Err(WriteError::Closed));
+    });
+}
+
+/// Dismissal against a producer in every phase of its writes: who is dismissed has nothing left with the worker, and
+/// what it writes afterwards goes to the first one. Each record is taken once, in order.
+#[test]
+fn dismissal_against_writes() {
+    explore_both("dismissal_against_writes", |barrier| {
+        let shared = shared_with(barrier, 6, 2, 2);
+        let owner = Owner::new(&shared);
+        owner.slot(&shared).entered().lease.home = 1;
+        owner.write(&shared, b"a").unwrap();
+        dismiss_meanwhile(&shared, owner, b"abcd", move |shared| {
+            [b"b", b"c", b"d"].iter().for_each(|record| owner.write(shared, *record).unwrap());
+        });
+    });
+}
+
+/// The same, while the producer seals a large record and keeps an empty chunk.
+#[test]
+fn dismissal_against_a_large_record() {
+    explore_both("dismissal_against_a_large_record", |barrier| {
+        let shared = shared_with(barrier, 6, 1, 2);
+        let owner = Owner::new(&shared);
+        let mut slot = owner.slot(&shared);
+        let mut busy = slot.enter();
+        busy.lease.home = 1;
+        let chunk = lease::pop(&mut busy).unwrap();
+        lease::begin(&mut busy, chunk);
+        drop(busy);
+        dismiss_meanwhile(&shared, owner, b"xyz", move |shared| {
+            accept::write(&mut owner.slot(shared), b"xy").unwrap();
+            owner.write(shared, b"z").unwrap();
+        });
+    });
+}
+
+/// The second worker dismisses its producer while that writes. At the end workers have all.
+fn dismiss_meanwhile(
+    shared: &Arc<Shared>,
+    owner: Owner,
+    all: &[u8],
+    write: impl FnOnce(&Arc<Shared>) + Send + 'static,
+) {
+    let producer = {
+        let shared = shared.clone();
+        thread::spawn(move || write(&shared))
+    };
+    let mut worker = Worker::new(1);
+    worker.scrape(shared);
+    let is_dismissed = worker.dismiss(shared);
+    let had = worker.out.len();
+    producer.join().unwrap();
+    assert!(worker.scrape(shared));
+    assert!(!is_dismissed || worker.out.len() == had, "it was dismissed too early");
+    let mut first = Worker::new(0);
+    assert!(first.scrape(shared));
+    assert!(is_dismissed || first.out.is_empty(), "it left of itself");
+    assert_eq!([worker.out, first.out].concat(), all);
+    let records = u64::from(worker.records + first.records);
+    assert_eq!(owner.accepted(shared), Some(Count::new(records, all.len() as u64)));
+}
+
+/// Dismissal against the sleep of both workers: the next record wakes the one to which it goes.
+#[test]
+fn sleep_after_dismissal() {
+    explore_both("sleep_after_dismissal", |barrier| {
+        let shared = shared_with(barrier, 6, 2, 2);
+        let owner = Owner::new(&shared);
+        owner.slot(&shared).entered().lease.home = 1;
+        owner.write(&shared, b"a").unwrap();
+        let mut worker = Worker::new(1);
+        worker.scrape(&shared);
+        assert!(worker.dismiss(&shared));
+        let sleeper = sleeper(&shared, 1, true);
+        owner.write(&shared, b"b").unwrap();
+        assert_eq!(sleeper.join().unwrap(), b"b");
     });
 }
 

@@ -371,8 +371,7 @@ impl Callers {
 
 /// Whether a slot leases a chunk that was not revoked.
 fn leases(slot: &Slot) -> bool {
-    let taken = matches!(slot.gate() & gate::STATE, gate::TAKEN | gate::CLOSED_TAKEN);
-    slot.current().phase() == LeasePhase::Live && !taken
+    slot.current().phase() == LeasePhase::Live && !gate::is_taken(slot.gate())
 }
 
 /// An error, unless it is so.

@@ -285,8 +285,10 @@ impl Run {
         if let Some(failure) = callers.failure.take() {
             return Err(failure);
         }
-        let mut slots = self.handle.shared.slots.iter();
-        callers.seen.revocation |= slots.any(|slot| slot.gate() & gate::STATE == gate::TAKEN);
+        for slot in self.handle.shared.slots.iter() {
+            callers.seen.revocation |= slot.gate() & gate::STATE == gate::TAKEN;
+            callers.seen.dismissal |= slot.gate() & gate::STATE == gate::DISMISSED;
+        }
         callers.hear()?;
         if calls != self.calls {
             self.calls = calls;

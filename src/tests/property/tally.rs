@@ -14,6 +14,7 @@ pub(super) struct Seen {
     pub(super) full: bool,
     pub(super) quota: bool,
     pub(super) revocation: bool,
+    pub(super) dismissal: bool,
     pub(super) adoption: bool,
     pub(super) flush: bool,
     pub(super) boundary: bool,
@@ -26,10 +27,10 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Tally {
     cases: Cell<u64>,
-    met: [Cell<u64>; 14],
+    met: [Cell<u64>; 15],
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "faults",
     "removed temp files",
     "calls amid calls",
@@ -42,6 +43,7 @@ const NAMES: [&str; 14] = [
     "flushes",
     "boundaries",
     "records given up",
+    "dismissals",
     "given-up closes",
     "drained closes",
 ];
@@ -61,7 +63,7 @@ impl Tally {
             flush,
             ..
         } = *seen;
-        let ends = [seen.boundary, seen.loss, seen.given_up, seen.drained];
+        let ends = [seen.boundary, seen.loss, seen.dismissal, seen.given_up, seen.drained];
         let met = [fault, theft, amid, chain, nested, full, quota, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {

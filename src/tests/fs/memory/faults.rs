@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::tests::fs::hooked::Op;
 
 /// More than a test makes, unless somebody calls in a circle.
-const CALLS_MAX: u64 = 20_000;
+const CALLS_MAX: u64 = 60_000;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug)]

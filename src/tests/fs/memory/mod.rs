@@ -139,6 +139,12 @@ impl MemoryFs {
         if self.0.durable { disk.settled } else { disk.visible }
     }
 
+    /// The contents of a file.
+    pub(crate) fn read(&self, path: &Path) -> Vec<u8> {
+        let disk = lock(&self.0.disk);
+        disk.names.get(path).map_or(Vec::new(), |&node| disk.nodes[node].bytes.clone())
+    }
+
     /// Files that are not visible.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let disk = lock(&self.0.disk);

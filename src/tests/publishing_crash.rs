@@ -1,0 +1,179 @@
+//! A writer with a manifest dies at each of its calls to the disk, and so does the recovery that comes after it. In
+//! the end each visible file has one line in the manifest, with its records, and a hook hears of each.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bufferedwriter_testkit::dir::{TestDir, list, paths};
+
+use crate::accept;
+use crate::base::sync::Mutex;
+use crate::base::sync::lock;
+use crate::config::{Config, Durability, Publishing};
+use crate::fs::Fs;
+use crate::fs::real::RealFs;
+use crate::housekeeping::publications::{Announcer, Batch, Publications};
+use crate::memory::slot::owned::Borrowed;
+use crate::naming::Names;
+use crate::recovery::audience::Audience;
+use crate::recovery::background::Task;
+use crate::report::published::{OnPublish, PublishReason};
+use crate::tests::forks;
+use crate::tests::fs::hooked::{Answer, Call, HookedFs};
+use crate::worker::round::Worker;
+use crate::writer::open;
+
+const DIRS: [&str; 3] = ["path", "temp", "lists"];
+
+/// A directory with those of a writer below it.
+fn place() -> TestDir {
+    let dir = TestDir::new();
+    DIRS.iter().for_each(|name| drop(dir.dir(name)));
+    dir
+}
+
+/// A file system that copies `from` before each call, while it is told to.
+type Dying = HookedFs<Box<dyn Fn(&Call<'_>) -> Answer + Send + Sync>>;
+
+/// Makes the directories in `to` what those in `from` are.
+fn copy(from: &Path, to: &Path) {
+    for name in DIRS {
+        let to = to.join(name);
+        let _ = fs::remove_dir_all(&to);
+        fs::create_dir(&to).unwrap();
+        for file in paths(&from.join(name)) {
+            fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+fn dying(from: PathBuf, copies: Arc<Mutex<Vec<TestDir>>>) -> Dying {
+    HookedFs::with(Box::new(move |_: &Call<'_>| {
+        let as_it_was = TestDir::new();
+        copy(&from, as_it_was.path());
+        lock(&copies).push(as_it_was);
+        Answer::Go
+    }))
+}
+
+/// Three files of one worker, some of them listed. Returns the directories as they were before each call.
+fn lives(dir: &TestDir, durability: Durability) -> Vec<TestDir> {
+    let copies = Arc::new(Mutex::new(Vec::new()));
+    let fs = dying(dir.path().to_owned(), copies.clone());
+    let config = Config::default()
+        .path(dir.join("path"))
+        .temp(dir.join("temp"))
+        .manifest(dir.join("lists/m"))
+        .on_publish(|_| Ok(()))
+        .size(64)
+        .workers(1)
+        .durability(durability)
+        .drop_timeout(Duration::ZERO)
+        .fs(Arc::new(fs));
+    let (handle, mut workers) = open::assemble(config, Instant::now()).unwrap();
+    let Worker { mut output, mut collector, .. } = workers.remove(0);
+    let mut slot = Borrowed::new(&handle.shared).unwrap();
+    let mut batch = Batch::default();
+    for number in 0..4 {
+        for record in 0..=number {
+            let line = format!("{number} {record}\n");
+            accept::write(&mut slot.owned(), line.as_bytes()).unwrap();
+        }
+        assert!(collector.scrape(&handle.shared, |piece| output.push(piece)));
+        output.write().unwrap();
+        output.publish(PublishReason::Flush).unwrap();
+        if number > 0 {
+            handle.publications().unwrap().step(&mut batch);
+        }
+    }
+    std::mem::take(&mut *lock(&copies))
+}
+
+/// What a writer does at its start in this copy of directories: it recovers and lists.
+fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
+    let names = Names::new("".as_ref(), "log".as_ref()).unwrap();
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = heard.clone();
+    let wanted = Publishing {
+        on_publish: OnPublish(Some(Arc::new(move |file| {
+            lock(&hears).push(file.id.clone());
+            Ok(())
+        }))),
+        manifest: Some(dir.join("lists/m")),
+    };
+    let path = dir.join("path");
+    let publications = Publications::new(&fs, &path, wanted, 0o600, false, 1).unwrap().unwrap();
+    let publications = crate::base::sync::Arc::new(publications);
+    publications.make(&dir.join("temp"), &names, true).unwrap();
+    let audience = Audience::Announcer(Announcer::new(publications.clone(), 1));
+    let temps = vec![dir.join("temp")];
+    let task = Task { fs, path, temps, memory: Vec::new(), names, audience };
+    let recovery = forks::without(|| task.run().0);
+    assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
+    publications.step(&mut Batch::default());
+    publications.step_hook();
+    assert_eq!(publications.wait_settled(Some(Instant::now())), 0);
+    publications.end();
+    std::mem::take(&mut *lock(&heard))
+}
+
+/// Each file has one line, with its records. Returns the ids.
+fn check(dir: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(dir.join("lists/m")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: BTreeSet<_> =
+        lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), lines.len(), "twice: {text}");
+    let listed: BTreeSet<_> =
+        lines.iter().map(|line| dir.join("path").join(line["path"].as_str().unwrap())).collect();
+    let visible: BTreeSet<_> = paths(&dir.join("path")).into_iter().collect();
+    assert_eq!(listed, visible);
+    for line in &lines {
+        let file = fs::read_to_string(dir.join("path").join(line["path"].as_str().unwrap()));
+        assert_eq!(line["records"], file.unwrap().lines().count());
+    }
+    assert!(list(&dir.join("temp")).is_empty(), "{:?}", list(&dir.join("temp")));
+    ids
+}
+
+#[test]
+fn whenever_a_writer_dies_each_of_its_files_has_one_line() {
+    let (mut deaths, mut again) = (0, 0);
+    for durability in [Durability::None, Durability::File] {
+        let dir = place();
+        for (nth, as_it_was) in lives(&dir, durability).iter().enumerate() {
+            deaths += 1;
+            copy(as_it_was.path(), dir.path());
+            // The recovery dies as well, now and then.
+            let later = Arc::new(Mutex::new(Vec::new()));
+            let mut fs: Arc<dyn Fs> = Arc::new(RealFs);
+            if nth % 5 == 0 {
+                fs = Arc::new(dying(dir.path().to_owned(), later.clone()));
+            }
+            recover(dir.path(), fs);
+            check(dir.path());
+            for as_it_was in std::mem::take(&mut *lock(&later)) {
+                again += 1;
+                copy(as_it_was.path(), dir.path());
+                recover(dir.path(), Arc::new(RealFs));
+                check(dir.path());
+            }
+        }
+    }
+    println!("{deaths} deaths of a writer, {again} of a recovery after it");
+    assert!(deaths > 100 && again > 100);
+}
+
+/// The hook heard of nothing before.
+#[test]
+fn the_next_hook_hears_of_all_that_nobody_acknowledged() {
+    let dir = place();
+    let lives = lives(&dir, Durability::None);
+    copy(lives.last().unwrap().path(), dir.path());
+    let heard = recover(dir.path(), Arc::new(RealFs));
+    assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
+}
