@@ -56,7 +56,9 @@ pub use report::published::{
 };
 #[cfg(not(loom))]
 pub use report::recovery::{Recovery, SkipReason, Skipped};
-pub use report::stats::{Count, GuardStats, Lost, Missing, Refused, Stats, WorkerStats};
+pub use report::stats::{
+    Count, GuardStats, Lost, Missing, Refused, RetentionStats, Stats, WorkerStats,
+};
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;
 #[cfg(not(loom))]
@@ -72,7 +74,7 @@ pub use tests::recovery::fuzz;
 #[doc(hidden)]
 pub mod testing {
     pub use crate::fs::real::RealFs;
-    pub use crate::fs::{Facts, Fs, FsFile};
+    pub use crate::fs::{Entry, Facts, Fs, FsDir, FsFile};
 }
 
 /// The guide. Its examples are compiled and run as doc tests.
@@ -108,4 +110,7 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/from-go.md")]
     pub mod from_go {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/retention.md")]
+    pub mod retention {}
 }

@@ -56,6 +56,9 @@ impl Config {
         if let Some(dir) = memory.crash_proof.dir() {
             directory("crash_proof", dir)?;
         }
+        if let Some(link) = &self.aftercare.latest {
+            directory("latest", link)?;
+        }
         if files.mode > 0o777 {
             return Err(Error::option("mode", format!("{:#o}", files.mode), "0 to 0o777"));
         }

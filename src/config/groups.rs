@@ -67,6 +67,29 @@ pub(crate) struct Limits {
     pub(crate) max_total: u64,
 }
 
+/// Which published files stay, for `housekeeping/retention.rs`. 0 = all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retain {
+    pub(crate) bytes: u64,
+    pub(crate) files: u64,
+    pub(crate) age: Duration,
+}
+
+impl Retain {
+    /// Whether there is a rule by which files are deleted.
+    pub(crate) fn is_on(&self) -> bool {
+        self.bytes > 0 || self.files > 0 || !self.age.is_zero()
+    }
+}
+
+/// What happens to published files, for `housekeeping`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aftercare {
+    pub(crate) retain: Retain,
+    /// The link to the newest file.
+    pub(crate) latest: Option<PathBuf>,
+}
+
 /// What happens to records when the disk fails, for `worker/retry.rs`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OnFailure {

@@ -4,6 +4,7 @@
 //! refuses an option out of its range and names the option, the value and the range. Touches no
 //! file and computes nothing: `writer/budget.rs` does the sums.
 
+mod aftercare;
 mod check;
 mod groups;
 mod options;
@@ -19,7 +20,8 @@ use crate::report::published::{BoxError, OnPublish, PublishedFile};
 
 pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, ENVELOPE_BYTES_MAX, SIZE_MAX, WORKERS_MAX};
 pub(crate) use groups::{
-    Envelope, Files, FsHandle, Limits, Memory, OnFailure, Publishing, UTC, WallClock,
+    Aftercare, Envelope, Files, FsHandle, Limits, Memory, OnFailure, Publishing, Retain, UTC,
+    WallClock,
 };
 pub(crate) use options::SHM;
 pub use options::{Boundary, Compression, CrashProof, Durability, Io};
@@ -44,6 +46,7 @@ pub struct Config {
     pub(crate) memory: Memory,
     pub(crate) files: Files,
     pub(crate) limits: Limits,
+    pub(crate) aftercare: Aftercare,
     pub(crate) on_failure: OnFailure,
     pub(crate) publishing: Publishing,
     /// Publish the left-over files of dead writers at the start.
@@ -62,6 +65,7 @@ impl Default for Config {
             memory: Memory::default(),
             files: Files::default(),
             limits: Limits::default(),
+            aftercare: Aftercare::default(),
             on_failure: OnFailure::default(),
             publishing: Publishing::default(),
             recover: true,
@@ -394,7 +398,7 @@ impl Config {
     }
 
     /// Bytes that all files with this prefix and extension may take. Default 0 = off. Nothing is
-    /// deleted.
+    /// deleted: [`retain_bytes`](Self::retain_bytes) does that.
     ///
     /// Visible files in [`path`](Self::path) and temp files in [`temp`](Self::temp) count,
     /// whichever writer, process or user made them: they fill the same disk. Each counts with the

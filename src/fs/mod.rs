@@ -5,8 +5,9 @@
 //! replaces a file. Refuses nothing else: the worker decides on policy and retries.
 
 pub(crate) mod real;
+mod real_dir;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,50 @@ pub trait Fs: Send + Sync + 'static {
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf>;
     /// Identity of the machine's current boot. `None` where the system does not tell it.
     fn boot_id(&self) -> Option<[u8; 16]>;
+    /// Opens a directory, whose name may be anything but a symbolic link.
+    ///
+    /// # Errors
+    /// `Unsupported` where nothing is implemented, here and below.
+    fn open_dir(&self, _dir: &Path) -> io::Result<Box<dyn FsDir>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Makes a symbolic link. `AlreadyExists` if the path exists.
+    fn symlink(&self, _target: &Path, _link: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Where a symbolic link leads. `None` if the path does not exist; `InvalidInput` if it is
+    /// anything else.
+    fn read_link(&self, _link: &Path) -> io::Result<Option<PathBuf>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Renames, and replaces what has the new name, at once.
+    fn replace(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The name.
+    pub name: &'a OsStr,
+    /// `false` if it is known not to be a directory.
+    pub may_be_dir: bool,
+}
+
+/// An open directory. What is reached through it lies in it, wherever its path leads by then: no
+/// symbolic link is followed. Each call fails with EBADF if the descriptor no longer belongs to it.
+pub trait FsDir: Send {
+    /// Shows each name, in no particular order, until `see` returns `false`.
+    fn each(&self, see: &mut dyn FnMut(Entry<'_>) -> bool) -> io::Result<()>;
+    /// Metadata of this name, if it exists.
+    fn facts(&self, name: &OsStr) -> io::Result<Option<Facts>>;
+    /// Opens a directory in this one. `None` if the name is anything else, or is gone.
+    fn open_dir(&self, name: &OsStr) -> io::Result<Option<Box<dyn FsDir>>>;
+    /// Removes a file. A directory is an error.
+    fn remove(&self, name: &OsStr) -> io::Result<()>;
+    /// Removes a directory. `DirectoryNotEmpty` if anything is in it.
+    fn remove_dir(&self, name: &OsStr) -> io::Result<()>;
 }
 
 /// Whether a call failed because its descriptor no longer belongs to the file. Programs that become

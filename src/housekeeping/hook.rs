@@ -114,6 +114,9 @@ impl Publications {
             queue.acknowledged += 1;
         }
         queue.upcoming = read.into();
+        if queue.acknowledged + queue.upcoming.len() as u64 == queue.entries {
+            queue.unread_from = None;
+        }
         Ok(())
     }
 

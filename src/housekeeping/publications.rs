@@ -38,7 +38,7 @@ const HANG: Duration = Duration::from_secs(1);
 /// Shared by workers, the recovery, and the two threads that list and that call the hook.
 pub(crate) struct Publications {
     /// Where files appear.
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     pub(super) hook: OnPublish,
     /// Taken before `queue` if both are.
     pub(super) lister: Mutex<Lister>,
@@ -59,6 +59,8 @@ pub(super) struct Queue {
     /// Entries of the journal, and how many of them the hook has acknowledged.
     pub(super) entries: u64,
     pub(super) acknowledged: u64,
+    /// The oldest of those that are in the journal only, or were since the last time that none was.
+    pub(super) unread_from: Option<Stamp>,
     pub(super) stats: PublishStats,
     manifest: Option<ManifestStall>,
     pub(super) call: Option<Call>,
@@ -182,7 +184,8 @@ impl Publications {
         loop {
             let state = &mut queue.rings[ring];
             if next - state.listed <= RING_ENTRIES as u64 {
-                state.begun = Some(Stamp::next());
+                // An earlier file may wait for the sync of its directory.
+                state.begun.get_or_insert_with(Stamp::next);
                 return Ok(());
             }
             match wait_on(&self.told, queue, Some(deadline)) {
@@ -235,6 +238,9 @@ impl Publications {
             if is_next {
                 queue.upcoming.extend(files.iter().take(room).map(|&file| file.clone()));
             }
+            let read = if is_next { room } else { 0 };
+            let unread = files.iter().skip(read).filter_map(|file| file.stamp());
+            queue.unread_from = queue.unread_from.into_iter().chain(unread).min();
         }
         self.told.notify_all();
     }
@@ -364,6 +370,11 @@ impl Publications {
         (queue.manifest.clone(), hook)
     }
 
+    /// Whether files are to stay until the hook has acknowledged them.
+    pub(crate) fn has_hook(&self) -> bool {
+        self.hook.0.is_some()
+    }
+
     /// No file with an older name waits for the hook.
     pub(crate) fn protected_from(&self) -> Option<Stamp> {
         self.hook.0.as_ref()?;
@@ -371,7 +382,7 @@ impl Publications {
         let begun = queue.rings.iter().filter_map(|ring| ring.begun);
         let listings = queue.waiting.iter().chain(&queue.listing).map(|listing| &listing.file);
         let named = listings.chain(&queue.upcoming).filter_map(Publication::stamp);
-        begun.chain(named).min()
+        begun.chain(named).chain(queue.unread_from).min()
     }
 }
 

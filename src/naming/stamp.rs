@@ -42,6 +42,12 @@ impl Stamp {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Whether this is the later one of two stamps, of which `other` was taken before or at about the
+    /// same time. A clock that went back by more than a correction was wrong before.
+    pub(crate) fn is_after(self, other: Stamp) -> bool {
+        self > other || other.0 - self.0 > CORRECTION_MAX
+    }
+
     /// Relaxed: only the order of changes to this one word matters.
     fn after(last: &AtomicU64, now: u64) -> Self {
         let is_corrected = |last: u64| last.saturating_sub(now) <= CORRECTION_MAX;
@@ -141,6 +147,19 @@ mod tests {
             (now, now),
         ] {
             assert_eq!(Stamp::after(&last, clock).0, expected);
+        }
+    }
+
+    #[test]
+    fn the_later_of_two_stamps_is_known_also_after_a_clock_was_wrong() {
+        for (one, other, expected) in [
+            (STAMP, STAMP - 1, true),
+            (STAMP, STAMP, false),
+            (STAMP - 1, STAMP, false),
+            (STAMP - CORRECTION_MAX, STAMP, false),
+            (STAMP - CORRECTION_MAX - 1, STAMP, true),
+        ] {
+            assert_eq!(Stamp(one).is_after(Stamp(other)), expected);
         }
     }
 

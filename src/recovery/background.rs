@@ -11,6 +11,7 @@ use crate::base::latch::Latch;
 use crate::base::sync::{Arc, Mutex, lock};
 use crate::base::thread::spawn;
 use crate::fs::Fs;
+use crate::housekeeping::notices::Notices;
 use crate::naming::Names;
 use crate::recovery::audience::Audience;
 use crate::recovery::run;
@@ -28,6 +29,8 @@ pub(crate) struct Task {
     pub(crate) memory: Vec<PathBuf>,
     /// The names of the writer itself.
     pub(crate) names: Names,
+    /// Who hears of each file that is published.
+    pub(crate) notices: Option<Arc<Notices>>,
     pub(crate) audience: Audience,
 }
 
@@ -67,6 +70,10 @@ impl Background {
         self.over.set();
     }
 
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(*lock(&self.state), State::Over(_))
+    }
+
     /// The result. `None` while the recovery runs, or if none was started.
     pub(crate) fn result(&self) -> Option<Recovery> {
         match &*lock(&self.state) {
@@ -90,7 +97,7 @@ impl Background {
 
 impl Task {
     pub(crate) fn run(self) -> (Recovery, Audience) {
-        let Task { fs, path, temps, memory, names, mut audience } = self;
+        let Task { fs, path, temps, memory, names, mut audience, notices } = self;
         let prefix = Some(&*names.prefix);
         let mut recovery = Recovery::default();
         for temp in &temps {
@@ -107,6 +114,9 @@ impl Task {
             if let Err(error) = run::run(scan, Some(&names), &mut recovery, &mut audience) {
                 recovery.errors.push(error);
             }
+        }
+        if let Some(notices) = notices {
+            recovery.published.iter().for_each(|file| notices.publish(file, &names));
         }
         // What could not be synced is visible all the same.
         audience.synced();
@@ -135,6 +145,7 @@ mod tests {
             path,
             memory: vec![],
             names,
+            notices: None,
             audience: Audience::Nobody,
         };
         let background = Arc::new(Background::default());

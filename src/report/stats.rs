@@ -209,6 +209,25 @@ pub struct Stats {
     /// [`Config::on_publish`](crate::Config::on_publish).
     #[cfg(not(loom))]
     pub publishing: Option<crate::report::published::PublishStats>,
+    /// What was deleted. `None` without [`Config::retain_bytes`](crate::Config::retain_bytes),
+    /// [`Config::retain_files`](crate::Config::retain_files) and
+    /// [`Config::retain_age`](crate::Config::retain_age).
+    pub retention: Option<RetentionStats>,
+    /// Why the link of [`Config::latest`](crate::Config::latest) could not be set. `None` once it
+    /// is set.
+    pub latest_error: Option<Error>,
+}
+
+/// A snapshot of the retention of files.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RetentionStats {
+    /// Files that this writer deleted.
+    pub files_deleted: u64,
+    /// Bytes that they took on the disk.
+    pub bytes_deleted: u64,
+    /// The first error of the last look for old files, if any. It is tried again.
+    pub last_error: Option<Error>,
 }
 
 /// What a file system or a sandbox lacks, and the writer goes without. All `false` is the usual

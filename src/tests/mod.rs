@@ -18,6 +18,8 @@ mod few_files;
 pub(crate) mod forks;
 #[cfg(not(loom))]
 pub(crate) mod fs;
+#[cfg(all(test, not(loom)))]
+mod housekeeping;
 #[cfg(all(test, loom))]
 mod loom;
 #[cfg(all(test, not(loom)))]

@@ -126,7 +126,8 @@ fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
     publications.make(&dir.join("temp"), &names, true).unwrap();
     let audience = Audience::Announcer(Announcer::new(publications.clone(), 1));
     let temps = vec![dir.join("temp")];
-    let task = Task { fs, path, temps, memory: Vec::new(), names, audience };
+    let (memory, notices) = (Vec::new(), None);
+    let task = Task { fs, path, temps, memory, names, audience, notices };
     let recovery = forks::without(|| task.run().0);
     assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
     publications.step(&mut Batch::default());

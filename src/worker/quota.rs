@@ -4,7 +4,7 @@
 //! Guarantees: one worker at a time measures, and holds no lock, so a measurement that hangs delays
 //! no other worker. Between two measurements this writer's own writes are added. While records are
 //! refused, some worker measures again. An error refuses nothing: the last result stays. Deletes
-//! nothing. A writer that started on a full disk refuses all until its start can be completed.
+//! nothing, but lets the thread that deletes old files do so before it begins to refuse. A writer that started on a full disk refuses all until its start can be completed.
 //!
 //! `src/file/usage.rs` takes the measurements.
 
@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use crate::base::sync::{Arc, Mutex, lock};
 use crate::config::Limits;
 use crate::file::usage::{Scope, Walk};
+use crate::housekeeping::notices::Notices;
 use crate::memory::Shared;
 use crate::report::error::Error;
 use crate::report::stats::GuardStats;
+use crate::worker::gauges::{Gauge, Relief, State};
 
 /// Shortest time between two measurements.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +27,11 @@ const REST_FACTOR: u32 = 50;
 /// A worker measures files for this long at once, then writes what came in meanwhile. But a
 /// directory is listed as a whole.
 const PORTION: Duration = Duration::from_millis(5);
+/// How long records are accepted beyond a limit while old files are deleted, and then while what is
+/// left is measured.
+const RELIEF_MAX: Duration = Duration::from_secs(1);
+/// Time between two looks at whether that is over.
+const RELIEF_POLL: Duration = Duration::from_millis(10);
 
 /// What is left to do of a start on a full disk. Called again after an error.
 pub(crate) type Rest = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
@@ -34,82 +41,10 @@ pub(crate) struct Quota {
     limits: Limits,
     rest: Option<Rest>,
     scope: Scope,
+    /// The thread that deletes old files, if there is one.
+    relief: Option<Arc<Notices>>,
     shared: Arc<Shared>,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Its result is 0 once the start is complete.
-    start: Gauge,
-    free: Gauge,
-    total: Gauge,
-    /// Bytes that this writer has written in total.
-    written: u64,
-    /// A worker is measuring.
-    is_claimed: bool,
-    /// The value of the flag in `Shared`.
-    refuses: bool,
-    /// When the last successful measurement ended.
-    measured_at: Option<Instant>,
-    /// The unfinished count of the files, between two portions.
-    walk: Option<Walk>,
-}
-
-/// One of the two measured quantities.
-#[derive(Debug)]
-struct Gauge {
-    /// The last result.
-    found: Option<u64>,
-    /// Bytes that the writer had written when that measurement began. It may have missed later
-    /// ones.
-    written: u64,
-    /// When to measure again; `None` if no limit needs it.
-    next: Option<Instant>,
-    /// The error of the last measurement, if any.
-    error: Option<Error>,
-}
-
-impl Gauge {
-    fn new(wanted: bool, now: Instant) -> Self {
-        Gauge { found: None, written: 0, next: wanted.then_some(now), error: None }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.next.is_some_and(|at| at <= now)
-    }
-
-    fn settle(&mut self, result: Result<u64, Error>, written: u64, next: Option<Instant>) {
-        self.next = next;
-        self.error = match result {
-            Ok(found) => {
-                (self.found, self.written) = (Some(found), written);
-                None
-            }
-            Err(error) => Some(error),
-        };
-    }
-}
-
-impl State {
-    /// Free bytes now, if nothing else writes.
-    fn free_bytes(&self) -> Option<u64> {
-        let Gauge { found, written, .. } = self.free;
-        Some(found?.saturating_sub(self.written - written))
-    }
-
-    /// Bytes that the files take now, if nothing else writes.
-    fn total_bytes(&self) -> Option<u64> {
-        let Gauge { found, written, .. } = self.total;
-        Some(found?.saturating_add(self.written - written))
-    }
-
-    /// Whether there is no room for another byte.
-    fn is_beyond(&self, limits: Limits) -> bool {
-        self.start.next.is_some()
-            || self.free_bytes().is_some_and(|free| free <= limits.min_free)
-            || self.total_bytes().is_some_and(|total| total >= limits.max_total)
-    }
 }
 
 impl Quota {
@@ -118,6 +53,7 @@ impl Quota {
         limits: Limits,
         rest: Option<Rest>,
         scope: Scope,
+        relief: Option<Arc<Notices>>,
         shared: Arc<Shared>,
         now: Instant,
     ) -> Option<Self> {
@@ -128,18 +64,22 @@ impl Quota {
             free: Gauge::new(min_free > 0, now),
             total: Gauge::new(max_total > 0, now),
             written: 0,
+            deleted: 0,
+            deleted_before: 0,
+            relief: Relief::Unasked,
             is_claimed: false,
             refuses: false,
             measured_at: None,
             walk: None,
         });
-        is_wanted.then_some(Quota { limits, rest, scope, shared, state })
+        is_wanted.then_some(Quota { limits, rest, scope, relief, shared, state })
     }
 
     /// Worker: measures if it is time and no other worker does. Returns `true` after a portion that
     /// leaves more to measure. Takes as long as the file system does.
     pub(crate) fn look(&self, clock: impl Fn() -> Instant) -> bool {
         let began = clock();
+        self.follow_relief(began);
         let Some((start, free, mut walk, written)) = self.claim(began) else { return false };
         let started = self.rest.as_ref().filter(|_| start).map(|rest| rest());
         let free = free.then(|| self.scope.free_bytes());
@@ -163,13 +103,51 @@ impl Quota {
                 Ok(true) | Err(_) => {
                     let rest = INTERVAL.max(walk.took.saturating_mul(REST_FACTOR));
                     state.measured_at = if counted.is_ok() { Some(now) } else { state.measured_at };
+                    if counted.is_ok() {
+                        let deleted = self.bytes_deleted();
+                        (state.deleted, state.deleted_before) = (deleted, deleted);
+                    }
                     let result = counted.map(|_| walk.total);
                     state.total.settle(result, walk.written, now.checked_add(rest));
                 }
             }
         }
+        if matches!(state.relief, Relief::Measuring(_)) && state.walk.is_none() {
+            state.relief = Relief::InVain;
+        }
         self.set_flag(&mut state);
         state.walk.is_some()
+    }
+
+    fn bytes_deleted(&self) -> u64 {
+        self.relief.as_ref().map_or(0, |notices| notices.bytes_deleted())
+    }
+
+    /// Reckons with what was deleted. Once the pass that was asked for has ended, what is left is
+    /// measured, unless that was enough.
+    fn follow_relief(&self, now: Instant) {
+        let Some(notices) = &self.relief else { return };
+        let mut state = lock(&self.state);
+        state.deleted = notices.bytes_deleted();
+        let until = |until: Option<Instant>| until.or(now.checked_add(RELIEF_MAX)).unwrap_or(now);
+        match state.relief {
+            Relief::Asked(_, Some(at)) | Relief::Measuring(at) if at <= now => {
+                state.relief = Relief::InVain;
+            }
+            // A measurement that began before the pass had ended is no answer.
+            Relief::Asked(number, _) if notices.is_answered(number) && !state.is_claimed => {
+                let counts = state.meets_total(self.limits);
+                let State { free, total, walk, relief, .. } = &mut *state;
+                free.next = free.next.map(|_| now);
+                // Without the deleted files there is room. Counting may take long.
+                total.next = total.next.map(|at| if counts { now } else { at });
+                *walk = None;
+                *relief = Relief::Measuring(until(None));
+            }
+            Relief::Asked(number, at) => state.relief = Relief::Asked(number, Some(until(at))),
+            _ => {}
+        }
+        self.set_flag(&mut state);
     }
 
     /// Claims a measurement. Returns whether to go on with the start, and to measure free space, the count to begin or continue,
@@ -199,16 +177,35 @@ impl Quota {
     /// Sets the flag to the current verdict. Under the lock, so that it never lags behind another
     /// verdict.
     fn set_flag(&self, state: &mut State) {
-        let refuses = state.is_beyond(self.limits);
+        let is_beyond = state.is_beyond(self.limits);
+        if !is_beyond {
+            state.relief = Relief::Unasked;
+        }
+        let refuses = is_beyond && !self.puts_off(state);
         if refuses != state.refuses {
             state.refuses = refuses;
             self.shared.set_over_quota(refuses);
         }
     }
 
-    /// While records are refused: when an idle worker should measure again.
+    /// Whether records are accepted although a limit is met, because old files are being deleted.
+    fn puts_off(&self, state: &mut State) -> bool {
+        let Some(notices) = &self.relief else { return false };
+        if state.refuses || state.start.next.is_some() {
+            return false;
+        }
+        if state.relief == Relief::Unasked {
+            state.relief = Relief::Asked(notices.ask(), None);
+        }
+        state.relief != Relief::InVain
+    }
+
+    /// While records are refused, or are about to be: when an idle worker should measure again.
     pub(crate) fn vigil(&self, now: Instant) -> Option<Duration> {
         let state = lock(&self.state);
+        if matches!(state.relief, Relief::Asked(..) | Relief::Measuring(_)) {
+            return Some(RELIEF_POLL);
+        }
         if !state.refuses {
             return None;
         }
@@ -217,6 +214,10 @@ impl Quota {
         match next {
             // The worker that measures may hang.
             _ if state.is_claimed => Some(INTERVAL),
+            // Files may be deleted at any time, which needs no measurement.
+            Some(at) if self.relief.is_some() => {
+                Some(at.saturating_duration_since(now).min(INTERVAL))
+            }
             Some(at) => Some(at.saturating_duration_since(now)),
             None => Some(INTERVAL),
         }
@@ -224,7 +225,9 @@ impl Quota {
 
     /// The numbers that users see.
     pub(crate) fn stats(&self) -> GuardStats {
-        let state = lock(&self.state);
+        let deleted = self.bytes_deleted();
+        let mut state = lock(&self.state);
+        state.deleted = deleted;
         GuardStats {
             refuses: state.refuses,
             free_bytes: state.free_bytes(),
@@ -261,7 +264,7 @@ mod tests {
         let extension = OsString::from("log");
         let scope = Scope { fs, path, temp, prefix, extension, by_len: false };
         let shared = Shared::new(4, 64, 1, Barrier::detect()).unwrap();
-        Quota::new(limits, None, scope, Arc::new(shared), now).unwrap()
+        Quota::new(limits, None, scope, None, Arc::new(shared), now).unwrap()
     }
 
     /// Makes a file of `bytes` bytes; returns what it takes on disk.
@@ -318,6 +321,9 @@ mod tests {
             free: Gauge { found: Some(500), written: 70, next: None, error: None },
             total: Gauge::new(false, now),
             written: 70 + 399,
+            deleted: 0,
+            deleted_before: 0,
+            relief: Relief::Unasked,
             is_claimed: false,
             refuses: false,
             measured_at: None,
@@ -386,5 +392,82 @@ mod tests {
         assert!(took > INTERVAL && took <= 50 * (ended - now), "{took:?} {:?}", ended - now);
         quota.wrote(20);
         assert!(quota.shared.is_over_quota());
+    }
+
+    /// A quota of 1000 bytes beside a thread that deletes old files.
+    fn relieved(fs: &Faulty, dir: &TestDir, now: Instant) -> (Quota, Arc<Notices>) {
+        let limits = Limits { min_free: 0, max_total: 1000 };
+        let notices: Arc<Notices> = Arc::default();
+        let mut quota = quota(fs, dir.path().into(), dir.path().into(), limits, now);
+        quota.relief = Some(notices.clone());
+        quota.look(|| now);
+        (quota, notices)
+    }
+
+    #[test]
+    fn old_files_go_before_it_refuses() {
+        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
+        let (quota, notices) = relieved(&fs, &dir, now);
+        let refuses = || quota.shared.is_over_quota();
+        assert_eq!((quota.vigil(now), notices.asked()), (None, 0));
+        quota.wrote(1500);
+        quota.wrote(1);
+        assert!(!refuses() && notices.asked() == 1 && quota.vigil(now) == Some(RELIEF_POLL));
+        quota.look(|| now);
+        assert!(!refuses());
+        // Enough was deleted: nothing is counted again.
+        notices.deleted(600);
+        quota.look(|| now);
+        notices.answer(Some(1), None);
+        quota.look(|| now);
+        assert!(!refuses() && quota.vigil(now).is_none() && fs.calls(Op::List) == 1);
+        assert_eq!(quota.stats().total_bytes, Some(901));
+        // It is not enough. What is left is counted, since others delete files too.
+        quota.wrote(100);
+        assert!(!refuses() && notices.asked() == 2);
+        notices.answer(Some(2), None);
+        quota.look(|| now);
+        assert!(!refuses() && fs.calls(Op::List) == 2, "nothing is there");
+        assert_eq!(quota.stats().total_bytes, Some(0));
+    }
+
+    #[test]
+    fn it_refuses_when_deleting_was_in_vain_and_gives_way_to_what_is_deleted_later() {
+        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
+        let bytes = put(dir.join(names(b"a\xff", 1).visible(crate::naming::Stamp(1), 0, 1)), 5000);
+        let (quota, notices) = relieved(&fs, &dir, now);
+        let refuses = || quota.shared.is_over_quota();
+        assert!(!refuses() && notices.asked() == 1);
+        notices.answer(Some(1), None);
+        quota.look(|| now);
+        assert!(refuses() && notices.asked() == 1 && fs.calls(Op::List) == 2);
+        // An idle worker hears of what is deleted, though nothing is measured.
+        assert_eq!(quota.vigil(now + INTERVAL * 9 / 10), Some(INTERVAL / 10));
+        lock(&quota.state).total.next = Some(now + INTERVAL * 60);
+        assert_eq!(quota.vigil(now), Some(INTERVAL));
+        notices.deleted(bytes);
+        quota.look(|| now + INTERVAL);
+        assert!(!refuses() && fs.calls(Op::List) == 2);
+    }
+
+    #[test]
+    fn it_waits_for_nothing_that_hangs() {
+        let (dir, now, fs) = (TestDir::new(), Instant::now(), Faulty::default());
+        for answered in [false, true] {
+            let (quota, notices) = relieved(&fs, &dir, now);
+            let refuses = || quota.shared.is_over_quota();
+            quota.wrote(1000);
+            quota.look(|| now);
+            // The worker that measures hangs.
+            lock(&quota.state).is_claimed = true;
+            if answered {
+                notices.answer(Some(1), None);
+            }
+            let soon = now + RELIEF_MAX - Duration::from_millis(1);
+            quota.look(|| soon);
+            assert!(!refuses() && quota.vigil(soon) == Some(RELIEF_POLL));
+            quota.look(|| now + RELIEF_MAX);
+            assert!(refuses(), "{answered}");
+        }
     }
 }

@@ -48,6 +48,8 @@ impl Inner {
         if let Some(publications) = self.publications() {
             publications.wait_settled(deadline);
         }
+        // After all that publishes files. Files that were not deleted by then stay.
+        self.housekeeper.iter().for_each(|keeper| keeper.finish(deadline));
         self.finish(deadline)
     }
 
@@ -93,6 +95,7 @@ impl Inner {
         self.control.advance(Phase::Draining);
         self.wake_all();
         if std::mem::replace(&mut self.is_handed_on, true) {
+            self.housekeeper.iter().for_each(|keeper| keeper.stop());
             return;
         }
         let successor = Inner {
@@ -105,6 +108,7 @@ impl Inner {
             state: Mutex::new(lock(&self.state).take()),
             is_clean: self.is_clean.clone(),
             recovery: self.recovery.clone(),
+            housekeeper: self.housekeeper.clone(),
             drop_timeout: self.drop_timeout,
             memory_bound: self.memory_bound,
             is_handed_on: true,

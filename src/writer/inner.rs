@@ -16,6 +16,7 @@ use crate::file::aligned::Staging;
 use crate::file::state_file::live::StateFile;
 use crate::file::state_file::worker_state::WorkerState;
 use crate::housekeeping::announcer::Announcer;
+use crate::housekeeping::background::Housekeeper;
 use crate::housekeeping::publications::Publications;
 use crate::memory::Shared;
 use crate::recovery::audience::Audience;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     /// Set once the files of the writer are closed, after the workers have ended.
     pub(super) is_clean: Arc<Latch>,
     pub(super) recovery: Arc<Background>,
+    /// `None` if nothing happens to published files.
+    pub(super) housekeeper: Option<Arc<Housekeeper>>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
     /// Another thread closes the writer, or no thread does.
@@ -68,6 +71,8 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) workers: usize,
     pub(super) target: Arc<Target>,
+    pub(super) housekeeper: Option<Arc<Housekeeper>>,
+    pub(super) recovery: Arc<Background>,
     pub(super) state: Arc<StateFile>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
@@ -75,7 +80,16 @@ pub(super) struct Parts {
 
 impl Inner {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { shared, workers, target, state, drop_timeout, memory_bound } = parts;
+        let Parts {
+            shared,
+            workers,
+            target,
+            housekeeper,
+            recovery,
+            state,
+            drop_timeout,
+            memory_bound,
+        } = parts;
         Inner {
             id: NEXT_ID.fetch_add(1, Relaxed),
             shared,
@@ -85,7 +99,8 @@ impl Inner {
             target,
             state: Mutex::new(Some(state)),
             is_clean: Arc::default(),
-            recovery: Arc::default(),
+            recovery,
+            housekeeper,
             drop_timeout,
             memory_bound,
             is_handed_on: false,
@@ -134,12 +149,13 @@ impl Inner {
             self.shared.mailboxes[me].parker.register(thread.thread().clone());
             threads.push(thread);
         }
-        Ok(())
+        let path = &self.target.files.path;
+        self.housekeeper.as_ref().map_or(Ok(()), |keeper| Housekeeper::start(keeper, path))
     }
 
     /// Starts the recovery of dead writers. It runs while this writer already accepts records.
     pub(super) fn start_recovery(&self) {
-        let Target { fs, files, names, memory_dir, .. } = &*self.target;
+        let Target { fs, files, names, memory_dir, notices, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
         let memory = own.chain([PathBuf::from(SHM)]).collect();
         let task = Task {
@@ -148,12 +164,22 @@ impl Inner {
             temps: vec![files.temp.clone()],
             memory,
             names: names.clone(),
+            notices: notices.clone(),
             audience: self.publications().cloned().map_or(Audience::Nobody, |publications| {
                 // The ring after those of the workers.
                 Audience::Announcer(Announcer::new(publications, self.ledgers.len()))
             }),
         };
         Background::start(&self.recovery, task);
+    }
+
+    /// Takes over the result of a recovery that is over.
+    pub(super) fn end_recovery(&self, recovery: Recovery) {
+        let Target { names, notices, .. } = &*self.target;
+        for file in notices.iter().flat_map(|_| &recovery.published) {
+            notices.iter().for_each(|notices| notices.publish(file, names));
+        }
+        self.recovery.end(recovery);
     }
 
     /// `None` if nobody hears of published files.

@@ -10,21 +10,25 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier, lock};
-use crate::config::{Config, Durability, Envelope, Limits, Publishing, SHM};
+use crate::config::{Aftercare, Config, Durability, Envelope, Limits, Publishing, SHM};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
+use crate::housekeeping::background::{Housekeeper, Job};
+use crate::housekeeping::latest::Latest;
+use crate::housekeeping::notices::Notices;
 use crate::housekeeping::publications::Publications;
+use crate::housekeeping::retention::{self, ProtectedFrom, Retention};
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
-use crate::naming::Names;
 use crate::naming::zone::time_zone;
+use crate::naming::{Names, Stamp};
 use crate::recovery::audience::Audience;
-use crate::recovery::background::Task;
+use crate::recovery::background::{Background, Task};
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
@@ -57,7 +61,7 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
             let told = files.iter().try_for_each(|file| publications.adopt(file, false));
             recovery.errors.extend(told.err());
         }
-        inner.recovery.end(recovery);
+        inner.end_recovery(recovery);
     }
     Ok(inner)
 }
@@ -91,7 +95,7 @@ fn recover_now(config: &Config) -> Option<(Recovery, Audience)> {
     // The dead writers had their files in `path` if `temp` was on another file system.
     let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
     let audience = Audience::Later(Vec::new());
-    Some(Task { fs, path, temps, memory, names, audience }.run())
+    Some(Task { fs, path, temps, memory, names, audience, notices: None }.run())
 }
 
 /// Builds a writer and its workers. The workers do not run yet.
@@ -100,13 +104,14 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     config.check_budget()?;
     let (memory_bound, layout) = (config.memory_bound(), config.layout());
     let staging_bytes = config.staging_bytes();
-    let may_be_full = config.start_on_full_disk;
+    let (recovers, may_be_full) = (config.recover, config.start_on_full_disk);
     let Config {
         memory,
         mut files,
         limits,
         on_failure,
         publishing,
+        aftercare: Aftercare { retain, latest },
         drop_timeout,
         fs,
         wall_clock,
@@ -118,6 +123,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let memory_dir =
         memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
     let wanted = publish::directories(&*fs, &files.path, &files.temp, files.create_dirs)?;
+    let latest = latest.map(|link| Latest::new(&fs, &link, files.create_dirs, &names));
+    let latest = latest.transpose()?;
     let envelope = &*files.envelope.clone();
     let memory_dir_path = memory_dir.as_deref();
     let opening = Opening { fs: &*fs, memory: memory_dir_path, names: &names, layout, envelope };
@@ -151,7 +158,31 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         name_memory(&shared, opening.memory_path().as_deref()).inspect_err(undo)?;
     }
     let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared, &publications));
-    let quota = quota(limits, rest, &fs, &places, &names, &shared, now);
+    let mut scope = Scope {
+        by_len: false,
+        fs: fs.clone(),
+        path: places.path.clone(),
+        temp: places.temp.clone(),
+        prefix: names.prefix.clone(),
+        extension: names.extension.clone(),
+    };
+    scope.by_len = (limits.max_total > 0 || retain.bytes > 0) && !reports_blocks(&scope, &names);
+    let recovery = Arc::<Background>::default();
+    let retention = retain.is_on().then(|| Retention {
+        fs: fs.clone(),
+        path: places.path.clone(),
+        depth: retention::depth(),
+        names: names.clone(),
+        by_len: scope.by_len,
+        rules: retain,
+        clock: wall_clock.clone(),
+        protected_from: protected_from(publications.clone(), recovers.then(|| recovery.clone())),
+    });
+    let is_retaining = retention.is_some();
+    let housekeeper = Housekeeper::new(Job { retention, latest });
+    let notices = housekeeper.as_ref().map(|keeper| keeper.notices.clone());
+    let relief = notices.clone().filter(|_| is_retaining);
+    let quota = quota(limits, rest, scope, relief, &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
     let rotation = Rotation::new(&files);
     let policy = Policy { rotation, calendar, wall_clock: wall_clock.clone(), on_failure };
@@ -161,6 +192,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         names,
         staging_bytes,
         quota,
+        notices,
         memory_dir,
         missing: state.missing.clone(),
         publications: publications.clone(),
@@ -170,6 +202,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         shared,
         workers: memory.workers,
         target: Arc::new(target),
+        housekeeper,
+        recovery,
         state,
         drop_timeout,
         memory_bound,
@@ -318,31 +352,39 @@ fn memory_dir(fs: &dyn Fs, dir: &Path) -> Result<MemoryDir, Error> {
     Ok(MemoryDir { path: dir.to_owned(), id: found.id })
 }
 
+/// Files whose hook has not returned stay. Before the recovery is over, nobody knows which those of
+/// dead writers are.
+fn protected_from(
+    publications: Option<Arc<Publications>>,
+    recovery: Option<Arc<Background>>,
+) -> ProtectedFrom {
+    let publications = publications.filter(|publications| publications.has_hook());
+    Box::new(move || {
+        let publications = publications.as_ref()?;
+        let is_over = recovery.as_ref().is_none_or(|recovery| recovery.is_over());
+        if is_over { publications.protected_from() } else { Some(Stamp(0)) }
+    })
+}
+
+/// Whether the file system says how much files take. The state file is not empty, but some FUSE
+/// file systems report no blocks for any file. Without a state file nothing shows that.
+fn reports_blocks(scope: &Scope, names: &Names) -> bool {
+    match scope.fs.facts(&scope.temp.join(names.state())) {
+        Ok(state) => state.is_some_and(|state| state.allocated > 0),
+        Err(_) => true,
+    }
+}
+
 /// Measures at once, so that a full disk gets no first chunk.
 fn quota(
     limits: Limits,
     rest: Option<Rest>,
-    fs: &std::sync::Arc<dyn Fs>,
-    places: &Places,
-    names: &Names,
+    scope: Scope,
+    relief: Option<Arc<Notices>>,
     shared: &Arc<Shared>,
     now: Instant,
 ) -> Option<Quota> {
-    let reports_blocks = || match fs.facts(&places.temp.join(names.state())) {
-        Ok(state) => state.is_some_and(|state| state.allocated > 0),
-        Err(_) => true,
-    };
-    let scope = Scope {
-        // The state file is not empty, but some FUSE file systems report no blocks for any file.
-        // Without a state file nothing shows that there are any.
-        by_len: limits.max_total > 0 && !reports_blocks(),
-        fs: fs.clone(),
-        path: places.path.clone(),
-        temp: places.temp.clone(),
-        prefix: names.prefix.clone(),
-        extension: names.extension.clone(),
-    };
-    let quota = Quota::new(limits, rest, scope, shared.clone(), now)?;
+    let quota = Quota::new(limits, rest, scope, relief, shared.clone(), now)?;
     while quota.look(|| now) {}
     Some(quota)
 }

@@ -74,6 +74,8 @@ impl Inner {
             disk_guard: self.target.quota.as_ref().map(Quota::stats),
             missing: *lock(&self.target.missing),
             publishing: self.publications().map(|publications| publications.stats()),
+            retention: self.housekeeper.as_ref().and_then(|keeper| keeper.retention()),
+            latest_error: self.housekeeper.as_ref().and_then(|k| k.notices.latest_error()),
         }
     }
 

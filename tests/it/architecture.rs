@@ -47,7 +47,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("std::fs", &["fs/real.rs", "memory/crash_mapping.rs"]),
     // A child asks which file a descriptor leads to, before any other code of it runs. Both kinds of files get their
     // permissions by one call.
-    ("rustix::fs", &["base/fork.rs", "base/lacking.rs", "fs/real.rs", "memory/crash_mapping.rs"]),
+    (
+        "rustix::fs",
+        &[
+            "base/fork.rs",
+            "base/lacking.rs",
+            "fs/real.rs",
+            "fs/real_dir.rs",
+            "memory/crash_mapping.rs",
+        ],
+    ),
     ("sync::atomic", &["base/sync.rs"]),
     // A cell per byte, in place of the mapping.
     ("loom::", &["base/sync.rs", "memory/arena.rs", "memory/byte_ptr.rs"]),

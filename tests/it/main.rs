@@ -49,6 +49,7 @@ mod publishing;
 mod real_logs;
 mod recovery;
 mod rename;
+mod retention;
 mod send;
 mod shutdown;
 mod start;

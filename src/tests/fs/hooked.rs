@@ -8,7 +8,7 @@
 
 #![allow(dead_code, reason = "each of those who include it uses a part")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
-use crate::testing::{Facts, Fs, FsFile, RealFs};
+use crate::testing::{Entry, Facts, Fs, FsDir, FsFile, RealFs};
 
 /// The calls of [`Fs`] and [`FsFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,12 @@ pub enum Op {
     Clone,
     /// The drop of a file. It can hang, but not fail.
     Close,
+    OpenDir,
+    RemoveDir,
+    Symlink,
+    ReadLink,
+    /// A rename that replaces.
+    Replace,
 }
 
 /// A call, as the hook sees it.
@@ -231,6 +237,49 @@ impl<H: Hook> Fs for HookedFs<H> {
     }
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
         self.call(Op::Canonicalize, dir, || RealFs.canonicalize(dir))
+    }
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn FsDir>> {
+        let open = self.call(Op::OpenDir, dir, || RealFs.open_dir(dir))?;
+        Ok(Box::new(HookedDir { fs: self.clone(), path: dir.to_owned(), dir: open }))
+    }
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        self.call(Op::Symlink, link, || RealFs.symlink(target, link))
+    }
+    fn read_link(&self, link: &Path) -> io::Result<Option<PathBuf>> {
+        self.call(Op::ReadLink, link, || RealFs.read_link(link))
+    }
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(Op::Replace, from, || RealFs.replace(from, to))
+    }
+}
+
+struct HookedDir<H: Hook> {
+    fs: HookedFs<H>,
+    path: PathBuf,
+    dir: Box<dyn FsDir>,
+}
+
+impl<H: Hook> FsDir for HookedDir<H> {
+    fn each(&self, see: &mut dyn FnMut(Entry<'_>) -> bool) -> io::Result<()> {
+        self.fs.call(Op::List, &self.path, || self.dir.each(see))
+    }
+    fn facts(&self, name: &OsStr) -> io::Result<Option<Facts>> {
+        match self.fs.ask(Op::Facts, &self.path.join(name), 0, 1) {
+            Answer::Absent => Ok(None),
+            answer => follow(answer, || self.dir.facts(name)),
+        }
+    }
+    fn open_dir(&self, name: &OsStr) -> io::Result<Option<Box<dyn FsDir>>> {
+        let path = self.path.join(name);
+        let open = self.fs.call(Op::OpenDir, &path, || self.dir.open_dir(name))?;
+        let hooked = |dir| Box::new(HookedDir { fs: self.fs.clone(), path, dir }) as _;
+        Ok(open.map(hooked))
+    }
+    fn remove(&self, name: &OsStr) -> io::Result<()> {
+        self.fs.call(Op::Remove, &self.path.join(name), || self.dir.remove(name))
+    }
+    fn remove_dir(&self, name: &OsStr) -> io::Result<()> {
+        self.fs.call(Op::RemoveDir, &self.path.join(name), || self.dir.remove_dir(name))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::file::aligned::{PAGE, Staging};
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
 use crate::housekeeping::announcer::Announcer;
+use crate::housekeeping::notices::Notices;
 use crate::housekeeping::publications::Publications;
 use crate::memory::Shared;
 use crate::memory::arena::ChunkId;
@@ -47,6 +48,8 @@ pub(crate) struct Target {
     pub(crate) staging_bytes: usize,
     /// `None` without limits.
     pub(crate) quota: Option<Quota>,
+    /// Who hears of each file that became visible. `None` if nobody wants to.
+    pub(crate) notices: Option<Arc<Notices>>,
     /// Directory of the crash-proof memory, if there is one.
     pub(crate) memory_dir: Option<PathBuf>,
     /// What the file system lacks, as far as is known.

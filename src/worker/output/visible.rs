@@ -162,6 +162,7 @@ impl Output {
             return Ok(());
         };
         if self.ledger.claim(file.whole()) {
+            let visible = visible.clone();
             if file.has_name(&*self.target.fs, file.path()).unwrap_or(false) {
                 let _ = file.remove(&*self.target.fs);
             }
@@ -172,6 +173,9 @@ impl Output {
     }
 
     fn became_visible(&mut self, visible: &Path, reason: PublishReason) {
+        if let Some(notices) = &self.target.notices {
+            notices.publish(visible, &self.target.names);
+        }
         let publication = self.publication(visible, reason);
         if let (Some(announcer), Some(file)) = (&mut self.announcer, publication) {
             announcer.published(file);

@@ -16,6 +16,7 @@ pub(crate) struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "the program has one of it")]
 pub(crate) enum Command {
     Write(write::args::Write),
     Recover(recover::Recover),

@@ -15,6 +15,7 @@ mod names;
 mod outputs;
 mod publish;
 mod recover;
+mod retention;
 mod rotation;
 mod round_trip;
 mod signals;

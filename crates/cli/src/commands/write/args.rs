@@ -30,7 +30,8 @@ of memory that one thread fills.
 
 Disk limits: --min-free and --max-total are checked at the start and then about once a second, less often \
 for large directories. While a limit is reached, lines wait or are dropped (--when-full). Lines that are \
-already in memory are still written.
+already in memory are still written. What --retain-bytes, --retain-files and --retain-age delete is deleted \
+before lines wait.
 
 Signals: After SIGTERM or SIGINT the program reads on to the end of the input for --grace, and at least to the \
 end of the line. A line whose end does not come within a second of silence is published as it is, with a \
@@ -182,13 +183,31 @@ pub(crate) struct Write {
     min_free: u64,
 
     /// Take no more lines when all files with this prefix and extension take this much of the disk,
-    /// temp files and files of other writers included. Nothing is deleted; 0 = off
+    /// temp files and files of other writers included. Nothing is deleted for that; 0 = off
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
     max_total: u64,
 
     /// Start although the disk is full, and take no lines until there is room
     #[arg(long)]
     start_on_full_disk: bool,
+
+    /// Delete the oldest complete files when those with this prefix and extension take more of the
+    /// disk than this, those of other writers of this user included. The newest stays; 0 = off
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    retain_bytes: u64,
+
+    /// Delete the oldest complete files when there are more than this; 0 = off
+    #[arg(long, value_name = "COUNT", default_value = "0")]
+    retain_files: u64,
+
+    /// Delete complete files at this age, by the time in their names; 0 = off
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
+    retain_age: Duration,
+
+    /// Symbolic link that leads to the newest complete file. Best outside of --path. Nothing but a
+    /// symbolic link is ever replaced [default: none]
+    #[arg(long, value_name = "LINK")]
+    latest: Option<PathBuf>,
 
     /// What to do with a line while memory is full, or while a limit of --min-free or --max-total
     /// is reached
@@ -290,6 +309,9 @@ impl Write {
             .min_free(self.min_free)
             .max_total(self.max_total)
             .start_on_full_disk(self.start_on_full_disk)
+            .retain_bytes(self.retain_bytes)
+            .retain_files(self.retain_files)
+            .retain_age(self.retain_age)
             .populate(self.populate)
             .crash_proof(match &self.crash_proof {
                 None => CrashProof::Off,
@@ -308,6 +330,10 @@ impl Write {
                 IoHow::Direct => Io::Direct,
                 IoHow::Buffered => Io::Buffered,
             });
+        let config = match &self.latest {
+            Some(link) => config.latest(link),
+            None => config,
+        };
         let config = match &self.temp {
             Some(dir) => config.temp(dir),
             None => config,
@@ -393,6 +419,10 @@ mod tests {
             "--min-free=1GiB",
             "--max-total=10GB",
             "--start-on-full-disk",
+            "--retain-bytes=5GB",
+            "--retain-files=20",
+            "--retain-age=30days",
+            "--latest=/l/current",
             "--populate",
             "--crash-proof",
             "one",
@@ -424,6 +454,10 @@ mod tests {
             .min_free(1 << 30)
             .max_total(10_000_000_000)
             .start_on_full_disk(true)
+            .retain_bytes(5_000_000_000)
+            .retain_files(20)
+            .retain_age(Duration::from_secs(30 * 86_400))
+            .latest("/l/current")
             .populate(true)
             .crash_proof(CrashProof::Auto);
         assert_eq!(shown(&write.config()), shown(&expected));

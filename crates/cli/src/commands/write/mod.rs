@@ -135,6 +135,9 @@ impl<'a> Run<'a> {
                 self.io_error(error);
             }
         }
+        let stats = self.writer.stats();
+        let deleted = stats.retention.as_ref();
+        self.summary.deleted = deleted.map(|told| (told.files_deleted, told.bytes_deleted));
         // The final counts, since the monitor may have missed the latest ones.
         let lost = &self.summary.lost;
         let gone = (lost.temp_file_removed + lost.temp_file_damaged).records;
@@ -145,7 +148,7 @@ impl<'a> Run<'a> {
             recover::tell(&recovery);
         }
         if gone > 0 {
-            let temp_dir = self.writer.stats().temp_dir.display().to_string();
+            let temp_dir = stats.temp_dir.display();
             self.io_error(format_args!(
                 "temp files in {temp_dir} were removed or truncated: {gone} lines lost"
             ));
@@ -160,6 +163,9 @@ impl<'a> Run<'a> {
         let gave_up = self.summary.lost.gave_up.records;
         if gave_up > 0 {
             self.io_error(format_args!("gave up on the disk: {gave_up} lines lost"));
+        }
+        for (what, error) in monitor::aftercare_errors(&stats) {
+            self.io_error(format_args!("{what}: {error}"));
         }
     }
 

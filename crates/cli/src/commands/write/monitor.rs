@@ -96,6 +96,11 @@ impl State {
         let guard = self.watch.guard(now, guard_reason(&stats).as_deref());
         let guard_error = stats.disk_guard.as_ref().and_then(|guard| guard.last_error.as_ref());
         let guard_error = self.watch.guard_error(guard_error.map(stall));
+        let aftercare =
+            self.watch.aftercare(aftercare_errors(&stats).next().map(|(what, error)| {
+                let Stall { kind, text } = stall(error);
+                Stall { kind, text: format!("{what}: {text}") }
+            }));
         let dropped = |count: Count| if self.options.drops { count.records } else { 0 };
         let full = stats.refused.full + stats.refused.out_of_memory;
         let drops = self.watch.drops(now, dropped(full));
@@ -111,8 +116,18 @@ impl State {
             error => format!("{error}, for {}", stall.file.display()),
         });
         let hook = self.watch.hook(now, hook);
-        let messages =
-            [disk, guard_error, guard, drops, guard_drops, losses, given_up, manifest, hook];
+        let messages = [
+            disk,
+            guard_error,
+            guard,
+            drops,
+            guard_drops,
+            losses,
+            given_up,
+            manifest,
+            hook,
+            aftercare,
+        ];
         for message in messages.into_iter().flatten() {
             console::report(message);
         }
@@ -137,6 +152,13 @@ impl State {
 fn stalls(stats: &Stats) -> Vec<Stall> {
     let errors = stats.workers.iter().filter_map(|worker| worker.last_error.as_ref());
     errors.map(stall).collect()
+}
+
+/// Why old files can't be deleted, or the link to the newest can't be set.
+pub(super) fn aftercare_errors(stats: &Stats) -> impl Iterator<Item = (&'static str, &Error)> {
+    let retention = stats.retention.as_ref().and_then(|told| told.last_error.as_ref());
+    let latest = stats.latest_error.as_ref();
+    retention.map(|error| ("old files", error)).into_iter().chain(latest.map(|e| ("latest", e)))
 }
 
 fn stall(error: &Error) -> Stall {

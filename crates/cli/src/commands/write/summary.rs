@@ -33,6 +33,8 @@ pub(crate) struct Summary {
     pub(crate) files: u64,
     /// Their bytes on the disk.
     pub(crate) files_bytes: u64,
+    /// Old files that were deleted, and their bytes on the disk. `None` unless old files are.
+    pub(crate) deleted: Option<(u64, u64)>,
     /// Files that are not in the manifest, or without a successful `--on-publish`.
     pub(crate) unacknowledged: u64,
     /// Errors on inputs and on closing. All were reported.
@@ -85,6 +87,8 @@ impl Summary {
             "unresolved": count(self.unresolved),
             "files": self.files,
             "files_bytes": self.files_bytes,
+            "files_deleted": self.deleted.map(|(files, _)| files),
+            "bytes_deleted": self.deleted.map(|(_, bytes)| bytes),
             "unacknowledged": self.unacknowledged,
             "io_errors": self.io_errors,
             "stopped_by": self.stopped_by,
@@ -124,6 +128,10 @@ impl fmt::Display for Summary {
         )?;
         if self.unresolved.records > 0 {
             write!(f, "; unresolved {}", self.unresolved.records)?;
+        }
+        if let Some((files, bytes)) = self.deleted.filter(|&(files, _)| files > 0) {
+            let bytes = ByteSize(bytes).display().si();
+            write!(f, "; old files deleted: {files}, {bytes}")?;
         }
         match self.stopped_by {
             Some(signal) => write!(f, "; stopped by {signal}"),
@@ -170,6 +178,10 @@ mod tests {
         assert_eq!(text, "1 records, 10 B in 1 file; refused 0, lost 0; 0.500 s, 0.0 MB/s");
         let text = Summary { files_bytes: 4, ..written() }.to_string();
         assert!(text.contains("10 B in 1 file (4 B on the disk); refused 0"), "{text}");
+        let text = Summary { deleted: Some((0, 0)), ..written() }.to_string();
+        assert!(text.ends_with("MB/s"), "{text}");
+        let text = Summary { deleted: Some((3, 12_288)), ..written() }.to_string();
+        assert!(text.ends_with("; old files deleted: 3, 12.3 kB"), "{text}");
         let text = Summary { refused: ONE, refused_by_guard: ONE, ..written() }.to_string();
         assert!(text.contains("refused 1 (1 by the disk guard), lost 0;"), "{text}");
     }
@@ -197,6 +209,12 @@ mod tests {
         let json = written().json();
         assert_eq!(json["read"], json!({ "records": 1, "bytes": 10 }));
         assert_eq!(json["stopped_by"], Value::Null);
+        assert_eq!(json["files_deleted"], Value::Null);
+        let deleted = Summary { deleted: Some((2, 8192)), ..written() }.json();
+        assert_eq!(
+            (&deleted["files_deleted"], &deleted["bytes_deleted"]),
+            (&json!(2), &json!(8192))
+        );
         assert_eq!(json["exit_code"], 0);
         let json = Summary { lost: gave_up(), ..written() }.json();
         assert_eq!(json["lost"], json["lost_by_cause"]["gave_up"]);

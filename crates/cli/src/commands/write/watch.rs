@@ -27,6 +27,7 @@ pub(crate) struct Watch {
     /// Since when the disk guard refuses lines.
     held_since: Option<Instant>,
     guard_error: Option<(&'static str, ErrorKind)>,
+    aftercare: Option<(&'static str, ErrorKind)>,
     dropped: Sum,
     dropped_by_guard: Sum,
     lost: Sum,
@@ -130,6 +131,14 @@ impl Watch {
         let fresh = std::mem::replace(&mut self.guard_error, kind) != kind;
         let text = stall.filter(|_| fresh)?.text;
         Some(format!("disk guard: {text} (retrying; the earlier result stays in force)"))
+    }
+
+    /// Reports that old files can't be deleted or the link to the newest can't be set, once for each
+    /// matter.
+    pub(crate) fn aftercare(&mut self, stall: Option<Stall>) -> Option<String> {
+        let kind = stall.as_ref().map(|stall| stall.kind);
+        let fresh = std::mem::replace(&mut self.aftercare, kind) != kind;
+        stall.filter(|_| fresh).map(|stall| format!("{} (retrying)", stall.text))
     }
 
     /// Reports lines that were dropped because the disk guard refused them.
@@ -256,6 +265,19 @@ mod tests {
         assert!(told.starts_with("disk guard: list /d: entity not found (retrying"), "{told}");
         assert_eq!(error(Some(ErrorKind::NotFound)), None);
         assert!(error(Some(ErrorKind::StaleNetworkFileHandle)).is_some());
+        assert_eq!(error(None), None);
+        assert!(error(Some(ErrorKind::NotFound)).is_some());
+    }
+
+    #[test]
+    fn what_happens_to_published_files_is_told_once_for_each_matter() {
+        let mut watch = Watch::default();
+        let mut error = |kind: Option<_>| watch.aftercare(kind.map(|kind| stall("unlink", kind)));
+        assert_eq!(error(None), None);
+        let told = error(Some(ErrorKind::PermissionDenied)).unwrap();
+        assert_eq!(told, "unlink /d: permission denied (retrying)");
+        assert_eq!(error(Some(ErrorKind::PermissionDenied)), None);
+        assert!(error(Some(ErrorKind::NotFound)).is_some());
         assert_eq!(error(None), None);
         assert!(error(Some(ErrorKind::NotFound)).is_some());
     }
