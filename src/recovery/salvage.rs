@@ -15,9 +15,10 @@ use crate::codec::{self, Encoder};
 use crate::config::Compression;
 use crate::file::publish::{self, Refusal};
 use crate::file::state_file::decode::Unreadable;
+use crate::file::tree;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::memory::crash_image::{WriterWord, step};
-use crate::naming::{self, Names, Stamp};
+use crate::naming::{self, Names, Partition, Stamp};
 use crate::recovery::memory_image::{self, MemoryImage, Unfiled};
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
@@ -52,6 +53,8 @@ pub(crate) struct Locations<'a> {
     pub(crate) temp: &'a Path,
     pub(crate) path: &'a Path,
     pub(crate) names: &'a Names,
+    /// Where files appear below `path`; `None` = in `path` itself.
+    pub(crate) partition: Option<&'a Partition>,
 }
 
 impl DeadMemory {
@@ -126,21 +129,35 @@ impl DeadMemory {
                 self.copy(places)?
             }
         };
-        let Locations { fs, temp, path, names } = places;
+        let Locations { fs, temp, path, names, partition } = places;
+        let below = partition.map(|partition| partition.dir(stamp)).transpose()?;
+        let below = below.unwrap_or_default();
+        let sync = || tree::chain(path, &below).try_for_each(|dir| tree::sync(fs, path, &dir));
         let temp = temp.join(names.temp(stamp, self.worker(), 0));
         let Some(facts) = fs.facts(&temp).map_err(|e| Error::io("look up", &temp, e))? else {
             // The recovery that noted the stamp has renamed it.
-            return Ok(None);
+            return sync().map(|()| None);
         };
         if !is_ours(&facts, geteuid().as_raw()) || facts.links != 1 {
             return Err(Error::io("publish", &temp, ErrorKind::InvalidInput.into()));
         }
         step();
-        let visible = publish::rename(fs, &temp, path, names, self.worker(), 0, true)
-            .map_err(Refusal::error)?;
+        let visible = tree::rename(fs, path, &below, facts.mode, |dir| {
+            step();
+            publish::rename(fs, &temp, dir, names, self.worker(), 0, true)
+        })
+        .map_err(Refusal::error)?;
         step();
-        publish::sync_dir(fs, path)?;
+        sync()?;
         Ok(Some((visible, Watermark { len: facts.len, count, checksum: 0 })))
+    }
+
+    /// About when the unfiled records were accepted, for the choice of a partition. They have no time of
+    /// their own, and follow on those of the last files.
+    fn newest(&self) -> Stamp {
+        let now = Stamp::next();
+        let temps = self.image.entries.iter().filter_map(|entry| entry.temp);
+        temps.map(|temp| temp.stamp).filter(|&stamp| stamp < now).max().unwrap_or(now)
     }
 
     /// Removes temp files of recoveries that were killed before their file was complete.
@@ -163,7 +180,7 @@ impl DeadMemory {
     /// Copies all unfiled records to a temp file, and notes its stamp once it is synced.
     fn copy(&mut self, places: Locations<'_>) -> Result<Stamp, Error> {
         let Locations { fs, temp, names, .. } = places;
-        let stamp = Stamp::next();
+        let stamp = self.newest();
         let path = temp.join(names.temp(stamp, self.worker(), 0));
         let mut file =
             fs.create(&path, self.image.layout.mode).map_err(|e| Error::io("create", &path, e))?;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::codec::{self, Trailer};
 use crate::file::publish::{self, Refusal};
+use crate::file::tree;
 use crate::fs::{Facts, FsFile, read_full, write_all};
 use crate::naming::{self, Names, Parsed};
 use crate::recovery::run::{Dead, Run};
@@ -128,8 +129,12 @@ impl Run<'_> {
                 self.set_aside(temp)?;
                 return Err(error);
             }
-            publish::rename(fs, temp, path, dead.names, parsed.worker, parsed.seq, in_one_step)
-                .map_err(Refusal::error)?
+            let below = dead.partition.map(|partition| partition.dir(parsed.stamp)).transpose()?;
+            let Parsed { worker, seq, .. } = *parsed;
+            tree::rename(fs, path, &below.unwrap_or_default(), facts.mode, |dir| {
+                publish::rename(fs, temp, dir, dead.names, worker, seq, in_one_step)
+            })
+            .map_err(Refusal::error)?
         };
         self.published(visible, whole);
         self.recovery.cut_bytes += facts.len - kept;
@@ -155,17 +160,22 @@ impl Run<'_> {
 
     /// Whether this temp file already has a visible name.
     fn is_visible(&self, dead: &Dead<'_>, temp: &Parsed, facts: &Facts) -> Result<bool, Error> {
+        let Scan { fs, path, .. } = self.scan;
         let Names { prefix, extension, .. } = dead.names;
-        for name in self.scan.list(self.scan.path)? {
-            let parsed = naming::parse(&name, prefix, extension);
-            let is_its = |found: &Parsed| {
-                let id = |of: &Parsed| (of.instance, of.pid, of.worker, of.seq);
-                !found.temp && id(found) == id(temp)
-            };
-            if parsed.is_some_and(|found| is_its(&found)) {
-                let found = self.scan.facts(&self.scan.path.join(name))?;
-                if found.is_some_and(|found| found.id == facts.id) {
-                    return Ok(true);
+        let depth = dead.partition.map_or(0, |partition| partition.template().depth());
+        // All of them: where the rules of a time zone have changed, it is in another one.
+        for dir in tree::walk(fs, path, depth)? {
+            for name in tree::list(fs, path, &dir)? {
+                let parsed = naming::parse(&name, prefix, extension);
+                let is_its = |found: &Parsed| {
+                    let id = |of: &Parsed| (of.instance, of.pid, of.worker, of.seq);
+                    !found.temp && id(found) == id(temp)
+                };
+                if parsed.is_some_and(|found| is_its(&found)) {
+                    let found = self.scan.facts(&dir.join(name))?;
+                    if found.is_some_and(|found| found.id == facts.id) {
+                        return Ok(true);
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier};
-use crate::config::{Config, Durability, Limits, SHM};
+use crate::config::{Boundary, Config, Durability, Limits, SHM};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
@@ -20,8 +20,8 @@ use crate::fs::real::RealFs;
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
-use crate::naming::Names;
 use crate::naming::zone::time_zone;
+use crate::naming::{Names, Partition};
 use crate::recovery::background::Task;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
@@ -31,6 +31,9 @@ use crate::worker::quota::{Quota, Rest};
 use crate::worker::rotation::Rotation;
 use crate::worker::round::{Policy, Worker};
 use crate::writer::inner::{Inner, Parts};
+
+/// Bytes of a partition's path. With a name they fit the 4096 that systems permit.
+const PARTITION_BYTES_MAX: usize = 3800;
 
 /// Checks the options, finds the directories, maps the memory and starts the workers.
 pub(crate) fn open(config: Config) -> Result<Inner, Error> {
@@ -95,13 +98,26 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let staging_bytes = config.staging_bytes();
     let may_be_full = config.start_on_full_disk;
     let Config { memory, mut files, limits, on_failure, drop_timeout, fs, wall_clock, .. } = config;
-    let calendar = Calendar::new(files.rotate_at, time_zone(&files.time_zone)?);
+    let zone = time_zone(&files.time_zone)?;
+    let partition =
+        Partition::new(&files.partition, &files.partition_values, &files.time_zone, zone.clone())?;
+    let boundary = partition.as_ref().map_or(Boundary::Never, |all| all.template().boundary());
+    let calendar = Calendar::new(files.rotate_at.finer(boundary), zone);
     let names = Names::new(&files.prefix, &files.extensions())?;
     let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let memory_dir =
         memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
     let wanted = publish::directories(&*fs, &files.path, &files.temp, files.create_dirs)?;
-    let opening = Opening { fs: &*fs, memory: memory_dir.as_deref(), names: &names, layout };
+    if let Some(partition) = &partition {
+        check_places(&wanted, partition)?;
+    }
+    let opening = Opening {
+        fs: &*fs,
+        memory: memory_dir.as_deref(),
+        names: &names,
+        layout,
+        partition: partition.as_ref(),
+    };
     let (places, state, is_complete) = match opening.settle(wanted.clone()) {
         Err(error) if may_be_full && is_disk_full(&error) => {
             let state = StateFile::none(&wanted.temp, opening.header(&wanted)?);
@@ -120,13 +136,15 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         name_memory(&shared, opening.memory_path().as_deref()).inspect_err(undo)?;
     }
     let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared));
-    let quota = quota(limits, rest, &fs, &places, &names, &shared, now);
+    let depth = partition.as_ref().map_or(0, |partition| partition.template().depth());
+    let quota = quota(limits, rest, &fs, &places, (&names, depth), &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
     let policy = Policy { rotation: Rotation::new(&files), calendar, wall_clock, on_failure };
     let target = Target {
         fs,
         files,
         names,
+        partition,
         staging_bytes,
         quota,
         memory_dir,
@@ -153,6 +171,7 @@ struct Opening<'a> {
     memory: Option<&'a Path>,
     names: &'a Names,
     layout: Layout,
+    partition: Option<&'a Partition>,
 }
 
 impl Opening<'_> {
@@ -169,6 +188,10 @@ impl Opening<'_> {
         let state = create(&wanted)?;
         match probed(wanted.clone()) {
             Ok(places) if places == wanted => Ok((places, state)),
+            Ok(_) if self.partition.is_some() => {
+                state.remove(fs)?;
+                Err(apart(&wanted.temp))
+            }
             Ok(places) => {
                 state.remove(fs)?;
                 create(&places).map(|state| (places, state))
@@ -181,13 +204,18 @@ impl Opening<'_> {
     }
 
     fn header(self, places: &Places) -> Result<Header, Error> {
-        let Opening { fs, memory, names, layout } = self;
+        let Opening { fs, memory, names, layout, partition } = self;
+        let (template, zone) = partition.map(Partition::texts).unwrap_or_default();
         Ok(Header {
             path: places.path.clone(),
             memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
             names: names.clone(),
             codec: layout.codec,
-            layout: FileLayout::default(),
+            layout: FileLayout {
+                partition: template.to_owned(),
+                time_zone: zone.to_owned(),
+                ..FileLayout::default()
+            },
             workers: layout.workers,
         })
     }
@@ -207,11 +235,14 @@ impl Opening<'_> {
     ) -> Rest {
         let (fs, places, names) = (fs.clone(), places.clone(), self.names.clone());
         let (state, shared) = (state.clone(), shared.clone());
-        let memory = self.memory_path();
+        let (memory, has_partition) = (self.memory_path(), self.partition.is_some());
         Box::new(move || {
             state.make(&*fs)?;
             // A worker finds out by itself that no rename leads from `temp` to `path`.
-            publish::probed(&*fs, places.clone(), &names, memory.is_some())?;
+            let found = publish::probed(&*fs, places.clone(), &names, memory.is_some())?;
+            if has_partition && found != places {
+                return Err(apart(&places.temp));
+            }
             name_memory(&shared, memory.as_deref())
         })
     }
@@ -230,6 +261,27 @@ impl Opening<'_> {
         };
         Shared::with(arena, workers, Barrier::detect()).map_err(failed)
     }
+}
+
+/// With partitions, engines read all that lies below `path`. And paths must not become too long.
+fn check_places(places: &Places, partition: &Partition) -> Result<(), Error> {
+    let Places { path, temp } = places;
+    if temp.starts_with(path) {
+        let permitted = "a directory outside of `path`, since `partition` is set";
+        return Err(Error::option("temp", temp.display(), permitted));
+    }
+    let most = path.as_os_str().len() + partition.template().bytes_max();
+    if most > PARTITION_BYTES_MAX {
+        let permitted = format!("paths of at most {PARTITION_BYTES_MAX} bytes with `partition`");
+        return Err(Error::option("path", format!("up to {most} bytes long"), permitted));
+    }
+    Ok(())
+}
+
+/// Files would have to be written in `path`.
+fn apart(temp: &Path) -> Error {
+    let permitted = "a directory on the file system of `path`, since `partition` is set";
+    Error::option("temp", temp.display(), permitted)
 }
 
 /// Names the crash-proof memory, by which a recovery finds it. The state file must be there.
@@ -254,7 +306,7 @@ fn quota(
     rest: Option<Rest>,
     fs: &std::sync::Arc<dyn Fs>,
     places: &Places,
-    names: &Names,
+    (names, depth): (&Names, usize),
     shared: &Arc<Shared>,
     now: Instant,
 ) -> Option<Quota> {
@@ -268,6 +320,7 @@ fn quota(
         by_len: limits.max_total > 0 && !reports_blocks(),
         fs: fs.clone(),
         path: places.path.clone(),
+        depth,
         temp: places.temp.clone(),
         prefix: names.prefix.clone(),
         extension: names.extension.clone(),

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::config::{Compression, Files};
     use crate::file::aligned::Staging;
-    use crate::naming::Names;
+    use crate::naming::{Names, TempId};
     use crate::report::stats::Count;
     use crate::tests::codec::{CODECS, decode};
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
@@ -147,7 +147,7 @@ mod tests {
         let (prefix, extension) = (OsString::new(), OsString::from("log"));
         let names = Names { prefix, extension, instance: 7, pid: 1 };
         let files = Files { compression, ..Files::default() };
-        TempFile::create(fs, dir.path(), &files, &names, 0, 0).unwrap()
+        TempFile::create(fs, dir.path(), &files, &names, 0, TempId::any()).unwrap()
     }
 
     fn append(file: &mut TempFile, text: &str) -> Result<(), Error> {

@@ -4,12 +4,17 @@
 //! did not write. Refuses to publish once the worker is given up.
 
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use crate::file::publish::{self, Refusal};
 use crate::file::temp_file::Condition;
+use crate::file::tree;
 use crate::report::error::Error;
 use crate::worker::ledger::FileLoss;
 use crate::worker::output::{Output, Target};
+
+/// So many directories may wait for a sync before nothing more is renamed.
+const DIRTY_MAX: usize = 64;
 
 impl Output {
     /// Makes the file visible.
@@ -39,9 +44,10 @@ impl Output {
     }
 
     fn sync_directory(&mut self) -> Result<(), Error> {
-        if self.directory_is_dirty {
-            publish::sync_dir(&*self.target.fs, &self.target.files.path)?;
-            self.directory_is_dirty = false;
+        // Those above come first.
+        while let Some(dir) = self.dirty.first() {
+            tree::sync(&*self.target.fs, &self.target.files.path, dir)?;
+            self.dirty.pop_first();
         }
         Ok(())
     }
@@ -75,10 +81,16 @@ impl Output {
             Condition::Damaged(error) => return self.lose_file(FileLoss::Damaged, error),
         }
         self.sync_end()?;
-        let mut renamed = self.rename_once();
-        if let Err(Refusal::Apart(_)) = renamed {
+        if self.dirty.len() > DIRTY_MAX {
+            self.sync_directory()?;
+        }
+        let mut renamed = self.rename_below();
+        if let Err(Refusal::Apart(_)) = renamed
+            // From there no copy leads any further: something is mounted on a partition.
+            && self.dir != self.target.files.path
+        {
             self.relocate()?;
-            renamed = self.rename_once();
+            renamed = self.rename_below();
         }
         // If someone removed or moved the file just now, the next attempt finds out which.
         renamed.map_err(Refusal::error)
@@ -95,16 +107,32 @@ impl Output {
         }
     }
 
-    /// Renames the file, unless the closer has given the worker up.
-    fn rename_once(&mut self) -> Result<(), Refusal> {
+    /// The partition of the file, from `path` on. Empty without partitions.
+    fn partition(&self) -> Result<PathBuf, Error> {
+        match (&self.target.partition, &self.file) {
+            (Some(partition), Some(file)) => partition.dir(file.id().stamp),
+            _ => Ok(PathBuf::new()),
+        }
+    }
+
+    /// Renames the file into its partition, which is made if it is missing.
+    fn rename_below(&mut self) -> Result<(), Refusal> {
+        let below = self.partition().map_err(|error| Refusal::Retry(error, None))?;
+        let target = self.target.clone();
+        let Target { fs, files, .. } = &*target;
+        tree::rename(&**fs, &files.path, &below, files.mode, |dir| self.rename_once(dir))
+    }
+
+    /// Renames the file into this directory, unless the closer has given the worker up.
+    fn rename_once(&mut self, dir: &Path) -> Result<(), Refusal> {
         let Some(file) = &self.file else { return Ok(()) };
         if !self.ledger.claim(file.whole()) {
             return Ok(());
         }
-        let Target { fs, files, names, .. } = &*self.target;
+        let Target { fs, names, .. } = &*self.target;
         let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_crash_image());
         let renamed =
-            publish::rename(&**fs, file.path(), &files.path, names, self.worker, seq, in_one_step);
+            publish::rename(&**fs, file.path(), dir, names, self.worker, seq, in_one_step);
         self.ledger.settle(renamed.is_ok());
         if let Err(Refusal::Retry(_, Some(attempted))) = &renamed {
             self.attempted = Some(attempted.clone());
@@ -144,7 +172,12 @@ impl Output {
             quota.wrote(file.whole().len - file.good().len);
         }
         self.progress.published += 1;
-        self.directory_is_dirty |= self.is_durable();
+        if self.is_durable()
+            && let Ok(below) = self.partition()
+        {
+            // Another worker may have made a directory, and may not have synced its name yet.
+            self.dirty.extend(tree::chain(&self.target.files.path, &below));
+        }
         self.forget();
     }
 
@@ -153,9 +186,11 @@ impl Output {
     /// directory was moved away.
     fn relocate(&mut self) -> Result<(), Error> {
         let is_durable = self.is_durable();
+        let Some(file) = &self.file else { return Ok(()) };
+        let stamp = self.stamp(file.id().stamp);
         let Some(file) = &mut self.file else { return Ok(()) };
         let Target { fs, files, names, .. } = &*self.target;
-        let mut copy = file.copy_to(&**fs, &files.path, files, names, self.worker)?;
+        let mut copy = file.copy_to(&**fs, &files.path, files, names, self.worker, stamp)?;
         // The records may have left the memory because an fsync covers them in the old file.
         let ended = copy.seal().and_then(|()| if is_durable { copy.sync() } else { Ok(()) });
         if let Err(error) = ended {

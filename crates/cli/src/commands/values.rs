@@ -68,9 +68,26 @@ pub(super) fn boundary(text: &str) -> Result<Boundary, String> {
     minutes.or_else(hours).ok_or("not a boundary, such as minute, 15m, hour, 6h or day".to_owned())
 }
 
+/// Parses `NAME=VALUE`. The value may have more of these signs. The library checks both.
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let both = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    both.ok_or("not of the form NAME=VALUE".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_values() {
+        let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        for (text, expected) in
+            [("a=b", pair("a", "b")), ("a=b=c", pair("a", "b=c")), ("a=", pair("a", ""))]
+        {
+            assert_eq!(name_and_value(text), expected, "{text}");
+        }
+        assert!(name_and_value("a").is_err());
+    }
 
     #[test]
     fn compressions() {

@@ -12,6 +12,7 @@ mod long_line;
 mod memory;
 mod names;
 mod outputs;
+mod partition;
 mod recover;
 mod rotation;
 mod round_trip;
