@@ -58,9 +58,11 @@ struct Setup {
     codec: Compression,
     /// `temp` is on another file system.
     crossing: bool,
+    /// Files appear in directories by the minute.
+    partitioned: bool,
 }
 
-const SETUPS: [Setup; 9] = [
+const SETUPS: [Setup; 11] = [
     setup(Durability::None, Io::Buffered, Compression::None, false),
     setup(Durability::None, Io::Direct, Compression::None, false),
     setup(Durability::File, Io::Buffered, Compression::None, false),
@@ -70,10 +72,16 @@ const SETUPS: [Setup; 9] = [
     setup(Durability::File, Io::Direct, Compression::Doubled, false),
     setup(Durability::None, Io::Direct, Compression::Gzip(1), false),
     setup(Durability::File, Io::Buffered, Compression::Zstd(1), false),
+    partitioned(Durability::None, Io::Direct, Compression::None),
+    partitioned(Durability::File, Io::Buffered, Compression::Zstd(1)),
 ];
 
 const fn setup(durability: Durability, io: Io, codec: Compression, crossing: bool) -> Setup {
-    Setup { durability, io, codec, crossing }
+    Setup { durability, io, codec, crossing, partitioned: false }
+}
+
+const fn partitioned(durability: Durability, io: Io, codec: Compression) -> Setup {
+    Setup { partitioned: true, ..setup(durability, io, codec, false) }
 }
 
 /// A slot and the right to write through it.
@@ -143,6 +151,7 @@ struct Life {
     calls: u64,
     /// How often each record was found in a visible file.
     visible: BTreeMap<u32, u32>,
+    partitioned: bool,
 }
 
 impl Life {
@@ -160,6 +169,13 @@ impl Life {
             .compression(setup.codec)
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
+        let config = if setup.partitioned {
+            // A minute ends in the middle of the life.
+            clock.shift_wall(58_500_000_000);
+            config.partition("dt=%F/m=%M").wall_clock(clock.wall_clock())
+        } else {
+            config
+        };
         let (handle, workers) = open::assemble(config, clock.now())?;
         let handle = Arc::new(handle);
         let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire().unwrap()));
@@ -170,7 +186,8 @@ impl Life {
         let others = callers.clone();
         fs.meanwhile(Some(Box::new(move || lock(&others).write_some())));
         let workers = workers.into_iter().map(driven).collect();
-        Ok(Life { handle, fs, clock, workers, callers, calls: 0, visible: BTreeMap::new() })
+        let (visible, partitioned) = (BTreeMap::new(), setup.partitioned);
+        Ok(Life { handle, fs, clock, workers, callers, calls: 0, visible, partitioned })
     }
 
     /// Lets each worker run when it wants to, or was woken, until `time` has passed. Without a limit, it returns
@@ -210,7 +227,11 @@ impl Life {
     /// What is visible are whole records, each once, in the order of their producer in each file.
     fn look(&mut self) {
         let callers = lock(&self.callers);
-        for content in self.fs.appeared() {
+        for (dir, content) in self.fs.appeared_in() {
+            let dir = dir.strip_prefix("/ready").expect("it is visible");
+            let minute = || dir.strip_prefix("dt=2027-01-01").expect("of this day");
+            assert!(!self.partitioned || minute().to_str().unwrap().starts_with("m=0"), "{dir:?}");
+            assert_eq!(dir.iter().count(), if self.partitioned { 2 } else { 0 }, "{dir:?}");
             let mut last = [None; PRODUCERS];
             for record in content.split_inclusive(|&byte| byte == b'\n') {
                 let number =

@@ -17,6 +17,11 @@ pub(crate) fn facts_of(len: usize, number: usize) -> Facts {
     Facts { is_file: true, is_dir: false, len, allocated: len, uid, mode: 0o600, links: 1, id }
 }
 
+/// Metadata of a directory.
+pub(crate) fn dir_facts(number: usize) -> Facts {
+    Facts { is_file: false, is_dir: true, mode: 0o700, ..facts_of(0, number) }
+}
+
 /// Copies what there is of a file from an offset on, as far as there is room. Returns how many bytes that are.
 pub(crate) fn read_from(file: &[u8], bytes: &mut [u8], offset: u64) -> usize {
     let there = &file[file.len().min(offset as usize)..];

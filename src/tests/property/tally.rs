@@ -17,6 +17,7 @@ pub(super) struct Seen {
     pub(super) adoption: bool,
     pub(super) flush: bool,
     pub(super) boundary: bool,
+    pub(super) partition: bool,
     pub(super) loss: bool,
     pub(super) given_up: bool,
     pub(super) drained: bool,
@@ -26,10 +27,10 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Tally {
     cases: Cell<u64>,
-    met: [Cell<u64>; 14],
+    met: [Cell<u64>; 15],
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "faults",
     "removed temp files",
     "calls amid calls",
@@ -41,6 +42,7 @@ const NAMES: [&str; 14] = [
     "adopted leases",
     "flushes",
     "boundaries",
+    "partitions",
     "records given up",
     "given-up closes",
     "drained closes",
@@ -61,7 +63,7 @@ impl Tally {
             flush,
             ..
         } = *seen;
-        let ends = [seen.boundary, seen.loss, seen.given_up, seen.drained];
+        let ends = [seen.boundary, seen.partition, seen.loss, seen.given_up, seen.drained];
         let met = [fault, theft, amid, chain, nested, full, quota, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {
