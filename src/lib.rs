@@ -23,6 +23,8 @@ mod config;
 mod file;
 #[cfg(not(loom))]
 mod fs;
+#[cfg(not(loom))]
+mod housekeeping;
 mod memory;
 #[cfg(not(loom))]
 mod naming;
@@ -48,6 +50,10 @@ pub use report::close::{CloseError, CloseReport};
 pub use report::error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use report::health::{ErrorEvent, Health, Stall};
+#[cfg(not(loom))]
+pub use report::published::{
+    BoxError, HookStall, ManifestStall, PublishReason, PublishStats, PublishedFile,
+};
 #[cfg(not(loom))]
 pub use report::recovery::{Recovery, SkipReason, Skipped};
 pub use report::stats::{Count, GuardStats, Lost, Missing, Refused, Stats, WorkerStats};

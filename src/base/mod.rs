@@ -2,6 +2,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod checksum;
+pub(crate) mod foreign;
 #[cfg(not(loom))]
 pub(crate) mod fork;
 #[cfg(not(loom))]

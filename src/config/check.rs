@@ -35,6 +35,11 @@ impl Config {
             ));
         }
         boundary(files.rotate_at)?;
+        if let Some(manifest) = &self.publishing.manifest {
+            directory("manifest", manifest)?;
+            utf8("prefix", &files.prefix)?;
+            utf8("extension", &files.extension)?;
+        }
         directory("path", &files.path)?;
         directory("temp", &files.temp)?;
         if let Some(dir) = memory.crash_proof.dir() {
@@ -66,6 +71,11 @@ fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Er
         return Err(Error::option(option, format!("{value:?}"), "without path separator and NUL"));
     }
     Ok(())
+}
+
+fn utf8(option: &'static str, value: &OsStr) -> Result<(), Error> {
+    let permitted = "UTF-8 with a manifest, which is JSON";
+    value.to_str().map(drop).ok_or_else(|| Error::option(option, format!("{value:?}"), permitted))
 }
 
 fn boundary(value: Boundary) -> Result<(), Error> {

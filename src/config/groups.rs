@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config::{Boundary, Compression, CrashProof, Durability, Io};
 use crate::fs::Fs;
 use crate::report::health::OnError;
+use crate::report::published::OnPublish;
 
 /// The name of the default time zone.
 pub(crate) const UTC: &str = "UTC";
@@ -59,6 +60,13 @@ pub(crate) struct Limits {
 pub(crate) struct OnFailure {
     pub(crate) give_up_after: Duration,
     pub(crate) on_error: OnError,
+}
+
+/// Who hears of published files, for `housekeeping`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Publishing {
+    pub(crate) on_publish: OnPublish,
+    pub(crate) manifest: Option<PathBuf>,
 }
 
 impl Default for Memory {

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use crate::fs::Fs;
 use crate::report::health::{ErrorEvent, OnError};
+use crate::report::published::{BoxError, OnPublish, PublishedFile};
 
 pub(crate) use check::{AFFIX_BYTES_MAX, CHUNKS_MAX, SIZE_MAX, WORKERS_MAX};
-pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure, UTC, WallClock};
+pub(crate) use groups::{Files, FsHandle, Limits, Memory, OnFailure, Publishing, UTC, WallClock};
 pub(crate) use options::SHM;
 pub use options::{Boundary, Compression, CrashProof, Durability, Io};
 
@@ -43,6 +44,7 @@ pub struct Config {
     pub(crate) files: Files,
     pub(crate) limits: Limits,
     pub(crate) on_failure: OnFailure,
+    pub(crate) publishing: Publishing,
     /// Publish the left-over files of dead writers at the start.
     pub(crate) recover: bool,
     /// Start although the disk is full.
@@ -60,6 +62,7 @@ impl Default for Config {
             files: Files::default(),
             limits: Limits::default(),
             on_failure: OnFailure::default(),
+            publishing: Publishing::default(),
             recover: true,
             start_on_full_disk: false,
             drop_timeout: Duration::from_secs(5),
@@ -379,6 +382,59 @@ impl Config {
     /// Between two counts the guard sees neither the files of other writers nor removed files.
     pub fn max_total(mut self, bytes: u64) -> Self {
         self.limits.max_total = bytes;
+        self
+    }
+
+    /// A hook that is called for each file that became visible. Default: none.
+    ///
+    /// It runs on a thread of its own, after the rename and, with [`Durability::File`], after the sync
+    /// of the directory. It is called for one file after the other. The files of one worker come in
+    /// their order. An error is tried again with growing pauses, from 0.1 s to 30 s, and the later
+    /// files wait meanwhile. A panic counts as an error.
+    ///
+    /// Waiting files take no memory, but 1 KiB each in a hidden journal in [`temp`](Self::temp). They
+    /// hold up no worker. [`close`](crate::BufferedWriter::close) waits for them until its deadline;
+    /// [`CloseReport::unacknowledged`](crate::CloseReport::unacknowledged) counts those that are left.
+    /// [`Health::hook`](crate::Health::hook) shows a hook that fails or hangs.
+    ///
+    /// Files that were not acknowledged are called again by the next writer with the same
+    /// [`path`](Self::path), `temp` and [`prefix`](Self::prefix), if this process dies. So each file
+    /// is called for at least once. [`PublishedFile::id`](crate::PublishedFile::id) tells repeated
+    /// calls. After a loss of power that holds with [`Durability::File`], but for the files of the last moment.
+    ///
+    /// Inside the hook `write` works, and `flush` and `close` return an error.
+    ///
+    /// ```
+    /// let config = bufferedwriter::Config::default().on_publish(|file| {
+    ///     std::fs::copy(&file.path, "/mnt/archive").map(drop).map_err(Into::into)
+    /// });
+    /// ```
+    pub fn on_publish(
+        mut self,
+        hook: impl Fn(&PublishedFile) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.publishing.on_publish = OnPublish(Some(Arc::new(hook)));
+        self
+    }
+
+    /// A file that gets one line of JSON for each published file. Default: none.
+    ///
+    /// It must not lie in [`path`](Self::path), and its directory must exist. A line is written after
+    /// the file became visible and before [`on_publish`](Self::on_publish) is called. It has the keys
+    /// `id`, `path` (below the directory), `bytes`, `records`, `record_bytes`, `first` and `last`
+    /// (RFC 3339), `worker`, `sequence`, `instance`, `reason`, and `partition` (an object).
+    ///
+    /// Each file has exactly one line, even if the process is killed: the next writer with the same
+    /// directories and the same manifest adds what is missing. After a loss of power, the files of
+    /// the last moment may have no line, and without [`Durability::File`] those of the last half minute.
+    ///
+    /// Several writers and processes may share a manifest. You may move it away at any time, and a new one is begun.
+    /// While it can't be written, each worker publishes up to 8 more files. Then its file
+    /// grows, and [`Health::manifest`](crate::Health::manifest) shows why.
+    ///
+    /// With a manifest, [`prefix`](Self::prefix) and [`extension`](Self::extension) must be UTF-8.
+    pub fn manifest(mut self, path: impl Into<PathBuf>) -> Self {
+        self.publishing.manifest = Some(path.into());
         self
     }
 

@@ -23,7 +23,7 @@ impl Config {
     ///
     /// [`new`](crate::BufferedWriter::new) refuses a template that could lead out of `path`, and one
     /// with a directory that begins with `.` or `_`, since query engines skip those. A directory's
-    /// name has at most 255 bytes, all together at most 1024. It also refuses a
+    /// name has at most 255 bytes, all together at most 700. It also refuses a
     /// [`temp`](Self::temp) that is `path`, lies in it, or is on another file system, since engines
     /// would read unfinished files.
     ///

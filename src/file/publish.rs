@@ -27,19 +27,30 @@ pub(crate) enum Refusal {
     Retry(Error, Option<PathBuf>),
 }
 
-/// Renames a sealed temp file into `dir`. Returns its visible path.
+/// The file that a rename makes visible.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity<'a> {
+    pub(crate) names: &'a Names,
+    pub(crate) worker: usize,
+    pub(crate) seq: u64,
+    /// With crash-proof memory the rename must be atomic.
+    pub(crate) in_one_step: bool,
+}
+
+/// Renames a sealed temp file into `dir`. Returns its visible path. Before each try, `before` hears
+/// of that path.
 pub(crate) fn rename(
     fs: &dyn Fs,
     temp: &Path,
     dir: &Path,
-    names: &Names,
-    worker: usize,
-    seq: u64,
-    in_one_step: bool,
+    of: Identity<'_>,
+    mut before: impl FnMut(&Path) -> Result<(), Error>,
 ) -> Result<PathBuf, Refusal> {
+    let Identity { names, worker, seq, in_one_step } = of;
     let mut attempt = 1;
     loop {
         let target = dir.join(names.visible(Stamp::next(), worker, seq));
+        before(&target).map_err(|error| Refusal::Retry(error, None))?;
         let error = match step(fs, temp, &target, in_one_step) {
             Ok(()) => return Ok(target),
             Err(error) => error,
@@ -213,6 +224,19 @@ mod tests {
         names: &Names,
     ) -> Result<Places, Error> {
         probed(fs, directories(fs, path, temp, create_dirs)?, names, false)
+    }
+
+    fn rename(
+        fs: &dyn Fs,
+        temp: &Path,
+        dir: &Path,
+        names: &Names,
+        worker: usize,
+        seq: u64,
+        in_one_step: bool,
+    ) -> Result<PathBuf, Refusal> {
+        let of = Identity { names, worker, seq, in_one_step };
+        super::rename(fs, temp, dir, of, |_| Ok(()))
     }
 
     fn names() -> Names {

@@ -31,6 +31,8 @@ pub struct Facts {
     pub links: u64,
     /// Unique identity: device and inode.
     pub id: (u64, u64),
+    /// When its contents last changed, in nanoseconds since the epoch.
+    pub modified: u64,
 }
 
 /// The file system operations that a writer needs. Each method is one operation that may fail

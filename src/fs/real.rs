@@ -179,6 +179,9 @@ fn facts(found: &fs::Metadata) -> Facts {
         mode: found.mode() & 0o7777,
         links: found.nlink(),
         id: (found.dev(), found.ino()),
+        modified: u64::try_from(found.mtime())
+            .map_or(0, |seconds| seconds.saturating_mul(1_000_000_000))
+            .saturating_add(found.mtime_nsec().cast_unsigned()),
     }
 }
 

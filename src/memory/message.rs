@@ -5,9 +5,9 @@
 //! from the message's own `Drop`.
 
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
+use crate::base::foreign::quietly;
 use crate::base::sync::{AtomicU32, Relaxed};
 
 /// Any owned message, in one word.
@@ -123,21 +123,11 @@ unsafe fn drop_boxed<M>(head: NonNull<Head>) {
     drop(unsafe { Box::from_raw(head.as_ptr().cast::<Boxed<M>>()) });
 }
 
-/// Runs foreign code and catches its panic, which the panic hook has reported by then.
-pub(crate) fn quietly(foreign: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
-        // Dropping the payload is foreign code too. If that panics as well, leak the second
-        // payload.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(again);
-        }
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::cell::Cell;
+    use std::panic::catch_unwind;
 
     thread_local! {
         static DROPS: Cell<u32> = const { Cell::new(0) };

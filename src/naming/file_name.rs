@@ -85,8 +85,7 @@ impl FileName {
     #[must_use]
     pub fn to_os_string(&self) -> OsString {
         let FileName { prefix, extension, instance, pid, .. } = self.clone();
-        let since = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let stamp = Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        let stamp = Stamp::of(self.time);
         Names { prefix, extension, instance, pid }.visible(stamp, self.worker, self.sequence)
     }
 }

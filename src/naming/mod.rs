@@ -5,6 +5,7 @@
 //! temp     .{the same, with the stamp of its creation}.tmp
 //! state    .{prefix}{instance}-{pid}.state
 //! memory   .{prefix}{instance}-{pid}.memory
+//! journal  .{prefix}{instance}-{pid}.journal
 //! probe    .{a visible name of the greatest length}.pb1, .pb2
 //! aside    .{a visible name}.aside, or the name of a state file and .aside: what a recovery does not trust
 //! ```
@@ -24,6 +25,8 @@ pub(crate) mod template;
 pub(crate) mod zone;
 
 pub(crate) use names::{Names, TempId, aside};
-pub(crate) use parse::{Parsed, is_probe, parse, parse_state, parse_temp, temp_extension};
+pub(crate) use parse::{
+    Parsed, is_probe, parse, parse_journal, parse_state, parse_temp, temp_extension,
+};
 pub(crate) use partition::Partition;
 pub(crate) use stamp::Stamp;

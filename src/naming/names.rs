@@ -14,6 +14,7 @@ use crate::report::error::Error;
 
 pub(super) const TEMP_END: &str = ".tmp";
 pub(super) const STATE_END: &str = ".state";
+pub(super) const JOURNAL_END: &str = ".journal";
 const ASIDE_END: &str = ".aside";
 
 /// Tells one temp file of a worker from its others.
@@ -84,6 +85,11 @@ impl Names {
     /// Name of the instance's crash-proof memory.
     pub(crate) fn memory(&self) -> OsString {
         self.of_instance(".memory")
+    }
+
+    /// Name of the instance's journal of published files.
+    pub(crate) fn journal(&self) -> OsString {
+        self.of_instance(JOURNAL_END)
     }
 
     fn of_instance(&self, end: &str) -> OsString {

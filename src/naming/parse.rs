@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::config::AFFIX_BYTES_MAX;
-use crate::naming::names::{Names, STATE_END, TEMP_END};
+use crate::naming::names::{JOURNAL_END, Names, STATE_END, TEMP_END};
 use crate::naming::stamp::Stamp;
 
 /// Whether this is the name of a probe of this instance, whatever its extension.
@@ -83,7 +83,17 @@ pub(crate) fn temp_extension<'a>(name: &'a OsStr, prefix: &OsStr) -> &'a OsStr {
 /// Parses the name of a state file. If a prefix is given, the name must have it. The extension,
 /// which is not in the name, stays empty.
 pub(crate) fn parse_state(name: &OsStr, prefix: Option<&OsStr>) -> Option<Names> {
-    let bytes = name.as_bytes().strip_prefix(b".")?.strip_suffix(STATE_END.as_bytes())?;
+    parse_of_instance(name, prefix, STATE_END).filter(|names| names.state() == name)
+}
+
+/// Parses the name of a journal, like [`parse_state`].
+pub(crate) fn parse_journal(name: &OsStr, prefix: Option<&OsStr>) -> Option<Names> {
+    parse_of_instance(name, prefix, JOURNAL_END).filter(|names| names.journal() == name)
+}
+
+/// Accepts more than valid names, so the caller makes the name again and compares.
+fn parse_of_instance(name: &OsStr, prefix: Option<&OsStr>, end: &str) -> Option<Names> {
+    let bytes = name.as_bytes().strip_prefix(b".")?.strip_suffix(end.as_bytes())?;
     let dash = bytes.iter().rposition(|&byte| byte == b'-')?;
     let (found, instance) = bytes.split_at_checked(dash.checked_sub(16)?)?;
     let (instance, pid) = instance.split_at_checked(16)?;
@@ -95,7 +105,7 @@ pub(crate) fn parse_state(name: &OsStr, prefix: Option<&OsStr>) -> Option<Names>
         pid: number(&pid[1..])?.parse().ok()?,
     };
     let fits = prefix.is_none_or(|prefix| prefix == names.prefix) && found.len() <= AFFIX_BYTES_MAX;
-    (fits && names.state() == name).then_some(names)
+    fits.then_some(names)
 }
 
 #[cfg(test)]
@@ -139,8 +149,11 @@ mod tests {
             let names = names(prefix, b"");
             let state = names.state();
             assert_eq!(parse_state(&state, Some(&names.prefix)), Some(names.clone()));
-            assert_eq!(parse_state(&state, None), Some(names));
+            assert_eq!(parse_state(&state, None), Some(names.clone()));
             assert_eq!(parse_state(&state, Some("other".as_ref())), None);
+            let journal = names.journal();
+            assert_eq!(parse_journal(&journal, Some(&names.prefix)), Some(names.clone()));
+            assert!(parse_state(&journal, None).is_none() && parse_journal(&state, None).is_none());
         }
         for name in [
             "",

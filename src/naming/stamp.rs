@@ -96,8 +96,18 @@ impl Stamp {
         Some(Stamp(u64::try_from(nanos).ok()?))
     }
 
+    /// The stamp of a wall-clock time.
+    pub(crate) fn of(time: SystemTime) -> Self {
+        Stamp(nanos(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+
+    /// The stamp as RFC 3339 has it, in UTC.
+    pub(crate) fn rfc3339(self) -> String {
+        Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or(Timestamp::MAX).to_string()
+    }
+
     /// The stamp as a wall-clock time.
-    pub(super) fn time(self) -> SystemTime {
+    pub(crate) fn time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.0)
     }
 }

@@ -19,7 +19,7 @@ use crate::report::error::Error;
 /// Bytes of one directory's name that file systems permit.
 const NAME_BYTES_MAX: usize = 255;
 /// Bytes of all directories together, and of a template. They leave room for `path` and a name.
-const BYTES_MAX: usize = 1024;
+const BYTES_MAX: usize = 700;
 /// The name of the option, for errors.
 const OPTION: &str = "partition";
 
@@ -90,7 +90,7 @@ impl Template {
         }
         // A percent sign stands twice.
         if bytes_max > BYTES_MAX || text.len() > 2 * BYTES_MAX {
-            return Err((shown(), "at most 1024 bytes"));
+            return Err((shown(), "at most 700 bytes"));
         }
         Ok(Template { text, depth, boundary, bytes_max })
     }
@@ -251,7 +251,7 @@ mod tests {
             ("a={", "{ in \"a={\"", NAMES),
             ("a}", "} in \"a}\"", NAMES),
             (&long, "xxx", "255 bytes"),
-            (&deep, "xxx", "1024 bytes"),
+            (&deep, "xxx", "700 bytes"),
         ] {
             let error = new(template).expect_err(template);
             assert_eq!(error.operation(), OPTION, "{template}");

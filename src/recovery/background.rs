@@ -12,6 +12,7 @@ use crate::base::sync::{Arc, Mutex, lock};
 use crate::base::thread::spawn;
 use crate::fs::Fs;
 use crate::naming::Names;
+use crate::recovery::audience::Audience;
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
@@ -27,6 +28,7 @@ pub(crate) struct Task {
     pub(crate) memory: Vec<PathBuf>,
     /// The names of the writer itself.
     pub(crate) names: Names,
+    pub(crate) audience: Audience,
 }
 
 /// The state of the recovery, and later its result.
@@ -51,7 +53,7 @@ impl Background {
     pub(crate) fn start(this: &Arc<Self>, task: Task) {
         *lock(&this.state) = State::Running;
         let (background, path) = (this.clone(), task.path.clone());
-        let started = spawn("bw-recover", move || background.end(task.run()));
+        let started = spawn("bw-recover", move || background.end(task.run().0));
         let started = started.map(|thread| *lock(&this.thread) = Some(thread));
         if let Err(error) = started {
             let error = Error::io("start a recovery for", &path, error);
@@ -87,8 +89,8 @@ impl Background {
 }
 
 impl Task {
-    pub(crate) fn run(self) -> Recovery {
-        let Task { fs, path, temps, memory, names } = self;
+    pub(crate) fn run(self) -> (Recovery, Audience) {
+        let Task { fs, path, temps, memory, names, mut audience } = self;
         let prefix = Some(&*names.prefix);
         let mut recovery = Recovery::default();
         for temp in &temps {
@@ -102,11 +104,13 @@ impl Task {
                 without_memory: false,
                 dry_run: false,
             };
-            if let Err(error) = run::run(scan, Some(&names.state()), &mut recovery) {
+            if let Err(error) = run::run(scan, Some(&names), &mut recovery, &mut audience) {
                 recovery.errors.push(error);
             }
         }
-        recovery
+        // What could not be synced is visible all the same.
+        audience.synced();
+        (recovery, audience)
     }
 }
 
@@ -131,6 +135,7 @@ mod tests {
             path,
             memory: vec![],
             names,
+            audience: Audience::Nobody,
         };
         let background = Arc::new(Background::default());
         assert!(background.result().is_none());

@@ -3,6 +3,7 @@
 //!
 //! Guarantees: those of `run.rs`, which does the work. Refuses directories that are missing.
 
+pub(crate) mod audience;
 pub(crate) mod background;
 pub(crate) mod memory_image;
 pub(crate) mod run;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::config::SHM;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
+use crate::recovery::audience::Audience;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
@@ -163,10 +165,10 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         dry_run: *dry_run,
     };
     let mut recovery = Recovery::default();
-    run::run(search(&temp), None, &mut recovery)?;
+    run::run(search(&temp), None, &mut recovery, &mut Audience::Nobody)?;
     if temp != path {
         // Writers whose `temp` is on another file system have their temp files in `path`.
-        run::run(search(&path), None, &mut recovery)?;
+        run::run(search(&path), None, &mut recovery, &mut Audience::Nobody)?;
     }
     Ok(recovery)
 }

@@ -22,6 +22,7 @@ use crate::file::tree;
 use crate::fs::{Facts, FsFile};
 use crate::naming::partition::Unusable;
 use crate::naming::{self, Names, Partition};
+use crate::recovery::audience::Audience;
 use crate::recovery::salvage::{DeadMemory, Found, Locations};
 use crate::recovery::scan::Scan;
 use crate::recovery::verdict::is_ours;
@@ -29,22 +30,25 @@ use crate::report::error::Error;
 use crate::report::recovery::{Recovery, SkipReason, Skipped};
 use crate::report::stats::Watermark;
 
-/// Recovers all dead instances. `own` is the state file of the calling writer, which is skipped.
+/// Recovers all dead instances, and tells the audience of their files. `own` is the calling writer,
+/// which is skipped.
 pub(crate) fn run(
     scan: Scan<'_>,
-    own: Option<&OsStr>,
+    own: Option<&Names>,
     recovery: &mut Recovery,
+    audience: &mut Audience,
 ) -> Result<(), Error> {
-    let mut run = Run { scan, uid: geteuid().as_raw(), recovery };
+    let mut run = Run { scan, uid: geteuid().as_raw(), recovery, audience };
+    let own_state = own.map(Names::state);
     for name in scan.list(scan.temp)? {
         let names = naming::parse_state(&name, scan.prefix);
-        if let Some(names) = names.filter(|_| own != Some(&*name))
+        if let Some(names) = names.filter(|_| own_state.as_ref() != Some(&name))
             && let Err(error) = run.instance(&name, &names)
         {
             run.recovery.errors.push(error);
         }
     }
-    Ok(())
+    run.journals(own)
 }
 
 /// A recovery in progress.
@@ -52,6 +56,7 @@ pub(super) struct Run<'a> {
     pub(super) scan: Scan<'a>,
     pub(super) uid: u32,
     pub(super) recovery: &'a mut Recovery,
+    pub(super) audience: &'a mut Audience,
 }
 
 /// A dead instance. The recovery holds its lock.
@@ -120,6 +125,8 @@ impl Run<'_> {
         if self.skip_foreign(state, &decoded, name) {
             return Ok(());
         }
+        // Before its temp files get other names than it had noted.
+        self.journal(named)?;
         match &decoded {
             Ok(DecodedState { boot_id, header, entries }) => {
                 let now = self.scan.fs.boot_id();
@@ -259,8 +266,8 @@ impl Run<'_> {
                     Watermark { len: count.bytes, count, checksum: 0 },
                 );
             }
-        } else if let Some((visible, good)) =
-            memory.salvage(Locations { fs, temp, path, names: dead.names, partition })?
+        } else if let Some((visible, good)) = memory
+            .salvage(Locations { fs, temp, path, names: dead.names, partition }, self.audience)?
         {
             self.published(visible, good);
         }
@@ -302,6 +309,7 @@ impl Run<'_> {
         if self.scan.temp != self.scan.path {
             self.scan.sync_dir(self.scan.temp)?;
         }
+        self.audience.synced();
         self.remove(dead.state)?;
         self.recovery.instances += 1;
         Ok(())

@@ -13,12 +13,13 @@ use rustix::process::geteuid;
 
 use crate::codec::{self, Encoder};
 use crate::config::Compression;
-use crate::file::publish::{self, Refusal};
+use crate::file::publish::Identity;
 use crate::file::state_file::decode::Unreadable;
 use crate::file::tree;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::memory::crash_image::{WriterWord, step};
 use crate::naming::{self, Names, Partition, Stamp};
+use crate::recovery::audience::{Audience, LeftOver};
 use crate::recovery::memory_image::{self, MemoryImage, Unfiled};
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
@@ -117,6 +118,7 @@ impl DeadMemory {
     pub(crate) fn salvage(
         &mut self,
         places: Locations<'_>,
+        audience: &mut Audience,
     ) -> Result<Option<(PathBuf, Watermark)>, Error> {
         let count = self.all();
         let stamp = match self.image.salvaged {
@@ -142,14 +144,15 @@ impl DeadMemory {
             return Err(Error::io("publish", &temp, ErrorKind::InvalidInput.into()));
         }
         step();
-        let visible = tree::rename(fs, path, &below, facts.mode, |dir| {
-            step();
-            publish::rename(fs, &temp, dir, names, self.worker(), 0, true)
-        })
-        .map_err(Refusal::error)?;
+        let of = Identity { names, worker: self.worker(), seq: 0, in_one_step: true };
+        let (last, whole) =
+            (Stamp(facts.modified.max(1)), Watermark { len: facts.len, count, checksum: 0 });
+        let mode = facts.mode;
+        let left_over = LeftOver { temp: &temp, below: &below, mode, first: stamp, last, whole };
+        let visible = audience.rename(fs, path, of, &left_over)?;
         step();
         sync()?;
-        Ok(Some((visible, Watermark { len: facts.len, count, checksum: 0 })))
+        Ok(Some((visible, whole)))
     }
 
     /// About when the unfiled records were accepted, for the choice of a partition. They have no time of

@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::codec::{self, Trailer};
-use crate::file::publish::{self, Refusal};
+use crate::file::publish::Identity;
 use crate::file::tree;
 use crate::fs::{Facts, FsFile, read_full, write_all};
-use crate::naming::{self, Names, Parsed};
+use crate::naming::{self, Names, Parsed, Stamp};
+use crate::recovery::audience::LeftOver;
 use crate::recovery::run::{Dead, Run};
 use crate::recovery::salvage::COPY_BYTES;
 use crate::recovery::scan::Scan;
@@ -129,12 +130,13 @@ impl Run<'_> {
                 self.set_aside(temp)?;
                 return Err(error);
             }
+            let of =
+                Identity { names: dead.names, worker: parsed.worker, seq: parsed.seq, in_one_step };
             let below = dead.partition.map(|partition| partition.dir(parsed.stamp)).transpose()?;
-            let Parsed { worker, seq, .. } = *parsed;
-            tree::rename(fs, path, &below.unwrap_or_default(), facts.mode, |dir| {
-                publish::rename(fs, temp, dir, dead.names, worker, seq, in_one_step)
-            })
-            .map_err(Refusal::error)?
+            let below = below.unwrap_or_default();
+            let (first, last) = (parsed.stamp, Stamp(facts.modified.max(1)));
+            let left_over = LeftOver { temp, below: &below, mode: facts.mode, first, last, whole };
+            self.audience.rename(fs, path, of, &left_over)?
         };
         self.published(visible, whole);
         self.recovery.cut_bytes += facts.len - kept;

@@ -24,6 +24,9 @@ pub struct CloseReport {
     pub files: u64,
     /// Bytes of the published files on the disk.
     pub files_bytes: u64,
+    /// Published files that are not in the [manifest](crate::Config::manifest), or that the
+    /// [hook](crate::Config::on_publish) has not acknowledged. The next writer goes on with them.
+    pub unacknowledged: u64,
 }
 
 /// Why [`close`](crate::BufferedWriter::close) did not close the writer as asked.

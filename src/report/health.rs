@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::report::error::Error;
+use crate::report::published::{HookStall, ManifestStall};
 use crate::report::stats::Count;
 
 /// A snapshot of the workers that are held up, from
@@ -16,13 +17,17 @@ use crate::report::stats::Count;
 pub struct Health {
     /// One entry for each worker that is held up, in the order of the workers.
     pub stalls: Vec<Stall>,
+    /// Why the [manifest](crate::Config::manifest) can't be written, if it can't.
+    pub manifest: Option<ManifestStall>,
+    /// The file that the [hook](crate::Config::on_publish) does not acknowledge, if it fails or hangs.
+    pub hook: Option<HookStall>,
 }
 
 impl Health {
-    /// Whether no worker is held up.
+    /// Whether nothing is held up.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.stalls.is_empty()
+        self.stalls.is_empty() && self.manifest.is_none() && self.hook.is_none()
     }
 }
 

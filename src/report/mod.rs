@@ -8,5 +8,7 @@ pub(crate) mod error;
 #[cfg(not(loom))]
 pub(crate) mod health;
 #[cfg(not(loom))]
+pub(crate) mod published;
+#[cfg(not(loom))]
 pub(crate) mod recovery;
 pub(crate) mod stats;

@@ -203,6 +203,11 @@ pub struct Stats {
     pub disk_guard: Option<GuardStats>,
     /// What the file system of [`temp_dir`](Self::temp_dir) lacks.
     pub missing: Missing,
+    /// Files that the manifest and the hook are told of. `None` without
+    /// [`Config::manifest`](crate::Config::manifest) and
+    /// [`Config::on_publish`](crate::Config::on_publish).
+    #[cfg(not(loom))]
+    pub publishing: Option<crate::report::published::PublishStats>,
 }
 
 /// What a file system or a sandbox lacks, and the writer goes without. All `false` is the usual

@@ -1,9 +1,10 @@
 //! Keeps forks and recoveries apart. Until it has become another program, a forked child holds its parent's locks,
 //! and a left-over that a recovery has just let go looks alive to the next one.
 
-use std::ffi::OsStr;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
+use crate::naming::Names;
+use crate::recovery::audience::Audience;
 use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
@@ -19,9 +20,9 @@ pub(crate) fn forking() -> RwLockWriteGuard<'static, ()> {
 /// A recovery during which no test forks.
 pub(crate) fn recover(
     scan: Scan<'_>,
-    own: Option<&OsStr>,
+    own: Option<&Names>,
     recovery: &mut Recovery,
 ) -> Result<(), Error> {
     let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
-    run::run(scan, own, recovery)
+    run::run(scan, own, recovery, &mut Audience::Nobody)
 }

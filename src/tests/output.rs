@@ -5,6 +5,7 @@ use crate::config::{Config, Durability, Io};
 use crate::memory::slot::owned::Borrowed;
 use crate::naming;
 use crate::report::error::Error;
+use crate::report::published::PublishReason;
 use crate::tests::clock::Clock;
 use crate::tests::fs::faulty::{Answer, Faulty, Op};
 use crate::tests::fs::memory::MemoryFs;
@@ -49,7 +50,7 @@ impl Rig {
     }
 
     fn publish(&mut self) -> Result<(), Error> {
-        self.output.publish()
+        self.output.publish(PublishReason::Flush)
     }
 
     /// Chunks that are not free, but for the one that the producer has.
@@ -299,7 +300,7 @@ fn past_the_page_cache_pieces_wait_for_a_write_that_is_worth_it() {
     let (now, _) = fs.calls();
     assert!(output.gathers() && output.is_written());
     assert!(now - calls < 8, "{}", now - calls);
-    output.publish().unwrap();
+    output.publish(PublishReason::Flush).unwrap();
     let expected: Vec<u8> = (0..8).flat_map(|record| [record; 1024]).collect();
     assert_eq!(fs.appeared(), [expected]);
 }

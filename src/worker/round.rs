@@ -15,6 +15,7 @@ use crate::config::{OnFailure, WallClock};
 use crate::memory::{Mailbox, Shared};
 use crate::naming::Stamp;
 use crate::report::error::Error;
+use crate::report::published::PublishReason;
 use crate::worker::collect::{Collector, Piece};
 use crate::worker::control::{Asked, Control, Phase};
 use crate::worker::ledger::{Failure, Ledger};
@@ -224,11 +225,21 @@ impl Worker {
             return Round::UNTRIED;
         }
         // Even if some writes failed: whole records need not wait for the rest.
-        let published = if due { self.output.publish() } else { Ok(()) };
+        let published = if due { self.output.publish(self.reason(asked, look)) } else { Ok(()) };
         let is_blocked = written.is_err() || !self.output.is_written();
         let tried = written.and(published).and(self.output.held());
         let ends_period = look == Look::Missed || (look == Look::Ended && complete);
         Round { tried: Some(tried), is_all: due && complete, is_blocked, ends_period }
+    }
+
+    /// Why files are published in this round.
+    fn reason(&self, asked: Asked, look: Look) -> PublishReason {
+        match look {
+            _ if asked.phase == Phase::Draining => PublishReason::Close,
+            _ if asked.flushes > self.flushed => PublishReason::Flush,
+            Look::Lasts => PublishReason::Age,
+            Look::Ended | Look::Missed => PublishReason::Boundary,
+        }
     }
 
     /// Writes what was taken. Syncs, to free memory that waits only for that, if a caller needs it

@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use crate::memory::message::quietly;
+use crate::base::foreign::quietly;
 use crate::report::error::Error;
 use crate::report::health::{ErrorEvent, OnError, Stall};
 use crate::report::stats::Count;

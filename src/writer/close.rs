@@ -45,6 +45,9 @@ impl Inner {
         }
         // A recovery that is not over by then is continued by the next start.
         self.recovery.wait(deadline);
+        if let Some(publications) = self.publications() {
+            publications.wait_settled(deadline);
+        }
         self.finish(deadline)
     }
 
@@ -158,13 +161,14 @@ impl Inner {
     fn start_clean_up(&self, state: Arc<StateFile>) -> Option<JoinHandle<()>> {
         let (target, shared, is_clean) =
             (self.target.clone(), self.shared.clone(), self.is_clean.clone());
+        let housekeepers = self.publications().map(|publications| publications.end());
         let threads = std::mem::take(&mut *lock(&self.threads));
         let helper = spawn(THREAD, move || {
             if let Some(image) = shared.arena.crash_image() {
                 let _ = image.remove();
             }
             let _ = state.remove(&*target.fs);
-            for thread in threads {
+            for thread in threads.into_iter().chain(housekeepers.into_iter().flatten()) {
                 // The worker closes its files. It never panics. If it did, its records would show in
                 // the counts.
                 let _ = thread.join();

@@ -15,7 +15,9 @@ use crate::config::SHM;
 use crate::file::aligned::Staging;
 use crate::file::state_file::live::StateFile;
 use crate::file::state_file::worker_state::WorkerState;
+use crate::housekeeping::publications::{Announcer, Publications};
 use crate::memory::Shared;
+use crate::recovery::audience::Audience;
 use crate::recovery::background::{Background, Task};
 use crate::report::error::{Error, FlushError};
 use crate::report::recovery::Recovery;
@@ -118,6 +120,9 @@ impl Inner {
     }
 
     pub(super) fn start(&self, workers: Vec<Worker>) -> Result<(), Error> {
+        if let Some(publications) = self.publications() {
+            Publications::start(publications, |id| WORKS_FOR.set(id), self.id)?;
+        }
         let (id, mut threads) = (self.id, lock(&self.threads));
         for (me, worker) in workers.into_iter().enumerate() {
             let thread = spawn(format!("bw-{me}"), move || {
@@ -136,8 +141,23 @@ impl Inner {
         let Target { fs, files, names, memory_dir, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
         let memory = own.chain([PathBuf::from(SHM)]).collect();
-        let (fs, path, temps) = (fs.clone(), files.path.clone(), vec![files.temp.clone()]);
-        Background::start(&self.recovery, Task { fs, path, temps, memory, names: names.clone() });
+        let task = Task {
+            fs: fs.clone(),
+            path: files.path.clone(),
+            temps: vec![files.temp.clone()],
+            memory,
+            names: names.clone(),
+            audience: self.publications().cloned().map_or(Audience::Nobody, |publications| {
+                // The ring after those of the workers.
+                Audience::Announcer(Announcer::new(publications, self.ledgers.len()))
+            }),
+        };
+        Background::start(&self.recovery, task);
+    }
+
+    /// `None` if nobody hears of published files.
+    pub(super) fn publications(&self) -> Option<&Arc<Publications>> {
+        self.target.publications.as_ref()
     }
 
     /// The result of the recovery; `None` while it is not known.
@@ -160,6 +180,9 @@ impl Inner {
         }
         if let Some(state) = &*lock(&self.state) {
             let _ = state.remove(&*self.target.fs);
+        }
+        if let Some(publications) = self.publications() {
+            publications.undo();
         }
     }
 

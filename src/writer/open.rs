@@ -9,19 +9,21 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::base::sync::{Arc, Barrier};
-use crate::config::{Boundary, Config, Durability, Limits, SHM};
+use crate::base::sync::{Arc, Barrier, lock};
+use crate::config::{Boundary, Config, Durability, Limits, Publishing, SHM};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
+use crate::housekeeping::publications::Publications;
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
 use crate::naming::zone::time_zone;
 use crate::naming::{Names, Partition};
+use crate::recovery::audience::Audience;
 use crate::recovery::background::Task;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
@@ -53,7 +55,11 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
         return Err(error);
     }
     let inner = start(config)?;
-    if let Some(recovery) = recovery {
+    if let Some((mut recovery, audience)) = recovery {
+        if let (Some(publications), Audience::Later(files)) = (inner.publications(), audience) {
+            let told = files.iter().try_for_each(|file| publications.adopt(file, false));
+            recovery.errors.extend(told.err());
+        }
         inner.recovery.end(recovery);
     }
     Ok(inner)
@@ -77,7 +83,7 @@ fn is_disk_full(error: &Error) -> bool {
 
 /// Recovers dead writers before the start is tried again. `None` if a directory can't be found,
 /// which the error of the start says better.
-fn recover_now(config: &Config) -> Option<Recovery> {
+fn recover_now(config: &Config) -> Option<(Recovery, Audience)> {
     let Config { memory, files, fs, .. } = config;
     let fs = fs.clone().map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let [path, temp] = [&files.path, &files.temp].map(|dir| publish::directory(&*fs, dir).ok());
@@ -87,7 +93,8 @@ fn recover_now(config: &Config) -> Option<Recovery> {
     let names = Names::new(&files.prefix, &files.extensions()).ok()?;
     // The dead writers had their files in `path` if `temp` was on another file system.
     let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
-    Some(Task { fs, path, temps, memory, names }.run())
+    let audience = Audience::Later(Vec::new());
+    Some(Task { fs, path, temps, memory, names, audience }.run())
 }
 
 /// Builds a writer and its workers. The workers do not run yet.
@@ -97,7 +104,17 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let (memory_bound, layout) = (config.memory_bound(), config.layout());
     let staging_bytes = config.staging_bytes();
     let may_be_full = config.start_on_full_disk;
-    let Config { memory, mut files, limits, on_failure, drop_timeout, fs, wall_clock, .. } = config;
+    let Config {
+        memory,
+        mut files,
+        limits,
+        on_failure,
+        publishing,
+        drop_timeout,
+        fs,
+        wall_clock,
+        ..
+    } = config;
     let zone = time_zone(&files.time_zone)?;
     let partition =
         Partition::new(&files.partition, &files.partition_values, &files.time_zone, zone.clone())?;
@@ -127,6 +144,18 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     };
     let state = Arc::new(state);
     let undo = |_: &Error| drop(state.remove(&*fs));
+    let publishing = housekeeping_paths(&*fs, publishing, &places.path).inspect_err(undo)?;
+    let is_durable = files.durability == Durability::File;
+    let publications =
+        Publications::new(&fs, &places.path, publishing, files.mode, is_durable, memory.workers);
+    let publications = publications.inspect_err(undo)?.map(Arc::new);
+    if let Some(publications) = publications.as_deref().filter(|_| is_complete) {
+        make_journal(publications, &places, &names, &state).inspect_err(undo)?;
+    }
+    let undo = |error: &Error| {
+        undo(error);
+        publications.iter().for_each(|publications| publications.undo());
+    };
     if files.durability == Durability::File {
         // Find out now rather than at the first file.
         publish::sync_dir(&*fs, &places.path).inspect_err(undo)?;
@@ -135,11 +164,12 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     if is_complete {
         name_memory(&shared, opening.memory_path().as_deref()).inspect_err(undo)?;
     }
-    let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared));
+    let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared, &publications));
     let depth = partition.as_ref().map_or(0, |partition| partition.template().depth());
     let quota = quota(limits, rest, &fs, &places, (&names, depth), &shared, now);
     (files.path, files.temp) = (places.path, places.temp);
-    let policy = Policy { rotation: Rotation::new(&files), calendar, wall_clock, on_failure };
+    let rotation = Rotation::new(&files);
+    let policy = Policy { rotation, calendar, wall_clock: wall_clock.clone(), on_failure };
     let target = Target {
         fs,
         files,
@@ -149,6 +179,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         quota,
         memory_dir,
         missing: state.missing.clone(),
+        publications: publications.clone(),
+        wall_clock,
     };
     let inner = Inner::new(Parts {
         shared,
@@ -232,9 +264,10 @@ impl Opening<'_> {
         places: &Places,
         state: &Arc<StateFile>,
         shared: &Arc<Shared>,
+        publications: &Option<Arc<Publications>>,
     ) -> Rest {
         let (fs, places, names) = (fs.clone(), places.clone(), self.names.clone());
-        let (state, shared) = (state.clone(), shared.clone());
+        let (state, shared, publications) = (state.clone(), shared.clone(), publications.clone());
         let (memory, has_partition) = (self.memory_path(), self.partition.is_some());
         Box::new(move || {
             state.make(&*fs)?;
@@ -243,7 +276,11 @@ impl Opening<'_> {
             if has_partition && found != places {
                 return Err(apart(&places.temp));
             }
-            name_memory(&shared, memory.as_deref())
+            name_memory(&shared, memory.as_deref())?;
+            match &publications {
+                Some(publications) => make_journal(publications, &places, &names, &state),
+                None => Ok(()),
+            }
         })
     }
 
@@ -282,6 +319,35 @@ fn check_places(places: &Places, partition: &Partition) -> Result<(), Error> {
 fn apart(temp: &Path) -> Error {
     let permitted = "a directory on the file system of `path`, since `partition` is set";
     Error::option("temp", temp.display(), permitted)
+}
+
+/// The manifest's absolute path. Engines would read it in the directory of visible files.
+fn housekeeping_paths(
+    fs: &dyn Fs,
+    mut publishing: Publishing,
+    visible: &Path,
+) -> Result<Publishing, Error> {
+    let Some(manifest) = &mut publishing.manifest else { return Ok(publishing) };
+    let permitted = "a file outside of the directory of visible files";
+    let refused = |path: &Path| Error::option("manifest", path.display(), permitted);
+    let name = manifest.file_name().ok_or_else(|| refused(manifest))?.to_owned();
+    let parent = manifest.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let dir = publish::directory(fs, parent.unwrap_or(Path::new(".")))?;
+    if dir.starts_with(visible) {
+        return Err(refused(manifest));
+    }
+    *manifest = dir.join(name);
+    Ok(publishing)
+}
+
+fn make_journal(
+    publications: &Publications,
+    places: &Places,
+    names: &Names,
+    state: &StateFile,
+) -> Result<(), Error> {
+    let has_locks = !lock(&state.missing).locks;
+    publications.make(&places.temp, names, has_locks)
 }
 
 /// Names the crash-proof memory, by which a recovery finds it. The state file must be there.

@@ -28,6 +28,7 @@ impl Inner {
             refused: stats.refused,
             files: stats.files,
             files_bytes: stats.files_bytes,
+            unacknowledged: stats.publishing.map_or(0, |told| told.unlisted + told.unacknowledged),
         }
     }
 
@@ -72,6 +73,7 @@ impl Inner {
             workers,
             disk_guard: self.target.quota.as_ref().map(Quota::stats),
             missing: *lock(&self.target.missing),
+            publishing: self.publications().map(|publications| publications.stats()),
         }
     }
 
@@ -84,7 +86,9 @@ impl Inner {
         let workers = self.held().enumerate();
         let stall =
             |(me, (ledger, held)): (usize, (&Ledger, usize))| ledger.stall(me, now, temp, held);
-        Health { stalls: workers.filter_map(stall).collect() }
+        let housekeeping = self.publications().map(|publications| publications.stalls(now));
+        let (manifest, hook) = housekeeping.unwrap_or_default();
+        Health { stalls: workers.filter_map(stall).collect(), manifest, hook }
     }
 
     /// Each worker's ledger and the number of chunks that it holds.

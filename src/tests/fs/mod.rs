@@ -14,7 +14,17 @@ use crate::fs::Facts;
 pub(crate) fn facts_of(len: usize, number: usize) -> Facts {
     let (len, uid) = (len as u64, rustix::process::geteuid().as_raw());
     let id = (0, number as u64);
-    Facts { is_file: true, is_dir: false, len, allocated: len, uid, mode: 0o600, links: 1, id }
+    Facts {
+        is_file: true,
+        is_dir: false,
+        len,
+        allocated: len,
+        uid,
+        mode: 0o600,
+        links: 1,
+        id,
+        modified: 0,
+    }
 }
 
 /// Metadata of a directory.

@@ -14,14 +14,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::base::sync::{Arc, Mutex};
-use crate::config::{Compression, Durability, Files};
+use crate::config::{Compression, Durability, Files, WallClock};
 use crate::file::aligned::{PAGE, Staging};
 use crate::file::temp_file::TempFile;
 use crate::fs::Fs;
+use crate::housekeeping::publications::{Announcer, Publications};
 use crate::memory::Shared;
 use crate::memory::arena::ChunkId;
 use crate::naming::{Names, Partition, Stamp, TempId};
 use crate::report::error::Error;
+use crate::report::published::PublishReason;
 use crate::report::stats::{Missing, Watermark};
 use crate::worker::checkpoint::Checkpoint;
 use crate::worker::collect::{Collector, Piece};
@@ -51,6 +53,9 @@ pub(crate) struct Target {
     pub(crate) memory_dir: Option<PathBuf>,
     /// What the file system lacks, as far as is known.
     pub(crate) missing: Arc<Mutex<Missing>>,
+    /// `None` if nobody hears of published files.
+    pub(crate) publications: Option<Arc<Publications>>,
+    pub(crate) wall_clock: WallClock,
 }
 
 /// The output of one worker.
@@ -93,6 +98,10 @@ pub(crate) struct Output {
     /// Directories that have new names since their last sync: `path`, or a partition and those above
     /// it.
     dirty: BTreeSet<PathBuf>,
+    /// `None` if nobody hears of published files.
+    announcer: Option<Announcer>,
+    /// No record in the file was accepted later. Known only if somebody hears of published files.
+    last: Stamp,
 }
 
 impl Output {
@@ -109,8 +118,11 @@ impl Output {
         let gather_bytes =
             staging.capacity().max(if compresses { COMPRESSED_BYTES_MIN } else { 0 });
         let gather_pieces = (gather_bytes / shared.arena.size()).min(share / 2).max(1);
+        let announcer = target.publications.clone().map(|all| Announcer::new(all, worker));
         Output {
             worker,
+            announcer,
+            last: Stamp(1),
             dir: target.files.temp.clone(),
             queue: Queue::new(worker, shared.clone()),
             rotation: Rotation::new(&target.files),
@@ -244,7 +256,7 @@ impl Output {
                 // The file may grow no larger (RLIMIT_FSIZE, or the file system). Another file may
                 // take the rest.
                 Err(error) if error.kind() == ErrorKind::FileTooLarge && self.has_good() => {
-                    self.publish()?;
+                    self.publish(PublishReason::Size)?;
                     if self.file.is_some() {
                         // The closer has given the worker up, so nothing is published any more.
                         return Err(error);
@@ -312,6 +324,9 @@ impl Output {
         // Right before the write, since others may truncate the file at any time.
         self.examine()?;
         let Some(file) = &mut self.file else { return Ok(()) };
+        if self.announcer.is_some() {
+            self.last = Stamp::read(&self.target.wall_clock);
+        }
         let mut slices = self.queue.next_batch(fits, room);
         let (appended, result) = file.append(&mut slices, &mut self.staging);
         drop(slices);

@@ -6,10 +6,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::file::publish::{self, Refusal};
+use crate::file::publish::{self, Identity, Refusal};
 use crate::file::temp_file::Condition;
 use crate::file::tree;
+use crate::housekeeping::publication::Publication;
+use crate::housekeeping::publications::{Announcer, ROOM_WAIT};
 use crate::report::error::Error;
+use crate::report::published::PublishReason;
+use crate::report::stats::Watermark;
 use crate::worker::ledger::FileLoss;
 use crate::worker::output::{Output, Target};
 
@@ -18,10 +22,14 @@ const DIRTY_MAX: usize = 64;
 
 impl Output {
     /// Makes the file visible.
-    pub(crate) fn publish(&mut self) -> Result<(), Error> {
+    pub(crate) fn publish(&mut self, reason: PublishReason) -> Result<(), Error> {
         self.attempt(|output| {
+            if output.announcer.as_ref().is_some_and(Announcer::has_unsynced) {
+                // Nobody has heard of the last file yet.
+                output.sync_directory()?;
+            }
             output.sync()?;
-            output.rename()?;
+            output.rename(reason)?;
             output.sync_directory()
         })
     }
@@ -29,7 +37,7 @@ impl Output {
     /// Publishes a file that has reached its size. If that fails, `held` returns the error.
     pub(super) fn publish_full(&mut self) {
         let _ = if self.has_good() && self.rotation.is_full(self.good().len) {
-            self.publish()
+            self.publish(PublishReason::Size)
         } else {
             self.attempt(Self::sync_directory)
         };
@@ -49,6 +57,7 @@ impl Output {
             tree::sync(&*self.target.fs, &self.target.files.path, dir)?;
             self.dirty.pop_first();
         }
+        self.announcer.iter_mut().for_each(Announcer::synced);
         Ok(())
     }
 
@@ -56,15 +65,15 @@ impl Output {
     /// The part that is good becomes visible.
     pub(super) fn discard_closed_file(&mut self) -> Result<(), Error> {
         match &self.file {
-            Some(file) if file.is_closed() => self.publish(),
+            Some(file) if file.is_closed() => self.publish(PublishReason::Size),
             _ => Ok(()),
         }
     }
 
-    fn rename(&mut self) -> Result<(), Error> {
+    fn rename(&mut self, reason: PublishReason) -> Result<(), Error> {
         let written = self.is_written();
         if self.is_visible()? {
-            return self.end_rename();
+            return self.end_rename(reason);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         if file.is_failed() {
@@ -84,13 +93,13 @@ impl Output {
         if self.dirty.len() > DIRTY_MAX {
             self.sync_directory()?;
         }
-        let mut renamed = self.rename_below();
+        let mut renamed = self.rename_below(reason);
         if let Err(Refusal::Apart(_)) = renamed
             // From there no copy leads any further: something is mounted on a partition.
             && self.dir != self.target.files.path
         {
             self.relocate()?;
-            renamed = self.rename_below();
+            renamed = self.rename_below(reason);
         }
         // If someone removed or moved the file just now, the next attempt finds out which.
         renamed.map_err(Refusal::error)
@@ -107,39 +116,54 @@ impl Output {
         }
     }
 
-    /// The partition of the file, from `path` on. Empty without partitions.
-    fn partition(&self) -> Result<PathBuf, Error> {
-        match (&self.target.partition, &self.file) {
+    /// Renames the file into its partition, which is made if it is missing.
+    fn rename_below(&mut self, reason: PublishReason) -> Result<(), Refusal> {
+        let below = match (&self.target.partition, &self.file) {
             (Some(partition), Some(file)) => partition.dir(file.id().stamp),
             _ => Ok(PathBuf::new()),
-        }
-    }
-
-    /// Renames the file into its partition, which is made if it is missing.
-    fn rename_below(&mut self) -> Result<(), Refusal> {
-        let below = self.partition().map_err(|error| Refusal::Retry(error, None))?;
+        };
+        let below = below.map_err(|error| Refusal::Retry(error, None))?;
         let target = self.target.clone();
         let Target { fs, files, .. } = &*target;
-        tree::rename(&**fs, &files.path, &below, files.mode, |dir| self.rename_once(dir))
+        tree::rename(&**fs, &files.path, &below, files.mode, |dir| self.rename_once(dir, reason))
     }
 
     /// Renames the file into this directory, unless the closer has given the worker up.
-    fn rename_once(&mut self, dir: &Path) -> Result<(), Refusal> {
+    fn rename_once(&mut self, dir: &Path, reason: PublishReason) -> Result<(), Refusal> {
+        let target = self.target.clone();
+        let Target { fs, names, .. } = &*target;
+        if let (Some(_), Some(announcer)) = (&self.file, &mut self.announcer) {
+            announcer.wait_for_room(ROOM_WAIT).map_err(|error| Refusal::Retry(error, None))?;
+        }
         let Some(file) = &self.file else { return Ok(()) };
         if !self.ledger.claim(file.whole()) {
             return Ok(());
         }
-        let Target { fs, names, .. } = &*self.target;
-        let (seq, in_one_step) = (file.id().seq, self.shared.arena.is_in_crash_image());
-        let renamed =
-            publish::rename(&**fs, file.path(), dir, names, self.worker, seq, in_one_step);
+        let in_one_step = self.shared.arena.is_in_crash_image();
+        let of = Identity { names, worker: self.worker, seq: file.id().seq, in_one_step };
+        let (temp, mut announcer) = (file.path().to_owned(), self.announcer.take());
+        let renamed = publish::rename(&**fs, &temp, dir, of, |visible| {
+            let file = self.publication(visible, reason);
+            match (&mut announcer, file) {
+                (Some(announcer), Some(file)) => announcer.note(&file),
+                _ => Ok(()),
+            }
+        });
+        self.announcer = announcer;
         self.ledger.settle(renamed.is_ok());
         if let Err(Refusal::Retry(_, Some(attempted))) = &renamed {
             self.attempted = Some(attempted.clone());
         }
-        renamed?;
-        self.became_visible();
+        self.became_visible(&renamed?, reason);
         Ok(())
+    }
+
+    /// What somebody hears of the file once it is visible.
+    fn publication(&self, visible: &Path, reason: PublishReason) -> Option<Publication> {
+        let (file, last) = (self.file.as_ref()?, self.last);
+        let relative = visible.strip_prefix(&self.target.files.path).ok()?.to_owned();
+        let (Watermark { len: bytes, count: records, .. }, first) = (file.whole(), file.id().stamp);
+        Some(Publication { relative, first, last, bytes, records, reason })
     }
 
     /// Whether the last rename took effect although it returned an error, as happens on network file
@@ -155,28 +179,34 @@ impl Output {
     }
 
     /// Ends a rename that took effect: the old name may be left.
-    fn end_rename(&mut self) -> Result<(), Error> {
-        let Some(file) = &self.file else { return Ok(()) };
+    fn end_rename(&mut self, reason: PublishReason) -> Result<(), Error> {
+        let (Some(file), Some(visible)) = (&self.file, self.attempted.clone()) else {
+            return Ok(());
+        };
         if self.ledger.claim(file.whole()) {
             if file.has_name(&*self.target.fs, file.path()).unwrap_or(false) {
                 let _ = file.remove(&*self.target.fs);
             }
             self.ledger.settle(true);
-            self.became_visible();
+            self.became_visible(&visible, reason);
         }
         Ok(())
     }
 
-    fn became_visible(&mut self) {
+    fn became_visible(&mut self, visible: &Path, reason: PublishReason) {
+        let publication = self.publication(visible, reason);
+        if let (Some(announcer), Some(file)) = (&mut self.announcer, publication) {
+            announcer.published(file);
+        }
         if let (Some(quota), Some(file)) = (&self.target.quota, &self.file) {
             quota.wrote(file.whole().len - file.good().len);
         }
         self.progress.published += 1;
-        if self.is_durable()
-            && let Ok(below) = self.partition()
-        {
+        if self.is_durable() {
             // Another worker may have made a directory, and may not have synced its name yet.
-            self.dirty.extend(tree::chain(&self.target.files.path, &below));
+            let path = &self.target.files.path;
+            let dirs = visible.ancestors().skip(1).take_while(|dir| dir.starts_with(path));
+            self.dirty.extend(dirs.map(Path::to_owned));
         }
         self.forget();
     }
@@ -216,7 +246,7 @@ impl Output {
     /// that is visible is not touched any more.
     pub(super) fn examine(&mut self) -> Result<(), Error> {
         if self.is_visible()? {
-            return self.end_rename();
+            return self.end_rename(PublishReason::Size);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         match file.examine(&*self.target.fs)? {
@@ -258,6 +288,7 @@ impl Output {
     }
 
     fn forget(&mut self) {
+        self.announcer.iter_mut().for_each(Announcer::clear);
         self.file = None;
         self.attempted = None;
         self.ledger.set_temp_file(None);

@@ -13,6 +13,7 @@ mod memory;
 mod names;
 mod outputs;
 mod partition;
+mod publish;
 mod recover;
 mod rotation;
 mod round_trip;

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::{Left, Scene};
 use crate::file::state_file::format::{HEADER_BYTES, TEXTS_AT};
 use crate::fs::real::RealFs;
+use crate::recovery::audience::Audience;
 use crate::recovery::scan::Scan;
 use crate::recovery::{RecoverOptions, recover, run};
 use crate::report::recovery::{Recovery, SkipReason};
@@ -86,7 +87,7 @@ fn who_lives_is_not_touched_nor_is_the_own_instance() {
     drop(alive);
     let scan = scene.scan(&RealFs);
     let mut recovery = Recovery::default();
-    forks::recover(scan, Some(&scene.names.state()), &mut recovery).unwrap();
+    forks::recover(scan, Some(&scene.names), &mut recovery).unwrap();
     assert!(recovery.is_empty() && scene.snapshot() == before);
 }
 
@@ -183,7 +184,7 @@ fn memory_that_may_be_elsewhere_keeps_an_instance() {
         fs::create_dir(&memory).unwrap();
         let mut recovery = Recovery::default();
         let scan = Scan { memory: std::slice::from_ref(&memory), ..scene.scan(&RealFs) };
-        run::run(scan, None, &mut recovery).unwrap();
+        run::run(scan, None, &mut recovery, &mut Audience::Nobody).unwrap();
         let told: Vec<_> = recovery.skipped.iter().map(|told| told.reason).collect();
         let expected = if is_recovered { vec![] } else { vec![SkipReason::MemoryNotFound] };
         assert_eq!((told, recovery.published.len()), (expected, usize::from(is_recovered)));

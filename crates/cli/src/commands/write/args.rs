@@ -11,6 +11,7 @@ use bufferedwriter::{Boundary, Compression, Config, CrashProof, Durability, Io};
 use clap::ValueEnum;
 
 use crate::commands::values::{boundary, compression, duration, name_and_value, octal, size};
+use crate::commands::write::hook::Hook;
 use crate::inputs::STDIN;
 
 /// Default directory of crash-proof memory.
@@ -36,6 +37,12 @@ newline, and reported. No byte of the next line is read, so another process can 
 Then all that was read is published within --deadline. A second signal, 0.1 s later or more, gives up at once. \
 SIGHUP publishes all lines now, and reading continues. Signals that are ignored at the start, as by nohup, stay \
 ignored; those that are blocked are unblocked.
+
+Published files: --on-publish runs one command at a time, in the order in which the files of each worker were \
+published. The environment has BUFFEREDWRITER_FILE, _ID, _RECORDS, _BYTES, _FIRST, _LAST and _REASON. An exit \
+status other than 0 is tried again, with pauses of 0.1 s to 30 s; the lines go on meanwhile. At the end the \
+program waits for the commands within --deadline. The next program with the same --path, --temp and --prefix \
+goes on with the rest, also after a kill: so a command may run twice for a file.
 
 Left-over files: If an earlier program with the same --path, --temp and --prefix was killed, its lines are \
 published in the background and reported. See `bufferedwriter recover --help`.
@@ -148,6 +155,15 @@ pub(crate) struct Write {
     /// (-7 to 19, without it 3). File names end with .gz or .zst; sizes of files are those on the disk
     #[arg(long, value_name = "CODEC", default_value = "none", value_parser = compression)]
     compress: Compression,
+
+    /// File that gets one line of JSON for each published file: id, path, bytes, records, first and
+    /// last time and more. Not in --path; its directory must exist. Writers may share it
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+
+    /// Command to run for each published file, without a shell; `{}` stands for its path. See below
+    #[arg(long, value_name = "COMMAND", value_parser = Hook::parse)]
+    on_publish: Option<Hook>,
 
     /// Keep the lines in memory even if the program is killed. The memory is a file on a tmpfs: in
     /// DIR, or in /dev/shm if DIR is not given. The next program with the same --path, --temp and
@@ -295,8 +311,16 @@ impl Write {
             .partition_value
             .iter()
             .fold(config, |config, (name, value)| config.partition_value(name, value));
-        match &self.temp {
+        let config = match &self.temp {
             Some(dir) => config.temp(dir),
+            None => config,
+        };
+        let config = match &self.manifest {
+            Some(file) => config.manifest(file),
+            None => config,
+        };
+        match self.on_publish.clone() {
+            Some(hook) => config.on_publish(move |file| hook.run(file)),
             None => config,
         }
     }
@@ -360,6 +384,8 @@ mod tests {
             "--durability=file",
             "--io=buffered",
             "--compress=zstd:5",
+            "--manifest=/m.ndjson",
+            "--on-publish=true {}",
             "--mode=0640",
             "--extension=txt",
             "--create-dirs",
@@ -390,6 +416,8 @@ mod tests {
             .durability(Durability::File)
             .io(Io::Buffered)
             .compression(Compression::Zstd(5))
+            .manifest("/m.ndjson")
+            .on_publish(|_| Ok(()))
             .mode(0o640)
             .extension("txt")
             .create_dirs(true)

@@ -5,6 +5,7 @@
 
 pub(crate) mod args;
 mod drain;
+mod hook;
 mod monitor;
 mod reading;
 mod summary;
@@ -124,6 +125,9 @@ impl<'a> Run<'a> {
                 Err(_) => self.look_for_signals(Duration::ZERO),
             }
         }
+        while self.has_unacknowledged() && !self.left().is_zero() {
+            self.look_for_signals(SLICE);
+        }
         match self.writer.close(self.left()) {
             Ok(report) => self.summary.settle(&report),
             Err(error) => {
@@ -146,10 +150,23 @@ impl<'a> Run<'a> {
                 "temp files in {temp_dir} were removed or truncated: {gone} lines lost"
             ));
         }
+        let unacknowledged = self.summary.unacknowledged;
+        if unacknowledged > 0 {
+            self.io_error(format_args!(
+                "files without a line in the manifest or a successful --on-publish: {unacknowledged}; \
+                 the next run goes on with them"
+            ));
+        }
         let gave_up = self.summary.lost.gave_up.records;
         if gave_up > 0 {
             self.io_error(format_args!("gave up on the disk: {gave_up} lines lost"));
         }
+    }
+
+    /// Whether published files wait for the manifest or for `--on-publish`.
+    fn has_unacknowledged(&self) -> bool {
+        let publishing = self.writer.stats().publishing;
+        publishing.is_some_and(|told| told.unlisted + told.unacknowledged > 0)
     }
 
     /// Prints the summary for machines while time is left, or within a second. A thread of its own

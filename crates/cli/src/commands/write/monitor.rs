@@ -103,7 +103,16 @@ impl State {
         let lost = (stats.lost.temp_file_removed + stats.lost.temp_file_damaged).records;
         let losses = self.watch.losses(now, lost, &stats.temp_dir);
         let given_up = self.watch.given_up(now, stats.lost.gave_up.records);
-        let messages = [disk, guard_error, guard, drops, guard_drops, losses, given_up];
+        let health = self.writer.health();
+        let manifest = health.manifest.map(|stall| stall.error.to_string());
+        let manifest = self.watch.manifest(now, manifest);
+        let hook = health.hook.map(|stall| match stall.error.as_str() {
+            "" => format!("it has not returned for {}", stall.file.display()),
+            error => format!("{error}, for {}", stall.file.display()),
+        });
+        let hook = self.watch.hook(now, hook);
+        let messages =
+            [disk, guard_error, guard, drops, guard_drops, losses, given_up, manifest, hook];
         for message in messages.into_iter().flatten() {
             console::report(message);
         }

@@ -33,6 +33,8 @@ pub(crate) struct Summary {
     pub(crate) files: u64,
     /// Their bytes on the disk.
     pub(crate) files_bytes: u64,
+    /// Files that are not in the manifest, or without a successful `--on-publish`.
+    pub(crate) unacknowledged: u64,
     /// Errors on inputs and on closing. All were reported.
     pub(crate) io_errors: u64,
     /// The signal that ended the reading.
@@ -50,6 +52,7 @@ impl Summary {
         self.unresolved = report.unresolved;
         self.files = report.files;
         self.files_bytes = report.files_bytes;
+        self.unacknowledged = report.unacknowledged;
     }
 
     /// The exit code: missing lines take precedence over an input that could not be read.
@@ -82,6 +85,7 @@ impl Summary {
             "unresolved": count(self.unresolved),
             "files": self.files,
             "files_bytes": self.files_bytes,
+            "unacknowledged": self.unacknowledged,
             "io_errors": self.io_errors,
             "stopped_by": self.stopped_by,
             "seconds": self.elapsed.as_secs_f64(),

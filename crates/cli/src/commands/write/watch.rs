@@ -31,6 +31,32 @@ pub(crate) struct Watch {
     dropped_by_guard: Sum,
     lost: Sum,
     given_up: Sum,
+    manifest: Matter,
+    hook: Matter,
+}
+
+/// Something that fails for a while, with a text that says how.
+#[derive(Default)]
+struct Matter {
+    since: Option<Instant>,
+    told_at: Option<Instant>,
+}
+
+impl Matter {
+    /// The message that it fails, now and then, or that it no longer does.
+    fn look(&mut self, now: Instant, what: &str, failure: Option<String>) -> Option<String> {
+        let Some(failure) = failure else {
+            let seconds = now.duration_since(self.since.take()?).as_secs();
+            self.told_at = None;
+            return Some(format!("{what}: it works again, after {seconds} s"));
+        };
+        self.since.get_or_insert(now);
+        if self.told_at.is_some_and(|at| now.duration_since(at) < INTERVAL) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(format!("{what}: {failure} (retrying)"))
+    }
 }
 
 /// A count that only increases.
@@ -126,6 +152,16 @@ impl Watch {
         Some(format!("{what}: {more} more lines lost, {lost} in all"))
     }
 
+    /// Reports that the manifest can't be written, or can be again.
+    pub(crate) fn manifest(&mut self, now: Instant, failure: Option<String>) -> Option<String> {
+        self.manifest.look(now, "manifest", failure)
+    }
+
+    /// Reports that `--on-publish` fails or hangs, or works again.
+    pub(crate) fn hook(&mut self, now: Instant, failure: Option<String>) -> Option<String> {
+        self.hook.look(now, "--on-publish", failure)
+    }
+
     /// Reports lines that were lost because the disk failed for too long.
     pub(crate) fn given_up(&mut self, now: Instant, lost: u64) -> Option<String> {
         let more = self.given_up.more(now, lost)?;
@@ -172,6 +208,22 @@ mod tests {
         assert_eq!(watch.drops(at(5), 9), None);
         assert!(watch.drops(at(11), 10).unwrap().contains("7 more lines dropped, 10 in all"));
         assert_eq!(watch.drops(at(30), 10), None);
+    }
+
+    #[test]
+    fn a_hook_that_fails_is_told_of_now_and_then_and_when_it_works_again() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        let mut hook = |seconds, failure: Option<&str>| {
+            watch.hook(start + Duration::from_secs(seconds), failure.map(str::to_owned))
+        };
+        assert_eq!(hook(0, None), None);
+        assert_eq!(hook(1, Some("no")).unwrap(), "--on-publish: no (retrying)");
+        assert_eq!(hook(2, Some("never")), None);
+        assert!(hook(11, Some("never")).unwrap().contains("never"));
+        assert_eq!(hook(12, None).unwrap(), "--on-publish: it works again, after 11 s");
+        assert_eq!(hook(13, None), None);
+        assert!(hook(13, Some("no")).is_some());
     }
 
     #[test]

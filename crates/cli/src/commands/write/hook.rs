@@ -1,0 +1,96 @@
+//! The command of `--on-publish`, run for each published file.
+//!
+//! Guarantees: no shell is in between, so a name is one argument whatever it contains. Standard
+//! input is empty, and standard output is the program's standard error. Refuses a text without a
+//! command.
+
+use std::ffi::{OsStr, OsString};
+use std::io::stderr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use bufferedwriter::{BoxError, PublishedFile};
+
+/// Stands for the path in the words of a command.
+const PLACE: &[u8] = b"{}";
+
+/// A command and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hook {
+    words: Vec<OsString>,
+}
+
+impl Hook {
+    /// Splits a command into words as a shell would, with its quotes, but without anything else.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let words = shlex::split(text).ok_or("a quote is not closed")?;
+        if words.first().is_none_or(String::is_empty) {
+            return Err("a command is missing".to_owned());
+        }
+        Ok(Hook { words: words.into_iter().map(OsString::from).collect() })
+    }
+
+    /// Runs the command for a file, and waits for its end.
+    pub(crate) fn run(&self, file: &PublishedFile) -> Result<(), BoxError> {
+        let mut words = self.words.iter().map(|word| filled(word, file.path.as_os_str()));
+        let program = words.next().unwrap_or_default();
+        let status = Command::new(&program)
+            .args(words)
+            .env("BUFFEREDWRITER_FILE", &file.path)
+            .env("BUFFEREDWRITER_ID", &file.id)
+            .env("BUFFEREDWRITER_RECORDS", file.records.records.to_string())
+            .env("BUFFEREDWRITER_BYTES", file.bytes.to_string())
+            .env("BUFFEREDWRITER_FIRST", rfc3339(file.first))
+            .env("BUFFEREDWRITER_LAST", rfc3339(file.last))
+            .env("BUFFEREDWRITER_REASON", file.reason.to_string())
+            .stdin(Stdio::null())
+            .stdout(
+                stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Into::into),
+            )
+            .status()
+            .map_err(|error| format!("{}: {error}", program.display()))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(format!("{}: {status}", program.display()).into())
+    }
+}
+
+/// The word with the path in each place for it.
+fn filled(word: &OsStr, path: &OsStr) -> OsString {
+    let mut filled = Vec::new();
+    let mut rest = word.as_bytes();
+    while let Some(at) = memchr::memmem::find(rest, PLACE) {
+        filled.extend_from_slice(&rest[..at]);
+        filled.extend_from_slice(path.as_bytes());
+        rest = &rest[at + PLACE.len()..];
+    }
+    filled.extend_from_slice(rest);
+    OsString::from_vec(filled)
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_nanos(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_and_filled() {
+        let hook = Hook::parse("mv -- '{}' \"/a b/{}.done\" {}{}").unwrap();
+        let path = OsStr::from_bytes(b"/x y/\xff'");
+        let words: Vec<_> = hook.words.iter().map(|word| filled(word, path)).collect();
+        let expected: [&[u8]; 5] =
+            [b"mv", b"--", b"/x y/\xff'", b"/a b//x y/\xff'.done", b"/x y/\xff'/x y/\xff'"];
+        assert_eq!(words, expected.map(|word| OsStr::from_bytes(word)));
+        for (text, why) in
+            [("", "missing"), ("  ", "missing"), ("''", "missing"), ("a 'b", "quote")]
+        {
+            assert!(Hook::parse(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Is the manifest right whatever happens to the program, and does `--on-publish` run for each file?
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use bufferedwriter_testkit::dir::list;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::help::{Place, numbered, wait_until};
+
+fn lines(manifest: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(manifest).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn records(lines: &[Value]) -> u64 {
+    lines.iter().map(|line| line["records"].as_u64().unwrap()).sum()
+}
+
+/// Killed at any moment, again and again: in the end each file has one line, with its records.
+#[test]
+fn after_kills_each_file_has_one_line() {
+    let place = Place::new();
+    let manifest = place.join("m.ndjson");
+    let option = format!("--manifest={}", manifest.display());
+    let args = [&option, "--forced=3ms", "--size=64", "--file-size=300", "--on-publish=true"];
+    for round in 0..8_u64 {
+        let before = place.visible().len();
+        let mut program = place.start(args);
+        let mut stdin = program.take_stdin();
+        let feeder = thread::spawn(move || {
+            for number in 0.. {
+                use std::io::Write;
+                if writeln!(stdin, "line {number} of {round}").is_err() {
+                    break;
+                }
+            }
+        });
+        wait_until("more is visible", || place.visible().len() > before + 20);
+        thread::sleep(Duration::from_micros(1_700 * round));
+        program.signal(Signal::KILL);
+        drop(program);
+        feeder.join().unwrap();
+    }
+    let ended = place.start(args).end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let lines = lines(&manifest);
+    let ids: BTreeSet<_> = lines.iter().map(|line| line["id"].to_string()).collect();
+    assert_eq!(ids.len(), lines.len(), "a file is listed twice");
+    let mut listed: Vec<_> =
+        lines.iter().map(|l| place.out().join(l["path"].as_str().unwrap())).collect();
+    listed.sort();
+    let mut visible = place.visible();
+    visible.sort();
+    assert_eq!(listed, visible);
+    let all: u64 =
+        visible.iter().map(|f| fs::read_to_string(f).unwrap().lines().count() as u64).sum();
+    assert_eq!(records(&lines), all);
+    assert!(lines.iter().any(|line| line["reason"] == "recovered"));
+    assert!(list(&place.tmp()).is_empty(), "{:?}", list(&place.tmp()));
+}
+
+#[test]
+fn the_command_gets_the_file_as_an_argument_and_in_the_environment() {
+    let place = Place::new();
+    let (told, script) = (place.join("told"), place.join("hook"));
+    fs::create_dir(&told).unwrap();
+    let text =
+        "#!/bin/sh\ncp \"$1\" \"$2\"/\nenv | grep ^BUFFEREDWRITER_ > \"$2\"/env\necho heard\n";
+    fs::write(&script, text).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let option = format!("--on-publish={} {{}} '{}'", script.display(), told.display());
+    let mut program = place.start([option.as_str(), "--workers=1", "--prefix=a b'"]);
+    program.feed(&numbered(10));
+    let ended = program.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("heard"));
+    let visible = place.visible();
+    let copy = told.join(visible[0].file_name().unwrap());
+    assert_eq!(fs::read(copy).unwrap(), fs::read(&visible[0]).unwrap());
+    let env = fs::read_to_string(told.join("env")).unwrap();
+    let file = fs::canonicalize(&visible[0]).unwrap();
+    assert!(env.contains(&format!("BUFFEREDWRITER_FILE={}\n", file.display())), "{env}");
+    assert!(env.contains("BUFFEREDWRITER_RECORDS=10\n"), "{env}");
+    for name in ["ID", "BYTES", "FIRST", "LAST", "REASON"] {
+        assert!(env.contains(&format!("BUFFEREDWRITER_{name}=")), "{env}");
+    }
+}
+
+/// The lines are safe, the run says what is left, and the next one goes on with it.
+#[test]
+fn a_command_that_fails_is_told_of_and_run_again_by_the_next_run() {
+    let place = Place::new();
+    let mark = place.join("mark");
+    let mut program = place.start(["--on-publish=/no/such/program {}", "--deadline=1s"]);
+    program.feed(&numbered(10));
+    let ended = program.end();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("--on-publish: /no/such/program: No such file"), "{ended:?}");
+    assert!(ended.stderr.contains("the next run goes on with them"), "{ended:?}");
+    assert_eq!(place.visible().len(), 1);
+    let option = format!("--on-publish=cp {{}} {}", mark.display());
+    let ended = place.start([option.as_str()]).end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(fs::read(mark).unwrap(), numbered(10).as_bytes());
+    assert!(list(&place.tmp()).is_empty());
+    let ended = place.start(["--on-publish=cp '{}"]).end();
+    assert!(ended.code == 2 && ended.stderr.contains("a quote is not closed"), "{ended:?}");
+}

@@ -1,0 +1,86 @@
+//! Lists published files: in the manifest, then in the journal for the hook.
+//!
+//! Guarantees: a try that fails is continued where it failed, so no file is listed twice.
+
+use crate::fs::Fs;
+use crate::housekeeping::journal::Journal;
+use crate::housekeeping::manifest::Manifest;
+use crate::housekeeping::publication::Publication;
+use crate::report::error::Error;
+
+/// A file to list: its ring, its number in that ring, and what is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    pub(crate) ring: usize,
+    pub(crate) number: u64,
+    pub(crate) file: Publication,
+}
+
+/// How far a list of files has come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    in_manifest: bool,
+    in_journal: bool,
+}
+
+/// Owns the manifest and the journal.
+pub(crate) struct Lister {
+    pub(crate) fs: std::sync::Arc<dyn Fs>,
+    pub(crate) manifest: Option<Manifest>,
+    /// `None` until there is room for it on the disk.
+    pub(crate) journal: Option<Journal>,
+    /// Whether a hook hears of the files.
+    pub(crate) has_hook: bool,
+    pub(crate) is_durable: bool,
+    /// Of each ring, the number of the last file that is listed.
+    pub(crate) listed: Vec<u64>,
+}
+
+impl Lister {
+    /// Lists files that are in rings.
+    pub(crate) fn list(&mut self, files: &[Listing], progress: &mut Progress) -> Result<(), Error> {
+        let all: Vec<&Publication> = files.iter().map(|listing| &listing.file).collect();
+        self.append(&all, progress)?;
+        for Listing { ring, number, .. } in files {
+            if let Some(listed) = self.listed.get_mut(*ring) {
+                *listed = (*listed).max(*number);
+            }
+        }
+        match &mut self.journal {
+            Some(journal) => journal.note_listed(&self.listed),
+            None => Ok(()),
+        }
+    }
+
+    /// Lists files of dead writers. Their manifest may have them already if they are `doubtful`.
+    pub(crate) fn adopt(&mut self, file: &Publication, doubtful: bool) -> Result<(), Error> {
+        let mut progress = Progress::default();
+        if doubtful && let (Some(manifest), Some(id)) = (&self.manifest, file.id_in_line()) {
+            progress.in_manifest = manifest.contains(&*self.fs, &id)?;
+        }
+        self.append(&[file], &mut progress)
+    }
+
+    /// Lists a file for the hook alone.
+    pub(crate) fn hand_on(&mut self, file: &Publication) -> Result<(), Error> {
+        self.append(&[file], &mut Progress { in_manifest: true, in_journal: false })
+    }
+
+    fn append(&mut self, files: &[&Publication], progress: &mut Progress) -> Result<(), Error> {
+        if let Some(manifest) = &mut self.manifest
+            && !progress.in_manifest
+        {
+            let lines: String = files.iter().filter_map(|file| file.line()).collect();
+            manifest.append(&*self.fs, &lines)?;
+            progress.in_manifest = true;
+        }
+        if let Some(journal) = &mut self.journal
+            && self.has_hook
+            && !progress.in_journal
+        {
+            journal.append(files, self.is_durable)?;
+            progress.in_journal = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! The manifest: a file with one line of JSON for each published file.
+//!
+//! Guarantees: lines are appended whole, under the file's lock, so writers in several processes may
+//! share a manifest. What a failed append has written is cut off again. The file is opened for each
+//! append, so it may be moved away at any time. Refuses a symbolic link.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::base::lacking::has_no_locks;
+use crate::base::thread::Backoff;
+use crate::file::publish;
+use crate::fs::{Fs, FsFile, read_full, write_all};
+use crate::report::error::Error;
+
+/// How long to wait for another process that appends.
+const LOCK_MAX: Duration = Duration::from_secs(1);
+/// How often the file may be moved away while it is being opened.
+const ATTEMPTS_MAX: usize = 8;
+/// Bytes of one step of a search.
+const SEARCH_BYTES: usize = 256 << 10;
+
+/// Where the lines go.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    path: PathBuf,
+    mode: u32,
+    is_durable: bool,
+    /// A failed append that could not be cut off: the file, its length before and after.
+    remains: Option<Remains>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Remains {
+    id: (u64, u64),
+    from: u64,
+    to: u64,
+}
+
+/// The open file, locked, and its length.
+struct Opened {
+    file: Box<dyn FsFile>,
+    id: (u64, u64),
+    len: u64,
+}
+
+impl Manifest {
+    pub(crate) fn new(path: PathBuf, mode: u32, is_durable: bool) -> Self {
+        Manifest { path, mode, is_durable, remains: None }
+    }
+
+    /// Makes sure that there is a file that lines can be appended to.
+    pub(crate) fn probe(&self, fs: &dyn Fs) -> Result<(), Error> {
+        self.open(fs).map(drop)
+    }
+
+    /// Appends lines. After an error the file has none of them.
+    pub(crate) fn append(&mut self, fs: &dyn Fs, lines: &str) -> Result<(), Error> {
+        let Opened { mut file, id, mut len } = self.open(fs)?;
+        if let Some(remains) = self.remains.take()
+            && (remains.id, remains.to) == (id, len)
+        {
+            self.cut(&mut *file, remains)?;
+            len = remains.from;
+        }
+        let (written, result) = self.write(&mut *file, len, lines);
+        if let Err(error) = result {
+            // The error of the append says more than one of this.
+            let _ = self.cut(&mut *file, Remains { id, from: len, to: len + written });
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn write(&self, file: &mut dyn FsFile, len: u64, lines: &str) -> (u64, Result<(), Error>) {
+        let failed = |operation, e| Error::io(operation, &self.path, e);
+        let mut last = [b'\n'];
+        if len > 0
+            && let Err(error) = read_full(file, &mut last, len - 1)
+        {
+            return (0, Err(failed("read", error)));
+        }
+        // A power cut may have torn the last line.
+        let gap = if last == [b'\n'] { "" } else { "\n" };
+        let mut slices = [IoSlice::new(gap.as_bytes()), IoSlice::new(lines.as_bytes())];
+        let (written, mut result) = write_all(file, &mut slices, len);
+        let mut operation = "write";
+        if self.is_durable && result.is_ok() {
+            (operation, result) = ("fsync", file.sync());
+        }
+        (written, result.map_err(|e| failed(operation, e)))
+    }
+
+    /// Cuts off what a failed append has written, or notes it for the next try.
+    fn cut(&mut self, file: &mut dyn FsFile, remains: Remains) -> Result<(), Error> {
+        if remains.from == remains.to {
+            return Ok(());
+        }
+        file.set_len(remains.from).map_err(|e| {
+            self.remains = Some(remains);
+            Error::io("truncate", &self.path, e)
+        })
+    }
+
+    /// Whether a line of the file has this text.
+    pub(crate) fn contains(&self, fs: &dyn Fs, text: &str) -> Result<bool, Error> {
+        let mut opened = self.open(fs)?;
+        let (mut bytes, mut kept, mut at) = (vec![0; SEARCH_BYTES + text.len()], 0, 0);
+        loop {
+            let read = read_full(&mut *opened.file, &mut bytes[kept..], at)
+                .map_err(|e| Error::io("read", &self.path, e))?;
+            if read == 0 {
+                return Ok(false);
+            }
+            let found = &bytes[..kept + read];
+            if found.windows(text.len()).any(|window| window == text.as_bytes()) {
+                return Ok(true);
+            }
+            at += read as u64;
+            // The text may begin at the end of this step.
+            let tail = found.len().min(text.len() - 1);
+            let end = found.len();
+            bytes.copy_within(end - tail..end, 0);
+            kept = tail;
+        }
+    }
+
+    fn open(&self, fs: &dyn Fs) -> Result<Opened, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let mut file = match fs.open(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.create(fs) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                    created => created?,
+                },
+                opened => opened.map_err(|e| Error::io("open", &self.path, e))?,
+            };
+            self.lock(&mut *file)?;
+            let look = |e| Error::io("look up", &self.path, e);
+            let facts = file.facts().map_err(look)?;
+            // It may have been moved away while we waited for the lock.
+            if fs.facts(&self.path).map_err(look)?.is_some_and(|named| named.id == facts.id) {
+                return Ok(Opened { file, id: facts.id, len: facts.len });
+            }
+        }
+        Err(Error::io("open", &self.path, io::ErrorKind::NotFound.into()))
+    }
+
+    fn create(&self, fs: &dyn Fs) -> Result<Box<dyn FsFile>, Error> {
+        let file =
+            fs.create(&self.path, self.mode).map_err(|e| Error::io("create", &self.path, e))?;
+        if self.is_durable {
+            publish::sync_dir(fs, self.path.parent().unwrap_or(Path::new("/")))?;
+        }
+        Ok(file)
+    }
+
+    fn lock(&self, file: &mut dyn FsFile) -> Result<(), Error> {
+        let (began, mut backoff) = (Instant::now(), Backoff::default());
+        loop {
+            match file.try_lock() {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < LOCK_MAX =>
+                {
+                    backoff.pause();
+                }
+                Err(error) if !has_no_locks(&error) => {
+                    return Err(Error::io("lock", &self.path, error));
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fs::faulty::{Answer, Faulty, Op};
+    use bufferedwriter_testkit::dir::TestDir;
+    use rustix::io::Errno;
+    use std::fs;
+
+    fn manifest(dir: &TestDir) -> Manifest {
+        Manifest::new(dir.join("m.ndjson"), 0o640, true)
+    }
+
+    #[test]
+    fn lines_are_appended_to_whatever_file_has_the_name() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut manifest = manifest(&dir);
+        manifest.append(&fs, "one\n").unwrap();
+        manifest.append(&fs, "two\nthree\n").unwrap();
+        assert_eq!(fs::read(dir.join("m.ndjson")).unwrap(), b"one\ntwo\nthree\n");
+        fs::rename(dir.join("m.ndjson"), dir.join("old")).unwrap();
+        manifest.append(&fs, "four\n").unwrap();
+        assert_eq!(fs::read(dir.join("m.ndjson")).unwrap(), b"four\n");
+        // A torn line stays a line of its own.
+        fs::write(dir.join("m.ndjson"), "torn").unwrap();
+        manifest.append(&fs, "five\n").unwrap();
+        assert_eq!(fs::read(dir.join("m.ndjson")).unwrap(), b"torn\nfive\n");
+    }
+
+    #[test]
+    fn a_failed_append_leaves_no_line() {
+        for (op, fault) in [
+            (Op::Write, Answer::Short(3)),
+            (Op::Sync, Answer::Error(Errno::IO)),
+            (Op::Read, Answer::Error(Errno::IO)),
+            (Op::Open, Answer::Error(Errno::ACCESS)),
+            (Op::Lock, Answer::Error(Errno::IO)),
+            (Op::Facts, Answer::Error(Errno::IO)),
+        ] {
+            for cut_fails in [false, true] {
+                let (fs, dir) = (Faulty::default(), TestDir::new());
+                let mut manifest = manifest(&dir);
+                manifest.append(&fs, "one\n").unwrap();
+                fs.plan(op, 1, fault);
+                if op == Op::Write {
+                    fs.plan(op, 2, Answer::Error(Errno::NOSPC));
+                }
+                if cut_fails {
+                    fs.plan(Op::SetLen, 1, Answer::Error(Errno::IO));
+                }
+                let error = manifest.append(&fs, "two\nthree\n").expect_err(&format!("{op:?}"));
+                assert_eq!(error.path(), Some(&*dir.join("m.ndjson")));
+                manifest.append(&fs, "two\nthree\n").unwrap();
+                assert_eq!(fs::read(dir.join("m.ndjson")).unwrap(), b"one\ntwo\nthree\n", "{op:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_wherever_it_stands() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let manifest = manifest(&dir);
+        let text = "\"id\":\"x\"";
+        assert!(!manifest.contains(&fs, text).unwrap());
+        for at in [0, 1, SEARCH_BYTES - 3, SEARCH_BYTES + 5, 2 * SEARCH_BYTES + 1] {
+            let file = [" ".repeat(at).as_str(), text, "\n"].concat();
+            fs::write(dir.join("m.ndjson"), file).unwrap();
+            assert!(manifest.contains(&fs, text).unwrap(), "{at}");
+            assert!(!manifest.contains(&fs, "\"id\":\"y\"").unwrap(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        fs::write(dir.join("target"), "").unwrap();
+        std::os::unix::fs::symlink(dir.join("target"), dir.join("m.ndjson")).unwrap();
+        assert!(manifest(&dir).append(&fs, "one\n").is_err());
+        assert_eq!(fs::read(dir.join("target")).unwrap(), b"");
+    }
+}
