@@ -39,6 +39,10 @@ pub(crate) struct Files {
     pub(crate) forced: Duration,
     pub(crate) rotate_at: Boundary,
     pub(crate) time_zone: String,
+    /// Empty = none.
+    pub(crate) partition: String,
+    /// Names and values for it.
+    pub(crate) partition_values: Vec<(String, String)>,
     pub(crate) durability: Durability,
     pub(crate) io: Io,
     pub(crate) compression: Compression,
@@ -137,6 +141,8 @@ impl Default for Files {
             forced: Duration::ZERO,
             rotate_at: Boundary::Never,
             time_zone: UTC.to_owned(),
+            partition: String::new(),
+            partition_values: Vec::new(),
             durability: Durability::None,
             io: Io::Auto,
             compression: Compression::None,

@@ -8,6 +8,7 @@ mod aftercare;
 mod check;
 mod groups;
 mod options;
+mod partition;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -185,8 +186,8 @@ impl Config {
         self
     }
 
-    /// The time zone of [`rotate_at`](Self::rotate_at): `"UTC"`, `"local"`, or a name of the IANA
-    /// database, such as `"Europe/Berlin"`. Default `"UTC"`.
+    /// The time zone of [`rotate_at`](Self::rotate_at) and [`partition`](Self::partition): `"UTC"`,
+    /// `"local"`, or a name of the IANA database, such as `"Europe/Berlin"`. Default `"UTC"`.
     ///
     /// All zones but UTC need the feature `time-zone`. It prefers the system's database, and brings
     /// its own for names that the system does not know. `"local"` is the zone of the environment

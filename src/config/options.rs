@@ -122,6 +122,12 @@ impl Boundary {
             Boundary::Day => Some(86_400),
         }
     }
+
+    /// The one with the shorter periods. Each of its periods lies in one of the other's.
+    pub(crate) fn finer(self, other: Boundary) -> Boundary {
+        let seconds = |of: Boundary| of.seconds().unwrap_or(u64::MAX);
+        if seconds(other) < seconds(self) { other } else { self }
+    }
 }
 
 /// Whether a file must be on the disk, not only with the operating system, before it becomes

@@ -110,7 +110,7 @@ mod tests {
     use crate::config::Files;
     use crate::file::aligned::PAGE;
     use crate::file::temp_file::TempFile;
-    use crate::naming::Names;
+    use crate::naming::{Names, TempId};
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
@@ -128,7 +128,8 @@ mod tests {
     fn direct(fs: &Faulty, dir: &TestDir) -> Written {
         let (prefix, extension) = (OsString::new(), OsString::from("log"));
         let names = Names { prefix, extension, instance: 7, pid: 1 };
-        let mut file = TempFile::create(fs, dir.path(), &Files::default(), &names, 0, 0).unwrap();
+        let files = Files::default();
+        let mut file = TempFile::create(fs, dir.path(), &files, &names, 0, TempId::any()).unwrap();
         file.go_direct();
         let staging = Staging::for_workers(1, 2 * PAGE).unwrap().remove(0);
         assert!(file.is_direct());

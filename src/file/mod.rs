@@ -8,4 +8,5 @@ pub(crate) mod direct_io;
 pub(crate) mod publish;
 pub(crate) mod state_file;
 pub(crate) mod temp_file;
+pub(crate) mod tree;
 pub(crate) mod usage;

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file::tree;
 use crate::fs::Fs;
 use crate::naming;
 use crate::report::error::Error;
@@ -20,6 +21,8 @@ pub(crate) struct Scope {
     /// From the options, hence the `Arc` of std.
     pub(crate) fs: std::sync::Arc<dyn Fs>,
     pub(crate) path: PathBuf,
+    /// Visible files lie this deep below `path`, or less.
+    pub(crate) depth: usize,
     pub(crate) temp: PathBuf,
     pub(crate) prefix: OsString,
     pub(crate) extension: OsString,
@@ -34,14 +37,24 @@ pub(crate) struct Walk {
     pub(crate) written: u64,
     /// Time spent counting, without the pauses between portions.
     pub(crate) took: Duration,
-    /// Directories that are still to be listed, and whether visible files count there.
-    dirs: VecDeque<(PathBuf, bool)>,
+    /// Directories that are still to be listed.
+    dirs: VecDeque<Dir>,
     /// The directory that was listed last.
-    dir: (PathBuf, bool),
+    dir: Dir,
     names: std::vec::IntoIter<OsString>,
     /// Files with several names that are already counted.
     counted: BTreeSet<(u64, u64)>,
     pub(crate) total: u64,
+}
+
+/// A directory of a count.
+#[derive(Clone, Debug, Default)]
+struct Dir {
+    path: PathBuf,
+    /// Visible files count there, not only temp files.
+    visible: bool,
+    /// So many levels below it have files, too.
+    depth: usize,
 }
 
 impl Walk {
@@ -49,8 +62,8 @@ impl Walk {
         Walk {
             written,
             took: Duration::ZERO,
-            dirs: scope.dirs().map(|(dir, visible)| (dir.clone(), visible)).collect(),
-            dir: (PathBuf::new(), false),
+            dirs: scope.dirs().collect(),
+            dir: Dir::default(),
             names: Vec::new().into_iter(),
             counted: BTreeSet::new(),
             total: 0,
@@ -59,18 +72,19 @@ impl Walk {
 }
 
 impl Scope {
-    /// The directories, and whether visible files count there.
-    fn dirs(&self) -> impl Iterator<Item = (&PathBuf, bool)> {
-        let temp = (self.temp != self.path).then_some((&self.temp, false));
-        [(&self.path, true)].into_iter().chain(temp)
+    /// The directories, without those below them.
+    fn dirs(&self) -> impl Iterator<Item = Dir> {
+        let Scope { path, temp, depth, .. } = self;
+        let temp = (temp != path).then(|| Dir { path: temp.clone(), ..Dir::default() });
+        [Dir { path: path.clone(), visible: true, depth: *depth }].into_iter().chain(temp)
     }
 
     /// Bytes that this process may still use: the lesser answer of the two directories.
     pub(crate) fn free_bytes(&self) -> Result<u64, Error> {
         let mut least = u64::MAX;
-        for (dir, _) in self.dirs() {
-            let free = self.fs.free_bytes(dir);
-            least = least.min(free.map_err(|e| Error::io("look for free space in", dir, e))?);
+        for Dir { path: dir, .. } in self.dirs() {
+            let free = self.fs.free_bytes(&dir);
+            least = least.min(free.map_err(|e| Error::io("look for free space in", &dir, e))?);
         }
         Ok(least)
     }
@@ -87,19 +101,30 @@ impl Scope {
                     return Ok(false);
                 }
             }
-            let Some((dir, visible)) = walk.dirs.pop_front() else { return Ok(true) };
-            walk.names = self.fs.list(&dir).map_err(|e| Error::io("list", &dir, e))?.into_iter();
-            walk.dir = (dir, visible);
+            let Some(dir) = walk.dirs.pop_front() else { return Ok(true) };
+            walk.names = if dir.visible {
+                tree::list(&*self.fs, &self.path, &dir.path)?.into_iter()
+            } else {
+                self.fs.list(&dir.path).map_err(|e| Error::io("list", &dir.path, e))?.into_iter()
+            };
+            walk.dir = dir;
+            if self.depth > 0 && is_over() {
+                return Ok(false);
+            }
         }
     }
 
     fn add(&self, walk: &mut Walk, name: &OsStr) -> Result<(), Error> {
-        let (dir, visible) = &walk.dir;
+        let Dir { path: dir, visible, depth } = &walk.dir;
+        let path = dir.join(name);
         let parsed = naming::parse(name, &self.prefix, &self.extension);
+        if parsed.is_none() && *depth > 0 && tree::is_partition(&*self.fs, &path)? {
+            walk.dirs.push_back(Dir { path, visible: true, depth: depth - 1 });
+            return Ok(());
+        }
         if parsed.is_none_or(|parsed| !parsed.temp && !visible) {
             return Ok(());
         }
-        let path = dir.join(name);
         let facts = self.fs.facts(&path).map_err(|e| Error::io("look up", &path, e))?;
         // The file was published or removed meanwhile, or a writer does not make such files.
         let Some(facts) = facts.filter(|facts| facts.is_file) else { return Ok(()) };
@@ -168,7 +193,8 @@ mod tests {
         let prefix = ours.prefix.clone();
         let shared = std::sync::Arc::new(fs.clone());
         let extension = OsString::from("log");
-        let mut scope = Scope { fs: shared, path, temp, prefix, extension, by_len: false };
+        let mut scope =
+            Scope { fs: shared, path, depth: 0, temp, prefix, extension, by_len: false };
         let mut walk = Walk::new(&scope, 0);
         assert!(scope.count(&mut walk, || false).unwrap());
         assert_eq!(walk.total, expected);

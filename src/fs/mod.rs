@@ -18,6 +18,8 @@ use rustix::io::Errno;
 pub struct Facts {
     /// Whether it is a regular file.
     pub is_file: bool,
+    /// Whether it is a directory.
+    pub is_dir: bool,
     /// Length in bytes.
     pub len: u64,
     /// Bytes that it takes on the disk.
@@ -64,6 +66,11 @@ pub trait Fs: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Creates a directory and its missing parents, accessible to the owner only.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Creates one directory with exactly these permissions, or fewer where they can't be set.
+    /// `AlreadyExists` if the path exists.
+    fn create_dir(&self, _dir: &Path, _mode: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// The absolute path of an existing directory, without symbolic links.
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf>;
     /// Identity of the machine's current boot. `None` where the system does not tell it.

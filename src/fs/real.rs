@@ -141,6 +141,18 @@ impl Fs for RealFs {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)
     }
 
+    fn create_dir(&self, dir: &Path, mode: u32) -> io::Result<()> {
+        DirBuilder::new().mode(mode).create(dir)?;
+        // The umask may have removed permissions. Another process may be quicker with a link.
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits() as i32;
+        let made = OpenOptions::new().read(true).custom_flags(flags).open(dir);
+        let is_set = made.and_then(|made| {
+            let found = made.metadata()?.mode() & 0o777;
+            if found == mode { Ok(true) } else { set_mode(&made, mode) }
+        });
+        is_set.map(drop).inspect_err(|_| drop(fs::remove_dir(dir)))
+    }
+
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
         let dir = fs::canonicalize(dir)?;
         if !fs::metadata(&dir)?.is_dir() {
@@ -176,6 +188,7 @@ impl Fs for RealFs {
 fn facts(found: &fs::Metadata) -> Facts {
     Facts {
         is_file: found.is_file(),
+        is_dir: found.is_dir(),
         len: found.len(),
         allocated: found.blocks().saturating_mul(512),
         uid: found.uid(),
@@ -459,6 +472,31 @@ mod tests {
         assert_eq!(io::Error::from(other.try_lock().unwrap_err()).kind(), ErrorKind::WouldBlock);
         drop(clone);
         other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_created_once_with_its_permissions_and_through_no_link() {
+        let dir = TestDir::new();
+        for mode in [0o700, 0o750, 0o755] {
+            let made = dir.join(format!("{mode:o}"));
+            let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+            let created = RealFs.create_dir(&made, mode);
+            rustix::process::umask(umask);
+            created.unwrap();
+            let facts = RealFs.facts(&made).unwrap().unwrap();
+            assert_eq!((facts.mode, facts.is_dir, facts.is_file), (mode, true, false));
+            let again = RealFs.create_dir(&made, 0o700).unwrap_err();
+            assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+        }
+        symlink(dir.join("700"), dir.join("link")).unwrap();
+        symlink(dir.join("nothing"), dir.join("loose")).unwrap();
+        for link in ["link", "loose"] {
+            let error = RealFs.create_dir(&dir.join(link), 0o700).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+            assert!(!RealFs.facts(&dir.join(link)).unwrap().unwrap().is_dir);
+        }
+        let error = RealFs.create_dir(&dir.join("a/b"), 0o700).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(super) fn replace(from: &Path, to: &Path) -> io::Result<()> {
 fn facts(found: &Stat) -> Facts {
     Facts {
         is_file: FileType::from_raw_mode(found.st_mode) == FileType::RegularFile,
+        is_dir: FileType::from_raw_mode(found.st_mode) == FileType::Directory,
         len: found.st_size as u64,
         allocated: (found.st_blocks as u64).saturating_mul(512),
         uid: found.st_uid,

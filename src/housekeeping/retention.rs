@@ -24,11 +24,6 @@ use crate::report::error::Error;
 /// The most files that are remembered at once, of 48 bytes each.
 const REMEMBERED_MAX: usize = 1 << 16;
 
-/// How many levels of directories below `path` hold files.
-pub(crate) fn depth() -> usize {
-    0
-}
-
 /// Which files stay whatever their age and number: those with this stamp and all later ones.
 pub(crate) type ProtectedFrom = Box<dyn Fn() -> Option<Stamp> + Send + Sync>;
 

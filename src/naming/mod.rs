@@ -19,11 +19,14 @@
 pub(crate) mod file_name;
 pub(crate) mod names;
 pub(crate) mod parse;
+pub(crate) mod partition;
 pub(crate) mod stamp;
+pub(crate) mod template;
 pub(crate) mod zone;
 
 pub(crate) use names::{Names, TempId, aside};
 pub(crate) use parse::{
     Parsed, is_probe, parse, parse_journal, parse_state, parse_temp, temp_extension,
 };
+pub(crate) use partition::Partition;
 pub(crate) use stamp::Stamp;

@@ -20,10 +20,18 @@ const ASIDE_END: &str = ".aside";
 /// Tells one temp file of a worker from its others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TempId {
-    /// When the file was created.
+    /// No record of the file was accepted more than a millisecond before this.
     pub(crate) stamp: Stamp,
     /// Increases with each file of a worker.
     pub(crate) seq: u64,
+}
+
+#[cfg(test)]
+impl TempId {
+    /// For tests of the files themselves.
+    pub(crate) fn any() -> TempId {
+        TempId { stamp: Stamp::next(), seq: 9 }
+    }
 }
 
 /// The parts of a name that all files of one writer share.

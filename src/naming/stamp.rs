@@ -21,6 +21,9 @@ pub(super) const FORMAT: &str = "%Y%m%dT%H%M%S.%9fZ";
 /// leaves it to the operator. Stamps wait for a clock that goes back by no more.
 const CORRECTION_MAX: u64 = 1_000_000_000_000;
 
+/// In nanoseconds.
+const MILLISECOND: u64 = 1_000_000;
+
 /// A wall-clock time in nanoseconds since the epoch. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp(pub(crate) u64);
@@ -35,6 +38,19 @@ impl Stamp {
     /// What the clock shows, whatever stamps there are.
     pub(crate) fn read(clock: &WallClock) -> Self {
         Stamp(nanos(clock.0.as_ref().map_or_else(system, |clock| clock())).max(1))
+    }
+
+    /// The stamp of a moment this long before.
+    pub(crate) fn before(self, time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Stamp(self.0.saturating_sub(nanos).max(1))
+    }
+
+    /// A stamp in the same millisecond, which differs from that of another number unless they are a
+    /// million apart. Boundaries of periods are full seconds.
+    pub(crate) fn numbered(self, nth: u64) -> Self {
+        let begin = self.0 - self.0 % MILLISECOND;
+        Stamp(begin.saturating_add(1 + nth % (MILLISECOND - 1)))
     }
 
     /// The time from an earlier stamp to this one. Zero if that is later.
@@ -161,6 +177,19 @@ mod tests {
         ] {
             assert_eq!(Stamp(one).is_after(Stamp(other)), expected);
         }
+    }
+
+    #[test]
+    fn numbered_stamps_differ_and_stay_in_their_millisecond() {
+        for at in [1, MILLISECOND - 1, MILLISECOND, STAMP, u64::MAX - MILLISECOND] {
+            let stamps = [0, 1, 2, MILLISECOND - 2].map(|nth| Stamp(at).numbered(nth).0);
+            assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
+            assert!(stamps.iter().all(|stamp| stamp / MILLISECOND == at / MILLISECOND));
+            assert_ne!(stamps[0], 0);
+        }
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+        assert_eq!(Stamp(STAMP).before(second), Stamp(STAMP - 1_000_000_000));
+        assert_eq!(Stamp(5).before(day), Stamp(1));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::file::publish::{self, Identity, Refusal};
+use crate::file::tree;
 use crate::fs::Fs;
 use crate::housekeeping::announcer::Announcer;
 use crate::housekeeping::publication::Publication;
@@ -30,22 +31,25 @@ pub(crate) enum Audience {
 /// What is known of a left-over that is about to become visible.
 pub(super) struct LeftOver<'a> {
     pub(super) temp: &'a Path,
+    /// Its partition, and the permissions of the file.
+    pub(super) below: &'a Path,
+    pub(super) mode: u32,
     pub(super) first: Stamp,
     pub(super) last: Stamp,
     pub(super) whole: Watermark,
 }
 
 impl Audience {
-    /// Makes a left-over visible in `dir`, and tells of it. Returns its path.
+    /// Makes a left-over visible in its partition below `path`, and tells of it. Returns its path.
     pub(super) fn rename(
         &mut self,
         fs: &dyn Fs,
-        dir: &Path,
+        path: &Path,
         of: Identity<'_>,
         file: &LeftOver<'_>,
     ) -> Result<PathBuf, Error> {
         let known = |visible: &Path| Publication {
-            relative: visible.strip_prefix(dir).unwrap_or(visible).to_owned(),
+            relative: visible.strip_prefix(path).unwrap_or(visible).to_owned(),
             first: file.first,
             last: file.last,
             bytes: file.whole.len,
@@ -55,9 +59,11 @@ impl Audience {
         if let Audience::Announcer(announcer) = self {
             announcer.wait_for_room(ROOM_WAIT)?;
         }
-        let renamed = publish::rename(fs, file.temp, dir, of, |visible| match self {
-            Audience::Announcer(announcer) => announcer.note(&known(visible)),
-            _ => Ok(()),
+        let renamed = tree::rename(fs, path, file.below, file.mode, |dir| {
+            publish::rename(fs, file.temp, dir, of, |visible| match self {
+                Audience::Announcer(announcer) => announcer.note(&known(visible)),
+                _ => Ok(()),
+            })
         });
         match (self, &renamed) {
             (Audience::Announcer(announcer), Ok(visible)) => announcer.published(known(visible)),

@@ -6,6 +6,7 @@
 //! same: it removes the state file last, when everything else is done and synced. Refuses to touch
 //! live instances, files of other users, and instances with another `path`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,10 @@ use crate::config::Compression;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::format::{FileLayout, MemoryDir, WorkerEntry};
+use crate::file::tree;
 use crate::fs::{Facts, FsFile};
-use crate::naming::{self, Names};
+use crate::naming::partition::Unusable;
+use crate::naming::{self, Names, Partition};
 use crate::recovery::audience::Audience;
 use crate::recovery::salvage::{DeadMemory, Found, Locations};
 use crate::recovery::scan::Scan;
@@ -70,6 +73,8 @@ pub(super) struct Dead<'a> {
     /// published.
     pub(super) compression: Option<Compression>,
     pub(super) layout: &'a FileLayout,
+    /// Where its files appear below `path`; `None` = in `path` itself.
+    pub(super) partition: Option<&'a Partition>,
     /// The crash-proof memory, if there is one. It is newer than the state file.
     pub(super) memory: Option<&'a DeadMemory>,
 }
@@ -128,6 +133,8 @@ impl Run<'_> {
                 let now = self.scan.fs.boot_id();
                 let same_boot = boot_id.is_some() && *boot_id == now;
                 let rebooted = boot_id.is_some() && now.is_some() && !same_boot;
+                // It was looked at before.
+                let partition = partition(&header.layout).ok().flatten();
                 let dead = Dead {
                     state,
                     names: &header.names,
@@ -135,6 +142,7 @@ impl Run<'_> {
                     same_boot,
                     compression: Compression::from_id(header.codec),
                     layout: &header.layout,
+                    partition: partition.as_ref(),
                     memory: None,
                 };
                 match &header.memory {
@@ -151,6 +159,7 @@ impl Run<'_> {
                     same_boot: false,
                     compression: None,
                     layout: &FileLayout::default(),
+                    partition: None,
                     memory: None,
                 };
                 self.recover_unknown(&dead, is_short)
@@ -183,6 +192,7 @@ impl Run<'_> {
             Err(Unreadable::Codec(number)) => Some(SkipReason::Codec(*number)),
             Ok(decoded) if decoded.header.names.state() != name => Some(SkipReason::OtherInstance),
             Ok(decoded) if !self.scan.is_path(&decoded.header.path) => Some(SkipReason::OtherPath),
+            Ok(decoded) if partition(&decoded.header.layout).is_err() => Some(SkipReason::TimeZone),
             _ => None,
         }
     }
@@ -244,6 +254,7 @@ impl Run<'_> {
     /// Recovers an instance with its crash-proof memory.
     fn salvage(&mut self, dead: Dead<'_>, mut memory: DeadMemory) -> Result<(), Error> {
         let Scan { fs, path, temp, dry_run, .. } = self.scan;
+        let partition = dead.partition;
         let entries: Vec<_> = memory.image.entries.iter().copied().map(Some).collect();
         let known =
             Dead { entries: Some(&entries), same_boot: true, memory: Some(&memory), ..dead };
@@ -258,7 +269,7 @@ impl Run<'_> {
                 self.published(memory.path().to_owned(), Watermark { len, count, checksum: 0 });
             }
         } else if let Some((visible, good)) = memory.salvage(
-            Locations { fs, temp, path, names: dead.names, layout: dead.layout },
+            Locations { fs, temp, path, names: dead.names, layout: dead.layout, partition },
             self.audience,
         )? {
             self.published(visible, good);
@@ -273,7 +284,7 @@ impl Run<'_> {
             0 => memory.remove(fs)?,
             _ => self.set_aside(memory.path())?,
         }
-        self.end(&dead)
+        self.end(&Dead { entries: Some(&entries), ..dead })
     }
 
     /// Recovers an instance whose state file is unreadable.
@@ -297,6 +308,7 @@ impl Run<'_> {
     fn end(&mut self, dead: &Dead<'_>) -> Result<(), Error> {
         self.remove_probes(dead.names)?;
         self.scan.sync_dir(self.scan.path)?;
+        self.sync_partitions(dead)?;
         if self.scan.temp != self.scan.path {
             self.scan.sync_dir(self.scan.temp)?;
         }
@@ -304,6 +316,22 @@ impl Run<'_> {
         self.remove(dead.state)?;
         self.recovery.instances += 1;
         Ok(())
+    }
+
+    /// Syncs each directory in which a recovery may have published a file of this instance, also one
+    /// that was killed.
+    fn sync_partitions(&self, dead: &Dead<'_>) -> Result<(), Error> {
+        let Scan { fs, path, dry_run, .. } = self.scan;
+        let (Some(partition), Some(entries), false) = (dead.partition, dead.entries, dry_run)
+        else {
+            return Ok(());
+        };
+        let mut dirs = BTreeSet::new();
+        let entries = entries.iter().flatten();
+        for temp in entries.filter_map(|entry| entry.temp) {
+            dirs.extend(tree::chain(path, &partition.dir(temp.stamp)?));
+        }
+        dirs.iter().try_for_each(|dir| tree::sync(fs, path, dir))
     }
 
     /// Removes the empty probe files, if the instance died while it probed its directories. They
@@ -376,6 +404,12 @@ impl Run<'_> {
         self.recovery.set_aside.push(to);
         Ok(())
     }
+}
+
+/// Where a dead writer's files belong. An error means that its time zone is not known: `decode` has
+/// read the rest.
+fn partition(layout: &FileLayout) -> Result<Option<Partition>, Unusable> {
+    Partition::restored(&layout.partition, &layout.time_zone)
 }
 
 fn read(file: &mut dyn FsFile, state: &Path) -> Result<Result<DecodedState, Unreadable>, Error> {

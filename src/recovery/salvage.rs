@@ -13,12 +13,13 @@ use rustix::process::geteuid;
 
 use crate::codec::{self, Contents, Encoder};
 use crate::config::Compression;
-use crate::file::publish::{self, Identity};
+use crate::file::publish::Identity;
 use crate::file::state_file::decode::Unreadable;
 use crate::file::state_file::format::FileLayout;
+use crate::file::tree;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::memory::crash_image::{WriterWord, step};
-use crate::naming::{self, Names, Stamp};
+use crate::naming::{self, Names, Partition, Stamp};
 use crate::recovery::audience::{Audience, LeftOver};
 use crate::recovery::memory_image::{self, MemoryImage, Unfiled};
 use crate::recovery::verdict::is_ours;
@@ -55,6 +56,8 @@ pub(crate) struct Locations<'a> {
     pub(crate) path: &'a Path,
     pub(crate) names: &'a Names,
     pub(crate) layout: &'a FileLayout,
+    /// Where files appear below `path`; `None` = in `path` itself.
+    pub(crate) partition: Option<&'a Partition>,
 }
 
 impl DeadMemory {
@@ -130,11 +133,14 @@ impl DeadMemory {
                 self.copy(places)?
             }
         };
-        let Locations { fs, temp, path, names, .. } = places;
+        let Locations { fs, temp, path, names, partition, .. } = places;
+        let below = partition.map(|partition| partition.dir(stamp)).transpose()?;
+        let below = below.unwrap_or_default();
+        let sync = || tree::chain(path, &below).try_for_each(|dir| tree::sync(fs, path, &dir));
         let temp = temp.join(names.temp(stamp, self.worker(), 0));
         let Some(facts) = fs.facts(&temp).map_err(|e| Error::io("look up", &temp, e))? else {
             // The recovery that noted the stamp has renamed it.
-            return Ok(None);
+            return sync().map(|()| None);
         };
         if !is_ours(&facts, geteuid().as_raw()) || facts.links != 1 {
             return Err(Error::io("publish", &temp, ErrorKind::InvalidInput.into()));
@@ -143,11 +149,20 @@ impl DeadMemory {
         let of = Identity { names, worker: self.worker(), seq: 0, in_one_step: true };
         let (last, whole) =
             (Stamp(facts.modified.max(1)), Watermark { len: facts.len, count, checksum: 0 });
-        let left_over = LeftOver { temp: &temp, first: stamp, last, whole };
+        let mode = facts.mode;
+        let left_over = LeftOver { temp: &temp, below: &below, mode, first: stamp, last, whole };
         let visible = audience.rename(fs, path, of, &left_over)?;
         step();
-        publish::sync_dir(fs, path)?;
+        sync()?;
         Ok(Some((visible, whole)))
+    }
+
+    /// About when the unfiled records were accepted, for the choice of a partition. They have no time of
+    /// their own, and follow on those of the last files.
+    fn newest(&self) -> Stamp {
+        let now = Stamp::next();
+        let temps = self.image.entries.iter().filter_map(|entry| entry.temp);
+        temps.map(|temp| temp.stamp).filter(|&stamp| stamp < now).max().unwrap_or(now)
     }
 
     /// Removes temp files of recoveries that were killed before their file was complete.
@@ -170,7 +185,7 @@ impl DeadMemory {
     /// Copies all unfiled records to a temp file, between header and footer, and notes its stamp once it is synced.
     fn copy(&mut self, places: Locations<'_>) -> Result<Stamp, Error> {
         let Locations { fs, temp, names, layout, .. } = places;
-        let stamp = Stamp::next();
+        let stamp = self.newest();
         let path = temp.join(names.temp(stamp, self.worker(), 0));
         let mut file =
             fs.create(&path, self.image.layout.mode).map_err(|e| Error::io("create", &path, e))?;

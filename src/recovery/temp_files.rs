@@ -12,6 +12,7 @@ use crate::codec::{self, Contents, Trailer};
 use crate::config::Compression;
 use crate::file::publish::Identity;
 use crate::file::state_file::format::FileLayout;
+use crate::file::tree;
 use crate::fs::{Facts, FsFile, read_full, write_all};
 use crate::naming::{self, Names, Parsed, Stamp};
 use crate::recovery::audience::LeftOver;
@@ -134,8 +135,10 @@ impl Run<'_> {
             }
             let of =
                 Identity { names: dead.names, worker: parsed.worker, seq: parsed.seq, in_one_step };
-            let last = Stamp(facts.modified.max(1));
-            let left_over = LeftOver { temp, first: parsed.stamp, last, whole };
+            let below = dead.partition.map(|partition| partition.dir(parsed.stamp)).transpose()?;
+            let below = below.unwrap_or_default();
+            let (first, last) = (parsed.stamp, Stamp(facts.modified.max(1)));
+            let left_over = LeftOver { temp, below: &below, mode: facts.mode, first, last, whole };
             self.audience.rename(fs, path, of, &left_over)?
         };
         self.published(visible, whole);
@@ -162,17 +165,22 @@ impl Run<'_> {
 
     /// Whether this temp file already has a visible name.
     fn is_visible(&self, dead: &Dead<'_>, temp: &Parsed, facts: &Facts) -> Result<bool, Error> {
+        let Scan { fs, path, .. } = self.scan;
         let Names { prefix, extension, .. } = dead.names;
-        for name in self.scan.list(self.scan.path)? {
-            let parsed = naming::parse(&name, prefix, extension);
-            let is_its = |found: &Parsed| {
-                let id = |of: &Parsed| (of.instance, of.pid, of.worker, of.seq);
-                !found.temp && id(found) == id(temp)
-            };
-            if parsed.is_some_and(|found| is_its(&found)) {
-                let found = self.scan.facts(&self.scan.path.join(name))?;
-                if found.is_some_and(|found| found.id == facts.id) {
-                    return Ok(true);
+        let depth = dead.partition.map_or(0, |partition| partition.template().depth());
+        // All of them: where the rules of a time zone have changed, it is in another one.
+        for dir in tree::walk(fs, path, depth)? {
+            for name in tree::list(fs, path, &dir)? {
+                let parsed = naming::parse(&name, prefix, extension);
+                let is_its = |found: &Parsed| {
+                    let id = |of: &Parsed| (of.instance, of.pid, of.worker, of.seq);
+                    !found.temp && id(found) == id(temp)
+                };
+                if parsed.is_some_and(|found| is_its(&found)) {
+                    let found = self.scan.facts(&dir.join(name))?;
+                    if found.is_some_and(|found| found.id == facts.id) {
+                        return Ok(true);
+                    }
                 }
             }
         }

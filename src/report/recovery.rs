@@ -99,6 +99,9 @@ pub enum SkipReason {
     /// Its files use the codec with this number, which this build does not have: see the features
     /// of [`Compression`](crate::Compression).
     Codec(u32),
+    /// Its files belong in partitions by a time zone that is not known here: see the feature
+    /// `time-zone`.
+    TimeZone,
     /// It is the state file of a writer whose files appear in another directory. If that directory
     /// is now here, under another name: [`RecoverOptions::from`](crate::RecoverOptions::from).
     OtherPath,
@@ -131,6 +134,9 @@ impl fmt::Display for SkipReason {
                     _ => return write!(f, "its files use codec {number}, which this build lacks"),
                 };
                 write!(f, "its files are compressed with {codec}, which this build lacks")
+            }
+            SkipReason::TimeZone => {
+                f.write_str("its partitions are of a time zone that is not known here")
             }
             SkipReason::OtherPath => f.write_str("its files belong in another directory"),
             SkipReason::OtherMemory => f.write_str("its memory is in another directory"),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::config::{Compression, Envelope, Files};
 use crate::file::aligned::{PAGE, Staging};
 use crate::file::temp_file::TempFile;
-use crate::naming::Names;
+use crate::naming::{Names, Stamp, TempId};
 use crate::report::error::Error;
 use crate::report::stats::Count;
 use crate::tests::codec::{CODECS, decode, enclosed};
@@ -34,7 +34,8 @@ impl Rig {
     }
 
     fn file(&self) -> TempFile {
-        TempFile::create(&self.fs, self.dir.path(), &self.files, &Self::names(), 0, 0).unwrap()
+        TempFile::create(&self.fs, self.dir.path(), &self.files, &Self::names(), 0, TempId::any())
+            .unwrap()
     }
 
     /// Appends a record and commits the bytes of it that count.
@@ -151,7 +152,8 @@ fn a_copy_has_both_once() {
         rig.append(&mut file, b"one ").1.unwrap();
         file.seal().unwrap();
         let to = TestDir::new();
-        let mut copy = file.copy_to(&rig.fs, to.path(), &rig.files, &Rig::names(), 0).unwrap();
+        let mut copy =
+            file.copy_to(&rig.fs, to.path(), &rig.files, &Rig::names(), 0, Stamp(2)).unwrap();
         copy.seal().unwrap();
         file.hand_over(&mut copy);
         rig.check(&copy, b"one ");

@@ -65,11 +65,13 @@ struct Setup {
     crossing: bool,
     /// Each file gets a line in a manifest.
     manifest: bool,
+    /// Files appear in directories by the minute.
+    partitioned: bool,
 }
 
 const MANIFEST: &str = "/lists/.m.ndjson";
 
-const SETUPS: [Setup; 14] = [
+const SETUPS: [Setup; 16] = [
     setup(Durability::None, Io::Buffered, Compression::None, false),
     setup(Durability::None, Io::Direct, Compression::None, false),
     setup(Durability::File, Io::Buffered, Compression::None, false),
@@ -84,6 +86,8 @@ const SETUPS: [Setup; 14] = [
     setup(Durability::File, Io::Direct, Compression::Gzip(1), false).enclosed(),
     with_manifest(Durability::None),
     with_manifest(Durability::File),
+    partitioned(Durability::None, Io::Direct, Compression::None),
+    partitioned(Durability::File, Io::Buffered, Compression::Zstd(1)),
 ];
 
 const fn with_manifest(durability: Durability) -> Setup {
@@ -91,13 +95,18 @@ const fn with_manifest(durability: Durability) -> Setup {
 }
 
 const fn setup(durability: Durability, io: Io, codec: Compression, crossing: bool) -> Setup {
-    Setup { durability, io, codec, enclosed: false, crossing, manifest: false }
+    let enclosed = false;
+    Setup { durability, io, codec, enclosed, crossing, manifest: false, partitioned: false }
 }
 
 impl Setup {
     const fn enclosed(self) -> Self {
         Setup { enclosed: true, ..self }
     }
+}
+
+const fn partitioned(durability: Durability, io: Io, codec: Compression) -> Setup {
+    Setup { partitioned: true, ..setup(durability, io, codec, false) }
 }
 
 /// A slot and the right to write through it.
@@ -169,6 +178,7 @@ struct Life {
     batch: Batch,
     /// How often each record was found in a visible file.
     visible: BTreeMap<u32, u32>,
+    partitioned: bool,
 }
 
 impl Life {
@@ -189,6 +199,13 @@ impl Life {
             .drop_timeout(Duration::ZERO)
             .fs(Arc::new(fs.clone()));
         let config = if setup.manifest { config.manifest(MANIFEST) } else { config };
+        let config = if setup.partitioned {
+            // A minute ends in the middle of the life.
+            clock.shift_wall(58_500_000_000);
+            config.partition("dt=%F/m=%M").wall_clock(clock.wall_clock())
+        } else {
+            config
+        };
         let (handle, workers) = open::assemble(config, clock.now())?;
         let handle = Arc::new(handle);
         let slots = std::array::from_fn(|_| Owned(handle.shared.slots.acquire().unwrap()));
@@ -199,8 +216,8 @@ impl Life {
         let others = callers.clone();
         fs.meanwhile(Some(Box::new(move || lock(&others).write_some())));
         let workers = workers.into_iter().map(driven).collect();
-        let (batch, visible) = (Batch::default(), BTreeMap::new());
-        Ok(Life { handle, fs, clock, workers, callers, calls: 0, batch, visible })
+        let (batch, visible, partitioned) = (Batch::default(), BTreeMap::new(), setup.partitioned);
+        Ok(Life { handle, fs, clock, workers, callers, calls: 0, batch, visible, partitioned })
     }
 
     /// Lets each worker run when it wants to, or was woken, until `time` has passed. Without a limit, it returns
@@ -259,7 +276,11 @@ impl Life {
     /// What is visible are whole records, each once, in the order of their producer in each file.
     fn look(&mut self) {
         let callers = lock(&self.callers);
-        for content in self.fs.appeared() {
+        for (dir, content) in self.fs.appeared_in() {
+            let dir = dir.strip_prefix("/ready").expect("it is visible");
+            let minute = || dir.strip_prefix("dt=2027-01-01").expect("of this day");
+            assert!(!self.partitioned || minute().to_str().unwrap().starts_with("m=0"), "{dir:?}");
+            assert_eq!(dir.iter().count(), if self.partitioned { 2 } else { 0 }, "{dir:?}");
             let mut last = [None; PRODUCERS];
             for record in content.split_inclusive(|&byte| byte == b'\n') {
                 let number =

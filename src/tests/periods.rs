@@ -3,6 +3,7 @@
 //! Guarantees: each record that was accepted is in a file at the end, once. How far records are from their period is
 //! measured, not only bounded.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use bufferedwriter_testkit::random::Random;
 use rustix::io::Errno;
 
 use crate::accept;
-use crate::config::{Boundary, Config};
+use crate::config::{Boundary, Config, Durability};
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::tests::clock::Clock;
@@ -39,6 +40,8 @@ pub(super) struct Scene {
     crossings: Vec<Instant>,
     /// The visible files: the numbers of their records.
     pub(super) files: Vec<Vec<usize>>,
+    /// Their directories, from that of visible files on.
+    dirs: Vec<PathBuf>,
     /// A worker that never gets the processor.
     pub(super) hung: Option<usize>,
 }
@@ -62,8 +65,8 @@ impl Scene {
         let (handle, workers) = open::assemble(config, clock.now()).unwrap();
         let slots = (0..producers).map(|_| handle.shared.slots.acquire().unwrap()).collect();
         let workers = workers.into_iter().map(|worker| Driven::new(worker, &clock)).collect();
-        let (accepted, crossings, files) = (Vec::new(), Vec::new(), Vec::new());
-        Scene { handle, workers, slots, fs, clock, accepted, crossings, files, hung: None }
+        let (accepted, crossings, files, dirs) = Default::default();
+        Scene { handle, workers, slots, fs, clock, accepted, crossings, files, dirs, hung: None }
     }
 
     fn each_minute() -> Self {
@@ -134,7 +137,8 @@ impl Scene {
     }
 
     fn look(&mut self) {
-        for file in self.fs.appeared() {
+        for (dir, file) in self.fs.appeared_in() {
+            self.dirs.push(dir.strip_prefix("/ready").unwrap().to_owned());
             let text = String::from_utf8(file).unwrap();
             let number = |line: &str| line[..7].parse().unwrap();
             let mut numbers: Vec<usize> = text.lines().map(number).collect();
@@ -369,8 +373,8 @@ fn size_and_age_hold_too() {
 }
 
 #[test]
-fn without_boundaries_nobody_reads_the_wall_clock() {
-    for (boundary, reads) in [(Boundary::Never, false), (Boundary::Day, true)] {
+fn without_boundaries_the_wall_clock_is_read_for_files_only() {
+    for (boundary, each_round) in [(Boundary::Never, false), (Boundary::Day, true)] {
         let read = Arc::new(AtomicU64::new(0));
         let count = read.clone();
         let wall_clock = Arc::new(move || SECOND * count.fetch_add(1, SeqCst) as u32);
@@ -388,7 +392,97 @@ fn without_boundaries_nobody_reads_the_wall_clock() {
             workers[0].rise(rest, || clock.now());
             clock.advance(SECOND);
         }
-        assert_eq!(read.load(SeqCst) > 0, reads);
+        let (read, files) = (read.load(SeqCst), handle.stats().files);
+        assert!(files > 0 && files < 20, "{files} files");
+        // At the start, when a worker wakes up, and when it has published a file.
+        assert_eq!(read > 1 + 2 * files, each_round, "{read} times for {files} files");
         handle.abandon();
     }
+}
+
+/// Where records of these moments belong, with `dt=%F/m=%H%M`.
+fn minute_of(wall: u64) -> PathBuf {
+    let at = jiff::Timestamp::from_nanosecond(wall.into()).unwrap();
+    PathBuf::from(at.strftime("dt=%F/m=%H%M").to_string())
+}
+
+#[test]
+fn a_record_is_in_the_partition_of_its_time_or_within_the_skew_of_the_neighbouring_one() {
+    let (mut records, mut files) = (0, 0);
+    for (seed, boundary) in (0..).zip([Boundary::Never, Boundary::Minutes(1), Boundary::Day]) {
+        let mut random = Random::new(seed);
+        let config = Config::default().workers(1 + random.below(3_usize)).rotate_at(boundary);
+        let config = config.partition("dt=%F/m=%H%M").durability(Durability::File);
+        let mut scene = Scene::new(config.queue_size(200).file_size(random.pick(&[2000, 1 << 30])));
+        let mut walls = Vec::new();
+        for _ in 0..20 {
+            traffic(&mut scene, &mut random, SECOND * 70);
+            // The clock as it is set now.
+            let shown =
+                |at: Instant| scene.clock.wall() - (scene.clock.now() - at).as_nanos() as u64;
+            walls.extend(scene.accepted[walls.len()..].iter().map(|at| shown(*at)));
+            let seconds = random.pick(&[0, 0, 0, 1, -1, 61, -61, 3600, -86_400]);
+            scene.set(seconds * SECOND.as_nanos() as i64);
+        }
+        scene.close();
+        let skew = SKEW_MAX.as_nanos() as u64;
+        for (dir, file) in scene.dirs.iter().zip(&scene.files) {
+            for &number in file {
+                let (wall, at) = (walls[number], scene.accepted[number]);
+                let around = [wall, wall - skew, wall + skew].map(minute_of);
+                // What the clock shows once it is set is a time of the record, too.
+                let set = scene
+                    .crossings
+                    .iter()
+                    .any(|crossing| at.max(*crossing) - at.min(*crossing) <= SKEW_MAX);
+                assert!(around.contains(dir) || set, "{around:?}, but it is in {dir:?}");
+            }
+        }
+        (records, files) = (records + scene.accepted.len(), files + scene.files.len());
+    }
+    println!("{records} records in {files} files");
+}
+
+#[test]
+fn files_of_a_partition_end_with_it_and_what_a_late_worker_takes_is_in_the_next_one() {
+    let mut scene = Scene::new(Config::default().workers(1).partition("m=%H%M"));
+    let dirs = |scene: &Scene| -> Vec<String> {
+        scene.dirs.iter().map(|dir| dir.to_str().unwrap().to_owned()).collect()
+    };
+    // Less than the skew late: the file is opened in the next minute, for records of this one.
+    scene.write(0, 1);
+    scene.go_on(MINUTE - SECOND);
+    scene.pass(SECOND + SKEW_MAX);
+    scene.go_on(MS);
+    assert_eq!(dirs(&scene), ["m=0000"]);
+    // Half a minute late: what waits in memory counts for the next minute.
+    scene.write(0, 1);
+    scene.go_on(MINUTE - SKEW_MAX - MS * 102);
+    scene.pass(SECOND * 30);
+    scene.write(0, 1);
+    scene.go_on(SECOND * 31);
+    assert_eq!(
+        (dirs(&scene), scene.files[1..].concat()),
+        (vec!["m=0000".into(), "m=0002".into()], vec![1, 2])
+    );
+    scene.close();
+}
+
+#[test]
+fn while_a_disk_fails_one_file_takes_what_belongs_in_later_partitions() {
+    let mut scene = Scene::new(Config::default().workers(1).partition("m=%H%M"));
+    let fault = DiskFault::Error(Errno::IO, 0);
+    scene.fs.fail(Some(FaultPlan { op: Some(Op::CreateDir), fault, after: 0, times: None }));
+    for _ in 0..1500 {
+        scene.write(0, 50);
+        scene.go_on(SECOND / 10);
+    }
+    assert!(scene.files.is_empty());
+    scene.fs.fail(None);
+    scene.go_on(SECOND * 2);
+    assert_eq!(scene.dirs, [PathBuf::from("m=0000")]);
+    scene.write(0, 1);
+    scene.go_on(MINUTE);
+    assert_eq!(scene.dirs[1..], [PathBuf::from("m=0002")]);
+    scene.close();
 }

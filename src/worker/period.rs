@@ -170,6 +170,12 @@ impl Periods {
         }
     }
 
+    /// The moment of the current period that is next to this one.
+    pub(crate) fn nearest(&self, at: Stamp) -> Stamp {
+        let Period { start, end } = self.current;
+        at.min(Stamp(end.0 - 1)).max(start)
+    }
+
     /// When to look again.
     pub(crate) fn due_at(&self) -> Instant {
         let (now, at) = self.looked;
@@ -385,6 +391,20 @@ mod tests {
         let Period { start, end } = calendar.period(stamp("2028-02-29T12:00Z"));
         assert_eq!(shown(start), "2028-02-28T23:00:00Z");
         assert_eq!(shown(end), "2028-02-29T23:00:00Z");
+    }
+
+    #[test]
+    fn the_nearest_moment_of_a_period_is_in_it() {
+        let (calendar, at) = (calendar("UTC0", Boundary::Hours(1)), stamp("2028-02-29T12:30Z"));
+        let clock = WallClock(Some(std::sync::Arc::new(move || Duration::from_nanos(at.0))));
+        let periods = Periods::new(calendar, clock, Instant::now());
+        for (time, expected) in [
+            ("2028-02-29T11:59:59.999Z", "2028-02-29T12:00:00Z"),
+            ("2028-02-29T12:00:00.001Z", "2028-02-29T12:00:00.001Z"),
+            ("2028-02-29T13:00:00Z", "2028-02-29T12:59:59.999999999Z"),
+        ] {
+            assert_eq!(shown(periods.nearest(stamp(time))), expected);
+        }
     }
 
     #[test]

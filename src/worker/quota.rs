@@ -262,7 +262,7 @@ mod tests {
         let prefix = OsStr::from_bytes(b"a\xff").to_owned();
         let fs = std::sync::Arc::new(fs.clone());
         let extension = OsString::from("log");
-        let scope = Scope { fs, path, temp, prefix, extension, by_len: false };
+        let scope = Scope { fs, path, depth: 0, temp, prefix, extension, by_len: false };
         let shared = Shared::new(4, 64, 1, Barrier::detect()).unwrap();
         Quota::new(limits, None, scope, None, Arc::new(shared), now).unwrap()
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::base::sync::Arc;
 use crate::config::{OnFailure, WallClock};
 use crate::memory::{Mailbox, Shared};
+use crate::naming::Stamp;
 use crate::report::error::Error;
 use crate::report::published::PublishReason;
 use crate::worker::collect::{Collector, Piece};
@@ -53,10 +54,12 @@ pub(crate) struct Worker {
     pub(crate) collector: Collector,
     pub(crate) output: Output,
     rotation: Rotation,
-    /// `None` if the wall clock finishes no file. Then it is never read.
+    /// `None` if the wall clock finishes no file.
     periods: Option<Periods>,
-    /// No unpublished record of this worker was accepted before this time.
-    oldest: Instant,
+    wall_clock: WallClock,
+    /// No unpublished record of this worker was accepted before this time, nor before what the wall
+    /// clock showed then.
+    oldest: (Instant, Stamp),
     pace: Pace,
     load: Load,
     /// When the worker last looked for idle producers.
@@ -108,8 +111,9 @@ impl Worker {
             output,
             retry: Retry::new(on_failure.give_up_after),
             rotation,
-            periods: calendar.map(|calendar| Periods::new(calendar, wall_clock, now)),
-            oldest: now,
+            periods: calendar.map(|calendar| Periods::new(calendar, wall_clock.clone(), now)),
+            oldest: (now, Stamp::read(&wall_clock)),
+            wall_clock,
             pace: Pace::new(all_bytes),
             load: Load::new(now),
             revoked: now,
@@ -167,7 +171,8 @@ impl Worker {
             self.periods.iter_mut().for_each(Periods::begin);
         }
         if is_settled && round.is_all {
-            self.oldest = began;
+            let shown = Stamp::read(&self.wall_clock);
+            self.oldest = (began, shown.before(clock().saturating_duration_since(began)));
             if asked.flushes > self.flushed {
                 self.flushed = asked.flushes;
                 self.control.answer_flush(self.me, asked.flushes);
@@ -202,7 +207,7 @@ impl Worker {
     fn round(&mut self, now: Instant, asked: Asked) -> Round {
         let forced = asked.flushes > self.flushed || asked.phase == Phase::Draining;
         let look = self.periods.as_mut().map_or(Look::Lasts, |periods| periods.look(now));
-        let aged = self.rotation.due_at(self.oldest).is_some_and(|at| at <= now);
+        let aged = self.rotation.due_at(self.oldest.0).is_some_and(|at| at <= now);
         let due = forced || aged || look != Look::Lasts;
         let may_try = self.retry.may_try(now, asked);
         let missed = look == Look::Missed;
@@ -249,6 +254,10 @@ impl Worker {
     /// Writes what was taken. Syncs, to free memory that waits only for that, if a caller needs it
     /// or no more chunks come.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
+        let (_, oldest) = self.oldest;
+        // What was accepted just before a boundary may come just after it.
+        let first = self.periods.as_ref().map_or(oldest, |periods| periods.nearest(oldest));
+        self.output.set_first(first);
         self.output.write()?;
         self.pace.wrote(now);
         let Shared { pool, arena, .. } = &*self.shared;
@@ -339,7 +348,7 @@ impl Worker {
     /// When to publish the oldest record, or to look at the wall clock.
     fn due_at(&self) -> Option<Instant> {
         let looks = self.periods.as_ref().map(Periods::due_at);
-        self.rotation.due_at(self.oldest).into_iter().chain(looks).min()
+        self.rotation.due_at(self.oldest.0).into_iter().chain(looks).min()
     }
 
     fn succeed(&mut self, now: Instant) {
@@ -434,10 +443,11 @@ impl Worker {
     pub(crate) fn rise(&mut self, rest: Rest, clock: impl Fn() -> Instant) {
         if matches!(rest, Rest::Sleep(_)) {
             // A producer wakes the worker before it commits its record, or right after.
-            self.oldest = clock();
-            self.pace.woke(self.oldest);
+            let now = clock();
+            self.oldest = (now, Stamp::read(&self.wall_clock));
+            self.pace.woke(now);
             if let Some(periods) = &mut self.periods {
-                periods.look(self.oldest);
+                periods.look(now);
                 periods.begin();
             }
         }

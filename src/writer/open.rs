@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier, lock};
-use crate::config::{Aftercare, Config, Durability, Envelope, Limits, Publishing, SHM};
+use crate::config::{Aftercare, Boundary, Config, Durability, Envelope, Limits, Publishing, SHM};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
@@ -21,12 +21,12 @@ use crate::housekeeping::background::{Housekeeper, Job};
 use crate::housekeeping::latest::Latest;
 use crate::housekeeping::notices::Notices;
 use crate::housekeeping::publications::Publications;
-use crate::housekeeping::retention::{self, ProtectedFrom, Retention};
+use crate::housekeeping::retention::{ProtectedFrom, Retention};
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
 use crate::naming::zone::time_zone;
-use crate::naming::{Names, Stamp};
+use crate::naming::{Names, Partition, Stamp};
 use crate::recovery::audience::Audience;
 use crate::recovery::background::{Background, Task};
 use crate::report::error::Error;
@@ -37,6 +37,9 @@ use crate::worker::quota::{Quota, Rest};
 use crate::worker::rotation::Rotation;
 use crate::worker::round::{Policy, Worker};
 use crate::writer::inner::{Inner, Parts};
+
+/// Bytes of a partition's path. With a name they fit the 4096 that systems permit.
+const PARTITION_BYTES_MAX: usize = 3800;
 
 /// Checks the options, finds the directories, maps the memory and starts the workers.
 pub(crate) fn open(config: Config) -> Result<Inner, Error> {
@@ -117,17 +120,29 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         wall_clock,
         ..
     } = config;
-    let calendar = Calendar::new(files.rotate_at, time_zone(&files.time_zone)?);
+    let zone = time_zone(&files.time_zone)?;
+    let partition =
+        Partition::new(&files.partition, &files.partition_values, &files.time_zone, zone.clone())?;
+    let boundary = partition.as_ref().map_or(Boundary::Never, |all| all.template().boundary());
+    let calendar = Calendar::new(files.rotate_at.finer(boundary), zone);
     let names = Names::new(&files.prefix, &files.extensions())?;
     let fs = fs.map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let memory_dir =
         memory.crash_proof.dir().map(|dir| publish::directory(&*fs, dir)).transpose()?;
     let wanted = publish::directories(&*fs, &files.path, &files.temp, files.create_dirs)?;
+    if let Some(partition) = &partition {
+        check_places(&wanted, partition)?;
+    }
     let latest = latest.map(|link| Latest::new(&fs, &link, files.create_dirs, &names));
     let latest = latest.transpose()?;
-    let envelope = &*files.envelope.clone();
-    let memory_dir_path = memory_dir.as_deref();
-    let opening = Opening { fs: &*fs, memory: memory_dir_path, names: &names, layout, envelope };
+    let opening = Opening {
+        fs: &*fs,
+        memory: memory_dir.as_deref(),
+        names: &names,
+        layout,
+        envelope: &files.envelope.clone(),
+        partition: partition.as_ref(),
+    };
     let (places, state, is_complete) = match opening.settle(wanted.clone()) {
         Err(error) if may_be_full && is_disk_full(&error) => {
             let state = StateFile::none(&wanted.temp, opening.header(&wanted)?);
@@ -158,10 +173,12 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         name_memory(&shared, opening.memory_path().as_deref()).inspect_err(undo)?;
     }
     let rest = (!is_complete).then(|| opening.rest(&fs, &places, &state, &shared, &publications));
+    let depth = partition.as_ref().map_or(0, |partition| partition.template().depth());
     let mut scope = Scope {
         by_len: false,
         fs: fs.clone(),
         path: places.path.clone(),
+        depth,
         temp: places.temp.clone(),
         prefix: names.prefix.clone(),
         extension: names.extension.clone(),
@@ -171,7 +188,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let retention = retain.is_on().then(|| Retention {
         fs: fs.clone(),
         path: places.path.clone(),
-        depth: retention::depth(),
+        depth,
         names: names.clone(),
         by_len: scope.by_len,
         rules: retain,
@@ -190,6 +207,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         fs,
         files,
         names,
+        partition,
         staging_bytes,
         quota,
         notices,
@@ -222,6 +240,7 @@ struct Opening<'a> {
     names: &'a Names,
     layout: Layout,
     envelope: &'a Envelope,
+    partition: Option<&'a Partition>,
 }
 
 impl Opening<'_> {
@@ -238,6 +257,10 @@ impl Opening<'_> {
         let state = create(&wanted)?;
         match probed(wanted.clone()) {
             Ok(places) if places == wanted => Ok((places, state)),
+            Ok(_) if self.partition.is_some() => {
+                state.remove(fs)?;
+                Err(apart(&wanted.temp))
+            }
             Ok(places) => {
                 state.remove(fs)?;
                 create(&places).map(|state| (places, state))
@@ -250,14 +273,20 @@ impl Opening<'_> {
     }
 
     fn header(self, places: &Places) -> Result<Header, Error> {
-        let Opening { fs, memory, names, layout, envelope } = self;
+        let Opening { fs, memory, names, layout, envelope, partition } = self;
         let Envelope { header, footer } = envelope.clone();
+        let (template, zone) = partition.map(Partition::texts).unwrap_or_default();
         Ok(Header {
             path: places.path.clone(),
             memory: memory.map(|dir| memory_dir(fs, dir)).transpose()?,
             names: names.clone(),
             codec: layout.codec,
-            layout: FileLayout { header, footer, ..FileLayout::default() },
+            layout: FileLayout {
+                partition: template.to_owned(),
+                time_zone: zone.to_owned(),
+                header,
+                footer,
+            },
             workers: layout.workers,
         })
     }
@@ -278,11 +307,14 @@ impl Opening<'_> {
     ) -> Rest {
         let (fs, places, names) = (fs.clone(), places.clone(), self.names.clone());
         let (state, shared, publications) = (state.clone(), shared.clone(), publications.clone());
-        let memory = self.memory_path();
+        let (memory, has_partition) = (self.memory_path(), self.partition.is_some());
         Box::new(move || {
             state.make(&*fs)?;
             // A worker finds out by itself that no rename leads from `temp` to `path`.
-            publish::probed(&*fs, places.clone(), &names, memory.is_some())?;
+            let found = publish::probed(&*fs, places.clone(), &names, memory.is_some())?;
+            if has_partition && found != places {
+                return Err(apart(&places.temp));
+            }
             name_memory(&shared, memory.as_deref())?;
             match &publications {
                 Some(publications) => make_journal(publications, &places, &names, &state),
@@ -305,6 +337,27 @@ impl Opening<'_> {
         };
         Shared::with(arena, workers, Barrier::detect()).map_err(failed)
     }
+}
+
+/// With partitions, engines read all that lies below `path`. And paths must not become too long.
+fn check_places(places: &Places, partition: &Partition) -> Result<(), Error> {
+    let Places { path, temp } = places;
+    if temp.starts_with(path) {
+        let permitted = "a directory outside of `path`, since `partition` is set";
+        return Err(Error::option("temp", temp.display(), permitted));
+    }
+    let most = path.as_os_str().len() + partition.template().bytes_max();
+    if most > PARTITION_BYTES_MAX {
+        let permitted = format!("paths of at most {PARTITION_BYTES_MAX} bytes with `partition`");
+        return Err(Error::option("path", format!("up to {most} bytes long"), permitted));
+    }
+    Ok(())
+}
+
+/// Files would have to be written in `path`.
+fn apart(temp: &Path) -> Error {
+    let permitted = "a directory on the file system of `path`, since `partition` is set";
+    Error::option("temp", temp.display(), permitted)
 }
 
 /// The manifest's absolute path. Engines would read it in the directory of visible files.

@@ -43,6 +43,7 @@ mod on_worker;
 mod order;
 mod original;
 mod out_of_memory;
+mod partitions;
 mod populate;
 mod processes;
 mod publishing;

@@ -97,13 +97,20 @@ pub fn read(file: &Path) -> (Vec<u8>, bool) {
     }
 }
 
-/// The paths in a directory; none if the directory is gone. Ends the program if it can't be read.
+/// The paths of files in a directory and in its partitions; none if the directory is gone. Ends the program if it
+/// can't be read.
 pub fn list(dir: &Path) -> Vec<PathBuf> {
-    match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        entries => {
-            let entries = expect("read a directory", entries);
-            entries.map(|entry| expect("read a directory", entry).path()).collect()
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        entries => expect("read a directory", entries),
+    };
+    let mut found = Vec::new();
+    for entry in entries.map(|entry| expect("read a directory", entry)) {
+        if entry.file_type().is_ok_and(|found| found.is_dir()) {
+            found.extend(list(&entry.path()));
+        } else {
+            found.push(entry.path());
         }
     }
+    found
 }

@@ -99,6 +99,23 @@ pub fn paths(dir: &Path) -> Vec<PathBuf> {
     list(dir).into_iter().map(|name| dir.join(name)).collect()
 }
 
+/// The paths of all that is no directory, in a directory and below it, sorted. No link is followed.
+///
+/// # Panics
+/// It can't be read.
+#[track_caller]
+pub fn paths_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in paths(dir) {
+        // It may have been renamed meanwhile.
+        match fs::symlink_metadata(&path) {
+            Ok(known) if known.is_dir() => found.extend(paths_below(&path)),
+            _ => found.push(path),
+        }
+    }
+    found
+}
+
 /// The names of those paths that stand in a directory, which need not exist.
 pub fn names_in<'a>(dir: &Path, paths: impl Iterator<Item = &'a PathBuf>) -> Vec<OsString> {
     let there = paths.filter(|path| path.parent() == Some(dir));
@@ -125,6 +142,9 @@ mod tests {
         assert_eq!(hidden, [true, false]);
         let below = [one.join("b"), one.join("b/file")];
         assert_eq!(names_in(one.path(), below.iter()), ["b"]);
+        std::os::unix::fs::symlink(one.path(), one.join("b/link")).unwrap();
+        let below = [".a", "b/file", "b/link"].map(|name| one.join(name));
+        assert_eq!(paths_below(one.path()), below);
         let path = one.path().to_owned();
         drop(one);
         assert!(!path.exists() && other.path().is_dir());

@@ -16,6 +16,7 @@ use crate::file::state_file::format::{
     MEMORY_ID_AT, MemoryDir, TEXTS_AT, VERSION, WorkerEntry,
 };
 use crate::fs::{FsFile, read_full};
+use crate::naming::template::Template;
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
 
@@ -102,6 +103,9 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         header: text(len(64))?,
         footer: text(len(66))?,
     };
+    if !layout.partition.is_empty() && Template::resolved(layout.partition.clone()).is_err() {
+        return None;
+    }
     let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
     let fits = prefix.len() + extension.len() <= AFFIX_BYTES_MAX
         && layout.header.len().max(layout.footer.len()) <= ENVELOPE_BYTES_MAX;

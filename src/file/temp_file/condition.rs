@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::config::Files;
 use crate::file::temp_file::TempFile;
 use crate::fs::{Facts, Fs, is_lost_descriptor, read_full, write_all};
-use crate::naming::Names;
+use crate::naming::{Names, Stamp, TempId};
 use crate::report::error::Error;
 
 /// Bytes of one step of a copy.
@@ -106,7 +106,7 @@ impl TempFile {
     }
 
     /// Copies the records from the descriptor to a new file in `dir`, which takes the place of this
-    /// one. This file stays.
+    /// one. Its stamp must be another one. This file stays.
     pub(crate) fn copy_to(
         &mut self,
         fs: &dyn Fs,
@@ -114,11 +114,13 @@ impl TempFile {
         files: &Files,
         names: &Names,
         worker: usize,
+        stamp: Stamp,
     ) -> Result<TempFile, Error> {
         // Reads may have any length then.
         self.file.go_buffered().map_err(|e| self.error("read", e))?;
         self.direct = None;
-        let mut copy = TempFile::create(fs, dir, files, names, worker, self.id.seq)?;
+        let id = TempId { stamp, ..self.id };
+        let mut copy = TempFile::create(fs, dir, files, names, worker, id)?;
         if let Err(error) = self.copy_records(&mut copy) {
             let _ = copy.remove(fs);
             return Err(error);
@@ -179,7 +181,9 @@ mod tests {
 
     /// A file with a record of this length.
     fn with_record(fs: &Faulty, dir: &TestDir, len: usize) -> (TempFile, Vec<u8>) {
-        let mut file = TempFile::create(fs, dir.path(), &Files::default(), &names(), 3, 9).unwrap();
+        let files = Files::default();
+        let mut file =
+            TempFile::create(fs, dir.path(), &files, &names(), 3, TempId::any()).unwrap();
         let record: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
         file.append(&mut [IoSlice::new(&record)], &mut Staging::none()).1.unwrap();
         file.commit(Count::new(1, len as u64));
@@ -191,8 +195,9 @@ mod tests {
         for len in [1, COPY_BYTES - 1, COPY_BYTES, COPY_BYTES + 1, 2 * COPY_BYTES + 5] {
             let (fs, dir, other) = (Faulty::default(), TestDir::new(), TestDir::new());
             let (mut file, record) = with_record(&fs, &dir, len);
-            let copy = file.copy_to(&fs, other.path(), &Files::default(), &names(), 3).unwrap();
-            assert_eq!(copy.good(), file.good());
+            let copy = file.copy_to(&fs, other.path(), &Files::default(), &names(), 3, Stamp(1));
+            let copy = copy.unwrap();
+            assert_eq!((copy.good(), copy.id().seq), (file.good(), file.id().seq));
             assert!(std::fs::read(copy.path()).unwrap() == record, "{len}");
         }
     }
@@ -203,7 +208,7 @@ mod tests {
         let (mut file, record) = with_record(&fs, &dir, COPY_BYTES + 10);
         let cut = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
         cut.set_len(record.len() as u64 - 1).unwrap();
-        let copied = file.copy_to(&fs, other.path(), &Files::default(), &names(), 3);
+        let copied = file.copy_to(&fs, other.path(), &Files::default(), &names(), 3, Stamp(1));
         assert_eq!(copied.err().map(|error| error.kind()), Some(ErrorKind::UnexpectedEof));
         assert!(other.list().is_empty());
     }

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::config::Files;
     use crate::file::aligned::Staging;
-    use crate::naming::Names;
+    use crate::naming::{Names, TempId};
     use crate::report::stats::Count;
     use crate::tests::codec::{CODECS, decode, enclosed, envelope};
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
@@ -163,7 +163,7 @@ mod tests {
     fn new(fs: &Faulty, dir: &TestDir, files: &Files) -> TempFile {
         let (prefix, extension) = (OsString::new(), OsString::from("log"));
         let names = Names { prefix, extension, instance: 7, pid: 1 };
-        TempFile::create(fs, dir.path(), files, &names, 0, 0).unwrap()
+        TempFile::create(fs, dir.path(), files, &names, 0, TempId::any()).unwrap()
     }
 
     /// Checks that the file is whole and has these records.

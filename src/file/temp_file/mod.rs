@@ -23,7 +23,7 @@ use crate::config::{Compression, Envelope, Files};
 use crate::file::aligned::Staging;
 use crate::file::direct_io::{Direct, is_refusal};
 use crate::fs::{Fs, FsFile, write_all};
-use crate::naming::{Names, Stamp, TempId};
+use crate::naming::{Names, TempId};
 use crate::report::error::Error;
 use crate::report::stats::{Count, Watermark};
 
@@ -73,11 +73,10 @@ impl TempFile {
         files: &Files,
         names: &Names,
         worker: usize,
-        seq: u64,
+        id: TempId,
     ) -> Result<Self, Error> {
         let Files { mode, compression, envelope, .. } = files;
-        let id = TempId { stamp: Stamp::next(), seq };
-        let path = dir.join(names.temp(id.stamp, worker, seq));
+        let path = dir.join(names.temp(id.stamp, worker, id.seq));
         let encoding =
             Encoding::new(*compression, envelope).map_err(|e| Error::io("compress", &path, e))?;
         let file = fs.create(&path, *mode).map_err(|e| Error::io("create", &path, e))?;
@@ -320,7 +319,7 @@ mod tests {
     }
 
     fn new(fs: &Faulty, dir: &TestDir) -> TempFile {
-        TempFile::create(fs, dir.path(), &Files::default(), &names(), 3, 9).unwrap()
+        TempFile::create(fs, dir.path(), &Files::default(), &names(), 3, TempId::any()).unwrap()
     }
 
     fn append(file: &mut TempFile, texts: &[&str]) -> (u64, Result<(), Error>) {
@@ -477,7 +476,8 @@ mod tests {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         fs.plan(Op::Create, 1, Answer::Error(Errno::MFILE));
         let error =
-            TempFile::create(&fs, dir.path(), &Files::default(), &names(), 0, 0).err().unwrap();
+            TempFile::create(&fs, dir.path(), &Files::default(), &names(), 0, TempId::any());
+        let error = error.err().unwrap();
         assert_eq!(
             (error.operation(), error.path().unwrap().parent()),
             ("create", Some(dir.path()))

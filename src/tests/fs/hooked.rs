@@ -235,6 +235,9 @@ impl<H: Hook> Fs for HookedFs<H> {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.call(Op::CreateDir, dir, || RealFs.create_dir_all(dir))
     }
+    fn create_dir(&self, dir: &Path, mode: u32) -> io::Result<()> {
+        self.call(Op::CreateDir, dir, || RealFs.create_dir(dir, mode))
+    }
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
         self.call(Op::Canonicalize, dir, || RealFs.canonicalize(dir))
     }

@@ -14,7 +14,22 @@ use crate::fs::Facts;
 pub(crate) fn facts_of(len: usize, number: usize) -> Facts {
     let (len, uid) = (len as u64, rustix::process::geteuid().as_raw());
     let id = (0, number as u64);
-    Facts { is_file: true, len, allocated: len, uid, mode: 0o600, links: 1, id, modified: 0 }
+    Facts {
+        is_file: true,
+        is_dir: false,
+        len,
+        allocated: len,
+        uid,
+        mode: 0o600,
+        links: 1,
+        id,
+        modified: 0,
+    }
+}
+
+/// Metadata of a directory.
+pub(crate) fn dir_facts(number: usize) -> Facts {
+    Facts { is_file: false, is_dir: true, mode: 0o700, ..facts_of(0, number) }
 }
 
 /// Copies what there is of a file from an offset on, as far as there is room. Returns how many bytes that are.

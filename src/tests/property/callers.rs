@@ -119,7 +119,7 @@ impl Callers {
         let order = self.handle.shared.slots.iter().position(|other| std::ptr::eq(other, slot));
         // The slot registered last comes first.
         let number = self.handle.shared.slots.iter().count() - order.unwrap_or(0);
-        self.model.note(number, len, self.clock.now(), said);
+        self.model.note(number, len, (self.clock.now(), self.clock.wall()), said);
         let said = said.map_err(|(cause, _)| cause);
         let (chunks, all) = (len.div_ceil(size), all as usize);
         self.seen.chain |= said.is_ok() && chunks > 1;
@@ -235,7 +235,7 @@ impl Callers {
         self.model.note(
             number,
             NESTED_BYTES,
-            self.clock.now(),
+            (self.clock.now(), self.clock.wall()),
             said.map_err(|c| (c, NESTED_BYTES)),
         );
         if !right {
@@ -261,7 +261,9 @@ impl Callers {
 
     /// What the disk shows since the last look.
     pub(super) fn take_note(&mut self) -> Result<(), String> {
-        self.fs.appeared().iter().try_for_each(|content| self.model.appear(content))?;
+        for (dir, content) in self.fs.appeared_in() {
+            self.model.appear(dir, &content)?;
+        }
         for content in self.fs.vanished() {
             let lost = self.handle.stats().lost.temp_file_removed.records;
             self.model.vanish(&content, lost - self.model.lost.records)?;

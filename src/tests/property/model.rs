@@ -3,6 +3,7 @@
 //! A record's first byte is its number in the list, which also has its length and its slot. The other bytes follow
 //! from number and length. So no two records are equal, and what is not whole does not pass for one.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::report::error::WriteError;
@@ -27,6 +28,8 @@ struct Record {
     slot: usize,
     len: usize,
     at: Instant,
+    /// What the wall clock showed then.
+    wall: u64,
     fate: Fate,
     /// Number of the visible file that it is in, in the order of their appearance.
     file: u64,
@@ -42,6 +45,9 @@ pub(super) struct Model {
     pub(super) lost: Count,
     pub(super) gave_up: Count,
     pub(super) files: u64,
+    /// Where the visible files are, and how many of them were compared with their records' times.
+    dirs: Vec<PathBuf>,
+    compared: u64,
 }
 
 impl Model {
@@ -56,7 +62,7 @@ impl Model {
         &mut self,
         slot: usize,
         len: usize,
-        at: Instant,
+        (at, wall): (Instant, u64),
         said: Result<(), (WriteError, usize)>,
     ) {
         if said.is_ok() && len == 0 {
@@ -73,7 +79,7 @@ impl Model {
             Err(WriteError::Format) => &mut self.refused.format,
             Err(WriteError::OutOfMemory) => &mut self.refused.out_of_memory,
         } += count;
-        self.records.push(Record { slot, len, at, fate, file: 0 });
+        self.records.push(Record { slot, len, at, wall, fate, file: 0 });
     }
 
     /// How many records there are.
@@ -82,8 +88,9 @@ impl Model {
     }
 
     /// A file became visible.
-    pub(super) fn appear(&mut self, content: &[u8]) -> Result<(), String> {
+    pub(super) fn appear(&mut self, dir: PathBuf, content: &[u8]) -> Result<(), String> {
         self.files += 1;
+        self.dirs.push(dir);
         let count = self.settle(content, Fate::Visible, u64::MAX)?;
         self.visible += count;
         Ok(())
@@ -131,6 +138,31 @@ impl Model {
             content = rest;
         }
         Ok(count)
+    }
+
+    /// How many files were compared with their records' times.
+    pub(super) fn compared(&self) -> u64 {
+        self.compared
+    }
+
+    /// Each record of a new file is in the partition of its time, unless `may_differ` says of the
+    /// moment of its acceptance that it may be in another one.
+    pub(super) fn expect_placed(
+        &mut self,
+        template: &str,
+        may_differ: impl Fn(Instant) -> bool,
+    ) -> Result<(), String> {
+        let is_new = |record: &&Record| record.fate == Fate::Visible && record.file > self.compared;
+        for record in self.records.iter().filter(is_new).filter(|record| !may_differ(record.at)) {
+            let at = jiff::Timestamp::from_nanosecond(record.wall.into()).unwrap();
+            let expected = Path::new("/ready").join(at.strftime(template).to_string());
+            let dir = &self.dirs[record.file as usize - 1];
+            if dir.iter().ne(expected.iter()) {
+                return Err(format!("a record of {at} is in {dir:?}: {self:?}"));
+            }
+        }
+        self.compared = self.files;
+        Ok(())
     }
 
     /// Records that are neither visible nor lost.

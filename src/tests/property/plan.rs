@@ -53,6 +53,8 @@ pub(super) struct Setup {
     /// `temp` is on another file system than `path`.
     pub(super) crossing: bool,
     pub(super) quota: Limit,
+    /// Empty = none.
+    pub(super) partition: &'static str,
 }
 
 /// What the quota is told to keep to.
@@ -176,12 +178,19 @@ fn setups() -> impl Strategy<Value = Setup> {
         1 => Just(Boundary::Minutes(1)),
         1 => Just(Boundary::Hours(1)),
     ];
-    let format = (codec, prop::bool::weighted(0.3));
+    let partition = prop_oneof![
+        3 => Just(""),
+        1 => Just("fixed"),
+        1 => Just("dt=%F/h=%H"),
+        1 => Just("m=%H%M"),
+    ];
+    let format = (codec, prop::bool::weighted(0.3), partition);
     let policies = (prop::bool::weighted(0.1), patience(), quota, format, boundary);
     let rest = (0..=6_usize, 1..=3_usize, io, policies);
     (size, rest, file_size, age(), age(), durability).prop_map(
         |(size, (queue_size, workers, io, policies), file_size, forced, file_age, durability)| {
-            let (crossing, give_up_after, quota, (codec, enclosed), rotate_at) = policies;
+            let (crossing, give_up_after, quota, format, rotate_at) = policies;
+            let (codec, enclosed, partition) = format;
             Setup {
                 size,
                 queue_size,
@@ -197,6 +206,8 @@ fn setups() -> impl Strategy<Value = Setup> {
                 give_up_after,
                 crossing,
                 quota,
+                // `new` refuses both together.
+                partition: if crossing { "" } else { partition },
             }
         },
     )

@@ -9,7 +9,7 @@ use super::callers::{Callers, ensure};
 use super::plan::{Call, End, Limit, Plan, Setup, Step, Way};
 use super::tally::Seen;
 use crate::base::sync::lock;
-use crate::config::{Config, Durability};
+use crate::config::{Boundary, Config, Durability};
 use crate::memory::parker::Parker;
 use crate::memory::slot::gate;
 use crate::tests::clock::Clock;
@@ -36,6 +36,9 @@ struct Run {
     period: Option<u64>,
     /// When the last period began, if one has ended.
     boundary: Option<Instant>,
+    /// When periods began.
+    boundaries: Vec<Instant>,
+    partition: &'static str,
     file_size: u64,
     quota: Limit,
     /// Somebody removed a temp file.
@@ -91,6 +94,7 @@ impl Run {
             .footer(&*envelope.footer)
             .drop_timeout(Duration::ZERO)
             .give_up_after(setup.give_up_after)
+            .partition(setup.partition)
             .fs(Arc::new(fs.clone()));
         let config = match setup.quota {
             Limit::None => config,
@@ -98,6 +102,11 @@ impl Run {
             Limit::Total(bytes) => config.max_total(bytes),
         };
         let age_max = config.files.age_max();
+        let period = setup.rotate_at.finer(match setup.partition {
+            "m=%H%M" => Boundary::Minutes(1),
+            "dt=%F/h=%H" => Boundary::Hours(1),
+            _ => Boundary::Never,
+        });
         let (handle, workers) =
             open::assemble(config, clock.now()).map_err(|error| error.to_string())?;
         let handle = Arc::new(handle);
@@ -109,8 +118,10 @@ impl Run {
             callers: Arc::new(Mutex::new(callers)),
             workers: workers.into_iter().map(driven).collect(),
             age_max,
-            period: setup.rotate_at.seconds().map(|seconds| seconds * 1_000_000_000),
+            period: period.seconds().map(|seconds| seconds * 1_000_000_000),
             boundary: None,
+            boundaries: Vec::new(),
+            partition: setup.partition,
             file_size: setup.file_size.max(1),
             quota: setup.quota,
             theft: false,
@@ -197,6 +208,8 @@ impl Run {
             }
             let rests = self.workers.iter().all(Driven::is_idle);
             let over_quota = self.handle.shared.is_over_quota();
+            // A record that came in the middle of a call waits for the boundary of its period.
+            let quiet = quiet && callers.is_calm();
             ensure(!quiet || over_quota || rests, || "an idle worker wakes up".to_owned())?;
         }
         Ok(())
@@ -251,6 +264,7 @@ impl Run {
         // To another period and back before anybody has looked is no boundary.
         self.disturbed |= self.boundary.is_some_and(|last| at <= last + SKEW_MAX);
         self.boundary = Some(at);
+        self.boundaries.push(at);
         lock(&self.callers).seen.boundary = true;
     }
 
@@ -297,6 +311,15 @@ impl Run {
         if calls != self.calls {
             self.calls = calls;
             callers.look(false)?;
+            let is_near = |at: Instant| {
+                let distance = |boundary: &Instant| at.max(*boundary) - at.min(*boundary);
+                self.boundaries.iter().any(|boundary| distance(boundary) <= SKEW_MAX)
+            };
+            let model = &mut callers.model;
+            let before = model.compared();
+            model.expect_placed(self.partition, |at| self.disturbed || is_near(at))?;
+            let is_new = model.compared() > before && !self.partition.is_empty();
+            callers.seen.partition |= is_new && !self.disturbed;
             let stats = self.handle.stats();
             let full = stats.workers.iter().any(|worker| worker.temp_file_bytes >= self.file_size);
             self.expect_within(stats.accepted.saturating_sub(stats.lost.total()).bytes)?;

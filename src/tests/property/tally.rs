@@ -18,6 +18,7 @@ pub(super) struct Seen {
     pub(super) adoption: bool,
     pub(super) flush: bool,
     pub(super) boundary: bool,
+    pub(super) partition: bool,
     pub(super) loss: bool,
     pub(super) given_up: bool,
     pub(super) drained: bool,
@@ -30,7 +31,7 @@ pub(super) struct Tally {
     met: [Cell<u64>; 15],
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "faults",
     "removed temp files",
     "calls amid calls",
@@ -42,6 +43,7 @@ const NAMES: [&str; 15] = [
     "adopted leases",
     "flushes",
     "boundaries",
+    "partitions",
     "records given up",
     "dismissals",
     "given-up closes",
@@ -63,7 +65,8 @@ impl Tally {
             flush,
             ..
         } = *seen;
-        let ends = [seen.boundary, seen.loss, seen.dismissal, seen.given_up, seen.drained];
+        let ends =
+            [seen.boundary, seen.partition, seen.loss, seen.dismissal, seen.given_up, seen.drained];
         let met = [fault, theft, amid, chain, nested, full, quota, revocation, adoption, flush];
         self.cases.set(self.cases.get() + 1);
         for (sum, met) in self.met.iter().zip(met.into_iter().chain(ends)) {

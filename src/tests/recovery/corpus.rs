@@ -109,6 +109,15 @@ const STATE: &[ByHand] = &[
     ("memory-beyond-the-header", 0, &[(U16, 52, 16_301)], Err(Damaged)),
     ("partition-beyond-the-header", 0, &[(U16, 60, MAX)], Err(Damaged)),
     ("time-zone-that-is-no-text", 1, &[(U16, 62, 1), (U8, 99, 0xff)], Err(Damaged)),
+    // Its text stands at 84.
+    ("partition-that-leads-out", 0, &[(U16, 60, 2), (U16, 84, 0x2e2e)], Err(Damaged)),
+    ("partition-at-the-root", 0, &[(U16, 60, 1), (U8, 84, b'/' as u64)], Err(Damaged)),
+    (
+        "partition-of-an-unknown-time-zone",
+        0,
+        &[(U16, 60, 2), (U16, 62, 1), (U16, 84, 0x4625), (U8, 86, b'x' as u64)],
+        Ok(0),
+    ),
     ("footer-beyond-the-header", 0, &[(U16, 66, MAX)], Err(Damaged)),
     ("header-of-4097-bytes", 0, &[(U16, 64, 4097)], Err(Damaged)),
     ("footer-of-4097-bytes", 0, &[(U16, 66, 4097)], Err(Damaged)),

@@ -106,12 +106,23 @@ pub(crate) fn header(
     names: &Names,
     workers: usize,
 ) -> Option<Vec<u8>> {
+    header_in(boot, path, memory, names, workers, ("", ""))
+}
+
+/// The same, with a partition and its time zone.
+pub(crate) fn header_in(
+    boot: [u8; 16],
+    path: &Path,
+    memory: Option<&Path>,
+    names: &Names,
+    workers: usize,
+    (partition, time_zone): (&str, &str),
+) -> Option<Vec<u8>> {
     let memory = memory.map(memory_dir);
     let (path, names) = (path.to_owned(), names.clone());
-    encode::header(
-        boot,
-        &Header { path, memory, names, codec: 0, layout: FileLayout::default(), workers },
-    )
+    let (partition, time_zone) = (partition.to_owned(), time_zone.to_owned());
+    let layout = FileLayout { partition, time_zone, ..FileLayout::default() };
+    encode::header(boot, &Header { path, memory, names, codec: 0, layout, workers })
 }
 
 /// As the writer of an image saw its directory of memory.

@@ -9,6 +9,7 @@
 
 mod visible;
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ use crate::housekeeping::notices::Notices;
 use crate::housekeeping::publications::Publications;
 use crate::memory::Shared;
 use crate::memory::arena::ChunkId;
-use crate::naming::{Names, Stamp};
+use crate::naming::{Names, Partition, Stamp, TempId};
 use crate::report::error::Error;
 use crate::report::published::PublishReason;
 use crate::report::stats::{Missing, Watermark};
@@ -44,6 +45,8 @@ pub(crate) struct Target {
     /// With `path` and `temp` resolved: absolute, without links, on one file system.
     pub(crate) files: Files,
     pub(crate) names: Names,
+    /// Where files appear below `path`; `None` = in `path` itself.
+    pub(crate) partition: Option<Partition>,
     /// Bytes per worker for writes past the page cache. Zero means through it.
     pub(crate) staging_bytes: usize,
     /// `None` without limits.
@@ -88,12 +91,17 @@ pub(crate) struct Output {
     gather_pieces: usize,
     /// Sequence number of the next file.
     seq: u64,
+    /// What the next file's records were accepted after.
+    first: Stamp,
+    /// Temp files that were begun, also in vain. It tells their names apart.
+    begun: u64,
     progress: Progress,
     /// Why the file cannot become visible. No further attempt is made until `try_again` clears
     /// this.
     held: Option<Error>,
-    /// Files were renamed since the last sync of the directory.
-    directory_is_dirty: bool,
+    /// Directories that have new names since their last sync: `path`, or a partition and those above
+    /// it.
+    dirty: BTreeSet<PathBuf>,
     /// `None` if nobody hears of published files.
     announcer: Option<Announcer>,
     /// No record in the file was accepted later. Known only if somebody hears of published files.
@@ -134,9 +142,11 @@ impl Output {
             staging,
             gather_pieces,
             seq: 0,
+            first: Stamp(1),
+            begun: 0,
             progress: Progress::default(),
             held: None,
-            directory_is_dirty: false,
+            dirty: BTreeSet::new(),
         }
     }
 
@@ -161,7 +171,7 @@ impl Output {
 
     /// Whether everything that was pushed is published.
     pub(crate) fn is_clean(&self) -> bool {
-        self.queue.is_empty() && self.file.is_none() && !self.directory_is_dirty
+        self.queue.is_empty() && self.file.is_none() && self.dirty.is_empty()
     }
 
     /// The directory in which files are written.
@@ -176,7 +186,19 @@ impl Output {
 
     /// Whether nothing waits: no record for a write, no file for its name, no name for a sync.
     pub(crate) fn is_settled(&self) -> bool {
-        self.queue.is_empty() && !self.has_good() && !self.directory_is_dirty
+        self.queue.is_empty() && !self.has_good() && self.dirty.is_empty()
+    }
+
+    /// The next file will hold no record that was accepted before this time. It says in which
+    /// partition the file appears.
+    pub(crate) fn set_first(&mut self, first: Stamp) {
+        self.first = first;
+    }
+
+    /// A stamp for a temp file of records since `first`, which no other temp file of this worker has.
+    fn stamp(&mut self, first: Stamp) -> Stamp {
+        self.begun += 1;
+        first.numbered(self.begun)
     }
 
     /// Allows another attempt to make the file visible.
@@ -276,10 +298,11 @@ impl Output {
         if self.file.is_some() {
             return Ok(());
         }
-        let Target { fs, files, names, .. } = &*self.target;
         // Comes first: without the state file a recovery finds no temp file.
         self.checkpoint.prepare();
-        let mut file = TempFile::create(&**fs, &self.dir, files, names, self.worker, self.seq)?;
+        let id = TempId { stamp: self.stamp(self.first), seq: self.seq };
+        let Target { fs, files, names, .. } = &*self.target;
+        let mut file = TempFile::create(&**fs, &self.dir, files, names, self.worker, id)?;
         self.seq += 1;
         if self.staging.capacity() > 0 {
             file.go_direct();

@@ -4,10 +4,11 @@
 //! did not write. Refuses to publish once the worker is given up.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::file::publish::{self, Identity, Refusal};
 use crate::file::temp_file::Condition;
+use crate::file::tree;
 use crate::housekeeping::announcer::Announcer;
 use crate::housekeeping::publication::Publication;
 use crate::housekeeping::publications::ROOM_WAIT;
@@ -16,6 +17,9 @@ use crate::report::published::PublishReason;
 use crate::report::stats::Watermark;
 use crate::worker::ledger::FileLoss;
 use crate::worker::output::{Output, Target};
+
+/// So many directories may wait for a sync before nothing more is renamed.
+const DIRTY_MAX: usize = 64;
 
 impl Output {
     /// Makes the file visible.
@@ -49,9 +53,10 @@ impl Output {
     }
 
     fn sync_directory(&mut self) -> Result<(), Error> {
-        if self.directory_is_dirty {
-            publish::sync_dir(&*self.target.fs, &self.target.files.path)?;
-            self.directory_is_dirty = false;
+        // Those above come first.
+        while let Some(dir) = self.dirty.first() {
+            tree::sync(&*self.target.fs, &self.target.files.path, dir)?;
+            self.dirty.pop_first();
         }
         self.announcer.iter_mut().for_each(Announcer::synced);
         Ok(())
@@ -86,10 +91,16 @@ impl Output {
             Condition::Damaged(error) => return self.lose_file(FileLoss::Damaged, error),
         }
         self.sync_end()?;
-        let mut renamed = self.rename_once(reason);
-        if let Err(Refusal::Apart(_)) = renamed {
+        if self.dirty.len() > DIRTY_MAX {
+            self.sync_directory()?;
+        }
+        let mut renamed = self.rename_below(reason);
+        if let Err(Refusal::Apart(_)) = renamed
+            // From there no copy leads any further: something is mounted on a partition.
+            && self.dir != self.target.files.path
+        {
             self.relocate()?;
-            renamed = self.rename_once(reason);
+            renamed = self.rename_below(reason);
         }
         // If someone removed or moved the file just now, the next attempt finds out which.
         renamed.map_err(Refusal::error)
@@ -106,10 +117,22 @@ impl Output {
         }
     }
 
-    /// Renames the file, unless the closer has given the worker up.
-    fn rename_once(&mut self, reason: PublishReason) -> Result<(), Refusal> {
+    /// Renames the file into its partition, which is made if it is missing.
+    fn rename_below(&mut self, reason: PublishReason) -> Result<(), Refusal> {
+        let below = match (&self.target.partition, &self.file) {
+            (Some(partition), Some(file)) => partition.dir(file.id().stamp),
+            _ => Ok(PathBuf::new()),
+        };
+        let below = below.map_err(|error| Refusal::Retry(error, None))?;
         let target = self.target.clone();
-        let Target { fs, files, names, .. } = &*target;
+        let Target { fs, files, .. } = &*target;
+        tree::rename(&**fs, &files.path, &below, files.mode, |dir| self.rename_once(dir, reason))
+    }
+
+    /// Renames the file into this directory, unless the closer has given the worker up.
+    fn rename_once(&mut self, dir: &Path, reason: PublishReason) -> Result<(), Refusal> {
+        let target = self.target.clone();
+        let Target { fs, names, .. } = &*target;
         if let (Some(_), Some(announcer)) = (&self.file, &mut self.announcer) {
             announcer.wait_for_room(ROOM_WAIT).map_err(|error| Refusal::Retry(error, None))?;
         }
@@ -120,7 +143,7 @@ impl Output {
         let in_one_step = self.shared.arena.is_in_crash_image();
         let of = Identity { names, worker: self.worker, seq: file.id().seq, in_one_step };
         let (temp, mut announcer) = (file.path().to_owned(), self.announcer.take());
-        let renamed = publish::rename(&**fs, &temp, &files.path, of, |visible| {
+        let renamed = publish::rename(&**fs, &temp, dir, of, |visible| {
             let file = self.publication(visible, reason);
             match (&mut announcer, file) {
                 (Some(announcer), Some(file)) => announcer.note(&file),
@@ -184,7 +207,12 @@ impl Output {
             quota.wrote(file.whole().len - file.good().len);
         }
         self.progress.published += 1;
-        self.directory_is_dirty |= self.is_durable();
+        if self.is_durable() {
+            // Another worker may have made a directory, and may not have synced its name yet.
+            let path = &self.target.files.path;
+            let dirs = visible.ancestors().skip(1).take_while(|dir| dir.starts_with(path));
+            self.dirty.extend(dirs.map(Path::to_owned));
+        }
         self.forget();
     }
 
@@ -193,9 +221,11 @@ impl Output {
     /// directory was moved away.
     fn relocate(&mut self) -> Result<(), Error> {
         let is_durable = self.is_durable();
+        let Some(file) = &self.file else { return Ok(()) };
+        let stamp = self.stamp(file.id().stamp);
         let Some(file) = &mut self.file else { return Ok(()) };
         let Target { fs, files, names, .. } = &*self.target;
-        let mut copy = file.copy_to(&**fs, &files.path, files, names, self.worker)?;
+        let mut copy = file.copy_to(&**fs, &files.path, files, names, self.worker, stamp)?;
         // The records may have left the memory because an fsync covers them in the old file.
         let ended = copy.seal().and_then(|()| if is_durable { copy.sync() } else { Ok(()) });
         if let Err(error) = ended {

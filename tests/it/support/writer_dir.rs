@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::{Config, CrashProof};
-use bufferedwriter_testkit::dir::{TestDir, is_hidden, list, paths};
+use bufferedwriter_testkit::dir::{TestDir, is_hidden, list, paths, paths_below};
 use bufferedwriter_testkit::name::Name;
 
 pub struct WriterDir {
@@ -45,7 +45,7 @@ impl WriterDir {
 
     /// The visible files, in the order of their names. Each name must be one of ours.
     pub fn files(&self) -> Vec<(Name, PathBuf)> {
-        let visible = paths(&self.path).into_iter().filter(|file| !is_hidden(file));
+        let visible = paths_below(&self.path).into_iter().filter(|file| !is_hidden(file));
         let parse = |file: PathBuf| {
             let parsed = Name::parse(file.file_name().unwrap(), b"", b"log");
             (parsed.unwrap_or_else(|| panic!("no name of ours: {}", file.display())), file)
@@ -87,7 +87,8 @@ impl WriterDir {
 
     /// Where files appear, nothing else ever does.
     pub fn assert_nothing_hidden(&self) {
-        let hidden: Vec<_> = paths(&self.path).into_iter().filter(|path| is_hidden(path)).collect();
+        let hidden: Vec<_> =
+            paths_below(&self.path).into_iter().filter(|path| is_hidden(path)).collect();
         assert!(hidden.is_empty(), "hidden in path: {hidden:?}");
     }
 }

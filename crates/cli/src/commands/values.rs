@@ -101,6 +101,12 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Parses `NAME=VALUE`. The value may have more of these signs. The library checks both.
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let both = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    both.ok_or("not of the form NAME=VALUE".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +130,17 @@ mod tests {
         for text in [&b"@"[..], b"@/no/such/file", b"@/"] {
             assert!(said(text).is_err_and(|error| error.contains(": ")), "{text:?}");
         }
+    }
+
+    #[test]
+    fn names_and_values() {
+        let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        for (text, expected) in
+            [("a=b", pair("a", "b")), ("a=b=c", pair("a", "b=c")), ("a=", pair("a", ""))]
+        {
+            assert_eq!(name_and_value(text), expected, "{text}");
+        }
+        assert!(name_and_value("a").is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths};
+use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths_below};
 use bufferedwriter_testkit::process;
 use bufferedwriter_testkit::wait::holds_within;
 use rustix::io::ioctl_fionread;
@@ -52,7 +52,7 @@ impl Place {
 
     /// Visible files, in the order of their names.
     pub fn visible(&self) -> Vec<PathBuf> {
-        paths(&self.out()).into_iter().filter(|file| !is_hidden(file)).collect()
+        paths_below(&self.out()).into_iter().filter(|file| !is_hidden(file)).collect()
     }
 
     /// The bytes of all visible files.
@@ -213,7 +213,7 @@ impl Program<'_> {
         ended.check_accounts();
         // A test may have moved the directory away.
         let out = self.place.out();
-        let left = if out.is_dir() { paths(&out) } else { Vec::new() };
+        let left = if out.is_dir() { paths_below(&out) } else { Vec::new() };
         assert!(!left.iter().any(|file| is_hidden(file)), "{left:?}");
         ended
     }

@@ -13,6 +13,7 @@ mod long_line;
 mod memory;
 mod names;
 mod outputs;
+mod partition;
 mod publish;
 mod recover;
 mod retention;

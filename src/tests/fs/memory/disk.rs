@@ -1,6 +1,6 @@
 //! What is on the disk in memory, and what was done to it that no writer may do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,14 +22,21 @@ pub(super) struct Disk {
     pub(super) faults: Faults,
     /// Nothing is free, as `free_bytes` says; writes find room all the same.
     pub(super) is_short: bool,
-    /// Files that ever became visible, and how many of them by the last sync of the directory.
+    /// Below that of visible files.
+    pub(super) dirs: BTreeSet<PathBuf>,
+    /// Those in which a directory was made since their last sync.
+    grown: BTreeSet<PathBuf>,
+    /// Files that ever became visible, and how many of them, in their order, no sync of a directory
+    /// is missing for.
     pub(super) visible: u64,
     pub(super) settled: u64,
+    /// The directories that must be synced for the others.
+    unsettled: VecDeque<BTreeSet<PathBuf>>,
     /// Those of the files.
     pub(super) codec: Compression,
     pub(super) envelope: Arc<Envelope>,
-    /// What became visible since somebody asked.
-    pub(super) appeared: Vec<Vec<u8>>,
+    /// What became visible since somebody asked, and where.
+    pub(super) appeared: Vec<(PathBuf, Vec<u8>)>,
     /// What was in stolen files that their writer could not publish, since somebody asked.
     pub(super) vanished: Vec<Vec<u8>>,
     pub(super) breaches: Vec<String>,
@@ -77,19 +84,26 @@ impl Disk {
         if self.names.contains_key(to) {
             return Err(ErrorKind::AlreadyExists.into());
         }
+        let parent = to.parent().unwrap_or(to);
+        if parent.starts_with(&shared.path) && parent != shared.path && !self.dirs.contains(parent)
+        {
+            return Err(ErrorKind::NotFound.into());
+        }
         if self.nodes[node].visible {
             self.breach("a visible file was renamed", from);
         }
         self.names.remove(from);
         self.names.insert(to.to_owned(), node);
-        if to.parent() != Some(&shared.path) || is_hidden(to) {
+        if !parent.starts_with(&shared.path) || is_hidden(to) {
             return Ok(());
         }
+        let above = parent.ancestors().filter(|dir| *dir == parent || self.grown.contains(*dir));
+        self.unsettled.push_back(above.map(Path::to_owned).collect());
         let Node { bytes, synced, visible, .. } = &mut self.nodes[node];
         *visible = true;
         self.visible += 1;
         let (empty, unsynced) = (bytes.is_empty(), *synced < bytes.len());
-        self.appeared.push(bytes.clone());
+        self.appeared.push((parent.to_owned(), bytes.clone()));
         if empty {
             self.breach("published empty", to);
         }
@@ -97,6 +111,29 @@ impl Disk {
             self.breach("published before it was synced", to);
         }
         Ok(())
+    }
+
+    pub(super) fn create_dir(&mut self, shared: &Shared, dir: &Path) -> io::Result<()> {
+        let parent = dir.parent().unwrap_or(dir);
+        if parent != shared.path && !self.dirs.contains(parent) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        if !self.dirs.insert(dir.to_owned()) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.grown.insert(parent.to_owned());
+        Ok(())
+    }
+
+    pub(super) fn sync_dir(&mut self, dir: &Path) {
+        self.grown.remove(dir);
+        self.unsettled.iter_mut().for_each(|dirs| {
+            dirs.remove(dir);
+        });
+        while self.unsettled.front().is_some_and(BTreeSet::is_empty) {
+            self.unsettled.pop_front();
+            self.settled += 1;
+        }
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {

@@ -24,6 +24,7 @@ use crate::config::{Compression, Envelope};
 use crate::fs::{Facts, Fs, FsFile};
 use crate::tests::clock::Clock;
 use crate::tests::codec::{records, records_start};
+use crate::tests::fs::dir_facts;
 use disk::Disk;
 use file::MemoryFile;
 
@@ -115,9 +116,15 @@ impl MemoryFs {
 
     /// Records of the files that became visible since the last call.
     pub(crate) fn appeared(&self) -> Vec<Vec<u8>> {
+        self.appeared_in().into_iter().map(|(_, records)| records).collect()
+    }
+
+    /// The same, each with the directory of its file.
+    pub(crate) fn appeared_in(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut disk = lock(&self.0.disk);
         let files = std::mem::take(&mut disk.appeared);
-        files.into_iter().map(|file| records(disk.codec, &disk.envelope, file)).collect()
+        let records = |file| records(disk.codec, &disk.envelope, file);
+        files.into_iter().map(|(dir, file)| (dir, records(file))).collect()
     }
 
     /// Records of stolen files that their writer gave up since the last call. A half of a write, or the
@@ -232,12 +239,15 @@ impl Fs for MemoryFs {
             if let Some(&node) = disk.stolen.get(path) {
                 disk.nodes[node].missed = true;
             }
-            Ok(disk.names.get(path).map(|&node| disk.facts(node)))
+            let dir = disk.dirs.contains(path).then(|| dir_facts(0));
+            Ok(disk.names.get(path).map(|&node| disk.facts(node)).or(dir))
         })
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.call(Op::List, true, 0, |disk, _| Ok(names_in(dir, disk.names.keys())))
+        self.call(Op::List, true, 0, |disk, _| {
+            Ok(names_in(dir, disk.names.keys().chain(&disk.dirs)))
+        })
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
@@ -248,11 +258,15 @@ impl Fs for MemoryFs {
         Some([7; 16])
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.call(Op::SyncDir, true, 0, |disk, _| {
-            disk.settled = disk.visible;
+            disk.sync_dir(dir);
             Ok(())
         })
+    }
+
+    fn create_dir(&self, dir: &Path, _mode: u32) -> io::Result<()> {
+        self.call(Op::CreateDir, true, 0, |disk, _| disk.create_dir(&self.0, dir))
     }
 
     fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {

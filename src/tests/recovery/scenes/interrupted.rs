@@ -44,7 +44,13 @@ fn a_rename_in_two_steps_is_ended() {
 
 /// A scene with all that there can be.
 fn everything() -> Scene {
-    let scene = Scene::new();
+    everything_in(Scene::new(), "")
+}
+
+/// The same, of a writer whose files appear in `below`.
+fn everything_in(scene: Scene, below: &str) -> Scene {
+    let path = scene.path.join(below);
+    fs::create_dir_all(&path).unwrap();
     let left = |contents, good| Left { contents, good, synced: 0 };
     let all = [
         left("whole", 5),
@@ -57,12 +63,9 @@ fn everything() -> Scene {
         left("", 0),
     ];
     scene.leave(Scene::same_boot(), &all);
-    fs::rename(
-        scene.temp_path(4, 4),
-        scene.path.join(scene.names.visible(Stamp(STAMP + 50), 4, 4)),
-    )
-    .unwrap();
-    let visible = scene.path.join(scene.names.visible(Stamp(STAMP + 51), 5, 5));
+    fs::rename(scene.temp_path(4, 4), path.join(scene.names.visible(Stamp(STAMP + 50), 4, 4)))
+        .unwrap();
+    let visible = path.join(scene.names.visible(Stamp(STAMP + 51), 5, 5));
     fs::hard_link(scene.temp_path(5, 5), visible).unwrap();
     fs::hard_link(scene.temp_path(6, 6), scene.temp.join(scene.aside(6))).unwrap();
     fs::write(scene.temp_path(1, 77), "unnamed").unwrap();
@@ -102,7 +105,10 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
 
 /// What all recoveries of `everything` must come to, in the end.
 fn clean() -> BTreeMap<String, String> {
-    let scene = everything();
+    clean_of(everything())
+}
+
+fn clean_of(scene: Scene) -> BTreeMap<String, String> {
     scene.recover();
     let clean = scene.snapshot();
     let probes = clean.iter().filter(|(name, _)| name.ends_with(".pb1") || name.ends_with(".pb2"));
@@ -113,9 +119,18 @@ fn clean() -> BTreeMap<String, String> {
 
 /// Runs a recovery of `everything` with the k-th call failing, for each k, and a second one that goes well.
 fn each_call(sticky: bool, fault: Answer) {
-    let clean = clean();
+    each_call_in(everything, "", sticky, fault);
+    let below = "dt=2026-11-22/h=19";
+    let partitioned = || everything_in(Scene::partitioned("dt=%F/h=%H", "UTC"), below);
+    each_call_in(partitioned, &format!("{below}/"), sticky, fault);
+}
+
+fn each_call_in(left: impl Fn() -> Scene, below: &str, sticky: bool, fault: Answer) {
+    let clean = clean_of(left());
+    let visible = |worker: usize| format!("path/{below}visible w{worker}-{worker}");
+    assert!(clean.contains_key(&visible(0)) && clean.contains_key(&visible(4)), "{clean:?}");
     for k in 1.. {
-        let (scene, fs) = (everything(), Faulty::default());
+        let (scene, fs) = (left(), Faulty::default());
         fs.plan_any(k, sticky, fault);
         let first = scene.recover_with(&fs, false);
         let calls = fs.all_calls();
@@ -125,17 +140,17 @@ fn each_call(sticky: bool, fault: Answer) {
         };
         scene.recover();
         let mut found = scene.snapshot();
-        let whole = found.contains_key("path/visible w0-0");
+        let whole = found.contains_key(&visible(0));
         if *op == Op::Sync && !whole {
             // It is set aside: the one way in which a fault may show in the end.
             let aside = format!("temp/{}", scene.aside(0).to_string_lossy());
             let contents = found.remove(&aside).expect("set aside");
-            found.insert("path/visible w0-0".to_owned(), contents);
+            found.insert(visible(0), contents);
         }
-        if *op == Op::Sync && !found.contains_key("path/visible w1-1") {
+        if *op == Op::Sync && !found.contains_key(&visible(1)) {
             let aside = format!("temp/{}", scene.aside(1).to_string_lossy());
             let contents = found.remove(&aside).expect("set aside");
-            found.insert("path/visible w1-1".to_owned(), contents);
+            found.insert(visible(1), contents);
         }
         // A damaged state file alone has pages of output.
         let differ = |(name, is): &(&String, &String)| clean.get(*name) != Some(*is);

@@ -2,6 +2,7 @@
 //! not be touched, and what an interrupted recovery leaves to the next one.
 
 mod interrupted;
+mod partitions;
 mod skipped;
 mod verdicts;
 
@@ -11,7 +12,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use bufferedwriter_testkit::dir::{TestDir, list};
+use bufferedwriter_testkit::dir::{TestDir, list, paths_below};
 
 use crate::file::state_file::format::ENTRY_BYTES;
 use crate::fs::Fs;
@@ -20,7 +21,7 @@ use crate::naming::{self, Names, Stamp, TempId};
 use crate::recovery::scan::Scan;
 use crate::report::recovery::Recovery;
 use crate::tests::forks;
-use crate::tests::recovery::images::{self, entry, header};
+use crate::tests::recovery::images::{self, entry, header_in};
 
 /// Of the first temp file; each has the next one.
 const STAMP: u64 = images::STAMP.0;
@@ -37,6 +38,8 @@ pub(crate) struct Scene {
     pub(crate) path: PathBuf,
     pub(crate) temp: PathBuf,
     pub(crate) names: Names,
+    /// Of its writer, with its time zone.
+    pub(crate) partition: (&'static str, &'static str),
 }
 
 /// A temp file, and what its worker's entry says of it.
@@ -51,7 +54,12 @@ impl Scene {
     pub(crate) fn new() -> Self {
         let dir = TestDir::new();
         let (path, temp) = (dir.dir("path"), dir.dir("temp"));
-        Scene { dir, path, temp, names: names() }
+        Scene { dir, path, temp, names: names(), partition: ("", "") }
+    }
+
+    /// Of a writer with partitions.
+    fn partitioned(template: &'static str, time_zone: &'static str) -> Self {
+        Scene { partition: (template, time_zone), ..Scene::new() }
     }
 
     pub(crate) fn same_boot() -> [u8; 16] {
@@ -77,7 +85,9 @@ impl Scene {
     }
 
     pub(crate) fn state_bytes(&self, boot: [u8; 16], entries: &[[u8; ENTRY_BYTES]]) -> Vec<u8> {
-        let mut bytes = header(boot, &self.path, None, &self.names, entries.len()).unwrap();
+        let (workers, partition) = (entries.len(), self.partition);
+        let bytes = header_in(boot, &self.path, None, &self.names, workers, partition);
+        let mut bytes = bytes.unwrap();
         entries.iter().for_each(|entry| bytes.extend(entry));
         bytes
     }
@@ -132,13 +142,15 @@ impl Scene {
     fn snapshot(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for dir in [&self.path, &self.temp] {
-            for name in list(dir) {
+            for file in paths_below(dir) {
+                let name = file.file_name().unwrap().to_owned();
                 let parsed = naming::parse(&name, &self.names.prefix, &self.names.extension);
                 let shown = match parsed.filter(|parsed| !parsed.temp) {
                     Some(parsed) => format!("visible w{}-{}", parsed.worker, parsed.seq),
                     None => name.to_string_lossy().into_owned(),
                 };
-                let file = dir.join(&name);
+                let below = file.parent().unwrap().strip_prefix(dir).unwrap();
+                let shown = below.join(shown).to_string_lossy().into_owned();
                 let is_link = file.symlink_metadata().unwrap().is_symlink();
                 let bytes = if is_link { b"link".into() } else { fs::read(file).unwrap() };
                 let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -151,8 +163,7 @@ impl Scene {
     }
 
     fn visible(&self) -> Vec<String> {
-        let files = list(&self.path);
-        files.iter().map(|name| fs::read_to_string(self.path.join(name)).unwrap()).collect()
+        paths_below(&self.path).iter().map(|file| fs::read_to_string(file).unwrap()).collect()
     }
 
     /// Only these files are in the temp directory.

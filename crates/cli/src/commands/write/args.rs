@@ -11,7 +11,9 @@ use bufferedwriter::{Boundary, Compression, Config, CrashProof, Durability, Io};
 use clap::ValueEnum;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::commands::values::{Bytes, boundary, bytes, compression, duration, octal, size};
+use crate::commands::values::{
+    Bytes, boundary, bytes, compression, duration, name_and_value, octal, size,
+};
 use crate::commands::write::hook::Hook;
 use crate::inputs::STDIN;
 
@@ -130,7 +132,18 @@ pub(crate) struct Write {
     #[arg(long, value_name = "BOUNDARY", value_parser = boundary)]
     rotate_at: Option<Boundary>,
 
-    /// Time zone of --rotate-at: UTC, local, or an IANA name such as Europe/Berlin
+    /// Directory below --path in which a file appears, such as dt=%Y-%m-%d/hour=%H. Codes of
+    /// strftime stand for the time, down to the minute, in --time-zone. {host} is the machine's name,
+    /// {pid} the process's id, {NAME} a --partition-value. Files also end where the directory changes.
+    /// --temp must be outside of --path [default: --path itself]
+    #[arg(long, value_name = "TEMPLATE")]
+    partition: Option<String>,
+
+    /// What {NAME} in --partition stands for; may be given for several names
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    partition_value: Vec<(String, String)>,
+
+    /// Time zone of --rotate-at and --partition: UTC, local, or an IANA name such as Europe/Berlin
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     time_zone: String,
 
@@ -303,6 +316,7 @@ impl Write {
             .file_age(self.file_age)
             .rotate_at(self.rotate_at.unwrap_or_default())
             .time_zone(&self.time_zone)
+            .partition(self.partition.as_deref().unwrap_or_default())
             .mode(self.mode)
             .create_dirs(self.create_dirs)
             .give_up_after(self.give_up_after)
@@ -334,6 +348,10 @@ impl Write {
             Some(link) => config.latest(link),
             None => config,
         };
+        let config = self
+            .partition_value
+            .iter()
+            .fold(config, |config, (name, value)| config.partition_value(name, value));
         let config = match &self.temp {
             Some(dir) => config.temp(dir),
             None => config,
@@ -405,6 +423,9 @@ mod tests {
             "--file-age=1m 30s",
             "--rotate-at=15m",
             "--time-zone=Asia/Kathmandu",
+            "--partition=app={app}/dt=%F",
+            "--partition-value=app=a=b",
+            "--partition-value=tier=",
             "--durability=file",
             "--io=buffered",
             "--compress=zstd:5",
@@ -440,6 +461,9 @@ mod tests {
             .file_age(Duration::from_secs(90))
             .rotate_at(Boundary::Minutes(15))
             .time_zone("Asia/Kathmandu")
+            .partition("app={app}/dt=%F")
+            .partition_value("app", "a=b")
+            .partition_value("tier", "")
             .durability(Durability::File)
             .io(Io::Buffered)
             .compression(Compression::Zstd(5))
