@@ -196,6 +196,7 @@ fn child(root: &Path, number: u64, workers: usize) {
         1 if has_tools() => Compression::Zstd(1),
         _ => Compression::None,
     });
+    let config = if number % 4 == 1 { config.partition("p={pid}/m=%H%M") } else { config };
     let writer = expect("start a writer", BufferedWriter::new(config));
     let tell = root.join("flushed").join(number.to_string());
     thread::scope(|scope| {
