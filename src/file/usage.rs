@@ -186,6 +186,18 @@ mod tests {
         put(path.join("a"), 1000);
         put(temp.join(ours.visible(stamp, 0, 7)), 1000);
         put(temp.join(ours.state()), 1000);
+        let deep = path.join("dt=1/h=2");
+        fs::create_dir_all(&deep).unwrap();
+        let partitions = [
+            put(deep.join(ours.visible(stamp, 0, 50)), 5000),
+            put(deep.join(ours.visible(stamp, 0, 51)), 10),
+            put(path.join("dt=1").join(ours.visible(stamp, 0, 52)), 10),
+        ];
+        for hidden in [".h", "_h"] {
+            fs::create_dir(path.join(hidden)).unwrap();
+            put(path.join(hidden).join(ours.visible(stamp, 0, 53)), 1000);
+        }
+        symlink(path.join("dt=1"), path.join("dt=2")).unwrap();
         symlink("/etc/passwd", path.join(ours.visible(stamp, 1, 1))).unwrap();
         fs::create_dir(path.join(ours.visible(stamp, 1, 2))).unwrap();
 
@@ -208,5 +220,14 @@ mod tests {
         assert!(scope.count(&mut lens, || false).unwrap());
         assert_eq!(lens.total, (1 << 40) + 100_000 + 10 + 20_000 + 30_000 + 200 + 40_000);
         assert_eq!(fs.calls(Op::Open), 0);
+        // With partitions, as deep as they are, and through no link.
+        (scope.by_len, scope.depth) = (false, 2);
+        let mut deep = Walk::new(&scope, 0);
+        while !scope.count(&mut deep, || true).unwrap() {}
+        assert_eq!(deep.total, expected + partitions.iter().sum::<u64>());
+        scope.depth = 1;
+        let mut flat = Walk::new(&scope, 0);
+        assert!(scope.count(&mut flat, || false).unwrap());
+        assert_eq!(flat.total, expected + partitions[2]);
     }
 }

@@ -130,6 +130,17 @@ fn what_is_left_over_of_an_empty_file_is_settled_but_not_clean() {
 }
 
 #[test]
+fn a_creation_that_failed_but_left_a_file_is_in_nobodys_way() {
+    let mut rig = Rig::new(4, 8, buffered());
+    rig.put(b"one\n");
+    (1..=2).for_each(|nth| rig.fs.plan(Op::Create, nth, Answer::DoneBut(Errno::IO)));
+    (0..2).for_each(|_| drop(rig.write().unwrap_err()));
+    rig.write().unwrap();
+    rig.publish().unwrap();
+    assert_eq!(rig.visible(), [b"one\n"]);
+}
+
+#[test]
 fn files_have_their_size_and_ascending_numbers() {
     let mut rig = Rig::new(10, 64, buffered().file_size(25));
     for record in 0..11 {

@@ -9,8 +9,7 @@
 //! the file makes that durable, and then none fails. With both, no file that met a failed fsync could be kept. A
 //! killed process leaves all that the system knows.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -53,6 +52,9 @@ pub(super) struct Disk {
     pub(super) random: Random,
     pub(super) names: BTreeMap<PathBuf, usize>,
     pub(super) durable_names: BTreeMap<PathBuf, usize>,
+    /// Directories below that of visible files.
+    pub(super) dirs: BTreeSet<PathBuf>,
+    durable_dirs: BTreeSet<PathBuf>,
     /// Changes of names that are not durable yet.
     pub(super) journal: Vec<Change>,
     pub(super) nodes: Vec<Node>,
@@ -79,6 +81,7 @@ pub(super) struct Disk {
 #[derive(Clone)]
 pub(super) enum Change {
     Create(PathBuf, usize),
+    CreateDir(PathBuf),
     Remove(PathBuf),
     Rename(PathBuf, PathBuf),
     /// The oldest change of this file's length that is not durable.
@@ -111,6 +114,8 @@ impl SimFs {
                 random,
                 names: BTreeMap::new(),
                 durable_names: BTreeMap::new(),
+                dirs: BTreeSet::new(),
+                durable_dirs: BTreeSet::new(),
                 journal: Vec::new(),
                 nodes: Vec::new(),
                 file_sync_covers_names,
@@ -172,14 +177,13 @@ impl SimFs {
         }
     }
 
-    /// Names and contents of a directory.
-    pub(super) fn contents(&self, dir: &str) -> BTreeMap<OsString, Vec<u8>> {
+    /// Paths and contents of the files in a directory and below it, from there on.
+    pub(super) fn contents(&self, dir: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = lock(&self.0);
-        let below = disk.names.iter().filter(|(path, _)| path.parent() == Some(Path::new(dir)));
         let content = |(path, node): (&PathBuf, &usize)| {
-            (path.file_name().unwrap().to_owned(), disk.nodes[*node].bytes.clone())
+            Some((path.strip_prefix(dir).ok()?.to_owned(), disk.nodes[*node].bytes.clone()))
         };
-        below.map(content).collect()
+        disk.names.iter().filter_map(content).collect()
     }
 
     pub(super) fn call<T>(
@@ -262,6 +266,7 @@ impl Disk {
         self.journal.truncate(kept);
         self.sync_names();
         self.names.clone_from(&self.durable_names);
+        self.dirs.clone_from(&self.durable_dirs);
         for node in &mut self.nodes {
             let mut bytes = std::mem::take(&mut node.durable);
             for dirty in std::mem::take(&mut node.dirty) {
@@ -276,14 +281,23 @@ impl Disk {
         for change in std::mem::take(&mut self.journal) {
             match change {
                 Change::Len(node) => self.nodes[node].keep_len(),
+                Change::CreateDir(dir) => drop(self.durable_dirs.insert(dir)),
                 change => apply(&mut self.durable_names, &change),
             }
         }
     }
 
     pub(super) fn change(&mut self, change: Change) {
-        apply(&mut self.names, &change);
+        match &change {
+            Change::CreateDir(dir) => drop(self.dirs.insert(dir.clone())),
+            change => apply(&mut self.names, change),
+        }
         self.journal.push(change);
+    }
+
+    /// Whether this is a directory: those of the writer are always there.
+    pub(super) fn has_dir(&self, dir: Option<&Path>) -> bool {
+        dir.is_some_and(|dir| dir.components().count() == 2 || self.dirs.contains(dir))
     }
 
     pub(super) fn facts(&self, node: usize) -> Facts {
@@ -304,7 +318,7 @@ fn apply(names: &mut BTreeMap<PathBuf, usize>, change: &Change) {
                 names.insert(to.clone(), node);
             }
         }
-        Change::Len(_) => {}
+        Change::CreateDir(_) | Change::Len(_) => {}
     }
 }
 

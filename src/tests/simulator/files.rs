@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::disk::{BLOCK, Chance, Change, Dirty, Disk, Node, SECTOR, SimFs, is_sector};
 use crate::base::sync::lock;
 use crate::fs::{Facts, Fs, FsFile};
-use crate::tests::fs::read_from;
+use crate::tests::fs::{dir_facts, read_from};
 
 impl SimFs {
     fn file(&self, path: &Path, node: usize) -> Box<dyn FsFile> {
@@ -44,6 +44,9 @@ impl Fs for SimFs {
             }
             if disk.names.contains_key(to) {
                 return Err(ErrorKind::AlreadyExists.into());
+            }
+            if !disk.has_dir(to.parent()) {
+                return Err(ErrorKind::NotFound.into());
             }
             if !is_hidden(from) {
                 disk.breaches.push(format!("renamed a visible file: {from:?}"));
@@ -78,11 +81,14 @@ impl Fs for SimFs {
     }
 
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-        self.plain("facts", path, |disk| Ok(disk.names.get(path).map(|node| disk.facts(*node))))
+        self.plain("facts", path, |disk| {
+            let dir = disk.dirs.contains(path).then(|| dir_facts(0));
+            Ok(disk.names.get(path).map(|node| disk.facts(*node)).or(dir))
+        })
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.plain("list", dir, |disk| Ok(names_in(dir, disk.names.keys())))
+        self.plain("list", dir, |disk| Ok(names_in(dir, disk.names.keys().chain(&disk.dirs))))
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
@@ -98,6 +104,19 @@ impl Fs for SimFs {
 
     fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    fn create_dir(&self, dir: &Path, _mode: u32) -> io::Result<()> {
+        self.plain("create_dir", dir, |disk| {
+            if !disk.has_dir(dir.parent()) {
+                return Err(ErrorKind::NotFound.into());
+            }
+            if disk.dirs.contains(dir) {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            disk.change(Change::CreateDir(dir.to_owned()));
+            Ok(())
+        })
     }
 
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {

@@ -63,6 +63,7 @@ impl Life {
             .file_size(random.pick(&[0, 100, 400, 64 << 20]))
             .file_age(Duration::from_millis(random.pick(&[0, 20, 200])))
             .rotate_at(random.pick(&[Boundary::Never, Boundary::Minutes(1), Boundary::Day]))
+            .partition(random.pick(&["", "", "fixed", "dt=%F/m=%H%M"]))
             .wall_clock(clock.wall_clock())
             .durability(durability)
             .compression(codec)

@@ -15,10 +15,11 @@ mod life;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use bufferedwriter_testkit::dir::is_hidden;
 use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::record::Id;
 use bufferedwriter_testkit::record_set::RecordSet;
@@ -235,7 +236,7 @@ impl World {
     fn look(&self) -> Result<BTreeSet<Id>, String> {
         let mut seen = RecordSet::default();
         for (name, bytes) in self.fs.contents("/ready") {
-            if !name.as_encoded_bytes().starts_with(b".") {
+            if !is_hidden(&name) {
                 seen.add(&records(self.codec, &self.envelope, bytes))
                     .map_err(|wrong| format!("{name:?}: {wrong}"))?;
             }
@@ -261,8 +262,8 @@ impl World {
         }
         let left = self.fs.contents("/unfinished");
         // A probe that could not be removed, at a start that failed, is the one thing that may stay.
-        let may_stay = |name: &OsString| {
-            let ends = |end: &str| name.as_encoded_bytes().ends_with(end.as_bytes());
+        let may_stay = |name: &PathBuf| {
+            let ends = |end: &str| name.as_os_str().as_encoded_bytes().ends_with(end.as_bytes());
             ends(".aside") || self.has_faults && (ends(".pb1") || ends(".pb2"))
         };
         let left: Vec<_> = left.keys().filter(|name| !may_stay(name)).collect();

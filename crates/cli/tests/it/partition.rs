@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use bufferedwriter_testkit::dir::{list, paths, paths_below};
+use bufferedwriter_testkit::dir::{TestDir, list, paths, paths_below};
+use bufferedwriter_testkit::shm;
 use rustix::process::Signal;
 
 use crate::help::{Place, numbered, wait_until};
@@ -83,8 +85,6 @@ fn what_a_killed_program_left_appears_in_its_own_partition() {
 #[test]
 fn what_can_not_be_is_refused_by_the_name_of_the_flag() {
     let place = Place::new();
-    let out = format!("--temp={}", place.out().display());
-    let below = format!("--temp={}", place.out().join("below").display());
     for (args, told) in [
         (&["--partition=../%F"][..], "error: --partition is \"../%F\"; permitted: "),
         (&["--partition=%F/{app}"], "error: --partition is {app} in \"%F/{app}\"; permitted: "),
@@ -94,12 +94,45 @@ fn what_can_not_be_is_refused_by_the_name_of_the_flag() {
             &["--partition={a}", "--partition-value=a=b/c"],
             "error: --partition-value is a=\"b/c\"; permitted: ",
         ),
-        (&["--partition=%F", &out], "error: --temp is "),
-        (&["--partition=%F", "--create-dirs", &below], "error: --temp is "),
     ] {
         let program = place.start(args);
         let ended = program.end();
         assert!(ended.code == 2 && ended.stderr.starts_with(told), "{args:?}: {ended:?}");
         assert!(place.visible().is_empty());
     }
+}
+
+/// All that was fed to a program with crash-proof memory, killed in the middle of a minute.
+#[test]
+fn what_was_in_memory_appears_in_a_partition_of_the_dead_program_too() {
+    let Some(memory) = shm::dir().map(TestDir::within) else { return };
+    let place = Place::new();
+    let memory_option = format!("--crash-proof={}", memory.path().display());
+    let args = [
+        &*memory_option,
+        "--partition=who=killed/m=%H%M",
+        "--forced=0",
+        "--file-age=0",
+        "--workers=1",
+        "--size=64",
+        "--durability=file",
+    ];
+    let mut program = place.start(args);
+    program.feed(numbered(500));
+    program.wait_until_read();
+    wait_until("it has handed over what it has read", || program.is_asleep());
+    program.signal(Signal::KILL);
+    drop(program);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
+    command.arg("recover").arg("--path").arg(place.out()).arg("--temp").arg(place.tmp());
+    let output = command.arg("--memory").arg(memory.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(dirs(&place).iter().all(|dir| dir.starts_with("who=killed")), "{:?}", dirs(&place));
+    let mut lines: Vec<_> =
+        String::from_utf8(place.written()).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    let mut fed: Vec<_> = numbered(500).lines().map(str::to_owned).collect();
+    fed.sort();
+    assert_eq!(lines, fed);
+    assert!(list(&place.tmp()).is_empty() && memory.list().is_empty());
 }

@@ -212,6 +212,7 @@ fn child(root: &Path, number: u64, workers: usize) {
     } else {
         config
     };
+    let config = if number % 4 == 1 { config.partition("p={pid}/m=%H%M") } else { config };
     let writer = expect("start a writer", BufferedWriter::new(config));
     let tell = root.join("flushed").join(number.to_string());
     thread::scope(|scope| {
