@@ -189,7 +189,8 @@ fn dismissal_against_a_large_record() {
     });
 }
 
-/// The second worker dismisses its producer while that writes. At the end workers have all.
+/// The second worker dismisses its producer while that writes, unless it has not yet taken all that it wrote. At the end
+/// workers have all.
 fn dismiss_meanwhile(
     shared: &Arc<Shared>,
     owner: Owner,
@@ -202,8 +203,8 @@ fn dismiss_meanwhile(
     };
     let mut worker = Worker::new(1);
     worker.scrape(shared);
-    let is_dismissed = worker.dismiss(shared);
     let had = worker.out.len();
+    let is_dismissed = worker.dismiss(shared);
     producer.join().unwrap();
     assert!(worker.scrape(shared));
     assert!(!is_dismissed || worker.out.len() == had, "it was dismissed too early");
