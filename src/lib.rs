@@ -51,13 +51,11 @@ pub use report::error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use report::health::{ErrorEvent, Health, Stall};
 #[cfg(not(loom))]
-pub use report::published::{
-    BoxError, HookStall, ManifestStall, PublishReason, PublishStats, PublishedFile,
-};
+pub use report::published::{BoxError, HookStall, ManifestStall, PublishReason, PublishedFile};
 #[cfg(not(loom))]
 pub use report::recovery::{Recovery, SkipReason, Skipped};
 pub use report::stats::{
-    Count, GuardStats, Lost, Missing, Refused, RetentionStats, Stats, WorkerStats,
+    Count, GuardStats, Lost, Missing, PublishStats, Refused, RetentionStats, Stats, WorkerStats,
 };
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;

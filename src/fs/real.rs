@@ -475,60 +475,8 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_created_once_with_its_permissions_and_through_no_link() {
-        let dir = TestDir::new();
-        for mode in [0o700, 0o750, 0o755] {
-            let made = dir.join(format!("{mode:o}"));
-            let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-            let created = RealFs.create_dir(&made, mode);
-            rustix::process::umask(umask);
-            created.unwrap();
-            let facts = RealFs.facts(&made).unwrap().unwrap();
-            assert_eq!((facts.mode, facts.is_dir, facts.is_file), (mode, true, false));
-            let again = RealFs.create_dir(&made, 0o700).unwrap_err();
-            assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-        }
-        symlink(dir.join("700"), dir.join("link")).unwrap();
-        symlink(dir.join("nothing"), dir.join("loose")).unwrap();
-        for link in ["link", "loose"] {
-            let error = RealFs.create_dir(&dir.join(link), 0o700).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-            assert!(!RealFs.facts(&dir.join(link)).unwrap().unwrap().is_dir);
-        }
-        let error = RealFs.create_dir(&dir.join("a/b"), 0o700).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
-    }
-
-    #[test]
     #[cfg(target_os = "linux")]
     fn a_boot_has_an_identity() {
         assert!(RealFs.boot_id().is_some_and(|id| id != [0; 16] && Some(id) == RealFs.boot_id()));
-    }
-
-    #[test]
-    fn only_regular_files_are_opened_and_no_link_is_followed() {
-        let dir = TestDir::new();
-        fs::write(dir.join("file"), "text").unwrap();
-        symlink(dir.join("file"), dir.join("link")).unwrap();
-        // An open of a pipe would wait for its other end.
-        let fifo = dir.join("fifo");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
-        assert!(RealFs.open(&dir.join("link")).is_err());
-        assert!(RealFs.open(&fifo).is_err());
-        assert!(RealFs.open(dir.path()).is_err());
-        let mut file = RealFs.open(&dir.join("file")).unwrap();
-        let mut bytes = [0; 9];
-        assert_eq!(file.read_at(&mut bytes, 1).unwrap(), 3);
-        assert_eq!(&bytes[..3], b"ext");
-        let facts = file.facts().unwrap();
-        assert_eq!((facts.is_file, facts.len, facts.links), (true, 4, 1));
-        assert_eq!(RealFs.facts(&dir.join("file")).unwrap(), Some(facts));
-        let link = RealFs.facts(&dir.join("link")).unwrap().unwrap();
-        assert!(!link.is_file && link.id != facts.id);
-        assert_eq!(RealFs.facts(&dir.join("nothing")).unwrap(), None);
-        let mut names = RealFs.list(dir.path()).unwrap();
-        names.sort();
-        assert_eq!(names, ["fifo", "file", "link"]);
-        assert!(RealFs.free_bytes(dir.path()).unwrap() > 0);
     }
 }

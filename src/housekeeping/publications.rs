@@ -23,7 +23,8 @@ use crate::housekeeping::manifest::Manifest;
 use crate::housekeeping::publication::Publication;
 use crate::naming::{Names, Stamp};
 use crate::report::error::Error;
-use crate::report::published::{HookStall, ManifestStall, OnPublish, PublishStats};
+use crate::report::published::{HookStall, ManifestStall, OnPublish};
+use crate::report::stats::PublishStats;
 
 /// Files that are kept in memory for the hook. Others wait in the journal.
 pub(super) const UPCOMING_MAX: usize = 64;

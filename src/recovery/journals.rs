@@ -17,6 +17,9 @@ use crate::recovery::run::Run;
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
 
+/// An open file, and what was known of it before.
+type Opened = (Box<dyn FsFile>, Facts);
+
 impl Run<'_> {
     /// Deals with the journals of dead writers. `own` is the calling writer.
     pub(super) fn journals(&mut self, own: Option<&Names>) -> Result<(), Error> {
@@ -69,7 +72,7 @@ impl Run<'_> {
     }
 
     /// Opens a file of this user that has no other name.
-    fn open_own(&self, path: &Path) -> Result<Option<(Box<dyn FsFile>, Facts)>, Error> {
+    fn open_own(&self, path: &Path) -> Result<Option<Opened>, Error> {
         let facts = self.scan.facts(path)?;
         let Some(facts) = facts.filter(|facts| is_ours(facts, self.uid) && facts.links == 1) else {
             return Ok(None);

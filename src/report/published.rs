@@ -101,22 +101,6 @@ impl fmt::Debug for OnPublish {
     }
 }
 
-/// A snapshot of the files that [`Config::manifest`](crate::Config::manifest) and
-/// [`Config::on_publish`](crate::Config::on_publish) are told of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PublishStats {
-    /// Files that are in the manifest, or noted for the hook, since the start.
-    pub listed: u64,
-    /// Published files that are not listed yet.
-    pub unlisted: u64,
-    /// Files that the hook has acknowledged since the start.
-    pub acknowledged: u64,
-    /// Listed files that the hook has not acknowledged yet, those of dead writers included. 0 without
-    /// a hook.
-    pub unacknowledged: u64,
-}
-
 /// A hook that does not acknowledge a file: it fails, or has not returned for a second.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

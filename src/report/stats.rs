@@ -207,8 +207,7 @@ pub struct Stats {
     /// Files that the manifest and the hook are told of. `None` without
     /// [`Config::manifest`](crate::Config::manifest) and
     /// [`Config::on_publish`](crate::Config::on_publish).
-    #[cfg(not(loom))]
-    pub publishing: Option<crate::report::published::PublishStats>,
+    pub publishing: Option<PublishStats>,
     /// What was deleted. `None` without [`Config::retain_bytes`](crate::Config::retain_bytes),
     /// [`Config::retain_files`](crate::Config::retain_files) and
     /// [`Config::retain_age`](crate::Config::retain_age).
@@ -242,6 +241,22 @@ pub struct Missing {
     /// Permissions can't be set (`fchmod`): files have those that the file system and the umask leave
     /// of [`Config::mode`](crate::Config::mode).
     pub permissions: bool,
+}
+
+/// A snapshot of the files that [`Config::manifest`](crate::Config::manifest) and
+/// [`Config::on_publish`](crate::Config::on_publish) are told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishStats {
+    /// Files that are in the manifest, or noted for the hook, since the start.
+    pub listed: u64,
+    /// Published files that are not listed yet.
+    pub unlisted: u64,
+    /// Files that the hook has acknowledged since the start.
+    pub acknowledged: u64,
+    /// Listed files that the hook has not acknowledged yet, those of dead writers included. 0 without
+    /// a hook.
+    pub unacknowledged: u64,
 }
 
 /// A snapshot of the disk guard.

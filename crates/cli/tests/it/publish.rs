@@ -76,7 +76,7 @@ fn the_command_gets_the_file_as_an_argument_and_in_the_environment() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
     let option = format!("--on-publish={} {{}} '{}'", script.display(), told.display());
     let mut program = place.start([option.as_str(), "--workers=1", "--prefix=a b'"]);
-    program.feed(&numbered(10));
+    program.feed(numbered(10));
     let ended = program.end();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.contains("heard"));
@@ -98,7 +98,7 @@ fn a_command_that_fails_is_told_of_and_run_again_by_the_next_run() {
     let place = Place::new();
     let mark = place.join("mark");
     let mut program = place.start(["--on-publish=/no/such/program {}", "--deadline=1s"]);
-    program.feed(&numbered(10));
+    program.feed(numbered(10));
     let ended = program.end();
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("--on-publish: /no/such/program: No such file"), "{ended:?}");

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bufferedwriter::{Boundary, Compression, Config, CrashProof, Durability, Io};
-use clap::ValueEnum;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::commands::values::{
     Bytes, boundary, bytes, compression, duration, name_and_value, octal, size,
 };
+use crate::commands::write::choices::{DurabilityHow, IoHow, WhenFull};
 use crate::commands::write::hook::Hook;
 use crate::inputs::STDIN;
 
@@ -255,35 +255,6 @@ pub(crate) struct Write {
     /// Print no progress and no summary on standard error. Errors are still reported
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-/// [`Durability`] on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DurabilityHow {
-    /// No sync: the system writes back when it likes
-    None,
-    /// A file and its name are on the disk before its lines count as written
-    File,
-}
-
-/// [`Io`] on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum IoHow {
-    /// Bypass the page cache where that pays: with files of 1 MiB or more, and memory for large writes
-    Auto,
-    /// Bypass the page cache, if the file system can do that
-    Direct,
-    /// Use the page cache
-    Buffered,
-}
-
-/// What happens to a line while memory is full or the disk guard refuses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WhenFull {
-    /// It waits, and so does the program that writes into the pipe
-    Wait,
-    /// It is dropped and counted as refused (exit code 3)
-    Drop,
 }
 
 impl Write {

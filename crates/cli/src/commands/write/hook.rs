@@ -86,7 +86,7 @@ mod tests {
         let words: Vec<_> = hook.words.iter().map(|word| filled(word, path)).collect();
         let expected: [&[u8]; 5] =
             [b"mv", b"--", b"/x y/\xff'", b"/a b//x y/\xff'.done", b"/x y/\xff'/x y/\xff'"];
-        assert_eq!(words, expected.map(|word| OsStr::from_bytes(word)));
+        assert_eq!(words, expected.map(OsStr::from_bytes));
         for (text, why) in
             [("", "missing"), ("  ", "missing"), ("''", "missing"), ("a 'b", "quote")]
         {

@@ -4,6 +4,7 @@
 //! within one slice of waiting, whatever the input, the disk and the outputs do.
 
 pub(crate) mod args;
+mod choices;
 mod drain;
 mod hook;
 mod monitor;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
 
 use crate::commands::recover;
-use crate::commands::write::args::WhenFull;
+use crate::commands::write::choices::WhenFull;
 use crate::commands::write::drain::Drain;
 use crate::commands::write::monitor::Monitor;
 use crate::commands::write::summary::Summary;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::{Count, WriteError};
 
-use crate::commands::write::args::WhenFull;
+use crate::commands::write::choices::WhenFull;
 use crate::commands::write::{Run, SLICE, drain};
 use crate::console;
 use crate::inputs::Input;
