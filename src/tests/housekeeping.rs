@@ -353,7 +353,7 @@ fn a_pass_ends_when_the_writer_does() {
 /// More than are remembered at once.
 #[test]
 fn a_hundred_thousand_files_go() {
-    let dir = TestDir::new();
+    let dir = bufferedwriter_testkit::shm::dir().map_or_else(TestDir::new, TestDir::within);
     let tree = Tree { path: dir.dir("path"), dir };
     (1..=100_000).for_each(|age| drop(fs::File::create(file(&tree.path, age)).unwrap()));
     let lists = Arc::new(AtomicU64::new(0));
