@@ -19,7 +19,7 @@ impl Config {
     ///
     /// Directories are created as they are needed. Each permits to its owner what 0o700 does, and to
     /// others to list it if [`mode`](Self::mode) lets them read files. Links are not followed below
-    /// `path`. With [`Durability::File`], the directories are synced up to `path`.
+    /// `path`. With [`Durability::File`](crate::Durability::File), the directories are synced up to `path`.
     ///
     /// [`new`](crate::BufferedWriter::new) refuses a template that could lead out of `path`, and one
     /// with a directory that begins with `.` or `_`, since query engines skip those. A directory's
