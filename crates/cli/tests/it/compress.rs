@@ -57,15 +57,10 @@ fn what_a_killed_program_wrote_is_read_by_tools_too() {
             "--io=buffered",
         ];
         let mut program = place.start(args);
-        let temp_bytes = || -> u64 {
-            let temps = bufferedwriter_testkit::dir::paths(&place.tmp());
-            let temps = temps.iter().filter(|file| file.extension() == Some("tmp".as_ref()));
-            temps.map(|file| file.metadata().map_or(0, |found| found.len())).sum()
-        };
         for _ in 0..2 {
-            let before = temp_bytes();
+            let before = place.temp_bytes();
             program.feed(numbered(20_000));
-            wait_until("the file grows", || temp_bytes() > before);
+            wait_until("the file grows", || place.temp_bytes() > before);
         }
         program.signal(Signal::KILL);
         drop(program);

@@ -82,15 +82,10 @@ fn what_a_killed_program_wrote_has_both_too() {
         let args =
             [&codec, "--forced=0", "--file-age=0", "--workers=1", "--size=64", "--io=buffered"];
         let mut program = place.start(args.iter().chain(&BOTH));
-        let temps = || {
-            paths(&place.tmp()).into_iter().filter(|file| file.extension() == Some("tmp".as_ref()))
-        };
-        let bytes =
-            || temps().map(|file| file.metadata().map_or(0, |found| found.len())).sum::<u64>();
         for _ in 0..2 {
-            let before = bytes();
+            let before = place.temp_bytes();
             program.feed(numbered(20_000));
-            wait_until("the file grows", || bytes() > before);
+            wait_until("the file grows", || place.temp_bytes() > before);
         }
         program.signal(Signal::KILL);
         drop(program);

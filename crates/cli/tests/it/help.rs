@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths_below};
+use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths, paths_below};
 use bufferedwriter_testkit::process;
 use bufferedwriter_testkit::wait::holds_within;
 use rustix::io::ioctl_fionread;
@@ -53,6 +53,13 @@ impl Place {
     /// Visible files, in the order of their names.
     pub fn visible(&self) -> Vec<PathBuf> {
         paths_below(&self.out()).into_iter().filter(|file| !is_hidden(file)).collect()
+    }
+
+    /// Bytes in the temp files of workers: more than 0 once a line is in one.
+    pub fn temp_bytes(&self) -> u64 {
+        let temps = paths(&self.tmp()).into_iter();
+        let temps = temps.filter(|file| file.extension() == Some("tmp".as_ref()));
+        temps.map(|file| file.metadata().map_or(0, |found| found.len())).sum()
     }
 
     /// The bytes of all visible files.

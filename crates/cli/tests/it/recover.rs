@@ -26,12 +26,10 @@ fn left(place: &Place) -> Vec<PathBuf> {
 fn die(place: &Place) {
     let args = ["--forced=0", "--file-age=0", "--workers=1", "--size=64", "--prefix=p_"];
     let mut program = place.start(args);
-    let temps = || left(place).into_iter().filter(|file| file.extension() == Some("tmp".as_ref()));
-    let len = || temps().map(|file| file.metadata().map_or(0, |found| found.len())).sum::<u64>();
     let mut feed = |more: &str| {
-        let before = len();
+        let before = place.temp_bytes();
         program.feed(more);
-        wait_until("the file grows", || len() > before + 100);
+        wait_until("the file grows", || place.temp_bytes() > before + 100);
     };
     // The second time, the state file tells of the first.
     feed(&numbered(100));
