@@ -31,10 +31,14 @@ impl Traffic {
     pub fn fill(&mut self, bytes: u64) -> PathBuf {
         let wanted = stats(&self.writer).workers[0].temp_file_bytes + bytes;
         let mut buffer = Vec::new();
+        // Few at a time, so that there are hardly more than asked for.
+        let at_once = (bytes / 10_000).max(1);
         until("the temp file grows", || {
-            record(&mut buffer, 1, self.seq, 100);
-            self.writer.write_timeout(&buffer, BOUND).unwrap();
-            self.seq += 1;
+            for _ in 0..at_once {
+                record(&mut buffer, 1, self.seq, 100);
+                self.writer.write_timeout(&buffer, BOUND).unwrap();
+                self.seq += 1;
+            }
             stats(&self.writer).workers[0].temp_file_bytes >= wanted
         });
         stats(&self.writer).workers[0].temp_file.clone().unwrap()

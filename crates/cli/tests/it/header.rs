@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use bufferedwriter_testkit::dir::{TestDir, list, paths};
+use bufferedwriter_testkit::dir::{TestDir, list};
 use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::shm;
 use bufferedwriter_testkit::unpacked::unpacked;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bufferedwriter_testkit::dir::{TestDir, list, paths, paths_below};
+use bufferedwriter_testkit::dir::{TestDir, list, paths_below};
 use bufferedwriter_testkit::shm;
 use rustix::process::Signal;
 
