@@ -1,8 +1,9 @@
 //! The manifest: a file with one line of JSON for each published file.
 //!
 //! Guarantees: lines are appended whole, under the file's lock, so writers in several processes may
-//! share a manifest. What a failed append has written is cut off again. The file is opened for each
-//! append, so it may be moved away at any time. Refuses a symbolic link.
+//! share a manifest. What a failed append has written is cut off again, and so is the beginning of a
+//! line whose writer died. The file is opened for each append, so it may be moved away at any time.
+//! Refuses a symbolic link.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -12,13 +13,14 @@ use crate::base::lacking::has_no_locks;
 use crate::base::thread::Backoff;
 use crate::file::publish;
 use crate::fs::{Fs, FsFile, read_full, write_all};
+use crate::housekeeping::publication::LINE_BEGIN;
 use crate::report::error::Error;
 
 /// How long to wait for another process that appends.
 const LOCK_MAX: Duration = Duration::from_secs(1);
 /// How often the file may be moved away while it is being opened.
 const ATTEMPTS_MAX: usize = 8;
-/// Bytes of one step of a search.
+/// Bytes of one step of a search. Each line is shorter.
 const SEARCH_BYTES: usize = 256 << 10;
 
 /// Where the lines go.
@@ -75,22 +77,43 @@ impl Manifest {
     }
 
     fn write(&self, file: &mut dyn FsFile, len: u64, lines: &str) -> Result<(), Error> {
-        let failed = |operation, e| Error::io(operation, &self.path, e);
-        let mut last = [b'\n'];
-        if len > 0
-            && let Err(error) = read_full(file, &mut last, len - 1)
-        {
-            return Err(failed("read", error));
-        }
-        // A power cut may have torn the last line.
-        let gap = if last == [b'\n'] { "" } else { "\n" };
+        // A last line that is not ours may have no end.
+        let gap = if self.last_byte(file, len)? == b'\n' { "" } else { "\n" };
         let mut slices = [IoSlice::new(gap.as_bytes()), IoSlice::new(lines.as_bytes())];
         let mut result = write_all(file, &mut slices, len).1;
         let mut operation = "write";
         if self.is_durable && result.is_ok() {
             (operation, result) = ("fsync", file.sync());
         }
-        result.map_err(|e| failed(operation, e))
+        result.map_err(|e| Error::io(operation, &self.path, e))
+    }
+
+    /// A newline if the file is empty.
+    fn last_byte(&self, file: &mut dyn FsFile, len: u64) -> Result<u8, Error> {
+        let mut last = [b'\n'];
+        if len > 0 {
+            let read = read_full(file, &mut last, len - 1);
+            read.map_err(|e| Error::io("read", &self.path, e))?;
+        }
+        Ok(last[0])
+    }
+
+    /// Cuts off the beginning of a line of ours whose writer died. Returns the length.
+    fn cut_torn(&self, file: &mut dyn FsFile, len: u64) -> Result<u64, Error> {
+        if self.last_byte(file, len)? == b'\n' {
+            return Ok(len);
+        }
+        let from = len.saturating_sub(SEARCH_BYTES as u64);
+        let mut end = vec![0; (len - from) as usize];
+        let read = read_full(file, &mut end, from).map_err(|e| Error::io("read", &self.path, e))?;
+        let whole = end[..read].iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);
+        let Some(whole) = whole.or((from == 0).then_some(0)) else { return Ok(len) };
+        if !is_torn(&end[whole..read]) {
+            return Ok(len);
+        }
+        let len = from + whole as u64;
+        file.set_len(len).map_err(|e| Error::io("truncate", &self.path, e))?;
+        Ok(len)
     }
 
     /// Cuts off what a failed append has written, or notes it for the next try.
@@ -141,7 +164,8 @@ impl Manifest {
             let facts = file.facts().map_err(look)?;
             // It may have been moved away while we waited for the lock.
             if fs.facts(&self.path).map_err(look)?.is_some_and(|named| named.id == facts.id) {
-                return Ok(Opened { file, id: facts.id, len: facts.len });
+                let len = self.cut_torn(&mut *file, facts.len)?;
+                return Ok(Opened { file, id: facts.id, len });
             }
         }
         Err(Error::io("open", &self.path, io::ErrorKind::NotFound.into()))
@@ -174,6 +198,13 @@ impl Manifest {
     }
 }
 
+/// Whether this is the beginning of a line of ours, or what a power cut made of it.
+fn is_torn(bytes: &[u8]) -> bool {
+    let begin = LINE_BEGIN.as_bytes();
+    let shared = bytes.len().min(begin.len());
+    bytes[..shared] == begin[..shared] || bytes.iter().all(|&byte| byte == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,10 +227,28 @@ mod tests {
         fs::rename(dir.join("m.ndjson"), dir.join("old")).unwrap();
         manifest.append(&fs, "four\n").unwrap();
         assert_eq!(fs::read(dir.join("m.ndjson")).unwrap(), b"four\n");
-        // A torn line stays a line of its own.
-        fs::write(dir.join("m.ndjson"), "torn").unwrap();
-        manifest.append(&fs, "five\n").unwrap();
-        assert_eq!(fs::read(dir.join("m.ndjson")).unwrap(), b"torn\nfive\n");
+    }
+
+    #[test]
+    fn the_beginning_of_a_line_of_ours_is_cut_off_and_one_of_others_stays() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut manifest = manifest(&dir);
+        let long = "x".repeat(SEARCH_BYTES);
+        for (before, after) in [
+            ("{", ""),
+            ("{\"id\":\"1\",\"pa", ""),
+            ("{\"id\":\"1\"}\n{\"id\":\"2\"", "{\"id\":\"1\"}\n"),
+            ("whole\n\0\0\0", "whole\n"),
+            ("of others", "of others\n"),
+            ("{\"of\": \"others\"}", "{\"of\": \"others\"}\n"),
+            (&long, &format!("{long}\n")),
+        ] {
+            fs::write(dir.join("m.ndjson"), before).unwrap();
+            assert!(!manifest.contains(&fs, "\"id\":\"2\"").unwrap(), "{before}");
+            manifest.append(&fs, "new\n").unwrap();
+            let text = fs::read_to_string(dir.join("m.ndjson")).unwrap();
+            assert_eq!(text, format!("{after}new\n"), "{before}");
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::naming::file_name::FileName;
 use crate::report::published::{PublishReason, PublishedFile};
 use crate::report::stats::Count;
 
+/// How each line of a manifest begins.
+pub(super) const LINE_BEGIN: &str = "{\"id\":\"";
+
 /// A file that is about to become visible, or is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Publication {
@@ -74,6 +77,7 @@ impl Publication {
         let mut line = String::with_capacity(400);
         line.push('{');
         line.push_str(&self.id_in_line()?);
+        debug_assert!(line.starts_with(LINE_BEGIN));
         line.push_str(",\"path\":");
         quote(&mut line, &relative.to_string_lossy());
         let Count { records, bytes: record_bytes } = records;

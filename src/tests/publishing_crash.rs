@@ -105,7 +105,28 @@ fn lives(dir: &TestDir, durability: Durability) -> Vec<TestDir> {
             handle.publications().unwrap().step(&mut batch);
         }
     }
-    lock(&copies).take().unwrap_or_default()
+    with_torn_lines(lock(&copies).take().unwrap_or_default())
+}
+
+/// Adds deaths in the middle of each write to the manifest.
+fn with_torn_lines(copies: Vec<TestDir>) -> Vec<TestDir> {
+    let manifest = |dir: &TestDir| fs::read(dir.join("lists/m")).unwrap_or_default();
+    let mut torn = Vec::new();
+    for pair in copies.windows(2) {
+        let (before, after) = (manifest(&pair[0]).len(), manifest(&pair[1]));
+        let more = after.len().saturating_sub(before);
+        for part in [1, 9, more / 2, more.saturating_sub(1)] {
+            if (1..more).contains(&part) {
+                let dir = directory();
+                copy(pair[0].path(), dir.path());
+                fs::write(dir.join("lists/m"), &after[..before + part]).unwrap();
+                torn.push(dir);
+            }
+        }
+    }
+    assert!(torn.len() > 8, "{}", torn.len());
+    // The last of all stays the last.
+    torn.into_iter().chain(copies).collect()
 }
 
 /// What a writer does at its start in this copy of directories: it recovers and lists.
