@@ -12,6 +12,7 @@ use crate::fs::Fs;
 use crate::housekeeping::announcer::Announcer;
 use crate::housekeeping::publication::Publication;
 use crate::naming::Stamp;
+use crate::recovery::notes::Notes;
 use crate::report::error::Error;
 use crate::report::published::PublishReason;
 use crate::report::stats::Watermark;
@@ -26,6 +27,8 @@ pub(crate) enum Audience {
     Announcer(Announcer),
     /// A writer that has not started yet.
     Later(Vec<Publication>),
+    /// Whichever writer comes next, if dead ones had an audience.
+    Next(Notes),
 }
 
 /// What is known of a left-over that is about to become visible.
@@ -62,6 +65,7 @@ impl Audience {
         let renamed = tree::rename(fs, path, file.below, file.mode, |dir| {
             publish::rename(fs, file.temp, dir, of, |visible| match self {
                 Audience::Announcer(announcer) => announcer.note(&known(visible)),
+                Audience::Next(notes) => notes.note(&of.names.prefix, &known(visible)),
                 _ => Ok(()),
             })
         });
@@ -69,9 +73,17 @@ impl Audience {
             (Audience::Announcer(announcer), Ok(visible)) => announcer.published(known(visible)),
             (Audience::Later(files), Ok(visible)) => files.push(known(visible)),
             (Audience::Announcer(announcer), Err(_)) => announcer.clear(),
+            (Audience::Next(notes), renamed) => notes.settle(renamed.is_ok()),
             _ => {}
         }
         renamed.map_err(Refusal::error)
+    }
+
+    /// The recovery is over.
+    pub(super) fn end(self) {
+        if let Audience::Next(notes) = self {
+            notes.end();
+        }
     }
 
     /// The directories of all files that were renamed are synced.

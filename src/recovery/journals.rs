@@ -68,6 +68,9 @@ impl Run<'_> {
             let is_short = facts.len < HEADER_BYTES as u64;
             return if is_short { self.remove(&path) } else { self.set_aside(&path) };
         };
+        if let Audience::Next(notes) = &mut *self.audience {
+            notes.want(&names.prefix)?;
+        }
         if self.take_over(&mut *file, &path, &dead)? { self.remove(&path) } else { Ok(()) }
     }
 

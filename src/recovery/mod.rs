@@ -7,6 +7,7 @@ pub(crate) mod audience;
 pub(crate) mod background;
 mod journals;
 pub(crate) mod memory_image;
+mod notes;
 pub(crate) mod run;
 pub(crate) mod salvage;
 pub(crate) mod scan;
@@ -21,6 +22,7 @@ use crate::config::SHM;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::recovery::audience::Audience;
+use crate::recovery::notes::Notes;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
@@ -134,6 +136,9 @@ impl std::fmt::Debug for RecoverOptions {
 /// whole become visible. These are all that were written or, after a reboot, those that an fsync
 /// covers. A file that can't be trusted is set aside under a hidden name, never deleted.
 ///
+/// If the dead writers had a manifest or a hook, the next writer with one tells it of the files that
+/// this call published.
+///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("bw-doc-recover-{}", std::process::id()));
 /// # std::fs::create_dir_all(&dir)?;
@@ -165,11 +170,14 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         without_memory: *without_memory,
         dry_run: *dry_run,
     };
-    let mut recovery = Recovery::default();
-    run::run(search(&temp), None, &mut recovery, &mut Audience::Nobody)?;
-    if temp != path {
+    let notes =
+        Notes { fs: fs.clone(), temp: temp.clone(), path: path.clone(), prefixes: Vec::new() };
+    let (mut recovery, mut audience) = (Recovery::default(), Audience::Next(notes));
+    let mut result = run::run(search(&temp), None, &mut recovery, &mut audience);
+    if temp != path && result.is_ok() {
         // Writers whose `temp` is on another file system have their temp files in `path`.
-        run::run(search(&path), None, &mut recovery, &mut Audience::Nobody)?;
+        result = run::run(search(&path), None, &mut recovery, &mut audience);
     }
-    Ok(recovery)
+    audience.end();
+    result.map(|()| recovery)
 }

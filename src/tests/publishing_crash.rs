@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bufferedwriter_testkit::dir::{TestDir, list, paths};
 use bufferedwriter_testkit::shm;
 
+use crate::RecoverOptions;
 use crate::accept;
 use crate::base::sync::Mutex;
 use crate::base::sync::lock;
@@ -200,6 +201,37 @@ fn whenever_a_writer_dies_each_of_its_files_has_one_line() {
     }
     println!("{deaths} deaths of a writer, {again} of a recovery after it");
     assert!(deaths > 100 && again > 100);
+}
+
+/// A recovery without a writer comes first, and dies as well, now and then.
+#[test]
+fn what_a_recovery_by_hand_publishes_is_told_by_the_next_writer() {
+    let by_hand = |dir: &TestDir, fs: Arc<dyn Fs>| {
+        let options = RecoverOptions::new(dir.join("path"), dir.join("temp")).fs(fs);
+        let recovery = forks::without(|| crate::recover(&options).unwrap());
+        assert!(recovery.errors.is_empty(), "{recovery:?}");
+        recovery.published.len()
+    };
+    let dir = place();
+    let (mut deaths, mut published) = (0, 0);
+    for (nth, as_it_was) in lives(&dir, Durability::None).iter().enumerate() {
+        copy(as_it_was.path(), dir.path());
+        let copies: Copies = Arc::new(Mutex::new(nth.is_multiple_of(10).then(Vec::new)));
+        published += by_hand(&dir, Arc::new(dying(dir.path().to_owned(), copies.clone())));
+        let heard = recover(dir.path(), living());
+        assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
+        for as_it_was in lock(&copies).take().unwrap_or_default() {
+            deaths += 1;
+            copy(as_it_was.path(), dir.path());
+            if deaths % 2 == 0 {
+                by_hand(&dir, living());
+            }
+            recover(dir.path(), living());
+            check(dir.path());
+        }
+    }
+    println!("{published} files published by hand, {deaths} deaths of that");
+    assert!(published > 10 && deaths > 100);
 }
 
 /// The hook heard of nothing before.

@@ -266,6 +266,10 @@ impl Write {
         self.inputs.clone()
     }
 
+    pub(crate) fn compresses(&self) -> bool {
+        self.compress != Compression::None
+    }
+
     /// Length of the longest line that the writer's memory can hold, newline included.
     pub(crate) fn line_bytes_max(&self) -> usize {
         let chunks = self.queue_size.saturating_add(self.workers);

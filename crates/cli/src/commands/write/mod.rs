@@ -139,6 +139,10 @@ impl<'a> Run<'a> {
         let stats = self.writer.stats();
         let deleted = stats.retention.as_ref();
         self.summary.deleted = deleted.map(|told| (told.files_deleted, told.bytes_deleted));
+        if self.args.compresses() {
+            let times = stats.workers.iter().map(|worker| worker.codec_time);
+            self.summary.codec_times = Some((times.clone().sum(), times.max().unwrap_or_default()));
+        }
         // The final counts, since the monitor may have missed the latest ones.
         let lost = &self.summary.lost;
         let gone = (lost.temp_file_removed + lost.temp_file_damaged).records;

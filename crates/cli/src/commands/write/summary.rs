@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use crate::exit;
 
+/// From this share of a worker's time on, people are told that it compressed.
+const BOTTLENECK: f64 = 0.8;
+
 /// The counts of one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
@@ -35,6 +38,9 @@ pub(crate) struct Summary {
     pub(crate) files_bytes: u64,
     /// Old files that were deleted, and their bytes on the disk. `None` unless old files are.
     pub(crate) deleted: Option<(u64, u64)>,
+    /// How long the workers compressed, in all, and the one that did so longest. `None` without
+    /// compression.
+    pub(crate) codec_times: Option<(Duration, Duration)>,
     /// Files that are not in the manifest, or without a successful `--on-publish`.
     pub(crate) unacknowledged: u64,
     /// Errors on inputs and on closing. All were reported.
@@ -89,6 +95,8 @@ impl Summary {
             "files_bytes": self.files_bytes,
             "files_deleted": self.deleted.map(|(files, _)| files),
             "bytes_deleted": self.deleted.map(|(_, bytes)| bytes),
+            "codec_seconds": self.codec_times.map(|(all, _)| all.as_secs_f64()),
+            "codec_share": self.codec_share(),
             "unacknowledged": self.unacknowledged,
             "io_errors": self.io_errors,
             "stopped_by": self.stopped_by,
@@ -96,6 +104,12 @@ impl Summary {
             "mb_per_second": self.mb_per_second(),
             "exit_code": self.exit_code(),
         })
+    }
+
+    /// The greatest share of its time that a worker compressed.
+    fn codec_share(&self) -> Option<f64> {
+        let share = |time: Duration| time.as_secs_f64() / self.elapsed.as_secs_f64();
+        self.codec_times.filter(|_| !self.elapsed.is_zero()).map(|(_, longest)| share(longest))
     }
 
     /// Written bytes per second, in units of 10^6 bytes.
@@ -132,6 +146,10 @@ impl fmt::Display for Summary {
         if let Some((files, bytes)) = self.deleted.filter(|&(files, _)| files > 0) {
             let bytes = ByteSize(bytes).display().si();
             write!(f, "; old files deleted: {files}, {bytes}")?;
+        }
+        if let Some(share) = self.codec_share().filter(|&share| share >= BOTTLENECK) {
+            let percent = share * 100.0;
+            write!(f, "; a worker compressed for {percent:.0} % of the time")?;
         }
         match self.stopped_by {
             Some(signal) => write!(f, "; stopped by {signal}"),
@@ -182,6 +200,14 @@ mod tests {
         assert!(text.ends_with("MB/s"), "{text}");
         let text = Summary { deleted: Some((3, 12_288)), ..written() }.to_string();
         assert!(text.ends_with("; old files deleted: 3, 12.3 kB"), "{text}");
+        let compressed = |longest| Summary {
+            codec_times: Some((Duration::from_secs(12), Duration::from_secs(longest))),
+            elapsed: Duration::from_secs(10),
+            ..written()
+        };
+        assert!(compressed(7).to_string().ends_with("MB/s"));
+        let text = compressed(9).to_string();
+        assert!(text.ends_with("; a worker compressed for 90 % of the time"), "{text}");
         let text = Summary { refused: ONE, refused_by_guard: ONE, ..written() }.to_string();
         assert!(text.contains("refused 1 (1 by the disk guard), lost 0;"), "{text}");
     }
@@ -209,7 +235,11 @@ mod tests {
         let json = written().json();
         assert_eq!(json["read"], json!({ "records": 1, "bytes": 10 }));
         assert_eq!(json["stopped_by"], Value::Null);
-        assert_eq!(json["files_deleted"], Value::Null);
+        assert_eq!((&json["files_deleted"], &json["codec_share"]), (&Value::Null, &Value::Null));
+        let times = Some((Duration::from_secs(3), Duration::from_secs(2)));
+        let elapsed = Duration::from_secs(4);
+        let slow = Summary { codec_times: times, elapsed, ..written() }.json();
+        assert_eq!((&slow["codec_seconds"], &slow["codec_share"]), (&json!(3.0), &json!(0.5)));
         let deleted = Summary { deleted: Some((2, 8192)), ..written() }.json();
         assert_eq!(
             (&deleted["files_deleted"], &deleted["bytes_deleted"]),
