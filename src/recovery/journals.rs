@@ -109,7 +109,9 @@ impl Run<'_> {
                     .map_err(|e| Error::io("write", path, e))?;
             }
         }
-        for number in dead.acknowledged.. {
+        for nth in 0.. {
+            // Whoever wrote the journal chose the first number.
+            let number = dead.acknowledged.saturating_add(nth);
             let listed = dead.listed(file, number).map_err(|e| Error::io("read", path, e))?;
             let Some(listed) = listed else { break };
             let Audience::Announcer(announcer) = &self.audience else { return Ok(false) };

@@ -23,6 +23,7 @@ use crate::naming::Names;
 use crate::recovery::audience::Audience;
 use crate::recovery::background::Task;
 use crate::report::published::{OnPublish, PublishReason};
+use crate::report::recovery::Recovery;
 use crate::tests::forks;
 use crate::tests::fs::hooked::{Answer, Call, HookedFs, Op};
 use crate::worker::round::Worker;
@@ -36,7 +37,7 @@ fn directory() -> TestDir {
 }
 
 /// A directory with those of a writer below it.
-fn place() -> TestDir {
+pub(crate) fn place() -> TestDir {
     let dir = directory();
     DIRS.iter().for_each(|name| drop(dir.dir(name)));
     dir
@@ -72,7 +73,7 @@ fn dying(from: PathBuf, copies: Copies) -> Dying {
 }
 
 /// One of these that never dies.
-fn living() -> Arc<dyn Fs> {
+pub(crate) fn living() -> Arc<dyn Fs> {
     Arc::new(dying(PathBuf::new(), Arc::default()))
 }
 
@@ -130,8 +131,15 @@ fn with_torn_lines(copies: Vec<TestDir>) -> Vec<TestDir> {
     torn.into_iter().chain(copies).collect()
 }
 
-/// What a writer does at its start in this copy of directories: it recovers and lists.
+/// What a writer does at its start in this copy of directories: it recovers and lists. Returns what the hook heard.
 fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
+    let (recovery, heard) = restart(dir, fs);
+    assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
+    heard
+}
+
+/// The same, whatever comes of it.
+pub(crate) fn restart(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
     let names = Names::new("".as_ref(), "log".as_ref()).unwrap();
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let hears = heard.clone();
@@ -151,12 +159,11 @@ fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
     let (memory, notices) = (Vec::new(), None);
     let task = Task { fs, path, temps, memory, names, audience, notices };
     let recovery = forks::without(|| task.run().0);
-    assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
     publications.step(&mut Batch::default());
     publications.step_hook();
     assert_eq!(publications.wait_settled(Some(Instant::now())), 0);
     publications.end();
-    std::mem::take(&mut *lock(&heard))
+    (recovery, std::mem::take(&mut *lock(&heard)))
 }
 
 /// Each file has one line, with its records. Returns the ids.

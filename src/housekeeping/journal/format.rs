@@ -39,7 +39,7 @@ const PATH_AT: usize = 4096;
 const SUM_AT: usize = 32;
 pub(super) const ACKNOWLEDGED_AT: u64 = 64;
 pub(super) const LISTED_AT: u64 = 128;
-pub(super) const ENTRY_BYTES: usize = 1024;
+pub(crate) const ENTRY_BYTES: usize = 1024;
 /// Files of one worker that may be unlisted.
 pub(crate) const RING_ENTRIES: usize = 8;
 const RING_BYTES: usize = RING_ENTRIES * ENTRY_BYTES;
@@ -55,7 +55,7 @@ pub(super) struct Header {
     pub(super) listed: Vec<u64>,
 }
 
-pub(super) fn ring_at(ring: usize, entry: u64) -> u64 {
+pub(crate) fn ring_at(ring: usize, entry: u64) -> u64 {
     (HEADER_BYTES + ring * RING_BYTES) as u64 + entry * ENTRY_BYTES as u64
 }
 
@@ -64,7 +64,7 @@ pub(super) fn entry_at(rings: usize, entry: u64) -> u64 {
 }
 
 /// The header and the empty rings. `None` if the path is too long.
-pub(super) fn header(names: &Names, path: &Path, rings: usize) -> Option<Vec<u8>> {
+pub(crate) fn header(names: &Names, path: &Path, rings: usize) -> Option<Vec<u8>> {
     let path = path.as_os_str().as_bytes();
     let mut bytes = [
         &MAGIC[..],
@@ -107,7 +107,7 @@ pub(super) fn read_header(bytes: &[u8], names: &Names) -> Option<Header> {
 }
 
 /// An entry. `None` if the path is too long.
-pub(super) fn entry(number: u64, file: &Publication) -> Option<[u8; ENTRY_BYTES]> {
+pub(crate) fn entry(number: u64, file: &Publication) -> Option<[u8; ENTRY_BYTES]> {
     let Publication { relative, first, last, bytes, records, reason } = file;
     let path = relative.as_os_str().as_bytes();
     let mut entry = [0; ENTRY_BYTES];

@@ -4,8 +4,9 @@
 mod corpus;
 pub mod fuzz;
 #[cfg(test)]
-mod hostile_memory;
+mod hostile_journal;
 #[cfg(test)]
+mod hostile_memory;
 mod hostile_state;
 pub(crate) mod images;
 #[cfg(test)]

@@ -1,0 +1,156 @@
+//! Random cases: journals that an enemy wrote. A writer that starts reads them, lists what they say in valid lines
+//! that lead out of no directory, and touches nothing else.
+//!
+//! `PROPTEST_CASES` says how many; 300 if it does not.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::base::checksum::fnv1a;
+use crate::housekeeping::journal::format::{self, ENTRY_BYTES, HEADER_BYTES};
+use crate::housekeeping::publication::tests::publication;
+use crate::naming::Names;
+use crate::tests::publishing_crash::{living, place, restart};
+use crate::tests::recovery::fuzz::fix_checksum;
+use bufferedwriter_testkit::dir::{TestDir, list};
+
+const RINGS: usize = 2;
+/// Header, rings, and two entries for the hook.
+const BYTES: usize = HEADER_BYTES + (RINGS * format::RING_ENTRIES + 2) * ENTRY_BYTES;
+
+/// One change of a good journal.
+#[derive(Clone, Debug)]
+enum Change {
+    Flip(usize, u8),
+    Len(usize),
+    /// A number in the header.
+    Header(usize, u64),
+    /// A number in an entry of a ring or for the hook.
+    Entry(usize, usize, u64),
+    /// The path of an entry.
+    Path(usize, Vec<u8>),
+}
+
+fn changes() -> impl Strategy<Value = Change> {
+    let numbers = prop_oneof![0..12_u64, Just(u64::MAX), any::<u64>()].boxed();
+    let entries = 0..RINGS * format::RING_ENTRIES + 2;
+    let good = publication(0, 3).relative.as_os_str().as_bytes().to_vec();
+    let paths = prop_oneof![
+        Just([b"../".to_vec(), good.clone()].concat()),
+        Just([b"/etc/".to_vec(), good.clone()].concat()),
+        Just([b"a\"\n\xff\\/".to_vec(), good].concat()),
+        prop::collection::vec(any::<u8>(), 0..40),
+    ];
+    prop_oneof![
+        (0..BYTES, 1..=255_u8).prop_map(|(at, by)| Change::Flip(at, by)),
+        (0..BYTES + 3 * ENTRY_BYTES).prop_map(Change::Len),
+        (0..24_usize, numbers.clone()).prop_map(|(at, number)| Change::Header(8 * at, number)),
+        (entries.clone(), 0..7_usize, numbers).prop_map(|(e, at, n)| Change::Entry(e, 8 * at, n)),
+        (entries, paths).prop_map(|(entry, path)| Change::Path(entry, path)),
+    ]
+}
+
+/// A journal with two files that are not listed and two that the hook has not heard of.
+fn good(names: &Names, path: &Path) -> Vec<u8> {
+    let mut bytes = format::header(names, path, RINGS).unwrap();
+    for (ring, seq) in [(0, 1), (1, 1)] {
+        let at = format::ring_at(ring, seq) as usize;
+        bytes[at..at + ENTRY_BYTES]
+            .copy_from_slice(&format::entry(seq, &publication(ring, seq)).unwrap());
+    }
+    for number in [1, 2] {
+        bytes.extend(format::entry(number, &publication(0, 10 + number)).unwrap());
+    }
+    bytes
+}
+
+fn change(bytes: &mut Vec<u8>, change: &Change) {
+    let mut put = |at: usize, new: &[u8]| {
+        if let Some(place) = bytes.get_mut(at..at + new.len()) {
+            place.copy_from_slice(new);
+        }
+    };
+    let entry_at = |entry: &usize| HEADER_BYTES + entry * ENTRY_BYTES;
+    match change {
+        Change::Flip(at, by) => {
+            if let Some(byte) = bytes.get_mut(*at) {
+                *byte ^= by;
+            }
+        }
+        Change::Len(len) => bytes.resize(*len, 7),
+        Change::Header(at, number) => put(*at, &number.to_le_bytes()),
+        Change::Entry(entry, at, number) => put(entry_at(entry) + at, &number.to_le_bytes()),
+        Change::Path(entry, path) => {
+            put(entry_at(entry) + 52, &(path.len() as u32).to_le_bytes());
+            put(entry_at(entry) + 56, path);
+        }
+    }
+}
+
+/// Where it says that its files appear.
+fn path_in(bytes: &[u8]) -> Option<&[u8]> {
+    let len = u32::from_le_bytes(bytes.get(28..32)?.try_into().ok()?) as usize;
+    bytes.get(4096..HEADER_BYTES)?.get(..len)
+}
+
+/// Makes the checksums right, but for those of entries that were never used.
+fn fix(bytes: &mut [u8]) {
+    let Some((header, entries)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
+    let sum = fnv1a(&[&header[..32], path_in(header).unwrap_or_default()].concat());
+    header[32..40].copy_from_slice(&sum.to_le_bytes());
+    let entries = entries.chunks_exact_mut(ENTRY_BYTES);
+    entries.filter(|entry| entry.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
+}
+
+/// Puts the journal there, starts a writer, and returns how many lines came of it.
+fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> usize {
+    let (journal, manifest) = (dir.join("temp").join(names.journal()), dir.join("lists/m"));
+    fs::write(&journal, bytes).unwrap();
+    let (recovery, heard) = restart(dir.path(), living());
+    assert!(recovery.published.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
+    // It is done with, set aside, told of, or says that its files appear elsewhere.
+    let path = dir.join("path");
+    let is_of_path = path_in(bytes).is_some_and(|said| said == path.as_os_str().as_bytes());
+    assert!(!journal.exists() || !recovery.errors.is_empty() || !is_of_path, "{recovery:?}");
+    let text = fs::read_to_string(&manifest).unwrap_or_default();
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let path = Path::new(line["path"].as_str().unwrap());
+        assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{path:?}");
+        assert!(heard.iter().any(|id| line["id"] == id.as_str()), "{line}");
+    }
+    assert_eq!((list(&dir.join("path")).len(), list(dir.path()).len()), (0, 3));
+    for name in list(&dir.join("temp")) {
+        fs::remove_file(dir.join("temp").join(name)).unwrap();
+    }
+    let _ = fs::remove_file(&manifest);
+    text.lines().count()
+}
+
+#[test]
+fn a_hostile_journal_is_read_or_set_aside_and_leads_nowhere() {
+    let names = Names { prefix: "".into(), extension: "".into(), instance: 0xfeed, pid: 7 };
+    let dir = place();
+    let path = dir.join("path");
+    assert_eq!(start(&dir, &names, &good(&names, &path)), 2, "the good one");
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 300;
+    }
+    let cases = (prop::collection::vec(changes(), 1..4), prop::bool::weighted(0.8));
+    let mut runner = TestRunner::new(config);
+    let result = runner.run(&cases, |(changes, fixed)| {
+        let mut bytes = good(&names, &path);
+        changes.iter().for_each(|one| change(&mut bytes, one));
+        if fixed {
+            fix(&mut bytes);
+        }
+        start(&dir, &names, &bytes);
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
