@@ -68,7 +68,7 @@ impl Publications {
     }
 
     /// Waits. `false` once the writer has ended.
-    fn rest(&self, pause: Duration) -> bool {
+    pub(super) fn rest(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut queue = lock(&self.queue);
         while !queue.ends {

@@ -254,10 +254,9 @@ impl Publications {
         while self.wait_for_files(&mut batch) {
             let mut pause = PAUSE_MIN;
             while !self.list(&mut batch) {
-                let until = Instant::now() + pause;
-                let mut queue = lock(&self.queue);
-                while let Some(woken) = wait_on(&self.told, queue, Some(until)) {
-                    queue = woken;
+                // After a close that gave up, the next writer lists what the journal has.
+                if !self.rest(pause) {
+                    return;
                 }
                 pause = (pause * 2).min(MANIFEST_PAUSE_MAX);
             }

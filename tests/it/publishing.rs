@@ -272,6 +272,33 @@ fn a_manifest_that_fails_holds_up_files_but_no_caller() {
     dir.assert_clean();
 }
 
+/// No thread tries for ever. The next writer lists what is left.
+#[test]
+fn after_a_close_that_gave_up_on_the_manifest_nothing_runs_on() {
+    let dir = WriterDir::new();
+    let (home, held) = (dir.root().join("home"), Arc::new(()));
+    fs::create_dir(&home).unwrap();
+    let manifest = home.join("m.ndjson");
+    let config = || {
+        let held = held.clone();
+        dir.config().workers(1).manifest(&manifest).on_publish(move |_| {
+            let _ = &held;
+            Ok(())
+        })
+    };
+    let writer = BufferedWriter::new(config()).unwrap();
+    fs::remove_dir_all(&home).unwrap();
+    writer.write(b"one\n").unwrap();
+    let report = writer.close(Duration::from_millis(50));
+    assert_eq!(report.map_or_else(|e| e.report().unacknowledged, |r| r.unacknowledged), 1);
+    drop(writer);
+    until("its threads are gone", || Arc::strong_count(&held) == 1);
+    fs::create_dir(&home).unwrap();
+    close(&BufferedWriter::new(config()).unwrap());
+    assert_eq!(check(&dir, &manifest).len(), 1);
+    dir.assert_clean();
+}
+
 #[test]
 fn writers_share_a_manifest_and_it_may_be_moved_away() {
     let (dir, moved) = (WriterDir::new(), AtomicU64::new(0));
@@ -280,9 +307,10 @@ fn writers_share_a_manifest_and_it_may_be_moved_away() {
         let config = dir.config().workers(2).size(64).file_size(0).manifest(&manifest);
         BufferedWriter::new(config).unwrap()
     };
-    let writers = [writer(), writer(), writer()];
+    let (writers, ended) = ([writer(), writer(), writer()], AtomicU64::new(0));
     std::thread::scope(|scope| {
         for writer in &writers {
+            let ended = &ended;
             scope.spawn(move || {
                 for number in 0..200 {
                     writer.write_timeout(format!("{number}\n").as_bytes(), BOUND).unwrap();
@@ -290,10 +318,15 @@ fn writers_share_a_manifest_and_it_may_be_moved_away() {
                         writer.flush(BOUND).unwrap();
                     }
                 }
+                ended.fetch_add(1, Relaxed);
             });
         }
         for nth in 0..5 {
-            until("there are lines", || fs::metadata(&manifest).is_ok_and(|found| found.len() > 0));
+            let has_lines = || fs::metadata(&manifest).is_ok_and(|found| found.len() > 0);
+            until("there are lines", || has_lines() || ended.load(Relaxed) == 3);
+            if !has_lines() {
+                break;
+            }
             let to = dir.root().join(format!("m.ndjson.{nth}"));
             fs::rename(&manifest, to).unwrap();
             moved.fetch_add(1, Relaxed);

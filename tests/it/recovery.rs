@@ -146,12 +146,13 @@ fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
     let gone = dir.root().join("gone");
     fs::rename(&dir.temp, &gone).unwrap();
     fs::create_dir(&dir.temp).unwrap();
-    // Each worker has a record in the new state file, of 128 bytes behind a header of 16 KiB.
-    until("all workers know the new state file", || {
+    // Workers have records in the new state file, of 128 bytes behind a header of 16 KiB. With little traffic only
+    // one of them writes.
+    until("a worker knows the new state file", || {
         let state = dir.states().pop();
         let bytes = state.map(|state| fs::read(state).unwrap()).unwrap_or_default();
         let records = bytes.get(16_384..).unwrap_or_default();
-        records.len() == 3 * 128 && records.chunks(128).all(|record| record.iter().any(|&b| b > 0))
+        records.len() == 3 * 128 && records.iter().any(|&byte| byte > 0)
     });
     drop(child);
     let writer = BufferedWriter::new(config(dir.root())).unwrap();

@@ -7,7 +7,7 @@ pub mod jobs;
 pub mod landed;
 pub mod latency;
 mod lines;
-mod pacer;
+pub mod pacer;
 pub mod quiet;
 mod rounds;
 pub mod startup;

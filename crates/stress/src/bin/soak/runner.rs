@@ -110,6 +110,9 @@ struct Life {
     temp_was_removed: bool,
     /// The close had a short timeout, and may have met injected faults.
     was_hurried: bool,
+    /// Whether there is a manifest and a hook, which hears of this many files.
+    is_listed: bool,
+    heard: Arc<AtomicU64>,
     /// A removal failed while the writer was made, so a file of the probe of the directories stays.
     probe_is_left: bool,
 }
@@ -122,6 +125,7 @@ impl Life {
         }
         let mut random = Random::new(seed);
         let size = random.pick(&[64, 200, 1000, 4096, 8192, 65536]);
+        let is_listed = random.one_in(2);
         Life {
             runner,
             root,
@@ -136,6 +140,8 @@ impl Life {
             producers: 0,
             temp_was_removed: false,
             was_hurried: false,
+            is_listed,
+            heard: Arc::default(),
             probe_is_left: false,
         }
     }
@@ -145,7 +151,7 @@ impl Life {
     fn make(&mut self, fs: Arc<FaultyFs>) -> BufferedWriter {
         let random = &mut self.random;
         let ages = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(300)];
-        let config = Config::default()
+        let mut config = Config::default()
             .path(&self.path)
             .temp(&self.temp)
             .size(self.size)
@@ -157,7 +163,20 @@ impl Life {
             .rotate_at(random.pick(&[Boundary::Never, Boundary::Minutes(1)]))
             .durability(random.pick(&[Durability::None, Durability::None, Durability::File]))
             .io(random.pick(&[Io::Auto, Io::Direct, Io::Buffered]))
+            .partition(random.pick(&["", "s=%M/h=%H"]))
             .fs(fs);
+        if self.is_listed {
+            let heard = self.heard.clone();
+            config = config.manifest(self.root.join("manifest")).latest(self.root.join("latest"));
+            config = config.on_publish(move |file| {
+                // Some files are refused at first.
+                if file.bytes % 7 == 3 && heard.fetch_xor(FAILED, Relaxed) & FAILED == 0 {
+                    return Err("not this time".into());
+                }
+                heard.fetch_add(1, Relaxed);
+                Ok(())
+            });
+        }
         if random.one_in(4) {
             self.runner.faults.set(FaultRate::OneIn(8));
             let removals = self.runner.faults.failed_removals.load(Relaxed);
@@ -297,6 +316,23 @@ impl Life {
         self.runner.faults.set(FaultRate::Never);
     }
 
+    /// After a close that was in time, the manifest has each file, and the hook has heard of each.
+    fn compare_list(&self, stats: &Stats) {
+        if !self.is_listed || self.was_hurried || self.temp_was_removed {
+            return;
+        }
+        let text = fs::read_to_string(self.root.join("manifest")).unwrap_or_default();
+        let records = text.lines().filter_map(|line| {
+            let count = line.split_once("\"records\":")?.1;
+            count.split_once(',')?.0.parse::<u64>().ok()
+        });
+        let (files, heard) = (self.visible.found.files, self.heard.load(Relaxed) & !FAILED);
+        let listed = (text.lines().count() as u64, records.sum::<u64>());
+        if listed != (files, stats.written.records) || heard < files {
+            fail(&format!("listed {listed:?}, heard of {heard}, {files} files: {stats:?}"));
+        }
+    }
+
     /// Callers, counts and files must agree.
     fn compare(&mut self, writer: &BufferedWriter) {
         // A rename may have been under way when the close timed out.
@@ -306,6 +342,7 @@ impl Life {
         let stats = writer.stats();
         balance(&stats);
         self.visible.read_dir(&self.path, true);
+        self.compare_list(&stats);
         let accepted = self.answers.iter().fold(Count::default(), |mut sum, answers| {
             sum.records += u64::from(answers.records);
             sum.bytes += answers.bytes;
@@ -345,6 +382,9 @@ impl Life {
         expect("remove a directory", removed);
     }
 }
+
+/// A bit of `heard`: the hook has failed, and succeeds the next time.
+const FAILED: u64 = 1 << 63;
 
 fn balance(stats: &Stats) {
     if stats.accepted != stats.written + stats.pending + stats.lost.total() {
