@@ -60,6 +60,11 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
+#[cfg(loom)]
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    mutex.try_lock().ok()
+}
+
 /// Starts to fetch the cache line of a value that is needed soon. Several fetches overlap; plain
 /// loads around locked instructions would run one after the other.
 #[inline(always)]

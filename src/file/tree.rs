@@ -3,7 +3,7 @@
 //! Guarantees: no symbolic link below `path` is followed. A directory lets those in who may read
 //! the files in it, and nobody else. Refuses whatever stands in the place of a directory.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -116,10 +116,15 @@ pub(crate) fn list(fs: &dyn Fs, path: &Path, dir: &Path) -> Result<Vec<OsString>
     }
 }
 
+/// Whether a template can name a directory like this: engines skip other names.
+pub(crate) fn may_be_partition(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    !name.is_empty() && !name.starts_with(b".") && !name.starts_with(b"_")
+}
+
 /// Whether this can be a directory that a template names.
 pub(crate) fn is_partition(fs: &dyn Fs, dir: &Path) -> Result<bool, Error> {
-    let name = dir.file_name().unwrap_or_default().as_encoded_bytes();
-    if name.is_empty() || name.starts_with(b".") || name.starts_with(b"_") {
+    if !may_be_partition(dir.file_name().unwrap_or_default()) {
         return Ok(false);
     }
     let facts = fs.facts(dir).map_err(|e| Error::io("look up", dir, e))?;

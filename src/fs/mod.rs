@@ -150,6 +150,10 @@ pub trait FsFile: Send {
     fn has_mode(&self) -> bool {
         true
     }
+    /// Gives back the room of a part of the file, which is zeros from then on.
+    fn punch_hole(&mut self, _from: u64, _to: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Takes the file's exclusive lock, which lasts while the file is open. `WouldBlock` if another
     /// process has it. ENOSYS, EOPNOTSUPP or ENOLCK where there are no locks.
     fn try_lock(&mut self) -> io::Result<()>;

@@ -12,7 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, OFlags, SeekFrom, StatxFlags, fcntl_getfl, fcntl_setfl, fstatfs, statvfs, statx,
+    AtFlags, FallocateFlags, OFlags, SeekFrom, StatxFlags, fallocate, fcntl_getfl, fcntl_setfl,
+    fstatfs, statvfs, statx,
 };
 #[cfg(not(bufferedwriter_portable))]
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -294,6 +295,11 @@ impl FsFile for RealFile {
         }
         // Where the call is unknown, nobody can tell.
         Ok(matches!(rustix::fs::seek(file, SeekFrom::Hole(0)), Ok(at) if at < before))
+    }
+
+    fn punch_hole(&mut self, from: u64, to: u64) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(fallocate(self.file()?, flags, from, to.saturating_sub(from))?)
     }
 
     fn try_lock(&mut self) -> io::Result<()> {

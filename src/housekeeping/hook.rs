@@ -13,6 +13,8 @@ use crate::housekeeping::publications::{Call, PAUSE_MIN, Publications, UPCOMING_
 use crate::report::error::Error;
 
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// After so many files the journal gives back their room.
+const RELEASED_AT_ONCE: u64 = 256;
 
 impl Publications {
     /// The thread that calls the hook.
@@ -132,7 +134,10 @@ impl Publications {
         drop(queue);
         if let Some(journal) = &mut lister.journal {
             if !is_all {
-                let _ = journal.note_acknowledged(acknowledged);
+                let noted = journal.note_acknowledged(acknowledged);
+                if noted.is_ok() && acknowledged.is_multiple_of(RELEASED_AT_ONCE) {
+                    journal.release(acknowledged);
+                }
             } else if journal.forget_entries().is_ok() {
                 let mut queue = lock(&self.queue);
                 (queue.acknowledged, queue.entries) = (0, 0);

@@ -52,18 +52,9 @@ impl Lister {
         }
     }
 
-    /// Lists files of dead writers. Their manifest may have them already if they are `doubtful`.
-    pub(crate) fn adopt(&mut self, file: &Publication, doubtful: bool) -> Result<(), Error> {
-        let mut progress = Progress::default();
-        if doubtful && let (Some(manifest), Some(id)) = (&self.manifest, file.id_in_line()) {
-            progress.in_manifest = manifest.contains(&*self.fs, &id)?;
-        }
-        self.append(&[file], &mut progress)
-    }
-
-    /// Lists a file for the hook alone.
-    pub(crate) fn hand_on(&mut self, file: &Publication) -> Result<(), Error> {
-        self.append(&[file], &mut Progress { in_manifest: true, in_journal: false })
+    /// Lists a file of a dead writer, which the manifest may have already.
+    pub(crate) fn adopt(&mut self, file: &Publication, in_manifest: bool) -> Result<(), Error> {
+        self.append(&[file], &mut Progress { in_manifest, in_journal: false })
     }
 
     fn append(&mut self, files: &[&Publication], progress: &mut Progress) -> Result<(), Error> {

@@ -24,7 +24,7 @@ const ATTEMPTS_MAX: usize = 8;
 const SEARCH_BYTES: usize = 256 << 10;
 
 /// Where the lines go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     path: PathBuf,
     mode: u32,
@@ -52,9 +52,15 @@ impl Manifest {
         Manifest { path, mode, is_durable, remains: None }
     }
 
-    /// Makes sure that there is a file that lines can be appended to.
+    /// Makes sure that there is a file that lines can be appended to. Another process may have its lock for long.
     pub(crate) fn probe(&self, fs: &dyn Fs) -> Result<(), Error> {
-        self.open(fs).map(drop)
+        match fs.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.create(fs) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                created => created.map(drop),
+            },
+            opened => opened.map(drop).map_err(|e| Error::io("open", &self.path, e)),
+        }
     }
 
     /// Appends lines. After an error the file has none of them.
@@ -127,24 +133,30 @@ impl Manifest {
         })
     }
 
-    /// Whether a line of the file has this text.
-    pub(crate) fn contains(&self, fs: &dyn Fs, text: &str) -> Result<bool, Error> {
-        let mut opened = self.open(fs)?;
-        let (mut bytes, mut kept, mut at) = (vec![0; SEARCH_BYTES + text.len()], 0, 0);
+    /// Which of these texts lines of the file have. It may be long, and others append meanwhile.
+    pub(crate) fn which(&self, fs: &dyn Fs, texts: &[String]) -> Result<Vec<bool>, Error> {
+        let mut known = vec![false; texts.len()];
+        let longest = texts.iter().map(String::len).max().unwrap_or(0);
+        if longest == 0 {
+            return Ok(known);
+        }
+        // What a dead writer began is cut off here. From there on nothing needs the lock.
+        drop(self.open(fs)?);
+        let mut file = fs.open(&self.path).map_err(|e| Error::io("open", &self.path, e))?;
+        let (mut bytes, mut kept, mut at) = (vec![0; SEARCH_BYTES + longest], 0, 0);
         loop {
-            let read = read_full(&mut *opened.file, &mut bytes[kept..], at)
+            let read = read_full(&mut *file, &mut bytes[kept..], at)
                 .map_err(|e| Error::io("read", &self.path, e))?;
             if read == 0 {
-                return Ok(false);
+                return Ok(known);
             }
             let found = &bytes[..kept + read];
-            if found.windows(text.len()).any(|window| window == text.as_bytes()) {
-                return Ok(true);
+            for (text, known) in texts.iter().zip(&mut known) {
+                *known |= found.windows(text.len()).any(|window| window == text.as_bytes());
             }
             at += read as u64;
-            // The text may begin at the end of this step.
-            let tail = found.len().min(text.len() - 1);
-            let end = found.len();
+            // A text may begin at the end of this step.
+            let (end, tail) = (found.len(), found.len().min(longest - 1));
             bytes.copy_within(end - tail..end, 0);
             kept = tail;
         }
@@ -172,8 +184,10 @@ impl Manifest {
     }
 
     fn create(&self, fs: &dyn Fs) -> Result<Box<dyn FsFile>, Error> {
-        let file =
-            fs.create(&self.path, self.mode).map_err(|e| Error::io("create", &self.path, e))?;
+        // It is opened again for each append, by whoever the process is.
+        let file = fs
+            .create(&self.path, self.mode | 0o600)
+            .map_err(|e| Error::io("create", &self.path, e))?;
         if self.is_durable {
             publish::sync_dir(fs, self.path.parent().unwrap_or(Path::new("/")))?;
         }
@@ -202,7 +216,23 @@ impl Manifest {
 fn is_torn(bytes: &[u8]) -> bool {
     let begin = LINE_BEGIN.as_bytes();
     let shared = bytes.len().min(begin.len());
-    bytes[..shared] == begin[..shared] || bytes.iter().all(|&byte| byte == 0)
+    (bytes[..shared] == begin[..shared] && !is_closed(bytes)) || bytes.iter().all(|&byte| byte == 0)
+}
+
+/// Whether a line with an object of JSON lacks nothing but its newline.
+fn is_closed(line: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for &byte in line {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' if !in_string => depth += 1,
+            b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    depth == 0 && !in_string
 }
 
 #[cfg(test)]
@@ -238,13 +268,17 @@ mod tests {
             ("{", ""),
             ("{\"id\":\"1\",\"pa", ""),
             ("{\"id\":\"1\"}\n{\"id\":\"2\"", "{\"id\":\"1\"}\n"),
+            ("{\"id\":\"1}\\\"}\",\"p\":{", ""),
+            // All but the newline.
+            ("{\"id\":\"1}\\\"\",\"p\":{}}", "{\"id\":\"1}\\\"\",\"p\":{}}\n"),
             ("whole\n\0\0\0", "whole\n"),
             ("of others", "of others\n"),
             ("{\"of\": \"others\"}", "{\"of\": \"others\"}\n"),
             (&long, &format!("{long}\n")),
         ] {
             fs::write(dir.join("m.ndjson"), before).unwrap();
-            assert!(!manifest.contains(&fs, "\"id\":\"2\"").unwrap(), "{before}");
+            let known = manifest.which(&fs, &[String::from("\"id\":\"2\"")]).unwrap();
+            assert_eq!(known, [false], "{before}");
             manifest.append(&fs, "new\n").unwrap();
             let text = fs::read_to_string(dir.join("m.ndjson")).unwrap();
             assert_eq!(text, format!("{after}new\n"), "{before}");
@@ -284,14 +318,25 @@ mod tests {
     fn a_text_is_found_wherever_it_stands() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let manifest = manifest(&dir);
-        let text = "\"id\":\"x\"";
-        assert!(!manifest.contains(&fs, text).unwrap());
+        let texts = ["\"id\":\"x\"", "\"id\":\"yy\""].map(String::from);
+        assert_eq!(manifest.which(&fs, &texts).unwrap(), [false; 2]);
         for at in [0, 1, SEARCH_BYTES - 3, SEARCH_BYTES + 5, 2 * SEARCH_BYTES + 1] {
-            let file = [" ".repeat(at).as_str(), text, "\n"].concat();
-            fs::write(dir.join("m.ndjson"), file).unwrap();
-            assert!(manifest.contains(&fs, text).unwrap(), "{at}");
-            assert!(!manifest.contains(&fs, "\"id\":\"y\"").unwrap(), "{at}");
+            for (nth, text) in texts.iter().enumerate() {
+                let file = [" ".repeat(at).as_str(), text, "\n"].concat();
+                fs::write(dir.join("m.ndjson"), file).unwrap();
+                assert_eq!(manifest.which(&fs, &texts).unwrap(), [nth == 0, nth == 1], "{at}");
+            }
         }
+    }
+
+    /// Files may have any mode. The manifest is opened again and again.
+    #[test]
+    fn the_owner_may_read_and_write_it_whatever_the_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        Manifest::new(dir.join("m"), 0o040, false).append(&fs, "one\n").unwrap();
+        let mode = fs::metadata(dir.join("m")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
     }
 
     #[test]

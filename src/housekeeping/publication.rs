@@ -39,10 +39,13 @@ impl Publication {
         self.name().map(|name| Stamp::of(name.time))
     }
 
-    /// Whether the path is one of ours and leads out of no directory.
+    /// Whether the path is one of ours, is one at all, and leads out of no directory.
     pub(crate) fn is_sound(&self) -> bool {
         let mut parts = self.relative.components();
-        self.name().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+        let bytes = self.relative.as_os_str().as_encoded_bytes();
+        self.name().is_some()
+            && !bytes.contains(&0)
+            && parts.all(|part| matches!(part, Component::Normal(_)))
     }
 
     /// What users are told of it. `dir` is the directory of visible files.
@@ -54,8 +57,8 @@ impl Publication {
             relative_path: self.relative.clone(),
             bytes: self.bytes,
             records: self.records,
-            first: self.first.time(),
-            last: self.last.time(),
+            first: self.first.min(self.last).time(),
+            last: self.last.max(self.first).time(),
             worker,
             sequence,
             instance,
@@ -81,7 +84,8 @@ impl Publication {
         line.push_str(",\"path\":");
         quote(&mut line, &relative.to_string_lossy());
         let Count { records, bytes: record_bytes } = records;
-        let (first, last) = (first.rfc3339(), last.rfc3339());
+        // The clock may have been set back meanwhile.
+        let (first, last) = (first.min(last).rfc3339(), last.max(first).rfc3339());
         // Writing to a string can't fail.
         let _ = write!(
             line,
@@ -166,6 +170,15 @@ pub(crate) mod tests {
         assert_eq!((told.id.as_str(), told.sequence), ("000000000000feed-w3-42", 42));
         assert!(told.path.starts_with("/out/dt=2026-11-22"));
         assert_eq!(told.partition[1], ("m".to_owned(), "1940".to_owned()));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_changes_the_order_of_neither() {
+        let good = publication(3, 42);
+        let back = Publication { first: good.last, last: good.first, ..good.clone() };
+        assert_eq!(back.line(), good.line());
+        let (good, back) = (good.told(Path::new("/")), back.told(Path::new("/")));
+        assert_eq!(good.map(|told| told.first), back.map(|told| told.first));
     }
 
     /// Names are quoted, so a line is one line and valid JSON.

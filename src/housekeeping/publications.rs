@@ -7,13 +7,14 @@
 //! file of a worker while [`RING_ENTRIES`] of its files are unlisted.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::latch::wait_on;
-use crate::base::sync::{Arc, Condvar, Mutex, lock};
-use crate::base::thread::spawn;
+use crate::base::sync::{Arc, Condvar, Mutex, MutexGuard, lock, try_lock};
+use crate::base::thread::{Backoff, spawn};
 use crate::config::Publishing;
 use crate::fs::Fs;
 use crate::housekeeping::journal::format::RING_ENTRIES;
@@ -33,6 +34,8 @@ pub(crate) const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Pauses between two tries: they double from the first to the last.
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(100);
 const MANIFEST_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a close waits for a call that lists or acknowledges a file.
+const LISTER_WAIT: Duration = Duration::from_millis(50);
 /// A call of the hook that takes longer is reported.
 const HANG: Duration = Duration::from_secs(1);
 
@@ -41,8 +44,12 @@ pub(crate) struct Publications {
     /// Where files appear.
     pub(super) dir: PathBuf,
     pub(super) hook: OnPublish,
+    /// The manifest, to be read.
+    reader: Option<Manifest>,
     /// Taken before `queue` if both are.
     pub(super) lister: Mutex<Lister>,
+    /// Another handle of the journal, for rings: whoever lists may hold the lister for long.
+    door: Mutex<Option<Ring>>,
     pub(super) queue: Mutex<Queue>,
     pub(super) told: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -62,6 +69,8 @@ pub(super) struct Queue {
     pub(super) acknowledged: u64,
     /// The oldest of those that are in the journal only, or were since the last time that none was.
     pub(super) unread_from: Option<Stamp>,
+    /// Nobody knows which files of dead writers wait for the hook.
+    has_unknown: bool,
     pub(super) stats: PublishStats,
     manifest: Option<ManifestStall>,
     pub(super) call: Option<Call>,
@@ -112,6 +121,7 @@ impl Publications {
         if let Some(manifest) = &manifest {
             manifest.probe(&**fs)?;
         }
+        let reader = manifest.clone();
         // The last ring is for the recovery.
         let rings = workers + 1;
         let lister = Lister {
@@ -125,7 +135,9 @@ impl Publications {
         Ok(Some(Publications {
             dir: dir.to_owned(),
             hook: on_publish,
+            reader,
             lister: Mutex::new(lister),
+            door: Mutex::default(),
             queue: Mutex::new(Queue {
                 rings: vec![RingState::default(); rings],
                 ..Queue::default()
@@ -141,6 +153,7 @@ impl Publications {
         if lister.journal.is_none() {
             let (fs, rings) = (lister.fs.clone(), lister.listed.len());
             let journal = Journal::create(&*fs, temp, names, &self.dir, rings, has_locks)?;
+            *lock(&self.door) = Some(journal.ring(0)?);
             lister.journal = Some(journal);
         }
         Ok(())
@@ -165,8 +178,8 @@ impl Publications {
     }
 
     pub(super) fn ring(&self, number: usize) -> Result<Ring, Error> {
-        match &lock(&self.lister).journal {
-            Some(journal) => journal.ring(number),
+        match &*lock(&self.door) {
+            Some(ring) => ring.other(number),
             None => {
                 Err(Error::io("note a file of", &self.dir, std::io::ErrorKind::NotFound.into()))
             }
@@ -185,6 +198,11 @@ impl Publications {
         let deadline = Instant::now() + wait;
         let mut queue = lock(&self.queue);
         loop {
+            if queue.ends {
+                // The recovery stops here. The next one goes on.
+                drop(queue);
+                break;
+            }
             let state = &mut queue.rings[ring];
             if next - state.listed <= RING_ENTRIES as u64 {
                 // An earlier file may wait for the sync of its directory.
@@ -211,12 +229,28 @@ impl Publications {
         lock(&self.queue).rings[ring].begun = None;
     }
 
-    /// A recovery: lists a file of a dead writer. Its manifest may have it already if that is
-    /// `doubtful`.
-    pub(crate) fn adopt(&self, file: &Publication, doubtful: bool) -> Result<(), Error> {
+    /// A recovery: which of these files of a dead writer the manifest has. It holds nothing up.
+    pub(crate) fn listed_before(&self, files: &[&Publication]) -> Result<Vec<bool>, Error> {
+        let Some(manifest) = &self.reader else { return Ok(vec![false; files.len()]) };
+        let fs = lock(&self.lister).fs.clone();
+        let ids: Vec<_> = files.iter().map(|file| file.id_in_line().unwrap_or_default()).collect();
+        manifest.which(&*fs, &ids)
+    }
+
+    /// A recovery: lists a file of a dead writer, which the manifest may have already.
+    pub(crate) fn adopt(&self, file: &Publication, in_manifest: bool) -> Result<(), Error> {
         let mut lister = lock(&self.lister);
-        lister.adopt(file, doubtful)?;
+        self.check_open()?;
+        lister.adopt(file, in_manifest)?;
         self.listed(&lister, &[file]);
+        Ok(())
+    }
+
+    /// The error of whoever wants to list a file after the end.
+    fn check_open(&self) -> Result<(), Error> {
+        if lock(&self.queue).ends {
+            return Err(Error::io("list files of", &self.dir, ErrorKind::Interrupted.into()));
+        }
         Ok(())
     }
 
@@ -224,7 +258,8 @@ impl Publications {
     pub(crate) fn hand_on(&self, file: &Publication) -> Result<bool, Error> {
         let mut lister = lock(&self.lister);
         if lister.has_hook {
-            lister.hand_on(file)?;
+            self.check_open()?;
+            lister.adopt(file, true)?;
             self.listed(&lister, &[file]);
         }
         Ok(lister.has_hook)
@@ -232,19 +267,7 @@ impl Publications {
 
     /// Tells the hook's thread of listed files.
     fn listed(&self, lister: &Lister, files: &[&Publication]) {
-        let mut queue = lock(&self.queue);
-        queue.stats.listed += files.len() as u64;
-        if lister.has_hook {
-            let is_next = queue.entries - queue.acknowledged == queue.upcoming.len() as u64;
-            queue.entries += files.len() as u64;
-            let room = UPCOMING_MAX.saturating_sub(queue.upcoming.len());
-            if is_next {
-                queue.upcoming.extend(files.iter().take(room).map(|&file| file.clone()));
-            }
-            let read = if is_next { room } else { 0 };
-            let unread = files.iter().skip(read).filter_map(|file| file.stamp());
-            queue.unread_from = queue.unread_from.into_iter().chain(unread).min();
-        }
+        lock(&self.queue).add(lister.has_hook, files);
         self.told.notify_all();
     }
 
@@ -291,9 +314,10 @@ impl Publications {
         for Listing { ring, number, .. } in &batch.files {
             queue.rings[*ring].listed = *number;
         }
-        drop(queue);
+        // Without a pause in between: a file is in one list or another, or the hook has heard of it.
         let Batch { files, .. } = std::mem::take(batch);
-        self.listed(&lister, &files.iter().map(|listing| &listing.file).collect::<Vec<_>>());
+        queue.add(lister.has_hook, &files.iter().map(|one| &one.file).collect::<Vec<_>>());
+        self.told.notify_all();
         true
     }
 
@@ -323,23 +347,31 @@ impl Publications {
         }
     }
 
-    /// Ends the threads, once no worker is left. Removes the journal if nothing is left to do. Returns the threads,
-    /// one of which may be in a call of the hook.
+    /// Ends the threads, once no worker is left; a recovery may still run. Removes the journal if nothing is left
+    /// to do. Returns the threads, one of which may be in a call of the hook.
     pub(crate) fn end(&self) -> Vec<JoinHandle<()>> {
-        {
-            let mut queue = lock(&self.queue);
-            queue.ends = true;
-            self.told.notify_all();
-            if queue.unsettled() > 0 {
-                return Vec::new();
-            }
+        lock(&self.queue).ends = true;
+        self.told.notify_all();
+        // Whoever holds the lister for long has something to tell, or hangs.
+        let Some(lister) = self.lister_within(LISTER_WAIT) else { return Vec::new() };
+        if !lock(&self.queue).is_settled() {
+            return Vec::new();
         }
-        let lister = lock(&self.lister);
         if let Some(journal) = &lister.journal {
             // What stays says that there is nothing to do.
             let _ = journal.remove(&*lister.fs);
         }
         std::mem::take(&mut *lock(&self.threads))
+    }
+
+    fn lister_within(&self, wait: Duration) -> Option<MutexGuard<'_, Lister>> {
+        let (began, mut backoff) = (Instant::now(), Backoff::default());
+        loop {
+            match try_lock(&self.lister) {
+                None if began.elapsed() < wait => backoff.pause(),
+                tried => return tried,
+            }
+        }
     }
 
     /// Removes what a start that failed has made.
@@ -372,6 +404,11 @@ impl Publications {
         (queue.manifest.clone(), hook)
     }
 
+    /// A recovery could not tell of all files of a dead writer. Until the next start, no file is to be deleted.
+    pub(crate) fn protect_all(&self) {
+        lock(&self.queue).has_unknown = true;
+    }
+
     /// Whether files are to stay until the hook has acknowledged them.
     pub(crate) fn has_hook(&self) -> bool {
         self.hook.0.is_some()
@@ -381,6 +418,9 @@ impl Publications {
     pub(crate) fn protected_from(&self) -> Option<Stamp> {
         self.hook.0.as_ref()?;
         let queue = lock(&self.queue);
+        if queue.has_unknown {
+            return Some(Stamp(0));
+        }
         let begun = queue.rings.iter().filter_map(|ring| ring.begun);
         let listings = queue.waiting.iter().chain(&queue.listing).map(|listing| &listing.file);
         let named = listings.chain(&queue.upcoming).filter_map(Publication::stamp);
@@ -397,6 +437,28 @@ impl Queue {
         batch.files = self.waiting.drain(..).collect();
         self.listing.clone_from(&batch.files);
         true
+    }
+
+    /// Takes up files that are listed.
+    fn add(&mut self, has_hook: bool, files: &[&Publication]) {
+        self.stats.listed += files.len() as u64;
+        if !has_hook {
+            return;
+        }
+        let is_next = self.entries - self.acknowledged == self.upcoming.len() as u64;
+        self.entries += files.len() as u64;
+        let room = UPCOMING_MAX.saturating_sub(self.upcoming.len());
+        if is_next {
+            self.upcoming.extend(files.iter().take(room).map(|&file| file.clone()));
+        }
+        let read = if is_next { room } else { 0 };
+        let unread = files.iter().skip(read).filter_map(|file| file.stamp());
+        self.unread_from = self.unread_from.into_iter().chain(unread).min();
+    }
+
+    /// Whether nothing is left to tell, and no file is on its way to become visible.
+    fn is_settled(&self) -> bool {
+        self.unsettled() == 0 && self.rings.iter().all(|ring| ring.begun.is_none())
     }
 
     /// Files that are not listed, or that the hook has not acknowledged.

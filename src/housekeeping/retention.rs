@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 
 use crate::config::{Retain, WallClock};
+use crate::file::tree;
 use crate::fs::{Entry, Fs, FsDir};
 use crate::naming::{self, Names, Parsed, Stamp};
 use crate::report::error::Error;
@@ -164,7 +165,7 @@ impl Retention {
                         look.note(Error::io("look up", &path, e));
                     }
                 }
-            } else if may_be_dir && level < self.depth {
+            } else if may_be_dir && level < self.depth && tree::may_be_partition(name) {
                 let (name, level) = (name.to_owned(), level + 1);
                 look.places.push(Place { parent: at, name, level, is_touched: false });
             }

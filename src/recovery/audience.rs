@@ -25,8 +25,6 @@ pub(crate) enum Audience {
     Nobody,
     /// The writer that runs the recovery.
     Announcer(Announcer),
-    /// A writer that has not started yet.
-    Later(Vec<Publication>),
     /// Whichever writer comes next, if dead ones had an audience.
     Next(Notes),
 }
@@ -65,25 +63,17 @@ impl Audience {
         let renamed = tree::rename(fs, path, file.below, file.mode, |dir| {
             publish::rename(fs, file.temp, dir, of, |visible| match self {
                 Audience::Announcer(announcer) => announcer.note(&known(visible)),
-                Audience::Next(notes) => notes.note(&of.names.prefix, &known(visible)),
+                Audience::Next(notes) => notes.note(of.names, &known(visible)),
                 _ => Ok(()),
             })
         });
         match (self, &renamed) {
             (Audience::Announcer(announcer), Ok(visible)) => announcer.published(known(visible)),
-            (Audience::Later(files), Ok(visible)) => files.push(known(visible)),
             (Audience::Announcer(announcer), Err(_)) => announcer.clear(),
             (Audience::Next(notes), renamed) => notes.settle(renamed.is_ok()),
             _ => {}
         }
         renamed.map_err(Refusal::error)
-    }
-
-    /// The recovery is over.
-    pub(super) fn end(self) {
-        if let Audience::Next(notes) = self {
-            notes.end();
-        }
     }
 
     /// The directories of all files that were renamed are synced.

@@ -32,6 +32,8 @@ pub(crate) struct Task {
     /// Who hears of each file that is published.
     pub(crate) notices: Option<Arc<Notices>>,
     pub(crate) audience: Audience,
+    /// What a recovery before the start has done already.
+    pub(crate) so_far: Recovery,
 }
 
 /// The state of the recovery, and later its result.
@@ -56,7 +58,7 @@ impl Background {
     pub(crate) fn start(this: &Arc<Self>, task: Task) {
         *lock(&this.state) = State::Running;
         let (background, path) = (this.clone(), task.path.clone());
-        let started = spawn("bw-recover", move || background.end(task.run().0));
+        let started = spawn("bw-recover", move || background.end(task.run()));
         let started = started.map(|thread| *lock(&this.thread) = Some(thread));
         if let Err(error) = started {
             let error = Error::io("start a recovery for", &path, error);
@@ -96,10 +98,10 @@ impl Background {
 }
 
 impl Task {
-    pub(crate) fn run(self) -> (Recovery, Audience) {
-        let Task { fs, path, temps, memory, names, mut audience, notices } = self;
+    pub(crate) fn run(self) -> Recovery {
+        let Task { fs, path, temps, memory, names, mut audience, notices, so_far } = self;
         let prefix = Some(&*names.prefix);
-        let mut recovery = Recovery::default();
+        let mut recovery = so_far;
         for temp in &temps {
             let scan = Scan {
                 fs: &*fs,
@@ -120,7 +122,7 @@ impl Task {
         }
         // What could not be synced is visible all the same.
         audience.synced();
-        (recovery, audience)
+        recovery
     }
 }
 
@@ -147,6 +149,7 @@ mod tests {
             names,
             notices: None,
             audience: Audience::Nobody,
+            so_far: Recovery::default(),
         };
         let background = Arc::new(Background::default());
         assert!(background.result().is_none());

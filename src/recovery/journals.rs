@@ -8,14 +8,26 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
 
 use crate::fs::{Facts, FsFile, write_all};
-use crate::housekeeping::journal::dead::{DeadJournal, temp_name};
+use crate::housekeeping::journal::dead::{DeadJournal, Listed, temp_name};
 use crate::housekeeping::journal::format::HEADER_BYTES;
 use crate::housekeeping::publication::Publication;
 use crate::naming::{self, Names};
 use crate::recovery::audience::Audience;
+use crate::recovery::notes::Kept;
 use crate::recovery::run::Run;
+use crate::recovery::scan;
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
+
+/// What is left of a journal.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    Nothing,
+    /// Only entries that are not what a writer wrote.
+    Damage,
+    /// Files that nobody has heard of.
+    Files,
+}
 
 /// An open file, and what was known of it before.
 type Opened = (Box<dyn FsFile>, Facts);
@@ -34,10 +46,23 @@ impl Run<'_> {
                 continue;
             };
             if let Err(error) = self.journal(&names) {
+                if let Audience::Announcer(announcer) = &self.audience {
+                    announcer.publications().protect_all();
+                }
                 self.recovery.errors.push(error);
             }
         }
         Ok(())
+    }
+
+    /// Removes the journals of dead writers that say nothing any more.
+    pub(super) fn end_journals(&mut self) {
+        let Audience::Next(notes) = &mut *self.audience else { return };
+        for path in notes.done() {
+            if let Err(error) = self.remove(&path) {
+                self.recovery.errors.push(error);
+            }
+        }
     }
 
     /// Deals with one journal, unless its writer lives.
@@ -68,10 +93,17 @@ impl Run<'_> {
             let is_short = facts.len < HEADER_BYTES as u64;
             return if is_short { self.remove(&path) } else { self.set_aside(&path) };
         };
+        let left = self.take_over(&mut *file, &path, &dead)?;
         if let Audience::Next(notes) = &mut *self.audience {
-            notes.want(&names.prefix)?;
+            let is_done = matches!(left, Left::Nothing);
+            notes.keep(Kept::new(names, file, path, dead.free, is_done));
+            return Ok(());
         }
-        if self.take_over(&mut *file, &path, &dead)? { self.remove(&path) } else { Ok(()) }
+        match left {
+            Left::Nothing => self.remove(&path),
+            Left::Damage => self.set_aside(&path),
+            Left::Files => Ok(()),
+        }
     }
 
     /// Opens a file of this user that has no other name.
@@ -83,62 +115,84 @@ impl Run<'_> {
         Ok(self.scan.open(path, &facts)?.map(|file| (file, facts)))
     }
 
-    /// Tells of what a dead writer had published. Returns whether nothing is left to tell.
+    /// Tells of what a dead writer had published.
     fn take_over(
         &mut self,
-        file: &mut dyn FsFile,
+        journal: &mut dyn FsFile,
         path: &Path,
         dead: &DeadJournal,
-    ) -> Result<bool, Error> {
-        let mut is_all = true;
-        for (at, publication) in &dead.unlisted {
-            let is_told = self.has_temp(publication)?
-                || match &self.audience {
-                    Audience::Announcer(announcer) => {
-                        announcer.publications().adopt(publication, true)?;
-                        true
-                    }
-                    _ => false,
-                };
-            is_all &= is_told;
-            if is_told {
-                // It is told of, or was never renamed and will get another name.
-                let empty = [0; 8];
-                write_all(file, &mut [IoSlice::new(&empty)], *at)
-                    .1
-                    .map_err(|e| Error::io("write", path, e))?;
+    ) -> Result<Left, Error> {
+        // What was listed came first, so the hook hears of it first.
+        let left = self.hand_on(journal, path, dead)?;
+        let mut untold = Vec::new();
+        for (at, file) in &dead.unlisted {
+            if self.has_temp(file)? {
+                // It was never renamed, and will get another name.
+                forget(journal, path, *at)?;
+            } else {
+                untold.push((*at, file));
             }
         }
-        for nth in 0.. {
-            // Whoever wrote the journal chose the first number.
-            let number = dead.acknowledged.saturating_add(nth);
-            let listed = dead.listed(file, number).map_err(|e| Error::io("read", path, e))?;
-            let Some(listed) = listed else { break };
-            let Audience::Announcer(announcer) = &self.audience else { return Ok(false) };
-            if !announcer.publications().hand_on(&listed)? {
-                return Ok(false);
-            }
+        let Audience::Announcer(announcer) = &self.audience else {
+            return Ok(if untold.is_empty() { left } else { Left::Files });
+        };
+        let publications = announcer.publications();
+        let files: Vec<_> = untold.iter().map(|(_, file)| *file).collect();
+        let known = publications.listed_before(&files)?;
+        for ((at, file), in_manifest) in untold.into_iter().zip(known) {
+            publications.adopt(file, in_manifest)?;
+            forget(journal, path, at)?;
         }
-        Ok(is_all)
+        Ok(left)
     }
 
-    /// Whether a file that was about to become visible is still a temp file.
+    /// Calls the hook for files that were listed, from the first one that was not acknowledged on.
+    fn hand_on(
+        &self,
+        journal: &mut dyn FsFile,
+        path: &Path,
+        dead: &DeadJournal,
+    ) -> Result<Left, Error> {
+        let mut left = Left::Nothing;
+        for number in dead.acknowledged.. {
+            match dead.listed(journal, number).map_err(|e| Error::io("read", path, e))? {
+                Listed::End => break,
+                Listed::Damaged => left = Left::Damage,
+                Listed::File(file) => match &self.audience {
+                    Audience::Announcer(announcer)
+                        if announcer.publications().hand_on(&file)? => {}
+                    _ => return Ok(Left::Files),
+                },
+            }
+        }
+        Ok(left)
+    }
+
+    /// Whether a file that was about to become visible is still a temp file, and no more than that: between the two
+    /// steps of a rename it has both names.
     fn has_temp(&self, file: &Publication) -> Result<bool, Error> {
+        let visible = self.scan.facts(&self.scan.path.join(&file.relative))?;
         for dir in self.scan.dirs() {
             if let Some(temp) = temp_name(file, dir)
-                && self.scan.facts(&temp)?.is_some()
+                && let Some(temp) = self.scan.facts(&temp)?
             {
-                return Ok(true);
+                return Ok(visible.is_none_or(|visible| visible.id != temp.id));
             }
         }
         Ok(false)
     }
 }
 
+/// Takes a note back.
+fn forget(journal: &mut dyn FsFile, path: &Path, at: u64) -> Result<(), Error> {
+    let written = write_all(journal, &mut [IoSlice::new(&[0; 8])], at).1;
+    written.map_err(|e| Error::io("write", path, e))
+}
+
 /// Takes a lock. `false` while another process has it: its writer lives, or another recovery was
 /// faster.
 fn locked(file: &mut dyn FsFile, path: &Path) -> Result<bool, Error> {
-    match file.try_lock() {
+    match scan::lock(file) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(Error::io("lock", path, error)),
         Ok(()) => Ok(true),

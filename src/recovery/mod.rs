@@ -7,7 +7,7 @@ pub(crate) mod audience;
 pub(crate) mod background;
 mod journals;
 pub(crate) mod memory_image;
-mod notes;
+pub(crate) mod notes;
 pub(crate) mod run;
 pub(crate) mod salvage;
 pub(crate) mod scan;
@@ -170,14 +170,11 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         without_memory: *without_memory,
         dry_run: *dry_run,
     };
-    let notes =
-        Notes { fs: fs.clone(), temp: temp.clone(), path: path.clone(), prefixes: Vec::new() };
-    let (mut recovery, mut audience) = (Recovery::default(), Audience::Next(notes));
-    let mut result = run::run(search(&temp), None, &mut recovery, &mut audience);
-    if temp != path && result.is_ok() {
+    let (mut recovery, mut audience) = (Recovery::default(), Audience::Next(Notes::default()));
+    run::run(search(&temp), None, &mut recovery, &mut audience)?;
+    if temp != path {
         // Writers whose `temp` is on another file system have their temp files in `path`.
-        result = run::run(search(&path), None, &mut recovery, &mut audience);
+        run::run(search(&path), None, &mut recovery, &mut audience)?;
     }
-    audience.end();
-    result.map(|()| recovery)
+    Ok(recovery)
 }

@@ -1,101 +1,90 @@
-//! What a recovery without a writer publishes, noted for the next writer that has a manifest or a
-//! hook.
+//! What a recovery publishes, noted for the next writer that has a manifest or a hook.
 //!
-//! Guarantees: a file is noted before it is renamed, in a journal such as a writer's. Its lock is held
-//! while the recovery runs; after that, the next writer takes it over as that of a dead one. Notes are
-//! made only for prefixes of which a dead writer has left a journal.
+//! Guarantees: a file is noted before it is renamed, in the journal that its dead writer left. That
+//! has room for it, so a note needs none on the disk. The journals are locked while the recovery runs.
+//! Files of writers without a journal are not noted.
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::io::IoSlice;
+use std::path::PathBuf;
 
-use crate::fs::Fs;
-use crate::housekeeping::journal::format::RING_ENTRIES;
-use crate::housekeeping::journal::{Journal, Ring};
+use crate::fs::{FsFile, write_all};
+use crate::housekeeping::journal::dead::Place;
+use crate::housekeeping::journal::format;
 use crate::housekeeping::publication::Publication;
 use crate::naming::Names;
 use crate::report::error::Error;
 
-/// Rings of a journal. After 512 files another one is made.
-const RINGS: usize = 64;
+/// The journals of dead writers whose files are being published.
+#[derive(Default)]
+pub(crate) struct Notes(Vec<Kept>);
 
-/// The notes of a recovery.
-pub(crate) struct Notes {
-    pub(crate) fs: Arc<dyn Fs>,
-    /// Where the notes are kept.
-    pub(crate) temp: PathBuf,
-    /// Where the files appear.
-    pub(crate) path: PathBuf,
-    pub(crate) prefixes: Vec<OfPrefix>,
+/// A journal, open and locked.
+pub(crate) struct Kept {
+    pub(super) names: Names,
+    pub(super) file: Box<dyn FsFile>,
+    pub(super) path: PathBuf,
+    /// Places for notes.
+    pub(super) free: Vec<Place>,
+    /// Whether nothing was left to tell when it was opened, and nothing is damaged.
+    pub(super) is_done: bool,
+    noted: bool,
+    has_notes: bool,
 }
 
-/// The notes about files of one prefix.
-pub(crate) struct OfPrefix {
-    prefix: OsString,
-    /// The last one is in use.
-    journals: Vec<Journal>,
-    /// Files that are noted in the last one.
-    count: usize,
-    noted: Option<(Ring, u64)>,
+impl Kept {
+    pub(super) fn new(
+        names: &Names,
+        file: Box<dyn FsFile>,
+        path: PathBuf,
+        free: Vec<Place>,
+        is_done: bool,
+    ) -> Self {
+        let names = names.clone();
+        Kept { names, file, path, free, is_done, noted: false, has_notes: false }
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        let written = write_all(&mut *self.file, &mut [IoSlice::new(bytes)], at).1;
+        written.map_err(|e| Error::io("write", &self.path, e))
+    }
 }
 
 impl Notes {
-    /// From now on, files of this prefix are noted.
-    pub(super) fn want(&mut self, prefix: &OsStr) -> Result<(), Error> {
-        if self.prefixes.iter().all(|of| of.prefix != prefix) {
-            let (prefix, journals) = (prefix.to_owned(), Vec::new());
-            self.prefixes.push(OfPrefix { prefix, journals, count: 0, noted: None });
-        }
-        let Notes { fs, temp, path, prefixes } = self;
-        let of = prefixes.iter_mut().find(|of| of.prefix == prefix);
-        of.map_or(Ok(()), |of| of.make_room(&**fs, temp, path))
+    pub(super) fn keep(&mut self, journal: Kept) {
+        self.0.push(journal);
     }
 
-    /// Notes a file of this prefix that is about to become visible.
-    pub(super) fn note(&mut self, prefix: &OsStr, file: &Publication) -> Result<(), Error> {
-        let Notes { fs, temp, path, prefixes } = self;
-        let Some(of) = prefixes.iter_mut().find(|of| of.prefix == prefix) else { return Ok(()) };
-        of.make_room(&**fs, temp, path)?;
-        let Some(journal) = of.journals.last() else { return Ok(()) };
-        let number = (of.count % RING_ENTRIES) as u64 + 1;
-        let mut ring = journal.ring(of.count / RING_ENTRIES)?;
-        ring.note(number, file)?;
-        of.noted = Some((ring, number));
+    /// Notes a file of this dead writer that is about to become visible.
+    pub(super) fn note(&mut self, of: &Names, file: &Publication) -> Result<(), Error> {
+        let id = |names: &Names| (names.instance, names.pid);
+        let kept = self.0.iter_mut().find(|kept| id(&kept.names) == id(of));
+        let Some(kept) = kept else { return Ok(()) };
+        let full =
+            || Error::io("note a file in", &kept.path, std::io::ErrorKind::StorageFull.into());
+        let Place { at, number } = *kept.free.last().ok_or_else(full)?;
+        let entry = format::entry(number, file).ok_or_else(full)?;
+        kept.write(at, &entry)?;
+        kept.noted = true;
         Ok(())
     }
 
     /// The file that was noted has become visible, or will not.
     pub(super) fn settle(&mut self, is_visible: bool) {
-        for of in &mut self.prefixes {
-            let Some((mut ring, number)) = of.noted.take() else { continue };
+        for kept in self.0.iter_mut().filter(|kept| kept.noted) {
+            kept.noted = false;
+            kept.has_notes |= is_visible;
             if is_visible {
-                of.count += 1;
-            } else {
+                kept.free.pop();
+            } else if let Some(&Place { at, .. }) = kept.free.last() {
                 // If this fails, whoever reads it finds the temp file.
-                let _ = ring.clear(number);
+                let _ = kept.write(at, &[0; 8]);
             }
         }
     }
 
-    /// Removes notes that say nothing.
-    pub(super) fn end(self) {
-        for OfPrefix { journals, count, .. } in self.prefixes {
-            if let Some(last) = journals.last().filter(|_| count == 0) {
-                // What stays says nothing.
-                let _ = last.remove(&*self.fs);
-            }
-        }
-    }
-}
-
-impl OfPrefix {
-    fn make_room(&mut self, fs: &dyn Fs, temp: &Path, path: &Path) -> Result<(), Error> {
-        if self.journals.is_empty() || self.count == RINGS * RING_ENTRIES {
-            let names = Names::new(&self.prefix, OsStr::new(""))?;
-            // Without locks nobody would have found a dead writer's journal.
-            self.journals.push(Journal::create(fs, temp, &names, path, RINGS, true)?);
-            self.count = 0;
-        }
-        Ok(())
+    /// The journals that say nothing any more.
+    pub(super) fn done(&mut self) -> Vec<PathBuf> {
+        let kept = std::mem::take(&mut self.0).into_iter();
+        kept.filter(|kept| kept.is_done && !kept.has_notes).map(|kept| kept.path).collect()
     }
 }

@@ -24,7 +24,7 @@ use crate::naming::partition::Unusable;
 use crate::naming::{self, Names, Partition};
 use crate::recovery::audience::Audience;
 use crate::recovery::salvage::{DeadMemory, Found, Locations};
-use crate::recovery::scan::Scan;
+use crate::recovery::scan::{self, Scan};
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
 use crate::report::recovery::{Recovery, SkipReason, Skipped};
@@ -50,6 +50,7 @@ pub(crate) fn run(
             run.recovery.errors.push(error);
         }
     }
+    run.end_journals();
     Ok(())
 }
 
@@ -97,7 +98,7 @@ impl Run<'_> {
         if self.skip_foreign(&state, &read(&mut *file, &state)?, name) {
             return Ok(());
         }
-        match file.try_lock() {
+        match scan::lock(&mut *file) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.recovery.alive += 1;
                 return Ok(());

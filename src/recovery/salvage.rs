@@ -22,6 +22,7 @@ use crate::memory::crash_image::{WriterWord, step};
 use crate::naming::{self, Names, Partition, Stamp};
 use crate::recovery::audience::{Audience, LeftOver};
 use crate::recovery::memory_image::{self, MemoryImage, Unfiled};
+use crate::recovery::scan;
 use crate::recovery::verdict::is_ours;
 use crate::report::error::Error;
 use crate::report::recovery::SkipReason;
@@ -76,7 +77,7 @@ impl DeadMemory {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
             opened => opened.map_err(|e| failed("open", e))?,
         };
-        match file.try_lock() {
+        match scan::lock(&mut *file) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Found::Alive),
             locked => locked.map_err(|e| failed("lock", e))?,
         }

@@ -177,6 +177,11 @@ fn nothing_else_is_touched() {
     let deep = path.join("dt=1/h=1/m=1");
     fs::create_dir(&deep).unwrap();
     stay.push(put(&deep, age));
+    // Where no partition is.
+    for other in [".hidden", "_other", "dt=1/.hidden"] {
+        fs::create_dir(path.join(other)).unwrap();
+        stay.push(put(&path.join(other), age));
+    }
     // Names of ours that are no files.
     let odd = [path.join("dt=2"), path.clone(), path.join("dt=2/h=1")].map(|dir| file(&dir, age));
     symlink(&stay[0], &odd[0]).unwrap();

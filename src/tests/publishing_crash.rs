@@ -17,9 +17,10 @@ use crate::base::sync::lock;
 use crate::config::{Config, Durability, Publishing};
 use crate::fs::Fs;
 use crate::housekeeping::announcer::Announcer;
+use crate::housekeeping::journal::dead::{DeadJournal, temp_name};
 use crate::housekeeping::publications::{Batch, Publications};
 use crate::memory::slot::owned::Borrowed;
-use crate::naming::Names;
+use crate::naming::{self, Names};
 use crate::recovery::audience::Audience;
 use crate::recovery::background::Task;
 use crate::report::published::{OnPublish, PublishReason};
@@ -140,6 +141,19 @@ fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
 
 /// The same, whatever comes of it.
 pub(crate) fn restart(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
+    let (publications, task, heard) = start(dir, fs);
+    let recovery = forks::without(|| task.run());
+    publications.step(&mut Batch::default());
+    publications.step_hook();
+    assert_eq!(publications.wait_settled(Some(Instant::now())), 0);
+    publications.end();
+    (recovery, std::mem::take(&mut *lock(&heard)))
+}
+
+/// A writer's publications, its recovery, and what the hook hears.
+type Started = (crate::base::sync::Arc<Publications>, Task, Arc<Mutex<Vec<String>>>);
+
+fn start(dir: &Path, fs: Arc<dyn Fs>) -> Started {
     let names = Names::new("".as_ref(), "log".as_ref()).unwrap();
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let hears = heard.clone();
@@ -156,14 +170,8 @@ pub(crate) fn restart(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
     publications.make(&dir.join("temp"), &names, true).unwrap();
     let audience = Audience::Announcer(Announcer::new(publications.clone(), 1));
     let temps = vec![dir.join("temp")];
-    let (memory, notices) = (Vec::new(), None);
-    let task = Task { fs, path, temps, memory, names, audience, notices };
-    let recovery = forks::without(|| task.run().0);
-    publications.step(&mut Batch::default());
-    publications.step_hook();
-    assert_eq!(publications.wait_settled(Some(Instant::now())), 0);
-    publications.end();
-    (recovery, std::mem::take(&mut *lock(&heard)))
+    let (memory, notices, so_far) = (Vec::new(), None, Recovery::default());
+    (publications, Task { fs, path, temps, memory, names, audience, notices, so_far }, heard)
 }
 
 /// Each file has one line, with its records. Returns the ids.
@@ -208,6 +216,75 @@ fn whenever_a_writer_dies_each_of_its_files_has_one_line() {
     }
     println!("{deaths} deaths of a writer, {again} of a recovery after it");
     assert!(deaths > 100 && again > 100);
+}
+
+/// A close reaches its deadline at each call of a recovery. The next start tells the rest.
+#[test]
+fn a_close_amid_a_recovery_loses_neither_lines_nor_calls() {
+    let dir = place();
+    let lives = lives(&dir, Durability::None);
+    let mut ends = 0;
+    for as_it_was in lives.iter().step_by(24) {
+        for nth in 1.. {
+            copy(as_it_was.path(), dir.path());
+            let (ending, calls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
+            let (to_end, counted) = (ending.clone(), calls.clone());
+            let fs = HookedFs::with(move |call: &Call<'_>| {
+                let publications: Option<crate::base::sync::Arc<Publications>> =
+                    lock(&to_end).clone();
+                if let Some(publications) = publications {
+                    *lock(&counted) += 1;
+                    if *lock(&counted) == nth {
+                        *lock(&to_end) = None;
+                        publications.end();
+                    }
+                }
+                if matches!(call.op, Op::Sync | Op::SyncDir) { Answer::Skip } else { Answer::Go }
+            });
+            let (publications, task, heard) = start(dir.path(), Arc::new(fs));
+            *lock(&ending) = Some(publications.clone());
+            forks::without(|| task.run());
+            let is_over = lock(&ending).take().is_some();
+            drop(publications);
+            let mut heard = std::mem::take(&mut *lock(&heard));
+            heard.extend(recover(dir.path(), living()));
+            assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()), "{nth}");
+            if is_over {
+                break;
+            }
+            ends += 1;
+        }
+    }
+    println!("{ends} closes amid a recovery");
+    assert!(ends > 50, "{ends}");
+}
+
+/// Between the two steps of a rename a file has two names, and is visible.
+#[test]
+fn a_death_between_the_two_steps_of_a_rename_is_one_after_it() {
+    let dir = place();
+    let mut cases = 0;
+    for as_it_was in &lives(&dir, Durability::None) {
+        copy(as_it_was.path(), dir.path());
+        let mut temps = paths(&dir.join("temp")).into_iter();
+        let journal = temps.find(|file| file.extension() == Some("journal".as_ref()));
+        let names = journal.as_ref().map(|journal| journal.file_name().unwrap().to_owned());
+        let names = names.and_then(|name| naming::parse_journal(&name, None));
+        let (Some(journal), Some(names)) = (journal, names) else { continue };
+        let mut file = living().open(&journal).unwrap();
+        let Some(dead) = DeadJournal::read(&mut *file, &names).unwrap() else { continue };
+        for (_, noted) in &dead.unlisted {
+            let temp = temp_name(noted, &dir.join("temp")).unwrap();
+            if temp.exists() {
+                fs::hard_link(temp, dir.join("path").join(&noted.relative)).unwrap();
+                cases += 1;
+            }
+        }
+        drop(file);
+        let heard = recover(dir.path(), living());
+        assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
+    }
+    assert!(cases > 3, "{cases}");
 }
 
 /// A recovery without a writer comes first, and dies as well, now and then.

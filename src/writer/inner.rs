@@ -154,7 +154,7 @@ impl Inner {
     }
 
     /// Starts the recovery of dead writers. It runs while this writer already accepts records.
-    pub(super) fn start_recovery(&self) {
+    pub(super) fn start_recovery(&self, so_far: Recovery) {
         let Target { fs, files, names, memory_dir, notices, .. } = &*self.target;
         let own = memory_dir.iter().cloned();
         let memory = own.chain([PathBuf::from(SHM)]).collect();
@@ -169,6 +169,7 @@ impl Inner {
                 // The ring after those of the workers.
                 Audience::Announcer(Announcer::new(publications, self.ledgers.len()))
             }),
+            so_far,
         };
         Background::start(&self.recovery, task);
     }

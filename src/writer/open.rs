@@ -29,6 +29,7 @@ use crate::naming::zone::time_zone;
 use crate::naming::{Names, Partition, Stamp};
 use crate::recovery::audience::Audience;
 use crate::recovery::background::{Background, Task};
+use crate::recovery::notes::Notes;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
@@ -47,7 +48,7 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
     let error = match start(config.clone().start_on_full_disk(false)) {
         Ok(inner) => {
             if recovers {
-                inner.start_recovery();
+                inner.start_recovery(Recovery::default());
             }
             return Ok(inner);
         }
@@ -59,12 +60,12 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
         return Err(error);
     }
     let inner = start(config)?;
-    if let Some((mut recovery, audience)) = recovery {
-        if let (Some(publications), Audience::Later(files)) = (inner.publications(), audience) {
-            let told = files.iter().try_for_each(|file| publications.adopt(file, false));
-            recovery.errors.extend(told.err());
+    if let Some(recovery) = recovery {
+        match inner.publications() {
+            // Again, since nobody has heard of the files that it published.
+            Some(_) => inner.start_recovery(recovery),
+            None => inner.end_recovery(recovery),
         }
-        inner.end_recovery(recovery);
     }
     Ok(inner)
 }
@@ -87,7 +88,7 @@ fn is_disk_full(error: &Error) -> bool {
 
 /// Recovers dead writers before the start is tried again. `None` if a directory can't be found,
 /// which the error of the start says better.
-fn recover_now(config: &Config) -> Option<(Recovery, Audience)> {
+fn recover_now(config: &Config) -> Option<Recovery> {
     let Config { memory, files, fs, .. } = config;
     let fs = fs.clone().map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
     let [path, temp] = [&files.path, &files.temp].map(|dir| publish::directory(&*fs, dir).ok());
@@ -97,8 +98,9 @@ fn recover_now(config: &Config) -> Option<(Recovery, Audience)> {
     let names = Names::new(&files.prefix, &files.extensions()).ok()?;
     // The dead writers had their files in `path` if `temp` was on another file system.
     let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
-    let audience = Audience::Later(Vec::new());
-    Some(Task { fs, path, temps, memory, names, audience, notices: None }.run())
+    let audience = Audience::Next(Notes::default());
+    let (notices, so_far) = (None, Recovery::default());
+    Some(Task { fs, path, temps, memory, names, audience, notices, so_far }.run())
 }
 
 /// Builds a writer and its workers. The workers do not run yet.
@@ -143,7 +145,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         envelope: &files.envelope.clone(),
         partition: partition.as_ref(),
     };
-    let (places, state, is_complete) = match opening.settle(wanted.clone()) {
+    let (places, state, mut is_complete) = match opening.settle(wanted.clone()) {
         Err(error) if may_be_full && is_disk_full(&error) => {
             let state = StateFile::none(&wanted.temp, opening.header(&wanted)?);
             (wanted, state, false)
@@ -158,7 +160,10 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         Publications::new(&fs, &places.path, publishing, files.mode, is_durable, memory.workers);
     let publications = publications.inspect_err(undo)?.map(Arc::new);
     if let Some(publications) = publications.as_deref().filter(|_| is_complete) {
-        make_journal(publications, &places, &names, &state).inspect_err(undo)?;
+        match make_journal(publications, &places, &names, &state) {
+            Err(error) if may_be_full && is_disk_full(&error) => is_complete = false,
+            made => made.inspect_err(undo)?,
+        }
     }
     let undo = |error: &Error| {
         undo(error);

@@ -146,13 +146,21 @@ fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
     let gone = dir.root().join("gone");
     fs::rename(&dir.temp, &gone).unwrap();
     fs::create_dir(&dir.temp).unwrap();
-    // Workers have records in the new state file, of 128 bytes behind a header of 16 KiB. With little traffic only
-    // one of them writes.
-    until("a worker knows the new state file", || {
+    // Whichever worker has a file has a record in the new state file, of 128 bytes behind a header of 16 KiB.
+    // With little traffic only one of them has a file.
+    until("all workers that write know the new state file", || {
         let state = dir.states().pop();
         let bytes = state.map(|state| fs::read(state).unwrap()).unwrap_or_default();
         let records = bytes.get(16_384..).unwrap_or_default();
-        records.len() == 3 * 128 && records.iter().any(|&byte| byte > 0)
+        let knows = |worker: &usize| records[worker * 128..][..128].iter().any(|&byte| byte > 0);
+        let has_file = |worker: &usize| {
+            let of = format!("-w{worker}-");
+            let temps = paths(&dir.temp).into_iter().chain(paths(&dir.path));
+            let names = temps.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+            names.filter(|name| name.ends_with(".tmp")).any(|name| name.contains(&of))
+        };
+        let is_known = |worker: usize| knows(&worker) || !has_file(&worker);
+        records.len() == 3 * 128 && (0..3).any(|worker| knows(&worker)) && (0..3).all(is_known)
     });
     drop(child);
     let writer = BufferedWriter::new(config(dir.root())).unwrap();
@@ -173,6 +181,23 @@ fn what_was_written_after_the_temp_directory_came_back_is_recovered_too() {
     }
     Tally::of(&dir);
     close(&writer);
+    dir.assert_clean();
+}
+
+/// A child of the dead process holds its locks until it has become another program.
+#[test]
+fn a_lock_that_is_held_for_a_moment_belongs_to_no_living_writer() {
+    let dir = WriterDir::new();
+    die(&dir);
+    let tries = AtomicU64::new(0);
+    let fs = TestFs::new(move |call| {
+        let is_dead = call.op == Op::Lock && tries.fetch_add(1, Ordering::Relaxed) < 20;
+        if is_dead { Answer::Error(Errno::WOULDBLOCK) } else { Answer::Go }
+    });
+    let options = RecoverOptions::new(&dir.path, &dir.temp).fs(fs);
+    let recovery = recover(&options).unwrap();
+    assert_eq!((recovery.instances, recovery.alive), (1, 0), "{recovery:?}");
+    Tally::of(&dir);
     dir.assert_clean();
 }
 

@@ -20,7 +20,26 @@ pub(crate) struct DeadJournal {
     pub(crate) unlisted: Vec<(u64, Publication)>,
     /// The first listed file that the hook had not acknowledged.
     pub(crate) acknowledged: u64,
+    /// Where its rings have room.
+    pub(crate) free: Vec<Place>,
     rings: usize,
+}
+
+/// Where a file can be noted, and with which number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) at: u64,
+    pub(crate) number: u64,
+}
+
+/// An entry for the hook.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    File(Publication),
+    /// It is not what a writer wrote.
+    Damaged,
+    /// After the last one.
+    End,
 }
 
 impl DeadJournal {
@@ -33,7 +52,8 @@ impl DeadJournal {
         else {
             return Ok(None);
         };
-        let (mut unlisted, mut ring) = (Vec::new(), vec![0; RING_ENTRIES * ENTRY_BYTES]);
+        let (mut unlisted, mut free) = (Vec::new(), Vec::new());
+        let mut ring = vec![0; RING_ENTRIES * ENTRY_BYTES];
         for (nth, &last) in listed.iter().enumerate() {
             let read = read_full(file, &mut ring, format::ring_at(nth, 0))?;
             let entries = ring[..read].chunks_exact(ENTRY_BYTES).map(format::read_entry);
@@ -45,21 +65,25 @@ impl DeadJournal {
                 })
                 .collect();
             new.sort_by_key(|(number, ..)| *number);
+            let next = new.last().map_or(last, |(number, ..)| *number).saturating_add(1);
+            let places = (0..RING_ENTRIES as u64).map(|entry| format::ring_at(nth, entry));
+            let is_free = |at: &u64| new.iter().all(|(_, taken, _)| taken != at);
+            free.extend(
+                (next..).zip(places.filter(is_free)).map(|(number, at)| Place { at, number }),
+            );
             unlisted.extend(new.into_iter().map(|(_, at, file)| (at, file)));
         }
-        Ok(Some(DeadJournal { path, unlisted, acknowledged, rings: listed.len() }))
+        Ok(Some(DeadJournal { path, unlisted, acknowledged, free, rings: listed.len() }))
     }
 
-    /// The listed file with this number, counted from 0. `None` after the last one.
-    pub(crate) fn listed(
-        &self,
-        file: &mut dyn FsFile,
-        number: u64,
-    ) -> io::Result<Option<Publication>> {
+    /// The listed file with this number, counted from 0.
+    pub(crate) fn listed(&self, file: &mut dyn FsFile, number: u64) -> io::Result<Listed> {
         let mut entry = [0; ENTRY_BYTES];
         let read = read_full(file, &mut entry, format::entry_at(self.rings, number))?;
-        let whole = read == ENTRY_BYTES;
-        Ok(format::read_entry(&entry).filter(|_| whole).map(|(_, file)| file))
+        if read < ENTRY_BYTES {
+            return Ok(Listed::End);
+        }
+        Ok(format::read_entry(&entry).map_or(Listed::Damaged, |(_, file)| Listed::File(file)))
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) const ENTRY_BYTES: usize = 1024;
 pub(crate) const RING_ENTRIES: usize = 8;
 const RING_BYTES: usize = RING_ENTRIES * ENTRY_BYTES;
 const ENTRY_PATH_AT: usize = 56;
+/// More than any disk holds.
+const ENTRIES_MAX: u64 = 1 << 40;
 const ENTRY_SUM_AT: usize = ENTRY_BYTES - 8;
 
 /// What the header of a dead writer's journal says.
@@ -99,11 +101,12 @@ pub(super) fn read_header(bytes: &[u8], names: &Names) -> Option<Header> {
         return None;
     }
     let number = |at: usize| le::u64(&bytes[at..at + 8]);
-    Some(Header {
-        path: OsString::from_vec(path.to_vec()).into(),
-        acknowledged: number(ACKNOWLEDGED_AT as usize),
-        listed: (0..rings).map(|ring| number(LISTED_AT as usize + 8 * ring)).collect(),
-    })
+    let acknowledged = number(ACKNOWLEDGED_AT as usize);
+    let listed: Vec<u64> = (0..rings).map(|ring| number(LISTED_AT as usize + 8 * ring)).collect();
+    if listed.iter().chain([&acknowledged]).any(|&count| count > ENTRIES_MAX) {
+        return None;
+    }
+    Some(Header { path: OsString::from_vec(path.to_vec()).into(), acknowledged, listed })
 }
 
 /// An entry. `None` if the path is too long.
@@ -128,7 +131,7 @@ pub(crate) fn entry(number: u64, file: &Publication) -> Option<[u8; ENTRY_BYTES]
 pub(super) fn read_entry(entry: &[u8]) -> Option<(u64, Publication)> {
     let sum = le::u64(&entry[ENTRY_SUM_AT..]);
     let number = |at: usize| le::u64(&entry[8 * at..][..8]);
-    if number(0) == 0 || sum != fnv1a(&entry[..ENTRY_SUM_AT]) {
+    if !(1..=ENTRIES_MAX).contains(&number(0)) || sum != fnv1a(&entry[..ENTRY_SUM_AT]) {
         return None;
     }
     let path = entry[ENTRY_PATH_AT..ENTRY_SUM_AT].get(..le::u32(&entry[52..56]) as usize)?;

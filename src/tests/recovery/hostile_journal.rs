@@ -106,8 +106,8 @@ fn fix(bytes: &mut [u8]) {
     entries.filter(|entry| entry.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
 }
 
-/// Puts the journal there, starts a writer, and returns how many lines came of it.
-fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> usize {
+/// Puts the journal there, starts a writer, and returns how many lines came of it, and what the hook heard.
+fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> (usize, Vec<String>) {
     let (journal, manifest) = (dir.join("temp").join(names.journal()), dir.join("lists/m"));
     fs::write(&journal, bytes).unwrap();
     let (recovery, heard) = restart(dir.path(), living());
@@ -128,7 +128,7 @@ fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> usize {
         fs::remove_file(dir.join("temp").join(name)).unwrap();
     }
     let _ = fs::remove_file(&manifest);
-    text.lines().count()
+    (text.lines().count(), heard)
 }
 
 #[test]
@@ -136,7 +136,14 @@ fn a_hostile_journal_is_read_or_set_aside_and_leads_nowhere() {
     let names = Names { prefix: "".into(), extension: "".into(), instance: 0xfeed, pid: 7 };
     let dir = place();
     let path = dir.join("path");
-    assert_eq!(start(&dir, &names, &good(&names, &path)), 2, "the good one");
+    // What was listed first is heard of first.
+    let heard = |worker, seq| publication(worker, seq).told(&path).unwrap().id;
+    let all = [heard(0, 11), heard(0, 12), heard(0, 1), heard(1, 1)];
+    assert_eq!(start(&dir, &names, &good(&names, &path)), (2, all.to_vec()));
+    // Nor does a damaged entry take the next ones with it.
+    let mut damaged = good(&names, &path);
+    damaged[BYTES - 2 * ENTRY_BYTES + 100] ^= 1;
+    assert_eq!(start(&dir, &names, &damaged), (2, all[1..].to_vec()));
     let mut config = Config { failure_persistence: None, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = 300;

@@ -1,7 +1,6 @@
 //! What the parent process left of signals, and threads that take none.
 //!
 //! Guarantees: a signal that the parent ignored stays ignored. Only the main thread takes signals.
-//! The only unsafe code of the program.
 
 use std::io;
 use std::mem::MaybeUninit;

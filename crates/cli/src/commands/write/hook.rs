@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::stderr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -36,7 +37,14 @@ impl Hook {
     pub(crate) fn run(&self, file: &PublishedFile) -> Result<(), BoxError> {
         let mut words = self.words.iter().map(|word| filled(word, file.path.as_os_str()));
         let program = words.next().unwrap_or_default();
-        let status = Command::new(&program)
+        let mut command = Command::new(&program);
+        // SAFETY: it does nothing, so nothing that is not safe after fork(2).
+        //
+        // It makes std call fork instead of posix_spawn(3). After a fork the writer's locks are let go at once. A
+        // spawned child would hold them until it is the command, and a recovery meanwhile would think that the
+        // program lives.
+        unsafe { command.pre_exec(|| Ok(())) };
+        let status = command
             .args(words)
             .env("BUFFEREDWRITER_FILE", &file.path)
             .env("BUFFEREDWRITER_ID", &file.id)
