@@ -9,7 +9,8 @@ use crate::base::foreign::quietly;
 use crate::base::latch::wait_on;
 use crate::base::sync::lock;
 use crate::housekeeping::publication::Publication;
-use crate::housekeeping::publications::{Call, PAUSE_MIN, Publications, UPCOMING_MAX};
+use crate::housekeeping::publications::{PAUSE_MIN, Publications};
+use crate::housekeeping::queue::{Call, UPCOMING_MAX};
 use crate::report::error::Error;
 
 const PAUSE_MAX: Duration = Duration::from_secs(30);

@@ -16,4 +16,5 @@ pub(crate) mod manifest;
 pub(crate) mod notices;
 pub(crate) mod publication;
 pub(crate) mod publications;
+mod queue;
 pub(crate) mod retention;

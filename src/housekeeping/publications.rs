@@ -3,10 +3,9 @@
 //!
 //! Guarantees: the files of one worker are listed, and the hook is called for them, in their order.
 //! The hook runs on a thread of its own, while nothing is held, and its panics are caught. The
-//! memory that waiting files take is bounded: by the rings, and by [`UPCOMING_MAX`]. Refuses another
+//! memory that waiting files take is bounded: see `queue.rs`. Refuses another
 //! file of a worker while [`RING_ENTRIES`] of its files are unlisted.
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -19,16 +18,16 @@ use crate::config::Publishing;
 use crate::fs::Fs;
 use crate::housekeeping::journal::format::RING_ENTRIES;
 use crate::housekeeping::journal::{Journal, Ring};
-use crate::housekeeping::lister::{Lister, Listing, Progress};
+use crate::housekeeping::lister::{Lister, Listing};
 use crate::housekeeping::manifest::Manifest;
 use crate::housekeeping::publication::Publication;
+pub(crate) use crate::housekeeping::queue::Batch;
+use crate::housekeeping::queue::{Call, Queue, RingState};
 use crate::naming::{Names, Stamp};
 use crate::report::error::Error;
 use crate::report::published::{HookStall, ManifestStall, OnPublish};
 use crate::report::stats::PublishStats;
 
-/// Files that are kept in memory for the hook. Others wait in the journal.
-pub(super) const UPCOMING_MAX: usize = 64;
 /// How long a worker waits for its ring before it counts that as a failure.
 pub(crate) const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Pauses between two tries: they double from the first to the last.
@@ -53,54 +52,6 @@ pub(crate) struct Publications {
     pub(super) queue: Mutex<Queue>,
     pub(super) told: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-#[derive(Default)]
-pub(super) struct Queue {
-    /// Visible, and not listed yet.
-    waiting: VecDeque<Listing>,
-    /// Being listed.
-    listing: Vec<Listing>,
-    rings: Vec<RingState>,
-    /// The next files for the hook, in order.
-    pub(super) upcoming: VecDeque<Publication>,
-    /// Entries of the journal, and how many of them the hook has acknowledged.
-    pub(super) entries: u64,
-    pub(super) acknowledged: u64,
-    /// The oldest of those that are in the journal only, or were since the last time that none was.
-    pub(super) unread_from: Option<Stamp>,
-    /// Nobody knows which files of dead writers wait for the hook.
-    has_unknown: bool,
-    pub(super) stats: PublishStats,
-    manifest: Option<ManifestStall>,
-    pub(super) call: Option<Call>,
-    /// No more files come.
-    pub(super) ends: bool,
-}
-
-/// Files that are being listed, and how far that has come.
-#[derive(Default)]
-pub(crate) struct Batch {
-    files: Vec<Listing>,
-    progress: Progress,
-}
-
-#[derive(Clone, Copy, Default)]
-struct RingState {
-    /// Number of the last file that is listed.
-    listed: u64,
-    /// While a file is about to become visible: its name has a later stamp.
-    begun: Option<Stamp>,
-}
-
-/// The file for which the hook is being called.
-pub(super) struct Call {
-    pub(super) file: PathBuf,
-    pub(super) since: Instant,
-    pub(super) attempts: u64,
-    pub(super) error: String,
-    /// When the call that has not returned began.
-    pub(super) running: Option<Instant>,
 }
 
 impl Publications {
@@ -416,54 +367,6 @@ impl Publications {
 
     /// No file with an older name waits for the hook.
     pub(crate) fn protected_from(&self) -> Option<Stamp> {
-        self.hook.0.as_ref()?;
-        let queue = lock(&self.queue);
-        if queue.has_unknown {
-            return Some(Stamp(0));
-        }
-        let begun = queue.rings.iter().filter_map(|ring| ring.begun);
-        let listings = queue.waiting.iter().chain(&queue.listing).map(|listing| &listing.file);
-        let named = listings.chain(&queue.upcoming).filter_map(Publication::stamp);
-        begun.chain(named).chain(queue.unread_from).min()
-    }
-}
-
-impl Queue {
-    /// Moves the files that wait to a batch. Returns whether there are any.
-    fn fill(&mut self, batch: &mut Batch) -> bool {
-        if !batch.files.is_empty() || self.waiting.is_empty() {
-            return false;
-        }
-        batch.files = self.waiting.drain(..).collect();
-        self.listing.clone_from(&batch.files);
-        true
-    }
-
-    /// Takes up files that are listed.
-    fn add(&mut self, has_hook: bool, files: &[&Publication]) {
-        self.stats.listed += files.len() as u64;
-        if !has_hook {
-            return;
-        }
-        let is_next = self.entries - self.acknowledged == self.upcoming.len() as u64;
-        self.entries += files.len() as u64;
-        let room = UPCOMING_MAX.saturating_sub(self.upcoming.len());
-        if is_next {
-            self.upcoming.extend(files.iter().take(room).map(|&file| file.clone()));
-        }
-        let read = if is_next { room } else { 0 };
-        let unread = files.iter().skip(read).filter_map(|file| file.stamp());
-        self.unread_from = self.unread_from.into_iter().chain(unread).min();
-    }
-
-    /// Whether nothing is left to tell, and no file is on its way to become visible.
-    fn is_settled(&self) -> bool {
-        self.unsettled() == 0 && self.rings.iter().all(|ring| ring.begun.is_none())
-    }
-
-    /// Files that are not listed, or that the hook has not acknowledged.
-    fn unsettled(&self) -> u64 {
-        let unlisted = self.waiting.len() + self.listing.len();
-        unlisted as u64 + self.entries - self.acknowledged
+        self.hook.0.as_ref().and_then(|_| lock(&self.queue).protected_from())
     }
 }
