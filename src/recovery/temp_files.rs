@@ -205,10 +205,8 @@ fn proven<'a>(
     let is_proven =
         codec::prove(compression, len, &contents, read).map_err(|e| Error::io("read", temp, e))?;
     // A header alone is no record.
-    let has_record = match compression {
-        Compression::None => len > header.len() as u64,
-        _ => count.bytes > 0,
-    };
+    let is_plain = compression == Compression::None;
+    let has_record = if is_plain { len > header.len() as u64 } else { count.bytes > 0 };
     Ok((is_proven && has_record).then(|| codec::trailer(compression, &contents)))
 }
 
