@@ -22,11 +22,16 @@ const ROOM_WAIT: Duration = Duration::from_secs(10);
 
 /// Who hears of published files.
 pub(crate) enum Audience {
-    Nobody,
     /// The writer that runs the recovery.
     Announcer(Announcer),
-    /// Whichever writer comes next, if dead ones had an audience.
+    /// Whichever writer with a manifest or a hook comes next, if dead ones had one.
     Next(Notes),
+}
+
+impl Default for Audience {
+    fn default() -> Self {
+        Audience::Next(Notes::default())
+    }
 }
 
 /// What is known of a left-over that is about to become visible.
@@ -64,14 +69,12 @@ impl Audience {
             publish::rename(fs, file.temp, dir, of, |visible| match self {
                 Audience::Announcer(announcer) => announcer.note(&known(visible)),
                 Audience::Next(notes) => notes.note(of.names, &known(visible)),
-                _ => Ok(()),
             })
         });
         match (self, &renamed) {
             (Audience::Announcer(announcer), Ok(visible)) => announcer.published(known(visible)),
             (Audience::Announcer(announcer), Err(_)) => announcer.clear(),
             (Audience::Next(notes), renamed) => notes.settle(renamed.is_ok()),
-            _ => {}
         }
         renamed.map_err(Refusal::error)
     }

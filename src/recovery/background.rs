@@ -148,7 +148,7 @@ mod tests {
             memory: vec![],
             names,
             notices: None,
-            audience: Audience::Nobody,
+            audience: Audience::default(),
             so_far: Recovery::default(),
         };
         let background = Arc::new(Background::default());

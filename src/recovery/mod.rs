@@ -7,7 +7,7 @@ pub(crate) mod audience;
 pub(crate) mod background;
 mod journals;
 pub(crate) mod memory_image;
-pub(crate) mod notes;
+mod notes;
 pub(crate) mod run;
 pub(crate) mod salvage;
 pub(crate) mod scan;
@@ -22,7 +22,6 @@ use crate::config::SHM;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::recovery::audience::Audience;
-use crate::recovery::notes::Notes;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
@@ -170,7 +169,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         without_memory: *without_memory,
         dry_run: *dry_run,
     };
-    let (mut recovery, mut audience) = (Recovery::default(), Audience::Next(Notes::default()));
+    let (mut recovery, mut audience) = (Recovery::default(), Audience::default());
     run::run(search(&temp), None, &mut recovery, &mut audience)?;
     if temp != path {
         // Writers whose `temp` is on another file system have their temp files in `path`.

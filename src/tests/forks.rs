@@ -24,7 +24,7 @@ pub(crate) fn recover(
     recovery: &mut Recovery,
 ) -> Result<(), Error> {
     let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
-    run::run(scan, own, recovery, &mut Audience::Nobody)
+    run::run(scan, own, recovery, &mut Audience::default())
 }
 
 /// Something with a recovery in it, during which no test forks.

@@ -165,7 +165,7 @@ impl Inner {
             memory,
             names: names.clone(),
             notices: notices.clone(),
-            audience: self.publications().cloned().map_or(Audience::Nobody, |publications| {
+            audience: self.publications().cloned().map_or_else(Audience::default, |publications| {
                 // The ring after those of the workers.
                 Audience::Announcer(Announcer::new(publications, self.ledgers.len()))
             }),

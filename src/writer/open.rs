@@ -29,7 +29,6 @@ use crate::naming::zone::time_zone;
 use crate::naming::{Names, Partition, Stamp};
 use crate::recovery::audience::Audience;
 use crate::recovery::background::{Background, Task};
-use crate::recovery::notes::Notes;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
@@ -98,7 +97,7 @@ fn recover_now(config: &Config) -> Option<Recovery> {
     let names = Names::new(&files.prefix, &files.extensions()).ok()?;
     // The dead writers had their files in `path` if `temp` was on another file system.
     let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
-    let audience = Audience::Next(Notes::default());
+    let audience = Audience::default();
     let (notices, so_far) = (None, Recovery::default());
     Some(Task { fs, path, temps, memory, names, audience, notices, so_far }.run())
 }

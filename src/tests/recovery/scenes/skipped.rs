@@ -184,7 +184,7 @@ fn memory_that_may_be_elsewhere_keeps_an_instance() {
         fs::create_dir(&memory).unwrap();
         let mut recovery = Recovery::default();
         let scan = Scan { memory: std::slice::from_ref(&memory), ..scene.scan(&RealFs) };
-        run::run(scan, None, &mut recovery, &mut Audience::Nobody).unwrap();
+        run::run(scan, None, &mut recovery, &mut Audience::default()).unwrap();
         let told: Vec<_> = recovery.skipped.iter().map(|told| told.reason).collect();
         let expected = if is_recovered { vec![] } else { vec![SkipReason::MemoryNotFound] };
         assert_eq!((told, recovery.published.len()), (expected, usize::from(is_recovered)));
