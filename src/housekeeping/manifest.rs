@@ -54,13 +54,7 @@ impl Manifest {
 
     /// Makes sure that there is a file that lines can be appended to. Another process may have its lock for long.
     pub(crate) fn probe(&self, fs: &dyn Fs) -> Result<(), Error> {
-        match fs.open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.create(fs) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                created => created.map(drop),
-            },
-            opened => opened.map(drop).map_err(|e| Error::io("open", &self.path, e)),
-        }
+        self.open_or_create(fs).map(drop)
     }
 
     /// Appends lines. After an error the file has none of them.
@@ -164,13 +158,7 @@ impl Manifest {
 
     fn open(&self, fs: &dyn Fs) -> Result<Opened, Error> {
         for _ in 0..ATTEMPTS_MAX {
-            let mut file = match fs.open(&self.path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.create(fs) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                    created => created?,
-                },
-                opened => opened.map_err(|e| Error::io("open", &self.path, e))?,
-            };
+            let Some(mut file) = self.open_or_create(fs)? else { continue };
             self.lock(&mut *file)?;
             let look = |e| Error::io("look up", &self.path, e);
             let facts = file.facts().map_err(look)?;
@@ -181,6 +169,17 @@ impl Manifest {
             }
         }
         Err(Error::io("open", &self.path, io::ErrorKind::NotFound.into()))
+    }
+
+    /// `None` if another process created it just now.
+    fn open_or_create(&self, fs: &dyn Fs) -> Result<Option<Box<dyn FsFile>>, Error> {
+        match fs.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.create(fs) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+                created => created.map(Some),
+            },
+            opened => opened.map(Some).map_err(|e| Error::io("open", &self.path, e)),
+        }
     }
 
     fn create(&self, fs: &dyn Fs) -> Result<Box<dyn FsFile>, Error> {

@@ -149,7 +149,7 @@ impl Publications {
         let deadline = Instant::now() + wait;
         let mut queue = lock(&self.queue);
         loop {
-            if queue.ends {
+            if queue.is_closed {
                 // The recovery stops here. The next one goes on.
                 drop(queue);
                 break;
@@ -199,7 +199,7 @@ impl Publications {
 
     /// The error of whoever wants to list a file after the end.
     fn check_open(&self) -> Result<(), Error> {
-        if lock(&self.queue).ends {
+        if lock(&self.queue).is_closed {
             return Err(Error::io("list files of", &self.dir, ErrorKind::Interrupted.into()));
         }
         Ok(())
@@ -298,11 +298,18 @@ impl Publications {
         }
     }
 
+    /// Ends the threads, though workers may still publish what they were told to. The journal stays for the next
+    /// writer.
+    pub(crate) fn end_threads(&self) {
+        lock(&self.queue).ends = true;
+        self.told.notify_all();
+    }
+
     /// Ends the threads, once no worker is left; a recovery may still run. Removes the journal if nothing is left
     /// to do. Returns the threads, one of which may be in a call of the hook.
     pub(crate) fn end(&self) -> Vec<JoinHandle<()>> {
-        lock(&self.queue).ends = true;
-        self.told.notify_all();
+        self.end_threads();
+        lock(&self.queue).is_closed = true;
         // Whoever holds the lister for long has something to tell, or hangs.
         let Some(lister) = self.lister_within(LISTER_WAIT) else { return Vec::new() };
         if !lock(&self.queue).is_settled() {

@@ -37,8 +37,10 @@ pub(super) struct Queue {
     pub(super) stats: PublishStats,
     pub(super) manifest: Option<ManifestStall>,
     pub(super) call: Option<Call>,
-    /// No more files come.
+    /// The threads end.
     pub(super) ends: bool,
+    /// No more files come, or the next writer tells of them.
+    pub(super) is_closed: bool,
 }
 
 /// Files that are being listed, and how far that has come.

@@ -4,16 +4,16 @@
 //! exists. Journals come first in a recovery, since a temp file may get another name than its writer
 //! had noted.
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::fs::{Facts, FsFile, write_all};
+use crate::fs::{Facts, FsFile};
 use crate::housekeeping::journal::dead::{DeadJournal, Listed, temp_name};
 use crate::housekeeping::journal::format::HEADER_BYTES;
 use crate::housekeeping::publication::Publication;
 use crate::naming::{self, Names};
 use crate::recovery::audience::Audience;
-use crate::recovery::notes::Kept;
+use crate::recovery::notes::{self, Kept, NO_NOTE};
 use crate::recovery::run::Run;
 use crate::recovery::scan;
 use crate::recovery::verdict::is_ours;
@@ -128,7 +128,7 @@ impl Run<'_> {
         for (at, file) in &dead.unlisted {
             if self.has_temp(file)? {
                 // It was never renamed, and will get another name.
-                forget(journal, path, *at)?;
+                notes::write(journal, path, *at, &NO_NOTE)?;
             } else {
                 untold.push((*at, file));
             }
@@ -141,7 +141,7 @@ impl Run<'_> {
         let known = publications.listed_before(&files)?;
         for ((at, file), in_manifest) in untold.into_iter().zip(known) {
             publications.adopt(file, in_manifest)?;
-            forget(journal, path, at)?;
+            notes::write(journal, path, at, &NO_NOTE)?;
         }
         Ok(left)
     }
@@ -181,12 +181,6 @@ impl Run<'_> {
         }
         Ok(false)
     }
-}
-
-/// Takes a note back.
-fn forget(journal: &mut dyn FsFile, path: &Path, at: u64) -> Result<(), Error> {
-    let written = write_all(journal, &mut [IoSlice::new(&[0; 8])], at).1;
-    written.map_err(|e| Error::io("write", path, e))
 }
 
 /// Takes a lock. `false` while another process has it: its writer lives, or another recovery was

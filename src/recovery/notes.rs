@@ -5,7 +5,7 @@
 //! Files of writers without a journal are not noted.
 
 use std::io::IoSlice;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::fs::{FsFile, write_all};
 use crate::housekeeping::journal::dead::Place;
@@ -42,12 +42,21 @@ impl Kept {
         let names = names.clone();
         Kept { names, file, path, free, is_done, noted: false, has_notes: false }
     }
-
-    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Error> {
-        let written = write_all(&mut *self.file, &mut [IoSlice::new(bytes)], at).1;
-        written.map_err(|e| Error::io("write", &self.path, e))
-    }
 }
+
+/// Writes a note, or takes it back with zeros.
+pub(super) fn write(
+    journal: &mut dyn FsFile,
+    path: &Path,
+    at: u64,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let written = write_all(journal, &mut [IoSlice::new(bytes)], at).1;
+    written.map_err(|e| Error::io("write", path, e))
+}
+
+/// What stands where no note is.
+pub(super) const NO_NOTE: [u8; 8] = [0; 8];
 
 impl Notes {
     pub(super) fn keep(&mut self, journal: Kept) {
@@ -63,7 +72,7 @@ impl Notes {
             || Error::io("note a file in", &kept.path, std::io::ErrorKind::StorageFull.into());
         let Place { at, number } = *kept.free.last().ok_or_else(full)?;
         let entry = format::entry(number, file).ok_or_else(full)?;
-        kept.write(at, &entry)?;
+        write(&mut *kept.file, &kept.path, at, &entry)?;
         kept.noted = true;
         Ok(())
     }
@@ -77,7 +86,7 @@ impl Notes {
                 kept.free.pop();
             } else if let Some(&Place { at, .. }) = kept.free.last() {
                 // If this fails, whoever reads it finds the temp file.
-                let _ = kept.write(at, &[0; 8]);
+                let _ = write(&mut *kept.file, &kept.path, at, &NO_NOTE);
             }
         }
     }

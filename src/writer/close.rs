@@ -138,6 +138,9 @@ impl Inner {
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             self.clean_up(deadline);
+        } else if let Some(publications) = self.publications() {
+            // Workers that hang may come back, but nobody waits for the rest.
+            publications.end_threads();
         }
         let report = self.report();
         if finished {

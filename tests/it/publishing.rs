@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Durability, FlushError, PublishReason, PublishedFile};
 use serde_json::Value;
 
-use crate::support::{BOUND, WriterDir, close, stats, until};
+use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, close, stats, until};
 
 /// The lines of a manifest, each valid.
 fn lines(manifest: &Path) -> Vec<Value> {
@@ -296,6 +296,39 @@ fn after_a_close_that_gave_up_on_the_manifest_nothing_runs_on() {
     fs::create_dir(&home).unwrap();
     close(&BufferedWriter::new(config()).unwrap());
     assert_eq!(check(&dir, &manifest).len(), 1);
+    dir.assert_clean();
+}
+
+/// Nor after one while a worker hangs.
+#[test]
+fn after_a_close_while_a_worker_hangs_nothing_runs_on() {
+    let (dir, held, (gate, pass)) = (WriterDir::new(), Arc::new(()), Gate::open());
+    let manifest = dir.root().join("m.ndjson");
+    let fs = TestFs::new(move |call| {
+        if call.op == Op::Write && call.is_temp() {
+            pass.through();
+        }
+        Answer::Go
+    });
+    let config = || {
+        let held = held.clone();
+        dir.config().workers(1).manifest(&manifest).on_publish(move |_| {
+            let _ = &held;
+            Ok(())
+        })
+    };
+    let writer = BufferedWriter::new(config().fs(fs)).unwrap();
+    writer.write(b"one\n").unwrap();
+    writer.flush(BOUND).unwrap();
+    gate.set_shut(true);
+    writer.write(b"two\n").unwrap();
+    assert!(writer.close(Duration::from_millis(50)).is_err());
+    assert_eq!(gate.waiting(), 1);
+    gate.set_shut(false);
+    drop(writer);
+    until("its threads are gone", || Arc::strong_count(&held) == 1);
+    close(&BufferedWriter::new(config()).unwrap());
+    assert_eq!(check(&dir, &manifest).len(), dir.files().len());
     dir.assert_clean();
 }
 
