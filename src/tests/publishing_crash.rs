@@ -224,7 +224,7 @@ fn a_close_amid_a_recovery_loses_neither_lines_nor_calls() {
     let dir = place();
     let lives = lives(&dir, Durability::None);
     let mut ends = 0;
-    for as_it_was in lives.iter().step_by(24) {
+    for as_it_was in lives.iter().step_by(7) {
         for nth in 1.. {
             copy(as_it_was.path(), dir.path());
             let (ending, calls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
