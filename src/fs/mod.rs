@@ -10,8 +10,11 @@ mod real_dir;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+
+use crate::base::thread::Backoff;
 
 /// Metadata of a path or of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +180,19 @@ pub trait FsFile: Send {
 
 /// After this many interruptions in a row a call is not repeated, so that the worker can end.
 const INTERRUPTIONS_MAX: u32 = 100;
+
+/// Takes the file's lock, and waits that long for another process that has it. `WouldBlock` after that.
+pub(crate) fn lock_within(file: &mut dyn FsFile, wait: Duration) -> io::Result<()> {
+    let (began, mut backoff) = (Instant::now(), Backoff::default());
+    loop {
+        match file.try_lock() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < wait => {
+                backoff.pause();
+            }
+            tried => return tried,
+        }
+    }
+}
 
 /// Reads from an offset until `bytes` is full or the file ends. Returns how many bytes it read.
 pub(crate) fn read_full(file: &mut dyn FsFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

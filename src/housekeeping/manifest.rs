@@ -7,12 +7,11 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::base::lacking::has_no_locks;
-use crate::base::thread::Backoff;
 use crate::file::publish;
-use crate::fs::{Fs, FsFile, read_full, write_all};
+use crate::fs::{Fs, FsFile, lock_within, read_full, write_all};
 use crate::housekeeping::publication::LINE_BEGIN;
 use crate::report::error::Error;
 
@@ -194,19 +193,9 @@ impl Manifest {
     }
 
     fn lock(&self, file: &mut dyn FsFile) -> Result<(), Error> {
-        let (began, mut backoff) = (Instant::now(), Backoff::default());
-        loop {
-            match file.try_lock() {
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < LOCK_MAX =>
-                {
-                    backoff.pause();
-                }
-                Err(error) if !has_no_locks(&error) => {
-                    return Err(Error::io("lock", &self.path, error));
-                }
-                _ => return Ok(()),
-            }
+        match lock_within(file, LOCK_MAX) {
+            Err(error) if !has_no_locks(&error) => Err(Error::io("lock", &self.path, error)),
+            _ => Ok(()),
         }
     }
 }

@@ -5,12 +5,11 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::base::thread::Backoff;
 use crate::file::publish;
 use crate::file::state_file::format::MemoryDir;
-use crate::fs::{Facts, Fs, FsFile};
+use crate::fs::{Facts, Fs, FsFile, lock_within};
 use crate::report::error::Error;
 
 /// How long a child of another process may hold a dead writer's lock between fork and exec.
@@ -19,15 +18,7 @@ const SPAWN_MAX: Duration = Duration::from_millis(20);
 /// Takes the lock of a file of a writer that may be dead. `WouldBlock` if the writer lives. A child that is being
 /// started by posix_spawn(3) holds the locks of its parent until it has become another program.
 pub(super) fn lock(file: &mut dyn FsFile) -> io::Result<()> {
-    let (began, mut backoff) = (Instant::now(), Backoff::default());
-    loop {
-        match file.try_lock() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < SPAWN_MAX => {
-                backoff.pause();
-            }
-            tried => return tried,
-        }
-    }
+    lock_within(file, SPAWN_MAX)
 }
 
 /// Where to look, and for what. The directories are canonical.
