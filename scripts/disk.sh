@@ -70,6 +70,13 @@ mount_disk() {
   mounts+=("$1")
 }
 
+# install_mkfs KIND: `why` says what is missing.
+install_mkfs() {
+  local package=e2fsprogs
+  [ "$1" != xfs ] || package=xfsprogs
+  install "mkfs.$1" $package || { why="no mkfs.$1 here"; return 1; }
+}
+
 # new_disk KIND DIR MIB: an ext4 or xfs of this size on a loop device, mounted at DIR. Sets `loop`.
 # Fails if that can't be had; `why` says what was missing. An xfs is 320 MiB large, mkfs makes none that
 # is smaller.
@@ -78,13 +85,8 @@ new_disk() {
   [ "$(id -u)" -eq 0 ] || { why="needs root"; return 1; }
   command -v losetup >/dev/null || { why="no losetup here"; return 1; }
   mkdir -p "$dir"
-  case $kind in
-    ext4) install mkfs.ext4 e2fsprogs || { why="no mkfs.ext4 here"; return 1; } ;;
-    xfs)
-      install mkfs.xfs xfsprogs || { why="no mkfs.xfs here"; return 1; }
-      [ "$mib" -ge 320 ] || mib=320
-      ;;
-  esac
+  install_mkfs "$kind" || return 1
+  [ "$kind" != xfs ] || [ "$mib" -ge 320 ] || mib=320
   truncate -s "${mib}M" "$image"
   case $kind in
     ext4) mkfs.ext4 -q -m 0 -O has_journal "$image" ;;
@@ -98,6 +100,7 @@ new_disk() {
 new_faulty_disk() {
   local kind=$1 dir=$2 mib=$3
   [ -c /dev/fuse ] || { why="no FUSE here"; return 1; }
+  install_mkfs "$kind" || return 1
   mkdir -p "$dir" "$dir.fuse"
   rm -f "$dir.commands"
   mkfifo "$dir.commands"
@@ -164,11 +167,11 @@ drop_disk() {
   rm -f "$1.image"
 }
 
-# until_true COMMAND...: waits for it, with a bound.
+# until_true COMMAND...: waits for it, with a bound. `log` is shown if that is in vain.
 until_true() {
   local end=$((SECONDS + 60))
   until "$@"; do
-    [ $SECONDS -lt $end ] || fail "waited in vain for: $*"
+    [ $SECONDS -lt $end ] || fail "waited in vain for: $*; $(tail -n 5 "${log:-/dev/null}" | cut -c1-300)"
     sleep 0.01
   done
 }

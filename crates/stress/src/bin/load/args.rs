@@ -11,6 +11,7 @@ const USAGE: &str = "\
 Usage: load --dir DIR [OPTION VALUE]...
   --dir DIR          files appear in DIR/ready and are written in DIR/unfinished
   --ms N             how long it writes (default 1000)
+  --until FILE       no longer than until this file exists
   --threads N        that write, each through a producer; 1 to 64 (default 2)
   --pause-us N       of a thread between two writes (default 200)
   --flush-ms N       flush after random pauses of less than this; 0 = never (default)
@@ -28,6 +29,7 @@ Usage: load --dir DIR [OPTION VALUE]...
 pub(crate) struct Args {
     dir: PathBuf,
     pub(crate) time: Duration,
+    until: Option<PathBuf>,
     pub(crate) threads: usize,
     pub(crate) pause: Duration,
     pub(crate) flush_ms: usize,
@@ -48,6 +50,7 @@ impl Args {
         let mut args = Args {
             dir: PathBuf::new(),
             time: Duration::from_secs(1),
+            until: None,
             threads: 2,
             pause: Duration::from_micros(200),
             flush_ms: 0,
@@ -79,6 +82,7 @@ impl Args {
         match (option, value) {
             ("--dir", dir) => self.dir = dir.into(),
             ("--ms", _) => self.time = ms(),
+            ("--until", file) => self.until = Some(file.into()),
             ("--threads", _) => self.threads = number() as usize,
             ("--pause-us", _) => self.pause = Duration::from_micros(number()),
             ("--flush-ms", _) => self.flush_ms = number() as usize,
@@ -100,6 +104,10 @@ impl Args {
             ("--seed", _) => self.seed = number(),
             _ => refuse(),
         }
+    }
+
+    pub(crate) fn told_to_stop(&self) -> bool {
+        self.until.as_ref().is_some_and(|file| file.exists())
     }
 
     pub(crate) fn config(&self) -> Config {

@@ -82,7 +82,7 @@ fn watch(writer: &BufferedWriter, args: &Args) {
     let end = Instant::now() + args.time;
     let mut random = Random::new(args.seed);
     let mut told = String::new();
-    while Instant::now() < end {
+    while Instant::now() < end && !args.told_to_stop() {
         match args.flush_ms {
             0 => thread::sleep(Duration::from_millis(10)),
             most => {
