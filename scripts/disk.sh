@@ -102,7 +102,7 @@ new_faulty_disk() {
   [ -c /dev/fuse ] || { why="no FUSE here"; return 1; }
   install_mkfs "$kind" || return 1
   mkdir -p "$dir" "$dir.fuse"
-  rm -f "$dir.commands"
+  rm -f "$dir.commands" "$dir.answers"
   mkfifo "$dir.commands"
   # The space is allocated as it is written to.
   [ "$kind" != xfs ] || [ "$mib" -ge 320 ] || mib=320
