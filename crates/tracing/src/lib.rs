@@ -31,13 +31,15 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod event;
 mod guard;
+mod layer;
+mod make_writer;
 
 use bufferedwriter::BufferedWriter;
 
-pub use event::{Event, EventWriter};
 pub use guard::{Guard, OnClose};
+pub use layer::{BufferSpans, EventCounts, EventLayer};
+pub use make_writer::{Event, EventWriter};
 
 /// What a subscriber writes to, and the guard that closes it.
 ///
@@ -49,4 +51,47 @@ pub use guard::{Guard, OnClose};
 #[must_use = "without the guard the last events are lost"]
 pub fn writer(files: &BufferedWriter) -> (EventWriter, Guard) {
     (EventWriter::new(files.clone()), Guard::new(files.clone()))
+}
+
+/// A layer that writes each event as a line of JSON, and the guard that closes the files.
+///
+/// Fields, names and options are those of `tracing_subscriber::fmt().json()`. The line is encoded in the writer's
+/// memory itself, and a span's fields are encoded once. Whatever a field holds, the line is valid JSON: a `Debug` that
+/// fails ends its string, and of fields with the same name the last one stays. An event whose `Debug` panics is
+/// dropped and counted in [`Refused::format`](bufferedwriter::Refused::format).
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("bw-tracing-json-{}", std::process::id()));
+/// # let config = bufferedwriter::Config::default().path(&dir).create_dirs(true);
+/// # let files = bufferedwriter::BufferedWriter::new(config)?;
+/// use tracing_subscriber::prelude::*;
+///
+/// let (layer, guard) = bufferedwriter_tracing::json(&files);
+/// tracing_subscriber::registry().with(layer).init();
+///
+/// // {"timestamp":"2026-02-15T18:47:10.821315Z","level":"INFO","fields":{"message":"ready","port":80},"target":"app"}
+/// tracing::info!(port = 80, "ready");
+///
+/// assert_eq!(guard.close()?.written.records, 1);
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A refused event is dropped, and the guard closes `files` for everybody, as with [`writer`].
+#[must_use = "without the guard the last events are lost"]
+pub fn json(files: &BufferedWriter) -> (EventLayer, Guard) {
+    (EventLayer::new(files.clone(), layer::Syntax::Json), Guard::new(files.clone()))
+}
+
+/// A layer that writes each event as a line of logfmt, and the guard that closes the files.
+///
+/// ```text
+/// ts=2026-02-15T18:47:10.821315Z level=info message=ready port=80 target=app span=request request.id=7
+/// ```
+///
+/// A value is in quotes if it has a space, `=`, a quote or a control character, or is empty. A span's field has the
+/// span's name before its own. Otherwise it is as [`json`].
+#[must_use = "without the guard the last events are lost"]
+pub fn logfmt(files: &BufferedWriter) -> (EventLayer, Guard) {
+    (EventLayer::new(files.clone(), layer::Syntax::Logfmt), Guard::new(files.clone()))
 }

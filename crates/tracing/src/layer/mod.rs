@@ -1,0 +1,189 @@
+//! A layer that encodes events straight into the writer's memory.
+//!
+//! Guarantees: each event is one record, whole and valid whatever its fields hold, or is refused and
+//! counted. Without spans and with them, an event allocates nothing once its call site and its spans are known.
+//! Code of the caller (`Debug`, `Display`) runs while the layer holds no lock.
+//!
+//! Layers, each of which uses only those below it: `mod` answers the subscriber, `encode` writes an event, `held`
+//! keeps those of a span until it ends, `limit` counts those of a call site, `spans` has the text of spans,
+//! `sites` that of call sites, `syntax` knows JSON and logfmt.
+
+mod encode;
+mod held;
+mod limit;
+mod options;
+mod sites;
+mod spans;
+mod syntax;
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bufferedwriter::BufferedWriter;
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::{Event, Subscriber};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use encode::Encoder;
+use held::{HeldEvents, Kept};
+use options::Options;
+use sites::{Site, Sites};
+
+pub use held::BufferSpans;
+pub(crate) use syntax::Syntax;
+
+/// A text buffer that grew larger is not kept for the next event.
+const KEPT_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where this thread encodes an event that its span holds back; empty while an event uses it.
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Writes each event as a line: see [`json`](crate::json) and [`logfmt`](crate::logfmt).
+///
+/// Its options have the names of those of `tracing_subscriber::fmt()`. It takes its place among other
+/// layers, filters and `reload` as any layer does.
+pub struct EventLayer {
+    files: BufferedWriter,
+    /// Tells the texts of this layer's spans from those of another one.
+    id: u64,
+    options: Options,
+    sites: Sites,
+    counts: Arc<Counts>,
+}
+
+/// Events that a layer kept from the files on purpose; see [`EventLayer::counts`].
+#[derive(Clone, Debug)]
+pub struct EventCounts(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    suppressed: AtomicU64,
+    discarded: AtomicU64,
+}
+
+impl EventCounts {
+    /// Events beyond the [`limit`](EventLayer::limit) of their call site.
+    #[must_use]
+    pub fn suppressed(&self) -> u64 {
+        self.0.suppressed.load(Relaxed)
+    }
+
+    /// Events of [spans that ended well](EventLayer::buffer_spans), or for which their memory had no room.
+    #[must_use]
+    pub fn discarded(&self) -> u64 {
+        self.0.discarded.load(Relaxed)
+    }
+}
+
+impl EventLayer {
+    pub(crate) fn new(files: BufferedWriter, syntax: Syntax) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        EventLayer {
+            files,
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            options: Options::new(syntax),
+            sites: Sites::new(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// The counts of this layer, which stay readable once the layer is part of a subscriber.
+    #[must_use]
+    pub fn counts(&self) -> EventCounts {
+        EventCounts(Arc::clone(&self.counts))
+    }
+
+    /// Writes the event, or has its span hold it back.
+    fn tell<S>(&self, encoder: &Encoder<'_, '_, S>, held: Option<Arc<HeldEvents>>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let Some(held) = held else {
+            // What is refused is counted by the writer.
+            let _ = self.files.record(|out| encoder.event(out));
+            return;
+        };
+        let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
+        text.clear();
+        if encoder.event(&mut text).is_ok() {
+            match held.keep(encoder.level(), &text) {
+                Kept::Passed(before) => {
+                    for text in before {
+                        let _ = self.files.write(text.as_bytes());
+                    }
+                    let _ = self.files.write(text.as_bytes());
+                }
+                Kept::Held { discarded } => {
+                    self.counts.discarded.fetch_add(discarded, Relaxed);
+                }
+            }
+        }
+        if text.capacity() <= KEPT_MAX {
+            let _ = TEXT.try_with(|kept| kept.set(text));
+        }
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        let Some(span) = ctx.span(id) else { return };
+        // The caller's code runs here, before any lock.
+        let own = spans::fields_of(self.options.syntax, span.name(), attributes);
+        spans::insert(&span, self.id, self.options.syntax, own, self.options.held.as_ref());
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
+        let Some(span) = ctx.span(id) else { return };
+        let new = spans::fields_of(self.options.syntax, span.name(), values);
+        spans::update(&span, self.id, new);
+    }
+
+    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+        let normal = event.normalized_metadata();
+        let temporary;
+        let site = match &normal {
+            // Records of the `log` crate have no call site of their own.
+            Some(metadata) => {
+                temporary = Site::new(metadata, event.metadata().fields(), &self.options);
+                &temporary
+            }
+            None => match self.sites.get(event.metadata(), &self.options) {
+                Some(site) => site,
+                None => {
+                    temporary =
+                        Site::new(event.metadata(), event.metadata().fields(), &self.options);
+                    &temporary
+                }
+            },
+        };
+        let Some(suppressed) = site.limit.pass(self.options.limit) else {
+            self.counts.suppressed.fetch_add(1, Relaxed);
+            return;
+        };
+        let encoder = Encoder::new(self.id, &self.options, site, event, &ctx, suppressed);
+        let held = self.options.held.as_ref().and_then(|_| encoder.held());
+        self.tell(&encoder, held);
+    }
+
+    fn on_close(&self, id: Id, ctx: Context<'_, S>) {
+        if self.options.held.is_none() {
+            return;
+        }
+        let Some(span) = ctx.span(&id) else { return };
+        let discarded = spans::end(&span, self.id);
+        self.counts.discarded.fetch_add(discarded, Relaxed);
+    }
+}
+
+impl fmt::Debug for EventLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLayer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
