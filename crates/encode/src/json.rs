@@ -10,9 +10,9 @@ use crate::escape::{Escaped, escape};
 /// Those of `out`.
 #[inline]
 pub fn text(out: &mut impl Write, value: &str) -> fmt::Result {
-    out.write_char('"')?;
+    out.write_str("\"")?;
     escape(out, value)?;
-    out.write_char('"')
+    out.write_str("\"")
 }
 
 /// Writes the `Debug` form of a value as a string, with its quotes.
@@ -36,12 +36,12 @@ pub fn display(out: &mut impl Write, value: &(impl Display + ?Sized)) -> fmt::Re
 }
 
 fn formatted(out: &mut impl Write, args: fmt::Arguments<'_>) -> fmt::Result {
-    out.write_char('"')?;
+    out.write_str("\"")?;
     // An error of `out` comes again with the quote, unless it has room for that alone.
     let mut kept = Kept { out: Escaped(out), result: Ok(()) };
     let _ = kept.write_fmt(args);
     kept.result?;
-    out.write_char('"')
+    out.write_str("\"")
 }
 
 /// Keeps the error of what it writes to, apart from those of what is formatted.

@@ -6,9 +6,6 @@ use std::fmt::{self, Write};
 use std::str;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes of a timestamp.
-pub const LEN: usize = 27;
-
 /// Bytes up to the point.
 const SECOND_LEN: usize = 20;
 
@@ -29,24 +26,12 @@ thread_local! {
 /// Those of `out`.
 #[inline]
 pub fn write(out: &mut impl Write, time: SystemTime) -> fmt::Result {
-    let bytes = bytes(time);
-    // All of it is ASCII.
-    out.write_str(str::from_utf8(&bytes).unwrap_or_default())
-}
-
-/// The timestamp's ASCII characters.
-#[inline]
-#[must_use]
-pub fn bytes(time: SystemTime) -> [u8; LEN] {
     let (second, micros) = since_epoch(time);
-    let mut bytes = [b'Z'; LEN];
-    bytes[..SECOND_LEN].copy_from_slice(&text_of(second));
-    let mut rest = micros;
-    for digit in bytes[SECOND_LEN..LEN - 1].iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    bytes
+    // All of it is ASCII.
+    out.write_str(str::from_utf8(&text_of(second)).unwrap_or_default())?;
+    // The first digit is there so that the others have zeros before them.
+    out.write_str(&itoa::Buffer::new().format(1_000_000 + micros)[1..])?;
+    out.write_str("Z")
 }
 
 /// Seconds, negative before 1970, and microseconds from there on.

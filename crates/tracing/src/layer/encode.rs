@@ -65,8 +65,9 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         out.write_str(open)?;
         let mut line = Line { out, is_first: true };
         self.time(&mut line, left)?;
+        // Only the fields of a flat line can take the level's place, and then it is all of the head.
         if !left.level {
-            line.piece(&self.site.level)?;
+            line.piece(&self.site.head)?;
         }
         self.fields(&mut line, left)?;
         line.piece(&self.site.tail)?;
@@ -98,9 +99,7 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
 
     fn fields<W: Write>(&self, line: &mut Line<'_, W>, left: Left) -> fmt::Result {
         let syntax = self.options.syntax;
-        let (open, close) = if self.options.is_flat { ("", "") } else { syntax.around_fields() };
-        line.piece(open)?;
-        line.is_first |= !open.is_empty();
+        line.is_first |= !self.options.is_flat;
         let mut fields = Fields { line, site: self.site, syntax, left, result: Ok(()) };
         self.event.record(&mut fields);
         fields.result?;
@@ -108,8 +107,10 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
             line.piece(key)?;
             json::integer(line.out, self.suppressed)?;
         }
-        line.out.write_str(close)?;
-        line.is_first &= self.options.is_flat;
+        if !self.options.is_flat {
+            line.out.write_str(syntax.around_fields().1)?;
+            line.is_first = false;
+        }
         Ok(())
     }
 
@@ -120,7 +121,18 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         line: &mut Line<'_, W>,
         current: &SpanRef<'a, S>,
     ) -> fmt::Result {
-        if self.options.current_span {
+        let Options { current_span, span_list, .. } = *self.options;
+        if self.named.is_none() && current_span && span_list && !line.is_first {
+            // The common case needs one look at the span.
+            let both = spans::read(current, self.layer, |text| {
+                let (text, all) = text.and_then(|text| Some((text, text.all()?)))?;
+                Some(spans_around(line.out, text.own(), all))
+            });
+            if let Some(result) = both {
+                return result;
+            }
+        }
+        if current_span {
             line.piece(",\"span\":")?;
             spans::read(current, self.layer, |text| match text {
                 Some(text) => line.out.write_str(text.own()),
@@ -131,7 +143,7 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
                 }
             })?;
         }
-        if self.options.span_list {
+        if span_list {
             line.piece(",\"spans\":[")?;
             if let Some(innermost) = &self.innermost {
                 spans::read_all(innermost, self.layer, Syntax::Json, |all| {
@@ -183,6 +195,14 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         }
         Ok(())
     }
+}
+
+fn spans_around(out: &mut impl Write, own: &str, all: &str) -> fmt::Result {
+    out.write_str(",\"span\":")?;
+    out.write_str(own)?;
+    out.write_str(",\"spans\":[")?;
+    out.write_str(all)?;
+    out.write_str("]")
 }
 
 fn thread_key(syntax: Syntax, json: &'static str, logfmt: &'static str) -> &'static str {

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use tracing_core::field::{Field, FieldSet, Visit};
-use tracing_core::{Event, Metadata};
+use tracing_core::{Event, Level, Metadata};
 
 use super::limit::SiteLimit;
 use super::options::Options;
@@ -60,8 +60,8 @@ impl Sites {
 }
 
 pub(crate) struct Site {
-    /// The pieces before the fields, each with its separator.
-    pub(crate) level: String,
+    /// The pieces between the time and the fields, each with its separator.
+    pub(crate) head: String,
     /// By number of the field: its name, from the separator up to the value.
     pub(crate) keys: Box<[String]>,
     /// The pieces after the fields that are always the same.
@@ -105,11 +105,7 @@ impl Site {
         let names = || fields.iter().map(|field| field.name());
         let is_twice = |(at, name)| names().skip(at + 1).any(|other| other == name);
         Site {
-            level: if options.level {
-                syntax.level_piece(*metadata.level())
-            } else {
-                String::new()
-            },
+            head: head(*metadata.level(), options),
             keys: names().map(|name| syntax.key(name)).collect(),
             tail,
             suppressed: (!names().any(|name| name == SUPPRESSED)).then(|| syntax.key(SUPPRESSED)),
@@ -125,6 +121,14 @@ impl Site {
     pub(crate) fn left(&self, event: &Event<'_>, options: &Options, has_span: bool) -> Left {
         if self.has_conflicts { left(event, options, has_span) } else { Left::default() }
     }
+}
+
+fn head(level: Level, options: &Options) -> String {
+    let mut head = if options.level { options.syntax.level_piece(level) } else { String::new() };
+    if !options.is_flat {
+        head.push_str(options.syntax.around_fields().0);
+    }
+    head
 }
 
 /// Names of pieces before an event's fields, and after them.

@@ -114,8 +114,10 @@ impl SpanText {
         write_span(self.syntax, &mut self.all, self.name, &self.fields.text);
     }
 
-    fn is_fresh(&self) -> bool {
-        !self.is_whole || self.version == self.tree.load(Acquire)
+    /// All spans from the root to this one, unless that is not kept here or stale.
+    pub(crate) fn all(&self) -> Option<&str> {
+        let is_fresh = self.is_whole && self.version == self.tree.load(Acquire);
+        is_fresh.then_some(&self.all)
     }
 
     /// This span alone: an object, or pairs.
@@ -217,8 +219,8 @@ pub(crate) fn read_all<S: for<'a> LookupSpan<'a>>(
 ) -> fmt::Result {
     let mut with = Some(with);
     let fresh = read(span, layer, |text| {
-        let text = text.filter(|text| text.is_whole && text.is_fresh())?;
-        with.take().map(|with| with(&text.all))
+        let all = text?.all()?;
+        with.take().map(|with| with(all))
     });
     match (fresh, with) {
         (None, Some(with)) => with(&renewed(span, layer, syntax)),
