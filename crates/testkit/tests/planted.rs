@@ -46,10 +46,11 @@ fn what_must_notice_a_bug_exists() {
     let root = root();
     let unit = test_names(&root.join("src")).unwrap();
     let integration = test_names(&root.join("tests/it")).unwrap();
-    let program: Vec<String> = ["crates/cli/src", "crates/cli/tests/it"]
-        .iter()
-        .flat_map(|dir| test_names(&root.join(dir)).unwrap())
-        .collect();
+    let all_in = |dirs: [&str; 2]| -> Vec<String> {
+        dirs.iter().flat_map(|dir| test_names(&root.join(dir)).unwrap()).collect()
+    };
+    let program = all_in(["crates/cli/src", "crates/cli/tests/it"]);
+    let events = all_in(["crates/tracing/src", "crates/tracing/tests"]);
     let is_there = |names: &[String], filter: &str| names.iter().any(|name| name.contains(filter));
     let mut wrong = Vec::new();
     for bug in bugs() {
@@ -58,6 +59,7 @@ fn what_must_notice_a_bug_exists() {
                 Kind::Loom | Kind::Portable => is_there(&unit, word),
                 Kind::It => is_there(&unit, word) || is_there(&integration, word),
                 Kind::Program => is_there(&program, word),
+                Kind::Events => is_there(&events, word),
                 Kind::Disk => root.join("scripts").join(word).is_file(),
                 Kind::Sanitize => ["address", "thread"].contains(&word),
                 Kind::Fork | Kind::Crash => false,

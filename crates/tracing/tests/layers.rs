@@ -86,6 +86,43 @@ fn an_event_whose_debug_fails_keeps_what_was_written() {
     assert_eq!(lines, [json!({ "fields": { "message": "fails", "value": "half", "after": 1 } })]);
 }
 
+/// A reader that takes no object with two fields of one name takes each line.
+#[test]
+fn each_line_is_one_object_without_a_name_twice() {
+    let flat = |is_flat| {
+        lines_of(bufferedwriter_tracing::json, |layer| {
+            with_default(
+                registry().with(plain(layer).with_level(true).flatten_event(is_flat)),
+                || {
+                    let span = info_span!("span", name = "field", a = 1, a = 2);
+                    span.in_scope(|| {
+                        info!(a = 1, level = "mine", a = 2, span = 3, message = "first", "second")
+                    });
+                },
+            );
+        })
+        .0
+    };
+    let spans = r#""span":{"a":2,"name":"span"},"spans":[{"a":2,"name":"span"}]"#;
+    let nested = r#"{"level":"INFO","fields":{"message":"second","level":"mine","a":2,"span":3},"#;
+    assert_eq!(sorted(&flat(false)), sorted(&[format!("{nested}{spans}}}")]));
+    assert_eq!(
+        sorted(&flat(true)),
+        sorted(&[format!(r#"{{"message":"second","level":"mine","a":2,{spans}}}"#)])
+    );
+}
+
+/// The parts of lines between commas and braces, in order: the macro decides on the order of fields.
+fn sorted(lines: &[String]) -> Vec<String> {
+    let mut parts: Vec<_> = lines
+        .iter()
+        .flat_map(|line| line.split([',', '{', '}', '[', ']']))
+        .map(str::to_owned)
+        .collect();
+    parts.sort_unstable();
+    parts
+}
+
 #[test]
 fn a_hundred_nested_spans_and_a_change_of_the_outermost() {
     let lines = json_of(|layer| {

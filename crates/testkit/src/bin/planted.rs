@@ -367,10 +367,12 @@ impl Tests {
             Kind::Crash => ("", &["--lib"], 120),
             Kind::Portable => ("--cfg bufferedwriter_portable", &["--lib"], 30),
             Kind::Program => ("", &["--bins", "--test", "it"], 60),
+            Kind::Events => ("", &["--lib", "--tests"], 60),
             Kind::It | Kind::Disk | Kind::Sanitize => ("", &["--lib", "--test", "it"], 30),
         };
         let package = match check.kind {
             Kind::Program => "bufferedwriter-cli",
+            Kind::Events => "bufferedwriter-tracing",
             _ => "bufferedwriter",
         };
         let mut filters = check.args.clone();

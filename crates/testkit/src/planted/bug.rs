@@ -59,6 +59,8 @@ pub enum Kind {
     Portable,
     /// The program's unit tests and its tests from outside.
     Program,
+    /// The unit tests and integration tests of `crates/tracing`.
+    Events,
     /// A script that does something to a real disk.
     Disk,
     /// The stress program under a sanitizer.
@@ -67,13 +69,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, with their names in the files.
-    pub const ALL: [(Kind, &str); 8] = [
+    pub const ALL: [(Kind, &str); 9] = [
         (Kind::Loom, "loom"),
         (Kind::It, "it"),
         (Kind::Fork, "fork"),
         (Kind::Crash, "crash"),
         (Kind::Portable, "portable"),
         (Kind::Program, "program"),
+        (Kind::Events, "events"),
         (Kind::Disk, "disk"),
         (Kind::Sanitize, "sanitize"),
     ];
@@ -88,7 +91,7 @@ impl Kind {
     }
 
     /// How many checks of each kind the bugs have.
-    pub fn count(bugs: &[Bug]) -> [(Kind, usize); 8] {
+    pub fn count(bugs: &[Bug]) -> [(Kind, usize); 9] {
         let checks = || bugs.iter().flat_map(|bug| &bug.checks);
         Self::ALL.map(|(kind, _)| (kind, checks().filter(|check| check.kind == kind).count()))
     }

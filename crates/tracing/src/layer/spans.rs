@@ -245,11 +245,11 @@ fn renewed<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, layer: u64, syntax:
     if all.len() <= COPIED_MAX {
         let mut extensions = span.extensions_mut();
         let text = extensions.get_mut::<SpanTexts>().and_then(|texts| texts.get_mut(layer));
+        // Another change of this span's own may have come meanwhile.
+        let text = text.filter(|text| text.own() == &all[own_at..]);
         if let (Some(text), Some(version)) = (text, version) {
-            if text.own() == &all[own_at..] {
-                text.all.clone_from(&all);
-                (text.own_at, text.version, text.is_whole) = (own_at, version, true);
-            }
+            text.all.clone_from(&all);
+            (text.own_at, text.version, text.is_whole) = (own_at, version, true);
         }
     }
     all
