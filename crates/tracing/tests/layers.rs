@@ -95,9 +95,7 @@ fn each_line_is_one_object_without_a_name_twice() {
                 registry().with(plain(layer).with_level(true).flatten_event(is_flat)),
                 || {
                     let span = info_span!("span", name = "field", a = 1, a = 2);
-                    span.in_scope(|| {
-                        info!(a = 1, level = "mine", a = 2, span = 3, message = "first", "second")
-                    });
+                    span.in_scope(|| info!(a = 1, level = "mine", a = 2, span = 3, "second"));
                 },
             );
         })
