@@ -172,6 +172,10 @@ fn task_waits_for_a_flush() {
     fn flush(workers: usize, meanwhile: impl FnOnce(&Control) + Send + 'static) -> bool {
         let (shared, control) = (shared(1, 1, workers), Arc::new(Control::new(workers)));
         let number = control.ask_flush();
+        // It leaves nothing behind.
+        let dropped = FlushTask::new(&control, &shared.slots, control.ask_flush());
+        assert!(dropped.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(dropped);
         let other = {
             let control = control.clone();
             thread::spawn(move || meanwhile(&control))
