@@ -73,6 +73,7 @@ pub use tests::recovery::fuzz;
 pub mod testing {
     pub use crate::fs::real::RealFs;
     pub use crate::fs::{Entry, Facts, Fs, FsDir, FsFile};
+    pub use crate::writer::async_calls::waiting_tasks;
 }
 
 /// The guide. Its examples are compiled and run as doc tests.
@@ -99,6 +100,9 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/failures.md")]
     pub mod failures {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/async.md")]
+    pub mod async_calls {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/crashes.md")]
     pub mod crashes {}

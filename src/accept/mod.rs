@@ -71,6 +71,24 @@ pub(crate) fn write_timeout(
     result.inspect_err(|&cause| slot.slot.add_refused(cause, record.len()))
 }
 
+/// Accepts a record or counts the refusal. `None` if no memory is free, which is not counted: the
+/// caller waits.
+pub(crate) fn write_when_free(
+    slot: &mut OwnedSlot<'_>,
+    record: &[u8],
+) -> Option<Result<(), WriteError>> {
+    if slot.is_recording() {
+        return match borrow(slot.shared, record.len()) {
+            Ok(mut other) => write_when_free(&mut other.owned(), record),
+            Err(cause) => Some(Err(cause)),
+        };
+    }
+    match append::write(slot, record) {
+        Err(WriteError::Full) => None,
+        result => Some(result.inspect_err(|&cause| slot.slot.add_refused(cause, record.len()))),
+    }
+}
+
 /// Takes a message from the caller. If its `as_ref` panics, counts that and lets the panic
 /// continue.
 pub(crate) fn message<M>(message: M, count: impl FnOnce()) -> Message

@@ -10,6 +10,7 @@ pub(crate) mod lacking;
 pub(crate) mod latch;
 #[cfg(not(loom))]
 pub(crate) mod le;
+pub(crate) mod oneshot;
 #[cfg(not(loom))]
 pub(crate) mod resident;
 pub(crate) mod sync;

@@ -416,6 +416,10 @@ mod seen {
         pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
             self.see().fetch_add(value, order)
         }
+
+        pub(crate) fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+            self.see().fetch_sub(value, order)
+        }
     }
 
     impl AtomicU32 {

@@ -285,8 +285,8 @@ impl Config {
 
     /// How long the drop of the last handle waits for the disk. Default 5 s; 0 = it does not wait.
     ///
-    /// The drop blocks its thread for up to that long: do not drop the last handle on an async
-    /// executor's thread.
+    /// The drop blocks its thread for up to that long, but not after a close. On an async executor's
+    /// thread call [`close_async`](crate::BufferedWriter::close_async) before.
     pub fn drop_timeout(mut self, timeout: Duration) -> Self {
         self.drop_timeout = timeout;
         self

@@ -20,6 +20,7 @@ pub(crate) mod shard;
 pub(crate) mod shared;
 pub(crate) mod slot;
 pub(crate) mod slots;
+pub(crate) mod tasks;
 
 #[cfg(not(loom))]
 pub(crate) use shared::Mailbox;

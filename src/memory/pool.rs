@@ -19,6 +19,7 @@ use crate::base::sync::{
 use crate::memory::arena::{Arena, ChunkId};
 use crate::memory::chunk_header::{Header, PAGE};
 use crate::memory::shard::{self, SHARDS};
+use crate::memory::tasks::Tasks;
 
 const ID_BITS: u32 = 24;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
@@ -32,7 +33,10 @@ const SPAN_PART: u32 = if cfg!(loom) { 3 } else { 32 };
 /// Walks of a free list before its count is given up.
 const COUNT_ATTEMPTS: u32 = 3;
 
-/// The free chunks, and the callers that wait for one.
+/// One task in `Pool::waiters`.
+const TASK: u64 = 1 << 32;
+
+/// The free chunks, and the callers and tasks that wait for one.
 #[derive(Debug)]
 pub(crate) struct Pool {
     /// Free chunks by shard: those that its producers gave back, and those of the spans they took.
@@ -41,11 +45,13 @@ pub(crate) struct Pool {
     fresh: CachePadded<AtomicU32>,
     /// Chunks per span.
     span: u32,
-    /// Callers inside `wait_until`.
-    waiters: CachePadded<AtomicU32>,
+    /// Callers inside `wait_until`; in the high half, tasks that wait. One word, so that chunks that
+    /// come back cost one load.
+    waiters: CachePadded<AtomicU64>,
     /// How often waiting callers were notified. Nothing else happens under its lock.
     calls: Mutex<u64>,
     called: Condvar,
+    pub(super) tasks: Tasks,
 }
 
 impl Pool {
@@ -55,9 +61,10 @@ impl Pool {
             lists: std::array::from_fn(|_| List::new(arena)),
             fresh: CachePadded::new(AtomicU32::new(0)),
             span: (arena.none() / SPAN_PART).clamp(1, SPAN_MAX),
-            waiters: CachePadded::new(AtomicU32::new(0)),
+            waiters: CachePadded::new(AtomicU64::new(0)),
             calls: Mutex::new(0),
             called: Condvar::new(),
+            tasks: Tasks::default(),
         }
     }
 
@@ -190,27 +197,56 @@ impl Pool {
                 list.push_chain(arena, first, last);
             }
         }
-        if count > 0 {
-            self.notify();
+        if count > 0 && self.notify() {
+            self.tasks.wake_for(count as usize);
         }
         count
     }
 
-    /// Whether a caller waits for chunks. After a change and a fence, either this sees the caller, or
-    /// the caller's next look sees the change.
+    /// Whether a caller or a task waits for chunks. After a change and a fence, either this sees it,
+    /// or its next look sees the change.
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiters.load(Relaxed) != 0
     }
 
-    /// Wakes all waiting callers, whatever the reason to look again.
-    pub(crate) fn notify(&self) {
-        // Pairs with the fence of `wait_until`: either the caller's look sees the chunk, or this
-        // load sees the waiter.
+    /// Number of tasks that wait for chunks. Relaxed: as `has_waiters`.
+    pub(crate) fn waiting_tasks(&self) -> u64 {
+        self.waiters.load(Relaxed) / TASK
+    }
+
+    pub(super) fn add_task(&self) {
+        self.waiters.fetch_add(TASK, Relaxed);
+    }
+
+    pub(super) fn remove_task(&self) {
+        self.waiters.fetch_sub(TASK, Relaxed);
+    }
+
+    /// Wakes all waiting callers, whatever the reason to look again. Returns whether tasks wait too.
+    /// Waking them is foreign code, so here it is left to the workers: producers are busy.
+    pub(crate) fn notify(&self) -> bool {
+        // Pairs with the fences of `wait_until` and of a task's wait: either their look sees the
+        // chunk, or this load sees the waiter.
         fence(SeqCst);
-        if self.has_waiters() {
+        let waiters = self.waiters.load(Relaxed);
+        if waiters != 0 {
             *lock(&self.calls) += 1;
             self.called.notify_all();
         }
+        waiters >= TASK
+    }
+
+    /// Wakes all waiting callers and tasks. Nothing is held.
+    pub(crate) fn notify_all(&self) {
+        if self.notify() {
+            self.tasks.wake_all();
+        }
+    }
+
+    /// Wakes a task, or all.
+    #[cold]
+    pub(super) fn wake_tasks(&self, all: bool) {
+        if all { self.tasks.wake_all() } else { self.tasks.wake_for(1) }
     }
 
     /// Calls `look` until it returns something, again after each `notify`. `park` waits on the

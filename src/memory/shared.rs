@@ -184,6 +184,21 @@ impl Shared {
         }
     }
 
+    /// Worker: while tasks wait though chunks are free, wakes one of them; all, to be refused, while
+    /// the quota forbids chunks. The task that was woken for these chunks may never be polled again.
+    /// And some news come from busy producers, or under a lock, where no waker may be called.
+    /// Returns whether tasks wait. Calls foreign code.
+    pub(crate) fn serve_tasks(&self) -> bool {
+        if self.pool.waiting_tasks() == 0 {
+            return false;
+        }
+        let is_refused = self.is_over_quota();
+        if is_refused || !self.pool.is_empty(&self.arena) {
+            self.pool.wake_tasks(is_refused);
+        }
+        true
+    }
+
     /// Wakes the workers that hold chunks, even from a nap or while they delay a sync.
     pub(crate) fn wake_busy(&self) {
         self.mailboxes

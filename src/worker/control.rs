@@ -1,12 +1,17 @@
 //! Requests from callers to all workers (flush, finish, give up), and the answers.
 //!
-//! Guarantees: each worker sees a request at its next round, and its answer wakes the waiting
-//! caller. Off the hot path, so locks are fine here, but none is held during I/O.
+//! Guarantees: each worker sees a request at its next round, and its answer wakes the callers and
+//! tasks that wait for it. Off the hot path, so locks are fine here, but none is held during I/O or
+//! while a waker is called.
 
+use std::collections::BTreeMap;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use crate::base::foreign::quietly;
 use crate::base::latch::wait_on;
 use crate::base::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Condvar, Mutex, lock};
+use crate::memory::slots::Slots;
 
 /// The stage of the writer's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +37,16 @@ pub(crate) struct Asked {
 pub(crate) struct Control {
     flushes: AtomicU64,
     phase: AtomicU32,
-    board: Mutex<Vec<Answer>>,
+    board: Mutex<Board>,
     answered: Condvar,
+}
+
+#[derive(Debug)]
+struct Board {
+    /// By worker.
+    answers: Vec<Answer>,
+    /// Tasks that wait for a flush, by its number.
+    tasks: BTreeMap<u64, Waker>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,12 +59,22 @@ struct Answer {
     ended: bool,
 }
 
+impl Answer {
+    /// A worker that has finished counts as flushed.
+    fn has_flushed(&self, flush: u64) -> bool {
+        self.finished || self.flushed >= flush
+    }
+}
+
 impl Control {
     pub(crate) fn new(workers: usize) -> Self {
         Control {
             flushes: AtomicU64::new(0),
             phase: AtomicU32::new(Phase::Open as u32),
-            board: Mutex::new(vec![Answer::default(); workers]),
+            board: Mutex::new(Board {
+                answers: vec![Answer::default(); workers],
+                tasks: BTreeMap::new(),
+            }),
             answered: Condvar::new(),
         }
     }
@@ -79,28 +102,67 @@ impl Control {
     pub(crate) fn advance(&self, to: Phase) {
         self.phase.fetch_max(to as u32, AcqRel);
         // Under the lock, so that no waiter is between its look at the phase and its wait.
-        let _board = lock(&self.board);
-        self.answered.notify_all();
+        self.answer(|_| ());
     }
 
     /// Worker: has published all records accepted before the first `flushes` requests.
     pub(crate) fn answer_flush(&self, worker: usize, flushes: u64) {
-        lock(&self.board)[worker].flushed = flushes;
-        self.answered.notify_all();
+        self.answer(|answers| answers[worker].flushed = flushes);
     }
 
     /// Worker: has ended, because everything is published or because it was given up.
     pub(crate) fn answer_ended(&self, worker: usize, finished: bool) {
-        let answer = &mut lock(&self.board)[worker];
-        (answer.finished, answer.ended) = (finished, true);
+        self.answer(|answers| {
+            let answer = &mut answers[worker];
+            (answer.finished, answer.ended) = (finished, true);
+        });
+    }
+
+    /// Changes the answers, and wakes whoever waits for that. Nothing is held.
+    fn answer(&self, change: impl FnOnce(&mut [Answer])) {
+        let mut board = lock(&self.board);
+        change(&mut board.answers);
         self.answered.notify_all();
+        while let Some(waker) = self.next_task(&mut board) {
+            drop(board);
+            quietly(|| waker.wake());
+            board = lock(&self.board);
+        }
+    }
+
+    /// The first task whose wait is over.
+    fn next_task(&self, board: &mut Board) -> Option<Waker> {
+        let first = board.tasks.first_entry()?;
+        let over = self.phase() > Phase::Draining
+            || board.answers.iter().all(|answer| answer.has_flushed(*first.key()));
+        over.then(|| first.remove())
     }
 
     /// Waits for a flush; a worker that has finished counts as flushed. `false` at the deadline, or
     /// once the workers were told to give up.
     pub(crate) fn wait_flushed(&self, flush: u64, deadline: Option<Instant>) -> bool {
-        let done = |answer: &Answer| answer.finished || answer.flushed >= flush;
-        self.wait(deadline, Phase::Draining, done)
+        self.wait(deadline, Phase::Draining, |answer| answer.has_flushed(flush))
+    }
+
+    /// The same for a task, whose waker this keeps while the answer is not there.
+    fn poll_flushed(&self, flush: u64, context: &mut Context<'_>) -> Poll<bool> {
+        let waker = context.waker().clone();
+        let mut board = lock(&self.board);
+        let (answer, unused) = if self.phase() > Phase::Draining {
+            (Poll::Ready(false), Some(waker))
+        } else if board.answers.iter().all(|answer| answer.has_flushed(flush)) {
+            (Poll::Ready(true), Some(waker))
+        } else {
+            (Poll::Pending, board.tasks.insert(flush, waker))
+        };
+        drop(board);
+        quietly(|| drop(unused));
+        answer
+    }
+
+    /// Number of tasks that wait for a flush.
+    pub(crate) fn waiting_tasks(&self) -> usize {
+        lock(&self.board).tasks.len()
     }
 
     /// Waits until all workers have published everything. `false` at the deadline, or once the
@@ -116,7 +178,7 @@ impl Control {
 
     /// Whether all workers have published everything and ended.
     pub(crate) fn is_finished(&self) -> bool {
-        lock(&self.board).iter().all(|answer| answer.finished)
+        lock(&self.board).answers.iter().all(|answer| answer.finished)
     }
 
     /// Waits until `done` holds for all answers, while the phase is at most `last`.
@@ -127,13 +189,45 @@ impl Control {
             if self.phase() > last {
                 return false;
             }
-            if board.iter().all(&done) {
+            if board.answers.iter().all(&done) {
                 return true;
             }
             board = match wait_on(&self.answered, board, deadline) {
                 Some(board) => board,
                 None => return false,
             };
+        }
+    }
+}
+
+/// A task that waits for a flush. Its drop leaves no trace, and the flush goes on.
+pub(crate) struct FlushTask<'a> {
+    control: &'a Control,
+    slots: &'a Slots,
+    flush: u64,
+}
+
+impl<'a> FlushTask<'a> {
+    /// For a flush that was requested by this task alone.
+    pub(crate) fn new(control: &'a Control, slots: &'a Slots, flush: u64) -> Self {
+        FlushTask { control, slots, flush }
+    }
+
+    /// `false` once the workers were told to give up, and in a forked child.
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.slots.is_forked() {
+            return Poll::Ready(false);
+        }
+        self.control.poll_flushed(self.flush, context)
+    }
+}
+
+impl Drop for FlushTask<'_> {
+    fn drop(&mut self) {
+        // A child takes no lock.
+        if !self.slots.is_forked() {
+            let waker = lock(&self.control.board).tasks.remove(&self.flush);
+            quietly(|| drop(waker));
         }
     }
 }

@@ -7,14 +7,14 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::sync::{Arc, Mutex, lock};
+use crate::base::sync::{Acquire, Arc, Release, lock};
 use crate::base::thread::{Backoff, spawn};
 use crate::file::state_file::live::StateFile;
 use crate::memory::slot::Slot;
 use crate::report::close::{CloseError, CloseReport, Reason};
 use crate::report::error::Error;
 use crate::worker::control::Phase;
-use crate::writer::inner::Inner;
+use crate::writer::inner::{Core, Inner};
 
 /// How far a close may exceed its deadline, so that abandoned workers can clean up.
 const GRACE: Duration = Duration::from_millis(10);
@@ -23,19 +23,29 @@ const GRACE: Duration = Duration::from_millis(10);
 const LAST_GRACE: Duration = Duration::from_millis(250);
 
 /// The name of threads that help a close.
-const THREAD: &str = "bw-close";
+pub(super) const THREAD: &str = "bw-close";
 
-impl Inner {
+impl Core {
     /// Ends the writer. Each caller waits until its own deadline. The first deadline that passes
     /// ends the wait of all callers, since no caller wants the writer any more.
     pub(crate) fn close(&self, timeout: Duration) -> Result<CloseReport, CloseError> {
+        self.may_close()?;
+        self.close_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Refuses a close by those who can't wait for the workers.
+    pub(super) fn may_close(&self) -> Result<(), CloseError> {
         if self.is_forked() {
             return Err(CloseError { report: Box::default(), reason: Reason::Forked });
         }
         if self.is_own_worker() {
             return Err(CloseError { report: Box::new(self.report()), reason: Reason::OnWorker });
         }
-        let deadline = Instant::now().checked_add(timeout);
+        Ok(())
+    }
+
+    /// Ends the writer, on a thread that may wait.
+    pub(super) fn close_until(&self, deadline: Option<Instant>) -> Result<CloseReport, CloseError> {
         self.begin_close(deadline);
         if !self.control.wait_finished(deadline) {
             self.abandon();
@@ -50,15 +60,17 @@ impl Inner {
         }
         // After all that publishes files. Files that were not deleted by then stay.
         self.housekeeper.iter().for_each(|keeper| keeper.finish(deadline));
-        self.finish(deadline)
+        let result = self.finish(deadline);
+        self.is_over.store(1, Release);
+        result
     }
 
     /// Refuses further records and tells the workers to finish, unless the deadline passes first.
     pub(crate) fn begin_close(&self, deadline: Option<Instant>) {
         self.shared.slots.close();
         self.shared.slots.heavy_barrier();
-        // Producers that wait for memory must see the closed gate.
-        self.shared.pool.notify();
+        // Callers and tasks that wait for memory must see the closed gate.
+        self.shared.pool.notify_all();
         if self.wait_quiet(deadline) {
             self.control.advance(Phase::Draining);
             self.wake_all();
@@ -83,38 +95,6 @@ impl Inner {
             }
             backoff.pause();
         }
-    }
-
-    /// A worker dropped the last handle, inside a message. A worker can't wait for itself, so
-    /// another thread closes the writer. If no thread can be started, the workers end when all is
-    /// written.
-    fn close_elsewhere(&mut self) {
-        self.shared.slots.close();
-        self.shared.slots.heavy_barrier();
-        // No handle is left, so no producer is in a write.
-        self.control.advance(Phase::Draining);
-        self.wake_all();
-        if std::mem::replace(&mut self.is_handed_on, true) {
-            self.housekeeper.iter().for_each(|keeper| keeper.stop());
-            return;
-        }
-        let successor = Inner {
-            id: self.id,
-            shared: self.shared.clone(),
-            control: self.control.clone(),
-            ledgers: std::mem::take(&mut self.ledgers),
-            threads: Mutex::new(std::mem::take(&mut *lock(&self.threads))),
-            target: self.target.clone(),
-            state: Mutex::new(lock(&self.state).take()),
-            is_clean: self.is_clean.clone(),
-            recovery: self.recovery.clone(),
-            housekeeper: self.housekeeper.clone(),
-            drop_timeout: self.drop_timeout,
-            memory_bound: self.memory_bound,
-            is_handed_on: true,
-        };
-        // On an error the successor is dropped in this call.
-        let _ = spawn(THREAD, move || drop(successor));
     }
 
     /// Tells the workers to publish nothing that they have not claimed, and to end.
@@ -190,10 +170,40 @@ impl Inner {
         helper.ok()
     }
 
+    /// No handle is left. The report is dropped: callers that want it call `close`. After that the
+    /// drop has nothing to wait for.
+    fn close_for_good(&self) {
+        let is_over = self.is_over.load(Acquire) != 0;
+        let _ = self.close(if is_over { Duration::ZERO } else { self.drop_timeout });
+        let state = lock(&self.state).take().filter(|_| !self.is_forked());
+        if let Some(state) = state {
+            // Workers hang. If they come back just now, this is the last handle of the file, and
+            // its close(2) may hang as well.
+            let _ = spawn(THREAD, move || drop(state));
+        }
+    }
+
     /// If no worker reports an error, a call hangs. Its worker's temp file says where.
     fn hung(&self) -> Option<Error> {
         let path = self.ledgers.iter().find_map(|ledger| ledger.temp_file())?;
         Some(Error::io("finish", &path, std::io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Inner {
+    /// A worker dropped the last handle, inside a message. A worker can't wait for itself, so
+    /// another thread closes the writer. If no thread can be started, the workers end when all is
+    /// written.
+    fn close_elsewhere(&self) {
+        self.shared.slots.close();
+        self.shared.slots.heavy_barrier();
+        // No handle is left, so no producer is in a write.
+        self.control.advance(Phase::Draining);
+        self.wake_all();
+        let core = self.core.clone();
+        if spawn(THREAD, move || core.close_for_good()).is_err() {
+            self.housekeeper.iter().for_each(|keeper| keeper.stop());
+        }
     }
 }
 
@@ -202,14 +212,7 @@ impl Drop for Inner {
         if self.is_own_worker() {
             self.close_elsewhere();
         } else {
-            // The report is dropped. Callers that want it call `close`.
-            let _ = self.close(self.drop_timeout);
-            let state = lock(&self.state).take().filter(|_| !self.is_forked());
-            if let Some(state) = state {
-                // Workers hang. If they come back just now, this is the last handle of the file, and
-                // its close(2) may hang as well.
-                let _ = spawn(THREAD, move || drop(state));
-            }
+            self.close_for_good();
         }
     }
 }

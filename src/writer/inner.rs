@@ -4,12 +4,14 @@
 //! Nothing here is on the hot path.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::latch::Latch;
-use crate::base::sync::{Arc, AtomicU64, Mutex, Relaxed, lock};
+use crate::base::sync::{Arc, AtomicU32, AtomicU64, Mutex, Relaxed, lock};
 use crate::base::thread::spawn;
 use crate::config::SHM;
 use crate::file::aligned::Staging;
@@ -25,7 +27,7 @@ use crate::report::error::{Error, FlushError};
 use crate::report::recovery::Recovery;
 use crate::report::stats::Count;
 use crate::worker::checkpoint::Checkpoint;
-use crate::worker::control::{Control, Phase};
+use crate::worker::control::{Control, FlushTask, Phase};
 use crate::worker::ledger::Ledger;
 use crate::worker::output::{Output, Target};
 use crate::worker::round::{Policy, Worker};
@@ -45,10 +47,18 @@ pub(crate) struct Flush {
     lost_before: Vec<Count>,
 }
 
-/// A writer, as its handles see it.
+/// A writer, as its handles see it. Its drop closes the writer.
 pub(crate) struct Inner {
     pub(crate) id: u64,
+    /// A copy of the core's, to save a load.
     pub(crate) shared: Arc<Shared>,
+    pub(super) core: Arc<Core>,
+}
+
+/// The parts of a writer. A thread that closes the writer has them too, and keeps no writer open.
+pub(crate) struct Core {
+    pub(super) id: u64,
+    pub(super) shared: Arc<Shared>,
     pub(super) control: Arc<Control>,
     pub(super) ledgers: Vec<Arc<Ledger>>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
@@ -62,8 +72,8 @@ pub(crate) struct Inner {
     pub(super) housekeeper: Option<Arc<Housekeeper>>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
-    /// Another thread closes the writer, or no thread does.
-    pub(super) is_handed_on: bool,
+    /// One once a close has come to its end.
+    pub(super) is_over: AtomicU32,
 }
 
 /// The opened parts of a new writer.
@@ -78,6 +88,13 @@ pub(super) struct Parts {
     pub(super) memory_bound: usize,
 }
 
+impl Deref for Inner {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
 impl Inner {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts {
@@ -90,8 +107,9 @@ impl Inner {
             drop_timeout,
             memory_bound,
         } = parts;
-        Inner {
-            id: NEXT_ID.fetch_add(1, Relaxed),
+        let (id, copy) = (NEXT_ID.fetch_add(1, Relaxed), shared.clone());
+        let core = Core {
+            id,
             shared,
             control: Arc::new(Control::new(workers)),
             ledgers: (0..workers).map(|_| Arc::default()).collect(),
@@ -103,10 +121,13 @@ impl Inner {
             housekeeper,
             drop_timeout,
             memory_bound,
-            is_handed_on: false,
-        }
+            is_over: AtomicU32::new(0),
+        };
+        Inner { id, shared: copy, core: Arc::new(core) }
     }
+}
 
+impl Core {
     pub(super) fn workers(
         &self,
         policy: &Policy,
@@ -266,16 +287,36 @@ impl Inner {
         deadline: Option<Instant>,
     ) -> Result<(), FlushError> {
         if self.control.wait_flushed(flush.number, deadline) {
-            // All records are published or lost. If some were lost meanwhile, the flush failed.
-            let mut workers = self.ledgers.iter().zip(&flush.lost_before);
-            let loss = workers.find(|(ledger, before)| ledger.lost() != **before);
-            let error = loss.and_then(|(ledger, _)| ledger.last_loss());
-            return error.map_or(Ok(()), |error| Err(FlushError::Io(error)));
+            return self.flushed(flush);
         }
         if self.control.phase() == Phase::Abandoned {
             return Err(FlushError::Closed);
         }
         Err(self.last_error().map_or(FlushError::TimedOut, FlushError::Io))
+    }
+
+    /// A task's flush: waits without a limit.
+    pub(super) async fn flush_async(&self) -> Result<(), FlushError> {
+        if self.is_own_worker() {
+            return Err(FlushError::OnWorker);
+        }
+        let flush = self.ask_flush()?;
+        let task = FlushTask::new(&self.control, &self.shared.slots, flush.number);
+        if poll_fn(|context| task.poll(context)).await {
+            self.flushed(&flush)
+        } else if self.is_forked() {
+            Err(FlushError::Forked)
+        } else {
+            Err(FlushError::Closed)
+        }
+    }
+
+    /// All records are published or lost. If some were lost meanwhile, the flush failed.
+    fn flushed(&self, flush: &Flush) -> Result<(), FlushError> {
+        let mut workers = self.ledgers.iter().zip(&flush.lost_before);
+        let loss = workers.find(|(ledger, before)| ledger.lost() != **before);
+        let error = loss.and_then(|(ledger, _)| ledger.last_loss());
+        error.map_or(Ok(()), |error| Err(FlushError::Io(error)))
     }
 
     pub(super) fn last_error(&self) -> Option<Error> {

@@ -1,5 +1,6 @@
 //! The writer that users hold. Clones share one writer.
 
+pub(crate) mod async_calls;
 pub(crate) mod budget;
 pub(crate) mod close;
 pub(crate) mod handle;
@@ -39,7 +40,8 @@ use crate::writer::thread_slots::{cached, with_slot};
 /// files then stay until the next writer recovers them.
 ///
 /// [`flush`](Self::flush), [`close`](Self::close) and the drop of the last handle block their
-/// thread. Do not call them on an async executor's thread; there are no async versions yet.
+/// thread. On an async executor's thread use [`flush_async`](Self::flush_async) and
+/// [`close_async`](Self::close_async); after a close the drop does not block.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,8 +60,8 @@ use crate::writer::thread_slots::{cached, with_slot};
 #[derive(Clone)]
 pub struct BufferedWriter {
     /// A copy of the handle's number, to save a load in `write`.
-    id: u64,
-    handle: Handle,
+    pub(super) id: u64,
+    pub(super) handle: Handle,
 }
 
 impl BufferedWriter {
@@ -236,7 +238,8 @@ impl BufferedWriter {
 
     /// Waits until every record that was accepted before this call is in a visible file.
     ///
-    /// This blocks the thread for up to `timeout`: do not call it on an async executor's thread.
+    /// This blocks the thread for up to `timeout`: on an async executor's thread use
+    /// [`flush_async`](Self::flush_async).
     ///
     /// # Errors
     /// [`FlushError::TimedOut`] or [`FlushError::Io`] when `timeout` is over. The records are still
@@ -287,8 +290,8 @@ impl BufferedWriter {
 
     /// Refuses further records, publishes everything, and ends the workers.
     ///
-    /// This blocks the thread for up to `timeout`: do not call it on an async executor's thread.
-    /// Until its deadline it also waits for the recovery of left-over files. A recovery that is not
+    /// This blocks the thread for up to `timeout`: on an async executor's thread use
+    /// [`close_async`](Self::close_async). Until its deadline it also waits for the recovery of left-over files. A recovery that is not
     /// over by then is no error: the next start continues it.
     ///
     /// It may be called again, and by several threads at once. The first deadline that passes ends

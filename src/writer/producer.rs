@@ -33,7 +33,7 @@ pub struct Producer {
     /// Declared before `handle`, whose drop may free the list that holds the slot. The list's ghost
     /// while there is no memory for a slot.
     slot: *const Slot,
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 // SAFETY: the slot belongs to this producer alone and is not bound to a thread. The other fields
@@ -48,7 +48,7 @@ impl Producer {
 
     /// `None` while there is no memory for a slot.
     #[inline(always)]
-    fn slot(&mut self) -> Option<OwnedSlot<'_>> {
+    pub(super) fn slot(&mut self) -> Option<OwnedSlot<'_>> {
         // The ghost seems to be recording. Callers look for that anyway, so this costs nothing.
         if self.owned().is_recording() && !self.has_slot() {
             return None;
@@ -78,7 +78,7 @@ impl Producer {
 
     /// Counts the refusal of these bytes for want of a slot.
     #[cold]
-    fn refuse(&self, bytes: usize) -> WriteError {
+    pub(super) fn refuse(&self, bytes: usize) -> WriteError {
         self.handle.shared.slots.refuse(bytes)
     }
 

@@ -15,9 +15,9 @@ use crate::report::stats::{Count, Refused, Stats};
 use crate::worker::control::Phase;
 use crate::worker::ledger::{Ledger, Totals};
 use crate::worker::quota::Quota;
-use crate::writer::inner::Inner;
+use crate::writer::inner::Core;
 
-impl Inner {
+impl Core {
     pub(super) fn report(&self) -> CloseReport {
         let stats = self.stats();
         CloseReport {

@@ -21,7 +21,9 @@ use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
 use bufferedwriter_testkit::process::page_faults;
 use bufferedwriter_testkit::shm;
 
-use support::{Answer, BOUND, Op, Tally, TestFs, WriterDir, close, record, stats, until};
+use support::{
+    Answer, BOUND, Op, Tally, TestFs, WriterDir, at_once, close, poll, record, stats, until,
+};
 
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the other integration tests")]
@@ -119,6 +121,11 @@ fn all_say_forked(writer: &BufferedWriter) {
     assert!(matches!(writer.flush(Duration::MAX), Err(FlushError::Forked)));
     let closed = writer.close(Duration::MAX).unwrap_err();
     assert_eq!(closed.to_string(), "close: the writer belongs to the parent process");
+    assert_eq!(at_once(writer.write_async(b"record")), Err(WriteError::Forked));
+    assert_eq!(at_once(producer.write_async(b"record")), Err(WriteError::Forked));
+    assert!(matches!(at_once(writer.flush_async()), Err(FlushError::Forked)));
+    let closed = at_once(writer.close_async(Duration::MAX)).unwrap_err();
+    assert_eq!(closed.to_string(), "close: the writer belongs to the parent process");
     let stats = writer.stats();
     assert!(stats.accepted.is_zero() && stats.memory_bound_bytes > 0, "{stats:?}");
     assert!(!stats.temp_dir.as_os_str().is_empty(), "{stats:?}");
@@ -187,7 +194,15 @@ fn the_parents_threads_may_be_in_the_middle_of_anything() {
             seq
         });
         for _ in 0..100 {
-            let pid = in_child(|| all_say_forked(writer));
+            // Futures that wait since before the fork.
+            let mut waits = [(); 2].map(|()| Box::pin(writer.flush_async()));
+            let is_over = waits.each_mut().map(|wait| poll(wait.as_mut()).is_ready());
+            let pid = in_child(|| {
+                all_say_forked(writer);
+                let [polled, dropped] = waits;
+                drop(dropped);
+                assert!(is_over[0] || matches!(at_once(polled), Err(FlushError::Forked)));
+            });
             assert_went_well(pid);
         }
         is_over.store(true, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
 
-use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, close, hangs_at, until};
+use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, at_once, close, hangs_at, until};
 
 /// Calls a function when it is dropped.
 struct AtDrop<F: FnOnce() + Send>(Option<F>);
@@ -50,6 +50,10 @@ fn it_may_write_and_must_not_wait() {
         // A record larger than all that is free now: waiting for it would be for ever.
         while inner.write(&[b'x'; 99]).is_ok() {}
         assert_eq!(inner.write_timeout(&[b'y'; 99], Duration::MAX), Err(WriteError::Full));
+        assert_eq!(at_once(inner.write_async(&[b'y'; 99])), Err(WriteError::Full));
+        assert!(matches!(at_once(inner.flush_async()), Err(FlushError::OnWorker)));
+        let closed = at_once(inner.close_async(Duration::MAX)).unwrap_err();
+        assert_eq!(closed.to_string(), "close: called on a worker of the writer");
         *is_done.lock().unwrap() = true;
     });
     assert!(writer.send(message).is_ok());

@@ -237,6 +237,17 @@ fn a_recovery_that_hangs_holds_up_nobody() {
     gate.set_shut(false);
     recovered(&writer);
 
+    // After a close the drop of the last handle waits for nothing, whatever `drop_timeout` says.
+    gate.set_shut(true);
+    let slow = config(dir.root()).fs(fs).drop_timeout(BOUND * 2);
+    let writer = BufferedWriter::new(slow).unwrap();
+    until("it hangs again", || gate.waiting() == 1);
+    writer.close(Duration::from_millis(50)).unwrap();
+    let began = Instant::now();
+    drop(writer);
+    assert!(began.elapsed() < BOUND / 2, "{:?}", began.elapsed());
+    gate.set_shut(false);
+
     let off = BufferedWriter::new(config(dir.root()).recover(false)).unwrap();
     close(&off);
     assert!(off.recovery().is_none());

@@ -13,6 +13,7 @@ mod messages;
 mod recording;
 mod revocation;
 mod sleep;
+mod tasks;
 
 use std::sync::atomic::{AtomicU64 as Tally, Ordering::Relaxed as Plain};
 

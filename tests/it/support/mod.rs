@@ -14,7 +14,9 @@ pub use tally::{Tally, record};
 pub use traffic::Traffic;
 pub use writer_dir::WriterDir;
 
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, CloseReport, Error, FlushError, Stats};
@@ -49,6 +51,19 @@ pub fn close(writer: &BufferedWriter) -> CloseReport {
     assert_eq!((stats.accepted, stats.written), (report.accepted, report.written));
     assert_eq!((stats.files, stats.refused), (report.files, report.refused));
     report
+}
+
+/// Polls a future once. Nobody hears its waker.
+pub fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The result of a future that does not wait.
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match poll(pin!(future)) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 /// Ends a loop of another thread at the end of a scope, also when that is left by a panic. A test that fails must
