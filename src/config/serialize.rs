@@ -45,11 +45,27 @@ impl<'de> Visitor<'de> for Options {
         let mut config = Config::default();
         let mut seen: Vec<String> = Vec::new();
         while let Some((key, name)) = map.next_key_seed(Name { seen: &seen })? {
-            map.next_value_seed(Setting { key, name: &name, config: &mut config })?;
+            let end = |name: &str, value| set(&mut config, key, name, value);
+            map.next_value_seed(AnyValue { place: &name, end })?;
             seen.push(name);
         }
         Ok(config)
     }
+}
+
+/// Sets the option of a name, `partition_value.app` included.
+fn set(config: &mut Config, key: &Key, name: &str, value: Value) -> Result<(), String> {
+    let text = match &value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string().into()),
+        _ => None,
+    };
+    let value = match name.split_once('.') {
+        Some((_, part)) => Value::Map(vec![(part.to_owned(), value)]),
+        None => value,
+    };
+    let set = (key.set)(config, value);
+    set.map_err(|why| refused(key, &name, text.as_deref(), &why).to_string())
 }
 
 /// Looks a key up, so that a wrong one is an error at its place.
@@ -83,102 +99,89 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// Reads the value and sets the option, so that a wrong one is an error at its place.
-struct Setting<'a> {
-    key: &'static Key,
-    name: &'a str,
-    config: &'a mut Config,
+/// What any format may have in the place of a value. `end` takes it, within the visit, so that what it refuses is an
+/// error at its place.
+struct AnyValue<'a, F> {
+    place: &'a str,
+    end: F,
 }
 
-impl<'de> DeserializeSeed<'de> for Setting<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Setting { key, name, config } = self;
-        let value = deserializer.deserialize_any(AnyValue { place: name })?;
-        let text = match &value {
-            Value::Text(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string().into()),
-            _ => None,
-        };
-        let value = match (name.split_once('.'), value) {
-            (Some((_, part)), value) => Value::Map(vec![(part.to_owned(), value)]),
-            (None, value) => value,
-        };
-        let set = (key.set)(config, value);
-        set.map_err(|why| de::Error::custom(refused(key, &name, text.as_deref(), &why)))
+impl<T, F: FnOnce(&str, Value) -> Result<T, String>> AnyValue<'_, F> {
+    fn end<E: de::Error>(self, value: Value) -> Result<T, E> {
+        (self.end)(self.place, value).map_err(E::custom)
     }
 }
 
-/// What any format may have in the place of a value.
-struct AnyValue<'a> {
-    place: &'a str,
-}
+impl<'de, T, F: FnOnce(&str, Value) -> Result<T, String>> DeserializeSeed<'de> for AnyValue<'_, F> {
+    type Value = T;
 
-impl<'de> DeserializeSeed<'de> for AnyValue<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for AnyValue<'_> {
-    type Value = Value;
+impl<'de, T, F: FnOnce(&str, Value) -> Result<T, String>> Visitor<'de> for AnyValue<'_, F> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a text, a number, true or false for `{}`", self.place)
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
-        Ok(Value::Flag(flag))
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<T, E> {
+        self.end(Value::Flag(flag))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Number(number))
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.end(Value::Number(number))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
         // No option takes a negative number: each says so in its own words.
-        let text = || Value::Text(number.to_string().into());
-        Ok(u64::try_from(number).map_or_else(|_| text(), Value::Number))
+        let text = |_| Value::Text(number.to_string().into());
+        self.end(u64::try_from(number).map_or_else(text, Value::Number))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
         // Nor a fraction.
-        Ok(Value::Text(format!("{number:?}").into()))
+        self.end(Value::Text(format!("{number:?}").into()))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.into()))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        self.end(Value::Text(text.into()))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Nothing)
+    fn visit_unit<E: de::Error>(self) -> Result<T, E> {
+        self.end(Value::Nothing)
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Nothing)
+    fn visit_none<E: de::Error>(self) -> Result<T, E> {
+        self.end(Value::Nothing)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut pairs: Vec<(String, Value)> = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
             let place = format!("{}.{name}", self.place);
-            let value = map.next_value_seed(AnyValue { place: &place })?;
             if pairs.iter().any(|(other, _)| *other == name) {
                 return Err(de::Error::custom(format_args!("key `{place}` is given twice")));
             }
-            if !matches!(value, Value::Text(_)) {
-                return Err(de::Error::custom(format_args!("{place}: must be text, in quotes")));
-            }
-            pairs.push((name, value));
+            // Not a closure, whose type would hold this one's.
+            let end: fn(&str, Value) -> Result<Value, String> = text_alone;
+            pairs.push((name, map.next_value_seed(AnyValue { place: &place, end })?));
         }
-        Ok(Value::Map(pairs))
+        self.end(Value::Map(pairs))
+    }
+}
+
+/// A value in a table of names.
+fn text_alone(place: &str, value: Value) -> Result<Value, String> {
+    match value {
+        Value::Text(_) => Ok(value),
+        _ => Err(format!("{place}: must be text, in quotes")),
     }
 }
 
