@@ -135,6 +135,15 @@ fn each_setter_but_those_of_closures_has_a_key() {
 }
 
 #[test]
+fn high_throughput_is_the_defaults_with_more_memory() {
+    let config = Config::high_throughput();
+    let expected = Config::default().size(64 << 10).queue_size(1016);
+    assert_eq!(shown(&config), shown(&expected));
+    assert_eq!(config.memory_bound() >> 20, 72);
+    assert_eq!(Config::default().memory_bound() >> 20, 13);
+}
+
+#[test]
 fn an_empty_file_says_the_defaults() {
     for config in [toml::from_str::<Config>("").unwrap(), serde_json::from_str("{}").unwrap()] {
         assert_eq!(shown(&config), shown(&Config::default()));
