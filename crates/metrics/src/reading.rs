@@ -17,9 +17,9 @@ pub struct Reading {
 /// A number: whole for counters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// Of a [`Kind::Counter`].
+    /// Of a [`Kind::Counter`](crate::Kind::Counter).
     Counter(u64),
-    /// Of a [`Kind::Gauge`].
+    /// Of a [`Kind::Gauge`](crate::Kind::Gauge).
     Gauge(f64),
 }
 
