@@ -40,7 +40,7 @@ mod writer;
 #[cfg(not(loom))]
 pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
-pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io};
+pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io, text};
 #[cfg(not(loom))]
 pub use naming::file_name::FileName;
 #[cfg(not(loom))]
@@ -85,6 +85,12 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/options.md")]
     pub mod options {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/configuration.md")]
+    pub mod configuration {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/metrics.md")]
+    pub mod metrics {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/files.md")]
     pub mod files {}

@@ -7,8 +7,15 @@
 mod aftercare;
 mod check;
 mod groups;
+mod keys;
 mod options;
 mod partition;
+mod presets;
+#[cfg(feature = "serde")]
+mod serialize;
+mod sources;
+pub mod text;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// An option out of its range, or a failed operation on a path. Cheap to clone.
+/// An option out of its range or not understood, or a failed operation on a path. Cheap to clone.
 ///
 /// As text: `option workers is 0; permitted: 1 to 256`, or `rename /tmp/a to /log/b: No space left
 /// on device`.
@@ -15,8 +15,22 @@ use std::sync::Arc;
 pub struct Error(Arc<Kind>);
 
 enum Kind {
-    Option { option: &'static str, value: String, permitted: String },
-    Io { operation: &'static str, from: Option<PathBuf>, path: PathBuf, source: io::Error },
+    Option {
+        option: &'static str,
+        value: String,
+        permitted: String,
+    },
+    /// What a text says of an option that it can't say.
+    Text {
+        option: &'static str,
+        what: String,
+    },
+    Io {
+        operation: &'static str,
+        from: Option<PathBuf>,
+        path: PathBuf,
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -27,6 +41,11 @@ impl Error {
     ) -> Self {
         let (value, permitted) = (value.to_string(), permitted.to_string());
         Error(Arc::new(Kind::Option { option, value, permitted }))
+    }
+
+    /// `what` names the key and the value as they were written.
+    pub(crate) fn text(option: &'static str, what: String) -> Self {
+        Error(Arc::new(Kind::Text { option, what }))
     }
 
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
@@ -44,11 +63,12 @@ impl Error {
         Error(Arc::new(Kind::Io { operation, from, path, source }))
     }
 
-    /// The option that was refused or the operation that failed: `"size"`, `"rename"`, ...
+    /// The option that was refused or the operation that failed: `"size"`, `"rename"`, ...; `"config"` for a
+    /// key that no option has.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match &*self.0 {
-            Kind::Option { option, .. } => option,
+            Kind::Option { option, .. } | Kind::Text { option, .. } => option,
             Kind::Io { operation, .. } => operation,
         }
     }
@@ -57,7 +77,7 @@ impl Error {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &*self.0 {
-            Kind::Option { .. } => None,
+            Kind::Option { .. } | Kind::Text { .. } => None,
             Kind::Io { path, .. } => Some(path),
         }
     }
@@ -66,7 +86,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match &*self.0 {
-            Kind::Option { .. } => io::ErrorKind::InvalidInput,
+            Kind::Option { .. } | Kind::Text { .. } => io::ErrorKind::InvalidInput,
             Kind::Io { source, .. } => source.kind(),
         }
     }
@@ -78,6 +98,7 @@ impl fmt::Display for Error {
             Kind::Option { option, value, permitted } => {
                 write!(f, "option {option} is {value}; permitted: {permitted}")
             }
+            Kind::Text { what, .. } => f.write_str(what),
             Kind::Io { operation, from, path, source } => {
                 write!(f, "{operation} ")?;
                 if let Some(from) = from {
@@ -98,7 +119,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Option { .. } => None,
+            Kind::Option { .. } | Kind::Text { .. } => None,
             Kind::Io { source, .. } => Some(source),
         }
     }

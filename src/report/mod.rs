@@ -11,4 +11,6 @@ pub(crate) mod health;
 pub(crate) mod published;
 #[cfg(not(loom))]
 pub(crate) mod recovery;
+#[cfg(all(feature = "serde", not(loom)))]
+mod serialize;
 pub(crate) mod stats;

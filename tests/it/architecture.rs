@@ -328,6 +328,7 @@ fn no_import_comes_back() {
         ("crates/cli/src", "the program"),
         ("crates/stress/src", "the stress tests"),
         ("crates/bench/src", "the benchmarks"),
+        ("crates/metrics/src", "the metrics"),
         ("crates/mutants/src", "the mutants"),
         ("crates/testkit/src", "what tests share"),
     ] {

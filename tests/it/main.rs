@@ -13,6 +13,7 @@ mod architecture;
 mod close;
 mod compression;
 mod config;
+mod configuration;
 mod crowd;
 mod direct_io;
 mod directories;

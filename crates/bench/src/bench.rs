@@ -18,7 +18,7 @@ pub struct Buffers {
     pub memory_bytes: usize,
 }
 
-/// The division that the targets assume.
+/// The division that the targets assume: the library's `Config::high_throughput`.
 pub const LARGE: Buffers = Buffers { buffer_bytes: 64 << 10, memory_bytes: 64 << 20 };
 /// The library's defaults: 1024 buffers that may wait, and one for each of 8 workers.
 pub const DEFAULTS: Buffers =
@@ -175,6 +175,20 @@ mod tests {
         assert_eq!(line.len(), 128);
         assert_eq!(line.as_ptr() as usize % 64, 0);
         assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(127));
+    }
+
+    /// So the rows of a table are what a user gets.
+    #[test]
+    fn both_divisions_are_sets_of_the_librarys_defaults() {
+        use bufferedwriter::Config;
+        for (config, buffers) in [(Config::high_throughput(), LARGE), (Config::default(), DEFAULTS)]
+        {
+            let of = |key: &str| config.get(key).unwrap().into_string().unwrap();
+            let size = bufferedwriter::text::size(&of("size")).unwrap() as usize;
+            let chunks = ["queue_size", "workers"].map(|key| of(key).parse::<usize>().unwrap());
+            assert_eq!(size, buffers.buffer_bytes);
+            assert_eq!(size * chunks.iter().sum::<usize>(), buffers.memory_bytes);
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ const SAMPLE_EVERY: u64 = 64;
 pub struct Paced {
     pub accepted: u64,
     pub refused: u64,
+    /// The writes that were not timed alone, and their ticks in all: what a write costs on average.
+    pub untimed: u64,
+    pub untimed_ticks: u64,
     /// Until the last record was offered.
     pub elapsed: Duration,
     /// Durations of the timed writes, in ticks.
@@ -36,6 +39,8 @@ impl Paced {
         Paced {
             accepted: 0,
             refused: 0,
+            untimed: 0,
+            untimed_ticks: 0,
             elapsed: Duration::ZERO,
             latency: histogram(),
             longest_ticks: 0,
@@ -46,6 +51,8 @@ impl Paced {
     pub fn and(mut self, other: Paced) -> Paced {
         self.accepted += other.accepted;
         self.refused += other.refused;
+        self.untimed += other.untimed;
+        self.untimed_ticks += other.untimed_ticks;
         self.elapsed = self.elapsed.max(other.elapsed);
         self.latency += other.latency;
         self.longest_ticks = self.longest_ticks.max(other.longest_ticks);
@@ -89,6 +96,8 @@ fn offer(writer: &mut dyn Writer, record: &[u8], count: u64, paced: &mut Paced) 
     let stretch = clock::ticks() - before;
     let mut ticks = [0];
     taken += writer.timed(record, &mut ticks);
+    paced.untimed += count - 1;
+    paced.untimed_ticks += stretch;
     paced.latency.saturating_record(ticks[0]);
     paced.longest_ticks = paced.longest_ticks.max(ticks[0]).max(stretch);
     paced.accepted += taken;

@@ -85,6 +85,7 @@ pub struct Measured {
     accepted: u64,
     refused: u64,
     landed_bytes: u64,
+    mean_ns: f64,
     p99_ns: f64,
     p999_ns: f64,
     max_ns: f64,
@@ -209,6 +210,7 @@ fn reported(
         refused_records: row.refused,
         landed_records: landed,
         lost_records: if lands { row.accepted.saturating_sub(landed) } else { 0 },
+        mean_ns: row.mean_ns,
         p99_ns: row.p99_ns,
         p999_ns: row.p999_ns,
         max_ns: row.max_ns,
@@ -240,6 +242,7 @@ fn row(job: &Job) -> io::Result<Measured> {
         accepted: paced.accepted,
         refused: paced.refused,
         landed_bytes: landed(dir)?.bytes,
+        mean_ns: clock.ns(paced.untimed_ticks) / paced.untimed.max(1) as f64,
         p99_ns: quantile(0.99),
         p999_ns: quantile(0.999),
         max_ns: clock.ns(paced.longest_ticks),
@@ -307,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_accepted_lands() {
         let row = briefly(PRODUCER);
-        assert!(row.accepted_records > 0);
+        assert!(row.accepted_records > 0 && row.mean_ns > 0.0);
         assert_eq!(row.landed_records, row.accepted_records);
         assert_eq!((row.lost_records, row.refused_records), (0, 0));
         assert_eq!(row.fraction_of_disk, 0.02);

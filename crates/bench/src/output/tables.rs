@@ -244,7 +244,7 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
         sustained.record_bytes,
         number(sustained.disk_mb_per_s)
     );
-    let header = "subject | buffers | of disk | MB/s | reached | refused, % | lost, % | p99, ns | \
+    let header = "subject | buffers | of disk | MB/s | reached | refused, % | lost, % | mean, ns | p99, ns | \
         p99.9, ns | max, ns | CPU s/GB | to sync, s | peak, MiB | page cache, MiB";
     let mut table = Table::new(title, header);
     // In the order of the run, subjects took turns at going first.
@@ -264,6 +264,7 @@ fn sustained(report: &Report, sustained: &Sustained) -> Table {
             number(row.reached_mb_per_s),
             percent(row.refused_records),
             percent(row.lost_records),
+            number(row.mean_ns),
             count(row.p99_ns as u64),
             count(row.p999_ns as u64),
             count(row.max_ns as u64),

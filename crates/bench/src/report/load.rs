@@ -40,6 +40,9 @@ pub struct SustainedRow {
     pub landed_records: u64,
     /// Accepted, but not landed.
     pub lost_records: u64,
+    /// What a write costs on average, accepted or not. 0 in reports from before it was measured.
+    #[serde(default)]
+    pub mean_ns: f64,
     pub p99_ns: f64,
     pub p999_ns: f64,
     pub max_ns: f64,

@@ -320,6 +320,7 @@ mod tests {
             refused_records: 10,
             landed_records: 80,
             lost_records: 10,
+            mean_ns: 10.5,
             p99_ns: 100.5,
             p999_ns: 300.0,
             max_ns: 1e6,

@@ -7,12 +7,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bufferedwriter::text::{duration, mode, size};
 use bufferedwriter::{Boundary, Compression, Config, CrashProof, Durability, Io};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::commands::values::{
-    Bytes, boundary, bytes, compression, duration, name_and_value, octal, size,
-};
+use crate::commands::values::{Bytes, bytes, name_and_value};
 use crate::commands::write::choices::{DurabilityHow, IoHow, WhenFull};
 use crate::commands::write::hook::Hook;
 use crate::inputs::STDIN;
@@ -94,7 +93,7 @@ pub(crate) struct Write {
     extension: OsString,
 
     /// Permissions of the files in octal, independent of the umask; 0 to 0777
-    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = octal)]
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = mode)]
     mode: u32,
 
     /// Create missing directories, accessible to the owner only (0700)
@@ -129,7 +128,7 @@ pub(crate) struct Write {
     /// Boundary of the wall clock at which files are published, so that each holds the lines of one
     /// period: minute, hour, day, or a number that divides 60 or 24, such as 15m or 6h [default:
     /// never]
-    #[arg(long, value_name = "BOUNDARY", value_parser = boundary)]
+    #[arg(long, value_name = "BOUNDARY")]
     rotate_at: Option<Boundary>,
 
     /// Directory below --path in which a file appears, such as dt=%Y-%m-%d/hour=%H. Codes of
@@ -157,7 +156,7 @@ pub(crate) struct Write {
 
     /// How files are compressed: none, gzip or gzip:LEVEL (0 to 9, without it 6), zstd or zstd:LEVEL
     /// (-7 to 19, without it 3). File names end with .gz or .zst; sizes of files are those on the disk
-    #[arg(long, value_name = "CODEC", default_value = "none", value_parser = compression)]
+    #[arg(long, value_name = "CODEC", default_value = "none")]
     compress: Compression,
 
     /// First line of each file, such as the names of columns. It gets a newline if it has none, and is not
