@@ -110,6 +110,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/async.md")]
     pub mod async_calls {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/tracing.md")]
+    pub mod tracing {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/crashes.md")]
     pub mod crashes {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
