@@ -214,6 +214,9 @@ fn whenever_a_writer_dies_each_of_its_files_has_one_line() {
             for as_it_was in lock(&later).take().unwrap_or_default() {
                 again += 1;
                 copy(as_it_was.path(), dir.path());
+                if again % 2 == 0 {
+                    forks::without(|| by_hand(dir.path(), None, living()));
+                }
                 recover(dir.path(), living());
                 check(dir.path());
             }

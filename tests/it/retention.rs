@@ -333,12 +333,24 @@ fn files_stay_until_their_hook_has_returned() {
         pass.through();
         Ok(())
     };
-    let config = config(&dir).retain_files(2).on_publish(hook);
+    let looks = Arc::new(AtomicU64::new(0));
+    let (counts, path) = (looks.clone(), dir.path.canonicalize().unwrap());
+    let fs = TestFs::new(move |call| {
+        if call.op == Op::OpenDir && call.path == path {
+            counts.fetch_add(1, Ordering::SeqCst);
+        }
+        Answer::Go
+    });
+    let config = config(&dir).retain_files(2).on_publish(hook).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     publish(&writer, 6);
     until("the hook hangs", || gate.waiting() == 1);
-    publish(&writer, 2);
-    // A pass that begins now knows all of them.
+    // When the second of them has begun, the first knew all files, and is over.
+    for _ in 0..2 {
+        let before = looks.load(Ordering::SeqCst);
+        publish(&writer, 1);
+        until("old files are looked for", || looks.load(Ordering::SeqCst) > before);
+    }
     assert_eq!((dir.files().len(), retention(&writer).files_deleted), (8, 0));
     gate.set_shut(false);
     until("the hook has returned for all", || dir.files().len() == 2);
