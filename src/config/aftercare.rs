@@ -52,6 +52,30 @@ impl Config {
         self
     }
 
+    /// Whether files stay until [`on_publish`](Self::on_publish) has acknowledged them, whatever the
+    /// other `retain_` options say. Default true.
+    ///
+    /// A hook that fails for long then lets files pile up, until the disk is full. With false, files
+    /// go as if there were no hook. It is still called for each of them, at least once, so it may be
+    /// called for a file that is gone. An error for that would be tried again for ever: return `Ok`.
+    ///
+    /// Without a hook, or without another `retain_` option, this changes nothing.
+    ///
+    /// ```
+    /// // The disk matters more than what the hook does with the files.
+    /// let config = bufferedwriter::Config::default()
+    ///     .retain_bytes(10 << 30)
+    ///     .retain_unacknowledged(false)
+    ///     .on_publish(|file| match std::fs::hard_link(&file.path, format!("/archive/{}", file.id)) {
+    ///         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+    ///         done => Ok(done?),
+    ///     });
+    /// ```
+    pub fn retain_unacknowledged(mut self, retain: bool) -> Self {
+        self.aftercare.retain.ignores_hook = !retain;
+        self
+    }
+
     /// A symbolic link that leads to the newest published file. Default: none.
     ///
     /// It is relative, and replaced at once: who opens it gets the newest file or the one before.

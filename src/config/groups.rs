@@ -77,6 +77,8 @@ pub(crate) struct Retain {
     pub(crate) bytes: u64,
     pub(crate) files: u64,
     pub(crate) age: Duration,
+    /// Files go though the hook has not acknowledged them.
+    pub(crate) ignores_hook: bool,
 }
 
 impl Retain {

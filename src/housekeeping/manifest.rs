@@ -127,6 +127,7 @@ impl Manifest {
     }
 
     /// Which of these texts lines of the file have. It may be long, and others append meanwhile.
+    /// No line counts as having an empty text.
     pub(crate) fn which(&self, fs: &dyn Fs, texts: &[String]) -> Result<Vec<bool>, Error> {
         let mut known = vec![false; texts.len()];
         let longest = texts.iter().map(String::len).max().unwrap_or(0);
@@ -145,7 +146,8 @@ impl Manifest {
             }
             let found = &bytes[..kept + read];
             for (text, known) in texts.iter().zip(&mut known) {
-                *known |= found.windows(text.len()).any(|window| window == text.as_bytes());
+                *known |= !text.is_empty()
+                    && found.windows(text.len()).any(|window| window == text.as_bytes());
             }
             at += read as u64;
             // A text may begin at the end of this step.
@@ -314,6 +316,21 @@ mod tests {
                 fs::write(dir.join("m.ndjson"), file).unwrap();
                 assert_eq!(manifest.which(&fs, &texts).unwrap(), [nth == 0, nth == 1], "{at}");
             }
+        }
+    }
+
+    #[test]
+    fn no_line_has_an_empty_text() {
+        let (fs, dir) = (Faulty::default(), TestDir::new());
+        let mut manifest = manifest(&dir);
+        manifest.append(&fs, "one\ntwo\n").unwrap();
+        for (texts, known) in [
+            (&["", "two", ""][..], &[false, true, false][..]),
+            (&["", ""], &[false; 2]),
+            (&[], &[]),
+        ] {
+            let texts: Vec<_> = texts.iter().copied().map(String::from).collect();
+            assert_eq!(manifest.which(&fs, &texts).unwrap(), known);
         }
     }
 

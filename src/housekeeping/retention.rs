@@ -218,7 +218,7 @@ impl Retention {
 
     /// Whether a rule says that this file goes, if all older ones have gone.
     fn goes(&self, look: &Look, found: &Found, now: Stamp) -> bool {
-        let Retain { bytes, files, age } = self.rules;
+        let Retain { bytes, files, age, .. } = self.rules;
         let is_newest = look.newest == Some(found.stamp);
         (files > 0 && look.files > files)
             || (bytes > 0 && look.bytes > bytes && !is_newest)

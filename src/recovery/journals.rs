@@ -2,18 +2,18 @@
 //!
 //! Guarantees: a journal is touched only while its writer's state file is locked, or no longer
 //! exists. Journals come first in a recovery, since a temp file may get another name than its writer
-//! had noted.
+//! had noted. Each stays until the state file is gone, for whoever publishes the temp files.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::fs::{Facts, FsFile};
 use crate::housekeeping::journal::dead::{DeadJournal, Listed, temp_name};
-use crate::housekeeping::journal::format::HEADER_BYTES;
+use crate::housekeeping::journal::format::{ACKNOWLEDGED_AT, HEADER_BYTES};
 use crate::housekeeping::publication::Publication;
 use crate::naming::{self, Names};
 use crate::recovery::audience::Audience;
-use crate::recovery::notes::{self, Kept, NO_NOTE};
+use crate::recovery::notes::{self, Dealt, Kept, NO_NOTE};
 use crate::recovery::run::Run;
 use crate::recovery::scan;
 use crate::recovery::verdict::is_ours;
@@ -27,6 +27,10 @@ enum Left {
     Damage,
     /// Files that nobody has heard of.
     Files,
+    /// Nothing for now, or what the recovery keeps for its notes.
+    Kept,
+    /// It is not for us, or another process has it.
+    Others,
 }
 
 /// An open file, and what was known of it before.
@@ -39,71 +43,119 @@ impl Run<'_> {
             return Ok(());
         }
         for name in self.scan.list(self.scan.temp)? {
-            let names = naming::parse_journal(&name, self.scan.prefix);
-            let id = |of: &Names| (of.instance, of.pid);
-            let Some(names) = names.filter(|names| own.is_none_or(|own| id(own) != id(names)))
-            else {
-                continue;
-            };
-            if let Err(error) = self.journal(&names) {
-                if let Audience::Announcer(announcer) = &self.audience {
-                    announcer.publications().protect_all();
-                }
-                self.recovery.errors.push(error);
+            let Some(names) = naming::parse_journal(&name, self.scan.prefix) else { continue };
+            if own.is_none_or(|own| id(own) != id(&names)) {
+                self.deal_with(&names, false);
             }
         }
         Ok(())
     }
 
-    /// Removes the journals of dead writers that say nothing any more.
-    pub(super) fn end_journals(&mut self) {
-        let Audience::Next(notes) = &mut *self.audience else { return };
-        for path in notes.done() {
-            if let Err(error) = self.remove(&path) {
-                self.recovery.errors.push(error);
-            }
+    /// Deals with the journal of a writer whose state file this recovery has locked, unless that was
+    /// done: another recovery may have had it until now.
+    pub(super) fn journal_of(&mut self, names: &Names) {
+        let is_dealt_with = self.journals.iter().any(|dealt| id(&dealt.names) == id(names));
+        if !self.scan.dry_run && !is_dealt_with {
+            self.deal_with(names, true);
         }
     }
 
-    /// Deals with one journal, unless its writer lives.
-    fn journal(&mut self, names: &Names) -> Result<(), Error> {
+    fn deal_with(&mut self, names: &Names, is_locked: bool) {
+        let dealt = self.journal(names, is_locked);
+        if !matches!(dealt, Ok(Left::Others)) {
+            let is_done = matches!(dealt, Ok(Left::Nothing));
+            self.journals.push(Dealt { names: names.clone(), is_done });
+        }
+        if let Err(error) = dealt {
+            if let Audience::Announcer(announcer) = &self.audience {
+                announcer.publications().protect_all();
+            }
+            self.recovery.errors.push(error);
+        }
+    }
+
+    /// Removes the journals that say nothing any more. While a state file is left, its journal
+    /// stays: whoever publishes that writer's files may have to note them there.
+    pub(super) fn end_journals(&mut self) {
+        let temp = self.scan.temp;
+        for Dealt { names, is_done } in std::mem::take(&mut self.journals) {
+            if is_done {
+                let ended =
+                    self.unless_state(&names, |run| run.remove(&temp.join(names.journal())));
+                self.recovery.errors.extend(ended.err());
+            }
+        }
+        let Audience::Next(notes) = &mut *self.audience else { return };
+        for mut kept in notes.end() {
+            let (names, path) = (kept.names.clone(), self.scan.path);
+            let ended = self.unless_state(&names, |run| match kept.says_nothing() {
+                true => run.remove(&kept.path),
+                false => kept.follow(path),
+            });
+            self.recovery.errors.extend(ended.err());
+        }
+    }
+
+    /// Does something with a journal, unless its writer's state file is left.
+    fn unless_state(
+        &self,
+        names: &Names,
+        what: impl FnOnce(&Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match self.scan.facts(&self.scan.temp.join(names.state()))? {
+            Some(_) => Ok(()),
+            None => what(self),
+        }
+    }
+
+    /// Deals with one journal, unless its writer lives. `is_locked`: we hold the lock of its state file.
+    fn journal(&mut self, names: &Names, is_locked: bool) -> Result<Left, Error> {
         let path = self.scan.temp.join(names.journal());
-        let Some((mut file, facts)) = self.open_own(&path)? else { return Ok(()) };
+        let Some((mut file, facts)) = self.open_own(&path)? else { return Ok(Left::Others) };
         let read = |file: &mut dyn FsFile| {
             DeadJournal::read(file, names).map_err(|e| Error::io("read", &path, e))
         };
         // Before the locks: to others, a lock makes the writer look alive.
-        if read(&mut *file)?.is_some_and(|dead| !self.scan.is_path(&dead.path)) {
-            return Ok(());
+        let is_ours = |dead: DeadJournal| self.scan.paths().any(|path| dead.is_of(path));
+        if !read(&mut *file)?.is_none_or(is_ours) {
+            return Ok(Left::Others);
         }
         let state = self.scan.temp.join(names.state());
-        let mut state_file = self.open_own(&state)?.map(|(file, _)| file);
+        let mut state_file = match is_locked {
+            true => None,
+            false => self.open_own(&state)?.map(|(file, _)| file),
+        };
         if let Some(state_file) = &mut state_file
             && !locked(&mut **state_file, &state)?
         {
-            return Ok(());
+            return Ok(Left::Others);
         }
         if !locked(&mut *file, &path)?
             || self.scan.facts(&path)?.is_none_or(|now| now.id != facts.id)
         {
-            return Ok(());
+            return Ok(Left::Others);
         }
         let Some(dead) = read(&mut *file)? else {
             // It died before it had written its journal, so before it had any file.
             let is_short = facts.len < HEADER_BYTES as u64;
-            return if is_short { self.remove(&path) } else { self.set_aside(&path) };
+            return if is_short {
+                Ok(Left::Nothing)
+            } else {
+                self.set_aside(&path).map(|()| Left::Damage)
+            };
         };
         let left = self.take_over(&mut *file, &path, &dead)?;
         if let Audience::Next(notes) = &mut *self.audience {
-            let is_done = matches!(left, Left::Nothing);
-            notes.keep(Kept::new(names, file, path, dead.free, is_done));
-            return Ok(());
+            let is_moved = !dead.is_of(self.scan.path);
+            let mut kept = Kept::new(names, file, path, dead.free);
+            (kept.is_done, kept.is_moved) = (matches!(left, Left::Nothing), is_moved);
+            notes.keep(kept);
+            return Ok(Left::Kept);
         }
-        match left {
-            Left::Nothing => self.remove(&path),
-            Left::Damage => self.set_aside(&path),
-            Left::Files => Ok(()),
+        if let Left::Damage = left {
+            self.set_aside(&path)?;
         }
+        Ok(left)
     }
 
     /// Opens a file of this user that has no other name.
@@ -156,7 +208,12 @@ impl Run<'_> {
         let mut left = Left::Nothing;
         for number in dead.acknowledged.. {
             match dead.listed(journal, number).map_err(|e| Error::io("read", path, e))? {
-                Listed::End => break,
+                Listed::End if number == dead.acknowledged => break,
+                // The journal may have to stay for now, but nobody is to hear of them again.
+                Listed::End => {
+                    notes::write(journal, path, ACKNOWLEDGED_AT, &number.to_le_bytes())?;
+                    break;
+                }
                 Listed::Damaged => left = Left::Damage,
                 Listed::File(file) => match &self.audience {
                     Audience::Announcer(announcer)
@@ -181,6 +238,11 @@ impl Run<'_> {
         }
         Ok(false)
     }
+}
+
+/// Which writer it is.
+fn id(names: &Names) -> (u64, u32) {
+    (names.instance, names.pid)
 }
 
 /// Takes a lock. `false` while another process has it: its writer lives, or another recovery was

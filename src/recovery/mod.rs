@@ -61,6 +61,9 @@ impl RecoverOptions {
     /// elsewhere now. [`Skipped::directory`](crate::Skipped::directory) tells the name: an absolute
     /// path without symbolic links. Default: none.
     ///
+    /// The next writer here adds the files to its manifest and calls its hook, also for those that
+    /// the dead writers had published and nobody had heard of.
+    ///
     /// This is safe beside live writers that use the same directories under the old name, as long
     /// as they run on the same machine. Their locks show that they live. It is not safe in a copy
     /// of directories whose writers live, or may be recovered where they were: the same records

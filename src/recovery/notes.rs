@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a file is noted before it is renamed, in the journal that its dead writer left. That
 //! has room for it, so a note needs none on the disk. The journals are locked while the recovery runs.
-//! Files of writers without a journal are not noted.
+//! A journal of a directory that was moved says so at the end. Files of writers without a journal are
+//! not noted.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,17 @@ pub(crate) struct Kept {
     pub(super) free: Vec<Place>,
     /// Whether nothing was left to tell when it was opened, and nothing is damaged.
     pub(super) is_done: bool,
+    /// Whether it has another name for the directory of visible files.
+    pub(super) is_moved: bool,
     noted: bool,
     has_notes: bool,
+}
+
+/// A journal that a recovery has dealt with.
+pub(super) struct Dealt {
+    pub(super) names: Names,
+    /// It says nothing any more.
+    pub(super) is_done: bool,
 }
 
 impl Kept {
@@ -37,14 +47,26 @@ impl Kept {
         file: Box<dyn FsFile>,
         path: PathBuf,
         free: Vec<Place>,
-        is_done: bool,
     ) -> Self {
-        let names = names.clone();
-        Kept { names, file, path, free, is_done, noted: false, has_notes: false }
+        let (is_done, is_moved, noted, has_notes) = (false, false, false, false);
+        Kept { names: names.clone(), file, path, free, is_done, is_moved, noted, has_notes }
+    }
+
+    pub(super) fn says_nothing(&self) -> bool {
+        self.is_done && !self.has_notes
+    }
+
+    /// Writes down what the directory of visible files is called now, if that is another name.
+    pub(super) fn follow(&mut self, path: &Path) -> Result<(), Error> {
+        if !self.is_moved {
+            return Ok(());
+        }
+        let sum = format::moved_to(path).to_le_bytes();
+        write(&mut *self.file, &self.path, format::MOVED_AT, &sum)
     }
 }
 
-/// Writes a note, or takes it back with zeros.
+/// Writes a note, or takes it back with zeros; or a number of the header.
 pub(super) fn write(
     journal: &mut dyn FsFile,
     path: &Path,
@@ -91,9 +113,8 @@ impl Notes {
         }
     }
 
-    /// The journals that say nothing any more.
-    pub(super) fn done(&mut self) -> Vec<PathBuf> {
-        let kept = std::mem::take(&mut self.0).into_iter();
-        kept.filter(|kept| kept.is_done && !kept.has_notes).map(|kept| kept.path).collect()
+    /// No more files come.
+    pub(super) fn end(&mut self) -> Vec<Kept> {
+        std::mem::take(&mut self.0)
     }
 }

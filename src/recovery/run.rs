@@ -23,6 +23,7 @@ use crate::fs::{Facts, FsFile};
 use crate::naming::partition::Unusable;
 use crate::naming::{self, Names, Partition};
 use crate::recovery::audience::Audience;
+use crate::recovery::notes::Dealt;
 use crate::recovery::salvage::{DeadMemory, Found, Locations};
 use crate::recovery::scan::{self, Scan};
 use crate::recovery::verdict::is_ours;
@@ -38,9 +39,9 @@ pub(crate) fn run(
     recovery: &mut Recovery,
     audience: &mut Audience,
 ) -> Result<(), Error> {
-    let mut run = Run { scan, uid: geteuid().as_raw(), recovery, audience };
+    let mut run = Run { scan, uid: geteuid().as_raw(), recovery, audience, journals: Vec::new() };
     let own_state = own.map(Names::state);
-    // First, before temp files get other names than their writers had noted.
+    // First, before temp files get other names than their writers, or recoveries, had noted.
     run.journals(own)?;
     for name in scan.list(scan.temp)? {
         let names = naming::parse_state(&name, scan.prefix);
@@ -60,6 +61,7 @@ pub(super) struct Run<'a> {
     pub(super) uid: u32,
     pub(super) recovery: &'a mut Recovery,
     pub(super) audience: &'a mut Audience,
+    pub(super) journals: Vec<Dealt>,
 }
 
 /// A dead instance. The recovery holds its lock.
@@ -129,6 +131,7 @@ impl Run<'_> {
         if self.skip_foreign(state, &decoded, name) {
             return Ok(());
         }
+        self.journal_of(named);
         match &decoded {
             Ok(DecodedState { boot_id, header, entries }) => {
                 let now = self.scan.fs.boot_id();

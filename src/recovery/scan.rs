@@ -41,6 +41,11 @@ pub(crate) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    /// What the directory of visible files is called, and what it was.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &'a Path> {
+        std::iter::once(self.path).chain(self.from)
+    }
+
     /// Whether files of a writer with this `path` become visible where we look.
     pub(crate) fn is_path(&self, path: &Path) -> bool {
         path.as_os_str() == self.path || self.from == Some(path)

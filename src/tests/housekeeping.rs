@@ -120,9 +120,9 @@ fn the_oldest_go_first_over_all_directories() {
         (Retain { bytes: 1, ..Retain::default() }, 1),
         (Retain { age: second * 6, ..Retain::default() }, 5),
         (Retain { age: second, ..Retain::default() }, 0),
-        (Retain { files: 5, bytes: block * 7, age: second * 7 }, 5),
-        (Retain { files: 7, bytes: block * 5, age: second * 7 }, 5),
-        (Retain { files: 7, bytes: block * 7, age: second * 6 }, 5),
+        (Retain { files: 5, bytes: block * 7, age: second * 7, ..Retain::default() }, 5),
+        (Retain { files: 7, bytes: block * 5, age: second * 7, ..Retain::default() }, 5),
+        (Retain { files: 7, bytes: block * 7, age: second * 6, ..Retain::default() }, 5),
     ] {
         let tree = Tree::new();
         let retention = Retention { rules, ..tree.retention(Arc::new(RealFs), 0) };

@@ -141,8 +141,13 @@ fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
 
 /// The same, whatever comes of it.
 pub(crate) fn restart(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
+    forks::without(|| writer(dir, fs))
+}
+
+/// The same, while nobody forks.
+fn writer(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
     let (publications, task, heard) = start(dir, fs);
-    let recovery = forks::without(|| task.run());
+    let recovery = task.run();
     publications.step(&mut Batch::default());
     publications.step_hook();
     assert_eq!(publications.wait_settled(Some(Instant::now())), 0);
@@ -209,6 +214,9 @@ fn whenever_a_writer_dies_each_of_its_files_has_one_line() {
             for as_it_was in lock(&later).take().unwrap_or_default() {
                 again += 1;
                 copy(as_it_was.path(), dir.path());
+                if again % 2 == 0 {
+                    forks::without(|| by_hand(dir.path(), None, living()));
+                }
                 recover(dir.path(), living());
                 check(dir.path());
             }
@@ -287,35 +295,151 @@ fn a_death_between_the_two_steps_of_a_rename_is_one_after_it() {
     assert!(cases > 3, "{cases}");
 }
 
-/// A recovery without a writer comes first, and dies as well, now and then.
+/// Recovers without a writer, while nobody forks. Returns the number of files that it published.
+fn by_hand(dir: &Path, old: Option<&Path>, fs: Arc<dyn Fs>) -> usize {
+    let mut options = RecoverOptions::new(dir.join("path"), dir.join("temp")).fs(fs);
+    if let Some(old) = old {
+        options = options.from(old.join("path"));
+    }
+    let recovery = crate::recover(&options).unwrap();
+    assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
+    recovery.published.len()
+}
+
+/// A recovery without a writer comes first, and dies as well, now and then. The directories may have other names by
+/// then.
 #[test]
 fn what_a_recovery_by_hand_publishes_is_told_by_the_next_writer() {
-    let by_hand = |dir: &TestDir, fs: Arc<dyn Fs>| {
-        let options = RecoverOptions::new(dir.join("path"), dir.join("temp")).fs(fs);
-        let recovery = forks::without(|| crate::recover(&options).unwrap());
-        assert!(recovery.errors.is_empty(), "{recovery:?}");
-        recovery.published.len()
-    };
-    let dir = place();
-    let (mut deaths, mut published) = (0, 0);
-    for (nth, as_it_was) in lives(&dir, Durability::None).iter().enumerate() {
-        copy(as_it_was.path(), dir.path());
-        let copies: Copies = Arc::new(Mutex::new(nth.is_multiple_of(10).then(Vec::new)));
-        published += by_hand(&dir, Arc::new(dying(dir.path().to_owned(), copies.clone())));
+    let (old, moved) = (place(), place());
+    let lives = lives(&old, Durability::None);
+    for (dir, from) in [(&old, None), (&moved, Some(old.path()))] {
+        let by_hand = |fs| forks::without(|| by_hand(dir.path(), from, fs));
+        let (mut deaths, mut published) = (0, 0);
+        for (nth, as_it_was) in lives.iter().enumerate() {
+            copy(as_it_was.path(), dir.path());
+            let copies: Copies = Arc::new(Mutex::new(nth.is_multiple_of(10).then(Vec::new)));
+            published += by_hand(Arc::new(dying(dir.path().to_owned(), copies.clone())));
+            let heard = recover(dir.path(), living());
+            assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
+            for as_it_was in lock(&copies).take().unwrap_or_default() {
+                deaths += 1;
+                copy(as_it_was.path(), dir.path());
+                if from.is_some() || deaths % 2 == 0 {
+                    by_hand(living());
+                }
+                recover(dir.path(), living());
+                check(dir.path());
+            }
+        }
+        println!("{published} files published by hand, {deaths} deaths of that");
+        assert!(published > 10 && deaths > 100);
+    }
+}
+
+/// Nobody takes the journal of a directory for that of another one, whatever it was called before.
+#[test]
+fn a_moved_journal_is_for_the_directory_that_it_was_moved_to() {
+    let (old, moved, other) = (place(), place(), place());
+    copy(lives(&old, Durability::None).last().unwrap().path(), moved.path());
+    forks::without(|| by_hand(moved.path(), Some(old.path()), living()));
+    // The first has the name that it had before. The second is moved again, and nobody says so.
+    for dir in [&old, &other] {
+        copy(moved.path(), dir.path());
+        let before = list(&dir.join("temp"));
+        assert_eq!(recover(dir.path(), living()), [""; 0]);
+        assert_eq!(list(&dir.join("temp")), before);
+    }
+    forks::without(|| by_hand(other.path(), Some(moved.path()), living()));
+    for dir in [&moved, &other] {
         let heard = recover(dir.path(), living());
         assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
-        for as_it_was in lock(&copies).take().unwrap_or_default() {
-            deaths += 1;
-            copy(as_it_was.path(), dir.path());
-            if deaths % 2 == 0 {
-                by_hand(&dir, living());
+    }
+}
+
+/// A recovery: that of a writer, or one by hand. Returns what a hook heard.
+fn either(is_writer: bool, dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
+    if !is_writer {
+        by_hand(dir, None, fs);
+        return Vec::new();
+    }
+    let (recovery, heard) = writer(dir, fs);
+    assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
+    heard
+}
+
+/// Two recoveries, the second of which runs before this call of the first. Returns what hooks heard; `None` if the
+/// first one had fewer calls. Calls to the manifest do not count: its lock would only be waited for.
+fn two_at_once(dir: &TestDir, nth: usize, are_writers: [bool; 2]) -> Option<Vec<String>> {
+    let (place, heard) = (dir.path().to_owned(), Arc::new(Mutex::new(None)));
+    let (hears, calls) = (heard.clone(), Mutex::new(0));
+    let fs = HookedFs::with(move |call: &Call<'_>| {
+        if call.path != place.join("lists/m") {
+            *lock(&calls) += 1;
+            if *lock(&calls) == nth {
+                *lock(&hears) = Some(either(are_writers[1], &place, living()));
             }
-            recover(dir.path(), living());
-            check(dir.path());
+        }
+        if matches!(call.op, Op::Sync | Op::SyncDir) { Answer::Skip } else { Answer::Go }
+    });
+    let mut all = forks::without(|| either(are_writers[0], dir.path(), Arc::new(fs)));
+    all.extend(lock(&heard).take()?);
+    Some(all)
+}
+
+/// With `BUFFEREDWRITER_FAULT_PAIRS=1` at each call.
+#[test]
+fn two_recoveries_at_once_after_a_third_that_was_killed_tell_of_each_file_once() {
+    const WRITERS: [[bool; 2]; 3] = [[true, true], [true, false], [false, true]];
+    let step = if std::env::var_os("BUFFEREDWRITER_FAULT_PAIRS").is_some() { 1 } else { 10 };
+    let (dir, mut pairs) = (place(), 0);
+    for (life, as_it_was) in lives(&dir, Durability::None).iter().enumerate().step_by(37) {
+        copy(as_it_was.path(), dir.path());
+        let deaths: Copies = Arc::new(Mutex::new(Some(Vec::new())));
+        let fs = Arc::new(dying(dir.path().to_owned(), deaths.clone()));
+        let (_killed, task, _) = start(dir.path(), fs);
+        forks::without(|| task.run());
+        let deaths = lock(&deaths).take().unwrap_or_default();
+        for (death, as_it_was) in deaths.iter().enumerate().skip(life % step).step_by(step) {
+            for nth in (1 + death % step..).step_by(step) {
+                copy(as_it_was.path(), dir.path());
+                let Some(mut heard) = two_at_once(&dir, nth, WRITERS[(death + nth / step) % 3])
+                else {
+                    break;
+                };
+                heard.extend(recover(dir.path(), living()));
+                let heard: BTreeSet<_> = heard.into_iter().collect();
+                assert_eq!(heard, check(dir.path()), "{life} {death} {nth}");
+                pairs += 1;
+            }
         }
     }
-    println!("{published} files published by hand, {deaths} deaths of that");
-    assert!(published > 10 && deaths > 100);
+    println!("{pairs} pairs of recoveries");
+    assert!(pairs > 50, "{pairs}");
+}
+
+/// Here its state file is of another version at first.
+#[test]
+fn while_a_dead_writer_is_skipped_its_journal_stays_and_the_hook_hears_of_no_file_again() {
+    let dir = place();
+    let lives = lives(&dir, Durability::None);
+    let temp = |dir: &TestDir, end: &str| {
+        paths(&dir.join("temp")).into_iter().find(|file| file.extension() == Some(end.as_ref()))
+    };
+    copy(lives.iter().rfind(|life| temp(life, "tmp").is_some()).unwrap().path(), dir.path());
+    let state = temp(&dir, "state").unwrap();
+    let good = fs::read(&state).unwrap();
+    let mut other = good.clone();
+    other[8] ^= 0x40;
+    fs::write(&state, other).unwrap();
+    let (recovery, mut heard) = restart(dir.path(), living());
+    assert!(recovery.skipped.len() == 1 && recovery.errors.is_empty(), "{recovery:?}");
+    let (recovery, again) = restart(dir.path(), living());
+    assert!(recovery.skipped.len() == 1 && again.is_empty() && !heard.is_empty(), "{again:?}");
+    fs::write(&state, good).unwrap();
+    assert!(forks::without(|| by_hand(dir.path(), None, living())) > 0);
+    heard.extend(recover(dir.path(), living()));
+    let ids = check(dir.path());
+    assert_eq!((heard.len(), heard.into_iter().collect::<BTreeSet<_>>()), (ids.len(), ids));
 }
 
 /// The hook heard of nothing before.

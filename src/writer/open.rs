@@ -197,7 +197,10 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         by_len: scope.by_len,
         rules: retain,
         clock: wall_clock.clone(),
-        protected_from: protected_from(publications.clone(), recovers.then(|| recovery.clone())),
+        protected_from: protected_from(
+            publications.clone().filter(|_| !retain.ignores_hook),
+            recovers.then(|| recovery.clone()),
+        ),
     });
     let is_retaining = retention.is_some();
     let housekeeper = Housekeeper::new(Job { retention, latest });

@@ -2,11 +2,11 @@
 //! disk guard refuses nothing before that. No error of it, and no call that hangs, holds up a record.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, RetentionStats, WriteError};
+use bufferedwriter::{BufferedWriter, Config, PublishedFile, RetentionStats, WriteError};
 use rustix::io::Errno;
 
 use crate::recovery;
@@ -333,15 +333,52 @@ fn files_stay_until_their_hook_has_returned() {
         pass.through();
         Ok(())
     };
-    let config = config(&dir).retain_files(2).on_publish(hook);
+    let looks = Arc::new(AtomicU64::new(0));
+    let (counts, path) = (looks.clone(), dir.path.canonicalize().unwrap());
+    let fs = TestFs::new(move |call| {
+        if call.op == Op::OpenDir && call.path == path {
+            counts.fetch_add(1, Ordering::SeqCst);
+        }
+        Answer::Go
+    });
+    let config = config(&dir).retain_files(2).on_publish(hook).fs(fs);
     let writer = BufferedWriter::new(config).unwrap();
     publish(&writer, 6);
     until("the hook hangs", || gate.waiting() == 1);
-    publish(&writer, 2);
-    // A pass that begins now knows all of them.
+    // When the second of them has begun, the first knew all files, and is over.
+    for _ in 0..2 {
+        let before = looks.load(Ordering::SeqCst);
+        publish(&writer, 1);
+        until("old files are looked for", || looks.load(Ordering::SeqCst) > before);
+    }
     assert_eq!((dir.files().len(), retention(&writer).files_deleted), (8, 0));
     gate.set_shut(false);
     until("the hook has returned for all", || dir.files().len() == 2);
     close(&writer);
     assert_eq!(retention(&writer).files_deleted, 6);
+}
+
+/// If the options say so, a hook that hangs holds no file. It still hears of each, in order.
+#[test]
+fn files_go_before_their_hook_has_returned_if_the_options_say_so() {
+    let dir = WriterDir::new();
+    let (gate, pass) = Gate::open();
+    gate.set_shut(true);
+    let heard: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let hears = heard.clone();
+    let hook = move |file: &PublishedFile| {
+        pass.through();
+        hears.lock().unwrap().push(file.sequence);
+        Ok(())
+    };
+    let config = config(&dir).retain_files(2).retain_unacknowledged(false).on_publish(hook);
+    let writer = BufferedWriter::new(config).unwrap();
+    publish(&writer, 8);
+    until("the hook hangs", || gate.waiting() == 1);
+    until("old files go", || dir.files().len() == 2);
+    assert_eq!(stats(&writer).publishing.unwrap().unacknowledged, 8);
+    gate.set_shut(false);
+    assert_eq!(close(&writer).unacknowledged, 0);
+    let heard = heard.lock().unwrap();
+    assert!(heard.len() == 8 && heard.is_sorted_by(|a, b| a < b), "{heard:?}");
 }

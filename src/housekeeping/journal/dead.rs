@@ -13,12 +13,13 @@ use crate::naming::Names;
 /// What it says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DeadJournal {
-    /// Where its files appeared. For comparison only.
-    pub(crate) path: PathBuf,
+    /// Where its files appeared, and the checksum of what that is called since it was moved.
+    path: PathBuf,
+    moved: u64,
     /// Files that were about to become visible, and are not known to be listed.
     /// Each with its place in the journal.
     pub(crate) unlisted: Vec<(u64, Publication)>,
-    /// The first listed file that the hook had not acknowledged.
+    /// The first listed file that the hook had not acknowledged, counted from 0.
     pub(crate) acknowledged: u64,
     /// Where its rings have room.
     pub(crate) free: Vec<Place>,
@@ -47,7 +48,7 @@ impl DeadJournal {
     pub(crate) fn read(file: &mut dyn FsFile, names: &Names) -> io::Result<Option<Self>> {
         let mut header = vec![0; HEADER_BYTES];
         let read = read_full(file, &mut header, 0)?;
-        let Some(Header { path, acknowledged, listed }) =
+        let Some(Header { path, acknowledged, moved, listed }) =
             format::read_header(&header[..read], names)
         else {
             return Ok(None);
@@ -73,7 +74,15 @@ impl DeadJournal {
             );
             unlisted.extend(new.into_iter().map(|(_, at, file)| (at, file)));
         }
-        Ok(Some(DeadJournal { path, unlisted, acknowledged, free, rings: listed.len() }))
+        Ok(Some(DeadJournal { path, moved, unlisted, acknowledged, free, rings: listed.len() }))
+    }
+
+    /// Whether its files are those in this directory.
+    pub(crate) fn is_of(&self, path: &Path) -> bool {
+        match self.moved {
+            0 => self.path.as_os_str() == path,
+            moved => moved == format::moved_to(path),
+        }
     }
 
     /// The listed file with this number, counted from 0.

@@ -7,6 +7,7 @@
 //!          24  pid u32    28  length u32 of the path
 //!          32  checksum of the 32 bytes before and the path
 //!          64  listed files that the hook has acknowledged, u64
+//!          72  checksum of the path that the directory has since it was moved, u64; 0 = it was not
 //!         128  of each ring, the number of the last file that is listed, u64
 //!        4096  canonical path of the directory of visible files
 //! ring r, entry k                 at 8192 + 1024 (8 r + k)
@@ -37,7 +38,8 @@ const VERSION: u32 = 1;
 pub(crate) const HEADER_BYTES: usize = 8192;
 const PATH_AT: usize = 4096;
 const SUM_AT: usize = 32;
-pub(super) const ACKNOWLEDGED_AT: u64 = 64;
+pub(crate) const ACKNOWLEDGED_AT: u64 = 64;
+pub(crate) const MOVED_AT: u64 = 72;
 pub(super) const LISTED_AT: u64 = 128;
 pub(crate) const ENTRY_BYTES: usize = 1024;
 /// Files of one worker that may be unlisted.
@@ -53,6 +55,7 @@ const ENTRY_SUM_AT: usize = ENTRY_BYTES - 8;
 pub(super) struct Header {
     pub(super) path: PathBuf,
     pub(super) acknowledged: u64,
+    pub(super) moved: u64,
     /// Of each ring.
     pub(super) listed: Vec<u64>,
 }
@@ -101,12 +104,18 @@ pub(super) fn read_header(bytes: &[u8], names: &Names) -> Option<Header> {
         return None;
     }
     let number = |at: usize| le::u64(&bytes[at..at + 8]);
-    let acknowledged = number(ACKNOWLEDGED_AT as usize);
+    let (acknowledged, moved) = (number(ACKNOWLEDGED_AT as usize), number(MOVED_AT as usize));
     let listed: Vec<u64> = (0..rings).map(|ring| number(LISTED_AT as usize + 8 * ring)).collect();
     if listed.iter().chain([&acknowledged]).any(|&count| count > ENTRIES_MAX) {
         return None;
     }
-    Some(Header { path: OsString::from_vec(path.to_vec()).into(), acknowledged, listed })
+    Some(Header { path: OsString::from_vec(path.to_vec()).into(), acknowledged, moved, listed })
+}
+
+/// What the header says if the directory was moved here. Eight bytes are written as one, whoever is killed.
+pub(crate) fn moved_to(path: &Path) -> u64 {
+    let path: PathBuf = path.components().collect();
+    fnv1a(path.as_os_str().as_bytes()).max(1)
 }
 
 /// An entry. `None` if the path is too long.
@@ -128,7 +137,7 @@ pub(crate) fn entry(number: u64, file: &Publication) -> Option<[u8; ENTRY_BYTES]
 }
 
 /// An entry and its number. `None` if there is none, or not what a writer wrote.
-pub(super) fn read_entry(entry: &[u8]) -> Option<(u64, Publication)> {
+pub(crate) fn read_entry(entry: &[u8]) -> Option<(u64, Publication)> {
     let sum = le::u64(&entry[ENTRY_SUM_AT..]);
     let number = |at: usize| le::u64(&entry[8 * at..][..8]);
     if !(1..=ENTRIES_MAX).contains(&number(0)) || sum != fnv1a(&entry[..ENTRY_SUM_AT]) {
@@ -161,11 +170,12 @@ mod tests {
         assert_eq!(bytes.len() as u64, entry_at(3, 0));
         let read = read_header(&bytes, &names()).unwrap();
         let path = PathBuf::from("/var/log");
-        assert_eq!(read, Header { path, acknowledged: 0, listed: vec![0; 3] });
+        assert_eq!(read, Header { path, acknowledged: 0, moved: 0, listed: vec![0; 3] });
         bytes[ACKNOWLEDGED_AT as usize] = 5;
+        bytes[MOVED_AT as usize] = 6;
         bytes[LISTED_AT as usize + 16] = 9;
         let read = read_header(&bytes, &names()).unwrap();
-        assert_eq!((read.acknowledged, read.listed), (5, vec![0, 0, 9]));
+        assert_eq!((read.acknowledged, read.moved, read.listed), (5, 6, vec![0, 0, 9]));
         for reason in PublishReason::ALL {
             let file = Publication { reason, ..publication(2, 9) };
             assert_eq!(read_entry(&entry(7, &file).unwrap()), Some((7, file)));

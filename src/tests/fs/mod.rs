@@ -28,6 +28,7 @@ pub(crate) fn facts_of(len: usize, number: usize) -> Facts {
 }
 
 /// Metadata of a directory.
+#[cfg(test)]
 pub(crate) fn dir_facts(number: usize) -> Facts {
     Facts { is_file: false, is_dir: true, mode: 0o700, ..facts_of(0, number) }
 }

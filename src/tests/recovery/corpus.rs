@@ -9,12 +9,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::file::state_file::decode::Unreadable::{self, Codec, Damaged, Short, Version};
+use crate::tests::publishing_crash;
 use crate::tests::recovery::fuzz;
+use crate::tests::recovery::hostile_journal;
 use crate::tests::recovery::hostile_memory::{recover_bytes, yard};
 use crate::tests::recovery::hostile_state::Yard;
+use crate::tests::recovery::journals;
 
 /// The least number of found files in each corpus. Adjust it when you minimise the corpus.
-const FOUND_MIN: [(&str, usize); 2] = [("memory", 101), ("state", 101)];
+const FOUND_MIN: [(&str, usize); 3] = [("memory", 101), ("state", 101), ("journal", 158)];
 
 /// Changes of a good file: see `fuzz.rs`.
 type Changes = &'static [(u8, u16, u64)];
@@ -144,6 +147,53 @@ const STATE: &[ByHand] = &[
     ("record-without-a-file", 0, &[(U64, 16_392, 0)], Ok(0)),
 ];
 
+/// The places are those of `src/housekeeping/journal/format.rs`, with two rings; said is the number of files that it tells of.
+/// Entries with files are at 9216 and 17,408 in the rings, and at 24,576 and 25,600 for the hook.
+const JOURNAL: &[ByHand] = &[
+    ("empty", RAW, &[], Err(Damaged)),
+    ("good", 0, &[], Ok(4)),
+    ("good-with-three-rings", 1, &[], Ok(4)),
+    ("nothing-for-the-hook", 2, &[], Ok(2)),
+    ("truncated-header", 0, &[(LEN, 8191, 0)], Err(Damaged)),
+    ("header-only", 0, &[(LEN, 8192, 0)], Ok(0)),
+    ("truncated-ring", 0, &[(LEN, 10_239, 0)], Ok(0)),
+    ("truncated-entry", 0, &[(LEN, 25_599, 0)], Ok(2)),
+    ("other-magic", 0, &[(U8, 0, 0)], Err(Damaged)),
+    ("other-version", 0, &[(U32, 8, 2)], Err(Damaged)),
+    ("wrong-checksum", UNFIXED, &[(U8, 4096, 1)], Err(Damaged)),
+    ("a-ring-less", 0, &[(U32, 12, 1)], Err(Damaged)),
+    // The files for the hook are in the third ring then.
+    ("a-ring-more", 0, &[(U32, 12, 3)], Ok(4)),
+    ("258-rings", 0, &[(U32, 12, 258)], Err(Damaged)),
+    ("rings-that-overflow", 0, &[(U32, 12, MAX)], Err(Damaged)),
+    ("other-instance", 0, &[(U64, 16, 6)], Err(Damaged)),
+    ("other-pid", 0, &[(U32, 24, 2)], Err(Damaged)),
+    ("path-beyond-the-header", 0, &[(U32, 28, 4097)], Err(Damaged)),
+    ("path-beyond-all", 0, &[(U32, 28, MAX)], Err(Damaged)),
+    ("one-acknowledged", 0, &[(U64, 64, 1)], Ok(3)),
+    ("more-acknowledged-than-there-are", 0, &[(U64, 64, 1 << 40)], Ok(2)),
+    ("acknowledged-beyond-all", 0, &[(U64, 64, MAX)], Err(Damaged)),
+    ("moved", 4, &[], Ok(4)),
+    ("moved-to-nowhere", 0, &[(U64, 72, MAX)], Ok(4)),
+    ("all-of-a-ring-listed", 0, &[(U64, 128, 1)], Ok(3)),
+    ("more-listed-than-there-are", 0, &[(U64, 136, 1 << 40)], Ok(3)),
+    ("listed-beyond-all", 0, &[(U64, 136, MAX)], Err(Damaged)),
+    ("number-0", 0, &[(U64, 9216, 0)], Ok(3)),
+    ("number-beyond-all", 0, &[(U64, 9216, MAX)], Ok(3)),
+    ("greatest-number", 0, &[(U64, 9216, 1 << 40)], Ok(4)),
+    ("numbers-that-say-all", 0, &[(U64, 9224, MAX), (U64, 9240, MAX), (U64, 9248, MAX)], Ok(4)),
+    ("clock-that-was-set-back", 0, &[(U64, 9232, 0)], Ok(4)),
+    ("unknown-reason", 0, &[(U32, 9264, 6)], Ok(3)),
+    ("path-of-no-bytes", 0, &[(U32, 9268, 0)], Ok(3)),
+    ("path-beyond-the-entry", 0, &[(U32, 24_628, 961)], Ok(3)),
+    ("path-that-leads-out", 0, &[(U16, 24_632, 0x2e2e), (U8, 24_634, b'/' as u64)], Ok(3)),
+    ("path-from-the-root", 0, &[(U8, 9272, b'/' as u64)], Ok(3)),
+    ("path-with-nul", 0, &[(U8, 9272, 0)], Ok(3)),
+    ("path-with-a-newline-and-a-quote", 0, &[(U8, 9272, 10), (U8, 9273, b'"' as u64)], Ok(4)),
+    ("path-that-is-no-text", 0, &[(U16, 9272, 0xfeff)], Ok(4)),
+    ("entry-with-wrong-checksum", UNFIXED, &[(U8, 24_600, 1)], Ok(3)),
+];
+
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
 }
@@ -211,5 +261,20 @@ fn state_files_of_the_corpus() {
         fuzz::state(input);
         let recovered = yard.recover(&fuzz::state_of(input, &yard.path));
         recovered.unwrap_or_else(|error| panic!("state/{name}: {error}"));
+    }
+}
+
+#[test]
+fn journals_of_the_corpus() {
+    let files = files("journal", JOURNAL);
+    let names = fuzz::names();
+    for each in JOURNAL {
+        let journal = journals::of(&input(each), Path::new("/srv/out"), &names);
+        assert_eq!(journals::read(journal, &names), each.3, "{}", each.0);
+    }
+    let (names, dir) = (hostile_journal::writer(), publishing_crash::place());
+    for input in files.values() {
+        fuzz::journal(input);
+        hostile_journal::start(&dir, &names, &journals::of(input, &dir.join("path"), &names));
     }
 }

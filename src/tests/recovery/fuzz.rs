@@ -22,6 +22,7 @@ use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
 use crate::tests::fs::held::Held;
 use crate::tests::recovery::images::{Image, OTHER_BOOT, STAMP, entry, header, seed};
+use crate::tests::recovery::journals;
 
 const CHANGE_BYTES: usize = 11;
 
@@ -34,6 +35,12 @@ pub fn memory(input: &[u8]) {
 /// Reads what the input makes a state file of. Panics if a promise does not hold.
 pub fn state(input: &[u8]) {
     let _ = read_state(&state_of(input, Path::new("/srv/out")));
+}
+
+/// Reads what the input makes a journal of. Panics if a promise does not hold.
+pub fn journal(input: &[u8]) {
+    let names = names();
+    let _ = journals::read(journals::of(input, Path::new("/srv/out"), &names), &names);
 }
 
 /// Of the instance that all hostile files say they are of.
@@ -194,7 +201,8 @@ fn is_one_name(name: &OsStr) -> bool {
     is_one && name.len() <= 255 && !name.as_encoded_bytes().contains(&0)
 }
 
-fn change(bytes: &mut Vec<u8>, changes: &[u8], places: &[usize]) {
+/// Makes the changes that an input describes. `places` are those that a recovery looks at.
+pub(crate) fn change(bytes: &mut Vec<u8>, changes: &[u8], places: &[usize]) {
     for change in changes.chunks_exact(CHANGE_BYTES) {
         let (what, at, number) = (change[0], &change[1..3], &change[3..]);
         let at = usize::from(u16::from_le_bytes([at[0], at[1]]));

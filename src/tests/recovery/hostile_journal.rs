@@ -10,17 +10,11 @@ use std::path::{Component, Path};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::base::checksum::fnv1a;
-use crate::housekeeping::journal::format::{self, ENTRY_BYTES, HEADER_BYTES};
-use crate::housekeeping::publication::tests::publication;
+use crate::housekeeping::journal::format::{ENTRY_BYTES, HEADER_BYTES, RING_ENTRIES};
 use crate::naming::Names;
 use crate::tests::publishing_crash::{living, place, restart};
-use crate::tests::recovery::fuzz::fix_checksum;
+use crate::tests::recovery::journals::{self, BYTES, RINGS, file, fix, is_moved, path_in};
 use bufferedwriter_testkit::dir::{TestDir, list};
-
-const RINGS: usize = 2;
-/// Header, rings, and two entries for the hook.
-const BYTES: usize = HEADER_BYTES + (RINGS * format::RING_ENTRIES + 2) * ENTRY_BYTES;
 
 /// One change of a good journal.
 #[derive(Clone, Debug)]
@@ -37,8 +31,8 @@ enum Change {
 
 fn changes() -> impl Strategy<Value = Change> {
     let numbers = prop_oneof![0..12_u64, Just(u64::MAX), any::<u64>()].boxed();
-    let entries = 0..RINGS * format::RING_ENTRIES + 2;
-    let good = publication(0, 3).relative.as_os_str().as_bytes().to_vec();
+    let entries = 0..RINGS * RING_ENTRIES + 2;
+    let good = file(0, 3).relative.as_os_str().as_bytes().to_vec();
     let paths = prop_oneof![
         Just([b"../".to_vec(), good.clone()].concat()),
         Just([b"/etc/".to_vec(), good.clone()].concat()),
@@ -52,20 +46,6 @@ fn changes() -> impl Strategy<Value = Change> {
         (entries.clone(), 0..7_usize, numbers).prop_map(|(e, at, n)| Change::Entry(e, 8 * at, n)),
         (entries, paths).prop_map(|(entry, path)| Change::Path(entry, path)),
     ]
-}
-
-/// A journal with two files that are not listed and two that the hook has not heard of.
-fn good(names: &Names, path: &Path) -> Vec<u8> {
-    let mut bytes = format::header(names, path, RINGS).unwrap();
-    for (ring, seq) in [(0, 1), (1, 1)] {
-        let at = format::ring_at(ring, seq) as usize;
-        bytes[at..at + ENTRY_BYTES]
-            .copy_from_slice(&format::entry(seq, &publication(ring, seq)).unwrap());
-    }
-    for number in [1, 2] {
-        bytes.extend(format::entry(number, &publication(0, 10 + number)).unwrap());
-    }
-    bytes
 }
 
 fn change(bytes: &mut Vec<u8>, change: &Change) {
@@ -91,23 +71,8 @@ fn change(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// Where it says that its files appear.
-fn path_in(bytes: &[u8]) -> Option<&[u8]> {
-    let len = u32::from_le_bytes(bytes.get(28..32)?.try_into().ok()?) as usize;
-    bytes.get(4096..HEADER_BYTES)?.get(..len)
-}
-
-/// Makes the checksums right, but for those of entries that were never used.
-fn fix(bytes: &mut [u8]) {
-    let Some((header, entries)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
-    let sum = fnv1a(&[&header[..32], path_in(header).unwrap_or_default()].concat());
-    header[32..40].copy_from_slice(&sum.to_le_bytes());
-    let entries = entries.chunks_exact_mut(ENTRY_BYTES);
-    entries.filter(|entry| entry.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
-}
-
 /// Puts the journal there, starts a writer, and returns how many lines came of it, and what the hook heard.
-fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> (usize, Vec<String>) {
+pub(super) fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> (usize, Vec<String>) {
     let (journal, manifest) = (dir.join("temp").join(names.journal()), dir.join("lists/m"));
     fs::write(&journal, bytes).unwrap();
     let (recovery, heard) = restart(dir.path(), living());
@@ -115,6 +80,7 @@ fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> (usize, Vec<String>) {
     // It is done with, set aside, told of, or says that its files appear elsewhere.
     let path = dir.join("path");
     let is_of_path = path_in(bytes).is_some_and(|said| said == path.as_os_str().as_bytes());
+    let is_of_path = is_of_path && !is_moved(bytes);
     assert!(!journal.exists() || !recovery.errors.is_empty() || !is_of_path, "{recovery:?}");
     let text = fs::read_to_string(&manifest).unwrap_or_default();
     for line in text.lines() {
@@ -131,17 +97,21 @@ fn start(dir: &TestDir, names: &Names, bytes: &[u8]) -> (usize, Vec<String>) {
     (text.lines().count(), heard)
 }
 
+/// Of the writer whose journal it is.
+pub(super) fn writer() -> Names {
+    Names { prefix: "".into(), extension: "".into(), instance: 0xfeed, pid: 7 }
+}
+
 #[test]
 fn a_hostile_journal_is_read_or_set_aside_and_leads_nowhere() {
-    let names = Names { prefix: "".into(), extension: "".into(), instance: 0xfeed, pid: 7 };
-    let dir = place();
+    let (names, dir) = (writer(), place());
     let path = dir.join("path");
     // What was listed first is heard of first.
-    let heard = |worker, seq| publication(worker, seq).told(&path).unwrap().id;
+    let heard = |worker, seq| file(worker, seq).told(&path).unwrap().id;
     let all = [heard(0, 11), heard(0, 12), heard(0, 1), heard(1, 1)];
-    assert_eq!(start(&dir, &names, &good(&names, &path)), (2, all.to_vec()));
+    assert_eq!(start(&dir, &names, &journals::good(&names, &path, RINGS)), (2, all.to_vec()));
     // Nor does a damaged entry take the next ones with it.
-    let mut damaged = good(&names, &path);
+    let mut damaged = journals::good(&names, &path, RINGS);
     damaged[BYTES - 2 * ENTRY_BYTES + 100] ^= 1;
     assert_eq!(start(&dir, &names, &damaged), (2, all[1..].to_vec()));
     let mut config = Config { failure_persistence: None, ..Config::default() };
@@ -151,7 +121,7 @@ fn a_hostile_journal_is_read_or_set_aside_and_leads_nowhere() {
     let cases = (prop::collection::vec(changes(), 1..4), prop::bool::weighted(0.8));
     let mut runner = TestRunner::new(config);
     let result = runner.run(&cases, |(changes, fixed)| {
-        let mut bytes = good(&names, &path);
+        let mut bytes = journals::good(&names, &path, RINGS);
         changes.iter().for_each(|one| change(&mut bytes, one));
         if fixed {
             fix(&mut bytes);

@@ -7,8 +7,10 @@ pub mod fuzz;
 mod hostile_journal;
 #[cfg(test)]
 mod hostile_memory;
+#[cfg(test)]
 mod hostile_state;
 pub(crate) mod images;
+pub(crate) mod journals;
 #[cfg(test)]
 mod layout;
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! Is the manifest right whatever happens to the program, and does `--on-publish` run for each file?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use bufferedwriter_testkit::dir::list;
+use bufferedwriter_testkit::unpacked::unpacked;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::help::{Place, numbered, wait_until};
+use crate::help::{Place, Program, numbered, wait_until};
 
 fn lines(manifest: &Path) -> Vec<Value> {
     let text = fs::read_to_string(manifest).unwrap();
@@ -31,15 +32,7 @@ fn after_kills_each_file_has_one_line() {
     for round in 0..8_u64 {
         let before = place.visible().len();
         let mut program = place.start(args);
-        let mut stdin = program.take_stdin();
-        let feeder = thread::spawn(move || {
-            for number in 0.. {
-                use std::io::Write;
-                if writeln!(stdin, "line {number} of {round}").is_err() {
-                    break;
-                }
-            }
-        });
+        let feeder = feed_for_ever(&mut program, round);
         wait_until("more is visible", || place.visible().len() > before + 20);
         thread::sleep(Duration::from_micros(1_700 * round));
         program.signal(Signal::KILL);
@@ -68,6 +61,70 @@ fn after_kills_each_file_has_one_line() {
         visible.iter().map(|f| fs::read_to_string(f).unwrap().lines().count() as u64).sum();
     assert_eq!(records(&lines), all);
     assert!(lines.iter().any(|line| line["reason"] == "recovered"));
+    assert!(list(&place.tmp()).is_empty(), "{:?}", list(&place.tmp()));
+}
+
+/// Feeds lines until the program is gone.
+fn feed_for_ever(program: &mut Program<'_>, round: u64) -> thread::JoinHandle<()> {
+    let mut stdin = program.take_stdin();
+    thread::spawn(move || {
+        for number in 0.. {
+            use std::io::Write;
+            if writeln!(stdin, "line {number} of {round}").is_err() {
+                break;
+            }
+        }
+    })
+}
+
+/// Killed twice with all options at once: each line says what its file is, old files go, and the lines sum up to the
+/// accounts.
+#[test]
+fn killed_twice_with_all_options_the_lines_are_the_accounts() {
+    let place = Place::new();
+    let manifest = place.join("m.ndjson");
+    let option = format!("--manifest={}", manifest.display());
+    let args = [
+        option.as_str(),
+        "--compress=zstd",
+        "--rotate-at=minute",
+        "--partition=dt=%Y-%m-%d/m=%H%M",
+        "--retain-files=20",
+        "--on-publish=true",
+        "--file-size=2KiB",
+        "--size=4KiB",
+    ];
+    let count = || fs::read(&manifest).map_or(0, |text| text.split(|byte| *byte == b'\n').count());
+    for round in 0..2 {
+        let before = count();
+        let mut program = place.start(args);
+        let feeder = feed_for_ever(&mut program, round);
+        wait_until("more files are listed", || count() > before + 30);
+        program.signal(Signal::KILL);
+        drop(program);
+        feeder.join().unwrap();
+    }
+    let ended = place.run(args, numbered(100_000));
+    assert_eq!((ended.code, ended.records("written")), (0, 100_000), "{ended:?}");
+    let lines = lines(&manifest);
+    let ids: BTreeSet<_> = lines.iter().map(|line| line["id"].to_string()).collect();
+    assert_eq!(ids.len(), lines.len(), "a file is listed twice");
+    let last = |line: &Value| line["instance"] == lines.last().unwrap()["instance"];
+    let of_last: Vec<_> =
+        lines.iter().filter(|line| last(line) && line["reason"] != "recovered").cloned().collect();
+    assert_eq!(records(&of_last), 100_000);
+    // The newest are left, and their lines are right.
+    let visible = place.visible();
+    assert_eq!(visible.len(), 20, "{ended:?}");
+    let listed: BTreeMap<_, _> =
+        lines.iter().map(|line| (place.out().join(line["path"].as_str().unwrap()), line)).collect();
+    for file in &visible {
+        let line = listed[file];
+        assert_eq!(line["bytes"], fs::metadata(file).unwrap().len());
+        let Some(text) = unpacked(file) else { continue };
+        assert_eq!(line["records"], text.iter().filter(|byte| **byte == b'\n').count());
+        assert_eq!(line["record_bytes"], text.len());
+    }
     assert!(list(&place.tmp()).is_empty(), "{:?}", list(&place.tmp()));
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bufferedwriter::text::{duration, mode, size};
 use bufferedwriter::{Boundary, Compression, Config, CrashProof, Durability, Io};
+use clap::ArgAction;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::commands::values::{Bytes, bytes, name_and_value};
@@ -216,6 +217,11 @@ pub(crate) struct Write {
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     retain_age: Duration,
 
+    /// Whether files stay until --on-publish has succeeded for them, whatever the other --retain
+    /// options say. With false, the command may be run for a file that is gone
+    #[arg(long, value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    retain_unacknowledged: bool,
+
     /// Symbolic link that leads to the newest complete file. Best outside of --path. Nothing but a
     /// symbolic link is ever replaced [default: none]
     #[arg(long, value_name = "LINK")]
@@ -300,6 +306,7 @@ impl Write {
             .retain_bytes(self.retain_bytes)
             .retain_files(self.retain_files)
             .retain_age(self.retain_age)
+            .retain_unacknowledged(self.retain_unacknowledged)
             .populate(self.populate)
             .crash_proof(match &self.crash_proof {
                 None => CrashProof::Off,
@@ -417,6 +424,7 @@ mod tests {
             "--retain-bytes=5GB",
             "--retain-files=20",
             "--retain-age=30days",
+            "--retain-unacknowledged=false",
             "--latest=/l/current",
             "--populate",
             "--crash-proof",
@@ -455,6 +463,7 @@ mod tests {
             .retain_bytes(5_000_000_000)
             .retain_files(20)
             .retain_age(Duration::from_secs(30 * 86_400))
+            .retain_unacknowledged(false)
             .latest("/l/current")
             .populate(true)
             .crash_proof(CrashProof::Auto);
