@@ -60,6 +60,8 @@ pub use report::stats::{
 #[cfg(not(loom))]
 pub use writer::BufferedWriter;
 #[cfg(not(loom))]
+pub use writer::guard::CloseGuard;
+#[cfg(not(loom))]
 pub use writer::producer::Producer;
 
 /// Entry point for the fuzz targets.

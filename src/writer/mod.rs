@@ -3,6 +3,7 @@
 pub(crate) mod async_calls;
 pub(crate) mod budget;
 pub(crate) mod close;
+pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod inner;
 pub(crate) mod io_write;
@@ -25,6 +26,7 @@ use crate::report::error::{Error, FlushError, SendError, WriteError};
 use crate::report::health::Health;
 use crate::report::recovery::Recovery;
 use crate::report::stats::Stats;
+use crate::writer::guard::CloseGuard;
 use crate::writer::handle::Handle;
 use crate::writer::producer::Producer;
 use crate::writer::thread_slots::{cached, with_slot};
@@ -227,6 +229,25 @@ impl BufferedWriter {
         format: impl FnOnce(&mut RecordWriter<'_>) -> fmt::Result,
     ) -> Result<(), WriteError> {
         self.with_slot(0, |slot| accept::record(slot, format))
+    }
+
+    /// Returns a guard that closes this writer when it is dropped: for `main`, where a logger or a static
+    /// keeps a handle for ever, so that no handle is the last.
+    ///
+    /// ```
+    /// # use bufferedwriter::{BufferedWriter, Config};
+    /// # let dir = std::env::temp_dir().join(format!("bw-doc-guard-{}", std::process::id()));
+    /// # let config = Config::default().path(&dir).temp(&dir).create_dirs(true);
+    /// let writer = BufferedWriter::new(config)?;
+    /// let _guard = writer.guard();
+    /// writer.write(b"in a file when main returns\n")?;
+    /// # drop(_guard);
+    /// # assert!(writer.write(b"x").is_err());
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn guard(&self) -> CloseGuard {
+        CloseGuard::new(self.handle.clone())
     }
 
     /// Returns a producer for one hot thread: it saves the look-up of the thread's chunk in each

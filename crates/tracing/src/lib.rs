@@ -31,13 +31,13 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod guard;
 mod layer;
 mod make_writer;
 
 use bufferedwriter::BufferedWriter;
 
-pub use guard::{Guard, OnClose};
+/// What [`writer`], [`json`] and [`logfmt`] return beside their first part.
+pub use bufferedwriter::CloseGuard as Guard;
 pub use layer::{BufferSpans, EventCounts, EventLayer};
 pub use make_writer::{Event, EventWriter};
 
@@ -50,7 +50,7 @@ pub use make_writer::{Event, EventWriter};
 /// The guard closes `files` for everybody who writes to it.
 #[must_use = "without the guard the last events are lost"]
 pub fn writer(files: &BufferedWriter) -> (EventWriter, Guard) {
-    (EventWriter::new(files.clone()), Guard::new(files.clone()))
+    (EventWriter::new(files.clone()), files.guard())
 }
 
 /// A layer that writes each event as a line of JSON, and the guard that closes the files.
@@ -80,7 +80,7 @@ pub fn writer(files: &BufferedWriter) -> (EventWriter, Guard) {
 /// A refused event is dropped, and the guard closes `files` for everybody, as with [`writer`].
 #[must_use = "without the guard the last events are lost"]
 pub fn json(files: &BufferedWriter) -> (EventLayer, Guard) {
-    (EventLayer::new(files.clone(), layer::Syntax::Json), Guard::new(files.clone()))
+    (EventLayer::new(files.clone(), layer::Syntax::Json), files.guard())
 }
 
 /// A layer that writes each event as a line of logfmt, and the guard that closes the files.
@@ -93,5 +93,5 @@ pub fn json(files: &BufferedWriter) -> (EventLayer, Guard) {
 /// span's name before its own. Otherwise it is as [`json`].
 #[must_use = "without the guard the last events are lost"]
 pub fn logfmt(files: &BufferedWriter) -> (EventLayer, Guard) {
-    (EventLayer::new(files.clone(), layer::Syntax::Logfmt), Guard::new(files.clone()))
+    (EventLayer::new(files.clone(), layer::Syntax::Logfmt), files.guard())
 }
