@@ -10,6 +10,8 @@ pub(crate) mod lacking;
 pub(crate) mod latch;
 #[cfg(not(loom))]
 pub(crate) mod le;
+#[cfg(not(loom))]
+pub(crate) mod lock;
 pub(crate) mod oneshot;
 #[cfg(not(loom))]
 pub(crate) mod resident;

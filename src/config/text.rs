@@ -90,7 +90,7 @@ fn bytes_of(unit: &str) -> Option<u64> {
 
 /// The shortest text of a size, in the largest unit that leaves no fraction.
 pub(crate) fn show_size(bytes: u64) -> String {
-    let whole = UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    let whole = UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes % *unit == 0);
     whole.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 

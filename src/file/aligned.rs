@@ -61,7 +61,7 @@ impl Staging {
     /// One part of `bytes` bytes, a multiple of [`PAGE`], for each worker. With 0 bytes nothing is
     /// mapped.
     pub(crate) fn for_workers(workers: usize, bytes: usize) -> io::Result<Vec<Self>> {
-        debug_assert!(bytes.is_multiple_of(PAGE));
+        debug_assert!(bytes % PAGE == 0);
         if bytes == 0 {
             return Ok((0..workers).map(|_| Self::none()).collect());
         }

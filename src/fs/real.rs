@@ -21,6 +21,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::base::fork::{ClosedInChild, undisturbed};
 use crate::base::lacking::set_mode;
+use crate::base::lock;
 use crate::fs::{Facts, Fs, FsDir, FsFile, real_dir};
 
 /// STATX_DIOALIGN of statx(2): asks how direct I/O must be aligned.
@@ -198,7 +199,7 @@ fn facts(found: &fs::Metadata) -> Facts {
         id: (found.dev(), found.ino()),
         modified: u64::try_from(found.mtime())
             .map_or(0, |seconds| seconds.saturating_mul(1_000_000_000))
-            .saturating_add(found.mtime_nsec().cast_unsigned()),
+            .saturating_add(found.mtime_nsec() as u64),
     }
 }
 
@@ -320,12 +321,12 @@ impl FsFile for RealFile {
         });
         match reopened {
             Ok(other) if other.file().is_ok() => {
-                other.descriptor.try_lock()?;
+                lock::try_lock(&*other.descriptor)?;
                 *self = other;
             }
             // There is no /proc.
             _ => {
-                self.descriptor.try_lock()?;
+                lock::try_lock(&*self.descriptor)?;
                 self.locked = Some(ClosedInChild::new(self.descriptor.as_fd()));
             }
         }

@@ -66,9 +66,8 @@ impl Announcer {
 
     /// The file that was noted will not become visible. An error means that a recovery may look for it.
     pub(crate) fn clear(&mut self) {
-        if std::mem::take(&mut self.is_noted)
-            && let Some(ring) = &mut self.ring
-        {
+        let was_noted = std::mem::take(&mut self.is_noted);
+        if let Some(ring) = self.ring.as_mut().filter(|_| was_noted) {
             let _ = ring.clear(self.last + 1);
         }
         self.publications.no_file(self.number);

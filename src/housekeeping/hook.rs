@@ -136,7 +136,7 @@ impl Publications {
         if let Some(journal) = &mut lister.journal {
             if !is_all {
                 let noted = journal.note_acknowledged(acknowledged);
-                if noted.is_ok() && acknowledged.is_multiple_of(RELEASED_AT_ONCE) {
+                if noted.is_ok() && acknowledged % RELEASED_AT_ONCE == 0 {
                     journal.release(acknowledged);
                 }
             } else if journal.forget_entries().is_ok() {

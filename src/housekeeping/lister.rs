@@ -58,17 +58,13 @@ impl Lister {
     }
 
     fn append(&mut self, files: &[&Publication], progress: &mut Progress) -> Result<(), Error> {
-        if let Some(manifest) = &mut self.manifest
-            && !progress.in_manifest
-        {
+        if let Some(manifest) = self.manifest.as_mut().filter(|_| !progress.in_manifest) {
             let lines: String = files.iter().filter_map(|file| file.line()).collect();
             manifest.append(&*self.fs, &lines)?;
             progress.in_manifest = true;
         }
-        if let Some(journal) = &mut self.journal
-            && self.has_hook
-            && !progress.in_journal
-        {
+        let has_hook = self.has_hook;
+        if let Some(journal) = self.journal.as_mut().filter(|_| has_hook && !progress.in_journal) {
             journal.append(files, self.is_durable)?;
             progress.in_journal = true;
         }

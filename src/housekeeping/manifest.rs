@@ -59,9 +59,8 @@ impl Manifest {
     /// Appends lines. After an error the file has none of them.
     pub(crate) fn append(&mut self, fs: &dyn Fs, lines: &str) -> Result<(), Error> {
         let Opened { mut file, id, mut len } = self.open(fs)?;
-        if let Some(remains) = self.remains.take()
-            && (remains.id, remains.to) == (id, len)
-        {
+        let remains = self.remains.take();
+        if let Some(remains) = remains.filter(|remains| (remains.id, remains.to) == (id, len)) {
             self.cut(&mut *file, remains)?;
             len = remains.from;
         }

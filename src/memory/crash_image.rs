@@ -218,7 +218,7 @@ impl CrashImage {
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
-        debug_assert!(at + 8 <= self.memory.len() && at.is_multiple_of(8));
+        debug_assert!(at + 8 <= self.memory.len() && at % 8 == 0);
         // SAFETY: within the mapping, aligned, and accessed only as an atomic.
         unsafe { self.memory.begin().add(at).cast().as_ref() }
     }

@@ -21,6 +21,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::base::fork::{ClosedInChild, undisturbed};
 use crate::base::lacking::set_mode;
+use crate::base::lock;
 use crate::report::error::Error;
 
 /// File system type of tmpfs, from statfs(2).
@@ -67,7 +68,7 @@ impl CrashMapping {
             ));
         }
         set_mode(&file, 0o600).map_err(|e| failed("chmod in", e))?;
-        file.try_lock().map_err(|e| failed("lock memory in", e.into()))?;
+        lock::try_lock(&file).map_err(|e| failed("lock memory in", e))?;
         retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, len as u64))
             .map_err(|e| failed("allocate memory in", e.into()))?;
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);

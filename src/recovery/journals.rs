@@ -125,10 +125,10 @@ impl Run<'_> {
             true => None,
             false => self.open_own(&state)?.map(|(file, _)| file),
         };
-        if let Some(state_file) = &mut state_file
-            && !locked(&mut **state_file, &state)?
-        {
-            return Ok(Left::Others);
+        if let Some(state_file) = &mut state_file {
+            if !locked(&mut **state_file, &state)? {
+                return Ok(Left::Others);
+            }
         }
         if !locked(&mut *file, &path)?
             || self.scan.facts(&path)?.is_none_or(|now| now.id != facts.id)
@@ -230,9 +230,8 @@ impl Run<'_> {
     fn has_temp(&self, file: &Publication) -> Result<bool, Error> {
         let visible = self.scan.facts(&self.scan.path.join(&file.relative))?;
         for dir in self.scan.dirs() {
-            if let Some(temp) = temp_name(file, dir)
-                && let Some(temp) = self.scan.facts(&temp)?
-            {
+            let Some(temp) = temp_name(file, dir) else { continue };
+            if let Some(temp) = self.scan.facts(&temp)? {
                 return Ok(visible.is_none_or(|visible| visible.id != temp.id));
             }
         }

@@ -45,9 +45,8 @@ pub(crate) fn run(
     run.journals(own)?;
     for name in scan.list(scan.temp)? {
         let names = naming::parse_state(&name, scan.prefix);
-        if let Some(names) = names.filter(|_| own_state.as_ref() != Some(&name))
-            && let Err(error) = run.instance(&name, &names)
-        {
+        let Some(names) = names.filter(|_| own_state.as_ref() != Some(&name)) else { continue };
+        if let Err(error) = run.instance(&name, &names) {
             run.recovery.errors.push(error);
         }
     }

@@ -40,12 +40,12 @@ impl Calendar {
     /// `None` without boundaries.
     pub(crate) fn new(boundary: Boundary, zone: TimeZone) -> Option<Self> {
         let step = boundary.seconds()?;
-        Some(Calendar { step: step.cast_signed(), zone })
+        Some(Calendar { step: step as i64, zone })
     }
 
     /// The period that contains this time.
     pub(crate) fn period(&self, at: Stamp) -> Period {
-        let second = (at.0 / SECOND).cast_signed();
+        let second = (at.0 / SECOND) as i64;
         let stamp = |second: i64| Stamp(u64::try_from(second).unwrap_or(0).saturating_mul(SECOND));
         Period { start: stamp(self.start(second)), end: stamp(self.end(second)) }
     }

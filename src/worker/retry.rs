@@ -140,9 +140,7 @@ impl Retry {
         // If everything was given up and nothing has landed since, the success proves nothing.
         self.outage =
             self.outage.take().filter(|outage| outage.is_over && outage.progress == progress);
-        if let Some(outage) = &mut self.outage
-            && !outage.is_dormant
-        {
+        if let Some(outage) = self.outage.as_mut().filter(|outage| !outage.is_dormant) {
             (outage.is_dormant, outage.retry_at) = (true, now);
         }
         was_active

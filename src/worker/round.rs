@@ -190,10 +190,8 @@ impl Worker {
                 self.dismiss(asked.phase);
             }
         }
-        if asked.phase == Phase::Open
-            && let Some(quota) = self.output.quota()
-            && quota.look(&clock)
-        {
+        let quota = self.output.quota().filter(|_| asked.phase == Phase::Open);
+        if quota.is_some_and(|quota| quota.look(&clock)) {
             // The worker writes what came in between two portions of the measurement.
             return Some(Rest::Again);
         }

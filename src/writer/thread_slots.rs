@@ -98,9 +98,13 @@ fn find(entries: &mut Vec<Entry>, inner: &Inner) -> Option<*const Slot> {
     // SAFETY: the slots in the entries belong to this thread, and this only reads.
     let in_use =
         |entry: &Entry| unsafe { OwnedSlot::new(&inner.shared, &*entry.slot) }.is_recording();
-    for entry in entries.extract_if(.., |entry| entry.slots.is_closed() && !in_use(entry)) {
-        entry.slots.release(entry.slot);
-    }
+    entries.retain(|entry| {
+        let stays = !entry.slots.is_closed() || in_use(entry);
+        if !stays {
+            entry.slots.release(entry.slot);
+        }
+        stays
+    });
     entries.try_reserve(1).ok()?;
     let slots = inner.shared.slots.clone();
     let slot = slots.acquire()?;

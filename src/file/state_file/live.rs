@@ -15,6 +15,8 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::base::lacking::has_no_locks;
 use crate::base::sync::{Acquire, Arc, AtomicU64, Mutex, Release, lock};
 use crate::file::state_file::encode;
@@ -105,7 +107,7 @@ impl Current {
     ) -> Result<(Option<Self>, Missing), Error> {
         let boot_id = fs.boot_id().unwrap_or_default();
         let mut bytes = encode::header(boot_id, header)
-            .ok_or_else(|| Error::io("write", state, io::ErrorKind::InvalidFilename.into()))?;
+            .ok_or_else(|| Error::io("write", state, Errno::NAMETOOLONG.into()))?;
         bytes.resize(HEADER_BYTES + header.workers * ENTRY_BYTES, 0);
         let (mut file, is_locked) = create_locked(fs, state, header.memory.is_some())?;
         let missing = Missing { locks: !is_locked, permissions: !file.has_mode() };

@@ -88,12 +88,13 @@ impl WorkerState {
     fn open_again(&mut self, fs: &dyn Fs) {
         let shared = self.shared.clone();
         let Some(mut current) = try_lock(&shared.current) else { return };
-        if let Some(current) = &mut *current
-            && current.file.facts().is_err_and(|error| is_lost_descriptor(&error))
-            && let Some(file) = reopened(fs, &shared.path, current.inode)
-        {
-            current.file = file;
-            shared.version.store(shared.version.load(Acquire) + 1, Release);
+        let is_lost =
+            |current: &Current| current.file.facts().is_err_and(|error| is_lost_descriptor(&error));
+        if let Some(current) = current.as_mut().filter(|current| is_lost(current)) {
+            if let Some(file) = reopened(fs, &shared.path, current.inode) {
+                current.file = file;
+                shared.version.store(shared.version.load(Acquire) + 1, Release);
+            }
         }
         self.switch(current.as_ref());
     }
@@ -126,9 +127,8 @@ impl WorkerState {
     /// temp file whose records are published elsewhere by then.
     fn switch(&mut self, current: Option<&Current>) {
         let version = self.shared.version.load(Acquire);
-        if version != self.version
-            && let Some(Ok(file)) = current.map(|current| current.file.try_clone())
-        {
+        let current = current.filter(|_| version != self.version);
+        if let Some(Ok(file)) = current.map(|current| current.file.try_clone()) {
             let empty = encode::entry(self.generation + 1, WorkerEntry::default());
             let _ = self.write(&empty);
             (self.file, self.version) = (Some(file), version);

@@ -56,9 +56,7 @@ impl TempFile {
     /// Makes the file whole, and exactly as long as it must be, so that it can be renamed. More can
     /// be appended all the same. After a failed fsync it must have been rolled back.
     pub(crate) fn seal(&mut self) -> Result<(), Error> {
-        if let Some(error) = &self.failed
-            && self.good != self.synced
-        {
+        if let Some(error) = self.failed.as_ref().filter(|_| self.good != self.synced) {
             return Err(error.clone());
         }
         // The room on the disk that a failed write has taken is for the trailer.

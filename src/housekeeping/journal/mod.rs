@@ -13,6 +13,8 @@ pub(crate) mod format;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::base::lacking::has_no_locks;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::housekeeping::publication::Publication;
@@ -52,7 +54,7 @@ impl Journal {
         let path = dir.join(names.journal());
         let failed = |operation, e| Error::io(operation, &path, e);
         let header = format::header(names, visible, rings)
-            .ok_or_else(|| failed("write", io::ErrorKind::InvalidFilename.into()))?;
+            .ok_or_else(|| failed("write", Errno::NAMETOOLONG.into()))?;
         let mut file = fs.create(&path, MODE).map_err(|e| failed("create", e))?;
         let made = write_all(&mut *file, &mut [IoSlice::new(&header)], 0).1;
         let made = made.map_err(|e| failed("write", e)).and_then(|()| match file.try_lock() {
@@ -170,7 +172,7 @@ impl Ring {
 }
 
 fn too_long(path: &Path) -> Error {
-    Error::io("note a file in", path, io::ErrorKind::InvalidFilename.into())
+    Error::io("note a file in", path, Errno::NAMETOOLONG.into())
 }
 
 #[cfg(test)]

@@ -312,7 +312,7 @@ impl<H: Hook> FsFile for HookedFile<H> {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.note_unless_synced("write");
         let bytes = slices.iter().map(|slice| slice.len()).sum();
-        let is_aligned = [offset as usize, bytes].iter().all(|n| n.is_multiple_of(self.block));
+        let is_aligned = [offset as usize, bytes].iter().all(|n| n % self.block == 0);
         match self.ask(Op::Write, bytes) {
             Answer::Error(errno) => Err(errno.into()),
             _ if !is_aligned => Err(io::ErrorKind::InvalidInput.into()),

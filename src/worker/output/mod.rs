@@ -320,9 +320,7 @@ impl Output {
         // Past the page cache: as much as fits one write.
         let fits = if self.is_direct { self.staging.capacity() } else { usize::MAX };
         let fits = fits.min(self.encoded_max);
-        if self.compresses
-            && let Some(file) = &mut self.file
-        {
+        if let Some(file) = self.file.as_mut().filter(|_| self.compresses) {
             file.encode(&self.queue.next_batch(fits, room))?;
         }
         // Right before the write, since others may truncate the file at any time.

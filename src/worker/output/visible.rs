@@ -95,10 +95,8 @@ impl Output {
             self.sync_directory()?;
         }
         let mut renamed = self.rename_below(reason);
-        if let Err(Refusal::Apart(_)) = renamed
-            // From there no copy leads any further: something is mounted on a partition.
-            && self.dir != self.target.files.path
-        {
+        // From `path` no copy leads any further: something is mounted on a partition.
+        if matches!(renamed, Err(Refusal::Apart(_))) && self.dir != self.target.files.path {
             self.relocate()?;
             renamed = self.rename_below(reason);
         }

@@ -104,7 +104,7 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
     // NONBLOCK: otherwise the open of a named pipe waits for its writer and ignores signals; the
     // poll waits for it as well. NOCTTY: a terminal must not become our controlling terminal.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     // Doubles the read-ahead. It is only a hint, so an error (on a pipe) does not matter.
     let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
     Ok(file)

@@ -9,6 +9,7 @@ use std::io::stderr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -58,11 +59,11 @@ impl Hook {
                 stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Into::into),
             )
             .status()
-            .map_err(|error| format!("{}: {error}", program.display()))?;
+            .map_err(|error| format!("{}: {error}", Path::new(&program).display()))?;
         if status.success() {
             return Ok(());
         }
-        Err(format!("{}: {status}", program.display()).into())
+        Err(format!("{}: {status}", Path::new(&program).display()).into())
     }
 }
 

@@ -84,7 +84,7 @@ impl FaultInjector {
         if rate >= ALWAYS {
             return Fault::Error(ERRORS[(rate - ALWAYS) as usize % LASTING]);
         }
-        if rate == 0 || !chance.is_multiple_of(rate) {
+        if rate == 0 || chance % rate != 0 {
             return Fault::None;
         }
         let (kind, how) = (chance >> 20 & 15, chance >> 32);
