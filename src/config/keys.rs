@@ -101,6 +101,14 @@ pub(crate) const KEYS: &[Key] = &[
     key!("retain_bytes", Size, aftercare.retain.bytes),
     key!("retain_files", Count, aftercare.retain.files),
     key!("retain_age", Time, aftercare.retain.age),
+    Key {
+        name: "retain_unacknowledged",
+        set: |config, value| {
+            config.aftercare.retain.ignores_hook = !Flag::read(value)?;
+            Ok(())
+        },
+        show: |config| Flag::show(&!config.aftercare.retain.ignores_hook),
+    },
     key!("latest", MaybePath, aftercare.latest),
     key!("give_up_after", Time, on_failure.give_up_after),
     key!("manifest", MaybePath, publishing.manifest),

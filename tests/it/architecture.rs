@@ -52,6 +52,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "base/fork.rs",
             "base/lacking.rs",
+            "base/lock.rs",
             "fs/real.rs",
             "fs/real_dir.rs",
             "memory/crash_mapping.rs",

@@ -53,6 +53,7 @@ max_total = 10000
 retain_bytes = "10 GB"
 retain_files = 20
 retain_age = "30 days"
+retain_unacknowledged = false
 latest = "/var/log/current"
 manifest = "/var/log/app.ndjson"
 give_up_after = "2m"
@@ -94,6 +95,7 @@ fn as_set_in_code() -> Config {
         .retain_bytes(10_000_000_000)
         .retain_files(20)
         .retain_age(Duration::from_secs(30 * 86_400))
+        .retain_unacknowledged(false)
         .latest("/var/log/current")
         .manifest("/var/log/app.ndjson")
         .give_up_after(Duration::from_secs(120))

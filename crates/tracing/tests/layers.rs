@@ -366,3 +366,65 @@ fn what_spans_hold_is_bounded_and_the_oldest_goes_first() {
     assert_eq!(numbers, [((99 - kept)..=100).collect(), vec![0, 101]].concat());
     assert_eq!(discarded, 99 - kept);
 }
+
+/// When something fails, what led to it matters, however often it fails.
+#[test]
+fn a_limit_suppresses_no_event_that_has_a_span_written() {
+    let lines = json_of(|layer| {
+        let layer = layer.limit(3, Duration::from_secs(3600));
+        with_default(registry().with(layer.buffer_spans(BufferSpans::named("request"))), || {
+            for number in 0..6 {
+                let _request = info_span!("request", number).entered();
+                error!("fails");
+            }
+        });
+    });
+    assert_eq!(messages(&lines), ["fails"; 6]);
+}
+
+#[test]
+fn what_a_span_cant_hold_is_counted() {
+    let mut discarded = 0;
+    let (lines, report) = lines_of(bufferedwriter_tracing::json, |layer| {
+        let layer = plain(layer).buffer_spans(BufferSpans::named("request").bytes(1000));
+        let kept = layer.counts();
+        with_default(registry().with(layer), || {
+            let request = info_span!("request").entered();
+            (0..4).for_each(|number| debug!(number, "small"));
+            // It can never fit, and pushes nothing out.
+            debug!(large = "x".repeat(2000), "large");
+            assert!(catch_unwind(AssertUnwindSafe(|| debug!(value = ?Panics, "panics"))).is_err());
+            error!("fails");
+            drop(request);
+            discarded = kept.discarded();
+        });
+    });
+    assert_eq!((lines.len(), discarded), (5, 1));
+    assert_eq!(report.refused.format.records, 1);
+}
+
+#[test]
+fn a_span_that_began_while_the_layer_was_away_stands_between_two_that_change() {
+    let lines = json_of(|layer| {
+        let (slot, handle) = reload::Layer::new(Some(plain(layer)));
+        let other = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+        with_default(registry().with(slot).with(other), || {
+            let outer = info_span!("outer", late = tracing::field::Empty);
+            let _outer = outer.clone().entered();
+            let mut kept = None;
+            handle.modify(|layer| kept = layer.take()).unwrap();
+            let _away = info_span!("away").entered();
+            handle.modify(|layer| *layer = kept).unwrap();
+            let _inner = info_span!("inner").entered();
+            info!("before");
+            outer.record("late", 1);
+            info!("after");
+            handle.reload(None).unwrap();
+        });
+    });
+    assert_eq!(
+        lines[0]["spans"],
+        json!([{ "name": "outer" }, { "name": "away" }, { "name": "inner" }])
+    );
+    assert_eq!(lines[1]["spans"][0], json!({ "late": 1, "name": "outer" }));
+}

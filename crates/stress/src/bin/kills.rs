@@ -194,12 +194,9 @@ fn is_enclosed(number: u64) -> bool {
 fn child(root: &Path, number: u64, workers: usize) {
     let file_size = [0, 2000, 20_000, 200_000, 64 << 20][number as usize % 5];
     let config = config(root, workers).file_size(file_size);
-    let config = config.durability(if number.is_multiple_of(3) {
-        Durability::File
-    } else {
-        Durability::None
-    });
-    let config = config.io(if number.is_multiple_of(2) { Io::Auto } else { Io::Direct });
+    let config =
+        config.durability(if number % 3 == 0 { Durability::File } else { Durability::None });
+    let config = config.io(if number % 2 == 0 { Io::Auto } else { Io::Direct });
     // A tool is started for each compressed file: not for many small ones.
     let config = config.compression(match number % 7 {
         _ if file_size < 20_000 => Compression::None,
@@ -258,7 +255,7 @@ fn producer(process: u64, thread: u32) -> u32 {
 /// Makes a record. One in a hundred is larger than a chunk.
 fn make(buffer: &mut Vec<u8>, id: Id) {
     let mut random = Random::new(u64::from(id.producer) << 32 ^ id.seq);
-    let most = if id.seq.is_multiple_of(100) { 1500 } else { 120 };
+    let most = if id.seq % 100 == 0 { 1500 } else { 120 };
     record::make(buffer, id, 40 + random.below(most));
 }
 

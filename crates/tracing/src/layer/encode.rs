@@ -27,7 +27,6 @@ pub(crate) struct Encoder<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> {
     innermost: Option<SpanRef<'a, S>>,
     /// The span that the event names as its own.
     named: Option<SpanRef<'a, S>>,
-    suppressed: u64,
 }
 
 impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
@@ -37,12 +36,11 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         site: &'a Site,
         event: &'a Event<'e>,
         ctx: &'a Context<'a, S>,
-        suppressed: u64,
     ) -> Self {
         let looks = options.current_span || options.span_list || options.held.is_some();
         let innermost = if looks { ctx.lookup_current() } else { None };
         let named = if looks { event.parent().and_then(|id| ctx.span(id)) } else { None };
-        Encoder { layer, options, site, event, innermost, named, suppressed }
+        Encoder { layer, options, site, event, innermost, named }
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -58,8 +56,9 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         spans::read(self.current()?, self.layer, |text| text?.held().cloned())
     }
 
-    /// Writes all of it. What the caller's code writes comes first, then what needs a span's lock.
-    pub(crate) fn event(&self, out: &mut impl Write) -> fmt::Result {
+    /// Writes all of it, and the number of events that were suppressed before. What the caller's code
+    /// writes comes first, then what needs a span's lock.
+    pub(crate) fn event(&self, out: &mut impl Write, suppressed: u64) -> fmt::Result {
         let (open, close) = self.options.syntax.around_line();
         let left = self.site.left(self.event, self.options, self.current().is_some());
         out.write_str(open)?;
@@ -69,7 +68,7 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         if !left.level {
             line.piece(&self.site.head)?;
         }
-        self.fields(&mut line, left)?;
+        self.fields(&mut line, left, suppressed)?;
         line.piece(&self.site.tail)?;
         if let Some(current) = self.current() {
             match self.options.syntax {
@@ -97,15 +96,15 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         self.options.syntax.text(line.out, &text)
     }
 
-    fn fields<W: Write>(&self, line: &mut Line<'_, W>, left: Left) -> fmt::Result {
+    fn fields<W: Write>(&self, line: &mut Line<'_, W>, left: Left, suppressed: u64) -> fmt::Result {
         let syntax = self.options.syntax;
         line.is_first |= !self.options.is_flat;
         let mut fields = Fields { line, site: self.site, syntax, left, result: Ok(()) };
         self.event.record(&mut fields);
         fields.result?;
-        if let (true, Some(key)) = (self.suppressed > 0, &self.site.suppressed) {
+        if let (true, Some(key)) = (suppressed > 0, &self.site.suppressed) {
             line.piece(key)?;
-            json::integer(line.out, self.suppressed)?;
+            json::integer(line.out, suppressed)?;
         }
         if !self.options.is_flat {
             line.out.write_str(syntax.around_fields().1)?;

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_core::Level;
 
+use super::Counts;
+
 /// Spans whose events are written only if something went wrong in them; for
 /// [`EventLayer::buffer_spans`](super::EventLayer::buffer_spans).
 ///
@@ -51,7 +53,7 @@ impl BufferSpans {
     /// Spans with this name. Those within such a span belong to it, whatever their name.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
-        BufferSpans { name: name.into(), keep_on: Level::ERROR, bytes: 16 << 20 }
+        BufferSpans { name: name.into(), keep_on: Level::ERROR, bytes: 4 << 20 }
     }
 
     /// The level of an event that has the events of its span written. Default: `ERROR`.
@@ -62,7 +64,10 @@ impl BufferSpans {
     }
 
     /// Bytes of lines that may wait, in all spans together. When they are used up, a span discards its oldest
-    /// events for a new one. Default: 16 MiB.
+    /// events for a new one. Default: 4 MiB.
+    ///
+    /// A span that fails writes all of its events at once. So stay well below the memory of the writer, `size` times
+    /// `queue_size`, or it refuses some of them.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
@@ -73,13 +78,14 @@ impl BufferSpans {
 /// Of one layer.
 pub(crate) struct HeldSpans {
     options: BufferSpans,
+    counts: Arc<Counts>,
     /// Bytes that wait, at most `options.bytes`.
     used: AtomicUsize,
 }
 
 impl HeldSpans {
-    pub(crate) fn new(options: BufferSpans) -> Self {
-        HeldSpans { options, used: AtomicUsize::new(0) }
+    pub(crate) fn new(options: BufferSpans, counts: Arc<Counts>) -> Self {
+        HeldSpans { options, counts, used: AtomicUsize::new(0) }
     }
 
     pub(crate) fn has_name(&self, name: &str) -> bool {
@@ -89,6 +95,10 @@ impl HeldSpans {
     fn take(&self, bytes: usize) -> bool {
         let room = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.options.bytes);
         self.used.fetch_update(Relaxed, Relaxed, room).is_ok()
+    }
+
+    fn count(&self, discarded: u64) {
+        self.counts.discarded.fetch_add(discarded, Relaxed);
     }
 
     fn give_back(&self, bytes: usize) {
@@ -109,41 +119,45 @@ struct Waiting {
     is_over: bool,
 }
 
-pub(crate) enum Kept {
-    /// To be written, after these.
-    Passed(VecDeque<Box<str>>),
-    Held {
-        discarded: u64,
-    },
-}
-
 impl HeldEvents {
     pub(crate) fn new(spans: &Arc<HeldSpans>) -> Arc<Self> {
         Arc::new(HeldEvents { spans: Arc::clone(spans), waiting: Mutex::default() })
     }
 
-    pub(crate) fn keep(&self, level: Level, line: &str) -> Kept {
-        let mut waiting = self.lock();
+    /// Whether an event of this level has all events of the span written.
+    pub(crate) fn keeps_on(&self, level: Level) -> bool {
         // Levels are ordered by verbosity.
-        if waiting.is_over || level <= self.spans.options.keep_on {
+        level <= self.spans.options.keep_on
+    }
+
+    /// Keeps the line; or returns those that waited, which are to be written before it.
+    pub(crate) fn keep(&self, level: Level, line: &str) -> Option<VecDeque<Box<str>>> {
+        let mut waiting = self.lock();
+        if waiting.is_over || self.keeps_on(level) {
             waiting.is_over = true;
-            return Kept::Passed(self.take_all(waiting));
+            return Some(self.take_all(waiting));
         }
+        // What can never fit pushes nothing out.
+        let fits = line.len() <= self.spans.options.bytes;
         let mut discarded = 0;
-        while !self.spans.take(line.len()) {
+        while !(fits && self.spans.take(line.len())) {
             discarded += 1;
-            let Some(oldest) = waiting.lines.pop_front() else {
-                return Kept::Held { discarded };
+            let oldest = if fits { waiting.lines.pop_front() } else { None };
+            let Some(oldest) = oldest else {
+                self.spans.count(discarded);
+                return None;
             };
             self.spans.give_back(oldest.len());
         }
         waiting.lines.push_back(line.into());
-        Kept::Held { discarded }
+        self.spans.count(discarded);
+        None
     }
 
-    /// The span is over: the number of events that nobody wants.
-    pub(crate) fn discard(&self) -> u64 {
-        self.take_all(self.lock()).len() as u64
+    /// The span is over, and nobody wants its events.
+    pub(crate) fn discard(&self) {
+        let lines = self.take_all(self.lock());
+        self.spans.count(lines.len() as u64);
     }
 
     fn take_all(&self, mut waiting: MutexGuard<'_, Waiting>) -> VecDeque<Box<str>> {

@@ -1,7 +1,7 @@
 //! How many events a call site may write in a period.
 //!
 //! Guarantees: of the events in one period exactly the permitted number pass. Each other one is counted
-//! once, in the event that passes next.
+//! once, in the next event that is written.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -43,14 +43,14 @@ pub(crate) struct SiteLimit {
 }
 
 impl SiteLimit {
-    /// Whether an event passes: with the number of those that did not since the last one.
+    /// Whether an event passes.
     #[inline]
-    pub(crate) fn pass(&self, limit: Option<Limit>) -> Option<u64> {
-        let Some(limit) = limit else { return Some(0) };
+    pub(crate) fn pass(&self, limit: Option<Limit>) -> bool {
+        let Some(limit) = limit else { return true };
         self.pass_at(limit, limit.period_at(Instant::now()))
     }
 
-    fn pass_at(&self, limit: Limit, period: u64) -> Option<u64> {
+    fn pass_at(&self, limit: Limit, period: u64) -> bool {
         let passed = self.state.fetch_update(Relaxed, Relaxed, |state| {
             let (last, count) = (state >> COUNT_BITS, state & u64::from(COUNT_MAX));
             // A thread that read the clock earlier counts to the period that has begun.
@@ -59,12 +59,39 @@ impl SiteLimit {
         });
         if passed.is_err() {
             self.suppressed.fetch_add(1, Relaxed);
-            return None;
         }
+        passed.is_ok()
+    }
+
+    /// Takes the number of those that did not pass and are not told yet. It goes back unless the event that
+    /// tells of them is written.
+    #[inline]
+    pub(crate) fn untold(&self) -> Untold<'_> {
         // The common case writes nothing.
-        match self.suppressed.load(Relaxed) {
-            0 => Some(0),
-            _ => Some(self.suppressed.swap(0, Relaxed)),
+        let count = match self.suppressed.load(Relaxed) {
+            0 => 0,
+            _ => self.suppressed.swap(0, Relaxed),
+        };
+        Untold { site: self, count }
+    }
+}
+
+/// Suppressed events that one event is about to tell of.
+pub(crate) struct Untold<'a> {
+    site: &'a SiteLimit,
+    pub(crate) count: u64,
+}
+
+impl Untold<'_> {
+    pub(crate) fn told(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        if self.count > 0 {
+            self.site.suppressed.fetch_add(self.count, Relaxed);
         }
     }
 }
@@ -74,41 +101,56 @@ mod tests {
     use super::*;
     use std::thread;
 
+    fn told(site: &SiteLimit) -> u64 {
+        let untold = site.untold();
+        let count = untold.count;
+        untold.told();
+        count
+    }
+
     #[test]
     fn each_period_lets_as_many_pass_and_tells_of_the_others() {
         let limit = Limit::new(3, Duration::from_secs(1));
         let site = SiteLimit::default();
         let passed: Vec<_> = (0..5).map(|_| site.pass_at(limit, 1)).collect();
-        assert_eq!(passed, [Some(0), Some(0), Some(0), None, None]);
+        assert_eq!(passed, [true, true, true, false, false]);
+        // An event that is not written tells of nothing.
+        assert_eq!(site.untold().count, 2);
+        assert_eq!((told(&site), told(&site)), (2, 0));
         // The clock of another thread is behind.
-        assert_eq!((site.pass_at(limit, 2), site.pass_at(limit, 1)), (Some(2), Some(0)));
-        assert_eq!((site.pass_at(limit, 2), site.pass_at(limit, 2)), (Some(0), None));
-        assert_eq!(site.pass_at(limit, u64::from(u32::MAX)), Some(1));
+        assert!(site.pass_at(limit, 2) && site.pass_at(limit, 1) && site.pass_at(limit, 2));
+        assert!(!site.pass_at(limit, 2));
+        assert!(site.pass_at(limit, u64::from(u32::MAX)));
+        assert_eq!(told(&site), 1);
     }
 
     #[test]
     fn threads_share_a_call_sites_limit() {
         let limit = Limit::new(100, Duration::from_secs(1));
         let site = SiteLimit::default();
-        let calls = |period| {
+        let count = |period| {
+            let calls = || {
+                (0..1000)
+                    .filter(|_| site.pass_at(limit, period))
+                    .map(|_| told(&site))
+                    .fold((0, 0), add)
+            };
             thread::scope(|scope| {
-                let run = || {
-                    (0..1000)
-                        .filter_map(|_| site.pass_at(limit, period))
-                        .fold((0, 0), |(n, told), more| (n + 1, told + more))
-                };
-                let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(calls)).collect();
                 threads
                     .into_iter()
                     .map(|thread| thread.join().unwrap())
                     .fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
             })
         };
-        let (first, told_first) = calls(1);
-        let (second, told_second) = calls(2);
+        let (first, told_first) = count(1);
+        let (second, told_second) = count(2);
         assert_eq!((first, second), (100, 100));
-        let untold = site.suppressed.load(Relaxed);
-        assert_eq!(told_first + told_second + untold, 2 * 3900);
+        assert_eq!(told_first + told_second + told(&site), 2 * 3900);
+    }
+
+    fn add((passed, told): (u64, u64), more: u64) -> (u64, u64) {
+        (passed + 1, told + more)
     }
 
     #[test]

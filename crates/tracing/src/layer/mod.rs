@@ -30,7 +30,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use encode::Encoder;
-use held::{HeldEvents, Kept};
+use held::HeldEvents;
 use options::Options;
 use sites::{Site, Sites};
 
@@ -100,34 +100,47 @@ impl EventLayer {
         EventCounts(Arc::clone(&self.counts))
     }
 
-    /// Writes the event, or has its span hold it back.
-    fn tell<S>(&self, encoder: &Encoder<'_, '_, S>, held: Option<Arc<HeldEvents>>)
+    /// Writes the event, and tells of those that were suppressed before it.
+    fn write<S>(&self, encoder: &Encoder<'_, '_, S>, site: &Site)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let Some(held) = held else {
-            // What is refused is counted by the writer.
-            let _ = self.files.record(|out| encoder.event(out));
-            return;
-        };
+        let untold = site.limit.untold();
+        // What is refused is counted by the writer.
+        if self.files.record(|out| encoder.event(out, untold.count)).is_ok() {
+            untold.told();
+        }
+    }
+
+    /// Has its span hold the event back, or writes all that the span holds.
+    fn hold<S>(&self, encoder: &Encoder<'_, '_, S>, held: &HeldEvents)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
         let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
         text.clear();
-        if encoder.event(&mut text).is_ok() {
-            match held.keep(encoder.level(), &text) {
-                Kept::Passed(before) => {
-                    for text in before {
-                        let _ = self.files.write(text.as_bytes());
-                    }
+        let uncounted = Uncounted(&self.files);
+        if encoder.event(&mut text, 0).is_ok() {
+            std::mem::forget(uncounted);
+            if let Some(before) = held.keep(encoder.level(), &text) {
+                for text in before {
                     let _ = self.files.write(text.as_bytes());
                 }
-                Kept::Held { discarded } => {
-                    self.counts.discarded.fetch_add(discarded, Relaxed);
-                }
+                let _ = self.files.write(text.as_bytes());
             }
         }
         if text.capacity() <= KEPT_MAX {
             let _ = TEXT.try_with(|kept| kept.set(text));
         }
+    }
+}
+
+/// Counts an event that could not be encoded, also if the caller's code panics.
+struct Uncounted<'a>(&'a BufferedWriter);
+
+impl Drop for Uncounted<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.record(|_| Err(fmt::Error));
     }
 }
 
@@ -163,13 +176,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventLayer {
                 }
             },
         };
-        let Some(suppressed) = site.limit.pass(self.options.limit) else {
+        let encoder = Encoder::new(self.id, &self.options, site, event, &ctx);
+        let held = self.options.held.as_ref().and_then(|_| encoder.held());
+        let is_wanted = held.as_ref().is_some_and(|held| held.keeps_on(encoder.level()));
+        if !is_wanted && !site.limit.pass(self.options.limit) {
             self.counts.suppressed.fetch_add(1, Relaxed);
             return;
-        };
-        let encoder = Encoder::new(self.id, &self.options, site, event, &ctx, suppressed);
-        let held = self.options.held.as_ref().and_then(|_| encoder.held());
-        self.tell(&encoder, held);
+        }
+        match held {
+            Some(held) => self.hold(&encoder, &held),
+            None => self.write(&encoder, site),
+        }
     }
 
     fn on_close(&self, id: Id, ctx: Context<'_, S>) {
@@ -177,8 +194,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventLayer {
             return;
         }
         let Some(span) = ctx.span(&id) else { return };
-        let discarded = spans::end(&span, self.id);
-        self.counts.discarded.fetch_add(discarded, Relaxed);
+        spans::end(&span, self.id);
     }
 }
 

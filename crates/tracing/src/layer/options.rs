@@ -150,6 +150,9 @@ impl EventLayer {
     /// their number as its field `suppressed`. Periods begin at multiples of `period` after the layer was made, so
     /// up to twice `events` may come within one period's length. Default: no limit.
     ///
+    /// Events that have a [buffered span](Self::buffer_spans) written pass in any case. Records of the `log` crate that come
+    /// through its bridge have no call site, and pass too.
+    ///
     /// `events` is at most 16,777,215 and at least 1; `period` at least 1 ms. What is beyond is taken as that bound.
     ///
     /// ```
@@ -184,7 +187,7 @@ impl EventLayer {
     /// See [`BufferSpans`]. Default: each event is written at once.
     #[must_use]
     pub fn buffer_spans(mut self, spans: BufferSpans) -> Self {
-        self.options.held = Some(Arc::new(HeldSpans::new(spans)));
+        self.options.held = Some(Arc::new(HeldSpans::new(spans, Arc::clone(&self.counts))));
         self
     }
 }

@@ -72,11 +72,27 @@ pub(crate) struct Site {
     has_conflicts: bool,
 }
 
+/// Numbers of fields, below 256. A call site with more of them may have names twice.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Numbers([u64; 4]);
+
+impl Numbers {
+    #[inline]
+    fn has(self, field: &Field) -> bool {
+        self.0.get(field.index() / 64).is_some_and(|bits| bits >> (field.index() % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, field: &Field) {
+        if let Some(bits) = self.0.get_mut(field.index() / 64) {
+            *bits |= 1 << (field.index() % 64);
+        }
+    }
+}
+
 /// What is left out, so that each name is in a line once.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Left {
-    /// By number, below 64.
-    pub(crate) fields: u64,
+    pub(crate) fields: Numbers,
     pub(crate) time: bool,
     pub(crate) level: bool,
 }
@@ -84,7 +100,7 @@ pub(crate) struct Left {
 impl Left {
     #[inline]
     pub(crate) fn has(self, field: &Field) -> bool {
-        self.fields != 0 && field.index() < 64 && self.fields & 1 << field.index() != 0
+        self.fields.has(field)
     }
 }
 
@@ -138,9 +154,9 @@ const AFTER: [&str; 7] =
 
 #[cold]
 fn left(event: &Event<'_>, options: &Options, has_span: bool) -> Left {
-    let mut present = Present(0);
+    let mut present = Present(Numbers::default());
     event.record(&mut present);
-    let is_present = |field: &Field| field.index() < 64 && present.0 & 1 << field.index() != 0;
+    let is_present = |field: &Field| present.0.has(field);
     let metadata = event.metadata();
     let is_after = |name| match name {
         "target" => options.target,
@@ -159,7 +175,7 @@ fn left(event: &Event<'_>, options: &Options, has_span: bool) -> Left {
         if later.any(|other| other.name() == field.name())
             || options.is_flat && is_after(field.name())
         {
-            left.fields |= 1 << field.index();
+            left.fields.add(&field);
         } else if options.is_flat {
             left.time |= BEFORE[..2].contains(&field.name()) && time.contains(field.name());
             left.level |= field.name() == "level";
@@ -169,12 +185,10 @@ fn left(event: &Event<'_>, options: &Options, has_span: bool) -> Left {
 }
 
 /// Which fields of an event have a value.
-struct Present(u64);
+struct Present(Numbers);
 
 impl Visit for Present {
     fn record_debug(&mut self, field: &Field, _: &dyn std::fmt::Debug) {
-        if field.index() < 64 {
-            self.0 |= 1 << field.index();
-        }
+        self.0.add(field);
     }
 }

@@ -202,12 +202,14 @@ pub(crate) fn read<S: for<'a> LookupSpan<'a>, R>(
     with(extensions.get::<SpanTexts>().and_then(|texts| texts.get(layer)))
 }
 
-/// The span is over: the number of events that it kept and nobody wants.
-pub(crate) fn end<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, layer: u64) -> u64 {
+/// The span is over, and nobody wants the events that it kept.
+pub(crate) fn end<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, layer: u64) {
     let held = read(span, layer, |text| {
         text.filter(|text| text.is_holder).and_then(|text| text.held.clone())
     });
-    held.map_or(0, |held| held.discard())
+    if let Some(held) = held {
+        held.discard();
+    }
 }
 
 /// Calls `with` with the texts of all spans from the root to this one.
@@ -232,22 +234,31 @@ pub(crate) fn read_all<S: for<'a> LookupSpan<'a>>(
 #[cold]
 fn renewed<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, layer: u64, syntax: Syntax) -> String {
     // Before the texts: a change meanwhile makes this version stale.
-    let version = read(span, layer, |text| text.map(|text| text.tree.load(Acquire)));
+    let tree = read(span, layer, |text| {
+        text.map(|text| (Arc::clone(&text.tree), text.tree.load(Acquire)))
+    });
     let (mut all, mut own_at) = (String::new(), 0);
     let spans: Vec<_> = span.scope().collect();
+    // A span that began while the layer was away may stand between two trees.
+    let mut is_one_tree = true;
     for span in spans.iter().rev() {
         own_at = begin_next(syntax, &mut all);
-        read(span, layer, |text| match text {
-            Some(text) => all.push_str(text.own()),
-            None => write_span(syntax, &mut all, span.name(), ""),
+        read(span, layer, |text| {
+            let text_of_tree = text.zip(tree.as_ref());
+            is_one_tree &=
+                text_of_tree.is_none_or(|(text, (tree, _))| Arc::ptr_eq(&text.tree, tree));
+            match text {
+                Some(text) => all.push_str(text.own()),
+                None => write_span(syntax, &mut all, span.name(), ""),
+            }
         });
     }
-    if all.len() <= COPIED_MAX {
+    if all.len() <= COPIED_MAX && is_one_tree {
         let mut extensions = span.extensions_mut();
         let text = extensions.get_mut::<SpanTexts>().and_then(|texts| texts.get_mut(layer));
         // Another change of this span's own may have come meanwhile.
         let text = text.filter(|text| text.own() == &all[own_at..]);
-        if let (Some(text), Some(version)) = (text, version) {
+        if let (Some(text), Some((_, version))) = (text, tree) {
             text.all.clone_from(&all);
             (text.own_at, text.version, text.is_whole) = (own_at, version, true);
         }

@@ -63,7 +63,9 @@ impl Hook {
         if status.success() {
             return Ok(());
         }
-        Err(format!("{}: {status}", Path::new(&program).display()).into())
+        // Whoever took the file has stopped the hook: the operator must see that.
+        let gone = if file.path.exists() { "" } else { ", and the file no longer exists" };
+        Err(format!("{}: {status}{gone}", Path::new(&program).display()).into())
     }
 }
 
