@@ -1,7 +1,9 @@
 //! Tests that need the library's insides, and what they share. Nothing of this is in a build that users get.
 
-// The oldest Rust builds what is published; tests may use a newer one.
-#![allow(clippy::incompatible_msrv)]
+#![allow(
+    clippy::incompatible_msrv,
+    reason = "the oldest Rust builds what is published, and no tests"
+)]
 
 #[cfg(all(test, not(loom)))]
 pub(crate) mod clock;

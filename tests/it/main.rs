@@ -4,8 +4,10 @@
 //! `BUFFEREDWRITER_RECORDS` makes the large test larger (default 300000, five million for a
 //! thorough run); `BUFFEREDWRITER_TEST_LOGS` names the directory of the real logs.
 
-// The oldest Rust builds what is published; tests may use a newer one.
-#![allow(clippy::incompatible_msrv)]
+#![allow(
+    clippy::incompatible_msrv,
+    reason = "the oldest Rust builds what is published, and no tests"
+)]
 
 use bufferedwriter::testing;
 

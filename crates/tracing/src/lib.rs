@@ -31,6 +31,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod layer;
 mod make_writer;
 

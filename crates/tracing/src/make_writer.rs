@@ -3,20 +3,13 @@
 //! Guarantees: the bytes of all calls that write an event are one record, without colour codes. No
 //! call blocks or fails.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 
 use bufferedwriter::BufferedWriter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A buffer that grew larger is not kept for the next event.
-const KEPT_MAX: usize = 64 << 10;
-
-thread_local! {
-    /// The buffer of this thread; empty while an event uses it.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
+use crate::buffer;
 
 /// What a subscriber writes its events to: see [`writer`](crate::writer).
 #[derive(Clone)]
@@ -40,10 +33,7 @@ impl<'a> MakeWriter<'a> for EventWriter {
     type Writer = Event<'a>;
 
     fn make_writer(&'a self) -> Event<'a> {
-        // A destructor of the thread may log after the buffer is gone; an event within an event finds it empty.
-        let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
-        bytes.clear();
-        Event { files: &self.files, bytes }
+        Event { files: &self.files, bytes: buffer::take() }
     }
 }
 
@@ -78,10 +68,7 @@ impl Drop for Event<'_> {
             // What is refused is counted by the writer.
             let _ = self.files.write(&self.bytes);
         }
-        let bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() <= KEPT_MAX {
-            let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
-        }
+        buffer::give_back(std::mem::take(&mut self.bytes));
     }
 }
 

@@ -133,14 +133,7 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         }
         if current_span {
             line.piece(",\"span\":")?;
-            spans::read(current, self.layer, |text| match text {
-                Some(text) => line.out.write_str(text.own()),
-                None => {
-                    line.out.write_str("{\"name\":")?;
-                    json::text(line.out, current.name())?;
-                    line.out.write_str("}")
-                }
-            })?;
+            spans::read_own(current, self.layer, Syntax::Json, |own| line.out.write_str(own))?;
         }
         if span_list {
             line.piece(",\"spans\":[")?;
@@ -168,9 +161,7 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
             return spans::read_all(current, self.layer, Syntax::Logfmt, |all| line.piece(all));
         }
         if self.options.current_span {
-            spans::read(current, self.layer, |text| {
-                text.map_or(Ok(()), |text| line.piece(text.own()))
-            })?;
+            spans::read_own(current, self.layer, Syntax::Logfmt, |own| line.piece(own))?;
         }
         Ok(())
     }

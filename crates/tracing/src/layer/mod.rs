@@ -16,7 +16,6 @@ mod sites;
 mod spans;
 mod syntax;
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -29,6 +28,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::buffer;
 use encode::Encoder;
 use held::HeldEvents;
 use options::Options;
@@ -36,14 +36,6 @@ use sites::{Site, Sites};
 
 pub use held::BufferSpans;
 pub(crate) use syntax::Syntax;
-
-/// A text buffer that grew larger is not kept for the next event.
-const KEPT_MAX: usize = 64 << 10;
-
-thread_local! {
-    /// Where this thread encodes an event that its span holds back; empty while an event uses it.
-    static TEXT: Cell<String> = const { Cell::new(String::new()) };
-}
 
 /// Writes each event as a line: see [`json`](crate::json) and [`logfmt`](crate::logfmt).
 ///
@@ -117,8 +109,8 @@ impl EventLayer {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let mut text = TEXT.try_with(Cell::take).unwrap_or_default();
-        text.clear();
+        // It is empty, so it is text.
+        let mut text = String::from_utf8(buffer::take()).unwrap_or_default();
         let uncounted = Uncounted(&self.files);
         if encoder.event(&mut text, 0).is_ok() {
             std::mem::forget(uncounted);
@@ -129,9 +121,7 @@ impl EventLayer {
                 let _ = self.files.write(text.as_bytes());
             }
         }
-        if text.capacity() <= KEPT_MAX {
-            let _ = TEXT.try_with(|kept| kept.set(text));
-        }
+        buffer::give_back(text.into_bytes());
     }
 }
 
@@ -160,21 +150,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventLayer {
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let normal = event.normalized_metadata();
+        // Records of the `log` crate have no call site of their own.
+        let found = match normal {
+            Some(_) => None,
+            None => self.sites.get(event.metadata(), &self.options),
+        };
         let temporary;
-        let site = match &normal {
-            // Records of the `log` crate have no call site of their own.
-            Some(metadata) => {
+        let site = match found {
+            Some(site) => site,
+            None => {
+                let metadata = normal.as_ref().unwrap_or(event.metadata());
                 temporary = Site::new(metadata, event.metadata().fields(), &self.options);
                 &temporary
             }
-            None => match self.sites.get(event.metadata(), &self.options) {
-                Some(site) => site,
-                None => {
-                    temporary =
-                        Site::new(event.metadata(), event.metadata().fields(), &self.options);
-                    &temporary
-                }
-            },
         };
         let encoder = Encoder::new(self.id, &self.options, site, event, &ctx);
         let held = self.options.held.as_ref().and_then(|_| encoder.held());

@@ -155,10 +155,11 @@ fn write_span(syntax: Syntax, all: &mut String, name: &str, fields: &str) {
     match syntax {
         Syntax::Logfmt => all.push_str(fields),
         Syntax::Json => {
-            let name = syntax.text_piece("name", name);
-            let pieces = [fields, &name].concat();
-            all.push('{');
-            all.push_str(&pieces[1..]);
+            let at = all.len();
+            all.push_str(fields);
+            all.push_str(&syntax.text_piece("name", name));
+            // In the place of the first separator.
+            all.replace_range(at..=at, "{");
             all.push('}');
         }
     }
@@ -212,6 +213,23 @@ pub(crate) fn end<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, layer: u64) 
     }
 }
 
+/// Calls `with` with the text of this span alone: its name, if it is older than the layer.
+pub(crate) fn read_own<S: for<'a> LookupSpan<'a>, R>(
+    span: &SpanRef<'_, S>,
+    layer: u64,
+    syntax: Syntax,
+    with: impl FnOnce(&str) -> R,
+) -> R {
+    read(span, layer, |text| match text {
+        Some(text) => with(text.own()),
+        None => {
+            let mut own = String::new();
+            write_span(syntax, &mut own, span.name(), "");
+            with(&own)
+        }
+    })
+}
+
 /// Calls `with` with the texts of all spans from the root to this one.
 pub(crate) fn read_all<S: for<'a> LookupSpan<'a>>(
     span: &SpanRef<'_, S>,
@@ -247,11 +265,8 @@ fn renewed<S: for<'a> LookupSpan<'a>>(span: &SpanRef<'_, S>, layer: u64, syntax:
             let text_of_tree = text.zip(tree.as_ref());
             is_one_tree &=
                 text_of_tree.is_none_or(|(text, (tree, _))| Arc::ptr_eq(&text.tree, tree));
-            match text {
-                Some(text) => all.push_str(text.own()),
-                None => write_span(syntax, &mut all, span.name(), ""),
-            }
         });
+        read_own(span, layer, syntax, |own| all.push_str(own));
     }
     if all.len() <= COPIED_MAX && is_one_tree {
         let mut extensions = span.extensions_mut();
