@@ -56,6 +56,11 @@ impl Manifest {
 
     /// Makes sure that there is a file that lines can be appended to. Another process may have its lock for long.
     pub(crate) fn probe(&self, fs: &dyn Fs) -> Result<(), Error> {
+        let facts = fs.facts(&self.path).map_err(|e| Error::io("look up", &self.path, e))?;
+        if facts.is_some_and(|facts| !facts.is_file) {
+            let permitted = "a regular file, not a link to one, or a name that does not exist";
+            return Err(Error::option("manifest", self.path.display(), permitted));
+        }
         self.open_or_create(fs).map(drop)
     }
 
