@@ -3,10 +3,11 @@
 //! Guarantees: every exit code is one of [`exit`].
 //!
 //! Flow: arguments -> `write` (inputs -> lines -> producer) -> summary, with its monitor beside it;
-//! or arguments -> `recover`.
+//! or arguments -> `recover`, `merge`, `verify`.
 
 mod commands;
 mod console;
+mod contents;
 mod exit;
 mod inputs;
 mod signals;
@@ -16,13 +17,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::commands::{Cli, Command, recover, write};
+use crate::commands::{Cli, Command, merge, recover, verify, write};
 use crate::console::Patience;
 
 fn main() -> ExitCode {
     let (code, patience) = match Cli::try_parse().map(|cli| cli.command) {
         Ok(Command::Write(args)) => (write::run(&args), Patience::Bounded),
         Ok(Command::Recover(args)) => (recover::run(&args), Patience::Unbounded),
+        Ok(Command::Merge(args)) => (merge::run(&args), Patience::Unbounded),
+        Ok(Command::Verify(args)) => (verify::run(&args), Patience::Unbounded),
         Err(error) => (refuse(&error), Patience::Bounded),
     };
     console::finish(patience);

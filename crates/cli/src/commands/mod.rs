@@ -1,7 +1,10 @@
 //! The command line: one module for each command, with its options.
 
+pub(crate) mod merge;
 pub(crate) mod recover;
 mod values;
+pub(crate) mod verify;
+mod walk;
 pub(crate) mod write;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Write(write::args::Write),
     Recover(recover::Recover),
+    Merge(merge::args::Merge),
+    Verify(verify::Verify),
 }
 
 #[cfg(test)]
