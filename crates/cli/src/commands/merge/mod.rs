@@ -16,6 +16,8 @@ mod sorting;
 mod spill;
 mod streams;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod time;
 mod window;
 
@@ -123,9 +125,10 @@ fn files(inputs: &[PathBuf]) -> (Vec<PathBuf>, u64) {
 }
 
 fn merge<K: Key>(args: &Merge, plan: &Plan, paths: &[PathBuf]) -> Result<(), Failure> {
+    let temp = args.temp.clone().unwrap_or_else(std::env::temp_dir);
     let Some(config) = args.config() else {
         let mut stdout = Stdout::new()?;
-        let result = merge_into::<K>(args, plan, paths, &mut stdout);
+        let result = merge_into::<K>(&temp, plan, paths, &mut stdout);
         return Ok(result.and_then(|()| stdout.finish()).map_err(named)?);
     };
     let files = Files::new(config, &plan.outcome, LINE_BYTES_MAX);
@@ -133,7 +136,7 @@ fn merge<K: Key>(args: &Merge, plan: &Plan, paths: &[PathBuf]) -> Result<(), Fai
         Some(_) => Failure::Io(io::Error::other(error.to_string())),
         None => Failure::Usage(error.to_string()),
     })?;
-    merge_into::<K>(args, plan, paths, &mut files)?;
+    merge_into::<K>(&temp, plan, paths, &mut files)?;
     let report = files.finish()?;
     summarise(args, plan, &report)
 }
@@ -147,13 +150,12 @@ fn named(error: io::Error) -> io::Error {
 }
 
 fn merge_into<K: Key>(
-    args: &Merge,
+    temp: &Path,
     plan: &Plan,
     paths: &[PathBuf],
     sink: &mut impl Sink<K>,
 ) -> io::Result<()> {
-    let temp = args.temp.clone().unwrap_or_else(std::env::temp_dir);
-    let spill = Spill::new(Path::new(&temp));
+    let spill = Spill::new(temp);
     let known = survey::survey::<K>(plan, paths);
     let is_unsorted = |known: &&survey::Known<K>| !known.is_sorted && plan.window.is_none();
     let mut pending = sorting::sort(plan, &spill, known.iter().filter(is_unsorted).collect())?;

@@ -90,7 +90,8 @@ pub(crate) fn sort<K: Key>(
     }
     spill.open()?;
     let threads = plan.threads.min(files.len());
-    let memory = plan.memory / threads - BUFFER_BYTES * 2;
+    // Room for one buffer's piece in any case.
+    let memory = (plan.memory / threads).saturating_sub(2 * BUFFER_BYTES).max(2 * BUFFER_BYTES);
     let (next, runs, done) = (AtomicUsize::new(0), AtomicU32::new(0), Mutex::new(Ok(Vec::new())));
     let sorting = Sorting { plan, spill, files, next, runs, done };
     thread::scope(|scope| {

@@ -95,7 +95,6 @@ impl Calendar {
 
 /// Seconds from 1970 to the beginning of the day in UTC.
 fn midnight((year, month, day): (i16, i8, i8)) -> Option<i64> {
-    let date = Date::new(year, month, day).ok()?;
-    let midnight = TimeZone::UTC.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible();
-    Some(midnight.ok()?.as_second())
+    let days = Date::new(1970, 1, 1).ok()?.until(Date::new(year, month, day).ok()?).ok()?;
+    Some(i64::from(days.get_days()) * 86_400)
 }

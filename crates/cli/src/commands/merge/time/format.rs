@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::fmt::strtime::BrokenDownTime;
+use jiff::Timestamp;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
 
 /// The longest prefix by which lines are compared.
 pub(crate) const PREFIX_MAX: usize = 32;
@@ -89,20 +91,14 @@ fn prefix(bytes: &str) -> Result<usize, String> {
     bytes.ok_or_else(|| format!("prefix must be 1 to {PREFIX_MAX} bytes"))
 }
 
-/// A format that no line can have is told before any is read.
+/// A format with codes that do not exist is told before any line is read.
 fn checked(format: &str) -> Result<String, String> {
-    // The text is not of the format, but an error of the format itself comes first.
-    match BrokenDownTime::parse_prefix(format, "\u{1}") {
-        _ if format.is_empty() => Err("strptime needs a format".to_owned()),
-        Err(error) if is_of_format(&error.to_string()) => Err(error.to_string()),
-        _ => Ok(format.to_owned()),
+    if format.is_empty() {
+        return Err("strptime needs a format".to_owned());
     }
-}
-
-fn is_of_format(error: &str) -> bool {
-    ["unrecognized directive", "directive but", "is not supported"]
-        .iter()
-        .any(|part| error.contains(part))
+    let any = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+    strtime::format(format, &any).map_err(|error| error.to_string())?;
+    Ok(format.to_owned())
 }
 
 impl fmt::Display for Format {
