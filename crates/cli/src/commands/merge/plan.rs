@@ -9,8 +9,8 @@ use crate::commands::merge::outcome::Outcome;
 use crate::commands::merge::time::Format;
 use crate::contents::WINDOW_LOG;
 
-/// The least memory that works.
-pub(crate) const MEMORY_MIN: u64 = 48 << 20;
+/// The least memory of buffers, decoders and sorted lines that works: two zstd windows, and some buffers.
+const MEMORY_MIN: usize = 24 << 20;
 /// What the program takes before it reads: code, threads, the allocator.
 const BASE_BYTES: usize = 16 << 20;
 /// Memory of what is known of a file: its path, its format.
@@ -45,7 +45,7 @@ impl Plan {
         (output_bytes, output_descriptors): (usize, usize),
     ) -> Result<Plan, String> {
         let taken = BASE_BYTES + output_bytes + files * FILE_BYTES;
-        let least = taken + (MEMORY_MIN as usize - BASE_BYTES);
+        let least = taken + MEMORY_MIN;
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         if memory < least {
             let mib = least.div_ceil(1 << 20);
