@@ -121,6 +121,12 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/program.md")]
     pub mod program {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/merge.md")]
+    pub mod merge {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/verify.md")]
+    pub mod verify {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/from-tracing-appender.md")]
     pub mod from_tracing_appender {}
     #[doc = include_str!("../docs/rustdoc-links.md")]

@@ -2,7 +2,7 @@
 
 use jiff::civil::Time;
 
-use crate::commands::merge::time::Unit;
+use crate::commands::merge::time::format::Unit;
 
 /// A date and a time of day. `Calendar` checks the ranges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! A table of each format, with what is no time of it; zones; the choice of a format.
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::Timestamp;
