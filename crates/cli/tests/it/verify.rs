@@ -110,12 +110,12 @@ fn damaged_frames() {
     for (codec, message) in [("gzip", "gzip"), ("zstd", "zstd")] {
         let (place, files, manifest) = written(codec, &[]);
         let whole = fs::read(&files[1]).unwrap();
-        let damages: [(&str, Box<dyn Fn(&mut Vec<u8>)>); 5] = [
-            ("a bit", Box::new(|bytes| bytes[2000] ^= 4)),
-            ("the checksum", Box::new(|bytes| *bytes.last_mut().unwrap() ^= 1)),
-            ("the end", Box::new(|bytes| bytes.truncate(3000))),
-            ("something behind", Box::new(|bytes| bytes.extend(b"junk behind it"))),
-            ("the beginning", Box::new(|bytes| bytes[0] = b'x')),
+        let damages: [(&str, fn(&mut Vec<u8>)); 5] = [
+            ("a bit", |bytes| bytes[2000] ^= 4),
+            ("the checksum", |bytes| *bytes.last_mut().unwrap() ^= 1),
+            ("the end", |bytes| bytes.truncate(3000)),
+            ("something behind", |bytes| bytes.extend(b"junk behind it")),
+            ("the beginning", |bytes| bytes[0] = b'x'),
         ];
         for (what, damage) in &damages {
             let mut bytes = whole.clone();

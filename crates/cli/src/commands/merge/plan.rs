@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     /// How much out of order a file is, in nanoseconds; `None` = files are sorted as a whole.
     pub(crate) window: Option<i64>,
     pub(crate) window_log: u32,
+    /// How many files are looked at, or sorted, at once.
     pub(crate) threads: usize,
     /// Bytes for all buffers, decoders and sorted lines.
     pub(crate) memory: usize,
@@ -58,15 +59,18 @@ impl Plan {
         let by_descriptors = descriptors.saturating_sub(DESCRIPTORS + output_descriptors);
         let window = window.map(|window| i64::try_from(window.as_nanos()).unwrap_or(i64::MAX));
         // A decoder must leave room for others.
-        let window_log = (memory / 4).ilog2().clamp(WINDOW_LOG, 30);
+        let window_log = (memory / 8).ilog2().clamp(WINDOW_LOG, 30);
+        let by_memory = memory / ((1 << window_log) + (1 << 20));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let fan_in = by_descriptors.min(memory / 2 / BUFFER_MIN).max(4);
         Ok(Plan {
             format,
             zone,
             window,
             window_log,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: processors.min(by_memory).min(fan_in).max(1),
             memory,
-            fan_in: by_descriptors.min(memory / 2 / BUFFER_MIN).max(4),
+            fan_in,
             outcome: Outcome::default(),
         })
     }

@@ -1,7 +1,7 @@
 //! Sorts the lines of files that are not in order, into runs.
 //!
 //! Guarantees: stable. Memory is bounded, whatever the length and number of lines. Each processor sorts files of its
-//! own; with one file, one thread reads while another sorts.
+//! own, so one file is sorted by one.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -90,8 +90,10 @@ pub(crate) fn sort<K: Key>(
     }
     spill.open()?;
     let threads = plan.threads.min(files.len());
+    let decoder = files.iter().map(|file| file.decoder_bytes).max().unwrap_or(0);
+    let memory = (plan.memory / threads).saturating_sub(decoder + 2 * BUFFER_BYTES);
     // Room for one buffer's piece in any case.
-    let memory = (plan.memory / threads).saturating_sub(2 * BUFFER_BYTES).max(2 * BUFFER_BYTES);
+    let memory = memory.max(2 * BUFFER_BYTES);
     let (next, runs, done) = (AtomicUsize::new(0), AtomicU32::new(0), Mutex::new(Ok(Vec::new())));
     let sorting = Sorting { plan, spill, files, next, runs, done };
     thread::scope(|scope| {

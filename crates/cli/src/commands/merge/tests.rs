@@ -225,3 +225,17 @@ fn too_little_memory_is_told_before_anything_is_read() {
         assert!(error.contains("--memory must be at least"), "{error}");
     }
 }
+
+#[test]
+fn a_line_that_other_files_have_overtaken_is_late() {
+    let dir = TestDir::new();
+    let write = |name: &str, content: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let paths = [write("a", "100 a\n50 late\n101 a\n"), write("b", "60 b\n61 b\n")];
+    let plan = plan("epoch:s", Some(10_000_000_000), 1 << 20, 4);
+    assert_eq!(merged::<i64>(&plan, &dir, &paths), b"60 b\n61 b\n50 late\n100 a\n101 a\n");
+    assert_eq!(plan.outcome.late.load(Relaxed), 1);
+}

@@ -81,10 +81,12 @@ impl<K: Key> Window<K> {
         if !self.feed.next() {
             return false;
         }
-        // A late line, and what goes on with it, stands behind what has left.
-        let is_late = self.feed.key() < self.key;
+        // Lines of other files may have left before a late one. Of this file it stands behind what has left, and so
+        // does what goes on with it.
+        let key = self.feed.key();
+        let is_late = key < self.key || key < self.newest.earlier(self.window);
         self.late += u64::from(is_late) * (self.feed.counts.keyed - keyed);
-        let key = self.feed.key().max(self.key);
+        let key = key.max(self.key);
         self.newest = self.newest.max(key);
         self.number += 1;
         let piece: Box<[u8]> = self.feed.piece().into();
