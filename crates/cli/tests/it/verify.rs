@@ -29,6 +29,9 @@ fn problems(place: &Place, args: &[&str]) -> Vec<(String, String)> {
     found.iter().map(|problem| (text(problem, "kind"), name(&text(problem, "path")))).collect()
 }
 
+/// What is done to the bytes of a file, and its name.
+type Damage = (&'static str, fn(&mut Vec<u8>));
+
 /// Lines that hardly compress.
 fn noise(count: u64) -> String {
     (0..count).map(|number| format!("{:x}\n", Random::new(number).next())).collect()
@@ -110,7 +113,7 @@ fn damaged_frames() {
     for (codec, message) in [("gzip", "gzip"), ("zstd", "zstd")] {
         let (place, files, manifest) = written(codec, &[]);
         let whole = fs::read(&files[1]).unwrap();
-        let damages: [(&str, fn(&mut Vec<u8>)); 5] = [
+        let damages: [Damage; 5] = [
             ("a bit", |bytes| bytes[2000] ^= 4),
             ("the checksum", |bytes| *bytes.last_mut().unwrap() ^= 1),
             ("the end", |bytes| bytes.truncate(3000)),

@@ -220,7 +220,7 @@ fn too_little_memory_is_told_before_anything_is_read() {
     let times = || (Format::Auto, TimeZone::UTC, None);
     let plan = |memory, files| Plan::new(times(), memory, files, (1 << 20, 0));
     assert!(plan(256 << 20, 10_000).is_ok_and(|plan| plan.memory > 128 << 20 && plan.fan_in >= 4));
-    for (memory, files) in [(0, 1), (47 << 20, 1), (64 << 20, 1_000_000)] {
+    for (memory, files) in [(0, 1), (40 << 20, 1), (64 << 20, 1_000_000)] {
         let error = plan(memory, files).err().unwrap();
         assert!(error.contains("--memory must be at least"), "{error}");
     }
