@@ -228,17 +228,17 @@ fn thousands_of_files_need_few_descriptors() {
 fn memory_is_bounded_whatever_comes() {
     let place = Place::new();
     let mut random = Random::new(2);
-    let long = |name: &str| {
+    let long = |name: &str, mib: usize| {
         let mut bytes = b"1700000001 ".to_vec();
-        bytes.resize(60 << 20, b'x');
+        bytes.resize(mib << 20, b'x');
         place.file(name, bytes)
     };
-    let unsorted: String = (0..1_000_000_u64)
+    let unsorted: String = (0..400_000_u64)
         .map(|number| format!("{} line {number}\n", 1_700_000_000 + random.below(1000_u64)))
         .collect();
     let unsorted = place.file("unsorted", unsorted);
-    let empty = place.file("empty", "\n".repeat(1_000_000));
-    let (one, other) = (long("long"), long("other"));
+    let empty = place.file("empty", "\n".repeat(500_000));
+    let (one, other) = (long("long", 60), long("other", 5));
     for args in [&[][..], &["--time=prefix:20"]] {
         let inputs: [&Path; 4] = [&unsorted, &empty, &one, &other];
         let all: u64 = inputs.iter().map(|path| path.metadata().unwrap().len()).sum();
