@@ -100,7 +100,7 @@ impl<'a, K: Key> Merging<'a, K> {
         match what {
             What::Run(_) => self.buffer_bytes,
             What::File(at) => {
-                let window = if self.plan.window.is_some() { 2 * self.buffer_bytes } else { 0 };
+                let window = if self.plan.window > Some(0) { 2 * self.buffer_bytes } else { 0 };
                 self.buffer_bytes + self.known[*at].decoder_bytes + window
             }
         }
@@ -132,11 +132,12 @@ impl<'a, K: Key> Merging<'a, K> {
         };
         let (path, rank) = (known.path.as_path(), rank(known.source, 0));
         Ok(Some(match self.plan.window {
-            Some(window) => {
+            // What may wait for nothing need not be copied.
+            Some(window) if window > 0 => {
                 let window = Window::new(feed, window, 2 * self.buffer_bytes);
                 Lines::Windowed(Box::new(window), path, rank)
             }
-            None => Lines::Sorted(Box::new(Ordered::new(feed, path, rank))),
+            _ => Lines::Sorted(Box::new(Ordered::new(feed, path, rank))),
         }))
     }
 

@@ -41,7 +41,7 @@ pub(crate) enum Lines<'a, K> {
     Run(Box<RunReader<'a, K>>),
 }
 
-/// A file that was found in order. Lines that are not, because it has changed since, are late.
+/// A file in order, as it was found or as a window of 0 says. Lines that are not are late.
 pub(crate) struct Ordered<'a, K> {
     feed: Feed<K>,
     path: &'a Path,
@@ -57,10 +57,11 @@ impl<'a, K: Key> Ordered<'a, K> {
 
     #[inline]
     fn next(&mut self) -> bool {
+        let keyed = self.feed.counts.keyed;
         let is_more = self.feed.next();
         let key = self.feed.key();
         if key < self.key {
-            self.late += u64::from(is_more);
+            self.late += self.feed.counts.keyed - keyed;
         } else {
             self.key = key;
         }

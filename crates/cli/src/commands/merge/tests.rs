@@ -234,8 +234,11 @@ fn a_line_that_other_files_have_overtaken_is_late() {
         std::fs::write(&path, content).unwrap();
         path
     };
-    let paths = [write("a", "100 a\n50 late\n101 a\n"), write("b", "60 b\n61 b\n")];
-    let plan = plan("epoch:s", Some(10_000_000_000), 1 << 20, 4);
-    assert_eq!(merged::<i64>(&plan, &dir, &paths), b"60 b\n61 b\n50 late\n100 a\n101 a\n");
-    assert_eq!(plan.outcome.late.load(Relaxed), 1);
+    let paths = [write("a", "100 a\n50 late\n  trace\n101 a\n"), write("b", "60 b\n61 b\n")];
+    let some = plan("epoch:s", Some(10_000_000_000), 1 << 20, 4);
+    assert_eq!(merged::<i64>(&some, &dir, &paths), b"60 b\n61 b\n50 late\n  trace\n100 a\n101 a\n");
+    assert_eq!(some.outcome.late.load(Relaxed), 1);
+    let none = plan("epoch:s", Some(0), 1 << 20, 4);
+    assert_eq!(merged::<i64>(&none, &dir, &paths), b"60 b\n61 b\n100 a\n50 late\n  trace\n101 a\n");
+    assert_eq!(none.outcome.late.load(Relaxed), 1);
 }
