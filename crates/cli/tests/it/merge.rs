@@ -143,6 +143,13 @@ fn damage_is_told_with_name_and_offset_and_the_rest_is_merged() {
         assert!(code == 1 && said.contains("missing"), "{said}");
         assert!(said.contains(&format!("from byte {} on", parts[0].len())), "{said}");
         assert!(merged.starts_with(first.as_bytes()), "{end}");
+        // The end is missing in the middle of a line, which is left out.
+        let path = place.file(&name, &whole[..parts[0].len() + parts[1].len() * 9 / 10]);
+        let (code, merged, said) = merge(&[], &[&path]);
+        assert!(code == 1 && said.contains("bytes of torn lines left out"), "{said}");
+        let of_second = merged.strip_prefix(first.as_bytes()).unwrap();
+        assert!(second.as_bytes().starts_with(of_second) && of_second.len() > 1000, "{end}");
+        assert!(of_second.ends_with(b"\n"), "{end}");
         // Nothing of it is what the name says. Another file is merged all the same.
         let path = place.file(&name, "plain text");
         let other = place.file("other", &first);
