@@ -163,6 +163,22 @@ fn damage_is_told_with_name_and_offset_and_the_rest_is_merged() {
 }
 
 #[test]
+fn a_file_of_a_thousand_damaged_frames_does_not_flood() {
+    let place = Place::new();
+    let (good, mut bad) = (zstd(lines(0, 5).as_bytes()), zstd(lines(5, 5).as_bytes()));
+    *bad.last_mut().unwrap() ^= 1;
+    let path = place.file("x.zst", [bad.repeat(1000), good].concat());
+    let (code, merged, said) = merge(&[], &[&path]);
+    assert!(code == 1 && merged.len() >= lines(0, 5).len(), "{said}");
+    assert_eq!(said.matches("damaged zstd").count(), 100, "{said}");
+    assert!(said.contains(": 900 more damaged places"), "{said}");
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
+    let (code, _, said) =
+        ended(verify.arg("verify").arg(place.join("")).arg("--temp").arg(place.tmp()));
+    assert!(code == 1 && said.matches("damaged zstd").count() == 100, "{said}");
+}
+
+#[test]
 fn what_is_no_file_is_told_and_the_rest_is_merged() {
     let place = Place::new();
     let (good, empty) = (place.file("good", lines(0, 3)), place.file("empty", ""));

@@ -10,6 +10,9 @@ use std::path::Path;
 use crate::commands::merge::key::{Finder, Key};
 use crate::contents::{Contents, Fault, Step};
 
+/// Damaged places of a file that are told one by one: a hostile file may have millions.
+const FAULTS_MAX: u64 = 100;
+
 /// A file that is being read.
 pub(crate) struct Feed<K> {
     contents: Contents,
@@ -37,8 +40,17 @@ pub(crate) struct Counts {
     pub(crate) bytes: u64,
     /// Lines that have a key of their own.
     pub(crate) keyed: u64,
+    /// Damaged places.
+    pub(crate) faults: u64,
     /// Bytes of lines that damage has torn, as far as they were read.
     pub(crate) torn_bytes: u64,
+}
+
+impl Counts {
+    /// Damaged places that were not told one by one.
+    pub(crate) fn faults_untold(&self) -> u64 {
+        self.faults.saturating_sub(FAULTS_MAX)
+    }
 }
 
 impl<K: Key> Feed<K> {
@@ -156,7 +168,10 @@ impl<K: Key> Feed<K> {
         match self.contents.read(&mut self.buffer[self.filled..]) {
             Step::Bytes(bytes) => self.filled += bytes,
             Step::Fault(fault) => {
-                self.faults.push(fault);
+                self.counts.faults += 1;
+                if self.counts.faults <= FAULTS_MAX {
+                    self.faults.push(fault);
+                }
                 self.cut_torn();
             }
             Step::End => self.has_ended = true,

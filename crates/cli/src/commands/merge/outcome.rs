@@ -36,7 +36,6 @@ impl Outcome {
 
     /// Damage in a file.
     pub(crate) fn fault(&self, path: &Path, fault: &Fault) {
-        self.faults.fetch_add(1, Relaxed);
         console::report(format_args!("{}: {}", path.display(), fault.what));
     }
 
@@ -48,7 +47,12 @@ impl Outcome {
         self.untimed.fetch_add(counts.lines - counts.keyed, Relaxed);
         self.torn_bytes.fetch_add(counts.torn_bytes, Relaxed);
         self.late.fetch_add(late, Relaxed);
+        self.faults.fetch_add(counts.faults, Relaxed);
         let path = path.display();
+        if counts.faults_untold() > 0 {
+            let more = counts.faults_untold();
+            console::report(format_args!("{path}: {more} more damaged places"));
+        }
         if counts.torn_bytes > 0 {
             let bytes = counts.torn_bytes;
             console::report(format_args!("{path}: {bytes} bytes of torn lines left out"));

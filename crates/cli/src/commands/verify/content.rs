@@ -12,6 +12,9 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Zeros in a row that no text has. A crash of the system leaves whole blocks of the file system.
 const NUL_BLOCK_BYTES: u64 = 512;
 
+/// Damaged places of a file that are told: a hostile file may have millions.
+const DAMAGED_MAX: usize = 100;
+
 /// What each file should hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expected {
@@ -52,6 +55,9 @@ pub(super) fn check(path: &Path, expected: &Expected, buffer: &mut [u8]) -> Cont
             Step::Bytes(bytes) => scan.take(&buffer[..bytes]),
             Step::Fault(fault) => {
                 problems.push(Problem::new(Kind::Damaged, path, fault.what).at(fault.offset));
+                if problems.len() == DAMAGED_MAX {
+                    break;
+                }
             }
             Step::End => break,
         }
