@@ -11,9 +11,9 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
+use crate::base::sys::host::user;
 
-use crate::base::lacking::has_no_locks;
+use crate::base::sys::file::has_no_locks;
 use crate::config::Compression;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
@@ -39,7 +39,7 @@ pub(crate) fn run(
     recovery: &mut Recovery,
     audience: &mut Audience,
 ) -> Result<(), Error> {
-    let mut run = Run { scan, uid: geteuid().as_raw(), recovery, audience, journals: Vec::new() };
+    let mut run = Run { scan, uid: user(), recovery, audience, journals: Vec::new() };
     let own_state = own.map(Names::state);
     // First, before temp files get other names than their writers, or recoveries, had noted.
     run.journals(own)?;

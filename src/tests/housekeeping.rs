@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
 use rustix::fs::{CWD, Mode, mkfifoat};
-use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::config::{Retain, WallClock};

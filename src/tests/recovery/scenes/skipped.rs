@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
 use super::{Left, Scene};
 use crate::file::state_file::format::{HEADER_BYTES, TEXTS_AT};
