@@ -9,7 +9,7 @@ mod commands;
 mod console;
 mod exit;
 mod inputs;
-mod signals;
+mod sys;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 /// Prints what clap has to say. Returns the exit code.
 fn refuse(error: &clap::Error) -> u8 {
-    signals::unblock();
+    sys::unblock();
     if !error.use_stderr() || io::stderr().is_terminal() {
         // Help, or colours.
         error.exit();

@@ -35,7 +35,7 @@ pub(crate) fn dir_facts(number: usize) -> Facts {
 
 /// Copies what there is of a file from an offset on, as far as there is room. Returns how many bytes that are.
 pub(crate) fn read_from(file: &[u8], bytes: &mut [u8], offset: u64) -> usize {
-    let there = &file[file.len().min(offset as usize)..];
+    let there = &file[offset.min(file.len() as u64) as usize..];
     let len = there.len().min(bytes.len());
     bytes[..len].copy_from_slice(&there[..len]);
     len

@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 
 use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
-use crate::signals;
+use crate::sys;
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -43,7 +43,7 @@ impl Monitor {
             drawn_at: Instant::now(),
             drawn_bytes: 0,
         };
-        signals::spawn("monitor", move || state.run(&requests))?;
+        sys::spawn("monitor", move || state.run(&requests))?;
         Ok(Monitor { publish })
     }
 
