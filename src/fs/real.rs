@@ -206,6 +206,10 @@ impl FsFile for RealFile {
         file::has_hole(self.file()?, before)
     }
 
+    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
+        file::reserve(self.file()?, from, to)
+    }
+
     fn punch_hole(&mut self, from: u64, to: u64) -> io::Result<()> {
         file::punch_hole(self.file()?, from, to)
     }

@@ -10,7 +10,6 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
 use crate::base::sys::host::user;
-
 use crate::codec::{self, Contents, Encoder};
 use crate::config::Compression;
 use crate::file::publish::Identity;

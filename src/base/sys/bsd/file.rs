@@ -45,6 +45,11 @@ pub(crate) fn has_hole(_: &File, _: u64) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Room can't be taken without changing the length.
+pub(crate) fn reserve(_: &File, _: u64, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Not to be had by one call on both systems.
 pub(crate) fn punch_hole(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

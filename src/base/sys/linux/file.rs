@@ -61,6 +61,11 @@ pub(crate) fn has_hole(file: &File, before: u64) -> io::Result<bool> {
     Ok(matches!(rustix::fs::seek(file, SeekFrom::Hole(0)), Ok(at) if at < before))
 }
 
+/// Takes room for a part of the file without changing its length.
+pub(crate) fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
+    Ok(fallocate(file, FallocateFlags::KEEP_SIZE, from, to.saturating_sub(from))?)
+}
+
 /// Gives back the room of a part, which is zeros from then on.
 pub(crate) fn punch_hole(file: &File, from: u64, to: u64) -> io::Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;

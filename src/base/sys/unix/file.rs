@@ -14,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::base::sys::Facts;
 pub(crate) use crate::base::sys::native::file::{
-    go_buffered, go_direct, has_hole, may_go_direct, punch_hole, rename_new, reopen, sync,
+    go_buffered, go_direct, has_hole, may_go_direct, punch_hole, rename_new, reopen, reserve, sync,
 };
 
 /// Creates a new file for reading and writing. The umask may remove permissions.
