@@ -232,12 +232,12 @@ impl FsFile for RealFile {
         });
         match reopened {
             Ok(other) if other.file().is_ok() => {
-                file::try_lock(&*other.descriptor)?;
+                file::try_lock(&other.descriptor)?;
                 *self = other;
             }
             // There is no /proc, or no such system.
             _ => {
-                file::try_lock(&*self.descriptor)?;
+                file::try_lock(&self.descriptor)?;
                 self.locked = Some(ClosedInChild::new(&self.descriptor));
             }
         }
