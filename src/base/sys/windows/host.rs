@@ -9,9 +9,13 @@ use windows_sys::Win32::System::SystemInformation::{
     ComputerNamePhysicalDnsHostname, GetComputerNameExW,
 };
 
-/// Not asked for: only crash-proof memory needs it.
+/// The number of the current boot, which Windows counts. 0, and so none, before Windows 10 and under Wine.
 pub(crate) fn boot_id() -> Option<[u8; 16]> {
-    None
+    /// `BootId` of KUSER_SHARED_DATA, which the system maps at this address in each process (ntddk.h).
+    const BOOT_ID: *const u32 = std::ptr::without_provenance(0x7ffe_02c4);
+    // SAFETY: the page is always mapped, for reading; only the kernel writes there.
+    let number = unsafe { BOOT_ID.read_volatile() };
+    (number != 0).then_some(u128::from(number).to_be_bytes())
 }
 
 /// Random bytes.

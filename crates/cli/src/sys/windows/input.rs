@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::sys::STDIN;
-use crate::sys::windows::signals::{EVENTS, changed};
+use crate::sys::windows::events::{EVENTS, changed};
 
 /// Bytes that the thread reads at once.
 const BLOCK_BYTES: usize = 256 << 10;

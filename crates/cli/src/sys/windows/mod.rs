@@ -1,6 +1,7 @@
 //! Windows: console events in place of signals, and a thread that reads standard input.
 
 mod descriptor;
+mod events;
 mod input;
 mod signals;
 

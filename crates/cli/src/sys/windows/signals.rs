@@ -5,7 +5,6 @@
 //! after the last three.
 
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::System::Console::{
@@ -14,38 +13,8 @@ use windows_sys::Win32::System::Console::{
 use windows_sys::core::BOOL;
 
 use crate::sys::Arrived;
+use crate::sys::windows::events::{EVENTS, changed};
 use crate::sys::windows::input::Input;
-
-/// What has come and was not told of. There is one for the process.
-pub(super) static EVENTS: Events = Events { stop: Mutex::new(None), changed: Condvar::new() };
-
-pub(super) struct Events {
-    stop: Mutex<Option<&'static str>>,
-    /// Something came, or standard input changed.
-    changed: Condvar,
-}
-
-impl Events {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Option<&'static str>> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn wait<'a>(
-        &self,
-        stop: MutexGuard<'a, Option<&'static str>>,
-        timeout: Option<Duration>,
-    ) -> MutexGuard<'a, Option<&'static str>> {
-        let timeout = timeout.unwrap_or(Duration::from_secs(3600));
-        self.changed.wait_timeout(stop, timeout).unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// Wakes whoever waits for input, or for its being taken.
-pub(super) fn changed() {
-    // With the lock, so that nobody is between a look and a wait.
-    let _stop = EVENTS.lock();
-    EVENTS.changed.notify_all();
-}
 
 /// Runs in a thread that the system starts for it.
 unsafe extern "system" fn heard(event: u32) -> BOOL {
@@ -57,7 +26,7 @@ unsafe extern "system" fn heard(event: u32) -> BOOL {
         _ => "the end of the system",
     };
     EVENTS.lock().get_or_insert(name);
-    EVENTS.changed.notify_all();
+    changed();
     if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) {
         // The process ends when this returns, so the main thread gets all the time that there is.
         loop {
