@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Command;
 
-use crate::settings::{PARTITION_VALUE, Setting, Source, known};
+use crate::settings::keys::{PARTITION_VALUE, Setting, Source, known};
 
 const PREFIX: &str = "BUFFEREDWRITER_";
 

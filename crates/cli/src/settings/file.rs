@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Command;
 use toml::{Table, Value};
 
-use crate::settings::{PARTITION_VALUE, Setting, Source, known};
+use crate::settings::keys::{PARTITION_VALUE, Setting, Source, known};
 
 /// Reads the options of a file, in their order. The error is a complete message.
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, String> {
