@@ -17,6 +17,10 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# The public API against its lists; --update writes them anew
+api *ARGS:
+    scripts/public-api {{ARGS}}
+
 # All that must pass
 ci:
     .ci/run
