@@ -16,7 +16,7 @@ use super::held::HeldEvents;
 use super::options::Options;
 use super::sites::{Left, Site};
 use super::spans;
-use super::syntax::Syntax;
+use super::syntax::{Pieces, Syntax};
 
 pub(crate) struct Encoder<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> {
     layer: u64,

@@ -9,6 +9,7 @@ use tracing_core::{Event, Level, Metadata};
 
 use super::limit::SiteLimit;
 use super::options::Options;
+use super::syntax::Pieces;
 
 /// Slots of the first table; each further one has twice as many.
 const FIRST_SLOTS: usize = 256;
@@ -115,16 +116,17 @@ impl Site {
             tail.push_str(&syntax.text_piece("filename", file));
         }
         if let Some(line) = metadata.line().filter(|_| options.line_number) {
-            tail.push_str(&syntax.key("line_number"));
+            tail.push_str(&syntax.key_piece("line_number"));
             tail.push_str(&line.to_string());
         }
         let names = || fields.iter().map(|field| field.name());
         let is_twice = |(at, name)| names().skip(at + 1).any(|other| other == name);
         Site {
             head: head(*metadata.level(), options),
-            keys: names().map(|name| syntax.key(name)).collect(),
+            keys: names().map(|name| syntax.key_piece(name)).collect(),
             tail,
-            suppressed: (!names().any(|name| name == SUPPRESSED)).then(|| syntax.key(SUPPRESSED)),
+            suppressed: (!names().any(|name| name == SUPPRESSED))
+                .then(|| syntax.key_piece(SUPPRESSED)),
             limit: SiteLimit::default(),
             has_conflicts: names().enumerate().any(is_twice)
                 || options.is_flat

@@ -19,7 +19,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::held::{HeldEvents, HeldSpans};
-use super::syntax::Syntax;
+use super::syntax::{Pieces, Syntax};
 
 /// A longer text is not copied into spans within, so that memory grows with the depth of spans, not with its square.
 const COPIED_MAX: usize = 4096;
@@ -335,9 +335,9 @@ impl Fields<'_> {
         match self.syntax {
             // What stands there is the span's own name.
             Syntax::Json if name == "name" => return,
-            Syntax::Json => self.scratch.push_str(&self.syntax.key(name)),
+            Syntax::Json => self.scratch.push_str(&self.syntax.key_piece(name)),
             Syntax::Logfmt => {
-                self.scratch.push_str(&self.syntax.key(&format!("{}.{name}", self.span)))
+                self.scratch.push_str(&self.syntax.key_piece(&format!("{}.{name}", self.span)))
             }
         }
         // A String takes everything, and a value that fails ends there.
