@@ -329,7 +329,8 @@ fn no_variable_of_the_prefix_is_passed_over() {
     );
     let twins = "LOG_WORKERS and LOG_workers are variables of the same option";
     assert_eq!(error(&[b"LOG_workers", b"LOG_WORKERS"]), twins);
-    let twins = "LOG_PARTITION_VALUE_app and LOG_partition_value_app are variables of the same option";
+    let twins =
+        "LOG_PARTITION_VALUE_app and LOG_partition_value_app are variables of the same option";
     assert_eq!(error(&[b"LOG_PARTITION_VALUE_app", b"LOG_partition_value_app"]), twins);
     // Names that differ in case are two, and other prefixes are not looked at.
     let vars =
