@@ -33,6 +33,10 @@ long:
 msrv:
     scripts/msrv
 
+# Each package builds from what is in it
+package:
+    scripts/package
+
 # Licences, duplicates, sources (cargo install cargo-deny)
 deny:
     cargo deny --workspace check licenses bans sources
