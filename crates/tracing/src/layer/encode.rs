@@ -23,6 +23,7 @@ pub(crate) struct Encoder<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> {
     options: &'a Options,
     site: &'a Site,
     event: &'a Event<'e>,
+    level: Level,
     /// The innermost span that this thread is in.
     innermost: Option<SpanRef<'a, S>>,
     /// The span that the event names as its own.
@@ -35,16 +36,18 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         options: &'a Options,
         site: &'a Site,
         event: &'a Event<'e>,
+        level: Level,
         ctx: &'a Context<'a, S>,
     ) -> Self {
         let looks = options.current_span || options.span_list || options.held.is_some();
         let innermost = if looks { ctx.lookup_current() } else { None };
         let named = if looks { event.parent().and_then(|id| ctx.span(id)) } else { None };
-        Encoder { layer, options, site, event, innermost, named }
+        Encoder { layer, options, site, event, level, innermost, named }
     }
 
+    /// How serious the event is for a span that keeps its events.
     pub(crate) fn level(&self) -> Level {
-        *self.event.metadata().level()
+        self.level
     }
 
     fn current(&self) -> Option<&SpanRef<'a, S>> {

@@ -32,15 +32,17 @@ struct Entry {
 }
 
 impl Sites {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Sites { tables: [const { OnceLock::new() }; TABLES] }
     }
 
-    /// The site of this metadata, made if need be. `None` if its slots in all tables are taken.
+    /// The site of this metadata with these fields, which are always the same ones; made if need be. `None` if its
+    /// slots in all tables are taken.
     #[inline]
     pub(crate) fn get(
         &self,
         metadata: &'static Metadata<'static>,
+        fields: &FieldSet,
         options: &Options,
     ) -> Option<&Site> {
         // Statics lie at least 8 bytes apart. The high half of the product is what spreads them.
@@ -50,10 +52,8 @@ impl Sites {
             let slots = FIRST_SLOTS << number;
             let table = table.get_or_init(|| (0..slots).map(|_| OnceLock::new()).collect());
             (0..PROBES).find_map(|probe| {
-                let entry = table[(hash as usize + probe) % slots].get_or_init(|| Entry {
-                    metadata,
-                    site: Site::new(metadata, metadata.fields(), options),
-                });
+                let entry = table[(hash as usize + probe) % slots]
+                    .get_or_init(|| Entry { metadata, site: Site::new(metadata, fields, options) });
                 std::ptr::eq(entry.metadata, metadata).then_some(&entry.site)
             })
         })
