@@ -64,12 +64,20 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
     pub(crate) fn event(&self, out: &mut impl Write, suppressed: u64) -> fmt::Result {
         let (open, close) = self.options.syntax.around_line();
         let left = self.site.left(self.event, self.options, self.current().is_some());
-        out.write_str(open)?;
         let mut line = Line { out, is_first: true };
-        self.time(&mut line, left)?;
-        // Only the fields of a flat line can take the level's place, and then it is all of the head.
-        if !left.level {
-            line.piece(&self.site.head)?;
+        if let (false, false, Some(head)) = (left.time, left.level, &self.site.timed_head) {
+            // The common case: few pieces.
+            line.out.write_str(self.options.syntax.up_to_time())?;
+            stamp::write(line.out, SystemTime::now())?;
+            line.out.write_str(head)?;
+            line.is_first = false;
+        } else {
+            line.out.write_str(open)?;
+            self.time(&mut line, left)?;
+            // Only the fields of a flat line can take the level's place, and then it is all of the head.
+            if !left.level {
+                line.piece(&self.site.head)?;
+            }
         }
         self.fields(&mut line, left, suppressed)?;
         line.piece(&self.site.tail)?;

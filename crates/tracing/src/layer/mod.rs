@@ -209,18 +209,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        let normal = event.normalized_metadata();
-        // Records of the `log` crate have no call site of their own.
-        let found = match normal {
-            Some(_) => None,
-            None => self.sites.get(event.metadata(), event.metadata().fields(), &self.options),
-        };
+        let fields = event.metadata().fields();
+        let found = self.sites.get(event.metadata(), fields, &self.options);
         let temporary;
         let site = match found {
-            Some(site) => site,
-            None => {
+            Some(site) if !site.may_be_of_log => site,
+            // Records of the `log` crate share call sites, and have their own target and line.
+            _ => {
+                let normal = event.normalized_metadata();
                 let metadata = normal.as_ref().unwrap_or(event.metadata());
-                temporary = Site::new(metadata, event.metadata().fields(), &self.options);
+                temporary = Site::new(metadata, fields, &self.options);
                 &temporary
             }
         };

@@ -17,6 +17,8 @@ const FIRST_SLOTS: usize = 256;
 const TABLES: usize = 12;
 /// Slots of a table in which a site may be.
 const PROBES: usize = 8;
+/// The name of each event that comes through the bridge of the `log` crate.
+const OF_LOG: &str = "log event";
 /// The field that tells of suppressed events.
 const SUPPRESSED: &str = "suppressed";
 
@@ -63,12 +65,16 @@ impl Sites {
 pub(crate) struct Site {
     /// The pieces between the time and the fields, each with its separator.
     pub(crate) head: String,
+    /// The same after a timestamp, with its end. `None` if there is none, or one of a timer.
+    pub(crate) timed_head: Option<String>,
     /// By number of the field: its name, from the separator up to the value.
     pub(crate) keys: Box<[String]>,
     /// The pieces after the fields that are always the same.
     pub(crate) tail: String,
     pub(crate) suppressed: Option<String>,
     pub(crate) limit: SiteLimit,
+    /// Its name is that of the call sites that all records of the `log` crate share.
+    pub(crate) may_be_of_log: bool,
     /// Fields may share a name with each other or with a piece of the line.
     has_conflicts: bool,
 }
@@ -121,13 +127,17 @@ impl Site {
         }
         let names = || fields.iter().map(|field| field.name());
         let is_twice = |(at, name)| names().skip(at + 1).any(|other| other == name);
+        let head = head(*metadata.level(), options);
+        let has_stamp = options.time && options.timer.is_none();
         Site {
-            head: head(*metadata.level(), options),
+            timed_head: has_stamp.then(|| format!("{}{head}", syntax.around_time().1)),
+            head,
             keys: names().map(|name| syntax.key_piece(name)).collect(),
             tail,
             suppressed: (!names().any(|name| name == SUPPRESSED))
                 .then(|| syntax.key_piece(SUPPRESSED)),
             limit: SiteLimit::default(),
+            may_be_of_log: metadata.name() == OF_LOG,
             has_conflicts: names().enumerate().any(is_twice)
                 || options.is_flat
                     && names().any(|name| BEFORE.contains(&name) || AFTER.contains(&name)),

@@ -15,6 +15,9 @@ pub(crate) trait Pieces: Sized {
     /// Around the timestamp.
     fn around_time(self) -> (&'static str, &'static str);
 
+    /// What a line begins with up to the timestamp, if that is there.
+    fn up_to_time(self) -> &'static str;
+
     /// A field's name, after a separator and up to its value.
     fn key_piece(self, name: &str) -> String;
 
@@ -43,6 +46,13 @@ impl Pieces for Syntax {
         match self {
             Syntax::Json => (",\"timestamp\":\"", "\""),
             Syntax::Logfmt => (" ts=", ""),
+        }
+    }
+
+    fn up_to_time(self) -> &'static str {
+        match self {
+            Syntax::Json => "{\"timestamp\":\"",
+            Syntax::Logfmt => "ts=",
         }
     }
 
