@@ -153,6 +153,11 @@ pub trait FsFile: Send {
     fn has_mode(&self) -> bool {
         true
     }
+    /// Takes room for this part of the file, which may lie behind its end, and does not change its length. Writes
+    /// there need none then, as far as the file system can promise that.
+    fn reserve(&mut self, _from: u64, _to: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Gives back the room of a part of the file, which is zeros from then on.
     fn punch_hole(&mut self, _from: u64, _to: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())

@@ -298,6 +298,10 @@ impl FsFile for RealFile {
         Ok(matches!(rustix::fs::seek(file, SeekFrom::Hole(0)), Ok(at) if at < before))
     }
 
+    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
+        Ok(fallocate(self.file()?, FallocateFlags::KEEP_SIZE, from, to.saturating_sub(from))?)
+    }
+
     fn punch_hole(&mut self, from: u64, to: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(fallocate(self.file()?, flags, from, to.saturating_sub(from))?)

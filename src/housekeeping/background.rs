@@ -199,16 +199,16 @@ impl<'a> Run<'a> {
         }
         self.covered = self.published;
         let (notices, mut deleted) = (self.notices, |bytes| self.notices.deleted(bytes));
-        let Outcome { error, oldest, is_held, took } =
+        let Outcome { error, oldest, held_by, took } =
             retention.pass(&|| notices.is_stopped(), &mut deleted);
         self.pass.note(took.saturating_mul(REST_FACTOR).max(INTERVAL_MIN), error.is_some());
         let due = retention.due_in(oldest).unwrap_or(INTERVAL_MAX);
+        self.is_held = held_by.is_some();
         // Hooks return at any time.
-        let due = if is_held { AGE_PRECISION } else { due.clamp(AGE_PRECISION, INTERVAL_MAX) };
+        let due = if self.is_held { AGE_PRECISION } else { due.clamp(AGE_PRECISION, INTERVAL_MAX) };
         let due = Instant::now() + due;
-        self.is_held = is_held;
         self.next = if error.is_some() { self.pass.next } else { due };
-        self.notices.answer(asked, error);
+        self.notices.answer(asked, held_by, error);
     }
 }
 

@@ -19,6 +19,9 @@ use crate::report::error::Error;
 const LOCK_MAX: Duration = Duration::from_secs(1);
 /// How often the file may be moved away while it is being opened.
 const ATTEMPTS_MAX: usize = 8;
+/// Room that the next lines find though the disk is full, where the file system can keep it: retention may wait for
+/// the hook, the hook for its line, and the line for what retention would delete.
+const RESERVED_BYTES: u64 = 64 << 10;
 /// Bytes of one step of a search. Each line is shorter.
 const SEARCH_BYTES: usize = 256 << 10;
 
@@ -53,6 +56,11 @@ impl Manifest {
 
     /// Makes sure that there is a file that lines can be appended to. Another process may have its lock for long.
     pub(crate) fn probe(&self, fs: &dyn Fs) -> Result<(), Error> {
+        let facts = fs.facts(&self.path).map_err(|e| Error::io("look up", &self.path, e))?;
+        if facts.is_some_and(|facts| !facts.is_file) {
+            let permitted = "a regular file, not a link to one, or a name that does not exist";
+            return Err(Error::option("manifest", self.path.display(), permitted));
+        }
         self.open_or_create(fs).map(drop)
     }
 
@@ -71,6 +79,7 @@ impl Manifest {
             let _ = self.cut(&mut *file, Remains { id, from: len, to });
             return Err(error);
         }
+        reserve(&mut *file, len + lines.len() as u64);
         Ok(())
     }
 
@@ -184,9 +193,10 @@ impl Manifest {
 
     fn create(&self, fs: &dyn Fs) -> Result<Box<dyn FsFile>, Error> {
         // It is opened again for each append, by whoever the process is.
-        let file = fs
+        let mut file = fs
             .create(&self.path, self.mode | 0o600)
             .map_err(|e| Error::io("create", &self.path, e))?;
+        reserve(&mut *file, 0);
         if self.is_durable {
             publish::sync_dir(fs, self.path.parent().unwrap_or(Path::new("/")))?;
         }
@@ -199,6 +209,11 @@ impl Manifest {
             _ => Ok(()),
         }
     }
+}
+
+/// Keeps room behind this length.
+fn reserve(file: &mut dyn FsFile, len: u64) {
+    let _ = file.reserve(len, len + RESERVED_BYTES);
 }
 
 /// Whether this is the beginning of a line of ours, or what a power cut made of it.

@@ -14,6 +14,7 @@ pub(crate) mod latest;
 pub(crate) mod lister;
 pub(crate) mod manifest;
 pub(crate) mod notices;
+pub(crate) mod protection;
 pub(crate) mod publication;
 pub(crate) mod publications;
 mod queue;

@@ -159,10 +159,15 @@ impl Notices {
     }
 
     /// Thread: the end of a pass that began after this one was asked for.
-    pub(crate) fn answer(&self, asked: Option<u64>, error: Option<Error>) {
+    pub(crate) fn answer(
+        &self,
+        asked: Option<u64>,
+        held_by: Option<PathBuf>,
+        error: Option<Error>,
+    ) {
         let mut state = lock(&self.state);
         state.answered = state.answered.max(asked.unwrap_or(0));
-        state.retention.last_error = error;
+        (state.retention.held_by, state.retention.last_error) = (held_by, error);
     }
 
     /// Thread: whether the link could be set.
@@ -211,7 +216,7 @@ mod tests {
         assert!(!notices.is_answered(one));
         let news = notices.wait(now + std::time::Duration::from_secs(60));
         let two = notices.ask();
-        notices.answer(news.asked, None);
+        notices.answer(news.asked, None, None);
         assert!(notices.is_answered(one) && !notices.is_answered(two));
         assert_eq!(notices.wait(now).asked, Some(two));
         // Nobody answers any more.

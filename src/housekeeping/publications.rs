@@ -40,8 +40,11 @@ const HANG: Duration = Duration::from_secs(1);
 
 /// Shared by workers, the recovery, and the two threads that list and that call the hook.
 pub(crate) struct Publications {
-    /// Where files appear.
+    /// From the options, hence the `Arc` of std.
+    pub(super) fs: std::sync::Arc<dyn Fs>,
+    /// Where files appear, and the device and inode of that directory.
     pub(super) dir: PathBuf,
+    pub(super) dir_id: Option<(u64, u64)>,
     pub(super) hook: OnPublish,
     /// The manifest, to be read.
     reader: Option<Manifest>,
@@ -83,8 +86,11 @@ impl Publications {
             is_durable,
             listed: vec![0; rings],
         };
+        let dir_id = fs.facts(dir).ok().flatten().map(|facts| facts.id);
         Ok(Some(Publications {
+            fs: fs.clone(),
             dir: dir.to_owned(),
+            dir_id,
             hook: on_publish,
             reader,
             lister: Mutex::new(lister),
@@ -103,7 +109,10 @@ impl Publications {
         let mut lister = lock(&self.lister);
         if lister.journal.is_none() {
             let (fs, rings) = (lister.fs.clone(), lister.listed.len());
-            let journal = Journal::create(&*fs, temp, names, &self.dir, rings, has_locks)?;
+            let journal = {
+                let has_hook = lister.has_hook;
+                Journal::create(&*fs, temp, names, &self.dir, rings, has_hook, has_locks)?
+            };
             *lock(&self.door) = Some(journal.ring(0)?);
             lister.journal = Some(journal);
         }
@@ -360,11 +369,6 @@ impl Publications {
             unacknowledged: queue.entries - queue.acknowledged,
         });
         (queue.manifest.clone(), hook)
-    }
-
-    /// A recovery could not tell of all files of a dead writer. Until the next start, no file is to be deleted.
-    pub(crate) fn protect_all(&self) {
-        lock(&self.queue).has_unknown = true;
     }
 
     /// Whether files are to stay until the hook has acknowledged them.

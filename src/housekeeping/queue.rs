@@ -32,8 +32,6 @@ pub(super) struct Queue {
     pub(super) acknowledged: u64,
     /// The oldest of those that are in the journal only, or were since the last time that none was.
     pub(super) unread_from: Option<Stamp>,
-    /// Nobody knows which files of dead writers wait for the hook.
-    pub(super) has_unknown: bool,
     pub(super) stats: PublishStats,
     pub(super) manifest: Option<ManifestStall>,
     pub(super) call: Option<Call>,
@@ -109,12 +107,13 @@ impl Queue {
 
     /// No file with an older name waits for the hook.
     pub(super) fn protected_from(&self) -> Option<Stamp> {
-        if self.has_unknown {
-            return Some(Stamp(0));
-        }
         let begun = self.rings.iter().filter_map(|ring| ring.begun);
         let listings = self.waiting.iter().chain(&self.listing).map(|listing| &listing.file);
-        let named = listings.chain(&self.upcoming).filter_map(Publication::stamp);
-        begun.chain(named).chain(self.unread_from).min()
+        begun.chain(listings.filter_map(Publication::stamp)).chain(self.waits_from()).min()
+    }
+
+    /// No listed file with an older name waits for the hook.
+    pub(super) fn waits_from(&self) -> Option<Stamp> {
+        self.upcoming.iter().filter_map(Publication::stamp).chain(self.unread_from).min()
     }
 }

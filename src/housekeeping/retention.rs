@@ -19,14 +19,15 @@ use rustix::process::geteuid;
 use crate::config::{Retain, WallClock};
 use crate::file::tree;
 use crate::fs::{Entry, Fs, FsDir};
+use crate::housekeeping::journal::waiting::Waiting;
 use crate::naming::{self, Names, Parsed, Stamp};
 use crate::report::error::Error;
 
 /// The most files that are remembered at once, of 48 bytes each.
 const REMEMBERED_MAX: usize = 1 << 16;
 
-/// Which files stay whatever their age and number: those with this stamp and all later ones.
-pub(crate) type ProtectedFrom = Box<dyn Fn() -> Option<Stamp> + Send + Sync>;
+/// Which files stay whatever their age and number: the oldest that waits, and all with later stamps.
+pub(crate) type Protection = Box<dyn Fn() -> Result<Option<Waiting>, Error> + Send + Sync>;
 
 /// The files of a prefix, and the rules by which they are deleted.
 pub(crate) struct Retention {
@@ -42,7 +43,7 @@ pub(crate) struct Retention {
     pub(crate) rules: Retain,
     pub(crate) clock: WallClock,
     /// Asked after each look. What it returns must hold before a file becomes visible.
-    pub(crate) protected_from: ProtectedFrom,
+    pub(crate) protection: Protection,
 }
 
 /// What a pass found and left.
@@ -52,8 +53,8 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<Error>,
     /// The oldest file that stays.
     pub(crate) oldest: Option<Stamp>,
-    /// Whether more would have gone, if it were not protected.
-    pub(crate) is_held: bool,
+    /// The journal that protects files that would have gone.
+    pub(crate) held_by: Option<PathBuf>,
     /// How long it took to look.
     pub(crate) took: Duration,
 }
@@ -62,7 +63,7 @@ pub(crate) struct Outcome {
 struct Left {
     /// The oldest file that stays, if it is known.
     oldest: Option<Stamp>,
-    is_held: bool,
+    held_by: Option<PathBuf>,
     /// All that were remembered went, but not all that there are.
     goes_on: bool,
 }
@@ -109,10 +110,10 @@ impl Retention {
             let began = Instant::now();
             let mut look = self.look(ended);
             took += began.elapsed();
-            let Left { oldest, is_held, goes_on } = self.delete(&mut look, ended, deleted);
+            let Left { oldest, held_by, goes_on } = self.delete(&mut look, ended, deleted);
             self.remove_empty(&mut look);
             if !goes_on || look.error.is_some() || ended() {
-                return Outcome { error: look.error, oldest, is_held, took };
+                return Outcome { error: look.error, oldest, held_by, took };
             }
         }
     }
@@ -188,15 +189,23 @@ impl Retention {
         ended: &dyn Fn() -> bool,
         deleted: &mut dyn FnMut(u64),
     ) -> Left {
-        let (protected, now) = ((self.protected_from)(), Stamp::read(&self.clock));
+        let protected = match (self.protection)() {
+            Ok(protected) => protected,
+            Err(error) => {
+                // Nobody knows which files wait.
+                look.note(error);
+                return Left { oldest: None, held_by: None, goes_on: false };
+            }
+        };
+        let now = Stamp::read(&self.clock);
         let are_more = look.files > look.oldest.len() as u64;
         let mut open: Option<(u32, Option<Box<dyn FsDir>>)> = None;
         for found in std::mem::take(&mut look.oldest).into_sorted_vec() {
-            let is_held = protected.is_some_and(|from| found.stamp >= from);
+            let held = protected.as_ref().filter(|waiting| found.stamp >= waiting.from);
             let goes = self.goes(look, &found, now);
-            if is_held || !goes || ended() {
-                let oldest = Some(found.stamp);
-                return Left { oldest, is_held: is_held && goes, goes_on: false };
+            if held.is_some() || !goes || ended() {
+                let held_by = held.filter(|_| goes).map(|waiting| waiting.journal.clone());
+                return Left { oldest: Some(found.stamp), held_by, goes_on: false };
             }
             // What can't be deleted counts as gone: no newer file goes in its place.
             look.files -= 1;
@@ -213,7 +222,7 @@ impl Retention {
                 self.unlink(look, &**dir, &found, deleted);
             }
         }
-        Left { oldest: None, is_held: false, goes_on: are_more }
+        Left { oldest: None, held_by: None, goes_on: are_more }
     }
 
     /// Whether a rule says that this file goes, if all older ones have gone.

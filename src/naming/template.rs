@@ -32,6 +32,9 @@ const PLAIN: &str =
 const SEEN: &str =
     "directories that begin with neither \".\" nor \"_\", since query engines skip those";
 
+const KEYS: &str =
+    "directories with different names before \"=\", since engines make columns of them";
+
 /// A template that is checked and has no names in braces any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
@@ -44,6 +47,12 @@ pub(crate) struct Template {
 
 /// Why a text is no template, and what is permitted.
 type Refused = (String, &'static str);
+
+/// Whether two directories have the same text before `=`.
+fn has_key_twice(text: &str) -> bool {
+    let keys = || text.split('/').filter_map(|part| part.split_once('=')).map(|(key, _)| key);
+    keys().enumerate().any(|(nth, key)| keys().skip(nth + 1).any(|other| other == key))
+}
 
 impl Template {
     /// Checks a template, and puts the values of its names in. Returns the names that it has, too.
@@ -65,7 +74,11 @@ impl Template {
             rest = after;
         }
         text.push_str(rest);
-        Ok((Template::resolved(text).map_err(refused)?, names))
+        let template = Template::resolved(text).map_err(refused)?;
+        if has_key_twice(template.text()) {
+            return Err(refused((format!("{:?}", template.text), KEYS)));
+        }
+        Ok((template, names))
     }
 
     /// Checks a template whose names are replaced by their values. It may be hostile.
@@ -237,6 +250,7 @@ mod tests {
             (".hidden", "\".hidden\"", SEEN),
             ("a/_b", "\"a/_b\"", SEEN),
             ("{is_..}", "\"..\"", SEEN),
+            ("a=%Y/b=1/a=%m", "\"a=%Y/b=1/a=%m\"", KEYS),
             ("a/{is_}", "\"a/\"", PLAIN),
             ("%F %T", "\"%T\" in \"%F %T\"", CODES),
             ("%D", "\"%D\" in \"%D\"", CODES),

@@ -1,11 +1,12 @@
 //! The recovery that a writer runs at its start, on a thread of its own.
 //!
 //! Guarantees: the thread keeps no writer open. Only a close waits for it, until its deadline.
-//! Errors are in the result, even if no thread could be started. Refuses nothing.
+//! Errors are in the result, even if no thread could be started. What it could not tell of dead writers' files
+//! is tried again while the writer lives: a full disk may have room once those files are gone. Refuses nothing.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::latch::Latch;
 use crate::base::sync::{Arc, Mutex, lock};
@@ -18,6 +19,10 @@ use crate::recovery::run;
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
+
+/// Pauses between two tries to tell of dead writers' files: they double from the first to the last.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The job: recover dead writers with the same directories and prefix.
 pub(crate) struct Task {
@@ -40,7 +45,10 @@ pub(crate) struct Task {
 #[derive(Debug, Default)]
 pub(crate) struct Background {
     state: Mutex<State>,
-    over: Latch,
+    /// The writer closes.
+    closes: Latch,
+    /// The thread has nothing left to do.
+    ended: Latch,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -58,7 +66,7 @@ impl Background {
     pub(crate) fn start(this: &Arc<Self>, task: Task) {
         *lock(&this.state) = State::Running;
         let (background, path) = (this.clone(), task.path.clone());
-        let started = spawn("bw-recover", move || background.end(task.run()));
+        let started = spawn("bw-recover", move || background.run(task));
         let started = started.map(|thread| *lock(&this.thread) = Some(thread));
         if let Err(error) = started {
             let error = Error::io("start a recovery for", &path, error);
@@ -66,10 +74,26 @@ impl Background {
         }
     }
 
+    fn run(&self, mut task: Task) {
+        let (recovery, mut untold) = task.recover();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let mut result = recovery.clone();
+            result.errors.extend_from_slice(&untold);
+            *lock(&self.state) = State::Over(result);
+            let is_over = untold.is_empty() || matches!(task.audience, Audience::Next(_));
+            if is_over || self.closes.wait(Instant::now().checked_add(pause)) {
+                return self.ended.set();
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+            untold = task.tell();
+        }
+    }
+
     /// Notes the result.
     pub(crate) fn end(&self, recovery: Recovery) {
         *lock(&self.state) = State::Over(recovery);
-        self.over.set();
+        self.ended.set();
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -84,9 +108,10 @@ impl Background {
         }
     }
 
-    /// Waits until the recovery is over or the deadline has passed.
+    /// Ends the tries, and waits until the recovery is over or the deadline has passed.
     pub(crate) fn wait(&self, deadline: Option<Instant>) {
-        if matches!(*lock(&self.state), State::Idle) || !self.over.wait(deadline) {
+        self.closes.set();
+        if matches!(*lock(&self.state), State::Idle) || !self.ended.wait(deadline) {
             return;
         }
         let thread = lock(&self.thread).take();
@@ -98,31 +123,58 @@ impl Background {
 }
 
 impl Task {
-    pub(crate) fn run(self) -> Recovery {
-        let Task { fs, path, temps, memory, names, mut audience, notices, so_far } = self;
-        let prefix = Some(&*names.prefix);
-        let mut recovery = so_far;
-        for temp in &temps {
-            let scan = Scan {
-                fs: &*fs,
-                path: &path,
-                temp,
-                from: None,
-                prefix,
-                memory: &memory,
-                without_memory: false,
-                dry_run: false,
-            };
-            if let Err(error) = run::run(scan, Some(&names), &mut recovery, &mut audience) {
+    /// Recovers once.
+    pub(crate) fn run(mut self) -> Recovery {
+        let (mut recovery, untold) = self.recover();
+        recovery.errors.extend(untold);
+        recovery
+    }
+
+    /// Recovers. Returns the result, and the errors of what [`tell`](Self::tell) tries again.
+    fn recover(&mut self) -> (Recovery, Vec<Error>) {
+        let mut recovery = std::mem::take(&mut self.so_far);
+        let untold = self.in_each(|scan, own, audience| {
+            run::run(scan, Some(own), &mut recovery, audience).unwrap_or_else(|error| {
                 recovery.errors.push(error);
-            }
-        }
-        if let Some(notices) = notices {
-            recovery.published.iter().for_each(|file| notices.publish(file, &names));
+                Vec::new()
+            })
+        });
+        if let Some(notices) = &self.notices {
+            recovery.published.iter().for_each(|file| notices.publish(file, &self.names));
         }
         // What could not be synced is visible all the same.
-        audience.synced();
-        recovery
+        self.audience.synced();
+        (recovery, untold)
+    }
+
+    /// Tells of the files of dead writers that nobody has heard of.
+    fn tell(&mut self) -> Vec<Error> {
+        self.in_each(|scan, own, audience| {
+            let mut recovery = Recovery::default();
+            let untold = run::tell(scan, own, &mut recovery, audience);
+            let mut untold = untold.unwrap_or_else(|error| vec![error]);
+            untold.append(&mut recovery.errors);
+            untold
+        })
+    }
+
+    /// Calls `what` for each directory, and returns all errors.
+    fn in_each(
+        &mut self,
+        mut what: impl FnMut(Scan<'_>, &Names, &mut Audience) -> Vec<Error>,
+    ) -> Vec<Error> {
+        let Task { fs, path, temps, memory, names, audience, .. } = self;
+        let scan = |temp| Scan {
+            fs: &**fs,
+            path,
+            from: None,
+            temp,
+            prefix: Some(&*names.prefix),
+            memory,
+            without_memory: false,
+            dry_run: false,
+        };
+        temps.iter().flat_map(|temp| what(scan(temp), names, audience)).collect()
     }
 }
 

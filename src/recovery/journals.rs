@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::fs::{Facts, FsFile};
 use crate::housekeeping::journal::dead::{DeadJournal, Listed, temp_name};
-use crate::housekeeping::journal::format::{ACKNOWLEDGED_AT, HEADER_BYTES};
+use crate::housekeeping::journal::format::{ACKNOWLEDGED_AT, HEADER_BYTES, NONE_WAITS, WAITS_AT};
 use crate::housekeeping::publication::Publication;
 use crate::naming::{self, Names};
 use crate::recovery::audience::Audience;
@@ -66,12 +66,7 @@ impl Run<'_> {
             let is_done = matches!(dealt, Ok(Left::Nothing));
             self.journals.push(Dealt { names: names.clone(), is_done });
         }
-        if let Err(error) = dealt {
-            if let Audience::Announcer(announcer) = &self.audience {
-                announcer.publications().protect_all();
-            }
-            self.recovery.errors.push(error);
-        }
+        self.untold.extend(dealt.err());
     }
 
     /// Removes the journals that say nothing any more. While a state file is left, its journal
@@ -212,6 +207,9 @@ impl Run<'_> {
                 // The journal may have to stay for now, but nobody is to hear of them again.
                 Listed::End => {
                     notes::write(journal, path, ACKNOWLEDGED_AT, &number.to_le_bytes())?;
+                    if dead.has_waiting {
+                        notes::write(journal, path, WAITS_AT, &NONE_WAITS.to_le_bytes())?;
+                    }
                     break;
                 }
                 Listed::Damaged => left = Left::Damage,

@@ -173,10 +173,10 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
         dry_run: *dry_run,
     };
     let (mut recovery, mut audience) = (Recovery::default(), Audience::default());
-    run::run(search(&temp), None, &mut recovery, &mut audience)?;
-    if temp != path {
-        // Writers whose `temp` is on another file system have their temp files in `path`.
-        run::run(search(&path), None, &mut recovery, &mut audience)?;
+    // Writers whose `temp` is on another file system have their temp files in `path`.
+    for dir in [Some(&temp), Some(&path).filter(|path| **path != temp)].into_iter().flatten() {
+        let untold = run::run(search(dir), None, &mut recovery, &mut audience)?;
+        recovery.errors.extend(untold);
     }
     Ok(recovery)
 }

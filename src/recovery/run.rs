@@ -32,14 +32,14 @@ use crate::report::recovery::{Recovery, SkipReason, Skipped};
 use crate::report::stats::Watermark;
 
 /// Recovers all dead instances, and tells the audience of their files. `own` is the calling writer,
-/// which is skipped.
+/// which is skipped. Returns why it could not tell of the files in some journals, which [`tell`] tries again.
 pub(crate) fn run(
     scan: Scan<'_>,
     own: Option<&Names>,
     recovery: &mut Recovery,
     audience: &mut Audience,
-) -> Result<(), Error> {
-    let mut run = Run { scan, uid: geteuid().as_raw(), recovery, audience, journals: Vec::new() };
+) -> Result<Vec<Error>, Error> {
+    let mut run = Run::new(scan, recovery, audience);
     let own_state = own.map(Names::state);
     // First, before temp files get other names than their writers, or recoveries, had noted.
     run.journals(own)?;
@@ -51,7 +51,20 @@ pub(crate) fn run(
         }
     }
     run.end_journals();
-    Ok(())
+    Ok(run.untold)
+}
+
+/// Tells the audience of what dead instances had published, and no more.
+pub(crate) fn tell(
+    scan: Scan<'_>,
+    own: &Names,
+    recovery: &mut Recovery,
+    audience: &mut Audience,
+) -> Result<Vec<Error>, Error> {
+    let mut run = Run::new(scan, recovery, audience);
+    run.journals(Some(own))?;
+    run.end_journals();
+    Ok(run.untold)
 }
 
 /// A recovery in progress.
@@ -61,6 +74,8 @@ pub(super) struct Run<'a> {
     pub(super) recovery: &'a mut Recovery,
     pub(super) audience: &'a mut Audience,
     pub(super) journals: Vec<Dealt>,
+    /// Errors of journals.
+    pub(super) untold: Vec<Error>,
 }
 
 /// A dead instance. The recovery holds its lock.
@@ -81,7 +96,12 @@ pub(super) struct Dead<'a> {
     pub(super) memory: Option<&'a DeadMemory>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(scan: Scan<'a>, recovery: &'a mut Recovery, audience: &'a mut Audience) -> Self {
+        let uid = geteuid().as_raw();
+        Run { scan, uid, recovery, audience, journals: Vec::new(), untold: Vec::new() }
+    }
+
     /// Deals with one state file. `named` holds the parts of its name.
     fn instance(&mut self, name: &OsStr, named: &Names) -> Result<(), Error> {
         let scan = self.scan;

@@ -68,8 +68,12 @@ impl fmt::Display for CloseError {
                 return f.write_str("close: the writer belongs to the parent process");
             }
         };
-        let lost = self.report.lost.total();
-        write!(f, "close: gave up at the deadline, {} records lost", lost.records)?;
+        f.write_str("close: gave up at the deadline, ")?;
+        match (self.report.lost.total().records, self.report.unresolved.records) {
+            (0, 0) => f.write_str("no record lost")?,
+            (lost, 0) => write!(f, "{lost} records lost")?,
+            (lost, unresolved) => write!(f, "{lost} records lost, {unresolved} unresolved")?,
+        }
         match cause {
             Some(cause) => write!(f, ": {cause}"),
             None => Ok(()),

@@ -17,7 +17,8 @@ use crate::report::stats::Count;
 pub struct Health {
     /// One entry for each worker that is held up, in the order of the workers.
     pub stalls: Vec<Stall>,
-    /// Why the [manifest](crate::Config::manifest) can't be written, if it can't.
+    /// Why published files can't be listed, if they can't: in the [manifest](crate::Config::manifest), or in
+    /// the journal that notes them for the hook. The error has the path.
     pub manifest: Option<ManifestStall>,
     /// The file that the [hook](crate::Config::on_publish) does not acknowledge, if it fails or hangs.
     pub hook: Option<HookStall>,

@@ -89,7 +89,7 @@ pub struct PublishedFile {
 /// The error type of the [`Config::on_publish`](crate::Config::on_publish) hook.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-type Hook = dyn Fn(&PublishedFile) -> Result<(), BoxError> + Send + Sync;
+pub(crate) type Hook = dyn Fn(&PublishedFile) -> Result<(), BoxError> + Send + Sync;
 
 /// The user's hook, if one is set.
 #[derive(Clone, Default)]

@@ -135,8 +135,8 @@ table! {
         backlog_chunks, temp_file_bytes, temp_file, temp_file_is_direct, codec_time, last_error,
     }
     GuardStats { refuses, free_bytes, total_bytes, measured_at, last_error }
-    RetentionStats { files_deleted, bytes_deleted, last_error }
-    PublishStats { listed, unlisted, acknowledged, unacknowledged }
+    RetentionStats { files_deleted, bytes_deleted, held_by, last_error }
+    PublishStats { listed, unlisted, acknowledged, gone, unacknowledged }
     Missing { locks, permissions }
     Health { stalls, manifest, hook }
     Stall { worker, error, since, lasting, attempts, held_chunks, held_in_file }

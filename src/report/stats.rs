@@ -225,6 +225,12 @@ pub struct RetentionStats {
     pub files_deleted: u64,
     /// Bytes that they took on the disk.
     pub bytes_deleted: u64,
+    /// At the last look, files that should go had to stay, since one of them waits for a hook: this
+    /// journal notes it. It is this writer's own, or that of another writer with the same prefix and
+    /// [`path`](crate::Config::path), alive or dead. A dead one's files are told to the next writer with
+    /// a hook at its start. See
+    /// [`Config::retain_unacknowledged`](crate::Config::retain_unacknowledged).
+    pub held_by: Option<PathBuf>,
     /// The first error of the last look for old files, if any. It is tried again.
     pub last_error: Option<Error>,
 }
@@ -254,6 +260,9 @@ pub struct PublishStats {
     pub unlisted: u64,
     /// Files that the hook has acknowledged since the start.
     pub acknowledged: u64,
+    /// Files for which the hook failed five times in a row while they no longer existed, since the start.
+    /// They count as dealt with: somebody took them, and the next file has its turn.
+    pub gone: u64,
     /// Listed files that the hook has not acknowledged yet, those of dead writers included. 0 without
     /// a hook.
     pub unacknowledged: u64,

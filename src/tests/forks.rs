@@ -24,7 +24,9 @@ pub(crate) fn recover(
     recovery: &mut Recovery,
 ) -> Result<(), Error> {
     let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
-    run::run(scan, own, recovery, &mut Audience::default())
+    let untold = run::run(scan, own, recovery, &mut Audience::default())?;
+    recovery.errors.extend(untold);
+    Ok(())
 }
 
 /// Something with a recovery in it, during which no test forks.

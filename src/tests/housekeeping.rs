@@ -16,7 +16,8 @@ use rustix::process::geteuid;
 use crate::config::{Retain, WallClock};
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
-use crate::housekeeping::retention::{Outcome, Retention};
+use crate::housekeeping::journal::waiting::Waiting;
+use crate::housekeeping::retention::{Outcome, Protection, Retention};
 use crate::naming::{Names, Stamp};
 use crate::report::error::Error;
 use crate::tests::fs::faulty::{Answer, Faulty, Op};
@@ -84,7 +85,7 @@ impl Tree {
             by_len: false,
             rules: Retain { files, ..Retain::default() },
             clock,
-            protected_from: Box::new(|| None),
+            protection: Box::new(|| Ok(None)),
         }
     }
 }
@@ -303,10 +304,23 @@ fn a_file_that_can_not_be_deleted_costs_no_newer_one() {
 #[test]
 fn protected_files_stay_and_all_that_are_newer() {
     let tree = Tree::new();
-    let protected = Box::new(|| Some(Stamp(NOW - 6 * SECOND)));
-    let retention = Retention { protected_from: protected, ..tree.retention(Arc::new(RealFs), 1) };
-    assert_eq!(clean_pass(&retention), 3);
+    let protection = || {
+        let (from, journal) = (Stamp(NOW - 6 * SECOND), PathBuf::from("/j"));
+        Ok(Some(Waiting { from, journal }))
+    };
+    let with = |files, protection: Protection| Retention {
+        protection,
+        ..tree.retention(Arc::new(RealFs), files)
+    };
+    let (outcome, count) = pass(&with(7, Box::new(protection)));
+    assert_eq!((outcome.held_by, count), (None, 2));
+    let (outcome, count) = pass(&with(1, Box::new(protection)));
+    assert_eq!((outcome.held_by.as_deref(), count), (Some(Path::new("/j")), 1));
     assert_eq!(tree.ages(), [1, 2, 3, 4, 5, 6]);
+    // While nobody knows which they are, all stay.
+    let unknown = || Err(Error::io("read", "/j".as_ref(), Errno::IO.into()));
+    let (outcome, count) = pass(&with(1, Box::new(unknown)));
+    assert_eq!((outcome.error.unwrap().operation(), count), ("read", 0));
 }
 
 #[test]

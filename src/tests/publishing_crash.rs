@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use bufferedwriter_testkit::dir::{TestDir, list, paths};
 use bufferedwriter_testkit::shm;
+use bufferedwriter_testkit::wait::until;
+use rustix::io::Errno;
 
 use crate::RecoverOptions;
 use crate::accept;
@@ -22,7 +25,7 @@ use crate::housekeeping::publications::{Batch, Publications};
 use crate::memory::slot::owned::Borrowed;
 use crate::naming::{self, Names};
 use crate::recovery::audience::Audience;
-use crate::recovery::background::Task;
+use crate::recovery::background::{Background, Task};
 use crate::report::published::{OnPublish, PublishReason};
 use crate::report::recovery::Recovery;
 use crate::tests::forks;
@@ -450,4 +453,37 @@ fn the_next_hook_hears_of_all_that_nobody_acknowledged() {
     copy(lives.last().unwrap().path(), dir.path());
     let heard = recover(dir.path(), living());
     assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
+}
+
+/// A disk without room for the lines of a dead writer: they are told once there is some, while the next writer lives.
+#[test]
+fn what_could_not_be_told_for_want_of_room_is_told_without_another_start() {
+    let dir = place();
+    let lacks_lines = |dir: &TestDir| {
+        let lines = fs::read_to_string(dir.join("lists/m")).map_or(0, |text| text.lines().count());
+        list(&dir.join("path")).len() > lines
+    };
+    let mut copies = lives(&dir, Durability::None).into_iter().rev();
+    copy(copies.find(lacks_lines).expect("a file without a line").path(), dir.path());
+    let full = Arc::new(AtomicBool::new(true));
+    let is_full = full.clone();
+    let fs = HookedFs::with(move |call: &Call<'_>| {
+        let is_line = call.op == Op::Write && call.path.ends_with("m");
+        if is_line && is_full.load(SeqCst) { Answer::Error(Errno::NOSPC) } else { Answer::Go }
+    });
+    forks::without(|| {
+        let (publications, task, heard) = start(dir.path(), Arc::new(fs));
+        let background = crate::base::sync::Arc::<Background>::default();
+        Background::start(&background, task);
+        let errors = || background.result().map(|result| result.errors.len());
+        until("it lacks room", || errors() == Some(1));
+        full.store(false, SeqCst);
+        until("it has told", || errors() == Some(0));
+        background.wait(None);
+        publications.step_hook();
+        publications.end();
+        let ids = check(dir.path());
+        let heard: BTreeSet<_> = std::mem::take(&mut *lock(&heard)).into_iter().collect();
+        assert!(heard.is_subset(&ids) && heard.len() >= 2, "{heard:?} of {ids:?}");
+    });
 }

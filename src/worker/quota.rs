@@ -418,14 +418,14 @@ mod tests {
         // Enough was deleted: nothing is counted again.
         notices.deleted(600);
         quota.look(|| now);
-        notices.answer(Some(1), None);
+        notices.answer(Some(1), None, None);
         quota.look(|| now);
         assert!(!refuses() && quota.vigil(now).is_none() && fs.calls(Op::List) == 1);
         assert_eq!(quota.stats().total_bytes, Some(901));
         // It is not enough. What is left is counted, since others delete files too.
         quota.wrote(100);
         assert!(!refuses() && notices.asked() == 2);
-        notices.answer(Some(2), None);
+        notices.answer(Some(2), None, None);
         quota.look(|| now);
         assert!(!refuses() && fs.calls(Op::List) == 2, "nothing is there");
         assert_eq!(quota.stats().total_bytes, Some(0));
@@ -438,7 +438,7 @@ mod tests {
         let (quota, notices) = relieved(&fs, &dir, now);
         let refuses = || quota.shared.is_over_quota();
         assert!(!refuses() && notices.asked() == 1);
-        notices.answer(Some(1), None);
+        notices.answer(Some(1), None, None);
         quota.look(|| now);
         assert!(refuses() && notices.asked() == 1 && fs.calls(Op::List) == 2);
         // An idle worker hears of what is deleted, though nothing is measured.
@@ -461,7 +461,7 @@ mod tests {
             // The worker that measures hangs.
             lock(&quota.state).is_claimed = true;
             if answered {
-                notices.answer(Some(1), None);
+                notices.answer(Some(1), None, None);
             }
             let soon = now + RELIEF_MAX - Duration::from_millis(1);
             quota.look(|| soon);

@@ -7,6 +7,7 @@ pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod inner;
 pub(crate) mod io_write;
+mod make_room;
 pub(crate) mod open;
 pub(crate) mod producer;
 pub(crate) mod snapshot;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier, lock};
-use crate::config::{Aftercare, Boundary, Config, Durability, Envelope, Limits, Publishing, SHM};
+use crate::config::{Aftercare, Boundary, Config, Durability, Envelope, Limits, Publishing};
 use crate::file::publish::{self, Places};
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
@@ -20,15 +20,15 @@ use crate::fs::real::RealFs;
 use crate::housekeeping::background::{Housekeeper, Job};
 use crate::housekeeping::latest::Latest;
 use crate::housekeeping::notices::Notices;
+use crate::housekeeping::protection::Protector;
 use crate::housekeeping::publications::Publications;
-use crate::housekeeping::retention::{ProtectedFrom, Retention};
+use crate::housekeeping::retention::Retention;
 use crate::memory::Shared;
 use crate::memory::arena::Arena;
 use crate::memory::crash_image::{CrashImage, Layout};
 use crate::naming::zone::time_zone;
-use crate::naming::{Names, Partition, Stamp};
-use crate::recovery::audience::Audience;
-use crate::recovery::background::{Background, Task};
+use crate::naming::{Names, Partition};
+use crate::recovery::background::Background;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
 use crate::worker::output::Target;
@@ -37,6 +37,7 @@ use crate::worker::quota::{Quota, Rest};
 use crate::worker::rotation::Rotation;
 use crate::worker::round::{Policy, Worker};
 use crate::writer::inner::{Inner, Parts};
+use crate::writer::make_room;
 
 /// Bytes of a partition's path. With a name they fit the 4096 that systems permit.
 const PARTITION_BYTES_MAX: usize = 3800;
@@ -54,8 +55,9 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
         Err(error) if lacks_room(&error) => error,
         Err(error) => return Err(error),
     };
-    let recovery = recovers.then(|| recover_now(&config)).flatten();
-    if recovery.is_none() && !may_be_full {
+    let recovery = recovers.then(|| make_room::recover(&config)).flatten();
+    let is_retained = config.aftercare.retain.is_on() && make_room::retain(&config);
+    if recovery.is_none() && !is_retained && !may_be_full {
         return Err(error);
     }
     let inner = start(config)?;
@@ -83,23 +85,6 @@ fn lacks_room(error: &Error) -> bool {
 
 fn is_disk_full(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
-
-/// Recovers dead writers before the start is tried again. `None` if a directory can't be found,
-/// which the error of the start says better.
-fn recover_now(config: &Config) -> Option<Recovery> {
-    let Config { memory, files, fs, .. } = config;
-    let fs = fs.clone().map_or_else(|| std::sync::Arc::new(RealFs) as _, |fs| fs.0);
-    let [path, temp] = [&files.path, &files.temp].map(|dir| publish::directory(&*fs, dir).ok());
-    let (path, temp) = (path?, temp?);
-    let own = memory.crash_proof.dir().and_then(|dir| publish::directory(&*fs, dir).ok());
-    let memory = own.into_iter().chain([PathBuf::from(SHM)]).collect();
-    let names = Names::new(&files.prefix, &files.extensions()).ok()?;
-    // The dead writers had their files in `path` if `temp` was on another file system.
-    let temps = if temp == path { vec![temp] } else { vec![temp, path.clone()] };
-    let audience = Audience::default();
-    let (notices, so_far) = (None, Recovery::default());
-    Some(Task { fs, path, temps, memory, names, audience, notices, so_far }.run())
 }
 
 /// Builds a writer and its workers. The workers do not run yet.
@@ -189,6 +174,15 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     };
     scope.by_len = (limits.max_total > 0 || retain.bytes > 0) && !reports_blocks(&scope, &names);
     let recovery = Arc::<Background>::default();
+    let background = recovers.then(|| recovery.clone());
+    let protector = Protector {
+        fs: fs.clone(),
+        path: places.path.clone(),
+        temp: places.temp.clone(),
+        names: names.clone(),
+        publications: publications.clone().filter(|publications| publications.has_hook()),
+        is_recovered: Box::new(move || background.as_ref().is_none_or(|it| it.is_over())),
+    };
     let retention = retain.is_on().then(|| Retention {
         fs: fs.clone(),
         path: places.path.clone(),
@@ -197,10 +191,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         by_len: scope.by_len,
         rules: retain,
         clock: wall_clock.clone(),
-        protected_from: protected_from(
-            publications.clone().filter(|_| !retain.ignores_hook),
-            recovers.then(|| recovery.clone()),
-        ),
+        protection: protector.into_protection(retain.ignores_hook),
     });
     let is_retaining = retention.is_some();
     let housekeeper = Housekeeper::new(Job { retention, latest });
@@ -410,20 +401,6 @@ fn memory_dir(fs: &dyn Fs, dir: &Path) -> Result<MemoryDir, Error> {
     let found = fs.facts(dir).map_err(failed)?;
     let found = found.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
     Ok(MemoryDir { path: dir.to_owned(), id: found.id })
-}
-
-/// Files whose hook has not returned stay. Before the recovery is over, nobody knows which those of
-/// dead writers are.
-fn protected_from(
-    publications: Option<Arc<Publications>>,
-    recovery: Option<Arc<Background>>,
-) -> ProtectedFrom {
-    let publications = publications.filter(|publications| publications.has_hook());
-    Box::new(move || {
-        let publications = publications.as_ref()?;
-        let is_over = recovery.as_ref().is_none_or(|recovery| recovery.is_over());
-        if is_over { publications.protected_from() } else { Some(Stamp(0)) }
-    })
 }
 
 /// Whether the file system says how much files take. The state file is not empty, but some FUSE

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -387,10 +387,42 @@ fn a_manifest_that_engines_would_read_is_refused() {
     }
     assert_eq!(refused(Path::new("")).operation(), "manifest");
     assert_eq!(refused(&dir.root().join("none/m")).operation(), "open directory");
-    assert_eq!(refused(&dir.temp).path(), Some(&*dir.temp));
+    std::os::unix::fs::symlink("m", dir.root().join("link")).unwrap();
+    for path in [&dir.temp, &dir.root().join("link")] {
+        assert!(refused(path).to_string().contains("a regular file"), "{}", path.display());
+    }
     let config = dir.config().manifest(dir.root().join("m"));
     use std::os::unix::ffi::OsStrExt;
     let prefix = std::ffi::OsStr::from_bytes(b"\xff");
     assert_eq!(BufferedWriter::new(config.prefix(prefix)).err().unwrap().operation(), "prefix");
+    dir.assert_clean();
+}
+
+/// Somebody took a file, and the hook can't do without it. The next files have their turn, and it is counted.
+#[test]
+fn a_file_that_is_gone_holds_up_no_other() {
+    let dir = WriterDir::new();
+    let (is_shut, heard) = (Arc::new(AtomicBool::new(true)), Arc::<Mutex<Vec<u64>>>::default());
+    let (shut, hears) = (is_shut.clone(), heard.clone());
+    let hook = move |file: &PublishedFile| {
+        fs::metadata(&file.path)?;
+        if shut.load(Ordering::SeqCst) {
+            return Err("not now".into());
+        }
+        hears.lock().unwrap().push(file.sequence);
+        Ok(())
+    };
+    let writer = BufferedWriter::new(dir.config().workers(1).on_publish(hook)).unwrap();
+    for _ in 0..3 {
+        writer.write(b"a record\n").unwrap();
+        writer.flush(BOUND).unwrap();
+    }
+    until("the hook fails", || writer.health().hook.is_some());
+    fs::remove_file(&dir.files()[0].1).unwrap();
+    is_shut.store(false, Ordering::SeqCst);
+    until("all had their turn", || stats(&writer).publishing.unwrap().unacknowledged == 0);
+    let told = stats(&writer).publishing.unwrap();
+    assert_eq!((told.gone, told.acknowledged, heard.lock().unwrap().len()), (1, 2, 2));
+    assert_eq!(close(&writer).unacknowledged, 0);
     dir.assert_clean();
 }

@@ -382,3 +382,37 @@ fn files_go_before_their_hook_has_returned_if_the_options_say_so() {
     let heard = heard.lock().unwrap();
     assert!(heard.len() == 8 && heard.is_sorted_by(|a, b| a < b), "{heard:?}");
 }
+
+/// Those of another writer stay too, while it lives and once it has given up, until the next one's hook has
+/// returned.
+#[test]
+fn files_of_others_stay_until_their_hook_has_returned() {
+    let dir = WriterDir::new();
+    let refuses = |_: &PublishedFile| Err("not now".into());
+    let other = BufferedWriter::new(config(&dir).on_publish(refuses)).unwrap();
+    publish(&other, 4);
+    until("its hook fails", || other.health().hook.is_some());
+    let writer = BufferedWriter::new(config(&dir).retain_files(1)).unwrap();
+    // When the second of two looks has begun, the first knew all files, and is over.
+    let stay = |files| {
+        publish(&writer, 2);
+        until("they are looked for", || retention(&writer).held_by.is_some());
+        publish(&writer, 2);
+        until("a journal holds them", || retention(&writer).held_by.is_some());
+        assert_eq!((dir.files().len(), retention(&writer).files_deleted), (files, 0));
+    };
+    stay(8);
+    let journal = retention(&writer).held_by.unwrap();
+    assert!(journal.starts_with(&dir.temp) && journal.exists(), "{journal:?}");
+    other.close(Duration::ZERO).unwrap_err();
+    stay(12);
+    drop(other);
+    until("the next hook hears of them", || {
+        let next = BufferedWriter::new(config(&dir).on_publish(|_| Ok(()))).unwrap();
+        close(&next);
+        !journal.exists()
+    });
+    until("old files go", || dir.files().len() == 1);
+    assert_eq!(retention(&writer).held_by, None);
+    close(&writer);
+}

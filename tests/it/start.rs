@@ -247,3 +247,32 @@ fn child() {
         assert_eq!(fs::read_dir(dir.join("path")).unwrap().count(), round);
     }
 }
+
+/// Old files that retention deletes may be what holds the room.
+#[test]
+fn old_files_that_hold_the_room_go_first() {
+    let visible = |dir: &Path| bufferedwriter_testkit::dir::list(dir).len();
+    for full in NEEDS {
+        let dir = WriterDir::new();
+        let writer = BufferedWriter::new(config(dir.root()).workers(1)).unwrap();
+        for record in ["1\n", "2\n", "3\n", "4\n"] {
+            writer.write(record.as_bytes()).unwrap();
+            writer.flush(BOUND).unwrap();
+        }
+        close(&writer);
+        assert_eq!(visible(&dir.path), 4);
+        let path = dir.path.clone();
+        let disk = TestFs::new(move |call| {
+            let is_full = full(call) && visible(&path) > 2;
+            if is_full { Answer::Error(Errno::NOSPC) } else { Answer::Go }
+        });
+        let config = |files| config(dir.root()).recover(false).retain_files(files).fs(disk.clone());
+        for files in [0, 3] {
+            BufferedWriter::new(config(files)).unwrap_err();
+        }
+        assert_eq!(visible(&dir.path), 3);
+        let writer = BufferedWriter::new(config(2)).unwrap();
+        assert_eq!(visible(&dir.path), 2);
+        close(&writer);
+    }
+}

@@ -311,6 +311,12 @@ pub static METRICS: &[Metric] = &[
         "Files that the hook has acknowledged",
         |stats, _| stats.publishing.map_or(vec![], |publishing| count(publishing.acknowledged)),
     ),
+    counter(
+        "bufferedwriter_gone_files_total",
+        Unit::Count,
+        "Files for which the hook failed and that no longer existed",
+        |stats, _| stats.publishing.map_or(vec![], |publishing| count(publishing.gone)),
+    ),
     gauge(
         "bufferedwriter_unlisted_files",
         Unit::Count,
@@ -372,6 +378,12 @@ pub static METRICS: &[Metric] = &[
         Unit::Bytes,
         "Bytes that the deleted files took on the disk",
         |stats, _| stats.retention.as_ref().map_or(vec![], |kept| count(kept.bytes_deleted)),
+    ),
+    gauge(
+        "bufferedwriter_retention_held",
+        Unit::Count,
+        "Whether old files stay because one of them waits for a hook",
+        |stats, _| stats.retention.as_ref().map_or(vec![], |kept| level(kept.held_by.is_some())),
     ),
     gauge(
         "bufferedwriter_retention_failing",

@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::fs::{FsFile, read_full};
-use crate::housekeeping::journal::format::{self, ENTRY_BYTES, HEADER_BYTES, Header, RING_ENTRIES};
+use crate::housekeeping::journal::format::{
+    self, ENTRY_BYTES, HEADER_BYTES, Header, NONE_WAITS, RING_ENTRIES,
+};
 use crate::housekeeping::publication::Publication;
 use crate::naming::Names;
 
@@ -21,6 +23,8 @@ pub(crate) struct DeadJournal {
     pub(crate) unlisted: Vec<(u64, Publication)>,
     /// The first listed file that the hook had not acknowledged, counted from 0.
     pub(crate) acknowledged: u64,
+    /// Whether it says that listed files wait for a hook.
+    pub(crate) has_waiting: bool,
     /// Where its rings have room.
     pub(crate) free: Vec<Place>,
     rings: usize,
@@ -48,11 +52,9 @@ impl DeadJournal {
     pub(crate) fn read(file: &mut dyn FsFile, names: &Names) -> io::Result<Option<Self>> {
         let mut header = vec![0; HEADER_BYTES];
         let read = read_full(file, &mut header, 0)?;
-        let Some(Header { path, acknowledged, moved, listed }) =
-            format::read_header(&header[..read], names)
-        else {
-            return Ok(None);
-        };
+        let Some(header) = format::read_header(&header[..read], names) else { return Ok(None) };
+        let Header { path, acknowledged, moved, waits_from, listed } = header;
+        let has_waiting = ![0, NONE_WAITS].contains(&waits_from);
         let (mut unlisted, mut free) = (Vec::new(), Vec::new());
         let mut ring = vec![0; RING_ENTRIES * ENTRY_BYTES];
         for (nth, &last) in listed.iter().enumerate() {
@@ -74,15 +76,13 @@ impl DeadJournal {
             );
             unlisted.extend(new.into_iter().map(|(_, at, file)| (at, file)));
         }
-        Ok(Some(DeadJournal { path, moved, unlisted, acknowledged, free, rings: listed.len() }))
+        let rings = listed.len();
+        Ok(Some(DeadJournal { path, moved, unlisted, acknowledged, has_waiting, free, rings }))
     }
 
     /// Whether its files are those in this directory.
     pub(crate) fn is_of(&self, path: &Path) -> bool {
-        match self.moved {
-            0 => self.path.as_os_str() == path,
-            moved => moved == format::moved_to(path),
-        }
+        is_of(&self.path, self.moved, path)
     }
 
     /// The listed file with this number, counted from 0.
@@ -93,6 +93,14 @@ impl DeadJournal {
             return Ok(Listed::End);
         }
         Ok(format::read_entry(&entry).map_or(Listed::Damaged, |(_, file)| Listed::File(file)))
+    }
+}
+
+/// Whether a journal with this path, and this checksum of a later one, is of the files in `dir`.
+pub(super) fn is_of(path: &Path, moved: u64, dir: &Path) -> bool {
+    match moved {
+        0 => path.as_os_str() == dir,
+        moved => moved == format::moved_to(dir),
     }
 }
 

@@ -8,6 +8,8 @@
 //!          32  checksum of the 32 bytes before and the path
 //!          64  listed files that the hook has acknowledged, u64
 //!          72  checksum of the path that the directory has since it was moved, u64; 0 = it was not
+//!          80  stamp u64: no listed file with an older name waits for the hook; u64::MAX = none waits,
+//!              0 = there is no hook
 //!         128  of each ring, the number of the last file that is listed, u64
 //!        4096  canonical path of the directory of visible files
 //! ring r, entry k                 at 8192 + 1024 (8 r + k)
@@ -40,6 +42,9 @@ const PATH_AT: usize = 4096;
 const SUM_AT: usize = 32;
 pub(crate) const ACKNOWLEDGED_AT: u64 = 64;
 pub(crate) const MOVED_AT: u64 = 72;
+pub(crate) const WAITS_AT: u64 = 80;
+/// In place of a stamp: no listed file waits for the hook.
+pub(crate) const NONE_WAITS: u64 = u64::MAX;
 pub(super) const LISTED_AT: u64 = 128;
 pub(crate) const ENTRY_BYTES: usize = 1024;
 /// Files of one worker that may be unlisted.
@@ -56,6 +61,8 @@ pub(super) struct Header {
     pub(super) path: PathBuf,
     pub(super) acknowledged: u64,
     pub(super) moved: u64,
+    /// No listed file with an older name waits for the hook. 0 = there is no hook.
+    pub(super) waits_from: u64,
     /// Of each ring.
     pub(super) listed: Vec<u64>,
 }
@@ -69,7 +76,7 @@ pub(super) fn entry_at(rings: usize, entry: u64) -> u64 {
 }
 
 /// The header and the empty rings. `None` if the path is too long.
-pub(crate) fn header(names: &Names, path: &Path, rings: usize) -> Option<Vec<u8>> {
+pub(crate) fn header(names: &Names, path: &Path, rings: usize, has_hook: bool) -> Option<Vec<u8>> {
     let path = path.as_os_str().as_bytes();
     let mut bytes = [
         &MAGIC[..],
@@ -84,6 +91,9 @@ pub(crate) fn header(names: &Names, path: &Path, rings: usize) -> Option<Vec<u8>
     bytes.extend(sum.to_le_bytes());
     bytes.resize(HEADER_BYTES + rings * RING_BYTES, 0);
     bytes[..HEADER_BYTES].get_mut(PATH_AT..PATH_AT + path.len())?.copy_from_slice(path);
+    if has_hook {
+        bytes[WAITS_AT as usize..][..8].copy_from_slice(&NONE_WAITS.to_le_bytes());
+    }
     Some(bytes)
 }
 
@@ -104,12 +114,14 @@ pub(super) fn read_header(bytes: &[u8], names: &Names) -> Option<Header> {
         return None;
     }
     let number = |at: usize| le::u64(&bytes[at..at + 8]);
-    let (acknowledged, moved) = (number(ACKNOWLEDGED_AT as usize), number(MOVED_AT as usize));
+    let [acknowledged, moved, waits_from] =
+        [ACKNOWLEDGED_AT, MOVED_AT, WAITS_AT].map(|at| number(at as usize));
     let listed: Vec<u64> = (0..rings).map(|ring| number(LISTED_AT as usize + 8 * ring)).collect();
     if listed.iter().chain([&acknowledged]).any(|&count| count > ENTRIES_MAX) {
         return None;
     }
-    Some(Header { path: OsString::from_vec(path.to_vec()).into(), acknowledged, moved, listed })
+    let path = OsString::from_vec(path.to_vec()).into();
+    Some(Header { path, acknowledged, moved, waits_from, listed })
 }
 
 /// What the header says if the directory was moved here. Eight bytes are written as one, whoever is killed.
@@ -166,16 +178,19 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_as_it_was() {
-        let mut bytes = header(&names(), Path::new("/var/log"), 3).unwrap();
+        let mut bytes = header(&names(), Path::new("/var/log"), 3, true).unwrap();
         assert_eq!(bytes.len() as u64, entry_at(3, 0));
         let read = read_header(&bytes, &names()).unwrap();
         let path = PathBuf::from("/var/log");
-        assert_eq!(read, Header { path, acknowledged: 0, moved: 0, listed: vec![0; 3] });
+        let (waits_from, listed) = (NONE_WAITS, vec![0; 3]);
+        assert_eq!(read, Header { path, acknowledged: 0, moved: 0, waits_from, listed });
         bytes[ACKNOWLEDGED_AT as usize] = 5;
         bytes[MOVED_AT as usize] = 6;
+        bytes[WAITS_AT as usize..][..8].copy_from_slice(&7_u64.to_le_bytes());
         bytes[LISTED_AT as usize + 16] = 9;
         let read = read_header(&bytes, &names()).unwrap();
-        assert_eq!((read.acknowledged, read.moved, read.listed), (5, 6, vec![0, 0, 9]));
+        assert_eq!((read.acknowledged, read.moved, read.waits_from), (5, 6, 7));
+        assert_eq!(read.listed, [0, 0, 9]);
         for reason in PublishReason::ALL {
             let file = Publication { reason, ..publication(2, 9) };
             assert_eq!(read_entry(&entry(7, &file).unwrap()), Some((7, file)));
@@ -184,7 +199,7 @@ mod tests {
 
     #[test]
     fn other_headers_are_refused() {
-        let good = header(&names(), Path::new("/var/log"), 3).unwrap();
+        let good = header(&names(), Path::new("/var/log"), 3, true).unwrap();
         for at in [0, 8, 12, 16, 24, 28, 31, 32, 39, PATH_AT, PATH_AT + 7] {
             let mut bytes = good.clone();
             bytes[at] ^= 1;
@@ -192,10 +207,10 @@ mod tests {
         }
         assert_eq!(read_header(&good[..HEADER_BYTES - 1], &names()), None);
         for rings in [0, 1, WORKERS_MAX + 2] {
-            let bytes = header(&names(), Path::new("/"), rings).unwrap();
+            let bytes = header(&names(), Path::new("/"), rings, false).unwrap();
             assert_eq!(read_header(&bytes, &names()), None, "{rings}");
         }
-        assert_eq!(header(&names(), Path::new(&"x".repeat(4097)), 2), None);
+        assert_eq!(header(&names(), Path::new(&"x".repeat(4097)), 2, false), None);
     }
 
     #[test]

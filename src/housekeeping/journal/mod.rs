@@ -4,11 +4,13 @@
 //! before a crash is known. A file that is listed goes to the end of the journal, from where the
 //! hook is called at its own pace. `format.rs` has the layout.
 //!
-//! Guarantees: a ring has its place from the start, so noting a file needs no room on the disk.
+//! Guarantees: a ring has its place from the start, so noting a file needs no room on the disk. Nor do the
+//! next listed files, where the file system can keep room for them.
 //! What is read may be hostile: it is whole (checksums), in range, and leads out of no directory.
 
 pub(crate) mod dead;
 pub(crate) mod format;
+pub(crate) mod waiting;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -18,11 +20,13 @@ use rustix::io::Errno;
 use crate::base::lacking::has_no_locks;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::housekeeping::publication::Publication;
-use crate::naming::Names;
+use crate::naming::{Names, Stamp};
 use crate::report::error::Error;
-use format::{ACKNOWLEDGED_AT, ENTRY_BYTES, LISTED_AT, RING_ENTRIES};
+use format::{ACKNOWLEDGED_AT, ENTRY_BYTES, LISTED_AT, NONE_WAITS, RING_ENTRIES, WAITS_AT};
 
 const MODE: u32 = 0o600;
+/// So many listed files find room though the disk is full, and keep it once they are acknowledged.
+const RESERVED_ENTRIES: u64 = 64;
 
 /// The journal of a living writer.
 pub(crate) struct Journal {
@@ -31,6 +35,8 @@ pub(crate) struct Journal {
     rings: usize,
     /// Entries of listed files.
     entries: u64,
+    /// No listed file with an older name waits for the hook; or [`NONE_WAITS`].
+    waits_from: u64,
 }
 
 /// One worker's ring. Only that worker writes it.
@@ -49,11 +55,12 @@ impl Journal {
         names: &Names,
         visible: &Path,
         rings: usize,
+        has_hook: bool,
         has_locks: bool,
     ) -> Result<Self, Error> {
         let path = dir.join(names.journal());
         let failed = |operation, e| Error::io(operation, &path, e);
-        let header = format::header(names, visible, rings)
+        let header = format::header(names, visible, rings, has_hook)
             .ok_or_else(|| failed("write", Errno::NAMETOOLONG.into()))?;
         let mut file = fs.create(&path, MODE).map_err(|e| failed("create", e))?;
         let made = write_all(&mut *file, &mut [IoSlice::new(&header)], 0).1;
@@ -65,7 +72,17 @@ impl Journal {
             let removed = fs.remove(&path).map_err(|e| failed("unlink", e));
             made.and(removed)?;
         }
-        Ok(Journal { file, path, rings, entries: 0 })
+        let mut journal = Journal { file, path, rings, entries: 0, waits_from: NONE_WAITS };
+        if has_hook {
+            journal.reserve();
+        }
+        Ok(journal)
+    }
+
+    /// Keeps room for listed files, where the file system can.
+    fn reserve(&mut self) {
+        let [from, to] = [0, RESERVED_ENTRIES].map(|entry| format::entry_at(self.rings, entry));
+        let _ = self.file.reserve(from, to);
     }
 
     /// The ring with this number.
@@ -82,6 +99,13 @@ impl Journal {
             let entry = format::entry(self.entries + nth as u64 + 1, file);
             bytes.extend(entry.ok_or_else(|| too_long(&self.path))?);
         }
+        // Before they count as listed, since others read the ring no more then.
+        let waits_from = files.iter().filter_map(|file| file.stamp()).map(|stamp| stamp.0).min();
+        let waits_from = waits_from.unwrap_or(NONE_WAITS);
+        if waits_from < self.waits_from {
+            self.write(&waits_from.to_le_bytes(), WAITS_AT)?;
+            self.waits_from = waits_from;
+        }
         let at = format::entry_at(self.rings, self.entries);
         self.write(&bytes, at)?;
         if syncs {
@@ -97,9 +121,20 @@ impl Journal {
         self.write(&bytes, LISTED_AT)
     }
 
-    /// Notes how many of the listed files the hook has acknowledged.
-    pub(crate) fn note_acknowledged(&mut self, count: u64) -> Result<(), Error> {
-        self.write(&count.to_le_bytes(), ACKNOWLEDGED_AT)
+    /// Notes how many of the listed files the hook has acknowledged, and that it waits for none with an older
+    /// name than this.
+    pub(crate) fn note_acknowledged(
+        &mut self,
+        count: u64,
+        waits_from: Option<Stamp>,
+    ) -> Result<(), Error> {
+        self.write(&count.to_le_bytes(), ACKNOWLEDGED_AT)?;
+        let waits_from = waits_from.map_or(NONE_WAITS, |stamp| stamp.0);
+        if waits_from != self.waits_from {
+            self.write(&waits_from.to_le_bytes(), WAITS_AT)?;
+            self.waits_from = waits_from;
+        }
+        Ok(())
     }
 
     /// Gives back the room of listed files that the hook has acknowledged, where the file system can.
@@ -109,14 +144,19 @@ impl Journal {
         let _ = self.file.punch_hole(from, to);
     }
 
-    /// Forgets the listed files, once the hook has acknowledged all. In this order, so that a crash in between
-    /// repeats calls but skips none.
-    pub(crate) fn forget_entries(&mut self) -> Result<(), Error> {
-        self.note_acknowledged(0)?;
+    /// Forgets the listed files if they are many, once the hook has acknowledged all. Returns whether it did. In
+    /// this order, so that a crash in between repeats calls but skips none.
+    pub(crate) fn forget_entries(&mut self) -> Result<bool, Error> {
+        self.note_acknowledged(self.entries, None)?;
+        if self.entries < RESERVED_ENTRIES {
+            return Ok(false);
+        }
+        self.note_acknowledged(0, None)?;
         let len = format::entry_at(self.rings, 0);
         self.file.set_len(len).map_err(|e| Error::io("truncate", &self.path, e))?;
         self.entries = 0;
-        Ok(())
+        self.reserve();
+        Ok(true)
     }
 
     /// Listed files from this one on, as many as fit the buffer.
@@ -186,7 +226,7 @@ mod tests {
     fn what_was_acknowledged_takes_no_room_and_the_rest_is_read() {
         let (dir, names) = (TestDir::new(), Names::new("p".as_ref(), "log".as_ref()).unwrap());
         let mut journal =
-            Journal::create(&RealFs, dir.path(), &names, dir.path(), 2, true).unwrap();
+            Journal::create(&RealFs, dir.path(), &names, dir.path(), 2, true, true).unwrap();
         let files: Vec<_> = (0..512).map(|seq| publication(0, seq)).collect();
         journal.append(&files.iter().collect::<Vec<_>>(), false).unwrap();
         let allocated = || RealFs.facts(&dir.join(names.journal())).unwrap().unwrap().allocated;

@@ -40,7 +40,7 @@ pub(crate) fn file(worker: usize, seq: u64) -> Publication {
 
 /// A journal with two files that are not listed and two that the hook has not heard of.
 pub(crate) fn good(names: &Names, path: &Path, rings: usize) -> Vec<u8> {
-    let mut bytes = format::header(names, path, rings).expect("the path is short");
+    let mut bytes = format::header(names, path, rings, true).expect("the path is short");
     let entry = |number, file| format::entry(number, &file).expect("the path is short");
     for (ring, seq) in [(0, 1), (1, 1)] {
         let at = ring_at(ring, seq) as usize;

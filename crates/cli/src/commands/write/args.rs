@@ -271,6 +271,10 @@ impl Write {
         self.inputs.clone()
     }
 
+    pub(crate) fn has_hook(&self) -> bool {
+        self.on_publish.is_some()
+    }
+
     pub(crate) fn compresses(&self) -> bool {
         self.compress != Compression::None
     }

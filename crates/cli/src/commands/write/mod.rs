@@ -93,6 +93,7 @@ impl<'a> Run<'a> {
             deadline: args.deadline,
             drops: args.when_full == WhenFull::Drop,
             progress: shows_progress(args),
+            has_no_hook: !args.has_hook(),
         };
         let monitor = Monitor::start(writer.clone(), options)
             .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
@@ -163,6 +164,12 @@ impl<'a> Run<'a> {
             self.io_error(format_args!(
                 "files without a line in the manifest or a successful --on-publish: {unacknowledged}; \
                  the next run goes on with them"
+            ));
+        }
+        let gone = stats.publishing.map_or(0, |told| told.gone);
+        if gone > 0 {
+            self.io_error(format_args!(
+                "--on-publish failed for files that no longer existed: {gone}"
             ));
         }
         let gave_up = self.summary.lost.gave_up.records;

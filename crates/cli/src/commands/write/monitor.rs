@@ -4,7 +4,7 @@
 //! Guarantees: looks once a second. Requests to publish that arrive during a publication are merged
 //! into one more. Never joined, since it may be waiting for a disk that no longer answers.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) drops: bool,
     /// Draw progress.
     pub(crate) progress: bool,
+    /// Old files can only wait for other writers' hooks.
+    pub(crate) has_no_hook: bool,
 }
 
 /// The run's handle of the thread. The thread ends when this is dropped.
@@ -96,11 +98,12 @@ impl State {
         let guard = self.watch.guard(now, guard_reason(&stats).as_deref());
         let guard_error = stats.disk_guard.as_ref().and_then(|guard| guard.last_error.as_ref());
         let guard_error = self.watch.guard_error(guard_error.map(stall));
-        let aftercare =
-            self.watch.aftercare(aftercare_errors(&stats).next().map(|(what, error)| {
-                let Stall { kind, text } = stall(error);
-                Stall { kind, text: format!("{what}: {text}") }
-            }));
+        let aftercare = aftercare_errors(&stats).next().map(|(what, error)| {
+            let Stall { kind, text } = stall(error);
+            Stall { kind, text: format!("{what}: {text}") }
+        });
+        let held = held(&stats).filter(|_| self.options.has_no_hook);
+        let aftercare = self.watch.aftercare(aftercare.or(held));
         let dropped = |count: Count| if self.options.drops { count.records } else { 0 };
         let full = stats.refused.full + stats.refused.out_of_memory;
         let drops = self.watch.drops(now, dropped(full));
@@ -159,6 +162,17 @@ pub(super) fn aftercare_errors(stats: &Stats) -> impl Iterator<Item = (&'static 
     let retention = stats.retention.as_ref().and_then(|told| told.last_error.as_ref());
     let latest = stats.latest_error.as_ref();
     retention.map(|error| ("old files", error)).into_iter().chain(latest.map(|e| ("latest", e)))
+}
+
+/// Old files wait for the hook of another writer.
+fn held(stats: &Stats) -> Option<Stall> {
+    let journal = stats.retention.as_ref()?.held_by.as_ref()?;
+    let text = format!(
+        "old files stay, since the --on-publish of another writer has not succeeded for one of them, as \
+         {} notes; start it again, or use --retain-unacknowledged false",
+        journal.display()
+    );
+    Some(Stall { kind: ("held", ErrorKind::Other), text })
 }
 
 fn stall(error: &Error) -> Stall {

@@ -161,9 +161,9 @@ impl Watch {
         Some(format!("{what}: {more} more lines lost, {lost} in all"))
     }
 
-    /// Reports that the manifest can't be written, or can be again.
+    /// Reports that published files can't be noted in the manifest or the journal, or can be again.
     pub(crate) fn manifest(&mut self, now: Instant, failure: Option<String>) -> Option<String> {
-        self.manifest.look(now, "manifest", failure)
+        self.manifest.look(now, "listing files", failure)
     }
 
     /// Reports that `--on-publish` fails or hangs, or works again.
