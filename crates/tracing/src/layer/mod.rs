@@ -124,7 +124,7 @@ impl EventLayer {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn tell_and_time<S>(&self, life: Life, id: &Id, ctx: &Context<'_, S>)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
