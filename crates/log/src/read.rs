@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for Options {
 
 /// What a text says.
 trait Word: Sized {
-    const WHAT: &str;
+    const WHAT: &'static str;
 
     fn of<E: Error>(text: &str) -> Result<Self, E>;
 }
@@ -62,7 +62,7 @@ trait Word: Sized {
 struct Key(&'static str);
 
 impl Word for Key {
-    const WHAT: &str = "the name of an option";
+    const WHAT: &'static str = "the name of an option";
 
     fn of<E: Error>(text: &str) -> Result<Self, E> {
         let key = KEYS.iter().find(|key| **key == text);
@@ -71,7 +71,7 @@ impl Word for Key {
 }
 
 impl Word for Format {
-    const WHAT: &str = "a format of lines";
+    const WHAT: &'static str = "a format of lines";
 
     fn of<E: Error>(text: &str) -> Result<Self, E> {
         match text {
@@ -87,7 +87,7 @@ impl Word for Format {
 struct Filter(String);
 
 impl Word for Filter {
-    const WHAT: &str = "directives such as \"info,app::db=debug\"";
+    const WHAT: &'static str = "directives such as \"info,app::db=debug\"";
 
     fn of<E: Error>(text: &str) -> Result<Self, E> {
         parse(text).map_err(E::custom)?;
