@@ -5,6 +5,7 @@
 // the repository; see CONTRIBUTING.md.
 #![doc = include_str!("../docs/rustdoc-links.md")]
 #![cfg_attr(doc, doc = include_str!("../docs/benchmarks/latency-1.uri"))]
+#![cfg_attr(doc, doc = include_str!("../docs/benchmarks/events.uri"))]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 // loom builds only the memory side, so code that only workers use looks dead there.
