@@ -122,6 +122,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/program.md")]
     pub mod program {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/servers.md")]
+    pub mod servers {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/from-tracing-appender.md")]
     pub mod from_tracing_appender {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
