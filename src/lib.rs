@@ -5,6 +5,7 @@
 // the repository; see CONTRIBUTING.md.
 #![doc = include_str!("../docs/rustdoc-links.md")]
 #![cfg_attr(doc, doc = include_str!("../docs/benchmarks/latency-1.uri"))]
+#![cfg_attr(doc, doc = include_str!("../docs/benchmarks/events.uri"))]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 // loom builds only the memory side, so code that only workers use looks dead there.
@@ -118,6 +119,9 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/program.md")]
     pub mod program {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/servers.md")]
+    pub mod servers {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/from-tracing-appender.md")]
     pub mod from_tracing_appender {}

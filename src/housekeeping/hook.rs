@@ -122,7 +122,7 @@ impl Publications {
             if queue.ends {
                 return None;
             }
-            if let Some(file) = queue.upcoming.front() {
+            if let Some(file) = queue.urgent.as_ref().or(queue.upcoming.front()) {
                 return Some(file.clone());
             }
             if queue.acknowledged < queue.entries {
@@ -159,11 +159,14 @@ impl Publications {
     fn acknowledge(&self, is_gone: bool) {
         let mut lister = lock(&self.lister);
         let mut queue = lock(&self.queue);
-        queue.upcoming.pop_front();
         queue.call = None;
-        queue.acknowledged += 1;
         let PublishStats { acknowledged, gone, .. } = &mut queue.stats;
         *if is_gone { gone } else { acknowledged } += 1;
+        if queue.urgent.take().is_some() {
+            return self.told.notify_all();
+        }
+        queue.upcoming.pop_front();
+        queue.acknowledged += 1;
         let (acknowledged, is_all) = (queue.acknowledged, queue.acknowledged == queue.entries);
         let waits_from = queue.waits_from();
         drop(queue);

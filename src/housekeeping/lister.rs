@@ -52,9 +52,11 @@ impl Lister {
         }
     }
 
-    /// Lists a file of a dead writer, which the manifest may have already.
-    pub(crate) fn adopt(&mut self, file: &Publication, in_manifest: bool) -> Result<(), Error> {
-        self.append(&[file], &mut Progress { in_manifest, in_journal: false })
+    /// Lists a file of a dead writer, which the manifest may have already. Returns whether the hook will hear of it:
+    /// not while there is no journal.
+    pub(crate) fn adopt(&mut self, file: &Publication, in_manifest: bool) -> Result<bool, Error> {
+        self.append(&[file], &mut Progress { in_manifest, in_journal: false })?;
+        Ok(self.journal.is_some() || !self.has_hook)
     }
 
     fn append(&mut self, files: &[&Publication], progress: &mut Progress) -> Result<(), Error> {

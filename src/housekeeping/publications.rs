@@ -201,28 +201,46 @@ impl Publications {
     pub(crate) fn adopt(&self, file: &Publication, in_manifest: bool) -> Result<(), Error> {
         let mut lister = lock(&self.lister);
         self.check_open()?;
-        lister.adopt(file, in_manifest)?;
-        self.listed(&lister, &[file]);
+        if lister.adopt(file, in_manifest)? {
+            self.listed(&lister, &[file]);
+            return Ok(());
+        }
+        drop(lister);
+        self.tell_at_once(file)
+    }
+
+    /// Has the hook called for a file, and waits for it: no journal of ours could tell a crash in between from one
+    /// after it, but the dead writer's can. So a disk that is full of files for the hook gets room again.
+    fn tell_at_once(&self, file: &Publication) -> Result<(), Error> {
+        let mut queue = lock(&self.queue);
+        queue.stats.listed += 1;
+        queue.urgent = Some(file.clone());
+        self.told.notify_all();
+        while queue.urgent.is_some() {
+            if queue.ends {
+                // The hook may be running.
+                return Err(self.interrupted());
+            }
+            queue = wait_on(&self.told, queue, None).expect("without a deadline");
+        }
         Ok(())
     }
 
     /// The error of whoever wants to list a file after the end.
     fn check_open(&self) -> Result<(), Error> {
-        if lock(&self.queue).is_closed {
-            return Err(Error::io("list files of", &self.dir, ErrorKind::Interrupted.into()));
-        }
-        Ok(())
+        if lock(&self.queue).is_closed { Err(self.interrupted()) } else { Ok(()) }
+    }
+
+    fn interrupted(&self) -> Error {
+        Error::io("list files of", &self.dir, ErrorKind::Interrupted.into())
     }
 
     /// A recovery: calls the hook for a file that a dead writer had listed. `false` without a hook.
     pub(crate) fn hand_on(&self, file: &Publication) -> Result<bool, Error> {
-        let mut lister = lock(&self.lister);
-        if lister.has_hook {
-            self.check_open()?;
-            lister.adopt(file, true)?;
-            self.listed(&lister, &[file]);
+        if self.has_hook() {
+            self.adopt(file, true)?;
         }
-        Ok(lister.has_hook)
+        Ok(self.has_hook())
     }
 
     /// Tells the hook's thread of listed files.

@@ -27,6 +27,8 @@ pub(super) struct Queue {
     pub(super) rings: Vec<RingState>,
     /// The next files for the hook, in order.
     pub(super) upcoming: VecDeque<Publication>,
+    /// A file for the hook that is in no journal of ours, since there is none yet.
+    pub(super) urgent: Option<Publication>,
     /// Entries of the journal, and how many of them the hook has acknowledged.
     pub(super) entries: u64,
     pub(super) acknowledged: u64,
@@ -96,7 +98,9 @@ impl Queue {
 
     /// Whether nothing is left to tell, and no file is on its way to become visible.
     pub(super) fn is_settled(&self) -> bool {
-        self.unsettled() == 0 && self.rings.iter().all(|ring| ring.begun.is_none())
+        self.unsettled() == 0
+            && self.urgent.is_none()
+            && self.rings.iter().all(|ring| ring.begun.is_none())
     }
 
     /// Files that are not listed, or that the hook has not acknowledged.
@@ -114,6 +118,7 @@ impl Queue {
 
     /// No listed file with an older name waits for the hook.
     pub(super) fn waits_from(&self) -> Option<Stamp> {
-        self.upcoming.iter().filter_map(Publication::stamp).chain(self.unread_from).min()
+        let files = self.upcoming.iter().chain(&self.urgent);
+        files.filter_map(Publication::stamp).chain(self.unread_from).min()
     }
 }

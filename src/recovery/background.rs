@@ -2,7 +2,7 @@
 //!
 //! Guarantees: the thread keeps no writer open. Only a close waits for it, until its deadline.
 //! Errors are in the result, even if no thread could be started. What it could not tell of dead writers' files
-//! is tried again while the writer lives: a full disk may have room once those files are gone. Refuses nothing.
+//! is tried again while the writer lives: a full disk may have room later, and a neighbour may die. Refuses nothing.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use crate::fs::Fs;
 use crate::housekeeping::notices::Notices;
 use crate::naming::Names;
 use crate::recovery::audience::Audience;
-use crate::recovery::run;
+use crate::recovery::run::{self, Untold};
 use crate::recovery::scan::Scan;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
@@ -79,9 +79,10 @@ impl Background {
         let mut pause = PAUSE_MIN;
         loop {
             let mut result = recovery.clone();
-            result.errors.extend_from_slice(&untold);
+            result.errors.extend_from_slice(&untold.errors);
             *lock(&self.state) = State::Over(result);
-            let is_over = untold.is_empty() || matches!(task.audience, Audience::Next(_));
+            let is_all = untold.errors.is_empty() && !untold.are_locked;
+            let is_over = is_all || matches!(task.audience, Audience::Next(_));
             if is_over || self.closes.wait(Instant::now().checked_add(pause)) {
                 return self.ended.set();
             }
@@ -126,17 +127,17 @@ impl Task {
     /// Recovers once.
     pub(crate) fn run(mut self) -> Recovery {
         let (mut recovery, untold) = self.recover();
-        recovery.errors.extend(untold);
+        recovery.errors.extend(untold.errors);
         recovery
     }
 
-    /// Recovers. Returns the result, and the errors of what [`tell`](Self::tell) tries again.
-    fn recover(&mut self) -> (Recovery, Vec<Error>) {
+    /// Recovers. Returns the result, and what [`tell`](Self::tell) tries again.
+    fn recover(&mut self) -> (Recovery, Untold) {
         let mut recovery = std::mem::take(&mut self.so_far);
         let untold = self.in_each(|scan, own, audience| {
             run::run(scan, Some(own), &mut recovery, audience).unwrap_or_else(|error| {
                 recovery.errors.push(error);
-                Vec::new()
+                Untold::default()
             })
         });
         if let Some(notices) = &self.notices {
@@ -148,21 +149,22 @@ impl Task {
     }
 
     /// Tells of the files of dead writers that nobody has heard of.
-    fn tell(&mut self) -> Vec<Error> {
+    fn tell(&mut self) -> Untold {
         self.in_each(|scan, own, audience| {
             let mut recovery = Recovery::default();
             let untold = run::tell(scan, own, &mut recovery, audience);
-            let mut untold = untold.unwrap_or_else(|error| vec![error]);
-            untold.append(&mut recovery.errors);
+            let mut untold =
+                untold.unwrap_or_else(|error| Untold { errors: vec![error], ..Untold::default() });
+            untold.errors.append(&mut recovery.errors);
             untold
         })
     }
 
-    /// Calls `what` for each directory, and returns all errors.
+    /// Calls `what` for each directory.
     fn in_each(
         &mut self,
-        mut what: impl FnMut(Scan<'_>, &Names, &mut Audience) -> Vec<Error>,
-    ) -> Vec<Error> {
+        mut what: impl FnMut(Scan<'_>, &Names, &mut Audience) -> Untold,
+    ) -> Untold {
         let Task { fs, path, temps, memory, names, audience, .. } = self;
         let scan = |temp| Scan {
             fs: &**fs,
@@ -174,7 +176,13 @@ impl Task {
             without_memory: false,
             dry_run: false,
         };
-        temps.iter().flat_map(|temp| what(scan(temp), names, audience)).collect()
+        let mut all = Untold::default();
+        for temp in temps.iter() {
+            let Untold { errors, are_locked } = what(scan(temp), names, audience);
+            all.errors.extend(errors);
+            all.are_locked |= are_locked;
+        }
+        all
     }
 }
 

@@ -29,7 +29,9 @@ enum Left {
     Files,
     /// Nothing for now, or what the recovery keeps for its notes.
     Kept,
-    /// It is not for us, or another process has it.
+    /// Another process has it, and may die.
+    Locked,
+    /// It is not for us.
     Others,
 }
 
@@ -62,11 +64,12 @@ impl Run<'_> {
 
     fn deal_with(&mut self, names: &Names, is_locked: bool) {
         let dealt = self.journal(names, is_locked);
-        if !matches!(dealt, Ok(Left::Others)) {
+        self.untold.are_locked |= matches!(dealt, Ok(Left::Locked));
+        if !matches!(dealt, Ok(Left::Others | Left::Locked)) {
             let is_done = matches!(dealt, Ok(Left::Nothing));
             self.journals.push(Dealt { names: names.clone(), is_done });
         }
-        self.untold.extend(dealt.err());
+        self.untold.errors.extend(dealt.err());
     }
 
     /// Removes the journals that say nothing any more. While a state file is left, its journal
@@ -122,12 +125,13 @@ impl Run<'_> {
         };
         if let Some(state_file) = &mut state_file {
             if !locked(&mut **state_file, &state)? {
-                return Ok(Left::Others);
+                return Ok(Left::Locked);
             }
         }
-        if !locked(&mut *file, &path)?
-            || self.scan.facts(&path)?.is_none_or(|now| now.id != facts.id)
-        {
+        if !locked(&mut *file, &path)? {
+            return Ok(Left::Locked);
+        }
+        if self.scan.facts(&path)?.is_none_or(|now| now.id != facts.id) {
             return Ok(Left::Others);
         }
         let Some(dead) = read(&mut *file)? else {

@@ -176,7 +176,7 @@ pub fn recover(options: &RecoverOptions) -> Result<Recovery, Error> {
     // Writers whose `temp` is on another file system have their temp files in `path`.
     for dir in [Some(&temp), Some(&path).filter(|path| **path != temp)].into_iter().flatten() {
         let untold = run::run(search(dir), None, &mut recovery, &mut audience)?;
-        recovery.errors.extend(untold);
+        recovery.errors.extend(untold.errors);
     }
     Ok(recovery)
 }

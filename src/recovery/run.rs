@@ -31,13 +31,13 @@ use crate::report::recovery::{Recovery, SkipReason, Skipped};
 use crate::report::stats::Watermark;
 
 /// Recovers all dead instances, and tells the audience of their files. `own` is the calling writer,
-/// which is skipped. Returns why it could not tell of the files in some journals, which [`tell`] tries again.
+/// which is skipped. Returns which journals it could not tell of; [`tell`] tries them again.
 pub(crate) fn run(
     scan: Scan<'_>,
     own: Option<&Names>,
     recovery: &mut Recovery,
     audience: &mut Audience,
-) -> Result<Vec<Error>, Error> {
+) -> Result<Untold, Error> {
     let mut run = Run::new(scan, recovery, audience);
     let own_state = own.map(Names::state);
     // First, before temp files get other names than their writers, or recoveries, had noted.
@@ -59,7 +59,7 @@ pub(crate) fn tell(
     own: &Names,
     recovery: &mut Recovery,
     audience: &mut Audience,
-) -> Result<Vec<Error>, Error> {
+) -> Result<Untold, Error> {
     let mut run = Run::new(scan, recovery, audience);
     run.journals(Some(own))?;
     run.end_journals();
@@ -73,8 +73,15 @@ pub(super) struct Run<'a> {
     pub(super) recovery: &'a mut Recovery,
     pub(super) audience: &'a mut Audience,
     pub(super) journals: Vec<Dealt>,
-    /// Errors of journals.
-    pub(super) untold: Vec<Error>,
+    pub(super) untold: Untold,
+}
+
+/// Journals whose files could not be told of.
+#[derive(Debug, Default)]
+pub(crate) struct Untold {
+    pub(crate) errors: Vec<Error>,
+    /// Some belong to other processes, which may die.
+    pub(crate) are_locked: bool,
 }
 
 /// A dead instance. The recovery holds its lock.
@@ -98,7 +105,8 @@ pub(super) struct Dead<'a> {
 impl<'a> Run<'a> {
     fn new(scan: Scan<'a>, recovery: &'a mut Recovery, audience: &'a mut Audience) -> Self {
         let uid = user();
-        Run { scan, uid, recovery, audience, journals: Vec::new(), untold: Vec::new() }
+        let untold = Untold::default();
+        Run { scan, uid, recovery, audience, journals: Vec::new(), untold }
     }
 
     /// Deals with one state file. `named` holds the parts of its name.

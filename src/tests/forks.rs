@@ -25,7 +25,7 @@ pub(crate) fn recover(
 ) -> Result<(), Error> {
     let _no_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
     let untold = run::run(scan, own, recovery, &mut Audience::default())?;
-    recovery.errors.extend(untold);
+    recovery.errors.extend(untold.errors);
     Ok(())
 }
 

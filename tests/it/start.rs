@@ -2,14 +2,16 @@
 //! left-overs may be what holds the room. Who may starts on a full disk and refuses records until there is room.
 //! A start that fails leaves nothing behind.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{env, fs, thread};
 
-use bufferedwriter::{BufferedWriter, CrashProof, WriteError};
+use bufferedwriter::{BufferedWriter, CrashProof, PublishedFile, WriteError};
 use bufferedwriter_testkit::dir::TestDir;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
@@ -276,5 +278,59 @@ fn old_files_that_hold_the_room_go_first() {
         let writer = BufferedWriter::new(config(2)).unwrap();
         assert_eq!(visible(&dir.path), 2);
         close(&writer);
+    }
+}
+
+/// So may files that wait for the hook. It hears of them though there is no room for a journal, and those of which it
+/// does not acknowledge all are told again.
+#[test]
+fn files_for_the_hook_that_hold_the_room_are_told_first() {
+    let dir = WriterDir::new();
+    let config = || config(dir.root()).workers(1);
+    let alive = Arc::new(());
+    let hold = alive.clone();
+    let refuses = move |_: &PublishedFile| {
+        let _ = &hold;
+        Err("not now".into())
+    };
+    let writer = BufferedWriter::new(config().on_publish(refuses)).unwrap();
+    for record in ["1\n", "2\n", "3\n", "4\n"] {
+        writer.write(record.as_bytes()).unwrap();
+        writer.flush(BOUND).unwrap();
+    }
+    let _ = writer.close(Duration::ZERO);
+    drop(writer);
+    until("nobody has its journal any more", || Arc::strong_count(&alive) == 1);
+    let visible = |dir: &Path| bufferedwriter_testkit::dir::list(dir).len();
+    let path = dir.path.clone();
+    let disk = TestFs::new(move |call| {
+        let is_full = call.op == Op::Create && !call.is_temp() && visible(&path) > 2;
+        if is_full { Answer::Error(Errno::NOSPC) } else { Answer::Go }
+    });
+    let heard: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    for accepted in [2, 9] {
+        let hears = heard.clone();
+        let hook = move |file: &PublishedFile| {
+            let mut heard = hears.lock().unwrap();
+            if heard.len() == accepted {
+                return Err("not now".into());
+            }
+            heard.insert(file.id.clone());
+            Ok(())
+        };
+        let config = config().start_on_full_disk(true).retain_files(2).fs(disk.clone());
+        let writer = BufferedWriter::new(config.on_publish(hook)).unwrap();
+        if accepted == 2 {
+            until("the hook fails", || writer.health().hook.is_some());
+            assert_eq!((visible(&dir.path), heard.lock().unwrap().len()), (4, 2));
+            let _ = writer.close(Duration::ZERO);
+            heard.lock().unwrap().clear();
+            continue;
+        }
+        until("old files go", || visible(&dir.path) == 2);
+        assert_eq!(heard.lock().unwrap().len(), 4);
+        until("there is room", || writer.write(b"5\n").is_ok());
+        close(&writer);
+        dir.assert_clean();
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: one module for each command, with its options.
 
+pub(crate) mod config;
 pub(crate) mod recover;
 mod values;
 pub(crate) mod write;
@@ -19,6 +20,7 @@ pub(crate) struct Cli {
 #[allow(clippy::large_enum_variant, reason = "the program has one of it")]
 pub(crate) enum Command {
     Write(write::args::Write),
+    Config(config::Config),
     Recover(recover::Recover),
 }
 

@@ -7,6 +7,8 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bufferedwriter::{RecoverOptions, Recovery, SkipReason, Skipped, recover};
 use serde_json::{Value, json};
@@ -115,6 +117,20 @@ pub(crate) fn tell(recovery: &Recovery) {
     if !recovery.is_empty() {
         tell_errors(recovery);
         tell_files(recovery, false);
+    }
+}
+
+/// What the operator has heard of a recovery: it is told once, as soon as it is over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told(Arc<AtomicBool>);
+
+impl Told {
+    /// Tells of it, if it is over and nobody did.
+    pub(crate) fn tell(&self, recovery: Option<Recovery>) {
+        let Some(recovery) = recovery else { return };
+        if !self.0.swap(true, Ordering::Relaxed) {
+            tell(&recovery);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
 use bytesize::ByteSize;
 
+use crate::commands::recover::Told;
 use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
 use crate::sys;
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) drops: bool,
     /// Draw progress.
     pub(crate) progress: bool,
+    /// Whether the recovery was told of.
+    pub(crate) told: Told,
     /// Old files can only wait for other writers' hooks.
     pub(crate) has_no_hook: bool,
 }
@@ -92,6 +95,7 @@ impl State {
     }
 
     fn look(&mut self) {
+        self.options.told.tell(self.writer.recovery());
         let stats = self.writer.stats();
         let now = Instant::now();
         let disk = self.watch.disk(now, &stalls(&stats));

@@ -25,13 +25,15 @@ pub(crate) struct Input {
 
 impl Input {
     /// Opens a file, or takes standard input for `-`. The error is a complete message.
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+    ///
+    /// `keeps_open`: a named pipe does not end with its last writer.
+    pub(crate) fn open(path: &Path, keeps_open: bool) -> Result<Self, String> {
         let (name, file) = if path.as_os_str() == STDIN {
             // A duplicate descriptor, to bypass the lock and the buffer of `io::stdin`.
             let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
             ("standard input".to_owned(), file)
         } else {
-            (path.display().to_string(), open_without_waiting(path))
+            (path.display().to_string(), open_without_waiting(path, keeps_open))
         };
         let file = file.map_err(|error| format!("open {name}: {error}"))?;
         let kind = file.metadata().map(|metadata| metadata.file_type());
@@ -97,11 +99,14 @@ fn is_early(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
-fn open_without_waiting(path: &Path) -> io::Result<File> {
+fn open_without_waiting(path: &Path, keeps_open: bool) -> io::Result<File> {
     // NONBLOCK: otherwise the open of a named pipe waits for its writer and ignores signals; the
     // poll waits for it as well. NOCTTY: a terminal must not become our controlling terminal.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    // A pipe with a writer of our own has no end.
+    let writes = keeps_open && path.metadata().is_ok_and(|found| found.file_type().is_fifo());
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(writes).custom_flags(flags.bits() as i32).open(path)?;
     read_ahead(&file);
     Ok(file)
 }

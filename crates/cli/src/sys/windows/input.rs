@@ -79,8 +79,9 @@ fn feed() {
 }
 
 impl Input {
-    /// Opens a file, or takes standard input for `-`. The error is a complete message.
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+    /// Opens a file, or takes standard input for `-`. The error is a complete message. Pipes that are files by name
+    /// end with their writers.
+    pub(crate) fn open(path: &Path, _keeps_open: bool) -> Result<Self, String> {
         if path.as_os_str() != STDIN {
             let name = path.display().to_string();
             let file = File::open(path).map_err(|error| format!("open {name}: {error}"))?;
