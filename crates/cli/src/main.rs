@@ -51,7 +51,7 @@ fn run(args: &[OsString]) -> (u8, Patience) {
     match command {
         Command::Write(args) => (write::run(&args), Patience::Bounded),
         Command::Recover(args) => (recover::run(&args), Patience::Unbounded),
-        Command::Generate(args) => (generate::run(&args), Patience::Bounded),
+        Command::Generate(args) => (generate::run(&args, Cli::command()), Patience::Bounded),
         Command::Config(_) => {
             let origins =
                 config::Origins { flags: args.get(2..).unwrap_or_default(), settings: &settings };

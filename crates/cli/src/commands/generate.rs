@@ -3,11 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory, Subcommand};
+use clap::{Command, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::commands::Cli;
 use crate::console;
 use crate::exit;
 
@@ -32,13 +31,13 @@ enum What {
     },
 }
 
-/// Runs the command. Returns the exit code.
-pub(crate) fn run(args: &Generate) -> u8 {
+/// Runs the command, for this definition of the whole command line. Returns the exit code.
+pub(crate) fn run(args: &Generate, whole: Command) -> u8 {
     let done = match &args.what {
         What::Completions { shell } => {
-            completions(*shell).map_err(|error| format!("write: {error}"))
+            completions(*shell, whole).map_err(|error| format!("write: {error}"))
         }
-        What::Man { dir } => man(dir),
+        What::Man { dir } => man(dir, whole),
     };
     match done {
         Ok(()) => exit::WRITTEN,
@@ -49,14 +48,14 @@ pub(crate) fn run(args: &Generate) -> u8 {
     }
 }
 
-fn completions(shell: Shell) -> io::Result<()> {
+fn completions(shell: Shell, mut whole: Command) -> io::Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "bufferedwriter", &mut text);
+    clap_complete::generate(shell, &mut whole, "bufferedwriter", &mut text);
     io::stdout().write_all(&text)
 }
 
-fn man(dir: &Path) -> Result<(), String> {
-    let mut command = Cli::command().disable_help_subcommand(true);
+fn man(dir: &Path, whole: Command) -> Result<(), String> {
+    let mut command = whole.disable_help_subcommand(true);
     command.build();
     let name = command.get_name().to_owned();
     let pages = std::iter::once((name.clone(), command.clone())).chain(
