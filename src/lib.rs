@@ -11,9 +11,6 @@
 // loom builds only the memory side, so code that only workers use looks dead there.
 #![cfg_attr(loom, allow(dead_code))]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("bufferedwriter supports Linux only, so far");
-
 mod accept;
 mod base;
 #[cfg(not(loom))]
@@ -74,6 +71,7 @@ pub use tests::recovery::fuzz;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::base::sys::Errno;
     pub use crate::fs::real::RealFs;
     pub use crate::fs::{Entry, Facts, Fs, FsDir, FsFile};
     pub use crate::writer::async_calls::waiting_tasks;
@@ -133,4 +131,7 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/retention.md")]
     pub mod retention {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/platforms.md")]
+    pub mod platforms {}
 }

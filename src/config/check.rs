@@ -1,7 +1,6 @@
 //! The ranges of the options. Each option is checked here and nowhere else.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::config::{Boundary, Config};
@@ -75,7 +74,7 @@ fn range(option: &'static str, value: usize, min: usize, max: usize) -> Result<(
 
 /// Prefix and extension become part of a file name, so they must not lead out of the directory.
 fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Error> {
-    let bytes = value.as_bytes();
+    let bytes = value.as_encoded_bytes();
     if bytes.len() > bytes_max {
         let max = AFFIX_BYTES_MAX;
         let permitted = format!("prefix and extension together at most {max} bytes");
@@ -106,7 +105,7 @@ fn boundary(value: Boundary) -> Result<(), Error> {
 }
 
 fn directory(option: &'static str, value: &Path) -> Result<(), Error> {
-    let bytes = value.as_os_str().as_bytes();
+    let bytes = value.as_os_str().as_encoded_bytes();
     if bytes.is_empty() || bytes.contains(&0) {
         return Err(Error::option(option, format!("{value:?}"), "a directory, without NUL"));
     }

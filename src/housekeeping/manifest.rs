@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::lacking::has_no_locks;
+use crate::base::sys::file::has_no_locks;
 use crate::file::publish;
 use crate::fs::{Fs, FsFile, lock_within, read_full, write_all};
 use crate::housekeeping::publication::LINE_BEGIN;
@@ -242,9 +242,9 @@ fn is_closed(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::fs;
 
     fn manifest(dir: &TestDir) -> Manifest {

@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn what_goes_wrong_is_in_the_result() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        fs.plan(Op::List, 1, Answer::Error(rustix::io::Errno::IO));
+        fs.plan(Op::List, 1, Answer::Error(crate::base::sys::Errno::IO));
         let names =
             Names { prefix: OsString::new(), extension: OsString::new(), instance: 1, pid: 1 };
         let path = dir.path().to_owned();

@@ -11,9 +11,8 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
-
-use crate::base::lacking::has_no_locks;
+use crate::base::sys::file::has_no_locks;
+use crate::base::sys::host::user;
 use crate::config::Compression;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
@@ -105,7 +104,7 @@ pub(super) struct Dead<'a> {
 
 impl<'a> Run<'a> {
     fn new(scan: Scan<'a>, recovery: &'a mut Recovery, audience: &'a mut Audience) -> Self {
-        let uid = geteuid().as_raw();
+        let uid = user();
         let untold = Untold::default();
         Run { scan, uid, recovery, audience, journals: Vec::new(), untold }
     }

@@ -141,8 +141,10 @@ fn high_throughput_is_the_defaults_with_more_memory() {
     let config = Config::high_throughput();
     let expected = Config::default().size(64 << 10).queue_size(1016);
     assert_eq!(shown(&config), shown(&expected));
-    assert_eq!(config.memory_bound() >> 20, 72);
-    assert_eq!(Config::default().memory_bound() >> 20, 13);
+    // With pointers of 32 bits what keeps accounts of chunks is smaller.
+    let less = u64::from(cfg!(target_pointer_width = "32"));
+    assert!((72 - less..=72).contains(&(config.memory_bound() as u64 >> 20)));
+    assert!((13 - less..=13).contains(&(Config::default().memory_bound() as u64 >> 20)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod console;
 mod exit;
 mod inputs;
 mod settings;
-mod signals;
+mod sys;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -36,7 +36,7 @@ fn run(args: &[OsString]) -> (u8, Patience) {
     let settings = match gathered {
         Ok(settings) => settings,
         Err(message) => {
-            signals::unblock();
+            sys::unblock();
             console::report_usage(message);
             return (exit::USAGE, Patience::Bounded);
         }
@@ -63,7 +63,7 @@ fn run(args: &[OsString]) -> (u8, Patience) {
 
 /// Prints what clap has to say. Returns the exit code.
 fn refuse(error: &clap::Error) -> u8 {
-    signals::unblock();
+    sys::unblock();
     if !error.use_stderr() || io::stderr().is_terminal() {
         // Help, or colours.
         error.exit();

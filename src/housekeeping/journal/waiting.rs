@@ -6,8 +6,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
-
+use crate::base::sys::host::user;
 use crate::fs::{Fs, FsFile, read_full};
 use crate::housekeeping::journal::dead::is_of;
 use crate::housekeeping::journal::format::{
@@ -66,7 +65,7 @@ impl Search<'_> {
 
     fn waits_from(&self, path: &Path, names: &Names) -> Result<Option<Stamp>, Error> {
         let facts = self.fs.facts(path).map_err(|e| Error::io("look up", path, e))?;
-        let uid = geteuid().as_raw();
+        let uid = user();
         if facts.is_none_or(|facts| !facts.is_file || facts.uid != uid) {
             return Ok(None);
         }

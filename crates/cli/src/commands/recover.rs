@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::console::{self, Descriptor};
 use crate::exit;
-use crate::signals;
+use crate::sys;
 
 const AFTER: &str = "\
 A writer that is killed leaves temp files and a state file in its temp directory. The next writer with the \
@@ -77,7 +77,7 @@ pub(crate) struct Recover {
 /// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &Recover) -> u8 {
     // A signal ends the program, as any other.
-    signals::unblock();
+    sys::unblock();
     // Nothing is held up by a reader that is slow.
     console::keep_all();
     let mut options = RecoverOptions::new(&args.path, &args.temp)

@@ -8,7 +8,7 @@ mod file;
 mod keys;
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
@@ -52,8 +52,8 @@ fn flag_config(args: &[OsString]) -> Option<PathBuf> {
         b"--config" => args.get(at + 1).cloned(),
         bytes => {
             let path = bytes.strip_prefix(b"--config=")?;
-            use std::os::unix::ffi::OsStrExt;
-            Some(OsStr::from_bytes(path).to_owned())
+            // SAFETY: what follows an ASCII character in such bytes is such bytes again.
+            Some(unsafe { OsString::from_encoded_bytes_unchecked(path.to_vec()) })
         }
     };
     flags.filter_map(value).last().map(PathBuf::from)

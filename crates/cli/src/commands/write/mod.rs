@@ -25,7 +25,7 @@ use crate::commands::write::summary::Summary;
 use crate::console::{self, Descriptor};
 use crate::exit;
 use crate::inputs::{self, Input, STDIN};
-use crate::signals::{self, Signals};
+use crate::sys::{self, Signals};
 
 /// How long a wait for memory or the disk may ignore signals.
 const SLICE: Duration = Duration::from_millis(100);
@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
             // Nobody receives it once time is over.
             let _ = done.send(Descriptor::stdout().write_all(text.as_bytes()));
         };
-        let mut printed = signals::spawn("stdout", print).map(drop);
+        let mut printed = sys::spawn("stdout", print).map(drop);
         while printed.is_ok() {
             match result.recv_timeout(SLICE) {
                 Ok(Ok(())) => return,

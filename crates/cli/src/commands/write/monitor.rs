@@ -14,7 +14,7 @@ use bytesize::ByteSize;
 use crate::commands::recover::Told;
 use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
-use crate::signals;
+use crate::sys;
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -48,7 +48,7 @@ impl Monitor {
             drawn_at: Instant::now(),
             drawn_bytes: 0,
         };
-        signals::spawn("monitor", move || state.run(&requests))?;
+        sys::spawn("monitor", move || state.run(&requests))?;
         Ok(Monitor { publish })
     }
 

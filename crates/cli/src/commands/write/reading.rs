@@ -198,7 +198,7 @@ impl Run<'_> {
         input: Option<&Input>,
         timeout: Option<Duration>,
     ) -> io::Result<bool> {
-        let arrived = self.signals.wait(input.map(Input::fd), timeout)?;
+        let arrived = self.signals.wait(input, timeout)?;
         if let Some(name) = arrived.stop {
             if self.drain.is_reading() {
                 self.summary.stopped_by.get_or_insert(name);

@@ -4,62 +4,24 @@
 //! Guarantees: a child cannot write into its parent's writers. This costs the hot path no handler,
 //! system call or branch. The lock that proves the parent alive ends with the parent, even while a
 //! child lives. A child does not share crash-proof memory; zeros of its own take that place.
-//! Refuses: nothing. A kernel without MADV_WIPEONFORK (before 4.14) leaves the child unaware of the
-//! fork.
+//! Refuses: nothing. Where the kernel has no zeros for a child (macOS, Linux before 4.14), the child maps them.
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 use crate::base::sync::{
     AcqRel, Acquire, AtomicPtr, AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence,
 };
+use crate::base::sys::native::memory::LAZY;
+use crate::base::sys::unix::file;
 
-/// Zeroed pages that a forked child sees zeroed again.
-pub(crate) struct WipedPages {
-    map: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: this holds only the address of plain memory, which any thread may unmap.
-unsafe impl Send for WipedPages {}
-
-impl WipedPages {
-    pub(crate) fn new(len: usize) -> io::Result<Self> {
-        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-        // SAFETY: a new private mapping at an address that the kernel chooses touches no existing
-        // memory.
-        let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
-        let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: the range is our own mapping, and the advice affects only children. On an error a
-        // child keeps its copy of the pages.
-        let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxWipeOnFork) };
-        Ok(WipedPages { map, len })
-    }
-
-    pub(crate) fn begin(&self) -> *mut u8 {
-        self.map.as_ptr()
-    }
-
-    /// Keeps the pages in memory.
-    pub(crate) fn lock(&self) -> io::Result<()> {
-        // SAFETY: exactly the mapping that `new` made.
-        unsafe { crate::base::resident::lock(self.map, self.len) }
-    }
-}
-
-impl Drop for WipedPages {
-    fn drop(&mut self) {
-        // SAFETY: `new` made this mapping, and every user of an address in it is gone by now.
-        let _ = unsafe { munmap(self.map.as_ptr().cast(), self.len) };
-    }
-}
-
-/// An entry in the list of descriptors that a child closes. Entries are reused and never freed.
+/// An entry in the list of what a child gives up: a descriptor, a mapping, or both. Entries are reused and never
+/// freed.
 struct Place {
-    /// A descriptor, [`FREE`], [`CLAIMED`] or [`CLOSED`].
+    /// A descriptor, [`NO_FILE`], [`FREE`], [`CLAIMED`] or [`CLOSED`].
     fd: AtomicU32,
     /// Device and inode of the file. If the program has closed the descriptor, its number may belong
     /// to another file, which a child keeps.
@@ -75,7 +37,7 @@ struct Place {
 impl Place {
     fn leads_there(&self, fd: u32) -> bool {
         // SAFETY: borrowed for this call only. If the number is of no file, the call fails.
-        let now = identity(unsafe { BorrowedFd::borrow_raw(fd as RawFd) });
+        let now = file::identity(unsafe { BorrowedFd::borrow_raw(fd as RawFd) });
         now == Some((self.device.load(Relaxed), self.inode.load(Relaxed)))
     }
 }
@@ -84,6 +46,8 @@ impl Place {
 const FREE: u32 = u32::MAX;
 /// Somebody is filling the entry in.
 const CLAIMED: u32 = u32::MAX - 2;
+/// The entry is of a mapping alone.
+const NO_FILE: u32 = u32::MAX - 3;
 /// This process is a child and has closed the descriptor. Another file may have its number by now.
 const CLOSED: u32 = u32::MAX - 1;
 
@@ -150,13 +114,10 @@ unsafe extern "C" fn end() {
 }
 
 impl ClosedInChild {
-    pub(crate) fn new(file: BorrowedFd<'_>) -> Self {
-        register();
+    pub(crate) fn new(file: &File) -> Self {
         let fd = file.as_raw_fd() as u32;
-        let claim =
-            |place: &&Place| place.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok();
-        let place = places().find(claim).unwrap_or_else(push);
-        let (device, inode) = identity(file).unwrap_or_default();
+        let place = claim();
+        let (device, inode) = file::identity(file.as_fd()).unwrap_or_default();
         place.device.store(device, Relaxed);
         place.inode.store(inode, Relaxed);
         // Stored last: it makes the entry valid.
@@ -166,6 +127,7 @@ impl ClosedInChild {
 
     /// Registers the mapping of the descriptor, which children do not inherit. A child maps its own
     /// zeros in that place, so that a formatter that forks can keep writing.
+    #[cfg(target_os = "linux")]
     pub(crate) fn map(&self, map: NonNull<u8>, len: usize) {
         self.place.map.store(map.as_ptr() as u64, Relaxed);
         // Stored last: a non-zero length makes the mapping valid.
@@ -174,6 +136,7 @@ impl ClosedInChild {
 
     /// Whether the descriptor still leads to its file, and not to one that the program opened after
     /// it had closed this descriptor.
+    #[cfg(target_os = "linux")]
     pub(crate) fn leads_there(&self) -> bool {
         self.place.leads_there(self.fd)
     }
@@ -188,9 +151,32 @@ impl ClosedInChild {
     }
 }
 
-/// Device and inode of an open file.
-fn identity(file: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    rustix::fs::fstat(file).ok().map(|found| (found.st_dev, found.st_ino))
+/// A mapping that a child does not inherit. The child maps as many zeros in that place.
+pub(super) struct ZeroedInChild(&'static Place);
+
+impl ZeroedInChild {
+    pub(super) fn new(map: NonNull<u8>, len: usize) -> Self {
+        let place = claim();
+        place.map.store(map.as_ptr() as u64, Relaxed);
+        place.bytes.store(len as u64, Relaxed);
+        // Stored last: it makes the entry valid.
+        place.fd.store(NO_FILE, Release);
+        ZeroedInChild(place)
+    }
+}
+
+impl Drop for ZeroedInChild {
+    fn drop(&mut self) {
+        self.0.bytes.store(0, Relaxed);
+        self.0.fd.store(FREE, Release);
+    }
+}
+
+/// An unused entry, for the caller to fill in.
+fn claim() -> &'static Place {
+    register();
+    let claim = |place: &&Place| place.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok();
+    places().find(claim).unwrap_or_else(push)
 }
 
 fn push() -> &'static Place {
@@ -230,21 +216,23 @@ unsafe extern "C" fn close_in_child() {
     OVER.store(BEGUN.load(SeqCst), SeqCst);
     for place in places() {
         let fd = place.fd.load(Acquire);
-        if fd < CLAIMED {
+        if fd >= CLAIMED {
+            continue;
+        }
+        if fd != NO_FILE {
             place.fd.store(CLOSED, Relaxed);
             if place.leads_there(fd) {
                 // SAFETY: the descriptor is a copy of the parent's. Its owner in this process calls
                 // `end` before it would close it.
                 unsafe { rustix::io::close(fd as RawFd) };
             }
-            let (map, len) = (place.map.load(Relaxed), place.bytes.load(Relaxed) as usize);
-            if len > 0 {
-                let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
-                let (prot, at) = (ProtFlags::READ | ProtFlags::WRITE, map as *mut _);
-                // SAFETY: the child did not inherit the mapping at this address. No thread of it
-                // has run yet, so nothing else is mapped there. An error leaves a hole.
-                let _ = unsafe { mmap_anonymous(at, len, prot, flags) };
-            }
+        }
+        let (map, len) = (place.map.load(Relaxed), place.bytes.load(Relaxed));
+        if len > 0 {
+            let (prot, at) = (ProtFlags::READ | ProtFlags::WRITE, map as *mut _);
+            // SAFETY: the child did not inherit the mapping at this address, or has its own zeros there since an
+            // earlier fork. No thread of it has run yet, so nothing else is mapped there. An error leaves a hole.
+            let _ = unsafe { mmap_anonymous(at, len as usize, prot, LAZY | MapFlags::FIXED) };
         }
     }
 }

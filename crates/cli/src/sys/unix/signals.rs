@@ -4,10 +4,6 @@
 //! the parent had blocked are heard; those that it ignored stay ignored. The handlers only write a
 //! byte.
 
-mod inherited;
-
-pub(crate) use inherited::{spawn, unblock};
-
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -16,6 +12,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+
+use crate::sys::Arrived;
+use crate::sys::unix::inherited::{self, unblock};
+use crate::sys::unix::input::Input;
 
 /// The signals that the program handles, each with its own pipe so that none hides another.
 pub(crate) struct Signals {
@@ -26,17 +26,6 @@ pub(crate) struct Signals {
 struct Caught {
     signal: i32,
     pipe: UnixStream,
-}
-
-/// What ended a wait.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Arrived {
-    /// The input has bytes, an end or an error to read.
-    pub(crate) input: bool,
-    /// The name of a SIGTERM or SIGINT.
-    pub(crate) stop: Option<&'static str>,
-    /// SIGHUP.
-    pub(crate) publish: bool,
 }
 
 impl Signals {
@@ -64,6 +53,14 @@ impl Signals {
     /// Waits for a signal or for the input. A timeout of `None` = without limit. May return early
     /// with nothing.
     pub(crate) fn wait(
+        &self,
+        input: Option<&Input>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Arrived> {
+        self.wait_for(input.map(Input::fd), timeout)
+    }
+
+    fn wait_for(
         &self,
         input: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
@@ -131,8 +128,8 @@ mod tests {
         [SIGTERM, SIGINT, SIGHUP].into_iter().for_each(inherited::reset);
         let signals = Signals::catch(false).unwrap();
         let (input, mut feed) = UnixStream::pair().unwrap();
-        let wait = || signals.wait(Some(input.as_fd()), Some(Duration::from_secs(10))).unwrap();
-        let now = || signals.wait(Some(input.as_fd()), Some(Duration::ZERO)).unwrap();
+        let wait = || signals.wait_for(Some(input.as_fd()), Some(Duration::from_secs(10))).unwrap();
+        let now = || signals.wait_for(Some(input.as_fd()), Some(Duration::ZERO)).unwrap();
         assert_eq!(now(), Arrived::default());
 
         feed.write_all(b"x").unwrap();

@@ -20,7 +20,7 @@ pub(crate) fn unblock() {
 }
 
 /// Whether the signal is ignored, as `nohup` and a shell's background jobs want it.
-pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
+pub(super) fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null pointer changes nothing, and `action` is only read if the call has filled it.
     unsafe {
@@ -30,7 +30,7 @@ pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
 }
 
 /// Ignores the signal from now on.
-pub(crate) fn ignore(signal: libc::c_int) {
+pub(super) fn ignore(signal: libc::c_int) {
     // SAFETY: no handler is installed, so no code of ours runs in one.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }

@@ -19,14 +19,14 @@ impl Descriptor<'static> {
         Descriptor(rustix::stdio::stdout())
     }
 
-    pub(super) fn stderr() -> Self {
+    pub(crate) fn stderr() -> Self {
         Descriptor(rustix::stdio::stderr())
     }
 }
 
 impl Descriptor<'_> {
     /// Whether it takes bytes within this time; `None` = without limit.
-    pub(super) fn is_ready(&self, within: Option<Duration>) -> bool {
+    pub(crate) fn is_ready(&self, within: Option<Duration>) -> bool {
         let timeout = within.and_then(|within| Timespec::try_from(within).ok());
         poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], timeout.as_ref()).is_ok_and(|n| n > 0)
     }
