@@ -29,11 +29,7 @@ impl Config {
         affix("extension", &files.extensions(), AFFIX_BYTES_MAX - files.prefix.len())?;
         if !files.compression.has_level() {
             let permitted = "gzip with a level of 0 to 9, or zstd with a level of -7 to 19";
-            return Err(Error::option(
-                "compression",
-                format!("{:?}", files.compression),
-                permitted,
-            ));
+            return Err(Error::option("compression", files.compression, permitted));
         }
         boundary(files.rotate_at)?;
         for (option, bytes) in
@@ -101,7 +97,7 @@ fn boundary(value: Boundary) -> Result<(), Error> {
         return Ok(());
     }
     let permitted = format!("numbers that divide {of}");
-    Err(Error::option("rotate_at", format!("{value:?}"), permitted))
+    Err(Error::option("rotate_at", value, permitted))
 }
 
 fn directory(option: &'static str, value: &Path) -> Result<(), Error> {

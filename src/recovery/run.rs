@@ -80,8 +80,10 @@ pub(super) struct Run<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Untold {
     pub(crate) errors: Vec<Error>,
-    /// Some belong to other processes, which may die.
-    pub(crate) are_locked: bool,
+    /// Other processes have some, and may die; or have noted files in some.
+    pub(crate) are_left: bool,
+    /// Some were told of, before an error.
+    pub(crate) has_progress: bool,
 }
 
 /// A dead instance. The recovery holds its lock.

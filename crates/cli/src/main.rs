@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::commands::{Cli, Command, config, recover, write};
+use crate::commands::{Cli, Command, config, generate, recover, write};
 use crate::console::Patience;
 
 fn main() -> ExitCode {
@@ -51,6 +51,7 @@ fn run(args: &[OsString]) -> (u8, Patience) {
     match command {
         Command::Write(args) => (write::run(&args), Patience::Bounded),
         Command::Recover(args) => (recover::run(&args), Patience::Unbounded),
+        Command::Generate(args) => (generate::run(&args, Cli::command()), Patience::Bounded),
         Command::Config(_) => {
             let origins =
                 config::Origins { flags: args.get(2..).unwrap_or_default(), settings: &settings };

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::base::sys::host::user;
-use crate::fs::{Fs, FsFile, read_full};
+use crate::fs::{Entry, Fs, FsFile, read_full};
 use crate::housekeeping::journal::dead::is_of;
 use crate::housekeeping::journal::format::{
     self, ENTRY_BYTES, HEADER_BYTES, Header, NONE_WAITS, RING_ENTRIES,
@@ -46,12 +46,8 @@ impl Search<'_> {
     fn look(&self) -> Result<Option<Waiting>, Error> {
         let mut oldest: Option<Waiting> = None;
         for dir in self.dirs {
-            for name in self.fs.list(dir).map_err(|e| Error::io("list", dir, e))? {
-                let Some(names) = naming::parse_journal(&name, Some(self.prefix)) else { continue };
-                if (names.instance, names.pid) == (self.own.instance, self.own.pid) {
-                    continue;
-                }
-                let journal = dir.join(&name);
+            for names in self.journals(dir).map_err(|e| Error::io("list", dir, e))? {
+                let journal = dir.join(names.journal());
                 let from = self.waits_from(&journal, &names)?;
                 if let Some(from) =
                     from.filter(|&from| oldest.as_ref().is_none_or(|o| from < o.from))
@@ -61,6 +57,18 @@ impl Search<'_> {
             }
         }
         Ok(oldest)
+    }
+
+    /// The writers that have one in this directory, which may have many other files.
+    fn journals(&self, dir: &Path) -> std::io::Result<Vec<Names>> {
+        let mut all = Vec::new();
+        self.fs.open_dir(dir)?.each(&mut |Entry { name, .. }| {
+            let names = naming::parse_journal(name, Some(self.prefix));
+            let own = (self.own.instance, self.own.pid);
+            all.extend(names.filter(|names| (names.instance, names.pid) != own));
+            true
+        })?;
+        Ok(all)
     }
 
     fn waits_from(&self, path: &Path, names: &Names) -> Result<Option<Stamp>, Error> {

@@ -1,6 +1,7 @@
 //! The command line: one module for each command, with its options.
 
 pub(crate) mod config;
+pub(crate) mod generate;
 pub(crate) mod recover;
 mod values;
 pub(crate) mod write;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     Write(write::args::Write),
     Config(config::Config),
     Recover(recover::Recover),
+    Generate(generate::Generate),
 }
 
 #[cfg(test)]
