@@ -17,6 +17,10 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# The public API against its lists; --update writes them anew
+api *ARGS:
+    scripts/public-api {{ARGS}}
+
 # All that must pass
 ci:
     .ci/run
@@ -28,6 +32,10 @@ long:
 # The oldest Rust that Cargo.toml promises builds all that is published
 msrv:
     scripts/msrv
+
+# Each package builds from what is in it
+package:
+    scripts/package
 
 # Licences, duplicates, sources (cargo install cargo-deny)
 deny:

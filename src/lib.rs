@@ -5,13 +5,11 @@
 // the repository; see CONTRIBUTING.md.
 #![doc = include_str!("../docs/rustdoc-links.md")]
 #![cfg_attr(doc, doc = include_str!("../docs/benchmarks/latency-1.uri"))]
+#![cfg_attr(doc, doc = include_str!("../docs/benchmarks/events.uri"))]
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 // loom builds only the memory side, so code that only workers use looks dead there.
 #![cfg_attr(loom, allow(dead_code))]
-
-#[cfg(not(target_os = "linux"))]
-compile_error!("bufferedwriter supports Linux only, so far");
 
 mod accept;
 mod base;
@@ -73,6 +71,7 @@ pub use tests::recovery::fuzz;
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::base::sys::Errno;
     pub use crate::fs::real::RealFs;
     pub use crate::fs::{Entry, Facts, Fs, FsDir, FsFile};
     pub use crate::writer::async_calls::waiting_tasks;
@@ -127,6 +126,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/verify.md")]
     pub mod verify {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/servers.md")]
+    pub mod servers {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/from-tracing-appender.md")]
     pub mod from_tracing_appender {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
@@ -135,4 +137,7 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/retention.md")]
     pub mod retention {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/platforms.md")]
+    pub mod platforms {}
 }

@@ -102,13 +102,14 @@ where
     })
 }
 
+/// What became of a message: accepted, and returned if it was copied; or refused, and returned.
+pub(crate) type Sent = Result<Option<Message>, (WriteError, Message)>;
+
 /// The result that the caller of `send` sees. A message that was copied is dropped here.
 ///
 /// # Safety
 /// The message was made from an `M`.
-pub(crate) unsafe fn sent<M>(
-    result: Result<Option<Message>, (WriteError, Message)>,
-) -> Result<(), SendError<M>> {
+pub(crate) unsafe fn sent<M>(result: Sent) -> Result<(), SendError<M>> {
     match result {
         Ok(copied) => {
             drop(copied);
@@ -121,19 +122,29 @@ pub(crate) unsafe fn sent<M>(
     }
 }
 
-/// Accepts a message or counts the refusal. Returns a message that was copied or refused.
-pub(crate) fn send(
-    slot: &mut OwnedSlot<'_>,
-    message: Message,
-) -> Result<Option<Message>, (WriteError, Message)> {
+/// Accepts a message or counts the refusal.
+pub(crate) fn send(slot: &mut OwnedSlot<'_>, message: Message) -> Sent {
+    send_when_free(slot, message).unwrap_or_else(|message| {
+        slot.slot.add_refused(WriteError::Full, message.bytes().len());
+        Err((WriteError::Full, message))
+    })
+}
+
+/// Accepts a message or counts the refusal. The message itself if no memory is free, which is not
+/// counted: the caller waits.
+pub(crate) fn send_when_free(slot: &mut OwnedSlot<'_>, message: Message) -> Result<Sent, Message> {
     if slot.is_recording() {
         return match borrow(slot.shared, message.bytes().len()) {
-            Ok(mut other) => send(&mut other.owned(), message),
-            Err(cause) => Err((cause, message)),
+            Ok(mut other) => send_when_free(&mut other.owned(), message),
+            Err(cause) => Ok(Err((cause, message))),
         };
     }
-    let result = append::send(slot, message);
-    result.inspect_err(|(cause, message)| slot.slot.add_refused(*cause, message.bytes().len()))
+    match append::send(slot, message) {
+        Err((WriteError::Full, message)) => Err(message),
+        result => Ok(result.inspect_err(|(cause, message)| {
+            slot.slot.add_refused(*cause, message.bytes().len());
+        })),
+    }
 }
 
 /// Accepts the output of `format` as one record, or counts the refusal.

@@ -28,6 +28,9 @@ pub(crate) use loom::{
 #[cfg(loom)]
 pub(crate) use seen::{AtomicPtr, AtomicU32, AtomicU64};
 
+#[cfg(not(loom))]
+use crate::base::sys::barrier;
+
 /// Locks a mutex and ignores poisoning: all data behind this crate's locks are valid between any
 /// two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,12 +88,11 @@ pub(crate) fn prefetch<T>(value: *const T) {
 /// that runs at each write pays nothing; the rare side makes all threads pass a fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barrier {
-    /// The light side restrains only the compiler. The heavy side calls
+    /// The light side restrains only the compiler. The heavy side makes all threads pass a fence, such as by
     /// membarrier(PRIVATE_EXPEDITED).
-    #[cfg(not(any(loom, bufferedwriter_portable)))]
+    #[cfg(not(loom))]
     Membarrier,
-    /// A full fence on both sides, where the kernel refuses membarrier or the build must not call
-    /// it.
+    /// A full fence on both sides, where the system has no such call or refuses it.
     Fence,
     /// Stands in for `Membarrier`, since loom has no compiler fences; see [`BarrierWord`].
     #[cfg(loom)]
@@ -98,25 +100,10 @@ pub(crate) enum Barrier {
 }
 
 impl Barrier {
-    /// Always the plain fence: a portable build never calls membarrier.
-    #[cfg(all(bufferedwriter_portable, not(loom)))]
+    /// Falls back to the plain fence if the system can't make other threads pass one.
+    #[cfg(not(loom))]
     pub(crate) fn detect() -> Self {
-        Barrier::Fence
-    }
-
-    /// Registers the process for membarrier. Falls back to the plain fence if the kernel refuses.
-    #[cfg(not(any(bufferedwriter_portable, loom)))]
-    pub(crate) fn detect() -> Self {
-        use rustix::thread::{MembarrierCommand, membarrier};
-        // valgrind has no membarrier but runs one thread at a time, so no barrier is needed. This
-        // lets it count the instructions of the usual mode.
-        if cfg!(bufferedwriter_valgrind) {
-            return Barrier::Membarrier;
-        }
-        match membarrier(MembarrierCommand::RegisterPrivateExpedited) {
-            Ok(()) => Barrier::Membarrier,
-            Err(_) => Barrier::Fence,
-        }
+        if barrier::register() { Barrier::Membarrier } else { Barrier::Fence }
     }
 
     /// Whether the light side must be a full fence.
@@ -132,15 +119,9 @@ impl Barrier {
             return;
         }
         fence(SeqCst);
-        #[cfg(not(any(bufferedwriter_portable, loom)))]
+        #[cfg(not(loom))]
         if self == Barrier::Membarrier {
-            use rustix::thread::{MembarrierCommand, membarrier};
-            // After registration this fails only if a later seccomp filter forbids it, or while
-            // memory is short. Then a pause stands in: a processor's stores become visible to all
-            // others within microseconds, and an interrupt comes in between too.
-            if membarrier(MembarrierCommand::PrivateExpedited).is_err() {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
+            barrier::pass();
         }
     }
 }

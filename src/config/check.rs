@@ -1,7 +1,6 @@
 //! The ranges of the options. Each option is checked here and nowhere else.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::config::{Boundary, Config};
@@ -30,11 +29,7 @@ impl Config {
         affix("extension", &files.extensions(), AFFIX_BYTES_MAX - files.prefix.len())?;
         if !files.compression.has_level() {
             let permitted = "gzip with a level of 0 to 9, or zstd with a level of -7 to 19";
-            return Err(Error::option(
-                "compression",
-                format!("{:?}", files.compression),
-                permitted,
-            ));
+            return Err(Error::option("compression", files.compression, permitted));
         }
         boundary(files.rotate_at)?;
         for (option, bytes) in
@@ -75,7 +70,7 @@ fn range(option: &'static str, value: usize, min: usize, max: usize) -> Result<(
 
 /// Prefix and extension become part of a file name, so they must not lead out of the directory.
 fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Error> {
-    let bytes = value.as_bytes();
+    let bytes = value.as_encoded_bytes();
     if bytes.len() > bytes_max {
         let max = AFFIX_BYTES_MAX;
         let permitted = format!("prefix and extension together at most {max} bytes");
@@ -102,11 +97,11 @@ fn boundary(value: Boundary) -> Result<(), Error> {
         return Ok(());
     }
     let permitted = format!("numbers that divide {of}");
-    Err(Error::option("rotate_at", format!("{value:?}"), permitted))
+    Err(Error::option("rotate_at", value, permitted))
 }
 
 fn directory(option: &'static str, value: &Path) -> Result<(), Error> {
-    let bytes = value.as_os_str().as_bytes();
+    let bytes = value.as_os_str().as_encoded_bytes();
     if bytes.is_empty() || bytes.contains(&0) {
         return Err(Error::option(option, format!("{value:?}"), "a directory, without NUL"));
     }

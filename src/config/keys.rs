@@ -3,13 +3,14 @@
 //! Guarantees: a key for each setter, but for those of closures. A value is refused with its key; ranges are
 //! left to `check.rs`. Files, the environment and the program all read options through this table.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::sys::names;
 use crate::config::text::{ParseError, count, duration, mode, show_duration, show_size, size};
 use crate::config::words::{crash_proof, show_crash_proof};
 use crate::config::{Config, CrashProof};
@@ -307,8 +308,9 @@ impl Kind<Vec<u8>> for Bytes {
     }
 
     fn show(field: &Vec<u8>) -> Value {
-        use std::os::unix::ffi::OsStrExt;
-        Value::Text(OsStr::from_bytes(field).to_owned())
+        // Where names are text, bytes that are none can't be shown as they are.
+        let text = names::owned(field.clone());
+        Value::Text(text.unwrap_or_else(|| String::from_utf8_lossy(field).into_owned().into()))
     }
 }
 

@@ -55,6 +55,15 @@ impl<'de> Visitor<'de> for Options {
 
 /// Sets the option of a name, `partition_value.app` included.
 fn set(config: &mut Config, key: &Key, name: &str, value: Value) -> Result<(), String> {
+    // JSON may have a value both in the table and as a key of its own.
+    let has = |part: &str| config.files.partition_values.iter().any(|(other, _)| other == part);
+    let parts = match &value {
+        Value::Map(pairs) => pairs.iter().map(|(part, _)| part.as_str()).collect(),
+        _ => Vec::from_iter(name.split_once('.').map(|(_, part)| part)),
+    };
+    if let Some(part) = parts.into_iter().find(|part| has(part)) {
+        return Err(format!("key `{PARTITION_VALUE}.{part}` is given twice"));
+    }
     let text = match &value {
         Value::Text(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string().into()),

@@ -94,7 +94,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If a variable of this prefix names no option, or has no value for it. The error names the variable.
+    /// If a variable of this prefix names no option, or has no value for it; if its name is not Unicode; if two of
+    /// them name one option, such as one in capitals and one in small letters. The error names the variable.
     pub fn env(self, prefix: &str) -> Result<Self, Error> {
         self.vars(prefix, std::env::vars_os())
     }
@@ -115,16 +116,26 @@ impl Config {
         prefix: &str,
         vars: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, Error> {
-        let mut ours: Vec<(String, OsString)> = vars
+        let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        let mut ours: Vec<(OsString, OsString)> = vars
             .into_iter()
-            .filter_map(|(name, value)| Some((name.into().into_string().ok()?, value.into())))
-            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name.into(), value.into()))
+            .filter(|(name, _)| is_ours(name))
             .collect();
         // The same error each time.
         ours.sort();
+        let mut seen: Vec<(String, String)> = Vec::new();
         for (name, text) in ours {
+            let name = name.into_string().map_err(|name| {
+                Error::text("config", format!("{name:?}: the variable's name is not Unicode"))
+            })?;
             let key = key_of(&name[prefix.len()..]);
+            if let Some((_, other)) = seen.iter().find(|(other, _)| *other == key) {
+                let why = format!("{other} and {name} are variables of the same option");
+                return Err(Error::text("config", why));
+            }
             self.assign(&key, &name, &text)?;
+            seen.push((key, name));
         }
         Ok(self)
     }

@@ -7,9 +7,10 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use crate::base::sys::InChild;
+use crate::base::sys::memory::{self, Mapping};
 
-/// Each worker's part, and each block of a file, begins at a multiple of this.
+/// Each worker's part, and each block of a file, begins at a multiple of this. Pages of memory may be larger.
 pub(crate) const PAGE: usize = 4096;
 /// Size of a huge page. The kernel pins one in a single step rather than in 512, which halves its
 /// share of the cost of a direct write.
@@ -25,8 +26,7 @@ pub(crate) fn mapped_bytes(workers: usize, bytes: usize) -> usize {
 
 /// The mapping. The last worker's part unmaps it.
 struct Region {
-    map: NonNull<u8>,
-    len: usize,
+    _map: Mapping,
     /// The part of it that workers use.
     begin: NonNull<u8>,
     used: usize,
@@ -46,8 +46,7 @@ pub(crate) struct Staging {
 
 // SAFETY: the bytes belong to this value alone and are not bound to a thread.
 unsafe impl Send for Staging {}
-// SAFETY: the only use of a region is to unmap it, by its last owner. The bytes belong to the
-// parts.
+// SAFETY: a region only keeps its mapping. The bytes belong to the parts.
 unsafe impl Send for Region {}
 // SAFETY: a shared region gives access to no byte; see `Send`.
 unsafe impl Sync for Region {}
@@ -70,24 +69,17 @@ impl Staging {
         // Leaves room to begin at a huge page. The memory before and after that is never touched.
         let len =
             used.checked_add(if is_huge { HUGE } else { 0 }).ok_or(io::ErrorKind::OutOfMemory)?;
-        let (prot, flags) =
-            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-        // SAFETY: a new private mapping, at an address that the kernel chooses.
-        let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
-        let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let skip = if is_huge { map.as_ptr().align_offset(HUGE) } else { 0 };
-        // SAFETY: `len` has room for `skip` bytes in front of the used ones.
-        let begin = unsafe { map.add(skip) };
-        let region = Arc::new(Region { map, len, begin, used });
         // A forked child has no workers. If it shared these pages, a direct write in progress could
-        // see a copy (open(2)), and each page would be copied on its next use. On an error the
-        // pages stay shared.
-        // SAFETY: the mapping is ours, and the advice only affects forks.
-        let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxDontFork) };
+        // see a copy (open(2)), and each page would be copied on its next use.
+        let map = Mapping::new(len, InChild::Nothing)?;
+        let skip = if is_huge { map.begin().as_ptr().align_offset(HUGE) } else { 0 };
+        // SAFETY: `len` has room for `skip` bytes in front of the used ones.
+        let begin = unsafe { map.begin().add(skip) };
         if is_huge {
-            // SAFETY: the mapping is ours and has no content yet. An error means small pages.
-            let _ = unsafe { madvise(begin.as_ptr().cast(), used, Advice::LinuxHugepage) };
+            // SAFETY: within the mapping, which has no content yet.
+            unsafe { memory::prefer_huge(begin, used) };
         }
+        let region = Arc::new(Region { _map: map, begin, used });
         let part = |worker| Staging {
             region: Some(region.clone()),
             // SAFETY: within the mapping, since `used` is at least `workers * bytes`.
@@ -102,7 +94,7 @@ impl Staging {
     pub(crate) fn lock(&self) -> io::Result<()> {
         let Some(region) = &self.region else { return Ok(()) };
         // SAFETY: within the region's mapping, which only workers use.
-        unsafe { crate::base::resident::lock(region.begin, region.used) }
+        unsafe { memory::lock(region.begin, region.used) }
     }
 
     /// Bytes that it can hold; 0 if there is no memory.
@@ -131,15 +123,6 @@ impl Staging {
         }
         self.len += len;
         len
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: exactly the mapping that was made. The last part is gone, so nothing refers to
-        // it.
-        let unmapped = unsafe { munmap(self.map.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok());
     }
 }
 

@@ -107,6 +107,7 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::config::Files;
     use crate::file::aligned::PAGE;
     use crate::file::temp_file::TempFile;
@@ -114,7 +115,6 @@ mod tests {
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::ffi::OsString;
     use std::os::unix::fs::FileExt;
 

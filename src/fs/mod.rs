@@ -12,32 +12,10 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+pub use crate::base::sys::Facts;
 
+use crate::base::sys::Errno;
 use crate::base::thread::Backoff;
-
-/// Metadata of a path or of an open file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// Whether it is a regular file.
-    pub is_file: bool,
-    /// Whether it is a directory.
-    pub is_dir: bool,
-    /// Length in bytes.
-    pub len: u64,
-    /// Bytes that it takes on the disk.
-    pub allocated: u64,
-    /// User id of the owner.
-    pub uid: u32,
-    /// Permissions.
-    pub mode: u32,
-    /// Number of hard links.
-    pub links: u64,
-    /// Unique identity: device and inode.
-    pub id: (u64, u64),
-    /// When its contents last changed, in nanoseconds since the epoch.
-    pub modified: u64,
-}
 
 /// The file system operations that a writer needs. Each method is one operation that may fail
 /// alone.

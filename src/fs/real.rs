@@ -4,38 +4,18 @@
 //! Refuses direct I/O where it has no effect.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, IoSlice};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FallocateFlags, OFlags, SeekFrom, StatxFlags, fallocate, fcntl_getfl, fcntl_setfl,
-    fstatfs, statvfs, statx,
-};
-#[cfg(not(bufferedwriter_portable))]
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::{Errno, retry_on_intr};
+use crate::base::sys::fork::{ClosedInChild, undisturbed};
+use crate::base::sys::{Errno, dir, file, host};
+use crate::fs::real_dir::RealDir;
+use crate::fs::{Facts, Fs, FsDir, FsFile};
 
-use crate::base::fork::{ClosedInChild, undisturbed};
-use crate::base::lacking::set_mode;
-use crate::base::lock;
-use crate::fs::{Facts, Fs, FsDir, FsFile, real_dir};
-
-/// STATX_DIOALIGN of statx(2): asks how direct I/O must be aligned.
-const DIOALIGN: u32 = 0x2000;
 /// Alignment of direct writes.
-const PAGE: u32 = 4096;
-/// File system types, see statfs(2).
-const TMPFS_MAGIC: u64 = 0x0102_1994;
-const RAMFS_MAGIC: u64 = 0x8584_58f6;
-
-/// File systems on which a hole is what nobody wrote: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs,
-/// overlayfs. Others, such as ZFS and servers behind NFS, make holes of zeros that were written.
-const HOLES_ARE_UNWRITTEN: [u64; 6] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, TMPFS_MAGIC, 0x794c_7630];
+const BLOCK: usize = 4096;
 
 /// The machine's file system. std repeats interrupted calls; so do the other calls here.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,15 +23,9 @@ pub struct RealFs;
 
 impl Fs for RealFs {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-            .open(path)?;
+        let file = file::create(path, mode)?;
         // Until this call the umask has only removed permissions, so no one had more than `mode`.
-        let made = set_mode(&file, mode);
+        let made = file::set_mode(&file, mode);
         match made.and_then(|has_mode| RealFile::new(file, has_mode)) {
             Ok(file) => Ok(Box::new(file)),
             Err(error) => {
@@ -61,31 +35,14 @@ impl Fs for RealFs {
         }
     }
 
-    #[cfg(bufferedwriter_portable)]
-    fn rename_in_one_step(&self, _: &Path, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    #[cfg(not(bufferedwriter_portable))]
     fn rename_in_one_step(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
-            result => Ok(result?),
-        }
+        file::rename_new(from, to)
     }
 
-    #[cfg(bufferedwriter_portable)]
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        link_and_unlink(from, to)
-    }
-
-    #[cfg(not(bufferedwriter_portable))]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match self.rename_in_one_step(from, to) {
-            // NFS, 9p and some FUSE file systems do not know the flag, and old kernels not the
-            // call. EPERM is different: it is a refusal that a link would bypass only half-way.
+            // Some file systems and kernels lack it. EPERM is different: it is a refusal that a link
+            // would bypass only half-way.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => link_and_unlink(from, to),
             result => result,
         }
@@ -96,11 +53,7 @@ impl Fs for RealFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-            .open(path)?;
+        let file = file::open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
@@ -112,13 +65,7 @@ impl Fs for RealFs {
     }
 
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-        match fs::symlink_metadata(path) {
-            Ok(found) => Ok(Some(facts(&found))),
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-                _ => Err(error),
-            },
-        }
+        file::facts_at(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
@@ -126,33 +73,19 @@ impl Fs for RealFs {
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        let told = retry_on_intr(|| statvfs(dir))?;
-        Ok(told.f_bavail.saturating_mul(told.f_frsize))
+        file::free_bytes(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let flags = OFlags::DIRECTORY.bits() as i32;
-        let dir = OpenOptions::new().read(true).custom_flags(flags).open(dir)?;
-        dir.sync_all()?;
-        // XFS says that a directory is synced although it has shut itself down meanwhile. This call
-        // does not.
-        dir.metadata().map(drop)
+        file::sync_dir(dir)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)
+        file::create_dir_all(dir)
     }
 
     fn create_dir(&self, dir: &Path, mode: u32) -> io::Result<()> {
-        DirBuilder::new().mode(mode).create(dir)?;
-        // The umask may have removed permissions. Another process may be quicker with a link.
-        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits() as i32;
-        let made = OpenOptions::new().read(true).custom_flags(flags).open(dir);
-        let is_set = made.and_then(|made| {
-            let found = made.metadata()?.mode() & 0o777;
-            if found == mode { Ok(true) } else { set_mode(&made, mode) }
-        });
-        is_set.map(drop).inspect_err(|_| drop(fs::remove_dir(dir)))
+        file::create_dir(dir, mode)
     }
 
     fn canonicalize(&self, dir: &Path) -> io::Result<PathBuf> {
@@ -164,42 +97,23 @@ impl Fs for RealFs {
     }
 
     fn boot_id(&self) -> Option<[u8; 16]> {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let digits = text.trim().replace('-', "");
-        let number = u128::from_str_radix(&digits, 16).ok()?;
-        (digits.len() == 32).then_some(number.to_be_bytes())
+        host::boot_id()
     }
 
     fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn FsDir>> {
-        Ok(Box::new(real_dir::open(dir)?))
+        Ok(Box::new(RealDir(dir::open(dir)?)))
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        real_dir::link(target, link)
+        dir::link(target, link)
     }
 
     fn read_link(&self, link: &Path) -> io::Result<Option<PathBuf>> {
-        real_dir::read_link(link)
+        dir::read_link(link)
     }
 
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
-        real_dir::replace(from, to)
-    }
-}
-
-fn facts(found: &fs::Metadata) -> Facts {
-    Facts {
-        is_file: found.is_file(),
-        is_dir: found.is_dir(),
-        len: found.len(),
-        allocated: found.blocks().saturating_mul(512),
-        uid: found.uid(),
-        mode: found.mode() & 0o7777,
-        links: found.nlink(),
-        id: (found.dev(), found.ino()),
-        modified: u64::try_from(found.mtime())
-            .map_or(0, |seconds| seconds.saturating_mul(1_000_000_000))
-            .saturating_add(found.mtime_nsec() as u64),
+        dir::replace(from, to)
     }
 }
 
@@ -220,8 +134,8 @@ fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
-    let identity = |path| fs::symlink_metadata(path).map(|found| facts(&found).id);
-    matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
+    let identity = |path| file::facts_at(path).ok().flatten().map(|found| found.id);
+    matches!((identity(a), identity(b)), (Some(a), Some(b)) if a == b)
 }
 
 struct RealFile {
@@ -239,7 +153,7 @@ struct RealFile {
 
 impl RealFile {
     fn new(file: File, has_mode: bool) -> io::Result<Self> {
-        let id = facts(&file.metadata()?).id;
+        let id = file::facts(&file)?.id;
         let descriptor = ManuallyDrop::new(file);
         Ok(RealFile { descriptor, id, has_direct: false, has_mode, locked: None })
     }
@@ -250,7 +164,7 @@ impl RealFile {
     }
 
     fn found(&self) -> io::Result<Facts> {
-        let found = facts(&self.descriptor.metadata()?);
+        let found = file::facts(&self.descriptor)?;
         if found.id == self.id { Ok(found) } else { Err(Errno::BADF.into()) }
     }
 }
@@ -268,13 +182,12 @@ impl Drop for RealFile {
 
 impl FsFile for RealFile {
     fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        // rustix passes at most as many slices as the system takes (1024); the rest is a short
-        // write. `write_all` repeats interrupted calls.
-        Ok(rustix::io::pwritev(self.file()?, slices, offset)?)
+        // `write_all` repeats short and interrupted calls.
+        file::write_at(self.file()?, slices, offset)
     }
 
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self.file()?, bytes, offset)
+        file::read_at(self.file()?, bytes, offset)
     }
 
     fn facts(&self) -> io::Result<Facts> {
@@ -286,34 +199,28 @@ impl FsFile for RealFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file()?.sync_all()
+        file::sync(self.file()?)
     }
 
     fn has_hole(&self, before: u64) -> io::Result<bool> {
-        let file = self.file()?;
-        if !HOLES_ARE_UNWRITTEN.contains(&(fstatfs(file)?.f_type as u64)) {
-            return Ok(false);
-        }
-        // Where the call is unknown, nobody can tell.
-        Ok(matches!(rustix::fs::seek(file, SeekFrom::Hole(0)), Ok(at) if at < before))
+        file::has_hole(self.file()?, before)
     }
 
     fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
-        Ok(fallocate(self.file()?, FallocateFlags::KEEP_SIZE, from, to.saturating_sub(from))?)
+        file::reserve(self.file()?, from, to)
     }
 
     fn punch_hole(&mut self, from: u64, to: u64) -> io::Result<()> {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        Ok(fallocate(self.file()?, flags, from, to.saturating_sub(from))?)
+        file::punch_hole(self.file()?, from, to)
     }
 
     fn try_lock(&mut self) -> io::Result<()> {
         // A child that was forked since the file was opened shares that descriptor, and would share
         // its lock. So the lock goes to another opening of the file, which no child has.
-        let own = format!("/proc/self/fd/{}", self.file()?.as_raw_fd());
+        let own = self.file()?;
         let reopened = undisturbed(|| {
-            let file = OpenOptions::new().read(true).write(true).open(&own)?;
-            let locked = ClosedInChild::new(file.as_fd());
+            let file = file::reopen(own)?;
+            let locked = ClosedInChild::new(&file);
             let (descriptor, locked) = (ManuallyDrop::new(file), Some(locked));
             Ok::<_, io::Error>(RealFile {
                 descriptor,
@@ -325,13 +232,13 @@ impl FsFile for RealFile {
         });
         match reopened {
             Ok(other) if other.file().is_ok() => {
-                lock::try_lock(&*other.descriptor)?;
+                file::try_lock(&other.descriptor)?;
                 *self = other;
             }
-            // There is no /proc.
+            // There is no /proc, or no such system.
             _ => {
-                lock::try_lock(&*self.descriptor)?;
-                self.locked = Some(ClosedInChild::new(self.descriptor.as_fd()));
+                file::try_lock(&self.descriptor)?;
+                self.locked = Some(ClosedInChild::new(&self.descriptor));
             }
         }
         Ok(())
@@ -342,51 +249,29 @@ impl FsFile for RealFile {
     }
 
     fn go_direct(&mut self) -> io::Result<usize> {
-        let unsupported = || Err(io::ErrorKind::Unsupported.into());
         let file = self.file()?;
-        if !self.has_direct && !may_go_direct(file)? {
-            return unsupported();
+        if !self.has_direct && !file::may_go_direct(file, BLOCK)? {
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        let flags = fcntl_getfl(file)?;
-        match fcntl_setfl(file, flags | OFlags::DIRECT) {
-            Ok(()) => {
-                self.has_direct = true;
-                Ok(PAGE as usize)
-            }
-            Err(Errno::INVAL) => unsupported(),
-            Err(error) => Err(error.into()),
-        }
+        file::go_direct(file)?;
+        self.has_direct = true;
+        Ok(BLOCK)
     }
 
     fn go_buffered(&mut self) -> io::Result<()> {
-        let file = self.file()?;
-        let flags = fcntl_getfl(file)?;
-        Ok(fcntl_setfl(file, flags - OFlags::DIRECT)?)
+        file::go_buffered(self.file()?)
     }
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
         let file = self.file()?;
         let clone = undisturbed(|| {
             let file = file.try_clone()?;
-            let locked = self.locked.is_some().then(|| ClosedInChild::new(file.as_fd()));
+            let locked = self.locked.is_some().then(|| ClosedInChild::new(&file));
             let (id, has_mode, descriptor) = (self.id, self.has_mode, ManuallyDrop::new(file));
             Ok::<_, io::Error>(RealFile { descriptor, id, has_direct: false, has_mode, locked })
         });
         Ok(Box::new(clone?))
     }
-}
-
-/// Whether the file system may have direct I/O, with blocks of one page.
-fn may_go_direct(file: &File) -> io::Result<bool> {
-    // These accept the flag without effect: their files live in the page cache.
-    if matches!(fstatfs(file)?.f_type as u64, TMPFS_MAGIC | RAMFS_MAGIC) {
-        return Ok(false);
-    }
-    // Kernels before 6.1 don't tell. There, blocks of one page fit all existing devices.
-    let told = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))
-        .ok()
-        .filter(|told| told.stx_mask & DIOALIGN != 0);
-    Ok(told.is_none_or(|told| (1..=PAGE).contains(&told.stx_dio_offset_align)))
 }
 
 #[cfg(test)]
@@ -395,7 +280,7 @@ mod tests {
     use crate::fs::write_all;
     use bufferedwriter_testkit::dir::TestDir;
     use std::io::ErrorKind;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     #[test]
     fn create_is_exclusive_follows_no_link_and_sets_the_mode() {

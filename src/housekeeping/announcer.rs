@@ -61,7 +61,8 @@ impl Announcer {
 
     /// The directories of all visible files are synced, as far as they must be.
     pub(crate) fn synced(&mut self) {
-        self.unsynced.drain(..).for_each(|listing| self.publications.push(listing));
+        let listings = std::mem::take(&mut self.unsynced);
+        self.publications.push(self.number, listings, self.is_noted);
     }
 
     /// The file that was noted will not become visible. An error means that a recovery may look for it.
@@ -70,6 +71,9 @@ impl Announcer {
         if let Some(ring) = self.ring.as_mut().filter(|_| was_noted) {
             let _ = ring.clear(self.last + 1);
         }
-        self.publications.no_file(self.number);
+        // What is visible and not synced yet is in no list, so it is still on its way.
+        if self.unsynced.is_empty() {
+            self.publications.no_file(self.number);
+        }
     }
 }

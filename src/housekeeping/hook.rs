@@ -22,6 +22,13 @@ const RELEASED_AT_ONCE: u64 = 256;
 /// After so many calls in a row that failed for a file that is gone, the next file has its turn.
 const GONE_CALLS: u32 = 5;
 
+/// The next file for the hook.
+struct Next {
+    file: Publication,
+    /// Somebody waits for its call: it is in no journal of ours.
+    is_urgent: bool,
+}
+
 /// What came of the calls for a file.
 enum Called {
     Acknowledged,
@@ -35,13 +42,14 @@ impl Publications {
     /// The thread that calls the hook.
     pub(super) fn run_hook(&self) {
         let Some(hook) = self.hook.0.clone() else { return };
-        while let Some(file) = self.next_for_hook() {
+        while let Some(Next { file, is_urgent }) = self.next_for_hook() {
             let called = file.told(&self.dir).map(|told| self.call(&*hook, &told));
-            match called.unwrap_or(Called::Acknowledged) {
-                Called::Acknowledged => self.acknowledge(false),
-                Called::Gone => self.acknowledge(true),
+            let is_gone = match called.unwrap_or(Called::Acknowledged) {
+                Called::Acknowledged => false,
+                Called::Gone => true,
                 Called::Ended => return,
-            }
+            };
+            self.acknowledge(is_urgent, is_gone);
         }
     }
 
@@ -92,9 +100,9 @@ impl Publications {
     pub(crate) fn step_hook(&self) {
         let hook = self.hook.0.clone().expect("a hook");
         while self.stats().unacknowledged > 0 {
-            let file = self.next_for_hook().expect("a file");
+            let Next { file, is_urgent } = self.next_for_hook().expect("a file");
             hook(&file.told(&self.dir).expect("a name")).expect("acknowledged");
-            self.acknowledge(false);
+            self.acknowledge(is_urgent, false);
         }
     }
 
@@ -116,14 +124,15 @@ impl Publications {
     }
 
     /// Waits for a file for the hook. `None` once the writer has ended.
-    fn next_for_hook(&self) -> Option<Publication> {
+    fn next_for_hook(&self) -> Option<Next> {
         let mut queue = lock(&self.queue);
         loop {
             if queue.ends {
                 return None;
             }
+            let is_urgent = queue.urgent.is_some();
             if let Some(file) = queue.urgent.as_ref().or(queue.upcoming.front()) {
-                return Some(file.clone());
+                return Some(Next { file: file.clone(), is_urgent });
             }
             if queue.acknowledged < queue.entries {
                 drop(queue);
@@ -148,21 +157,20 @@ impl Publications {
         if read.is_empty() {
             queue.acknowledged += 1;
         }
+        queue.unread.take(read.len().max(1) as u64);
         queue.upcoming = read.into();
-        if queue.acknowledged + queue.upcoming.len() as u64 == queue.entries {
-            queue.unread_from = None;
-        }
         Ok(())
     }
 
     /// The hook has acknowledged the file, or the file is gone. An error of the journal means that it is called again after a crash.
-    fn acknowledge(&self, is_gone: bool) {
+    fn acknowledge(&self, is_urgent: bool, is_gone: bool) {
         let mut lister = lock(&self.lister);
         let mut queue = lock(&self.queue);
         queue.call = None;
         let PublishStats { acknowledged, gone, .. } = &mut queue.stats;
         *if is_gone { gone } else { acknowledged } += 1;
-        if queue.urgent.take().is_some() {
+        if is_urgent {
+            queue.urgent = None;
             return self.told.notify_all();
         }
         queue.upcoming.pop_front();

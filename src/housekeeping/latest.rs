@@ -89,9 +89,9 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::fs;
     use std::os::unix::fs::symlink;
 

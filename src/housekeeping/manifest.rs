@@ -5,11 +5,12 @@
 //! line whose writer died. The file is opened for each append, so it may be moved away at any time.
 //! Refuses a symbolic link.
 
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::lacking::has_no_locks;
+use crate::base::sys::file::has_no_locks;
 use crate::file::publish;
 use crate::fs::{Fs, FsFile, lock_within, read_full, write_all};
 use crate::housekeeping::publication::LINE_BEGIN;
@@ -134,34 +135,39 @@ impl Manifest {
         })
     }
 
-    /// Which of these texts lines of the file have. It may be long, and others append meanwhile.
-    /// No line counts as having an empty text.
-    pub(crate) fn which(&self, fs: &dyn Fs, texts: &[String]) -> Result<Vec<bool>, Error> {
-        let mut known = vec![false; texts.len()];
-        let longest = texts.iter().map(String::len).max().unwrap_or(0);
-        if longest == 0 {
+    /// Which of these ids lines of the file have. It may be long, and others append meanwhile. No line
+    /// counts as having an empty id.
+    pub(crate) fn which(&self, fs: &dyn Fs, ids: &[String]) -> Result<Vec<bool>, Error> {
+        let mut known = vec![false; ids.len()];
+        let mut left: HashMap<&[u8], usize> = ids.iter().map(String::as_bytes).zip(0..).collect();
+        left.remove(&b""[..]);
+        if left.is_empty() {
             return Ok(known);
         }
         // What a dead writer began is cut off here. From there on nothing needs the lock.
         drop(self.open(fs)?);
         let mut file = fs.open(&self.path).map_err(|e| Error::io("open", &self.path, e))?;
-        let (mut bytes, mut kept, mut at) = (vec![0; SEARCH_BYTES + longest], 0, 0);
+        let (mut bytes, mut kept, mut at) = (vec![0; 2 * SEARCH_BYTES], 0, 0);
         loop {
-            let read = read_full(&mut *file, &mut bytes[kept..], at)
-                .map_err(|e| Error::io("read", &self.path, e))?;
-            if read == 0 {
+            let room = &mut bytes[kept..kept + SEARCH_BYTES];
+            let read = read_full(&mut *file, room, at);
+            let read = read.map_err(|e| Error::io("read", &self.path, e))?;
+            let found = &bytes[..kept + read];
+            // The last line may go on in the next step; none of ours is longer than a step.
+            let whole = found.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let end = if read == 0 { found.len() } else { whole };
+            for id in found[..end].split(|&byte| byte == b'\n').filter_map(id_of) {
+                if let Some(nth) = left.remove(id) {
+                    known[nth] = true;
+                }
+            }
+            if read == 0 || left.is_empty() {
                 return Ok(known);
             }
-            let found = &bytes[..kept + read];
-            for (text, known) in texts.iter().zip(&mut known) {
-                *known |= !text.is_empty()
-                    && found.windows(text.len()).any(|window| window == text.as_bytes());
-            }
             at += read as u64;
-            // A text may begin at the end of this step.
-            let (end, tail) = (found.len(), found.len().min(longest - 1));
-            bytes.copy_within(end - tail..end, 0);
-            kept = tail;
+            let tail = found.len() - end;
+            kept = if tail > SEARCH_BYTES { 0 } else { tail };
+            bytes.copy_within(end..end + kept, 0);
         }
     }
 
@@ -216,6 +222,12 @@ fn reserve(file: &mut dyn FsFile, len: u64) {
     let _ = file.reserve(len, len + RESERVED_BYTES);
 }
 
+/// The id in a line of ours.
+fn id_of(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(LINE_BEGIN.as_bytes())?;
+    rest.iter().position(|&byte| byte == b'"').map(|end| &rest[..end])
+}
+
 /// Whether this is the beginning of a line of ours, or what a power cut made of it.
 fn is_torn(bytes: &[u8]) -> bool {
     let begin = LINE_BEGIN.as_bytes();
@@ -242,9 +254,9 @@ fn is_closed(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::fs;
 
     fn manifest(dir: &TestDir) -> Manifest {
@@ -281,7 +293,7 @@ mod tests {
             (&long, &format!("{long}\n")),
         ] {
             fs::write(dir.join("m.ndjson"), before).unwrap();
-            let known = manifest.which(&fs, &[String::from("\"id\":\"2\"")]).unwrap();
+            let known = manifest.which(&fs, &[String::from("2")]).unwrap();
             assert_eq!(known, [false], "{before}");
             manifest.append(&fs, "new\n").unwrap();
             let text = fs::read_to_string(dir.join("m.ndjson")).unwrap();
@@ -319,32 +331,40 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_found_wherever_it_stands() {
+    fn an_id_is_found_in_whichever_line_it_stands() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let manifest = manifest(&dir);
-        let texts = ["\"id\":\"x\"", "\"id\":\"yy\""].map(String::from);
-        assert_eq!(manifest.which(&fs, &texts).unwrap(), [false; 2]);
-        for at in [0, 1, SEARCH_BYTES - 3, SEARCH_BYTES + 5, 2 * SEARCH_BYTES + 1] {
-            for (nth, text) in texts.iter().enumerate() {
-                let file = [" ".repeat(at).as_str(), text, "\n"].concat();
-                fs::write(dir.join("m.ndjson"), file).unwrap();
-                assert_eq!(manifest.which(&fs, &texts).unwrap(), [nth == 0, nth == 1], "{at}");
+        let ids = ["x", "yy"].map(String::from);
+        assert_eq!(manifest.which(&fs, &ids).unwrap(), [false; 2]);
+        let step = SEARCH_BYTES;
+        for before in [0, 1, step - 30, step - 9, step - 3, step + 5, 2 * step + 1, 5 * step] {
+            for (nth, id) in ids.iter().enumerate() {
+                let line = format!("{{\"id\":\"{id}\",\"p\":\"{{\"id\":\"zz\"\"}}\n");
+                // A long line of others; lines of others; and other lines of ours.
+                let others = ["o".repeat(before), "o\n".repeat(before / 2)];
+                let ours = "{\"id\":\"z\"}\n".repeat(before / 11);
+                for file in others.into_iter().chain([ours]) {
+                    let gap = if file.ends_with('o') { "\n" } else { "" };
+                    fs::write(dir.join("m.ndjson"), [&file, gap, &line, &file].concat()).unwrap();
+                    let known = manifest.which(&fs, &ids).unwrap();
+                    assert_eq!(known, [nth == 0, nth == 1], "{before}");
+                }
             }
         }
     }
 
     #[test]
-    fn no_line_has_an_empty_text() {
+    fn no_line_has_an_empty_id() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         let mut manifest = manifest(&dir);
-        manifest.append(&fs, "one\ntwo\n").unwrap();
-        for (texts, known) in [
+        manifest.append(&fs, "{\"id\":\"\"}\n{\"id\":\"two\"}\n").unwrap();
+        for (ids, known) in [
             (&["", "two", ""][..], &[false, true, false][..]),
             (&["", ""], &[false; 2]),
             (&[], &[]),
         ] {
-            let texts: Vec<_> = texts.iter().copied().map(String::from).collect();
-            assert_eq!(manifest.which(&fs, &texts).unwrap(), known);
+            let ids: Vec<_> = ids.iter().copied().map(String::from).collect();
+            assert_eq!(manifest.which(&fs, &ids).unwrap(), known);
         }
     }
 

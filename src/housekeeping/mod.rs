@@ -19,3 +19,4 @@ pub(crate) mod publication;
 pub(crate) mod publications;
 mod queue;
 pub(crate) mod retention;
+mod unread;

@@ -67,10 +67,10 @@ impl Publication {
         })
     }
 
-    /// The id as a line has it, with what stands around it.
-    pub(crate) fn id_in_line(&self) -> Option<String> {
+    /// What tells it from all other files.
+    pub(crate) fn id(&self) -> Option<String> {
         let FileName { instance, worker, sequence, .. } = self.name()?;
-        Some(format!("\"id\":\"{}\"", id(instance, worker, sequence)))
+        Some(id(instance, worker, sequence))
     }
 
     /// Its line in the manifest, with the newline. `None` if the path is not that of a visible file.
@@ -78,10 +78,9 @@ impl Publication {
         let FileName { instance, worker, sequence, .. } = self.name()?;
         let Publication { relative, first, last, bytes, records, reason } = self;
         let mut line = String::with_capacity(400);
-        line.push('{');
-        line.push_str(&self.id_in_line()?);
-        debug_assert!(line.starts_with(LINE_BEGIN));
-        line.push_str(",\"path\":");
+        line.push_str(LINE_BEGIN);
+        line.push_str(&self.id()?);
+        line.push_str("\",\"path\":");
         quote(&mut line, &relative.to_string_lossy());
         let Count { records, bytes: record_bytes } = records;
         // The clock may have been set back meanwhile.

@@ -178,10 +178,13 @@ impl Publications {
         Err(lock(&self.queue).manifest.as_ref().map_or_else(hangs, |stall| stall.error.clone()))
     }
 
-    pub(super) fn push(&self, listing: Listing) {
+    /// Takes files of a ring. `is_begun`: another one is about to become visible.
+    pub(super) fn push(&self, ring: usize, listings: Vec<Listing>, is_begun: bool) {
         let mut queue = lock(&self.queue);
-        queue.rings[listing.ring].begun = None;
-        queue.waiting.push_back(listing);
+        if !is_begun {
+            queue.rings[ring].begun = None;
+        }
+        queue.waiting.extend(listings);
         self.told.notify_all();
     }
 
@@ -193,7 +196,7 @@ impl Publications {
     pub(crate) fn listed_before(&self, files: &[&Publication]) -> Result<Vec<bool>, Error> {
         let Some(manifest) = &self.reader else { return Ok(vec![false; files.len()]) };
         let fs = lock(&self.lister).fs.clone();
-        let ids: Vec<_> = files.iter().map(|file| file.id_in_line().unwrap_or_default()).collect();
+        let ids: Vec<_> = files.iter().map(|file| file.id().unwrap_or_default()).collect();
         manifest.which(&*fs, &ids)
     }
 
@@ -366,11 +369,8 @@ impl Publications {
 
     pub(crate) fn stats(&self) -> PublishStats {
         let queue = lock(&self.queue);
-        PublishStats {
-            unlisted: (queue.waiting.len() + queue.listing.len()) as u64,
-            unacknowledged: queue.entries - queue.acknowledged,
-            ..queue.stats
-        }
+        let unlisted = (queue.waiting.len() + queue.listing.len()) as u64;
+        PublishStats { unlisted, unacknowledged: queue.unsettled() - unlisted, ..queue.stats }
     }
 
     /// What holds the listing and the hook up.

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::housekeeping::lister::{Listing, Progress};
 use crate::housekeeping::publication::Publication;
+use crate::housekeeping::unread::Unread;
 use crate::naming::Stamp;
 use crate::report::published::ManifestStall;
 use crate::report::stats::PublishStats;
@@ -32,8 +33,8 @@ pub(super) struct Queue {
     /// Entries of the journal, and how many of them the hook has acknowledged.
     pub(super) entries: u64,
     pub(super) acknowledged: u64,
-    /// The oldest of those that are in the journal only, or were since the last time that none was.
-    pub(super) unread_from: Option<Stamp>,
+    /// Those that are in the journal only.
+    pub(super) unread: Unread,
     pub(super) stats: PublishStats,
     pub(super) manifest: Option<ManifestStall>,
     pub(super) call: Option<Call>,
@@ -92,21 +93,20 @@ impl Queue {
             self.upcoming.extend(files.iter().take(room).map(|&file| file.clone()));
         }
         let read = if is_next { room } else { 0 };
-        let unread = files.iter().skip(read).filter_map(|file| file.stamp());
-        self.unread_from = self.unread_from.into_iter().chain(unread).min();
+        // Each has a name; without one it would protect all.
+        let stamps = files.iter().skip(read).map(|file| file.stamp().unwrap_or(Stamp(0)));
+        stamps.for_each(|stamp| self.unread.push(stamp));
     }
 
     /// Whether nothing is left to tell, and no file is on its way to become visible.
     pub(super) fn is_settled(&self) -> bool {
-        self.unsettled() == 0
-            && self.urgent.is_none()
-            && self.rings.iter().all(|ring| ring.begun.is_none())
+        self.unsettled() == 0 && self.rings.iter().all(|ring| ring.begun.is_none())
     }
 
     /// Files that are not listed, or that the hook has not acknowledged.
     pub(super) fn unsettled(&self) -> u64 {
         let unlisted = self.waiting.len() + self.listing.len();
-        unlisted as u64 + self.entries - self.acknowledged
+        (unlisted + usize::from(self.urgent.is_some())) as u64 + self.entries - self.acknowledged
     }
 
     /// No file with an older name waits for the hook.
@@ -119,6 +119,6 @@ impl Queue {
     /// No listed file with an older name waits for the hook.
     pub(super) fn waits_from(&self) -> Option<Stamp> {
         let files = self.upcoming.iter().chain(&self.urgent);
-        files.filter_map(Publication::stamp).chain(self.unread_from).min()
+        files.filter_map(Publication::stamp).chain(self.unread.oldest()).min()
     }
 }

@@ -14,8 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::geteuid;
-
+use crate::base::sys::host::user;
 use crate::config::{Retain, WallClock};
 use crate::file::tree;
 use crate::fs::{Entry, Fs, FsDir};
@@ -129,7 +128,7 @@ impl Retention {
             newest: None,
             error: None,
         };
-        let uid = geteuid().as_raw();
+        let uid = user();
         let mut at = 0;
         while at < look.places.len() && !ended() {
             match self.open(&look.places, at) {
@@ -247,7 +246,7 @@ impl Retention {
         let at = found.dir as usize;
         // Another directory may have its place by now, or another file its name.
         let removed = match dir.facts(&name) {
-            Ok(Some(facts)) if facts.is_file && facts.uid == geteuid().as_raw() => {
+            Ok(Some(facts)) if facts.is_file && facts.uid == user() => {
                 dir.remove(&name).map_err(|e| ("unlink", e))
             }
             Ok(Some(_)) => return,

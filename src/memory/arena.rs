@@ -10,13 +10,18 @@ use std::io;
 use std::ops::Range;
 
 use crate::base::sync::{Acquire, AtomicU32, AtomicU64, Relaxed, Release};
+#[cfg(not(loom))]
+use crate::base::sys::{
+    InChild,
+    memory::{self, Mapping},
+};
 pub(crate) use crate::memory::byte_ptr::{BytePtr, Bytes};
 use crate::memory::chunk_header::Header;
 #[cfg(not(loom))]
 pub(crate) use crate::memory::chunk_header::bytes;
 pub(crate) use crate::memory::chunk_header::{ChunkId, Extent, MESSAGES_MAX};
 #[cfg(not(loom))]
-use crate::memory::chunk_header::{LINE, PAGE, byte_at};
+use crate::memory::chunk_header::{LINE, byte_at};
 #[cfg(not(loom))]
 use crate::memory::crash_image::CrashImage;
 use crate::memory::message::Message;
@@ -30,6 +35,9 @@ pub(crate) struct Arena {
     has_messages: AtomicU32,
     #[cfg(not(loom))]
     map: std::ptr::NonNull<u8>,
+    /// Owns the mapping, unless it outlives the process.
+    #[cfg(not(loom))]
+    _private: Option<Mapping>,
     /// Owns the mapping if it outlives the process.
     #[cfg(not(loom))]
     crash_image: Option<CrashImage>,
@@ -43,27 +51,27 @@ impl Arena {
     /// Maps the arena without touching a page of it.
     #[cfg(not(loom))]
     pub(crate) fn new(chunks: u32, size: usize) -> io::Result<Self> {
-        use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
         let len = bytes(chunks as usize, size).ok_or(io::ErrorKind::OutOfMemory)?;
-        let (prot, flags) =
-            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-        // SAFETY: a new private mapping at an address that the kernel chooses touches no existing
-        // memory.
-        let map = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags)? };
-        let map = std::ptr::NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         // A child has no use for the pages. If it shared them, the parent's next write to each would
-        // fault, and copy it. A formatter that forks goes on in zeros there. On an error the pages
-        // stay shared.
-        // SAFETY: the mapping is ours, and the advice only affects forks.
-        let _ = unsafe { madvise(map.as_ptr().cast(), len, Advice::LinuxWipeOnFork) };
-        Ok(Arena { chunks, size, has_messages: AtomicU32::new(0), map, crash_image: None })
+        // fault, and copy it. A formatter that forks goes on in zeros there.
+        let mapping = Mapping::new(len, InChild::Zeros)?;
+        let (map, _private) = (mapping.begin(), Some(mapping));
+        Ok(Arena {
+            chunks,
+            size,
+            has_messages: AtomicU32::new(0),
+            map,
+            _private,
+            crash_image: None,
+        })
     }
 
     /// An arena in crash-proof memory that was laid out for as many chunks of the same size.
     #[cfg(not(loom))]
     pub(crate) fn in_crash_image(chunks: u32, size: usize, image: CrashImage) -> Self {
         let map = image.arena();
-        Arena { chunks, size, has_messages: AtomicU32::new(0), map, crash_image: Some(image) }
+        let (has_messages, crash_image) = (AtomicU32::new(0), Some(image));
+        Arena { chunks, size, has_messages, map, _private: None, crash_image }
     }
 
     /// The image that a recovery would read, if the memory outlives the process.
@@ -287,23 +295,19 @@ impl Arena {
         }
         let len = bytes(self.chunks as usize, self.size).ok_or(io::ErrorKind::OutOfMemory)?;
         // SAFETY: exactly the mapping that `new` made.
-        unsafe { crate::base::resident::lock(self.map, len) }
+        unsafe { memory::lock(self.map, len) }
     }
 
     /// Makes the pages of some chunks resident without changing their contents.
     #[cfg(not(loom))]
     pub(crate) fn populate(&self, chunks: Range<ChunkId>) {
-        use rustix::mm::{Advice, madvise};
         let bytes =
             self.at(chunks.start, 0).get_ptr().addr()..self.at(chunks.end, 0).get_ptr().addr();
         let headers = |chunk| self.map.as_ptr().addr() + chunk as usize * size_of::<Header>();
         for range in [headers(chunks.start)..headers(chunks.end), bytes] {
-            let begin = range.start / PAGE * PAGE;
-            let at = self.map.as_ptr().with_addr(begin).cast();
-            // SAFETY: the range lies within the mapping, and the call leaves the contents alone. An
-            // error (no memory, or a kernel before 5.14) leaves the page faults to the first
-            // writer.
-            let _ = unsafe { madvise(at, range.end - begin, Advice::LinuxPopulateWrite) };
+            let offset = range.start - self.map.as_ptr().addr();
+            // SAFETY: the range lies within the mapping.
+            unsafe { memory::populate(self.map.add(offset), range.end - range.start) };
         }
     }
 
@@ -337,27 +341,9 @@ impl Arena {
     }
 }
 
-#[cfg(loom)]
 impl Drop for Arena {
     fn drop(&mut self) {
         self.drop_all_messages();
-    }
-}
-
-#[cfg(not(loom))]
-impl Drop for Arena {
-    fn drop(&mut self) {
-        self.drop_all_messages();
-        if self.crash_image.is_some() {
-            // The crash image owns the mapping.
-            return;
-        }
-        if let Some(len) = bytes(self.chunks as usize, self.size) {
-            // SAFETY: exactly the mapping that `new` made. No reference into it is left: each is
-            // bound to a handle or a worker, and these own the arena.
-            let unmapped = unsafe { rustix::mm::munmap(self.map.as_ptr().cast(), len) };
-            debug_assert!(unmapped.is_ok());
-        }
     }
 }
 
@@ -382,7 +368,7 @@ mod tests {
                 .iter()
                 .all(|at| {
                     let mut entry = [0; 8];
-                    pages.read_exact_at(&mut entry, (at / PAGE * 8) as u64).unwrap();
+                    pages.read_exact_at(&mut entry, (at / memory::page_size() * 8) as u64).unwrap();
                     u64::from_ne_bytes(entry) >> 63 == 1
                 })
         }

@@ -214,7 +214,7 @@ impl CrashImage {
     /// Makes all of it resident, and locks it.
     pub(crate) fn lock(&self) -> std::io::Result<()> {
         // SAFETY: exactly the mapping.
-        unsafe { crate::base::resident::lock(self.memory.begin(), self.memory.len()) }
+        unsafe { crate::base::sys::memory::lock(self.memory.begin(), self.memory.len()) }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {

@@ -143,6 +143,7 @@ fn chunks(arena: &Arena, bytes: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bufferedwriter_testkit::emulated;
     use std::ops::Range;
 
     struct Memory(Arena, Pool, Prefault);
@@ -178,6 +179,9 @@ mod tests {
 
     #[test]
     fn memory_is_made_resident_ahead_of_its_use() {
+        if emulated::skips("qemu-user does not pass on MADV_POPULATE_WRITE") {
+            return;
+        }
         let memory = Memory::new(4000, 4096);
         assert_eq!(memory.resident(), []);
         memory.2.begin(&memory.0, &memory.1);
@@ -201,6 +205,9 @@ mod tests {
 
     #[test]
     fn each_worker_has_as_much_ahead_as_it_uses() {
+        if emulated::skips("qemu-user does not pass on MADV_POPULATE_WRITE") {
+            return;
+        }
         // Spans of 32 chunks; 4 chunks make 256 KiB.
         let memory = Memory::new(1024, 64 << 10);
         memory.use_chunks(0, 2);
@@ -218,6 +225,9 @@ mod tests {
 
     #[test]
     fn large_chunks_are_not_made_resident_before_anybody_uses_one() {
+        if emulated::skips("qemu-user does not pass on MADV_POPULATE_WRITE") {
+            return;
+        }
         let memory = Memory::new(20, 1 << 20);
         memory.2.begin(&memory.0, &memory.1);
         for (used, expected) in [(0, 0), (1, 2), (3, 6), (10, 14)] {

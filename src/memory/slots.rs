@@ -190,15 +190,13 @@ impl Drop for Slots {
 mod blocks {
     use std::io;
 
-    use crate::base::fork::WipedPages;
+    use crate::base::sys::InChild;
+    use crate::base::sys::memory::{Mapping, page_size};
     use crate::memory::slot::Slot;
-
-    const PAGE: usize = 4096;
-    const SLOTS: usize = PAGE / size_of::<Slot>();
 
     #[derive(Default)]
     pub(super) struct Blocks {
-        pages: Vec<WipedPages>,
+        pages: Vec<Mapping>,
         /// Places taken in the last page.
         taken: usize,
         /// Whether pages are locked in memory.
@@ -208,8 +206,8 @@ mod blocks {
     impl Blocks {
         /// Room for one more slot. It stays in place as long as `self`.
         pub(super) fn place(&mut self) -> io::Result<*mut Slot> {
-            if self.pages.is_empty() || self.taken == SLOTS {
-                let page = WipedPages::new(PAGE)?;
+            if self.pages.is_empty() || self.taken == page_size() / size_of::<Slot>() {
+                let page = Mapping::new(page_size(), InChild::Zeros)?;
                 if self.is_locked {
                     // A thread that comes late is served, whatever the limits are by then. Its slot
                     // is resident all the same, since it is written right away.
@@ -221,7 +219,7 @@ mod blocks {
             }
             let page = &self.pages[self.pages.len() - 1];
             // SAFETY: within the page, which begins aligned.
-            let place = unsafe { page.begin().cast::<Slot>().add(self.taken) };
+            let place = unsafe { page.begin().as_ptr().cast::<Slot>().add(self.taken) };
             self.taken += 1;
             Ok(place)
         }
@@ -229,7 +227,7 @@ mod blocks {
         /// Locks all pages in memory, and those that follow.
         pub(super) fn lock(&mut self) -> io::Result<()> {
             self.is_locked = true;
-            self.pages.iter().try_for_each(WipedPages::lock)
+            self.pages.iter().try_for_each(Mapping::lock)
         }
     }
 }
@@ -265,6 +263,7 @@ mod boxes {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::base::sys::memory::page_size;
 
     /// The pages that are there, and those that come later.
     #[test]
@@ -274,7 +273,8 @@ mod tests {
         if let Err(error) = slots.lock_memory() {
             return println!("skipped: no memory may be locked: {error}");
         }
-        let late = (0..4096 / size_of::<Slot>()).map(|_| slots.acquire().unwrap().addr()).last();
+        let late =
+            (0..page_size() / size_of::<Slot>()).map(|_| slots.acquire().unwrap().addr()).last();
         for place in [early, late.unwrap()] {
             assert!(is_locked(place));
         }
@@ -301,9 +301,9 @@ mod tests {
     fn slots_lie_side_by_side() {
         let slots = Slots::new(Barrier::detect()).unwrap();
         let places: Vec<usize> = (0..100).map(|_| slots.acquire().unwrap().addr()).collect();
-        let mut pages: Vec<usize> = places.iter().map(|place| place / 4096).collect();
+        let mut pages: Vec<usize> = places.iter().map(|place| place / page_size()).collect();
         pages.dedup();
-        assert!(pages.len() <= 100 * size_of::<Slot>() / 4096 + 2, "{}", pages.len());
+        assert!(pages.len() <= 100 * size_of::<Slot>() / page_size() + 2, "{}", pages.len());
         assert_eq!(slots.iter().count(), 100);
     }
 }

@@ -1,9 +1,9 @@
 //! The name of a complete file, for programs that read our files.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
+use crate::base::sys::names as sys;
 use crate::naming::names::{Names, TEMP_END};
 use crate::naming::parse::parse;
 use crate::naming::stamp::Stamp;
@@ -57,7 +57,7 @@ impl FileName {
     #[must_use]
     pub fn parse(name: impl AsRef<OsStr>) -> Option<Self> {
         let name = name.as_ref();
-        let bytes = name.as_bytes();
+        let bytes = sys::bytes(name);
         if bytes.starts_with(b".") && bytes.ends_with(TEMP_END.as_bytes()) {
             return None;
         }
@@ -67,7 +67,7 @@ impl FileName {
             // The stamp itself contains a dot.
             let dot = rest[Stamp::BYTES..].iter().position(|&byte| byte == b'.');
             let extension = dot.map_or(&[][..], |dot| &rest[Stamp::BYTES + dot + 1..]);
-            let [prefix, extension] = [prefix, extension].map(OsStr::from_bytes);
+            let (prefix, extension) = (sys::name(prefix)?, sys::name(extension)?);
             let parsed = parse(name, prefix, extension).filter(|parsed| !parsed.temp)?;
             Some(FileName {
                 prefix: prefix.to_owned(),
@@ -93,6 +93,7 @@ impl FileName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     fn name(prefix: &[u8], extension: &[u8]) -> (Names, OsString) {
         let [prefix, extension] =

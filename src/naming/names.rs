@@ -3,12 +3,9 @@
 //! Affixes are bytes and need not be UTF-8. Refuses: nothing; `Config` checks the affixes.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::io::retry_on_intr;
-use rustix::rand::{GetRandomFlags, getrandom};
-
+use crate::base::sys::{host, names as sys};
 use crate::naming::stamp::Stamp;
 use crate::report::error::Error;
 
@@ -48,10 +45,8 @@ pub(crate) struct Names {
 impl Names {
     /// Names of a new instance in this process.
     pub(crate) fn new(prefix: &OsStr, extension: &OsStr) -> Result<Self, Error> {
-        let mut random = [0; 8];
-        // Up to 256 bytes come whole or not at all, see getrandom(2).
-        retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))
-            .map_err(|e| Error::io("read random bytes", Path::new("/dev/urandom"), e.into()))?;
+        let random = host::random()
+            .map_err(|e| Error::io("read random bytes", Path::new("/dev/urandom"), e))?;
         Ok(Names {
             prefix: prefix.to_owned(),
             extension: extension.to_owned(),
@@ -116,10 +111,8 @@ fn hidden(name: &OsStr, end: &str) -> OsString {
 /// The name under which a recovery sets aside a temp file or a state file. It is hidden, and no
 /// recovery looks for it.
 pub(crate) fn aside(name: &OsStr) -> OsString {
-    let mut aside = OsStr::from_bytes(
-        name.as_bytes().strip_suffix(TEMP_END.as_bytes()).unwrap_or(name.as_bytes()),
-    )
-    .to_owned();
+    let bare = sys::bytes(name).strip_suffix(TEMP_END.as_bytes()).and_then(sys::name);
+    let mut aside = bare.unwrap_or(name).to_owned();
     aside.push(ASIDE_END);
     aside
 }
@@ -127,6 +120,7 @@ pub(crate) fn aside(name: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 

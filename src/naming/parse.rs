@@ -4,20 +4,20 @@
 //! no signs, no impossible dates.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 
+use crate::base::sys::names as sys;
 use crate::config::AFFIX_BYTES_MAX;
 use crate::naming::names::{JOURNAL_END, Names, STATE_END, TEMP_END};
 use crate::naming::stamp::Stamp;
 
 /// Whether this is the name of a probe of this instance, whatever its extension.
 pub(crate) fn is_probe(name: &OsStr, of: &Names) -> bool {
-    let inner = |end: &[u8]| name.as_bytes().strip_prefix(b".")?.strip_suffix(end);
+    let inner = |end: &[u8]| sys::bytes(name).strip_prefix(b".")?.strip_suffix(end);
     // Directories may be large, and hardly any name passes this test.
     let Some(inner) = inner(b".pb1").or_else(|| inner(b".pb2")) else { return false };
     let bare = Names { extension: OsString::new(), ..of.clone() };
     let longest = bare.visible(Stamp(u64::MAX), 255, u64::MAX);
-    let rest = inner.strip_prefix(longest.as_bytes());
+    let rest = inner.strip_prefix(sys::bytes(&longest));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Parsed {
 
 /// Parses a visible or a temp name with these affixes. `None` for any other name.
 pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<Parsed> {
-    let bytes = name.as_bytes();
+    let bytes = sys::bytes(name);
     let inner = bytes.strip_prefix(b".").and_then(|bytes| bytes.strip_suffix(TEMP_END.as_bytes()));
     let fields = |bytes, temp| parse_fields(bytes, prefix, extension, temp);
     let parsed = inner.and_then(|bytes| fields(bytes, true)).or_else(|| fields(bytes, false))?;
@@ -47,16 +47,16 @@ pub(crate) fn parse(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<P
 
 /// Like [`parse`], for temp names only. Other names, of which a directory may be full, cost little.
 pub(crate) fn parse_temp(name: &OsStr, prefix: &OsStr, extension: &OsStr) -> Option<Parsed> {
-    let bytes = name.as_bytes();
+    let bytes = sys::bytes(name);
     let is_temp = bytes.starts_with(b".") && bytes.ends_with(TEMP_END.as_bytes());
     if is_temp { parse(name, prefix, extension).filter(|parsed| parsed.temp) } else { None }
 }
 
 /// Accepts more than valid names, so the caller makes the name again and compares.
 fn parse_fields(name: &[u8], prefix: &OsStr, extension: &OsStr, temp: bool) -> Option<Parsed> {
-    let mut bytes = name.strip_prefix(prefix.as_bytes())?;
+    let mut bytes = name.strip_prefix(sys::bytes(prefix))?;
     if !extension.is_empty() {
-        bytes = bytes.strip_suffix(extension.as_bytes())?.strip_suffix(b".")?;
+        bytes = bytes.strip_suffix(sys::bytes(extension))?.strip_suffix(b".")?;
     }
     let mut parts = std::str::from_utf8(bytes).ok()?.split('-');
     Some(Parsed {
@@ -72,12 +72,12 @@ fn parse_fields(name: &[u8], prefix: &OsStr, extension: &OsStr, temp: bool) -> O
 /// The extension of a temp name with this prefix: the text between the first dot after the stamp
 /// and the end. Empty for other names. Whether it is a temp name at all is for [`parse`] to say.
 pub(crate) fn temp_extension<'a>(name: &'a OsStr, prefix: &OsStr) -> &'a OsStr {
-    let bytes = name.as_bytes().strip_prefix(b".");
-    let bytes = bytes.and_then(|bytes| bytes.strip_prefix(prefix.as_bytes()));
+    let bytes = sys::bytes(name).strip_prefix(b".");
+    let bytes = bytes.and_then(|bytes| bytes.strip_prefix(sys::bytes(prefix)));
     let bytes = bytes.and_then(|bytes| bytes.strip_suffix(TEMP_END.as_bytes()));
     let after = bytes.and_then(|bytes| bytes.get(Stamp::BYTES..)).unwrap_or_default();
     let dot = after.iter().position(|&byte| byte == b'.');
-    OsStr::from_bytes(dot.map_or(&[], |at| &after[at + 1..]))
+    sys::name(dot.map_or(&[], |at| &after[at + 1..])).unwrap_or_default()
 }
 
 /// Parses the name of a state file. If a prefix is given, the name must have it. The extension,
@@ -93,13 +93,13 @@ pub(crate) fn parse_journal(name: &OsStr, prefix: Option<&OsStr>) -> Option<Name
 
 /// Accepts more than valid names, so the caller makes the name again and compares.
 fn parse_of_instance(name: &OsStr, prefix: Option<&OsStr>, end: &str) -> Option<Names> {
-    let bytes = name.as_bytes().strip_prefix(b".")?.strip_suffix(end.as_bytes())?;
+    let bytes = sys::bytes(name).strip_prefix(b".")?.strip_suffix(end.as_bytes())?;
     let dash = bytes.iter().rposition(|&byte| byte == b'-')?;
     let (found, instance) = bytes.split_at_checked(dash.checked_sub(16)?)?;
     let (instance, pid) = instance.split_at_checked(16)?;
     let number = |bytes| std::str::from_utf8(bytes).ok();
     let names = Names {
-        prefix: OsStr::from_bytes(found).to_owned(),
+        prefix: sys::name(found)?.to_owned(),
         extension: OsString::new(),
         instance: u64::from_str_radix(number(instance)?, 16).ok()?,
         pid: number(&pid[1..])?.parse().ok()?,
@@ -112,6 +112,7 @@ fn parse_of_instance(name: &OsStr, prefix: Option<&OsStr>, end: &str) -> Option<
 mod tests {
     use super::*;
     use crate::naming::names::aside as set_aside;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::ffi::OsStringExt;
 
     const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);

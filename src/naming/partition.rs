@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 
+use crate::base::sys::host;
 use crate::config::{Boundary, UTC};
 use crate::naming::Stamp;
 use crate::naming::template::Template;
@@ -105,9 +106,8 @@ fn check_value(name: &str, value: &str) -> Result<(), Error> {
 
 /// The name of this machine, if it can be a part of a directory's name.
 fn host() -> Option<String> {
-    let known = rustix::system::uname();
-    let name = known.nodename().to_str().ok()?;
-    check_value("name", name).is_ok().then(|| name.to_owned())
+    let name = host::name()?;
+    check_value("name", &name).is_ok().then_some(name)
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(dir("{app}-{Tier_2}/%F", &values), Path::new("a.b c-50%/2026-11-22"));
         let pid = std::process::id();
         assert_eq!(dir("p={pid}", &[]), Path::new(&format!("p={pid}")));
-        let host = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+        let host = host::name().unwrap();
         assert_eq!(dir("h={host}", &[]), Path::new(&format!("h={host}")));
         assert!(new("", &[]).unwrap().is_none());
     }

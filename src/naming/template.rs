@@ -29,6 +29,7 @@ const CODES: &str = "codes of a day, an hour or a minute: %Y %C %y %G %g %q %m %
 const NAMES: &str = "{host}, {pid}, and each {name} that `partition_value` sets";
 const PLAIN: &str =
     "directories with names, separated by one \"/\" each, without control characters";
+const BELOW: &str = "directories below `path`, so none is \".\" or \"..\"";
 const SEEN: &str =
     "directories that begin with neither \".\" nor \"_\", since query engines skip those";
 
@@ -87,6 +88,9 @@ impl Template {
         let shown = || format!("{text:?}");
         for part in text.split('/') {
             let first = part.chars().next().ok_or_else(|| (shown(), PLAIN))?;
+            if matches!(part, "." | "..") {
+                return Err((shown(), BELOW));
+            }
             if matches!(first, '.' | '_') {
                 return Err((shown(), SEEN));
             }
@@ -244,12 +248,12 @@ mod tests {
             ("a//b", "\"a//b\"", PLAIN),
             ("a\0", "\"a\\0\"", PLAIN),
             ("a\n", "\"a\\n\"", PLAIN),
-            (".", "\".\"", SEEN),
-            ("a/..", "\"a/..\"", SEEN),
-            ("a/../b", "\"a/../b\"", SEEN),
+            (".", "\".\"", BELOW),
+            ("a/..", "\"a/..\"", BELOW),
+            ("a/../b", "\"a/../b\"", BELOW),
             (".hidden", "\".hidden\"", SEEN),
             ("a/_b", "\"a/_b\"", SEEN),
-            ("{is_..}", "\"..\"", SEEN),
+            ("{is_..}", "\"..\"", BELOW),
             ("a=%Y/b=1/a=%m", "\"a=%Y/b=1/a=%m\"", KEYS),
             ("a/{is_}", "\"a/\"", PLAIN),
             ("%F %T", "\"%T\" in \"%F %T\"", CODES),

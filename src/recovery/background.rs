@@ -81,12 +81,15 @@ impl Background {
             let mut result = recovery.clone();
             result.errors.extend_from_slice(&untold.errors);
             *lock(&self.state) = State::Over(result);
-            let is_all = untold.errors.is_empty() && !untold.are_locked;
-            let is_over = is_all || matches!(task.audience, Audience::Next(_));
-            if is_over || self.closes.wait(Instant::now().checked_add(pause)) {
+            // Who has somebody to tell does so for whoever dies later, too.
+            let is_over = matches!(task.audience, Audience::Next(_));
+            let is_done = untold.errors.is_empty() && !untold.are_left;
+            let wait = if is_done { PAUSE_MAX } else { pause };
+            if is_over || self.closes.wait(Instant::now().checked_add(wait)) {
                 return self.ended.set();
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            let is_better = is_done || untold.has_progress;
+            pause = if is_better { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
             untold = task.tell();
         }
     }
@@ -178,9 +181,10 @@ impl Task {
         };
         let mut all = Untold::default();
         for temp in temps.iter() {
-            let Untold { errors, are_locked } = what(scan(temp), names, audience);
+            let Untold { errors, are_left, has_progress } = what(scan(temp), names, audience);
             all.errors.extend(errors);
-            all.are_locked |= are_locked;
+            all.are_left |= are_left;
+            all.has_progress |= has_progress;
         }
         all
     }
@@ -197,7 +201,7 @@ mod tests {
     #[test]
     fn what_goes_wrong_is_in_the_result() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
-        fs.plan(Op::List, 1, Answer::Error(rustix::io::Errno::IO));
+        fs.plan(Op::List, 1, Answer::Error(crate::base::sys::Errno::IO));
         let names =
             Names { prefix: OsString::new(), extension: OsString::new(), instance: 1, pid: 1 };
         let path = dir.path().to_owned();

@@ -64,7 +64,7 @@ impl Run<'_> {
 
     fn deal_with(&mut self, names: &Names, is_locked: bool) {
         let dealt = self.journal(names, is_locked);
-        self.untold.are_locked |= matches!(dealt, Ok(Left::Locked));
+        self.untold.are_left |= matches!(dealt, Ok(Left::Locked));
         if !matches!(dealt, Ok(Left::Others | Left::Locked)) {
             let is_done = matches!(dealt, Ok(Left::Nothing));
             self.journals.push(Dealt { names: names.clone(), is_done });
@@ -78,32 +78,53 @@ impl Run<'_> {
         let temp = self.scan.temp;
         for Dealt { names, is_done } in std::mem::take(&mut self.journals) {
             if is_done {
-                let ended =
-                    self.unless_state(&names, |run| run.remove(&temp.join(names.journal())));
-                self.recovery.errors.extend(ended.err());
+                let path = temp.join(names.journal());
+                let ended = self.unless_state(&names, |run| run.remove_journal(&names, &path));
+                let ended = ended.map_err(|error| self.recovery.errors.push(error));
+                self.untold.are_left |= matches!(ended, Ok(false));
             }
         }
         let Audience::Next(notes) = &mut *self.audience else { return };
         for mut kept in notes.end() {
             let (names, path) = (kept.names.clone(), self.scan.path);
-            let ended = self.unless_state(&names, |run| match kept.says_nothing() {
-                true => run.remove(&kept.path),
-                false => kept.follow(path),
+            let ended = self.unless_state(&names, |run| {
+                let ended = match kept.says_nothing() {
+                    true => run.remove(&kept.path),
+                    false => kept.follow(path),
+                };
+                ended.map(|()| true)
             });
             self.recovery.errors.extend(ended.err());
         }
     }
 
-    /// Does something with a journal, unless its writer's state file is left.
+    /// Does something with a journal, unless its writer's state file is left. Returns whether that is all.
     fn unless_state(
         &self,
         names: &Names,
-        what: impl FnOnce(&Self) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        what: impl FnOnce(&Self) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
         match self.scan.facts(&self.scan.temp.join(names.state()))? {
-            Some(_) => Ok(()),
+            Some(_) => Ok(true),
             None => what(self),
         }
+    }
+
+    /// Removes a journal that says nothing. Since it was dealt with, another recovery may have noted files in it:
+    /// `false` if it says something again, or another process has it.
+    fn remove_journal(&self, names: &Names, path: &Path) -> Result<bool, Error> {
+        let Some((mut file, facts)) = self.open_own(path)? else { return Ok(true) };
+        let failed = |e| Error::io("read", path, e);
+        if !locked(&mut *file, path)? {
+            return Ok(false);
+        }
+        if self.scan.facts(path)?.is_none_or(|now| now.id != facts.id) {
+            return Ok(true);
+        }
+        let dead = DeadJournal::read(&mut *file, names).map_err(failed)?;
+        // What is too short to be one had no files yet.
+        let is_empty = dead.map_or(Ok(true), |dead| dead.says_nothing(&mut *file));
+        if is_empty.map_err(failed)? { self.remove(path).map(|()| true) } else { Ok(false) }
     }
 
     /// Deals with one journal, unless its writer lives. `is_locked`: we hold the lock of its state file.
@@ -190,16 +211,22 @@ impl Run<'_> {
         let publications = announcer.publications();
         let files: Vec<_> = untold.iter().map(|(_, file)| *file).collect();
         let known = publications.listed_before(&files)?;
+        // Without a hook we have the lines, and the next writer with one tells it.
+        let keeps_notes = dead.has_hook && !publications.has_hook() && !untold.is_empty();
         for ((at, file), in_manifest) in untold.into_iter().zip(known) {
-            publications.adopt(file, in_manifest)?;
-            notes::write(journal, path, at, &NO_NOTE)?;
+            if !(keeps_notes && in_manifest) {
+                publications.adopt(file, in_manifest)?;
+            }
+            if !keeps_notes {
+                notes::write(journal, path, at, &NO_NOTE)?;
+            }
         }
-        Ok(left)
+        Ok(if keeps_notes { Left::Files } else { left })
     }
 
     /// Calls the hook for files that were listed, from the first one that was not acknowledged on.
     fn hand_on(
-        &self,
+        &mut self,
         journal: &mut dyn FsFile,
         path: &Path,
         dead: &DeadJournal,
@@ -217,11 +244,21 @@ impl Run<'_> {
                     break;
                 }
                 Listed::Damaged => left = Left::Damage,
-                Listed::File(file) => match &self.audience {
-                    Audience::Announcer(announcer)
-                        if announcer.publications().hand_on(&file)? => {}
-                    _ => return Ok(Left::Files),
-                },
+                Listed::File(file) => {
+                    let Audience::Announcer(announcer) = &self.audience else {
+                        return Ok(Left::Files);
+                    };
+                    match announcer.publications().hand_on(&file) {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(Left::Files),
+                        // There may be no room for more. What was handed on is not called for again.
+                        Err(error) if number > dead.acknowledged => {
+                            self.untold.has_progress = true;
+                            return handed_on(journal, path, dead, number).and(Err(error));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
             }
         }
         Ok(left)
@@ -239,6 +276,18 @@ impl Run<'_> {
         }
         Ok(false)
     }
+}
+
+/// Notes that the listed files before this one are somebody else's to call for.
+fn handed_on(
+    journal: &mut dyn FsFile,
+    path: &Path,
+    dead: &DeadJournal,
+    number: u64,
+) -> Result<(), Error> {
+    let oldest = dead.oldest_from(journal, number).map_err(|e| Error::io("read", path, e))?;
+    notes::write(journal, path, ACKNOWLEDGED_AT, &number.to_le_bytes())?;
+    notes::write(journal, path, WAITS_AT, &oldest.to_le_bytes())
 }
 
 /// Which writer it is.

@@ -149,9 +149,10 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
             // The worker died during this step. The step holds as a whole.
             good = marked(NEXT, word);
             image.damaged += u64::from(listed > LIST_MAX as u64);
-            for entry in 0..LIST_MAX.min(listed as usize) {
+            for entry in 0..listed.min(LIST_MAX as u64) as usize {
                 let at = layout.entry_at(worker, entry);
-                match chunks.get_mut(u64_at(all, at) as usize) {
+                let number = usize::try_from(u64_at(all, at)).unwrap_or(usize::MAX);
+                match chunks.get_mut(number) {
                     Some(chunk) => chunk.filed = Extent(u64_at(all, at + 8)),
                     None => image.damaged += 1,
                 }

@@ -11,9 +11,8 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
-
-use crate::base::lacking::has_no_locks;
+use crate::base::sys::file::has_no_locks;
+use crate::base::sys::host::user;
 use crate::config::Compression;
 use crate::file::publish;
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
@@ -81,8 +80,10 @@ pub(super) struct Run<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Untold {
     pub(crate) errors: Vec<Error>,
-    /// Some belong to other processes, which may die.
-    pub(crate) are_locked: bool,
+    /// Other processes have some, and may die; or have noted files in some.
+    pub(crate) are_left: bool,
+    /// Some were told of, before an error.
+    pub(crate) has_progress: bool,
 }
 
 /// A dead instance. The recovery holds its lock.
@@ -105,7 +106,7 @@ pub(super) struct Dead<'a> {
 
 impl<'a> Run<'a> {
     fn new(scan: Scan<'a>, recovery: &'a mut Recovery, audience: &'a mut Audience) -> Self {
-        let uid = geteuid().as_raw();
+        let uid = user();
         let untold = Untold::default();
         Run { scan, uid, recovery, audience, journals: Vec::new(), untold }
     }

@@ -9,8 +9,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
-
+use crate::base::sys::host::user;
 use crate::codec::{self, Contents, Encoder};
 use crate::config::Compression;
 use crate::file::publish::Identity;
@@ -143,7 +142,7 @@ impl DeadMemory {
             // The recovery that noted the stamp has renamed it.
             return sync().map(|()| None);
         };
-        if !is_ours(&facts, geteuid().as_raw()) || facts.links != 1 {
+        if !is_ours(&facts, user()) || facts.links != 1 {
             return Err(Error::io("publish", &temp, ErrorKind::InvalidInput.into()));
         }
         step();

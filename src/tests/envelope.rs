@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::io::IoSlice;
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
-use rustix::io::Errno;
 
 use crate::config::{Compression, Envelope, Files};
 use crate::file::aligned::{PAGE, Staging};

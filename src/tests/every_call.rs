@@ -12,9 +12,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
 use bufferedwriter_testkit::wait::BOUND;
-use rustix::io::Errno;
 
 use crate::accept;
 use crate::base::sync::lock;

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
 use crate::config::{Boundary, Config};
 use crate::memory::Mailbox;

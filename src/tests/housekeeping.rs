@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
-use rustix::fs::{CWD, Mode, mkfifoat};
-use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::config::{Retain, WallClock};
@@ -21,6 +20,7 @@ use crate::housekeeping::retention::{Outcome, Protection, Retention};
 use crate::naming::{Names, Stamp};
 use crate::report::error::Error;
 use crate::tests::fs::faulty::{Answer, Faulty, Op};
+use crate::tests::fs::fifo;
 use crate::tests::fs::hooked::{Call, HookedFs};
 
 const SECOND: u64 = 1_000_000_000;
@@ -186,7 +186,7 @@ fn nothing_else_is_touched() {
     // Names of ours that are no files.
     let odd = [path.join("dt=2"), path.clone(), path.join("dt=2/h=1")].map(|dir| file(&dir, age));
     symlink(&stay[0], &odd[0]).unwrap();
-    mkfifoat(CWD, &odd[1], Mode::RUSR).unwrap();
+    fifo(&odd[1]);
     fs::create_dir(&odd[2]).unwrap();
     stay.extend(odd);
     symlink(&outside, path.join("dt=0")).unwrap();

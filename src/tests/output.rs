@@ -1,6 +1,7 @@
 //! The disk half of a worker alone: what it writes at once, what it makes visible, and what it says of itself.
 
 use crate::accept;
+use crate::base::sys::Errno;
 use crate::config::{Config, Durability, Io};
 use crate::memory::slot::owned::Borrowed;
 use crate::naming;
@@ -15,7 +16,6 @@ use crate::worker::round::Worker;
 use crate::writer::inner::Inner;
 use crate::writer::open;
 use bufferedwriter_testkit::dir::TestDir;
-use rustix::io::Errno;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::random::Random;
-use rustix::io::Errno;
 
 use crate::accept;
 use crate::config::{Boundary, Config, Durability};

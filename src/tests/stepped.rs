@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
-use rustix::io::Errno;
 
 use crate::accept;
 use crate::base::sync::lock;

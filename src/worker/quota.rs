@@ -244,10 +244,10 @@ impl Quota {
 mod tests {
     use super::*;
     use crate::base::sync::Barrier;
+    use crate::base::sys::Errno;
     use crate::fs::Fs;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::ffi::{OsStr, OsString};
     use std::fs;
     use std::os::unix::ffi::OsStrExt;

@@ -8,14 +8,14 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::accept;
-use crate::accept::append;
+use crate::accept::{self, Sent, append};
 use crate::base::oneshot::Oneshot;
 use crate::base::sync::Arc;
 use crate::base::thread::spawn;
+use crate::memory::message::Message;
 use crate::memory::tasks::Wait;
 use crate::report::close::{CloseError, CloseReport, Reason};
-use crate::report::error::{FlushError, WriteError};
+use crate::report::error::{FlushError, SendError, WriteError};
 use crate::writer::BufferedWriter;
 use crate::writer::close::THREAD;
 use crate::writer::inner::Inner;
@@ -97,6 +97,59 @@ impl BufferedWriter {
         })
     }
 
+    /// Accepts an owned message like [`send`](Self::send). If no memory is free, it waits for some
+    /// as [`write_async`](Self::write_async) does: in the same queue, without holding the thread.
+    ///
+    /// A message that is longer than a chunk waits for as much memory as its length says, and may
+    /// wait for long while others take each chunk.
+    ///
+    /// # Cancel safety
+    /// The message is accepted if the future returned `Ok`, and only then. A future that is dropped
+    /// before drops the message too, which is neither accepted nor counted as refused. To keep the
+    /// message, send an `Arc<[u8]>` and keep a clone.
+    ///
+    /// ```
+    /// # use bufferedwriter::{BufferedWriter, WriteError};
+    /// async fn archive(writer: &BufferedWriter, body: Vec<u8>) -> Result<(), WriteError> {
+    ///     writer.send_async(body).await.map_err(|refused| refused.kind())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `write_async`. The error holds the message.
+    pub async fn send_async<M>(&self, message: M) -> Result<(), SendError<M>>
+    where
+        M: AsRef<[u8]> + Send + 'static,
+    {
+        let message = self.message(message);
+        // SAFETY: the message was made from an `M`.
+        unsafe { accept::sent(self.send_when_waited(message).await) }
+    }
+
+    async fn send_when_waited(&self, message: Message) -> Sent {
+        let message = match self.send_when_free(message) {
+            Ok(sent) => return sent,
+            Err(message) => message,
+        };
+        if self.handle.patience(Duration::MAX).is_zero() {
+            return self.send_message(message);
+        }
+        let shared = &self.handle.shared;
+        shared.wake_busy();
+        let mut wait = Wait::new(shared, message.bytes().len());
+        let mut waiting = Some(message);
+        poll_fn(|context| wait.poll(context, || retry(&mut waiting, |it| self.send_when_free(it))))
+            .await
+    }
+
+    /// The message itself if no memory is free.
+    fn send_when_free(&self, message: Message) -> Result<Sent, Message> {
+        with_slot(self.id, &self.handle, |slot| match slot {
+            Some(mut slot) => accept::send_when_free(&mut slot, message),
+            None => Ok(Err((self.handle.shared.slots.refuse(message.bytes().len()), message))),
+        })
+    }
+
     /// Waits until every record that was accepted before the first poll is in a visible file, like
     /// [`flush`](Self::flush), but without holding the thread.
     ///
@@ -134,7 +187,21 @@ impl BufferedWriter {
     }
 }
 
-/// How many futures of `write_async` wait for memory, and how many of `flush_async` for workers.
+/// Tries once more with the message that waits. `None` if it waits on.
+fn retry(
+    waiting: &mut Option<Message>,
+    send: impl FnOnce(Message) -> Result<Sent, Message>,
+) -> Option<Sent> {
+    match send(waiting.take()?) {
+        Ok(sent) => Some(sent),
+        Err(message) => {
+            *waiting = Some(message);
+            None
+        }
+    }
+}
+
+/// How many futures of `write_async` and `send_async` wait for memory, and how many of `flush_async` for workers.
 #[doc(hidden)]
 pub fn waiting_tasks(writer: &BufferedWriter) -> (u64, usize) {
     (writer.handle.shared.pool.waiting_tasks(), writer.handle.control.waiting_tasks())
@@ -160,6 +227,47 @@ impl Producer {
         shared.wake_busy();
         let mut wait = Wait::new(&shared, record.len());
         poll_fn(|context| wait.poll(context, || self.write_when_free(record))).await
+    }
+
+    /// Accepts an owned message and waits for memory without holding the thread, like
+    /// [`BufferedWriter::send_async`].
+    ///
+    /// # Cancel safety
+    /// As there.
+    ///
+    /// # Errors
+    /// Those of `BufferedWriter::send_async`.
+    pub async fn send_async<M>(&mut self, message: M) -> Result<(), SendError<M>>
+    where
+        M: AsRef<[u8]> + Send + 'static,
+    {
+        let message = self.message(message);
+        // SAFETY: the message was made from an `M`.
+        unsafe { accept::sent(self.send_when_waited(message).await) }
+    }
+
+    async fn send_when_waited(&mut self, message: Message) -> Sent {
+        let message = match self.send_when_free(message) {
+            Ok(sent) => return sent,
+            Err(message) => message,
+        };
+        if self.handle.patience(Duration::MAX).is_zero() {
+            return self.send_message(message);
+        }
+        let shared = self.handle.shared.clone();
+        shared.wake_busy();
+        let mut wait = Wait::new(&shared, message.bytes().len());
+        let mut waiting = Some(message);
+        poll_fn(|context| wait.poll(context, || retry(&mut waiting, |it| self.send_when_free(it))))
+            .await
+    }
+
+    /// The message itself if no memory is free.
+    fn send_when_free(&mut self, message: Message) -> Result<Sent, Message> {
+        match self.slot() {
+            Some(mut slot) => accept::send_when_free(&mut slot, message),
+            None => Ok(Err((self.refuse(message.bytes().len()), message))),
+        }
     }
 
     /// `None` if no memory is free.

@@ -17,10 +17,10 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use crate::accept;
-use crate::accept::append;
 use crate::accept::formatted::RecordWriter;
+use crate::accept::{self, Sent, append};
 use crate::config::Config;
+use crate::memory::message::Message;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::report::close::{CloseError, CloseReport};
 use crate::report::error::{Error, FlushError, SendError, WriteError};
@@ -187,18 +187,29 @@ impl BufferedWriter {
         M: AsRef<[u8]> + Send + 'static,
     {
         // User code (`as_ref`, `Drop`) runs before and after the slot is in use, never meanwhile.
-        let message = accept::message(message, || {
+        let message = self.message(message);
+        // SAFETY: the message was made from an `M`.
+        unsafe { accept::sent(self.send_message(message)) }
+    }
+
+    /// Takes a message from the caller, whose code runs here.
+    pub(super) fn message<M>(&self, message: M) -> Message
+    where
+        M: AsRef<[u8]> + Send + 'static,
+    {
+        accept::message(message, || {
             let _ = self.with_slot(0, |slot| {
                 slot.slot.add_refused(WriteError::Format, 0);
                 Ok(())
             });
-        });
-        let result = with_slot(self.id, &self.handle, |slot| match slot {
+        })
+    }
+
+    pub(super) fn send_message(&self, message: Message) -> Sent {
+        with_slot(self.id, &self.handle, |slot| match slot {
             Some(mut slot) => accept::send(&mut slot, message),
             None => Err((self.handle.shared.slots.refuse(message.bytes().len()), message)),
-        });
-        // SAFETY: the message was made from an `M`.
-        unsafe { accept::sent(result) }
+        })
     }
 
     /// Accepts what `format` writes as one record. It is formatted in the chunk itself, without a

@@ -4,9 +4,9 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use crate::accept;
-use crate::accept::append;
 use crate::accept::formatted::RecordWriter;
+use crate::accept::{self, Sent, append};
+use crate::memory::message::Message;
 use crate::memory::slot::Slot;
 use crate::memory::slot::owned::OwnedSlot;
 use crate::report::error::{SendError, WriteError};
@@ -132,16 +132,27 @@ impl Producer {
     where
         M: AsRef<[u8]> + Send + 'static,
     {
-        let message = accept::message(message, || match self.slot() {
+        let message = self.message(message);
+        // SAFETY: the message was made from an `M`.
+        unsafe { accept::sent(self.send_message(message)) }
+    }
+
+    /// Takes a message from the caller, whose code runs here.
+    pub(super) fn message<M>(&mut self, message: M) -> Message
+    where
+        M: AsRef<[u8]> + Send + 'static,
+    {
+        accept::message(message, || match self.slot() {
             Some(slot) => slot.slot.add_refused(WriteError::Format, 0),
             None => drop(self.refuse(0)),
-        });
-        let result = match self.slot() {
+        })
+    }
+
+    pub(super) fn send_message(&mut self, message: Message) -> Sent {
+        match self.slot() {
             Some(mut slot) => accept::send(&mut slot, message),
             None => Err((self.refuse(message.bytes().len()), message)),
-        };
-        // SAFETY: the message was made from an `M`.
-        unsafe { accept::sent(result) }
+        }
     }
 
     /// Accepts what `format` writes as one record, like

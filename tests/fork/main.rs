@@ -16,8 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter::testing;
-use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError};
+use bufferedwriter::{BufferedWriter, CrashProof, FlushError, WriteError, testing};
 use bufferedwriter_testkit::process::page_faults;
 use bufferedwriter_testkit::shm;
 
@@ -123,6 +122,7 @@ fn all_say_forked(writer: &BufferedWriter) {
     assert_eq!(closed.to_string(), "close: the writer belongs to the parent process");
     assert_eq!(at_once(writer.write_async(b"record")), Err(WriteError::Forked));
     assert_eq!(at_once(producer.write_async(b"record")), Err(WriteError::Forked));
+    assert_eq!(at_once(writer.send_async(vec![b'x'; 5000])).unwrap_err().into_inner().len(), 5000);
     assert!(matches!(at_once(writer.flush_async()), Err(FlushError::Forked)));
     let closed = at_once(writer.close_async(Duration::MAX)).unwrap_err();
     assert_eq!(closed.to_string(), "close: the writer belongs to the parent process");

@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("report", &[]),
     ("fs", &["base"]),
-    ("config", &["report", "fs"]),
+    ("config", &["base", "report", "fs"]),
     ("memory", &["base", "report"]),
     ("naming", &["base", "report", "config"]),
     ("codec", &["config"]),
@@ -42,22 +42,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Names that only one file may use, and which that is.
+/// Names that only some files may use, and which: a file, or a folder with all that is in it.
 const DOORS: &[(&str, &[&str])] = &[
-    ("std::fs", &["fs/real.rs", "memory/crash_mapping.rs"]),
-    // A child asks which file a descriptor leads to, before any other code of it runs. Both kinds of files get their
-    // permissions by one call.
-    (
-        "rustix::fs",
-        &[
-            "base/fork.rs",
-            "base/lacking.rs",
-            "base/lock.rs",
-            "fs/real.rs",
-            "fs/real_dir.rs",
-            "memory/crash_mapping.rs",
-        ],
-    ),
+    // The machine's own file system, and the file of crash-proof memory.
+    ("std::fs", &["base/sys/", "fs/real.rs", "memory/crash_mapping.rs"]),
+    ("rustix::", &["base/sys/"]),
+    ("windows_sys::", &["base/sys/"]),
+    ("std::os::", &["base/sys/"]),
     ("sync::atomic", &["base/sync.rs"]),
     // A cell per byte, in place of the mapping.
     ("loom::", &["base/sync.rs", "memory/arena.rs", "memory/byte_ptr.rs"]),
@@ -75,19 +66,19 @@ const DOORS: &[(&str, &[&str])] = &[
     ("process::abort", &[]),
     ("kill_process", &[]),
     // It can end the process in many ways.
-    ("libc::", &["base/thread.rs"]),
+    ("libc::", &["base/sys/"]),
     ("abort(", &[]),
     ("exit(", &[]),
     // What stands in their braces would go unseen.
     ("std::{", &["base/sync.rs"]),
-    ("rustix::{", &[]),
     ("super::super", &[]),
 ];
 
 /// What is compiled for tests, the fuzzer or the documentation only.
-const TEST_CFGS: [&str; 4] = [
+const TEST_CFGS: [&str; 5] = [
     "#[cfg(test)]",
     "#[cfg(all(test, not(loom)))]",
+    "#[cfg(all(test, target_os = \"linux\"))]",
     "#[cfg(any(test, fuzzing))]",
     "#[cfg(all(any(doc, doctest), not(loom)))]",
 ];
@@ -148,6 +139,10 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+fn begins_tests(line: &str) -> bool {
+    matches!(line, "mod tests {" | "pub(crate) mod tests {")
+}
+
 /// The lines of a file without its comments, its `mod tests`, and items under `cfg(test)`.
 fn code(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -161,7 +156,7 @@ fn code(text: &str) -> Vec<String> {
         let line = line.split("//").next().unwrap_or("").trim();
         if TEST_CFGS.contains(&line) {
             for_tests = true;
-        } else if for_tests && line == "mod tests {" {
+        } else if for_tests && begins_tests(line) {
             (for_tests, in_tests) = (false, true);
         } else if !line.is_empty() && !line.starts_with("#[") {
             // One line is enough: a test's import, or the head of a test's function.
@@ -384,8 +379,11 @@ fn each_door_is_the_only_one() {
     for source in sources(&root().join("src")) {
         for line in &source.code {
             for (name, doors) in DOORS.iter().filter(|(name, _)| line.contains(name)) {
-                if doors.contains(&&*source.path) {
-                    used.insert((*name, source.path.clone()));
+                let may = |door: &&&str| {
+                    source.path == **door || door.ends_with('/') && source.path.starts_with(**door)
+                };
+                if let Some(door) = doors.iter().find(may) {
+                    used.insert((*name, (*door).to_owned()));
                 } else {
                     wrong.push(format!("src/{}: {line}", source.path));
                 }
@@ -400,6 +398,44 @@ fn each_door_is_the_only_one() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Conditions that ask which system a build is for, or stand for another one.
+const ASKS_FOR_SYSTEM: [&str; 6] =
+    ["target_os", "target_family", "target_vendor", "unix", "windows", "bufferedwriter_portable"];
+
+/// The folder that may ask.
+const SYSTEMS: &str = "src/base/sys";
+
+/// Whether a line is a condition that asks for the system.
+fn asks_for_system(line: &str) -> bool {
+    let is_condition = ["cfg(", "cfg_attr(", "cfg!("].iter().any(|cfg| line.contains(cfg));
+    let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+    is_condition && words.any(|word| ASKS_FOR_SYSTEM.contains(&word))
+}
+
+/// Tests may ask: each says beside it what the system lacks.
+#[test]
+fn only_one_folder_asks_for_the_system() {
+    let (mut wrong, mut asking) = (Vec::new(), 0);
+    let mut paths = Vec::new();
+    files(&root().join("src"), &mut paths);
+    paths.retain(|path| !path.starts_with(root().join("src/tests")));
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        let product = text.lines().take_while(|line| !begins_tests(line));
+        let product = product.filter(|line| !TEST_CFGS.contains(line));
+        let asks: Vec<_> = product.filter(|line| asks_for_system(line)).collect();
+        if path.starts_with(root().join(SYSTEMS)) {
+            asking += asks.len();
+        } else {
+            wrong.extend(asks.iter().map(|line| format!("{}: {line}", path.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(asking > 10, "the check sees nothing: {asking}");
+    assert!(asks_for_system("#[cfg(all(test, target_os = \"linux\"))]"));
+    assert!(asks_for_system("if cfg!(windows) {") && !asks_for_system("#[cfg(not(loom))]"));
 }
 
 #[test]

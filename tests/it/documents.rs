@@ -19,6 +19,12 @@ const INDEXES: &[&str] = &["docs/invariants.md", "docs/reliability.md"];
 /// Link definitions for rustdoc, which lead to its pages and not to files.
 const RUSTDOC_LINKS: &str = "docs/rustdoc-links.md";
 
+/// The figures of the README, which rustdoc has as definitions in files of their own.
+const FIGURES: [(&str, &str, &str); 2] = [
+    ("figure", "docs/benchmarks/latency-1.svg", "docs/benchmarks/latency-1.uri"),
+    ("costs", "docs/benchmarks/events.svg", "docs/benchmarks/events.uri"),
+];
+
 /// What git ignores, or where the fuzzer puts its inputs.
 const NOT_OURS: &[&str] = &["target", "artifacts"];
 
@@ -321,8 +327,8 @@ fn the_guide_is_compiled_and_its_links_work_in_rustdoc() {
         let prose = prose(&read(page));
         let relative = inline_links(&prose).into_iter().find(|to| !to.starts_with("http"));
         assert_eq!(relative, None, "{page}: in rustdoc this leads nowhere");
-        // The figure's definition has a file of its own.
-        let used = references(&prose).into_iter().filter(|name| name != "figure");
+        let is_figure = |name: &str| FIGURES.iter().any(|(figure, ..)| *figure == name);
+        let used = references(&prose).into_iter().filter(|name| !is_figure(name));
         let unknown: Vec<_> = used.filter(|name| !known.contains(name)).collect();
         assert!(unknown.is_empty(), "{page}: {RUSTDOC_LINKS} does not define {unknown:?}");
     }
@@ -331,14 +337,16 @@ fn the_guide_is_compiled_and_its_links_work_in_rustdoc() {
 
 /// `BUFFEREDWRITER_BLESS=1` makes the copy again.
 #[test]
-fn the_figure_in_rustdoc_is_that_of_the_readme() {
-    let figure = fs::read(root().join("docs/benchmarks/latency-1.svg")).unwrap();
-    let expected = format!("[figure]: data:image/svg+xml;base64,{}\n", base64(&figure));
-    let copy = "docs/benchmarks/latency-1.uri";
-    if std::env::var_os("BUFFEREDWRITER_BLESS").is_some() {
-        fs::write(root().join(copy), &expected).unwrap();
+fn the_figures_in_rustdoc_are_those_of_the_readme() {
+    for (name, figure, copy) in FIGURES {
+        assert!(read("README.md").contains(&format!("\n[{name}]: {figure}\n")), "{name}");
+        let figure = fs::read(root().join(figure)).unwrap();
+        let expected = format!("[{name}]: data:image/svg+xml;base64,{}\n", base64(&figure));
+        if std::env::var_os("BUFFEREDWRITER_BLESS").is_some() {
+            fs::write(root().join(copy), &expected).unwrap();
+        }
+        assert!(read(copy) == expected, "{copy} is out of date: set BUFFEREDWRITER_BLESS=1");
     }
-    assert!(read(copy) == expected, "{copy} is out of date: set BUFFEREDWRITER_BLESS=1");
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -38,6 +38,8 @@ mod give_up;
 mod header;
 mod health;
 mod io_write;
+// Forbids system calls by seccomp.
+#[cfg(target_os = "linux")]
 mod lacking;
 mod large;
 mod lost_memory;
@@ -50,6 +52,8 @@ mod order;
 mod original;
 mod out_of_memory;
 mod partitions;
+// Takes a privilege from a thread, and reads what the kernel says of its memory.
+#[cfg(target_os = "linux")]
 mod populate;
 mod processes;
 mod publishing;
@@ -65,5 +69,7 @@ mod sync;
 mod temp;
 mod threads;
 mod two_writers;
+// Watches directories by inotify.
+#[cfg(target_os = "linux")]
 mod watched;
 mod whole;

@@ -51,6 +51,7 @@ fn it_may_write_and_must_not_wait() {
         while inner.write(&[b'x'; 99]).is_ok() {}
         assert_eq!(inner.write_timeout(&[b'y'; 99], Duration::MAX), Err(WriteError::Full));
         assert_eq!(at_once(inner.write_async(&[b'y'; 99])), Err(WriteError::Full));
+        assert_eq!(at_once(inner.send_async([b'y'; 99])).unwrap_err().kind(), WriteError::Full);
         assert!(matches!(at_once(inner.flush_async()), Err(FlushError::OnWorker)));
         let closed = at_once(inner.close_async(Duration::MAX)).unwrap_err();
         assert_eq!(closed.to_string(), "close: called on a worker of the writer");

@@ -191,7 +191,7 @@ fn a_lock_that_is_held_for_a_moment_belongs_to_no_living_writer() {
     die(&dir);
     let tries = AtomicU64::new(0);
     let fs = TestFs::new(move |call| {
-        let is_dead = call.op == Op::Lock && tries.fetch_add(1, Ordering::Relaxed) < 20;
+        let is_dead = call.op == Op::Lock && tries.fetch_add(1, Ordering::Relaxed) < 3;
         if is_dead { Answer::Error(Errno::WOULDBLOCK) } else { Answer::Go }
     });
     let options = RecoverOptions::new(&dir.path, &dir.temp).fs(fs);

@@ -3,7 +3,7 @@
 //! A start that fails leaves nothing behind.
 
 use std::collections::BTreeSet;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,8 +174,10 @@ fn a_disk_that_is_not_full_but_broken_refuses_a_start_all_the_same() {
 
 /// Crash-proof memory takes more than half of its file system, so there is room for one only. The other processes
 /// have a small one mounted, in a mount namespace of their own.
+#[cfg(target_os = "linux")]
 #[test]
 fn memory_of_a_dead_writer_makes_room_for_the_next() {
+    use std::os::unix::process::CommandExt;
     if bufferedwriter_testkit::shm::dir().is_none() {
         return;
     }

@@ -29,3 +29,6 @@ mod escape;
 pub mod json;
 pub mod logfmt;
 pub mod stamp;
+mod syntax;
+
+pub use syntax::Syntax;

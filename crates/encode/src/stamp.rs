@@ -8,6 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes up to the point.
 const SECOND_LEN: usize = 20;
+/// Bytes of all.
+const LEN: usize = 27;
+
+/// A timestamp, in bytes that are quick to check: whole words, and aligned.
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+struct Text([u8; 32]);
+
+const EMPTY: Text = Text(*b"0000-01-01T00:00:00.000000Z.....");
 
 /// The last second that has four digits for its year: 9999-12-30T22:00:00Z, jiff's bound.
 const LAST_SECOND: i64 = 253_402_207_200;
@@ -16,7 +25,7 @@ const FIRST_SECOND: i64 = -62_167_219_200;
 
 thread_local! {
     /// The second of this thread's last timestamp, and its text.
-    static SECOND: Cell<(i64, [u8; SECOND_LEN])> = const { Cell::new((i64::MIN, [0; SECOND_LEN])) };
+    static SECOND: Cell<(i64, Text)> = const { Cell::new((i64::MIN, EMPTY)) };
 }
 
 /// Writes the time; a fraction of a microsecond is cut off. Years are 0 to 9999: beyond, the
@@ -27,11 +36,14 @@ thread_local! {
 #[inline]
 pub fn write(out: &mut impl Write, time: SystemTime) -> fmt::Result {
     let (second, micros) = since_epoch(time);
+    let mut text = text_of(second);
+    let mut rest = micros;
+    for digit in text.0[SECOND_LEN..LEN - 1].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
     // All of it is ASCII.
-    out.write_str(str::from_utf8(&text_of(second)).unwrap_or_default())?;
-    // The first digit is there so that the others have zeros before them.
-    out.write_str(&itoa::Buffer::new().format(1_000_000 + micros)[1..])?;
-    out.write_str("Z")
+    out.write_str(str::from_utf8(&text.0).ok().and_then(|text| text.get(..LEN)).unwrap_or_default())
 }
 
 /// Seconds, negative before 1970, and microseconds from there on.
@@ -55,11 +67,11 @@ fn since_epoch(time: SystemTime) -> (i64, u32) {
     }
 }
 
-/// The text up to the point. It costs a comparison while the second is the last one's.
+/// The text, right up to the point. It costs a comparison while the second is the last one's.
 #[inline]
-fn text_of(second: i64) -> [u8; SECOND_LEN] {
+fn text_of(second: i64) -> Text {
     // A destructor of a thread-local may still ask.
-    let (last, text) = SECOND.try_with(Cell::get).unwrap_or((i64::MIN, [0; SECOND_LEN]));
+    let (last, text) = SECOND.try_with(Cell::get).unwrap_or((i64::MIN, EMPTY));
     if last == second {
         return text;
     }
@@ -67,8 +79,8 @@ fn text_of(second: i64) -> [u8; SECOND_LEN] {
 }
 
 #[cold]
-fn new_text(second: i64) -> [u8; SECOND_LEN] {
-    let mut text = *b"0000-01-01T00:00:00.";
+fn new_text(second: i64) -> Text {
+    let mut text = EMPTY;
     if let Ok(time) = jiff::Timestamp::from_second(second) {
         let civil = jiff::tz::Offset::UTC.to_datetime(time);
         let fields = [
@@ -81,7 +93,7 @@ fn new_text(second: i64) -> [u8; SECOND_LEN] {
         ];
         for (range, value) in fields {
             let mut rest = value.unsigned_abs();
-            for digit in text[range].iter_mut().rev() {
+            for digit in text.0[range].iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;
             }

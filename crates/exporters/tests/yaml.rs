@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bufferedwriter::{Boundary, Compression, Config, CrashProof};
+use bufferedwriter_log::{Format, LogConfig};
 
 const FILE: &str = "
 size: 64KiB
@@ -68,4 +69,15 @@ fn what_is_wrong_is_told_with_its_place() {
         let error = serde_yaml_ng::from_str::<Config>(text).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
+}
+
+#[test]
+fn a_logger_is_read_with_its_files() {
+    let file = "filter: warn,app::db=debug\nformat: json\ntime: no\nfiles:\n  size: 64KiB\n";
+    let error = serde_yaml_ng::from_str::<LogConfig>(file).unwrap_err().to_string();
+    assert!(error.contains("expected a boolean at line 3 column 7"), "{error}");
+    let config: LogConfig = serde_yaml_ng::from_str(&file.replace("no", "false")).unwrap();
+    assert_eq!((config.format, config.time), (Format::Json, false));
+    assert_eq!(config.filter, "warn,app::db=debug");
+    assert_eq!(config.files.get("size").unwrap(), "64KiB");
 }

@@ -18,24 +18,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`LogConfig`] is a logger and its files as data, from a configuration file.
+//!
 //! A line is encoded in the writer's memory itself: no `String`, no copy. One record of `log` is one record of
 //! the writer. What the writer refuses is dropped, and [`Stats::refused`](bufferedwriter::Stats::refused) counts it.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod config;
 mod line;
 mod logger;
+#[cfg(feature = "serde")]
+mod read;
 
 use bufferedwriter::BufferedWriter;
 
 pub use bufferedwriter::CloseGuard;
+pub use config::{InitError, LogConfig};
+pub use line::Format;
 pub use logger::{FilterError, Logger};
 
 /// A logger that writes lines for people:
 /// `2026-02-15T18:47:10.821315Z INFO app::db: ready port=80`.
 pub fn text(files: &BufferedWriter) -> Logger {
-    Logger::new(files, line::Format::Text)
+    Logger::new(files, Format::Text)
 }
 
 /// A logger that writes JSON, with the names of the JSON of tracing-subscriber:
@@ -44,10 +51,10 @@ pub fn text(files: &BufferedWriter) -> Logger {
 /// Whatever the record holds, the line is valid. Of key-values with the same key the last one is written, and
 /// none that is called `message`.
 pub fn json(files: &BufferedWriter) -> Logger {
-    Logger::new(files, line::Format::Json)
+    Logger::new(files, Format::Json)
 }
 
 /// A logger that writes logfmt: `ts=… level=info message=ready port=80 target=app::db`.
 pub fn logfmt(files: &BufferedWriter) -> Logger {
-    Logger::new(files, line::Format::Logfmt)
+    Logger::new(files, Format::Logfmt)
 }

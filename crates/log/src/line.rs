@@ -1,16 +1,22 @@
 //! One record as a line.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 use std::time::SystemTime;
 
-use bufferedwriter_encode::{json, logfmt, stamp};
+use bufferedwriter_encode::{Syntax, json, logfmt, stamp};
 use log::Record;
 use log::kv::{self, Key, Value, VisitSource, VisitValue};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// For people: see [`text`](crate::text). In a file: `"text"`.
+    #[default]
     Text,
+    /// See [`json`](crate::json). In a file: `"json"`.
     Json,
+    /// See [`logfmt`](crate::logfmt). In a file: `"logfmt"`.
     Logfmt,
 }
 
@@ -49,7 +55,7 @@ impl Line {
             write!(out, "{file}:{line}: ")?;
         }
         write!(out, "{}", record.args())?;
-        pairs(out, record, Format::Text)?;
+        pairs(out, record, Syntax::Logfmt)?;
         out.write_str("\n")
     }
 
@@ -64,7 +70,7 @@ impl Line {
         out.write_str(record.level().as_str())?;
         out.write_str("\",\"fields\":{\"message\":")?;
         json::display(out, record.args())?;
-        pairs(out, record, Format::Json)?;
+        pairs(out, record, Syntax::Json)?;
         out.write_str("}")?;
         if self.target {
             out.write_str(",\"target\":")?;
@@ -95,7 +101,7 @@ impl Line {
             .try_for_each(|char| out.write_char(char.to_ascii_lowercase()))?;
         out.write_str(" message=")?;
         logfmt::display(out, record.args())?;
-        pairs(out, record, Format::Logfmt)?;
+        pairs(out, record, Syntax::Logfmt)?;
         if self.target {
             out.write_str(" target=")?;
             logfmt::text(out, record.target())?;
@@ -113,15 +119,15 @@ impl Line {
 }
 
 /// The key-values.
-fn pairs(out: &mut impl Write, record: &Record<'_>, format: Format) -> fmt::Result {
-    let mut pairs = Pairs { out, record, format, index: 0 };
+fn pairs(out: &mut impl Write, record: &Record<'_>, syntax: Syntax) -> fmt::Result {
+    let mut pairs = Pairs { out, record, syntax, index: 0 };
     record.key_values().visit(&mut pairs).map_err(|_| fmt::Error)
 }
 
 struct Pairs<'a, W> {
     out: &'a mut W,
     record: &'a Record<'a>,
-    format: Format,
+    syntax: Syntax,
     index: usize,
 }
 
@@ -133,22 +139,8 @@ impl<'kvs, W: Write> VisitSource<'kvs> for Pairs<'_, W> {
         if later.is_there || key.as_str() == "message" {
             return Ok(());
         }
-        self.key(key.as_str())?;
-        value.visit(Scalar { out: self.out, format: self.format })
-    }
-}
-
-impl<W: Write> Pairs<'_, W> {
-    fn key(&mut self, key: &str) -> fmt::Result {
-        if self.format == Format::Json {
-            self.out.write_str(",")?;
-            json::text(self.out, key)?;
-            self.out.write_str(":")
-        } else {
-            self.out.write_str(" ")?;
-            logfmt::key(self.out, key)?;
-            self.out.write_str("=")
-        }
+        self.syntax.key(self.out, key.as_str())?;
+        value.visit(Scalar { out: self.out, syntax: self.syntax })
     }
 }
 
@@ -170,22 +162,12 @@ impl<'kvs> VisitSource<'kvs> for Later<'_> {
 
 struct Scalar<'a, W> {
     out: &'a mut W,
-    format: Format,
-}
-
-impl<W: Write> Scalar<'_, W> {
-    fn display(&mut self, value: &(impl Display + ?Sized)) -> Result<(), kv::Error> {
-        let result = match self.format {
-            Format::Json => json::display(self.out, value),
-            _ => logfmt::display(self.out, value),
-        };
-        Ok(result?)
-    }
+    syntax: Syntax,
 }
 
 impl<'v, W: Write> VisitValue<'v> for Scalar<'_, W> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
-        self.display(&value)
+        Ok(self.syntax.display(self.out, &value)?)
     }
 
     fn visit_null(&mut self) -> Result<(), kv::Error> {
@@ -201,11 +183,7 @@ impl<'v, W: Write> VisitValue<'v> for Scalar<'_, W> {
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        let result = match self.format {
-            Format::Json => json::float(self.out, value),
-            _ => logfmt::float(self.out, value),
-        };
-        Ok(result?)
+        Ok(self.syntax.float(self.out, value)?)
     }
 
     fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
@@ -213,10 +191,6 @@ impl<'v, W: Write> VisitValue<'v> for Scalar<'_, W> {
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        let result = match self.format {
-            Format::Json => json::text(self.out, value),
-            _ => logfmt::text(self.out, value),
-        };
-        Ok(result?)
+        Ok(self.syntax.text(self.out, value)?)
     }
 }

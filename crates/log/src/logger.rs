@@ -9,6 +9,12 @@ use log::{Log, Metadata, Record, SetLoggerError};
 
 use crate::line::{Format, Line};
 
+pub(crate) fn parse(directives: &str) -> Result<Filter, FilterError> {
+    let mut builder = env_filter::Builder::new();
+    let parsed = builder.try_parse(directives).map(env_filter::Builder::build);
+    parsed.map_err(|error| FilterError(error.to_string()))
+}
+
 /// Writes each record as a line. Default: records of level `INFO` and above, with time, level and target.
 #[must_use = "call `init` to make it the program's logger"]
 pub struct Logger {
@@ -29,8 +35,7 @@ impl Logger {
     /// # Errors
     /// A directive can't be read.
     pub fn filter(mut self, directives: &str) -> Result<Self, FilterError> {
-        let error = |error: env_filter::ParseError| FilterError(error.to_string());
-        self.filter = env_filter::Builder::new().try_parse(directives).map_err(error)?.build();
+        self.filter = parse(directives)?;
         Ok(self)
     }
 

@@ -30,9 +30,14 @@ impl Sampler {
         Sampler::default()
     }
 
-    /// Adds a label to all metrics, such as `writer="access"`.
+    /// Adds a label to all metrics, such as `writer="access"`. A second value for a name replaces the first.
+    ///
+    /// Choose a name that no metric has as its [own](Metric::label). A metric that has it, such as those by `worker`,
+    /// keeps its own value and goes without this one.
     pub fn label(mut self, name: impl Into<SharedString>, value: impl Into<SharedString>) -> Self {
-        self.labels.push(Label::new(name, value));
+        let label = Label::new(name, value);
+        self.labels.retain(|other| other.key() != label.key());
+        self.labels.push(label);
         self
     }
 
@@ -62,6 +67,8 @@ impl Sampler {
     fn set(&mut self, metric: &Metric, reading: Reading) {
         let mut labels = self.labels.clone();
         if let Some(value) = &reading.label {
+            // Each name once, whatever a recorder makes of two.
+            labels.retain(|label| label.key() != metric.label);
             labels.push(Label::new(metric.label, value.clone()));
         }
         match reading.value {

@@ -130,6 +130,17 @@ fn root() -> &'static Path {
 }
 
 #[test]
+fn a_label_is_there_once() {
+    let (dirs, seen) = (Dirs::new(), Seen::default());
+    let files = BufferedWriter::new(dirs.config()).unwrap();
+    let sampler = Sampler::new().label("worker", "mine").label("writer", "old");
+    let values = seen.sample(&mut sampler.label("writer", "new"), &files);
+    let has = |key: &str| assert!(values.contains_key(key), "{key}: {values:?}");
+    has("bufferedwriter_worker_backlog_chunks{writer=new,worker=1}");
+    has("bufferedwriter_accepted_records_total{worker=mine,writer=new}");
+}
+
+#[test]
 fn what_a_writer_counts_is_reported() {
     let (dirs, seen) = (Dirs::new(), Seen::default());
     let files = BufferedWriter::new(dirs.config()).unwrap();

@@ -1,6 +1,7 @@
 //! What the project's own tests share, and no user needs. It knows nothing of the library, whose own tests use it.
 
 pub mod dir;
+pub mod emulated;
 pub mod message;
 pub mod name;
 pub mod planted;

@@ -2,7 +2,6 @@
 //! `{prefix}{20261122T194030.123456789Z}-{instance, 16 hex}-{pid}-w{worker}-{seq}.{extension}`.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 /// The parts of a name, in their order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +21,7 @@ pub struct Name {
 impl Name {
     /// None if it is no such name with these affixes.
     pub fn parse(name: &OsStr, prefix: &[u8], extension: &[u8]) -> Option<Name> {
-        let mut bytes = name.as_bytes().strip_prefix(prefix)?;
+        let mut bytes = name.as_encoded_bytes().strip_prefix(prefix)?;
         if !extension.is_empty() {
             bytes = bytes.strip_suffix(extension)?.strip_suffix(b".")?;
         }

@@ -9,8 +9,9 @@ use bufferedwriter_testkit::dir::{TestDir, paths_below};
 use bufferedwriter_tracing::{BufferSpans, EventLayer};
 use serde_json::{Value, json};
 use tracing::subscriber::with_default;
-use tracing::{Level, Subscriber, debug, error, info, info_span, warn};
+use tracing::{Level, Subscriber, debug, error, error_span, info, info_span, warn};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{registry, reload};
@@ -427,4 +428,40 @@ fn a_span_that_began_while_the_layer_was_away_stands_between_two_that_change() {
         json!([{ "name": "outer" }, { "name": "away" }, { "name": "inner" }])
     );
     assert_eq!(lines[1]["spans"][0], json!({ "late": 1, "name": "outer" }));
+}
+
+#[test]
+fn a_spans_life_waits_with_its_events_and_its_level_is_no_error() {
+    let (lines, _) = lines_of(bufferedwriter_tracing::logfmt, |layer| {
+        let layer = layer.without_time().with_target(false).with_span_events(FmtSpan::FULL);
+        let layer = layer.buffer_spans(BufferSpans::named("request"));
+        let counts = layer.counts();
+        with_default(registry().with(layer), || {
+            error_span!("request", id = 1).in_scope(|| info!("well"));
+            error_span!("request", id = 2).in_scope(|| error!("failed"));
+            info_span!("other").in_scope(|| ());
+        });
+        assert_eq!(counts.discarded(), 5);
+    });
+    let request = ["new", "enter", "failed", "exit", "close"]
+        .map(|message| format!("level=error message={message} span=request request.id=2"));
+    let other = ["new", "enter", "exit", "close"]
+        .map(|message| format!("level=info message={message} span=other"));
+    assert_eq!(lines, [&request[..], &other].concat());
+}
+
+#[test]
+fn each_moment_of_a_call_sites_spans_has_a_limit_of_its_own() {
+    let (lines, _) = lines_of(bufferedwriter_tracing::logfmt, |layer| {
+        let layer = plain(layer).with_span_events(FmtSpan::ACTIVE);
+        let layer = layer.limit(1, Duration::from_secs(3600));
+        let counts = layer.counts();
+        with_default(registry().with(layer), || {
+            for _ in 0..3 {
+                info_span!("span").in_scope(|| ());
+            }
+        });
+        assert_eq!(counts.suppressed(), 4);
+    });
+    assert_eq!(lines, ["message=enter span=span", "message=exit span=span"]);
 }

@@ -6,10 +6,10 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 
 use crate::base::checksum::fnv1a;
 use crate::base::le;
+use crate::base::sys::names;
 use crate::config::{AFFIX_BYTES_MAX, Compression, ENVELOPE_BYTES_MAX, WORKERS_MAX};
 use crate::file::state_file::format::{
     CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, FileLayout, HEADER_BYTES, Header, MAGIC,
@@ -94,9 +94,9 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         texts = rest;
         Some(text.to_vec())
     };
-    let path = OsString::from_vec(text(le::u32(&body[44..48]) as usize)?);
-    let [prefix, extension, memory] =
-        [text(len(48))?, text(len(50))?, text(len(52))?].map(OsString::from_vec);
+    let path = names::owned(text(le::u32(&body[44..48]) as usize)?)?;
+    let mut name = |at: usize| names::owned(text(len(at))?);
+    let (prefix, extension, memory) = (name(48)?, name(50)?, name(52)?);
     let layout = FileLayout {
         partition: String::from_utf8(text(len(60))?).ok()?,
         time_zone: String::from_utf8(text(len(62))?).ok()?,

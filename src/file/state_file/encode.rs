@@ -2,9 +2,8 @@
 //!
 //! Refuses: a header that does not fit.
 
-use std::os::unix::ffi::OsStrExt;
-
 use crate::base::checksum::fnv1a;
+use crate::base::sys::names;
 use crate::file::state_file::format::{
     CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, FileLayout, Header, MAGIC, MEMORY_ID_AT, TEXTS_AT,
     VERSION, WorkerEntry,
@@ -19,7 +18,7 @@ pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
         None => Default::default(),
     };
     let [path, prefix, extension, dir] =
-        [path.as_os_str(), &names.prefix, &names.extension, dir].map(OsStrExt::as_bytes);
+        [path.as_os_str(), &names.prefix, &names.extension, dir].map(names::bytes);
     let FileLayout { partition, time_zone, header, footer } = layout;
     let more = [partition.as_bytes(), time_zone.as_bytes(), header, footer];
     let texts = [&[path, prefix, extension, dir], &more[..]].concat().concat();

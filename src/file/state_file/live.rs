@@ -15,10 +15,10 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
-use crate::base::lacking::has_no_locks;
 use crate::base::sync::{Acquire, Arc, AtomicU64, Mutex, Release, lock};
+use crate::base::sys::file::has_no_locks;
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES, Header};
 use crate::fs::{Fs, FsFile, write_all};

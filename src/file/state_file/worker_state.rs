@@ -139,12 +139,12 @@ impl WorkerState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::file::state_file::format::{FileLayout, Header, MEMORY_ID_AT, MemoryDir, TEXTS_AT};
     use crate::naming::{Names, Stamp};
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::ffi::OsString;
     use std::fs::{File, TryLockError, read};
     use std::os::unix::fs::PermissionsExt;

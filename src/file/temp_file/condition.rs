@@ -169,11 +169,11 @@ fn truncated() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::file::aligned::Staging;
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
 
     fn names() -> Names {
         Names { prefix: "p".into(), extension: "log".into(), instance: 7, pid: 1 }

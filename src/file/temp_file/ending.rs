@@ -139,6 +139,7 @@ fn trailer(compression: Compression, envelope: &Envelope, good: Watermark) -> Tr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::config::Files;
     use crate::file::aligned::Staging;
     use crate::naming::{Names, TempId};
@@ -146,7 +147,6 @@ mod tests {
     use crate::tests::codec::{CODECS, decode, enclosed, envelope};
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::ffi::OsString;
     use std::io::IoSlice;
 

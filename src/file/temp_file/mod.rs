@@ -307,9 +307,9 @@ fn contents(envelope: &Envelope, record_bytes: u64, checksum: u32) -> Contents<'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
-    use rustix::io::Errno;
     use std::ffi::OsString;
     use std::io::ErrorKind;
 

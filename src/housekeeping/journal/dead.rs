@@ -23,7 +23,8 @@ pub(crate) struct DeadJournal {
     pub(crate) unlisted: Vec<(u64, Publication)>,
     /// The first listed file that the hook had not acknowledged, counted from 0.
     pub(crate) acknowledged: u64,
-    /// Whether it says that listed files wait for a hook.
+    /// Whether its writer had a hook, and it says that listed files wait for it.
+    pub(crate) has_hook: bool,
     pub(crate) has_waiting: bool,
     /// Where its rings have room.
     pub(crate) free: Vec<Place>,
@@ -54,7 +55,8 @@ impl DeadJournal {
         let read = read_full(file, &mut header, 0)?;
         let Some(header) = format::read_header(&header[..read], names) else { return Ok(None) };
         let Header { path, acknowledged, moved, waits_from, listed } = header;
-        let has_waiting = ![0, NONE_WAITS].contains(&waits_from);
+        let has_hook = waits_from != 0;
+        let has_waiting = has_hook && waits_from != NONE_WAITS;
         let (mut unlisted, mut free) = (Vec::new(), Vec::new());
         let mut ring = vec![0; RING_ENTRIES * ENTRY_BYTES];
         for (nth, &last) in listed.iter().enumerate() {
@@ -77,12 +79,40 @@ impl DeadJournal {
             unlisted.extend(new.into_iter().map(|(_, at, file)| (at, file)));
         }
         let rings = listed.len();
-        Ok(Some(DeadJournal { path, moved, unlisted, acknowledged, has_waiting, free, rings }))
+        Ok(Some(DeadJournal {
+            path,
+            moved,
+            unlisted,
+            acknowledged,
+            has_hook,
+            has_waiting,
+            free,
+            rings,
+        }))
     }
 
     /// Whether its files are those in this directory.
     pub(crate) fn is_of(&self, path: &Path) -> bool {
         is_of(&self.path, self.moved, path)
+    }
+
+    /// Whether nobody has to hear of anything.
+    pub(crate) fn says_nothing(&self, file: &mut dyn FsFile) -> io::Result<bool> {
+        Ok(self.unlisted.is_empty() && self.listed(file, self.acknowledged)? == Listed::End)
+    }
+
+    /// No listed file from this number on has an older name.
+    pub(crate) fn oldest_from(&self, file: &mut dyn FsFile, number: u64) -> io::Result<u64> {
+        let mut oldest = NONE_WAITS;
+        for number in number.. {
+            match self.listed(file, number)? {
+                Listed::File(file) => oldest = file.stamp().map_or(0, |stamp| stamp.0).min(oldest),
+                Listed::Damaged => {}
+                Listed::End => break,
+            }
+        }
+        // 0 says that there is no hook.
+        Ok(oldest.max(1))
     }
 
     /// The listed file with this number, counted from 0.

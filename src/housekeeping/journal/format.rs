@@ -23,12 +23,11 @@
 //! A file with number n of a ring is its entry n mod 8. The last ring belongs to the recovery that
 //! the writer runs.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::checksum::fnv1a;
 use crate::base::le;
+use crate::base::sys::names;
 use crate::config::WORKERS_MAX;
 use crate::housekeeping::publication::Publication;
 use crate::naming::{Names, Stamp};
@@ -77,7 +76,7 @@ pub(super) fn entry_at(rings: usize, entry: u64) -> u64 {
 
 /// The header and the empty rings. `None` if the path is too long.
 pub(crate) fn header(names: &Names, path: &Path, rings: usize, has_hook: bool) -> Option<Vec<u8>> {
-    let path = path.as_os_str().as_bytes();
+    let path = names::bytes(path.as_os_str());
     let mut bytes = [
         &MAGIC[..],
         &VERSION.to_le_bytes(),
@@ -120,20 +119,20 @@ pub(super) fn read_header(bytes: &[u8], names: &Names) -> Option<Header> {
     if listed.iter().chain([&acknowledged]).any(|&count| count > ENTRIES_MAX) {
         return None;
     }
-    let path = OsString::from_vec(path.to_vec()).into();
+    let path = names::owned(path.to_vec())?.into();
     Some(Header { path, acknowledged, moved, waits_from, listed })
 }
 
 /// What the header says if the directory was moved here. Eight bytes are written as one, whoever is killed.
 pub(crate) fn moved_to(path: &Path) -> u64 {
     let path: PathBuf = path.components().collect();
-    fnv1a(path.as_os_str().as_bytes()).max(1)
+    fnv1a(names::bytes(path.as_os_str())).max(1)
 }
 
 /// An entry. `None` if the path is too long.
 pub(crate) fn entry(number: u64, file: &Publication) -> Option<[u8; ENTRY_BYTES]> {
     let Publication { relative, first, last, bytes, records, reason } = file;
-    let path = relative.as_os_str().as_bytes();
+    let path = names::bytes(relative.as_os_str());
     let mut entry = [0; ENTRY_BYTES];
     let numbers = [number, first.0, last.0, *bytes, records.records, records.bytes];
     for (at, number) in numbers.into_iter().enumerate() {
@@ -157,7 +156,7 @@ pub(crate) fn read_entry(entry: &[u8]) -> Option<(u64, Publication)> {
     }
     let path = entry[ENTRY_PATH_AT..ENTRY_SUM_AT].get(..le::u32(&entry[52..56]) as usize)?;
     let file = Publication {
-        relative: OsString::from_vec(path.to_vec()).into(),
+        relative: names::owned(path.to_vec())?.into(),
         first: Stamp(number(1)),
         last: Stamp(number(2)),
         bytes: number(3),

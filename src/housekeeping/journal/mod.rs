@@ -15,9 +15,9 @@ pub(crate) mod waiting;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
-use crate::base::lacking::has_no_locks;
+use crate::base::sys::file::has_no_locks;
 use crate::fs::{Fs, FsFile, read_full, write_all};
 use crate::housekeeping::publication::Publication;
 use crate::naming::{Names, Stamp};

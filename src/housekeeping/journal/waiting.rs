@@ -6,9 +6,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
-
-use crate::fs::{Fs, FsFile, read_full};
+use crate::base::sys::host::user;
+use crate::fs::{Entry, Fs, FsFile, read_full};
 use crate::housekeeping::journal::dead::is_of;
 use crate::housekeeping::journal::format::{
     self, ENTRY_BYTES, HEADER_BYTES, Header, NONE_WAITS, RING_ENTRIES,
@@ -47,12 +46,8 @@ impl Search<'_> {
     fn look(&self) -> Result<Option<Waiting>, Error> {
         let mut oldest: Option<Waiting> = None;
         for dir in self.dirs {
-            for name in self.fs.list(dir).map_err(|e| Error::io("list", dir, e))? {
-                let Some(names) = naming::parse_journal(&name, Some(self.prefix)) else { continue };
-                if (names.instance, names.pid) == (self.own.instance, self.own.pid) {
-                    continue;
-                }
-                let journal = dir.join(&name);
+            for names in self.journals(dir).map_err(|e| Error::io("list", dir, e))? {
+                let journal = dir.join(names.journal());
                 let from = self.waits_from(&journal, &names)?;
                 if let Some(from) =
                     from.filter(|&from| oldest.as_ref().is_none_or(|o| from < o.from))
@@ -64,9 +59,21 @@ impl Search<'_> {
         Ok(oldest)
     }
 
+    /// The writers that have one in this directory, which may have many other files.
+    fn journals(&self, dir: &Path) -> std::io::Result<Vec<Names>> {
+        let mut all = Vec::new();
+        self.fs.open_dir(dir)?.each(&mut |Entry { name, .. }| {
+            let names = naming::parse_journal(name, Some(self.prefix));
+            let own = (self.own.instance, self.own.pid);
+            all.extend(names.filter(|names| (names.instance, names.pid) != own));
+            true
+        })?;
+        Ok(all)
+    }
+
     fn waits_from(&self, path: &Path, names: &Names) -> Result<Option<Stamp>, Error> {
         let facts = self.fs.facts(path).map_err(|e| Error::io("look up", path, e))?;
-        let uid = geteuid().as_raw();
+        let uid = user();
         if facts.is_none_or(|facts| !facts.is_file || facts.uid != uid) {
             return Ok(None);
         }

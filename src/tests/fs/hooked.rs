@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::io::Errno;
-
-use crate::testing::{Entry, Facts, Fs, FsDir, FsFile, RealFs};
+use crate::testing::{Entry, Errno, Facts, Fs, FsDir, FsFile, RealFs};
 
 /// The calls of [`Fs`] and [`FsFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

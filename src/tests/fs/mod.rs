@@ -8,11 +8,12 @@ pub(crate) mod hooked;
 #[cfg(test)]
 pub(crate) mod memory;
 
+use crate::base::sys::host::user;
 use crate::fs::Facts;
 
 /// What a file that is not on a disk says of itself.
 pub(crate) fn facts_of(len: usize, number: usize) -> Facts {
-    let (len, uid) = (len as u64, rustix::process::geteuid().as_raw());
+    let (len, uid) = (len as u64, user());
     let id = (0, number as u64);
     Facts {
         is_file: true,
@@ -35,8 +36,17 @@ pub(crate) fn dir_facts(number: usize) -> Facts {
 
 /// Copies what there is of a file from an offset on, as far as there is room. Returns how many bytes that are.
 pub(crate) fn read_from(file: &[u8], bytes: &mut [u8], offset: u64) -> usize {
-    let there = &file[file.len().min(offset as usize)..];
+    let there = &file[offset.min(file.len() as u64) as usize..];
     let len = there.len().min(bytes.len());
     bytes[..len].copy_from_slice(&there[..len]);
     len
+}
+
+/// Makes a named pipe. rustix can't on macOS.
+#[cfg(test)]
+pub(crate) fn fifo(at: &std::path::Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(at.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the path ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o400) }, 0, "{}", at.display());
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::base::sys::Errno;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rustix::io::Errno;
 
 use crate::config::{Boundary, Compression, Durability, Io};
 use crate::tests::codec::CODECS;

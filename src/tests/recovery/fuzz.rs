@@ -74,7 +74,15 @@ pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
             (Image(bytes), layout, changes)
         }
     };
-    change(&mut image.0, changes, &words(layout));
+    // Memory has the order of the machine, inputs are the same everywhere.
+    let mut changes = changes.to_vec();
+    if cfg!(target_endian = "big") {
+        for change in changes.chunks_exact_mut(CHANGE_BYTES) {
+            let bytes = 1 << (change[0] & 3);
+            change[3..3 + bytes].reverse();
+        }
+    }
+    change(&mut image.0, &changes, &words(layout));
     if first & 8 == 0 {
         image.fix_checksum();
     }

@@ -259,6 +259,9 @@ fn headers_that_do_not_fit_are_refused() {
         (48, 78),
         (52, 0o1000),
     ] {
+        // Words of 64 bits, whose halves stand the other way round on a big-endian machine.
+        let is_half = cfg!(target_endian = "big") && (24..48).contains(&at);
+        let at = if is_half { at ^ 4 } else { at };
         assert_eq!(fixed(at, word), Unreadable::Damaged, "{at}: {word}");
     }
     assert_eq!(fixed(56, 77), Unreadable::Codec(77));

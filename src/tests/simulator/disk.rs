@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::random::Random;
-use rustix::io::Errno;
 
 use crate::base::sync::lock;
 use crate::fs::Facts;

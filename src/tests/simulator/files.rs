@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::{is_hidden, names_in};
-use rustix::io::Errno;
 
 use super::disk::{BLOCK, Chance, Change, Dirty, Disk, Node, SECTOR, SimFs, is_sector};
 use crate::base::sync::lock;

@@ -1,5 +1,7 @@
 //! The command line: one module for each command, with its options.
 
+pub(crate) mod config;
+pub(crate) mod generate;
 pub(crate) mod merge;
 pub(crate) mod recover;
 mod values;
@@ -22,9 +24,11 @@ pub(crate) struct Cli {
 #[allow(clippy::large_enum_variant, reason = "the program has one of it")]
 pub(crate) enum Command {
     Write(write::args::Write),
+    Config(config::Config),
     Recover(recover::Recover),
     Merge(merge::args::Merge),
     Verify(verify::Verify),
+    Generate(generate::Generate),
 }
 
 #[cfg(test)]

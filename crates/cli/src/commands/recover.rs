@@ -7,13 +7,15 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bufferedwriter::{RecoverOptions, Recovery, SkipReason, Skipped, recover};
 use serde_json::{Value, json};
 
 use crate::console::{self, Descriptor};
 use crate::exit;
-use crate::signals;
+use crate::sys;
 
 const AFTER: &str = "\
 A writer that is killed leaves temp files and a state file in its temp directory. The next writer with the \
@@ -75,7 +77,7 @@ pub(crate) struct Recover {
 /// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &Recover) -> u8 {
     // A signal ends the program, as any other.
-    signals::unblock();
+    sys::unblock();
     // Nothing is held up by a reader that is slow.
     console::keep_all();
     let mut options = RecoverOptions::new(&args.path, &args.temp)
@@ -115,6 +117,20 @@ pub(crate) fn tell(recovery: &Recovery) {
     if !recovery.is_empty() {
         tell_errors(recovery);
         tell_files(recovery, false);
+    }
+}
+
+/// What the operator has heard of a recovery: it is told once, as soon as it is over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told(Arc<AtomicBool>);
+
+impl Told {
+    /// Tells of it, if it is over and nobody did.
+    pub(crate) fn tell(&self, recovery: Option<Recovery>) {
+        let Some(recovery) = recovery else { return };
+        if !self.0.swap(true, Ordering::Relaxed) {
+            tell(&recovery);
+        }
     }
 }
 

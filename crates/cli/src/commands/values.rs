@@ -1,11 +1,10 @@
 //! How the values of options are parsed that the library has no text for: bytes of a file, names with values.
 //! All others are [`bufferedwriter::text`]'s.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::PathBuf;
 
 /// The header of files, or their footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,18 +16,20 @@ const BYTES_MAX: u64 = 64 << 10;
 /// A line of text, which gets a newline if it has none; or, after `@`, a file that holds the bytes. No text
 /// means no bytes.
 pub(super) fn bytes(text: OsString) -> Result<Bytes, String> {
-    if let Some(path) = text.as_bytes().strip_prefix(b"@") {
-        let path = Path::new(OsStr::from_bytes(path));
-        return read(path).map(Bytes).map_err(|error| format!("{}: {error}", path.display()));
+    let mut bytes = text.into_encoded_bytes();
+    if bytes.starts_with(b"@") {
+        let path = bytes.split_off(1);
+        // SAFETY: what follows an ASCII character in such bytes is such bytes again.
+        let path = PathBuf::from(unsafe { OsString::from_encoded_bytes_unchecked(path) });
+        return read(&path).map(Bytes).map_err(|error| format!("{}: {error}", path.display()));
     }
-    let mut bytes = text.into_vec();
     if !bytes.is_empty() && !bytes.ends_with(b"\n") {
         bytes.push(b'\n');
     }
     Ok(Bytes(bytes))
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &std::path::Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -43,6 +44,7 @@ pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt;
 
     #[test]
     fn bytes_of_files() {

@@ -5,16 +5,16 @@
 //! error that fails, is closed or is not read does not affect the program. No escape sequences but
 //! clap's, hence no colour, with or without NO_COLOR.
 
-mod descriptor;
 mod outbox;
 
 use std::fmt::Display;
 use std::io::Write;
 use std::sync::LazyLock;
 
-pub(crate) use descriptor::Descriptor;
 use outbox::Outbox;
 pub(crate) use outbox::Patience;
+
+pub(crate) use crate::sys::Descriptor;
 
 /// One per process, like standard error.
 static STDERR: LazyLock<Outbox> = LazyLock::new(|| Outbox::new(Descriptor::stderr()));

@@ -9,7 +9,7 @@ use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::signals;
+use crate::sys;
 
 /// Bytes of messages that may wait: some hundred messages.
 const BYTES_MAX: usize = 64 << 10;
@@ -45,7 +45,7 @@ impl Outbox {
     pub(super) fn new(sink: impl Write + Send + 'static) -> Self {
         let shared = Arc::new(Shared::default());
         let served = Arc::clone(&shared);
-        let is_served = signals::spawn("console", move || served.serve(sink)).is_ok();
+        let is_served = sys::spawn("console", move || served.serve(sink)).is_ok();
         Outbox { shared, is_served }
     }
 

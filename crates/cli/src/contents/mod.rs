@@ -8,14 +8,11 @@ mod frames;
 mod raw;
 mod zstd;
 
-use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::sys;
 use flate2::bufread::GzDecoder;
-use rustix::fs::{Advice, OFlags};
-
 use raw::Raw;
 use zstd::Frame;
 
@@ -94,15 +91,7 @@ enum Decoder {
 impl Contents {
     /// Opens a regular file. Zstd windows may have up to `1 << window_log` bytes, with a log of 10 to 30.
     pub(crate) fn open(path: &Path, window_log: u32) -> io::Result<Self> {
-        // A named pipe must not hold it up; it is refused.
-        let flags = OFlags::NONBLOCK.bits() as i32;
-        let file = File::options().read(true).custom_flags(flags).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        // Doubles the read-ahead. It is only a hint.
-        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-        let mut raw = Raw::new(file);
+        let mut raw = Raw::new(sys::open_finished(path)?);
         let codec = Codec::of(path, raw.peek(frames::BEGIN_BYTES));
         let decoder = match codec {
             Codec::Plain => {

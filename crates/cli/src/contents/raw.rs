@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::FileExt;
+
+use crate::sys;
 
 /// Bytes of one read of a compressed file.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -40,7 +41,7 @@ impl Raw {
     pub(super) fn read_directly(&mut self, into: &mut [u8]) -> usize {
         debug_assert_eq!(self.start, self.end);
         loop {
-            match self.file.read_at(into, self.read_to) {
+            match sys::read_at(&self.file, into, self.read_to) {
                 Ok(bytes) => {
                     self.read_to += bytes as u64;
                     return bytes;

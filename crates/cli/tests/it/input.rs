@@ -43,10 +43,29 @@ fn a_named_pipe_without_a_writer_does_not_delay_a_signal() {
     let place = Place::new();
     let pipe = place.join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
-    let args = [place.file("log", "line\n"), pipe];
+    let args = ["--forced=1s".into(), place.file("log", "line\n"), pipe];
     let mut program = place.start(args.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
     wait_until("the file before the pipe is visible", || !place.written().is_empty());
     program.signal(Signal::TERM);
     let ended = program.wait();
     assert_eq!((ended.code, &ended.json["stopped_by"]), (0, &"SIGTERM".into()), "{ended:?}");
+}
+
+/// Writers come and go; a signal ends it.
+#[test]
+fn a_named_pipe_that_is_kept_open_has_no_end() {
+    let place = Place::new();
+    let pipe = place.join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let args: [std::ffi::OsString; 4] =
+        ["--keep-open".into(), "--forced=100ms".into(), "--grace=0".into(), pipe.clone().into()];
+    let mut program = place.start(args);
+    for text in ["one\n", "two\n", "three\n"] {
+        std::fs::write(&pipe, text).unwrap();
+        wait_until("it is visible", || place.written().ends_with(text.as_bytes()));
+    }
+    program.signal(Signal::TERM);
+    let ended = program.wait();
+    assert_eq!((ended.code, &ended.json["stopped_by"]), (0, &"SIGTERM".into()), "{ended:?}");
+    assert_eq!(place.written(), b"one\ntwo\nthree\n");
 }

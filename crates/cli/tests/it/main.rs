@@ -7,6 +7,7 @@
 
 mod clock;
 mod compress;
+mod configuration;
 mod crash_proof;
 mod disk;
 mod disk_guard;

@@ -26,7 +26,12 @@ fn the_summary_is_one_line_on_standard_error_without_progress_or_escapes() {
     let output = output.unwrap();
     assert_eq!(output.stdout, b"");
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.starts_with("bufferedwriter: 2 records, 4 B in 1 file; refused 0, lost 0; "));
+    let out = place.out();
+    let said = format!(
+        "bufferedwriter: 2 records, 4 B in 1 file in {}; refused 0, lost 0; ",
+        out.display()
+    );
+    assert!(stderr.starts_with(&said), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr:?}");
     assert!(!stderr.contains(['\r', '\x1b']), "{stderr:?}");
 }

@@ -101,3 +101,14 @@ fn what_was_moved() {
     assert_eq!((code, &json["instances"]), (0, &1.into()), "{json}");
     assert_eq!((left(&other), other.visible().len()), (vec![], 1), "{json}");
 }
+
+/// A logger may run for months, and be killed: what it recovered is told when it has.
+#[test]
+fn what_was_recovered_is_told_while_the_program_runs() {
+    let place = Place::new();
+    die(&place);
+    let next = place.start(["--prefix=p_"]);
+    wait_until("it is told", || next.stderr().contains("recovered: 1 dead instances"));
+    let ended = next.end();
+    assert_eq!((ended.code, ended.stderr.matches("recovered: ").count()), (0, 1), "{ended:?}");
+}

@@ -72,7 +72,7 @@ fn the_link_leads_to_the_newest_file() {
 fn a_link_that_somebody_replaced_is_told() {
     let place = Place::new();
     let link = place.join("latest");
-    let mut program = place.started(&["--workers=1", &format!("--latest={}", link.display())]);
+    let mut program = place.started(&["--forced=1s", &format!("--latest={}", link.display())]);
     wait_until("it is there", || link.exists());
     fs::remove_file(&link).unwrap();
     fs::write(&link, "mine").unwrap();

@@ -63,10 +63,10 @@ fn sighup_publishes_and_the_run_goes_on() {
 }
 
 #[test]
-fn without_options_a_line_is_visible_soon() {
+fn a_line_is_visible_as_soon_as_the_options_say() {
     let place = Place::new();
     // Not because of its age.
-    let mut program = place.start(["--file-age=0"]);
+    let mut program = place.start(["--forced=1s", "--file-age=0"]);
     program.feed("tail -f\n");
     wait_until("the line is visible", || place.written() == b"tail -f\n");
     assert_eq!(program.end().code, 0);
@@ -75,7 +75,7 @@ fn without_options_a_line_is_visible_soon() {
 #[test]
 fn a_signal_while_memory_is_full_is_answered() {
     let place = Place::new();
-    let args = ["--queue-size=0", "--workers=1", "--size=64", "--deadline=1h", "--grace=100ms"];
+    let args = ["--queue-size=0", "--forced=1s", "--size=64", "--deadline=1h", "--grace=100ms"];
     let mut program = place.started(&args);
     let mut feed = program.take_stdin();
     let feeder = thread::spawn(move || while feed.write_all(b"one more line\n").is_ok() {});
@@ -91,4 +91,16 @@ fn an_end_before_the_first_line_is_an_end() {
     let place = Place::new();
     let ended = place.run(PLAIN, "");
     assert_eq!((ended.code, &ended.json["stopped_by"]), (0, &serde_json::Value::Null));
+}
+
+/// The first signal does nothing while somebody may still write into the pipe.
+#[test]
+fn until_the_end_of_the_input_a_signal_does_nothing() {
+    let place = Place::new();
+    let mut program = place.started(&["--until-eof", "--grace=0"]);
+    program.signal(Signal::TERM);
+    program.feed("after the signal\n");
+    program.wait_until_read();
+    let ended = program.end();
+    assert_eq!((ended.code, ended.records("written")), (0, 2), "{ended:?}");
 }

@@ -80,3 +80,24 @@ fn help_and_version_are_0_and_tell_the_exit_codes() {
         assert!(stdout.contains(said), "{said}");
     }
 }
+
+#[test]
+fn completions_and_man_pages_know_each_option() {
+    let place = Place::new();
+    let program = || Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let output = program().args(["generate", "completions", shell]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("retain-unacknowledged"), "{shell}");
+    }
+    let output = program().args(["generate", "man"]).arg(place.out()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    for page in ["bufferedwriter", "bufferedwriter-write", "bufferedwriter-recover"] {
+        let text = std::fs::read_to_string(place.out().join(format!("{page}.1"))).unwrap();
+        assert!(text.contains(".TH") && text.contains("SYNOPSIS"), "{page}: {text}");
+    }
+    let text = std::fs::read_to_string(place.out().join("bufferedwriter-write.1")).unwrap();
+    assert!(text.contains(r"retain\-unacknowledged") && text.contains("Exit codes"), "{text}");
+    let output = program().args(["generate", "man", "/no/such/dir"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}

@@ -94,4 +94,6 @@ fn all_futures_can_be_sent() {
     is_send(&writer.flush_async());
     is_send(&writer.close_async(BOUND));
     is_send(&producer.write_async(b""));
+    is_send(&writer.send_async(Vec::new()));
+    is_send(&producer.send_async(Vec::new()));
 }

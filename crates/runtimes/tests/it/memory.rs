@@ -1,8 +1,10 @@
 //! Tasks wait for memory: all get it, those that are dropped leave nothing, and a close refuses the rest.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -72,6 +74,68 @@ fn producers_wait_too_and_move_between_threads() {
         opens.join().unwrap();
         writer.close(BOUND).unwrap();
         assert_eq!(visible(dir.path()).records, 20 * 50);
+    });
+}
+
+/// Bytes that tell whether they are still there.
+struct Message(Vec<u8>, #[expect(dead_code, reason = "it counts the messages")] Arc<()>);
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Messages that are copied, handed over, and longer than a chunk.
+#[test]
+fn messages_wait_and_are_dropped_once() {
+    on_each(|executor| {
+        let dir = TestDir::new();
+        let (writer, gate) = full(&dir);
+        let all = Arc::new(());
+        let message = {
+            let all = all.clone();
+            move |number: u32, seq| {
+                let len = [40, 90, 700][number as usize % 3];
+                Message(make(number, seq, len), all.clone())
+            }
+        };
+        for number in 0..3 {
+            let mut future = Box::pin(writer.send_async(message(number, 99)));
+            assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(waiting(&writer), (1, 0));
+            drop(future);
+            assert_eq!((waiting(&writer), Arc::strong_count(&all)), ((0, 0), 2), "of {number}");
+        }
+        let sends = |number: u32| -> Task {
+            let (writer, mut producer) = (writer.clone(), writer.producer());
+            let message = message.clone();
+            Box::pin(async move {
+                for seq in 0..20 {
+                    writer.send_async(message(number, 2 * seq)).await.unwrap();
+                    producer.send_async(message(number, 2 * seq + 1)).await.unwrap();
+                }
+            })
+        };
+        let opens = thread::spawn({
+            let writer = writer.clone();
+            move || {
+                until("all wait", || waiting(&writer).0 == 30);
+                gate.open();
+            }
+        });
+        executor.run((1..=30).map(sends));
+        opens.join().unwrap();
+        let report = writer.close(BOUND).unwrap();
+        assert_eq!(report.lost.total().records, 0);
+        assert_eq!(visible(dir.path()).records, 30 * 40);
+        let refused = Message(Vec::new(), all.clone());
+        executor.run([Box::pin(async move {
+            let refused = writer.send_async(refused).await.unwrap_err();
+            assert_eq!(refused.kind(), WriteError::Closed);
+        }) as Task]);
+        drop(message);
+        assert_eq!(Arc::strong_count(&all), 1, "a message was left behind");
     });
 }
 

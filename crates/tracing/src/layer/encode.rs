@@ -16,13 +16,14 @@ use super::held::HeldEvents;
 use super::options::Options;
 use super::sites::{Left, Site};
 use super::spans;
-use super::syntax::Syntax;
+use super::syntax::{Pieces, Syntax};
 
 pub(crate) struct Encoder<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> {
     layer: u64,
     options: &'a Options,
     site: &'a Site,
     event: &'a Event<'e>,
+    level: Level,
     /// The innermost span that this thread is in.
     innermost: Option<SpanRef<'a, S>>,
     /// The span that the event names as its own.
@@ -35,16 +36,18 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
         options: &'a Options,
         site: &'a Site,
         event: &'a Event<'e>,
+        level: Level,
         ctx: &'a Context<'a, S>,
     ) -> Self {
         let looks = options.current_span || options.span_list || options.held.is_some();
         let innermost = if looks { ctx.lookup_current() } else { None };
         let named = if looks { event.parent().and_then(|id| ctx.span(id)) } else { None };
-        Encoder { layer, options, site, event, innermost, named }
+        Encoder { layer, options, site, event, level, innermost, named }
     }
 
+    /// How serious the event is for a span that keeps its events.
     pub(crate) fn level(&self) -> Level {
-        *self.event.metadata().level()
+        self.level
     }
 
     fn current(&self) -> Option<&SpanRef<'a, S>> {
@@ -61,12 +64,20 @@ impl<'a, 'e, S: Subscriber + for<'l> LookupSpan<'l>> Encoder<'a, 'e, S> {
     pub(crate) fn event(&self, out: &mut impl Write, suppressed: u64) -> fmt::Result {
         let (open, close) = self.options.syntax.around_line();
         let left = self.site.left(self.event, self.options, self.current().is_some());
-        out.write_str(open)?;
         let mut line = Line { out, is_first: true };
-        self.time(&mut line, left)?;
-        // Only the fields of a flat line can take the level's place, and then it is all of the head.
-        if !left.level {
-            line.piece(&self.site.head)?;
+        if let (false, false, Some(head)) = (left.time, left.level, &self.site.timed_head) {
+            // The common case: few pieces.
+            line.out.write_str(self.options.syntax.up_to_time())?;
+            stamp::write(line.out, SystemTime::now())?;
+            line.out.write_str(head)?;
+            line.is_first = false;
+        } else {
+            line.out.write_str(open)?;
+            self.time(&mut line, left)?;
+            // Only the fields of a flat line can take the level's place, and then it is all of the head.
+            if !left.level {
+                line.piece(&self.site.head)?;
+            }
         }
         self.fields(&mut line, left, suppressed)?;
         line.piece(&self.site.tail)?;

@@ -5,24 +5,26 @@
 //! Code of the caller (`Debug`, `Display`) runs while the layer holds no lock.
 //!
 //! Layers, each of which uses only those below it: `mod` answers the subscriber, `encode` writes an event, `held`
-//! keeps those of a span until it ends, `limit` counts those of a call site, `spans` has the text of spans,
-//! `sites` that of call sites, `syntax` knows JSON and logfmt.
+//! keeps those of a span until it ends, `span_events` makes those of a span's life, `limit` counts those of a call
+//! site, `spans` has the text of spans, `sites` that of call sites, `syntax` knows JSON and logfmt.
 
 mod encode;
 mod held;
 mod limit;
 mod options;
 mod sites;
+mod span_events;
 mod spans;
 mod syntax;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use bufferedwriter::BufferedWriter;
 use tracing_core::span::{Attributes, Id, Record};
-use tracing_core::{Event, Subscriber};
+use tracing_core::{Event, Level, Subscriber};
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -33,6 +35,7 @@ use encode::Encoder;
 use held::HeldEvents;
 use options::Options;
 use sites::{Site, Sites};
+use span_events::Life;
 
 pub use held::BufferSpans;
 pub(crate) use syntax::Syntax;
@@ -92,6 +95,53 @@ impl EventLayer {
         EventCounts(Arc::clone(&self.counts))
     }
 
+    /// Writes the event, has its span hold it back, or counts it as suppressed.
+    fn take<S>(&self, event: &Event<'_>, level: Level, site: &Site, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let encoder = Encoder::new(self.id, &self.options, site, event, level, ctx);
+        let held = self.options.held.as_ref().and_then(|_| encoder.held());
+        let is_wanted = held.as_ref().is_some_and(|held| held.keeps_on(encoder.level()));
+        if !is_wanted && !site.limit.pass(self.options.limit) {
+            self.counts.suppressed.fetch_add(1, Relaxed);
+            return;
+        }
+        match held {
+            Some(held) => self.hold(&encoder, &held),
+            None => self.write(&encoder, site),
+        }
+    }
+
+    /// Writes an event of a span's life, if it is wanted.
+    #[inline]
+    fn tell<S>(&self, life: Life, id: &Id, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        if self.options.span_events.is_some() {
+            self.tell_and_time(life, id, ctx);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_and_time<S>(&self, life: Life, id: &Id, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let (Some(events), Some(span)) = (&self.options.span_events, ctx.span(id)) else { return };
+        let is_timed = self.options.time && events.wants(Life::Close);
+        let times = if is_timed { spans::time(&span, self.id, life, Instant::now()) } else { None };
+        if events.wants(life) {
+            let metadata = span.metadata();
+            drop(span);
+            events.with_event(life, (id, metadata), times, &self.options, |event, site| {
+                // A span of level ERROR is no error.
+                self.take(event, Level::TRACE, site, ctx);
+            });
+        }
+    }
+
     /// Writes the event, and tells of those that were suppressed before it.
     fn write<S>(&self, encoder: &Encoder<'_, '_, S>, site: &Site)
     where
@@ -140,6 +190,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventLayer {
         // The caller's code runs here, before any lock.
         let own = spans::fields_of(self.options.syntax, span.name(), attributes);
         spans::insert(&span, self.id, self.options.syntax, own, self.options.held.as_ref());
+        drop(span);
+        self.tell(Life::New, id, &ctx);
+    }
+
+    fn on_enter(&self, id: &Id, ctx: Context<'_, S>) {
+        self.tell(Life::Enter, id, &ctx);
+    }
+
+    fn on_exit(&self, id: &Id, ctx: Context<'_, S>) {
+        self.tell(Life::Exit, id, &ctx);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
@@ -149,35 +209,24 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        let normal = event.normalized_metadata();
-        // Records of the `log` crate have no call site of their own.
-        let found = match normal {
-            Some(_) => None,
-            None => self.sites.get(event.metadata(), &self.options),
-        };
+        let fields = event.metadata().fields();
+        let found = self.sites.get(event.metadata(), fields, &self.options);
         let temporary;
         let site = match found {
-            Some(site) => site,
-            None => {
+            Some(site) if !site.may_be_of_log => site,
+            // Records of the `log` crate share call sites, and have their own target and line.
+            _ => {
+                let normal = event.normalized_metadata();
                 let metadata = normal.as_ref().unwrap_or(event.metadata());
-                temporary = Site::new(metadata, event.metadata().fields(), &self.options);
+                temporary = Site::new(metadata, fields, &self.options);
                 &temporary
             }
         };
-        let encoder = Encoder::new(self.id, &self.options, site, event, &ctx);
-        let held = self.options.held.as_ref().and_then(|_| encoder.held());
-        let is_wanted = held.as_ref().is_some_and(|held| held.keeps_on(encoder.level()));
-        if !is_wanted && !site.limit.pass(self.options.limit) {
-            self.counts.suppressed.fetch_add(1, Relaxed);
-            return;
-        }
-        match held {
-            Some(held) => self.hold(&encoder, &held),
-            None => self.write(&encoder, site),
-        }
+        self.take(event, *event.metadata().level(), site, &ctx);
     }
 
     fn on_close(&self, id: Id, ctx: Context<'_, S>) {
+        self.tell(Life::Close, &id, &ctx);
         if self.options.held.is_none() {
             return;
         }

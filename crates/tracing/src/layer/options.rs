@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use super::EventLayer;
 use super::held::{BufferSpans, HeldSpans};
 use super::limit::Limit;
+use super::span_events::SpanEvents;
 use super::syntax::Syntax;
 
 pub(crate) type Timer = Box<dyn FormatTime + Send + Sync>;
@@ -30,6 +32,7 @@ pub(crate) struct Options {
     pub(crate) span_list: bool,
     pub(crate) limit: Option<Limit>,
     pub(crate) held: Option<Arc<HeldSpans>>,
+    pub(crate) span_events: Option<SpanEvents>,
 }
 
 impl Options {
@@ -49,6 +52,7 @@ impl Options {
             span_list: true,
             limit: None,
             held: None,
+            span_events: None,
         }
     }
 }
@@ -141,6 +145,39 @@ impl EventLayer {
     #[must_use]
     pub fn with_span_list(mut self, span_list: bool) -> Self {
         self.options.span_list = span_list;
+        self
+    }
+
+    /// Which moments of a span's life are written as events: `new`, `enter`, `exit`, `close`. Default: none.
+    ///
+    /// They have the span's level and target. `close` has the fields `time.busy` and `time.idle` too, unless the layer
+    /// is [without time](Self::without_time): how long the span was entered, and how long it was not. Keeping these
+    /// times takes a lock of the span in each `enter` and `exit`.
+    ///
+    /// For [`limit`](Self::limit) each of the four moments of a span's call site counts by itself. In a
+    /// [buffered span](Self::buffer_spans) they wait with the other events, and their level is no error.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("bw-tracing-spans-{}", std::process::id()));
+    /// # let config = bufferedwriter::Config::default().path(&dir).create_dirs(true);
+    /// # let files = bufferedwriter::BufferedWriter::new(config)?;
+    /// use tracing_subscriber::fmt::format::FmtSpan;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (layer, guard) = bufferedwriter_tracing::json(&files);
+    /// let layer = layer.with_span_events(FmtSpan::CLOSE);
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     // "fields":{"message":"close","time.busy":"1.50ms","time.idle":"1.02µs"}
+    ///     tracing::info_span!("request").in_scope(|| ());
+    /// });
+    /// # assert_eq!(guard.close()?.written.records, 1);
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_span_events(mut self, kind: FmtSpan) -> Self {
+        self.options.span_events = SpanEvents::new(&kind);
         self
     }
 

@@ -9,6 +9,7 @@ use tracing_core::{Event, Level, Metadata};
 
 use super::limit::SiteLimit;
 use super::options::Options;
+use super::syntax::Pieces;
 
 /// Slots of the first table; each further one has twice as many.
 const FIRST_SLOTS: usize = 256;
@@ -16,6 +17,8 @@ const FIRST_SLOTS: usize = 256;
 const TABLES: usize = 12;
 /// Slots of a table in which a site may be.
 const PROBES: usize = 8;
+/// The name of each event that comes through the bridge of the `log` crate.
+const OF_LOG: &str = "log event";
 /// The field that tells of suppressed events.
 const SUPPRESSED: &str = "suppressed";
 
@@ -31,15 +34,17 @@ struct Entry {
 }
 
 impl Sites {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Sites { tables: [const { OnceLock::new() }; TABLES] }
     }
 
-    /// The site of this metadata, made if need be. `None` if its slots in all tables are taken.
+    /// The site of this metadata with these fields, which are always the same ones; made if need be. `None` if its
+    /// slots in all tables are taken.
     #[inline]
     pub(crate) fn get(
         &self,
         metadata: &'static Metadata<'static>,
+        fields: &FieldSet,
         options: &Options,
     ) -> Option<&Site> {
         // Statics lie at least 8 bytes apart. The high half of the product is what spreads them.
@@ -49,10 +54,8 @@ impl Sites {
             let slots = FIRST_SLOTS << number;
             let table = table.get_or_init(|| (0..slots).map(|_| OnceLock::new()).collect());
             (0..PROBES).find_map(|probe| {
-                let entry = table[(hash as usize + probe) % slots].get_or_init(|| Entry {
-                    metadata,
-                    site: Site::new(metadata, metadata.fields(), options),
-                });
+                let entry = table[(hash as usize + probe) % slots]
+                    .get_or_init(|| Entry { metadata, site: Site::new(metadata, fields, options) });
                 std::ptr::eq(entry.metadata, metadata).then_some(&entry.site)
             })
         })
@@ -62,12 +65,16 @@ impl Sites {
 pub(crate) struct Site {
     /// The pieces between the time and the fields, each with its separator.
     pub(crate) head: String,
+    /// The same after a timestamp, with its end. `None` if there is none, or one of a timer.
+    pub(crate) timed_head: Option<String>,
     /// By number of the field: its name, from the separator up to the value.
     pub(crate) keys: Box<[String]>,
     /// The pieces after the fields that are always the same.
     pub(crate) tail: String,
     pub(crate) suppressed: Option<String>,
     pub(crate) limit: SiteLimit,
+    /// Its name is that of the call sites that all records of the `log` crate share.
+    pub(crate) may_be_of_log: bool,
     /// Fields may share a name with each other or with a piece of the line.
     has_conflicts: bool,
 }
@@ -115,17 +122,22 @@ impl Site {
             tail.push_str(&syntax.text_piece("filename", file));
         }
         if let Some(line) = metadata.line().filter(|_| options.line_number) {
-            tail.push_str(&syntax.key("line_number"));
+            tail.push_str(&syntax.key_piece("line_number"));
             tail.push_str(&line.to_string());
         }
         let names = || fields.iter().map(|field| field.name());
         let is_twice = |(at, name)| names().skip(at + 1).any(|other| other == name);
+        let head = head(*metadata.level(), options);
+        let has_stamp = options.time && options.timer.is_none();
         Site {
-            head: head(*metadata.level(), options),
-            keys: names().map(|name| syntax.key(name)).collect(),
+            timed_head: has_stamp.then(|| format!("{}{head}", syntax.around_time().1)),
+            head,
+            keys: names().map(|name| syntax.key_piece(name)).collect(),
             tail,
-            suppressed: (!names().any(|name| name == SUPPRESSED)).then(|| syntax.key(SUPPRESSED)),
+            suppressed: (!names().any(|name| name == SUPPRESSED))
+                .then(|| syntax.key_piece(SUPPRESSED)),
             limit: SiteLimit::default(),
+            may_be_of_log: metadata.name() == OF_LOG,
             has_conflicts: names().enumerate().any(is_twice)
                 || options.is_flat
                     && names().any(|name| BEFORE.contains(&name) || AFTER.contains(&name)),

@@ -13,13 +13,15 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
+use std::time::Instant;
 
 use tracing_core::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::held::{HeldEvents, HeldSpans};
-use super::syntax::Syntax;
+use super::span_events::{Life, Times};
+use super::syntax::{Pieces, Syntax};
 
 /// A longer text is not copied into spans within, so that memory grows with the depth of spans, not with its square.
 const COPIED_MAX: usize = 4096;
@@ -59,6 +61,8 @@ pub(crate) struct SpanText {
     held: Option<Arc<HeldEvents>>,
     /// The events wait for the end of this span.
     is_holder: bool,
+    /// Kept if events tell of its end.
+    times: Option<Times>,
 }
 
 impl SpanText {
@@ -81,6 +85,7 @@ impl SpanText {
             has_children: AtomicBool::new(false),
             held: None,
             is_holder: false,
+            times: None,
         };
         if let Some(parent) = span.parent() {
             match parent.extensions().get::<SpanTexts>().and_then(|texts| texts.get(layer)) {
@@ -179,6 +184,24 @@ pub(crate) fn insert<S: for<'a> LookupSpan<'a>>(
         Some(texts) => texts.0.push((layer, text)),
         None => extensions.insert(SpanTexts(vec![(layer, text)])),
     }
+}
+
+/// Keeps the times of a span, and returns them.
+pub(crate) fn time<S: for<'a> LookupSpan<'a>>(
+    span: &SpanRef<'_, S>,
+    layer: u64,
+    life: Life,
+    now: Instant,
+) -> Option<Times> {
+    let mut extensions = span.extensions_mut();
+    let text = extensions.get_mut::<SpanTexts>().and_then(|texts| texts.get_mut(layer))?;
+    match (life, &mut text.times) {
+        (Life::New, times) => *times = Some(Times::new(now)),
+        (_, Some(times)) => times.change(life, now),
+        // The layer has not seen it begin.
+        (_, None) => {}
+    }
+    text.times
 }
 
 /// Adds fields that are recorded later.
@@ -335,9 +358,9 @@ impl Fields<'_> {
         match self.syntax {
             // What stands there is the span's own name.
             Syntax::Json if name == "name" => return,
-            Syntax::Json => self.scratch.push_str(&self.syntax.key(name)),
+            Syntax::Json => self.scratch.push_str(&self.syntax.key_piece(name)),
             Syntax::Logfmt => {
-                self.scratch.push_str(&self.syntax.key(&format!("{}.{name}", self.span)))
+                self.scratch.push_str(&self.syntax.key_piece(&format!("{}.{name}", self.span)))
             }
         }
         // A String takes everything, and a value that fails ends there.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
 use crate::tests::fs::hooked::Op;
 

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
 use super::MemoryFs;
 use super::disk::Node;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
 use super::{Left, STAMP, Scene};
 use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES};

@@ -98,7 +98,7 @@ fn all_directories_are_synced_before_the_state_file_goes_also_after_a_killed_rec
         let scene = left("dt=%F/h=%H", "UTC");
         if is_killed {
             let killed = HookedFs::with(|call: &Call<'_>| match call.op {
-                Op::SyncDir | Op::Remove => Answer::Error(rustix::io::Errno::IO),
+                Op::SyncDir | Op::Remove => Answer::Error(crate::base::sys::Errno::IO),
                 _ => Answer::Go,
             });
             assert_eq!(scene.recover_with(&killed, false).published.len(), 1);

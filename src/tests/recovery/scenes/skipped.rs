@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
 use super::{Left, Scene};
 use crate::file::state_file::format::{HEADER_BYTES, TEXTS_AT};
@@ -136,13 +136,7 @@ fn links_and_strange_files_are_never_followed() {
     let plants: [(Plant, SkipReason); 4] = [
         (|scene, at| symlink(scene.dir.join("canary"), at).unwrap(), SkipReason::NotOurs),
         (|_, at| fs::create_dir(at).unwrap(), SkipReason::NotOurs),
-        (
-            |_, at| {
-                let mode = rustix::fs::Mode::RUSR;
-                rustix::fs::mkfifoat(rustix::fs::CWD, at, mode).unwrap();
-            },
-            SkipReason::NotOurs,
-        ),
+        (|_, at| crate::tests::fs::fifo(at), SkipReason::NotOurs),
         (|scene, at| fs::hard_link(scene.dir.join("canary"), at).unwrap(), SkipReason::OtherName),
     ];
     for (plant, reason) in plants {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rustix::io::Errno;
+use crate::base::sys::Errno;
 
 use super::{Left, STAMP, Scene};
 use crate::file::state_file::encode;

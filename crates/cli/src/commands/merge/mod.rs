@@ -39,7 +39,7 @@ use crate::commands::merge::streams::{Pending, What, rank};
 use crate::commands::merge::time::Format;
 use crate::commands::walk::walk;
 use crate::console::{self, Descriptor};
-use crate::{exit, signals};
+use crate::{exit, sys};
 
 /// Descriptors of a writer with one worker: state file, temp file, directories, manifest, journal.
 const WRITER_DESCRIPTORS: usize = 12;
@@ -49,7 +49,7 @@ const LINE_BYTES_MAX: usize = 4 << 20;
 /// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &Merge) -> u8 {
     // A signal ends the program, as any other.
-    signals::unblock();
+    sys::unblock();
     console::keep_all();
     if matches!(args.time, Format::Prefix(_)) && args.window.is_some() {
         console::report_usage("--window needs times, and prefix:N is none");

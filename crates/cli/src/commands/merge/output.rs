@@ -14,7 +14,7 @@ use bufferedwriter::{BufferedWriter, CloseReport, Config, Producer, WriteError};
 use crate::commands::merge::merging::Sink;
 use crate::commands::merge::outcome::Outcome;
 use crate::console::{self, Descriptor};
-use crate::signals;
+use crate::sys;
 
 /// Bytes of one write to standard output.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -41,7 +41,7 @@ impl Stdout {
         let (full, blocks) = sync_channel::<Vec<u8>>(BLOCKS);
         let (give_back, empty) = sync_channel(BLOCKS + 2);
         let (fail, failed) = sync_channel(1);
-        let thread = signals::spawn("stdout", move || {
+        let thread = sys::spawn("stdout", move || {
             while let Ok(mut block) = blocks.recv() {
                 if let Err(error) = Descriptor::stdout().write_all(&block) {
                     let _ = fail.send(error);

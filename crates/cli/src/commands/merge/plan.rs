@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use rustix::process::{Resource, getrlimit};
 
 use crate::commands::merge::outcome::Outcome;
 use crate::commands::merge::time::Format;
 use crate::contents::WINDOW_LOG;
+use crate::sys;
 
 /// The least memory of buffers, decoders and sorted lines that works: two zstd windows, and some buffers.
 const MEMORY_MIN: usize = 24 << 20;
@@ -55,8 +55,7 @@ impl Plan {
             ));
         }
         let memory = memory - taken;
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20) as usize;
-        let by_descriptors = descriptors.saturating_sub(DESCRIPTORS + output_descriptors);
+        let by_descriptors = sys::open_files_max().saturating_sub(DESCRIPTORS + output_descriptors);
         let window = window.map(|window| i64::try_from(window.as_nanos()).unwrap_or(i64::MAX));
         // A decoder must leave room for others.
         let window_log = (memory / 8).ilog2().clamp(WINDOW_LOG, 30);

@@ -4,12 +4,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::commands::merge::key::Key;
+use crate::sys;
 
 /// Bytes of one write.
 const WRITE_BYTES: usize = 256 << 10;
@@ -106,7 +106,7 @@ impl<K: Key> RunWriter<'_, K> {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let result = self.file.write_all_at(&self.buffer, self.written);
+        let result = sys::write_all_at(self.file, &self.buffer, self.written);
         result.map_err(|error| self.spill.error("write", error))?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -194,10 +194,25 @@ impl<'a, K: Key> RunReader<'a, K> {
         (self.filled, self.next) = (self.filled - self.next, 0);
         let want = (self.buffer.len() - self.filled).min((self.end - self.at) as usize);
         let into = &mut self.buffer[self.filled..][..want];
-        let read = self.spill.open()?.read_exact_at(into, self.at);
+        let read = read_exact_at(self.spill.open()?, into, self.at);
         read.map_err(|error| self.spill.error("read", error))?;
         self.at += want as u64;
         self.filled += want;
         Ok(self.filled >= bytes)
     }
+}
+
+fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !into.is_empty() {
+        match sys::read_at(file, into, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                into = &mut into[read..];
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -3,8 +3,6 @@
 //! Guarantees: nothing is changed, and the files of live writers are no left-overs.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::{FileName, RecoverOptions, SkipReason, recover};
@@ -19,13 +17,15 @@ pub(super) fn check(
     hidden: &[PathBuf],
 ) -> Vec<Problem> {
     let mut problems = dead_writers(dir, temp, memory);
-    let known: HashSet<&OsStr> = hidden.iter().filter_map(|path| path.file_name()).collect();
+    // Other names are those of no text; a recovery knows them.
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let known: HashSet<String> = hidden.iter().filter_map(|path| name(path)).collect();
     let told: HashSet<PathBuf> = problems.iter().map(|problem| problem.path.clone()).collect();
     for path in hidden.iter().filter(|path| !told.contains(*path)) {
-        let Some(name) = path.file_name() else { continue };
-        let what = if name.as_bytes().ends_with(b".aside") {
+        let Some(name) = name(path) else { continue };
+        let what = if name.ends_with(".aside") {
             "set aside by a recovery, which could not trust it: look at it, then remove it"
-        } else if state_of(name).is_some_and(|state| !known.contains(OsStr::from_bytes(&state))) {
+        } else if state_of(&name).is_some_and(|state| !known.contains(&state)) {
             "an unfinished file whose writer is not known any more"
         } else {
             continue;
@@ -72,11 +72,8 @@ fn dead_writers(dir: &Path, temp: &Path, memory: Option<&Path>) -> Vec<Problem> 
 }
 
 /// The name of the state file of the writer of a temp file; `None` for other names.
-fn state_of(name: &OsStr) -> Option<Vec<u8>> {
-    let visible = name.as_bytes().strip_prefix(b".")?.strip_suffix(b".tmp")?;
-    let FileName { prefix, instance, pid, .. } = FileName::parse(OsStr::from_bytes(visible))?;
-    let mut state = b".".to_vec();
-    state.extend_from_slice(prefix.as_bytes());
-    state.extend_from_slice(format!("{instance:016x}-{pid}.state").as_bytes());
-    Some(state)
+fn state_of(name: &str) -> Option<String> {
+    let visible = name.strip_prefix('.')?.strip_suffix(".tmp")?;
+    let FileName { prefix, instance, pid, .. } = FileName::parse(visible)?;
+    Some(format!(".{}{instance:016x}-{pid}.state", prefix.to_str()?))
 }

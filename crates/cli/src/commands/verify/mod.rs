@@ -27,7 +27,7 @@ use crate::commands::verify::content::{Content, Expected};
 use crate::commands::verify::problems::{Kind, Problem};
 use crate::commands::walk::{hidden_in, walk};
 use crate::console::{self, Descriptor};
-use crate::{exit, signals};
+use crate::{exit, sys};
 
 const AFTER_HELP: &str = "\
 What is looked for, with its kind in the output of --json:
@@ -104,7 +104,7 @@ pub(crate) struct Verify {
 /// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &Verify) -> u8 {
     // A signal ends the program, as any other.
-    signals::unblock();
+    sys::unblock();
     console::keep_all();
     let report = Report::of(args);
     if args.json {

@@ -6,22 +6,21 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::stderr;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use bufferedwriter::{BoxError, PublishedFile};
 
+use crate::sys;
+
 /// Stands for the path in the words of a command.
-const PLACE: &[u8] = b"{}";
+const PLACE: &str = "{}";
 
 /// A command and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hook {
-    words: Vec<OsString>,
+    words: Vec<String>,
 }
 
 impl Hook {
@@ -31,7 +30,7 @@ impl Hook {
         if words.first().is_none_or(String::is_empty) {
             return Err("a command is missing".to_owned());
         }
-        Ok(Hook { words: words.into_iter().map(OsString::from).collect() })
+        Ok(Hook { words })
     }
 
     /// Runs the command for a file, and waits for its end.
@@ -39,12 +38,7 @@ impl Hook {
         let mut words = self.words.iter().map(|word| filled(word, file.path.as_os_str()));
         let program = words.next().unwrap_or_default();
         let mut command = Command::new(&program);
-        // SAFETY: it does nothing, so nothing that is not safe after fork(2).
-        //
-        // It makes std call fork instead of posix_spawn(3). After a fork the writer's locks are let go at once. A
-        // spawned child would hold them until it is the command, and a recovery meanwhile would think that the
-        // program lives.
-        unsafe { command.pre_exec(|| Ok(())) };
+        sys::fork_first(&mut command);
         let status = command
             .args(words)
             .env("BUFFEREDWRITER_FILE", &file.path)
@@ -55,9 +49,7 @@ impl Hook {
             .env("BUFFEREDWRITER_LAST", rfc3339(file.last))
             .env("BUFFEREDWRITER_REASON", file.reason.to_string())
             .stdin(Stdio::null())
-            .stdout(
-                stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Into::into),
-            )
+            .stdout(Stdio::from(stderr()))
             .status()
             .map_err(|error| format!("{}: {error}", Path::new(&program).display()))?;
         if status.success() {
@@ -70,16 +62,14 @@ impl Hook {
 }
 
 /// The word with the path in each place for it.
-fn filled(word: &OsStr, path: &OsStr) -> OsString {
-    let mut filled = Vec::new();
-    let mut rest = word.as_bytes();
-    while let Some(at) = memchr::memmem::find(rest, PLACE) {
-        filled.extend_from_slice(&rest[..at]);
-        filled.extend_from_slice(path.as_bytes());
-        rest = &rest[at + PLACE.len()..];
+fn filled(word: &str, path: &OsStr) -> OsString {
+    let mut parts = word.split(PLACE);
+    let mut filled = OsString::from(parts.next().unwrap_or_default());
+    for part in parts {
+        filled.push(path);
+        filled.push(part);
     }
-    filled.extend_from_slice(rest);
-    OsString::from_vec(filled)
+    filled
 }
 
 fn rfc3339(time: SystemTime) -> String {
@@ -89,6 +79,7 @@ fn rfc3339(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn words_are_split_and_filled() {

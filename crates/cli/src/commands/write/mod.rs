@@ -4,7 +4,6 @@
 //! within one slice of waiting, whatever the input, the disk and the outputs do.
 
 pub(crate) mod args;
-mod choices;
 mod drain;
 mod hook;
 mod monitor;
@@ -19,15 +18,14 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
 
-use crate::commands::recover;
-use crate::commands::write::choices::WhenFull;
+use crate::commands::recover::Told;
 use crate::commands::write::drain::Drain;
 use crate::commands::write::monitor::Monitor;
 use crate::commands::write::summary::Summary;
 use crate::console::{self, Descriptor};
 use crate::exit;
 use crate::inputs::{self, Input, STDIN};
-use crate::signals::{self, Signals};
+use crate::sys::{self, Signals};
 
 /// How long a wait for memory or the disk may ignore signals.
 const SLICE: Duration = Duration::from_millis(100);
@@ -53,9 +51,9 @@ pub(crate) fn run(args: &args::Write) -> u8 {
     run.close();
     run.summary.elapsed = started.elapsed();
     console::end_progress();
-    if args.json {
+    if args.is_json() {
         run.print_json();
-    } else if !args.quiet {
+    } else if !args.is_quiet() {
         console::report(&run.summary);
     }
     run.summary.exit_code()
@@ -77,6 +75,7 @@ struct Run<'a> {
     producer: Producer,
     signals: Signals,
     monitor: Monitor,
+    told: Told,
     drain: Drain,
     summary: Summary,
 }
@@ -85,21 +84,24 @@ impl<'a> Run<'a> {
     /// Does everything that can fail before the first line. An error has its exit code.
     fn start(args: &'a args::Write) -> Result<Self, (String, u8)> {
         // First, so that from here on a signal drains.
-        let signals = Signals::catch(args.ignore_interrupts)
+        let signals = Signals::catch(args.ignores_interrupts())
             .map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
         let writer = open_writer(args.config())?;
         tell_missing(writer.stats().missing);
         let options = monitor::Options {
-            deadline: args.deadline,
-            drops: args.when_full == WhenFull::Drop,
+            deadline: args.deadline(),
+            drops: args.drops_when_full(),
             progress: shows_progress(args),
+            told: Told::default(),
             has_no_hook: !args.has_hook(),
         };
+        let told = options.told.clone();
         let monitor = Monitor::start(writer.clone(), options)
             .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
         let producer = writer.producer();
-        let (drain, summary) = (Drain::new(args.grace, args.deadline), Summary::default());
-        Ok(Run { args, writer, producer, signals, monitor, drain, summary })
+        let drain = Drain::new(args.grace(), args.deadline());
+        let summary = Summary { path: args.path().to_owned(), ..Summary::default() };
+        Ok(Run { args, writer, producer, signals, monitor, told, drain, summary })
     }
 
     /// Copies all inputs, or those up to a signal.
@@ -108,7 +110,7 @@ impl<'a> Run<'a> {
             if self.drain.is_stopping() {
                 break;
             }
-            match Input::open(&path) {
+            match Input::open(&path, self.args.keeps_open()) {
                 Ok(input) => self.copy(&input),
                 Err(message) => self.io_error(message),
             }
@@ -150,9 +152,7 @@ impl<'a> Run<'a> {
         console::keep_all();
         // The close has waited for the recovery, if there was time. Its errors are not errors of
         // this run.
-        if let Some(recovery) = self.writer.recovery() {
-            recover::tell(&recovery);
-        }
+        self.told.tell(self.writer.recovery());
         if gone > 0 {
             let temp_dir = stats.temp_dir.display();
             self.io_error(format_args!(
@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
             // Nobody receives it once time is over.
             let _ = done.send(Descriptor::stdout().write_all(text.as_bytes()));
         };
-        let mut printed = signals::spawn("stdout", print).map(drop);
+        let mut printed = sys::spawn("stdout", print).map(drop);
         while printed.is_ok() {
             match result.recv_timeout(SLICE) {
                 Ok(Ok(())) => return,
@@ -245,5 +245,5 @@ fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
 fn shows_progress(args: &args::Write) -> bool {
     let typed =
         args.inputs().iter().any(|path| path.as_os_str() == STDIN) && io::stdin().is_terminal();
-    io::stderr().is_terminal() && !typed && !args.quiet && !args.json
+    io::stderr().is_terminal() && !typed && !args.is_quiet() && !args.is_json()
 }

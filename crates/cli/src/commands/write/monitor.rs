@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
 use bytesize::ByteSize;
 
+use crate::commands::recover::Told;
 use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
-use crate::signals;
+use crate::sys;
 
 const TICK: Duration = Duration::from_secs(1);
 
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) drops: bool,
     /// Draw progress.
     pub(crate) progress: bool,
+    /// Whether the recovery was told of.
+    pub(crate) told: Told,
     /// Old files can only wait for other writers' hooks.
     pub(crate) has_no_hook: bool,
 }
@@ -45,7 +48,7 @@ impl Monitor {
             drawn_at: Instant::now(),
             drawn_bytes: 0,
         };
-        signals::spawn("monitor", move || state.run(&requests))?;
+        sys::spawn("monitor", move || state.run(&requests))?;
         Ok(Monitor { publish })
     }
 
@@ -92,6 +95,7 @@ impl State {
     }
 
     fn look(&mut self) {
+        self.options.told.tell(self.writer.recovery());
         let stats = self.writer.stats();
         let now = Instant::now();
         let disk = self.watch.disk(now, &stalls(&stats));

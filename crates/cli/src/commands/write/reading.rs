@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use bufferedwriter::{Count, WriteError};
 
-use crate::commands::write::choices::WhenFull;
 use crate::commands::write::{Run, SLICE, drain};
 use crate::console;
 use crate::inputs::Input;
@@ -143,7 +142,7 @@ impl Run<'_> {
     fn write(&mut self, line: &[u8]) -> Result<(), WriteError> {
         match self.producer.write(line) {
             Err(WriteError::Full | WriteError::DiskGuard | WriteError::OutOfMemory)
-                if self.args.when_full == WhenFull::Wait =>
+                if !self.args.drops_when_full() =>
             {
                 self.write_waiting(line)
             }
@@ -199,7 +198,7 @@ impl Run<'_> {
         input: Option<&Input>,
         timeout: Option<Duration>,
     ) -> io::Result<bool> {
-        let arrived = self.signals.wait(input.map(Input::fd), timeout)?;
+        let arrived = self.signals.wait(input, timeout)?;
         if let Some(name) = arrived.stop {
             if self.drain.is_reading() {
                 self.summary.stopped_by.get_or_insert(name);

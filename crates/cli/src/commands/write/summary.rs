@@ -4,6 +4,7 @@
 //! newlines count.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bufferedwriter::{CloseReport, Count, Lost};
@@ -43,6 +44,8 @@ pub(crate) struct Summary {
     pub(crate) codec_times: Option<(Duration, Duration)>,
     /// Files that are not in the manifest, or without a successful `--on-publish`.
     pub(crate) unacknowledged: u64,
+    /// Where the files are.
+    pub(crate) path: PathBuf,
     /// Errors on inputs and on closing. All were reported.
     pub(crate) io_errors: u64,
     /// The signal that ended the reading.
@@ -91,6 +94,7 @@ impl Summary {
                 "gave_up": count(self.lost.gave_up),
             },
             "unresolved": count(self.unresolved),
+            "path": self.path.to_string_lossy(),
             "files": self.files,
             "files_bytes": self.files_bytes,
             "files_deleted": self.deleted.map(|(files, _)| files),
@@ -131,10 +135,11 @@ impl fmt::Display for Summary {
         };
         write!(
             f,
-            "{} records, {} in {} {files}{on_disk}; refused {}{guard}, lost {}; {:.3} s, {:.1} MB/s",
+            "{} records, {} in {} {files}{on_disk} in {}; refused {}{guard}, lost {}; {:.3} s, {:.1} MB/s",
             self.written.records,
             ByteSize(self.written.bytes).display().si(),
             self.files,
+            self.path.display(),
             self.refused.records,
             self.lost.total().records,
             self.elapsed.as_secs_f64(),
@@ -165,7 +170,8 @@ mod tests {
     const ONE: Count = Count { records: 1, bytes: 10 };
 
     fn written() -> Summary {
-        Summary { read: ONE, written: ONE, files: 1, files_bytes: 10, ..Summary::default() }
+        let path = PathBuf::from("/out");
+        Summary { read: ONE, written: ONE, files: 1, files_bytes: 10, path, ..Summary::default() }
     }
 
     fn gave_up() -> Lost {
@@ -193,9 +199,9 @@ mod tests {
     #[test]
     fn people_read_one_line() {
         let text = Summary { elapsed: Duration::from_millis(500), ..written() }.to_string();
-        assert_eq!(text, "1 records, 10 B in 1 file; refused 0, lost 0; 0.500 s, 0.0 MB/s");
+        assert_eq!(text, "1 records, 10 B in 1 file in /out; refused 0, lost 0; 0.500 s, 0.0 MB/s");
         let text = Summary { files_bytes: 4, ..written() }.to_string();
-        assert!(text.contains("10 B in 1 file (4 B on the disk); refused 0"), "{text}");
+        assert!(text.contains("10 B in 1 file (4 B on the disk) in /out; refused 0"), "{text}");
         let text = Summary { deleted: Some((0, 0)), ..written() }.to_string();
         assert!(text.ends_with("MB/s"), "{text}");
         let text = Summary { deleted: Some((3, 12_288)), ..written() }.to_string();

@@ -1,0 +1,46 @@
+//! How long the program reads, and what it says.
+
+use std::time::Duration;
+
+use bufferedwriter::text::duration;
+use clap::ArgAction;
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "The end, and what is said")]
+pub(super) struct Ending {
+    /// Read to the end of the input, whatever signals come, as `s6-log -p` does
+    ///
+    /// That is --grace without limit, for servers whose old processes still write into the pipe after a reload. A
+    /// second signal gives up at once.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(super) until_eof: bool,
+
+    /// Keep named pipes open when their last writer closes them, until a signal
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true, hide_short_help = true)]
+    pub(super) keep_open: bool,
+
+    /// How long to read on after SIGTERM or SIGINT while the input is a pipe or a socket
+    ///
+    /// Until its end, so that the last words of the programs that write into it are not lost; 0 = only to the end
+    /// of the line.
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration, hide_short_help = true)]
+    pub(super) grace: Duration,
+
+    /// Ignore SIGINT (Ctrl-C), as `tee -i` does
+    ///
+    /// The input then ends with the programs that write into it.
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true, hide_short_help = true)]
+    pub(super) ignore_interrupts: bool,
+
+    /// Time limit for publishing what was read, once the reading has ended; 0 = give up at once
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, hide_short_help = true)]
+    pub(super) deadline: Duration,
+
+    /// Print the summary as one JSON object on standard output, and no progress
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(super) json: bool,
+
+    /// Print no progress and no summary. Errors are still reported
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(super) quiet: bool,
+}

@@ -1,0 +1,73 @@
+//! The memory that lines take on their way.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use bufferedwriter::text::size;
+use bufferedwriter::{Config, CrashProof};
+use clap::ArgAction;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+/// Default directory of crash-proof memory.
+const SHM: &str = "/dev/shm";
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Memory")]
+pub(super) struct Memory {
+    /// Number of workers, each with its own file; 1 to 256
+    ///
+    /// Files of one worker are in the order of the input. More of them write more than one core or one file can.
+    #[arg(long, value_name = "COUNT", default_value = "1", hide_short_help = true)]
+    workers: usize,
+
+    /// Bytes that a thread fills in memory before they go to a worker; 1 to 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "8192", value_parser = size, hide_short_help = true)]
+    size: u64,
+
+    /// Number of chunks of --size that may wait while all workers are busy; 0 to 1048576
+    #[arg(long, value_name = "COUNT", default_value = "1024", hide_short_help = true)]
+    queue_size: usize,
+
+    /// Keep the lines in memory even if the program is killed
+    ///
+    /// The memory is a file on a tmpfs: in DIR, or in /dev/shm if DIR is not given or auto. The next program with
+    /// the same --path, --temp and --prefix publishes the lines [default: off]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "auto", value_parser = OsStringValueParser::new().map(crash_proof))]
+    crash_proof: Option<CrashProof>,
+
+    /// Make all memory resident at the start and lock it, so that no line waits for a page
+    ///
+    /// Needs room in the limit of locked memory (ulimit -l).
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true, hide_short_help = true)]
+    populate: bool,
+}
+
+impl Memory {
+    /// Length of the longest line that the writer's memory can hold, newline included.
+    pub(super) fn line_bytes_max(&self) -> usize {
+        let chunks = self.queue_size.saturating_add(self.workers);
+        chunks.saturating_mul(bytes_in_memory(self.size))
+    }
+
+    pub(super) fn apply(&self, config: Config) -> Config {
+        config
+            .size(bytes_in_memory(self.size))
+            .queue_size(self.queue_size)
+            .workers(self.workers)
+            .crash_proof(self.crash_proof.clone().unwrap_or(CrashProof::Off))
+            .populate(self.populate)
+    }
+}
+
+fn crash_proof(text: OsString) -> CrashProof {
+    match text.to_str() {
+        Some("off") => CrashProof::Off,
+        Some("auto" | SHM) => CrashProof::Auto,
+        _ => CrashProof::Dir(PathBuf::from(Path::new(&text))),
+    }
+}
+
+/// A size beyond the address space is out of range too, and the library reports it.
+fn bytes_in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,57 @@
+//! Where files are, and what they are called.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use bufferedwriter::Config;
+use bufferedwriter::text::mode;
+use clap::ArgAction;
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Where files are")]
+pub(super) struct Place {
+    /// Directory in which complete files appear
+    #[arg(long, value_name = "DIR")]
+    pub(super) path: PathBuf,
+
+    /// Directory in which files are written before they appear [default: the system's temp directory]
+    ///
+    /// Best on the file system of --path.
+    #[arg(long, value_name = "DIR")]
+    temp: Option<PathBuf>,
+
+    /// Create missing directories, accessible to the owner only (0700)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    create_dirs: bool,
+
+    /// First part of every file name [default: none]
+    ///
+    /// No `/`; with the extension at most 160 bytes.
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<OsString>,
+
+    /// Last part of every file name, after a dot
+    ///
+    /// No `/`; with the prefix at most 160 bytes. Empty = no dot either.
+    #[arg(long, value_name = "TEXT", default_value = "log", hide_short_help = true)]
+    extension: OsString,
+
+    /// Permissions of the files in octal, independent of the umask; 0 to 0777
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = mode, hide_short_help = true)]
+    mode: u32,
+}
+
+impl Place {
+    pub(super) fn apply(&self, config: Config) -> Config {
+        let config = config
+            .path(&self.path)
+            .create_dirs(self.create_dirs)
+            .prefix(self.prefix.clone().unwrap_or_default())
+            .extension(&self.extension)
+            .mode(self.mode);
+        match &self.temp {
+            Some(dir) => config.temp(dir),
+            None => config,
+        }
+    }
+}

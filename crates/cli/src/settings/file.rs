@@ -1,0 +1,44 @@
+//! Options in a file, in TOML.
+
+use std::path::Path;
+
+use clap::Command;
+use toml::{Table, Value};
+
+use crate::settings::keys::{PARTITION_VALUE, Setting, Source, known};
+
+/// Reads the options of a file, in their order. The error is a complete message.
+pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, String> {
+    let place = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
+    let table: Table = text.parse().map_err(|error| format!("{place}: {error}"))?;
+    let mut settings = Vec::new();
+    for (key, value) in &table {
+        known(command, key, &place.to_string())?;
+        let refused = |what: &str| format!("{place}: {key}: must be {what}");
+        let setting = |value: String| {
+            let source = Source::File(path.to_owned());
+            Setting { key: key.clone(), value: value.into(), source }
+        };
+        let plain = || refused("text, a whole number, true or false");
+        if key == PARTITION_VALUE {
+            let all = || refused("a table of names and values");
+            for (name, value) in value.as_table().ok_or_else(all)? {
+                let value = text_of(value).ok_or_else(plain)?;
+                settings.push(setting(format!("{name}={value}")));
+            }
+        } else {
+            settings.push(setting(text_of(value).ok_or_else(plain)?));
+        }
+    }
+    Ok(settings)
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,34 @@
+//! What differs between operating systems: how the program waits for input and signals at once, and its standard
+//! streams.
+//!
+//! Guarantees: only this folder asks which system it is compiled for.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::{
+    Descriptor, Input, Signals, fork_first, open_files_max, open_finished, read_at, release_stdin,
+    spawn, unblock, write_all_at,
+};
+#[cfg(windows)]
+pub(crate) use windows::{
+    Descriptor, Input, Signals, fork_first, open_files_max, open_finished, read_at, release_stdin,
+    spawn, unblock, write_all_at,
+};
+
+/// The argument that means standard input.
+pub(crate) const STDIN: &str = "-";
+
+/// What ended a wait.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// The input has bytes, an end or an error to read.
+    pub(crate) input: bool,
+    /// The name of what asked the program to stop, such as SIGTERM, or Ctrl-C on Windows.
+    pub(crate) stop: Option<&'static str>,
+    /// SIGHUP. Windows has nothing like it.
+    pub(crate) publish: bool,
+}

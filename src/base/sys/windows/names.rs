@@ -1,0 +1,20 @@
+//! Names of files as bytes, which the state file keeps.
+//!
+//! Guarantees: UTF-8 is the name that it spells. Refuses: other bytes, and so names with lone surrogates.
+
+use std::ffi::{OsStr, OsString};
+
+/// The name's bytes.
+pub(crate) fn bytes(name: &OsStr) -> &[u8] {
+    name.as_encoded_bytes()
+}
+
+/// The name that has these bytes. `None` where there is none.
+pub(crate) fn name(bytes: &[u8]) -> Option<&OsStr> {
+    std::str::from_utf8(bytes).ok().map(OsStr::new)
+}
+
+/// The same of bytes that are owned.
+pub(crate) fn owned(bytes: Vec<u8>) -> Option<OsString> {
+    String::from_utf8(bytes).ok().map(OsString::from)
+}
