@@ -192,7 +192,7 @@ impl<'a, K: Key> RunReader<'a, K> {
         }
         self.buffer.copy_within(self.next..self.filled, 0);
         (self.filled, self.next) = (self.filled - self.next, 0);
-        let want = (self.buffer.len() - self.filled).min((self.end - self.at) as usize);
+        let want = ((self.buffer.len() - self.filled) as u64).min(self.end - self.at) as usize;
         let into = &mut self.buffer[self.filled..][..want];
         let read = read_exact_at(self.spill.open()?, into, self.at);
         read.map_err(|error| self.spill.error("read", error))?;

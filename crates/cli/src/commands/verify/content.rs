@@ -107,7 +107,8 @@ impl<'a> Scan<'a> {
 
     fn take(&mut self, bytes: &[u8]) {
         self.newlines += memchr::memchr_iter(b'\n', bytes).count() as u64;
-        let header = self.expected.header.get(self.len as usize..).unwrap_or_default();
+        let seen = usize::try_from(self.len).unwrap_or(usize::MAX);
+        let header = self.expected.header.get(seen..).unwrap_or_default();
         let common = header.len().min(bytes.len());
         self.begins_well &= header[..common] == bytes[..common];
         if self.expected.is_lines {
