@@ -18,7 +18,9 @@ pub(super) struct Unread(VecDeque<Group>);
 
 #[derive(Debug)]
 struct Group {
+    /// Files that came, and those of them that are not read yet.
     files: u64,
+    left: u64,
     oldest: Stamp,
 }
 
@@ -28,18 +30,19 @@ impl Unread {
         let is_full = self.0.len() == GROUPS_MAX;
         match self.0.back_mut() {
             Some(last) if is_full || last.files < GROUP => {
-                (last.files, last.oldest) = (last.files + 1, last.oldest.min(stamp));
+                (last.files, last.left) = (last.files + 1, last.left + 1);
+                last.oldest = last.oldest.min(stamp);
             }
-            _ => self.0.push_back(Group { files: 1, oldest: stamp }),
+            _ => self.0.push_back(Group { files: 1, left: 1, oldest: stamp }),
         }
     }
 
     /// That many files were read.
     pub(super) fn take(&mut self, mut files: u64) {
         while let Some(first) = self.0.front_mut().filter(|_| files > 0) {
-            let taken = first.files.min(files);
-            (first.files, files) = (first.files - taken, files - taken);
-            if first.files == 0 {
+            let taken = first.left.min(files);
+            (first.left, files) = (first.left - taken, files - taken);
+            if first.left == 0 {
                 self.0.pop_front();
             }
         }
@@ -65,7 +68,8 @@ mod tests {
             let stamp = Stamp(at * 10 + random.below(50));
             unread.push(stamp);
             all.push_back(stamp);
-            if random.below(100) < 97 {
+            // A backlog that grows, and then one that stays.
+            if at < 1000 && random.one_in(2) || at >= 1000 && all.len() > 100 {
                 unread.take(1);
                 all.pop_front();
             }
