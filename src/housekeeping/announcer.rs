@@ -77,3 +77,51 @@ impl Announcer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Publishing;
+    use crate::fs::real::RealFs;
+    use crate::housekeeping::publication::tests::publication;
+    use crate::naming::Names;
+    use crate::report::published::OnPublish;
+    use bufferedwriter_testkit::dir::TestDir;
+
+    /// The sync of its directory may take long: nobody has listed the file yet.
+    #[test]
+    fn a_file_is_protected_from_before_its_rename_until_it_is_listed() {
+        let dir = TestDir::new();
+        let fs: std::sync::Arc<dyn crate::fs::Fs> = std::sync::Arc::new(RealFs);
+        let on_publish = OnPublish(Some(std::sync::Arc::new(|_| Ok(()))));
+        let wanted = Publishing { on_publish, manifest: None };
+        let publications = Publications::new(&fs, dir.path(), wanted, 0o600, true, 1);
+        let publications = Arc::new(publications.unwrap().unwrap());
+        let names = Names::new("".as_ref(), "log".as_ref()).unwrap();
+        publications.make(dir.path(), &names, true).unwrap();
+        let mut announcer = Announcer::new(publications.clone(), 0);
+        let is_protected = || publications.protected_from().is_some();
+        assert!(!is_protected());
+        for seq in 0..2 {
+            announcer.wait_for_room(Duration::ZERO).unwrap();
+            let file = publication(0, seq);
+            announcer.note(&file).unwrap();
+            assert!(is_protected());
+            announcer.published(file);
+            announcer.clear();
+            assert!(is_protected() && announcer.has_unsynced());
+        }
+        announcer.synced();
+        announcer.clear();
+        assert!(is_protected() && publications.stats().unlisted == 2);
+        publications.step(&mut Default::default());
+        publications.step_hook();
+        assert!(!is_protected());
+        // One that does not become visible.
+        announcer.wait_for_room(Duration::ZERO).unwrap();
+        announcer.note(&publication(0, 2)).unwrap();
+        announcer.clear();
+        assert!(!is_protected());
+        publications.end();
+    }
+}

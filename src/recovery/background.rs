@@ -22,7 +22,7 @@ use crate::report::recovery::Recovery;
 
 /// Pauses between two tries to tell of dead writers' files: they double from the first to the last.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+const PAUSE_MAX: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 30_000 });
 
 /// The job: recover dead writers with the same directories and prefix.
 pub(crate) struct Task {

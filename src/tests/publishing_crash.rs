@@ -18,9 +18,11 @@ use crate::accept;
 use crate::base::sync::Mutex;
 use crate::base::sync::lock;
 use crate::config::{Config, Durability, Publishing};
-use crate::fs::Fs;
+use crate::fs::{Fs, real::RealFs};
 use crate::housekeeping::announcer::Announcer;
+use crate::housekeeping::journal::Journal;
 use crate::housekeeping::journal::dead::{DeadJournal, temp_name};
+use crate::housekeeping::publication::tests::publication;
 use crate::housekeeping::publications::{Batch, Publications};
 use crate::memory::slot::owned::Borrowed;
 use crate::naming::{self, Names};
@@ -479,11 +481,20 @@ fn what_could_not_be_told_for_want_of_room_is_told_without_another_start() {
         until("it lacks room", || errors() == Some(1));
         full.store(false, SeqCst);
         until("it has told", || errors() == Some(0));
+        // One that dies later is heard of too.
+        let (listed, path, temp) =
+            (publications.stats().listed, dir.join("path"), dir.join("temp"));
+        let names = Names::new("".as_ref(), "log".as_ref()).unwrap();
+        let journal = Journal::create(&RealFs, &temp, &names, &path, 2, true, true);
+        let later = publication(0, 1);
+        journal.unwrap().append(&[&later], false).unwrap();
+        until("it is heard of", || publications.stats().listed == listed + 1);
         background.wait(None);
         publications.step_hook();
         publications.end();
         let ids = check(dir.path());
-        let heard: BTreeSet<_> = std::mem::take(&mut *lock(&heard)).into_iter().collect();
+        let mut heard: BTreeSet<_> = std::mem::take(&mut *lock(&heard)).into_iter().collect();
+        assert!(heard.remove(&later.id().unwrap()));
         assert!(heard.is_subset(&ids) && heard.len() >= 2, "{heard:?} of {ids:?}");
     });
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Durability, FlushError, PublishReason, PublishedFile};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, close, stats, until};
@@ -424,5 +425,47 @@ fn a_file_that_is_gone_holds_up_no_other() {
     let told = stats(&writer).publishing.unwrap();
     assert_eq!((told.gone, told.acknowledged, heard.lock().unwrap().len()), (1, 2, 2));
     assert_eq!(close(&writer).unacknowledged, 0);
+    dir.assert_clean();
+}
+
+/// Its files are not listed when a writer with a hook dies. The next one has no hook: it adds the lines, and leaves the
+/// calls to the one after it. Nor does it delete the files.
+#[test]
+fn what_waits_for_a_hook_waits_for_the_next_writer_with_one() {
+    let dir = WriterDir::new();
+    let manifest = dir.root().join("m");
+    let config = || dir.config().workers(1).manifest(&manifest);
+    let alive = Arc::new(());
+    let hold = alive.clone();
+    let hook = move |_: &PublishedFile| {
+        let _ = &hold;
+        Ok(())
+    };
+    let writer = BufferedWriter::new(config().on_publish(hook)).unwrap();
+    let other = fs::File::open(&manifest).unwrap();
+    flock(&other, FlockOperation::LockExclusive).unwrap();
+    for _ in 0..3 {
+        writer.write(b"a record\n").unwrap();
+        writer.flush(BOUND).unwrap();
+    }
+    let _ = writer.close(Duration::ZERO);
+    drop(writer);
+    until("nobody has its journal any more", || Arc::strong_count(&alive) == 1);
+    drop(other);
+    let without = BufferedWriter::new(config().retain_files(1)).unwrap();
+    until("the lines are there", || lines(&manifest).len() == 3);
+    until("they are held", || stats(&without).retention.unwrap().held_by.is_some());
+    close(&without);
+    assert_eq!(dir.files().len(), 3);
+    let heard: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let hears = heard.clone();
+    let hook = move |file: &PublishedFile| {
+        hears.lock().unwrap().insert(file.id.clone());
+        Ok(())
+    };
+    let next = BufferedWriter::new(config().on_publish(hook)).unwrap();
+    until("it has heard of all", || heard.lock().unwrap().len() == 3);
+    close(&next);
+    check(&dir, &manifest);
     dir.assert_clean();
 }
