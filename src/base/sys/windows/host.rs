@@ -9,7 +9,7 @@ use windows_sys::Win32::System::SystemInformation::{
     ComputerNamePhysicalDnsHostname, GetComputerNameExW,
 };
 
-/// The number of the current boot, which Windows counts. 0, and so none, before Windows 10 and under Wine.
+/// The number of the current boot. 0, and so none, where the system does not count boots, as under Wine.
 pub(crate) fn boot_id() -> Option<[u8; 16]> {
     /// `BootId` of KUSER_SHARED_DATA, which the system maps at this address in each process (ntddk.h).
     const BOOT_ID: *const u32 = std::ptr::without_provenance(0x7ffe_02c4);
