@@ -169,8 +169,8 @@ impl Life {
             let heard = self.heard.clone();
             config = config.manifest(self.root.join("manifest")).latest(self.root.join("latest"));
             config = config.on_publish(move |file| {
-                // Some files are refused at first.
-                if file.bytes % 7 == 3 && heard.fetch_xor(FAILED, Relaxed) & FAILED == 0 {
+                // Some files are refused at first, and few enough for a close: each waits 0.1 s for its next call.
+                if file.bytes % 101 == 3 && heard.fetch_xor(FAILED, Relaxed) & FAILED == 0 {
                     return Err("not this time".into());
                 }
                 heard.fetch_add(1, Relaxed);
