@@ -409,6 +409,7 @@ fn files_of_others_stay_until_their_hook_has_returned() {
     stay(12);
     // One that is there already hears of them once nobody else has the journal.
     let next = BufferedWriter::new(config(&dir).on_publish(|_| Ok(()))).unwrap();
+    until("its recovery has met the other one", || next.recovery().is_some());
     drop(other);
     until("the next hook has heard of them", || !journal.exists());
     close(&next);
