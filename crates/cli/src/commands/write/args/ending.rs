@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bufferedwriter::text::duration;
-use clap::ArgAction;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "The end, and what is said")]
@@ -12,11 +11,11 @@ pub(super) struct Ending {
     ///
     /// That is --grace without limit, for servers whose old processes still write into the pipe after a reload. A
     /// second signal gives up at once.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(super) until_eof: bool,
 
     /// Keep named pipes open when their last writer closes them, until a signal
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true, hide_short_help = true)]
+    #[arg(long, hide_short_help = true)]
     pub(super) keep_open: bool,
 
     /// How long to read on after SIGTERM or SIGINT while the input is a pipe or a socket
@@ -29,7 +28,7 @@ pub(super) struct Ending {
     /// Ignore SIGINT (Ctrl-C), as `tee -i` does
     ///
     /// The input then ends with the programs that write into it.
-    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true, hide_short_help = true)]
+    #[arg(long, short, hide_short_help = true)]
     pub(super) ignore_interrupts: bool,
 
     /// Time limit for publishing what was read, once the reading has ended; 0 = give up at once
@@ -37,10 +36,10 @@ pub(super) struct Ending {
     pub(super) deadline: Duration,
 
     /// Print the summary as one JSON object on standard output, and no progress
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     pub(super) json: bool,
 
     /// Print no progress and no summary. Errors are still reported
-    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, short)]
     pub(super) quiet: bool,
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bufferedwriter::Config;
+use clap::{Arg, ArgAction, value_parser};
 
 pub(crate) use disk::WhenFull;
 
@@ -24,7 +25,7 @@ use crate::inputs::STDIN;
 
 /// Write lines from standard input or files into complete files in a directory
 #[derive(Clone, Debug, clap::Args)]
-#[command(args_override_self = true, after_help = help::SHORT, after_long_help = help::LONG)]
+#[command(mut_args(switch), args_override_self = true, after_help = help::SHORT, after_long_help = help::LONG)]
 pub(crate) struct Write {
     /// Files to read, one after another; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
@@ -49,6 +50,22 @@ pub(crate) struct Write {
     disk: disk::Disk,
     #[command(flatten)]
     ending: ending::Ending,
+}
+
+/// What is on or off also takes a value, so that `--create-dirs=false` takes back what a file or a variable says.
+fn switch(arg: Arg) -> Arg {
+    if !matches!(arg.get_action(), ArgAction::SetTrue) {
+        return arg;
+    }
+    arg.action(ArgAction::Set)
+        .value_name("BOOL")
+        .value_parser(value_parser!(bool))
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .hide_default_value(true)
+        .hide_possible_values(true)
 }
 
 impl Write {

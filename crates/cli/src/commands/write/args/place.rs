@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use bufferedwriter::Config;
 use bufferedwriter::text::mode;
-use clap::ArgAction;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Where files are")]
@@ -21,7 +20,7 @@ pub(super) struct Place {
     temp: Option<PathBuf>,
 
     /// Create missing directories, accessible to the owner only (0700)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long)]
     create_dirs: bool,
 
     /// First part of every file name [default: none]
