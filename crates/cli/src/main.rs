@@ -17,19 +17,21 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 
 use crate::commands::{Cli, Command, config, generate, merge, recover, verify, write};
 use crate::console::Patience;
 
 fn main() -> ExitCode {
-    let (code, patience) = run(&std::env::args_os().collect::<Vec<_>>());
+    let mut args = std::env::args_os().collect();
+    let color = commands::color(&mut args);
+    let (code, patience) = run(&args, color);
     console::finish(patience);
     ExitCode::from(code)
 }
 
 /// Runs the command of these arguments. Returns its exit code, and how long to wait for readers of its messages.
-fn run(args: &[OsString]) -> (u8, Patience) {
+fn run(args: &[OsString], color: ColorChoice) -> (u8, Patience) {
     // Only these two have settings.
     let has_settings = args.get(1).is_some_and(|name| name == "write" || name == "config");
     let gathered =
@@ -42,12 +44,13 @@ fn run(args: &[OsString]) -> (u8, Patience) {
             return (exit::USAGE, Patience::Bounded);
         }
     };
-    let matches = Cli::command().try_get_matches_from(settings::inserted(args, 2, &settings));
+    let matches =
+        Cli::command().color(color).try_get_matches_from(settings::inserted(args, 2, &settings));
     let parsed =
         matches.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (matches, cli)));
     let (matches, command) = match parsed {
         Ok((matches, cli)) => (matches, cli.command),
-        Err(error) => return (refuse(&error), Patience::Bounded),
+        Err(error) => return (refuse(&error, color), Patience::Bounded),
     };
     match command {
         Command::Write(args) => (write::run(&args), Patience::Bounded),
@@ -65,12 +68,15 @@ fn run(args: &[OsString]) -> (u8, Patience) {
 }
 
 /// Prints what clap has to say. Returns the exit code.
-fn refuse(error: &clap::Error) -> u8 {
+fn refuse(error: &clap::Error, color: ColorChoice) -> u8 {
     sys::unblock();
     if !error.use_stderr() || io::stderr().is_terminal() {
         // Help, or colours.
         error.exit();
     }
-    console::print(error.render());
+    match color {
+        ColorChoice::Always => console::print(error.render().ansi()),
+        _ => console::print(error.render()),
+    }
     exit::USAGE
 }

@@ -28,6 +28,7 @@ mod rotation;
 mod round_trip;
 mod signals;
 mod stop;
+mod terminal;
 mod unread;
 mod usage;
 mod verify;

@@ -7,6 +7,7 @@ pub(crate) mod args;
 mod drain;
 mod hook;
 mod monitor;
+mod progress;
 mod reading;
 mod summary;
 mod watch;
@@ -17,10 +18,13 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
+use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
+use crate::commands::write::args::When;
 use crate::commands::write::drain::Drain;
 use crate::commands::write::monitor::Monitor;
+use crate::commands::write::progress::Progress;
 use crate::commands::write::summary::Summary;
 use crate::console::{self, Descriptor};
 use crate::exit;
@@ -36,6 +40,9 @@ const STDOUT: Duration = Duration::from_secs(1);
 /// Runs the command. Returns the exit code.
 pub(crate) fn run(args: &args::Write) -> u8 {
     let started = Instant::now();
+    if args.is_verbose() {
+        console::tell_details();
+    }
     let mut run = match Run::start(args) {
         Ok(run) => run,
         Err((message, exit::USAGE)) => {
@@ -91,7 +98,7 @@ impl<'a> Run<'a> {
         let options = monitor::Options {
             deadline: args.deadline(),
             drops: args.drops_when_full(),
-            progress: shows_progress(args),
+            progress: shows_progress(args).then(|| Progress::new(&args.inputs())),
             told: Told::default(),
             has_no_hook: !args.has_hook(),
         };
@@ -99,6 +106,13 @@ impl<'a> Run<'a> {
         let monitor = Monitor::start(writer.clone(), options)
             .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
         let producer = writer.producer();
+        console::detail(format_args!(
+            "writing to {}, temp files in {}; workers: {}; memory: {} at most",
+            args.path().display(),
+            writer.stats().temp_dir.display(),
+            writer.stats().workers.len(),
+            ByteSize(writer.stats().memory_bound_bytes as u64).display().iec(),
+        ));
         let drain = Drain::new(args.grace(), args.deadline());
         let summary = Summary { path: args.path().to_owned(), ..Summary::default() };
         Ok(Run { args, writer, producer, signals, monitor, told, drain, summary })
@@ -111,10 +125,14 @@ impl<'a> Run<'a> {
                 break;
             }
             match Input::open(&path, self.args.keeps_open()) {
-                Ok(input) => self.copy(&input),
+                Ok(input) => {
+                    console::detail(format_args!("reading {}", input.name()));
+                    self.copy(&input);
+                }
                 Err(message) => self.io_error(message),
             }
         }
+        console::detail(format_args!("the reading is over: {} lines", self.summary.read.records));
         // All inputs are closed by now.
         inputs::release_stdin();
         self.drain.end_reading(Instant::now());
@@ -241,9 +259,13 @@ fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
     })
 }
 
-/// Progress is shown only on a terminal, and only if no one types the input there.
+/// Progress is shown only on a terminal, and only if no one types the input there, unless it is asked for.
 fn shows_progress(args: &args::Write) -> bool {
     let typed =
-        args.inputs().iter().any(|path| path.as_os_str() == STDIN) && io::stdin().is_terminal();
-    io::stderr().is_terminal() && !typed && !args.is_quiet() && !args.is_json()
+        || args.inputs().iter().any(|path| path.as_os_str() == STDIN) && io::stdin().is_terminal();
+    match args.progress() {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => io::stderr().is_terminal() && !typed() && !args.is_quiet() && !args.is_json(),
+    }
 }

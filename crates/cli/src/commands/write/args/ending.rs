@@ -3,6 +3,16 @@
 use std::time::Duration;
 
 use bufferedwriter::text::duration;
+use clap::ValueEnum;
+
+/// Whether something for terminals is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "The end, and what is said")]
@@ -38,6 +48,22 @@ pub(super) struct Ending {
     /// Print the summary as one JSON object on standard output, and no progress
     #[arg(long)]
     pub(super) json: bool,
+
+    /// Whether progress is drawn on standard error: auto, always, never
+    ///
+    /// auto: on a terminal, unless the lines are typed there, or --quiet or --json is given.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
+    pub(super) progress: When,
+
+    /// Tell what happens, too: inputs, signals, files that appear, commands that are run
+    #[arg(long, short)]
+    pub(super) verbose: bool,
 
     /// Print no progress and no summary. Errors are still reported
     #[arg(long, short)]

@@ -20,8 +20,8 @@ Examples:
   What holds, and where it comes from:
     bufferedwriter config --config /etc/app-log.toml
 
-Sizes are bytes, or have a unit: 8192, 8KB (1000), 64KiB (1024), 1GiB. Durations have a unit: 100ms, 5s, \
-1m30s; 0 needs none.
+Sizes are bytes, or have a unit: 8192, 8KB (1000), 64KiB (1024), 1.5GiB. Durations have a unit: 100ms, 1.5s, \
+1h30m, 30days; 0 needs none.
 
 Configuration: Each option may stand in the file of --config (TOML), with _ in place of -: `file_size = \"1GiB\"`. \
 The environment has it in capitals: BUFFEREDWRITER_FILE_SIZE. Flags come before the environment, and that before \

@@ -20,6 +20,7 @@ use bufferedwriter::Config;
 use clap::{Arg, ArgAction, value_parser};
 
 pub(crate) use disk::WhenFull;
+pub(crate) use ending::When;
 
 use crate::inputs::STDIN;
 
@@ -113,6 +114,14 @@ impl Write {
 
     pub(crate) fn is_json(&self) -> bool {
         self.ending.json
+    }
+
+    pub(crate) fn progress(&self) -> When {
+        self.ending.progress
+    }
+
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.ending.verbose
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
