@@ -13,6 +13,7 @@ mod disk;
 mod disk_guard;
 mod header;
 mod help;
+mod hostile;
 mod inherited;
 mod input;
 mod long_line;

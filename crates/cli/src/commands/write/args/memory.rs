@@ -60,8 +60,9 @@ impl Memory {
 
 fn crash_proof(text: OsString) -> CrashProof {
     match text.to_str() {
-        Some("off") => CrashProof::Off,
-        Some("auto" | SHM) => CrashProof::Auto,
+        // In a file of options, `true` is the flag without a value.
+        Some("off" | "false") => CrashProof::Off,
+        Some("auto" | "true" | SHM) => CrashProof::Auto,
         _ => CrashProof::Dir(PathBuf::from(Path::new(&text))),
     }
 }
