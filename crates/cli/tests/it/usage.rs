@@ -99,6 +99,7 @@ fn a_bad_directory_is_1_and_named() {
     let (code, _, stderr) = run(&["write", "--path", missing.to_str().unwrap(), "/dev/null"]);
     assert_eq!(code, 1, "{stderr}");
     assert!(stderr.contains(missing.to_str().unwrap()), "{stderr}");
+    assert!(stderr.ends_with("; --create-dirs makes missing directories\n"), "{stderr}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
+use bufferedwriter::{BufferedWriter, FlushError, Missing, Producer};
 use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
         // First, so that from here on a signal drains.
         let signals = Signals::catch(args.ignores_interrupts())
             .map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
-        let writer = open_writer(args.config())?;
+        let writer = open_writer(args)?;
         tell_missing(writer.stats().missing);
         let options = monitor::Options {
             deadline: args.deadline(),
@@ -244,10 +244,12 @@ impl<'a> Run<'a> {
     }
 }
 
-fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
-    BufferedWriter::new(config).map_err(|error| {
+fn open_writer(args: &args::Write) -> Result<BufferedWriter, (String, u8)> {
+    BufferedWriter::new(args.config()).map_err(|error| {
         if error.path().is_some() {
-            return (error.to_string(), exit::IO);
+            let is_missing = error.kind() == io::ErrorKind::NotFound && !args.creates_dirs();
+            let hint = if is_missing { "; --create-dirs makes missing directories" } else { "" };
+            return (format!("{error}{hint}"), exit::IO);
         }
         // An error without a path is about an option. Name it as on the command line.
         let option = error.operation();

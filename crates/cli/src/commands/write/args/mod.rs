@@ -83,6 +83,10 @@ impl Write {
         &self.place.path
     }
 
+    pub(crate) fn creates_dirs(&self) -> bool {
+        self.place.create_dirs
+    }
+
     pub(crate) fn has_hook(&self) -> bool {
         self.published.on_publish.is_some()
     }

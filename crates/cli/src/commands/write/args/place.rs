@@ -21,7 +21,7 @@ pub(super) struct Place {
 
     /// Create missing directories, accessible to the owner only (0700)
     #[arg(long)]
-    create_dirs: bool,
+    pub(super) create_dirs: bool,
 
     /// First part of every file name [default: none]
     ///
