@@ -13,7 +13,7 @@ use crate::fs::Fs;
 use crate::tests::forks;
 use crate::tests::fs::hooked::{Answer, Call, HookedFs, Op};
 use crate::tests::publishing_crash::{
-    Copies, by_hand, check, copy, dying, living, lives, place, recover, start, writer,
+    Copies, by_hand, check, copy, dying, lives, living, place, recover, start, writer,
 };
 
 /// A recovery: that of a writer, or one by hand. Returns what a hook heard.
