@@ -59,7 +59,7 @@ fn thousands_of_files_of_others_change_nothing() {
     assert_eq!((is_there(place.out()), is_there(place.tmp())), (3001, 3000));
 }
 
-/// The keys that a file may have, each with whether its value is text.
+/// The keys that a file may have, each with values of wrong types.
 fn keys() -> Vec<(String, Vec<&'static str>)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
     let output = command.args(["config", "--path=/p"]).stdin(Stdio::null()).output().unwrap();
@@ -76,8 +76,10 @@ fn keys() -> Vec<(String, Vec<&'static str>)> {
                 Some(number) if number.parse::<u64>().is_ok() => {
                     &["true", "-1", "\"\"", "\"x\"", "\"1 x\""]
                 }
-                Some(_) if name == "crash_proof" => &["1"],
-                _ => &[],
+                _ if name == "crash_proof" => &["1"],
+                Some(_) => &["true"],
+                // Those that are not set are text, or a table.
+                None => &["true", "1"],
             };
             (name, [&never[..], more].concat())
         })
