@@ -1,5 +1,6 @@
 //! From chunks to published files: a worker's loop and the decisions behind it.
 
+pub(crate) mod activity;
 #[cfg(not(loom))]
 pub(crate) mod checkpoint;
 pub(crate) mod collect;

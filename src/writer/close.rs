@@ -115,6 +115,7 @@ impl Core {
     }
 
     fn finish(&self, deadline: Option<Instant>) -> Result<CloseReport, CloseError> {
+        self.control.activity.end();
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             self.clean_up(deadline);

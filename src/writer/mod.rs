@@ -11,6 +11,7 @@ mod make_room;
 pub(crate) mod open;
 pub(crate) mod producer;
 pub(crate) mod snapshot;
+mod telling;
 pub(crate) mod thread_slots;
 
 use std::fmt;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::base::sync::{Arc, Barrier, lock};
 use crate::config::{Aftercare, Boundary, Config, Durability, Envelope, Limits, Publishing};
 use crate::file::publish::{self, Places};
+use crate::file::state_file::counters::slot_bytes;
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
@@ -74,7 +75,8 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
 fn start(config: Config) -> Result<Inner, Error> {
     let (inner, workers) = assemble(config, Instant::now())?;
     // An error from here on drops `inner`, which ends the workers that already run.
-    inner.start(workers).inspect_err(|_| inner.undo_start())?;
+    let started = inner.start(workers).and_then(|()| inner.start_telling());
+    started.inspect_err(|_| inner.undo_start())?;
     Ok(inner)
 }
 
@@ -286,6 +288,7 @@ impl Opening<'_> {
                 footer,
             },
             workers: layout.workers,
+            slot_bytes: slot_bytes(layout.workers),
         })
     }
 

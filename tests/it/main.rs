@@ -68,6 +68,7 @@ mod stuck;
 mod sync;
 mod temp;
 mod threads;
+mod told;
 mod two_writers;
 // Watches directories by inotify.
 #[cfg(target_os = "linux")]

@@ -27,6 +27,7 @@ mod retention;
 mod rotation;
 mod round_trip;
 mod signals;
+mod stats;
 mod stop;
 mod unread;
 mod usage;
