@@ -6,8 +6,6 @@ pub(crate) mod checkpoint;
 pub(crate) mod collect;
 pub(crate) mod control;
 #[cfg(not(loom))]
-mod gauges;
-#[cfg(not(loom))]
 pub(crate) mod ledger;
 #[cfg(not(loom))]
 pub(crate) mod output;

@@ -59,7 +59,7 @@ impl Core {
             publications.wait_settled(deadline);
         }
         // After all that publishes files. Files that were not deleted by then stay.
-        self.housekeeper.iter().for_each(|keeper| keeper.finish(deadline));
+        self.housekeeper.finish(deadline);
         let result = self.finish(deadline);
         self.is_over.store(1, Release);
         result
@@ -203,7 +203,7 @@ impl Inner {
         self.wake_all();
         let core = self.core.clone();
         if spawn(THREAD, move || core.close_for_good()).is_err() {
-            self.housekeeper.iter().for_each(|keeper| keeper.stop());
+            self.housekeeper.stop();
         }
     }
 }

@@ -23,6 +23,7 @@ mod outputs;
 mod partition;
 mod publish;
 mod recover;
+mod reload;
 mod retention;
 mod rotation;
 mod round_trip;

@@ -8,6 +8,7 @@ mod drain;
 mod hook;
 mod monitor;
 mod reading;
+pub(crate) mod reload;
 mod summary;
 mod watch;
 
@@ -21,6 +22,7 @@ use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
 use crate::commands::recover::Told;
 use crate::commands::write::drain::Drain;
 use crate::commands::write::monitor::Monitor;
+use crate::commands::write::reload::Reload;
 use crate::commands::write::summary::Summary;
 use crate::console::{self, Descriptor};
 use crate::exit;
@@ -33,10 +35,10 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How long standard output may take in any case.
 const STDOUT: Duration = Duration::from_secs(1);
 
-/// Runs the command. Returns the exit code.
-pub(crate) fn run(args: &args::Write) -> u8 {
+/// Runs the command. Returns the exit code. `reload`: what SIGHUP reads anew, if there is a file of options.
+pub(crate) fn run(args: &args::Write, reload: Option<Reload>) -> u8 {
     let started = Instant::now();
-    let mut run = match Run::start(args) {
+    let mut run = match Run::start(args, reload) {
         Ok(run) => run,
         Err((message, exit::USAGE)) => {
             console::report_usage(message);
@@ -82,7 +84,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Does everything that can fail before the first line. An error has its exit code.
-    fn start(args: &'a args::Write) -> Result<Self, (String, u8)> {
+    fn start(args: &'a args::Write, reload: Option<Reload>) -> Result<Self, (String, u8)> {
         // First, so that from here on a signal drains.
         let signals = Signals::catch(args.ignores_interrupts())
             .map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
@@ -94,6 +96,7 @@ impl<'a> Run<'a> {
             progress: shows_progress(args),
             told: Told::default(),
             has_no_hook: !args.has_hook(),
+            reload,
         };
         let told = options.told.clone();
         let monitor = Monitor::start(writer.clone(), options)

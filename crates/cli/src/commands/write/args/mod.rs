@@ -69,6 +69,11 @@ impl Write {
         self.published.on_publish.is_some()
     }
 
+    /// Keeps the hook of other options, or goes without as they do.
+    pub(crate) fn take_hook_of(&mut self, other: &Write) {
+        self.published.on_publish.clone_from(&other.published.on_publish);
+    }
+
     pub(crate) fn compresses(&self) -> bool {
         self.content.compresses()
     }

@@ -24,6 +24,7 @@ pub(super) enum Relief {
 
 #[derive(Debug)]
 pub(super) struct State {
+    pub(super) limits: Limits,
     /// Its result is 0 once the start is complete.
     pub(super) start: Gauge,
     pub(super) free: Gauge,
@@ -62,6 +63,13 @@ pub(super) struct Gauge {
 impl Gauge {
     pub(super) fn new(wanted: bool, now: Instant) -> Self {
         Gauge { found: None, written: 0, next: wanted.then_some(now), error: None }
+    }
+
+    /// With a limit of 0 nobody wants it. What is newly wanted is due.
+    pub(super) fn want(&mut self, limit: u64, now: Instant) {
+        if limit == 0 || self.next.is_none() {
+            *self = Gauge::new(limit > 0, now);
+        }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
