@@ -18,6 +18,7 @@ mod input;
 mod long_line;
 mod memory;
 mod merge;
+mod metrics;
 mod names;
 mod outputs;
 mod partition;

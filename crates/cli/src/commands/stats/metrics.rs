@@ -8,6 +8,9 @@ use bufferedwriter_metrics::{Exposed, Kind, begin, exposition, sample};
 
 use crate::commands::stats::id::id;
 
+/// Name and meaning.
+const UP: (&str, &str) = ("bufferedwriter_up", "Whether the writer lives");
+
 type Labels = Vec<(String, String)>;
 
 fn labels(prefix: &std::ffi::OsStr, path: &Path, writer: String) -> Labels {
@@ -24,6 +27,20 @@ fn labelled(labels: &Labels, stats: Stats, health: Health) -> Exposed {
     labels.iter().fold(exposed, |exposed, (name, value)| exposed.label(name, value))
 }
 
+/// The metrics of a writer of this process.
+pub(crate) fn of_writer(
+    stats: Stats,
+    health: Health,
+    prefix: &std::ffi::OsStr,
+    path: &Path,
+) -> String {
+    let labels = labels(prefix, path, std::process::id().to_string());
+    let mut text = String::new();
+    begin(&mut text, UP.0, Kind::Gauge, UP.1);
+    sample(&mut text, UP.0, &labels, None, "1");
+    text + &exposition(&[labelled(&labels, stats, health)])
+}
+
 /// All these writers.
 pub(super) fn text(found: &[InstanceStats]) -> String {
     let of = |it: &InstanceStats| labels(&it.prefix, &it.path, id(it));
@@ -36,7 +53,7 @@ pub(super) fn text(found: &[InstanceStats]) -> String {
         values.for_each(|(labels, value)| sample(&mut text, name, &labels, None, &value));
     };
     let up = |it: &InstanceStats| Some(u8::from(it.is_alive).to_string());
-    gauge("bufferedwriter_up", "Whether the writer lives", &up);
+    gauge(UP.0, UP.1, &up);
     gauge("bufferedwriter_start_time_seconds", "When the writer was started, since 1970", &|it| {
         it.told.as_ref().map(|told| seconds(told.started))
     });

@@ -6,6 +6,7 @@
 pub(crate) mod args;
 mod drain;
 mod hook;
+pub(crate) mod metrics;
 mod monitor;
 mod reading;
 pub(crate) mod reload;
@@ -101,6 +102,7 @@ impl<'a> Run<'a> {
         let told = options.told.clone();
         let monitor = Monitor::start(writer.clone(), options)
             .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
+        serve_metrics(args, &writer)?;
         let producer = writer.producer();
         let drain = Drain::new(args.grace(), args.deadline());
         let summary = Summary { path: args.path().to_owned(), ..Summary::default() };
@@ -227,6 +229,19 @@ impl<'a> Run<'a> {
         self.summary.io_errors += 1;
         console::report(message);
     }
+}
+
+/// An error has its exit code.
+fn serve_metrics(args: &args::Write, writer: &BufferedWriter) -> Result<(), (String, u8)> {
+    let Some(address) = args.metrics() else { return Ok(()) };
+    let (prefix, path) = (args.prefix().to_owned(), args.path().to_owned());
+    let served = metrics::Served { writer: writer.clone(), prefix, path };
+    let bound = metrics::serve(address, served)
+        .map_err(|error| (format!("listen at {address} for --metrics: {error}"), exit::IO))?;
+    if address.port() == 0 {
+        console::report(format_args!("metrics are at http://{bound}/metrics"));
+    }
+    Ok(())
 }
 
 fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {

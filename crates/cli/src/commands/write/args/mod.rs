@@ -13,6 +13,8 @@ mod memory;
 mod place;
 mod published;
 
+use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,6 +65,15 @@ impl Write {
     /// Where files appear, as the user wrote it.
     pub(crate) fn path(&self) -> &Path {
         &self.place.path
+    }
+
+    pub(crate) fn prefix(&self) -> &OsStr {
+        self.place.prefix()
+    }
+
+    /// Where metrics are served.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.ending.metrics
     }
 
     pub(crate) fn has_hook(&self) -> bool {
