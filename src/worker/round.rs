@@ -130,6 +130,7 @@ impl Worker {
         // Before the first record, unless a producer is quicker.
         self.shared.prefault.begin(&self.shared.arena, &self.shared.pool);
         while let Some(rest) = self.step(Instant::now) {
+            self.control.activity.stir();
             let parker = &self.mailbox().parker;
             match rest {
                 Rest::Again => {}

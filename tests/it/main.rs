@@ -58,6 +58,7 @@ mod populate;
 mod processes;
 mod publishing;
 mod real_logs;
+mod reconfigure;
 mod recovery;
 mod rename;
 mod retention;
@@ -68,6 +69,7 @@ mod stuck;
 mod sync;
 mod temp;
 mod threads;
+mod told;
 mod two_writers;
 // Watches directories by inotify.
 #[cfg(target_os = "linux")]

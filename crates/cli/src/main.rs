@@ -3,7 +3,7 @@
 //! Guarantees: every exit code is one of [`exit`].
 //!
 //! Flow: arguments, behind those of a file and the environment -> `write` (inputs -> lines -> producer) -> summary, with its monitor beside it;
-//! or arguments -> `recover`, `merge`, `verify`.
+//! or arguments -> `recover`, `merge`, `verify`, `stats`.
 
 mod commands;
 mod console;
@@ -17,9 +17,11 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
 
-use crate::commands::{Cli, Command, config, generate, merge, recover, verify, write};
+use crate::commands::write::args::Write;
+use crate::commands::write::reload::Reload;
+use crate::commands::{Cli, Command, config, generate, merge, recover, stats, verify, write};
 use crate::console::Patience;
 
 fn main() -> ExitCode {
@@ -53,10 +55,13 @@ fn run(args: &[OsString], color: ColorChoice) -> (u8, Patience) {
         Err(error) => return (refuse(&error, color), Patience::Bounded),
     };
     match command {
-        Command::Write(args) => (write::run(&args), Patience::Bounded),
+        Command::Write(write) => {
+            (write::run(&write, reload(args, &matches, &write)), Patience::Bounded)
+        }
         Command::Recover(args) => (recover::run(&args), Patience::Unbounded),
         Command::Merge(args) => (merge::run(&args), Patience::Unbounded),
         Command::Verify(args) => (verify::run(&args), Patience::Unbounded),
+        Command::Stats(args) => (stats::run(&args), Patience::Unbounded),
         Command::Generate(args) => (generate::run(&args, Cli::command()), Patience::Bounded),
         Command::Config(_) => {
             let origins =
@@ -65,6 +70,28 @@ fn run(args: &[OsString], color: ColorChoice) -> (u8, Patience) {
             (config::run(matches, &origins), Patience::Bounded)
         }
     }
+}
+
+/// What SIGHUP reads anew. Without a file of options all stays as it is.
+fn reload(args: &[OsString], matches: &ArgMatches, write: &Write) -> Option<Reload> {
+    settings::config_file(args, std::env::vars_os())?;
+    let started = matches.subcommand_matches("write")?.clone();
+    let args = args.to_vec();
+    Some(Reload::new(started, write.clone(), Box::new(move || reread(&args))))
+}
+
+/// The options of `write` as they are by now. The error is a complete message.
+fn reread(args: &[OsString]) -> Result<(ArgMatches, Write), String> {
+    let settings = settings::gather(args, std::env::vars_os())?;
+    let said = |error: clap::Error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    };
+    let all = settings::inserted(args, 2, &settings);
+    let matches = Cli::command().try_get_matches_from(all).map_err(said)?;
+    let matches = matches.subcommand_matches("write").cloned().unwrap_or_default();
+    let write = Write::from_arg_matches(&matches).map_err(said)?;
+    Ok((matches, write))
 }
 
 /// Prints what clap has to say. Returns the exit code.

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod generate;
 pub(crate) mod merge;
 pub(crate) mod recover;
+pub(crate) mod stats;
 mod values;
 pub(crate) mod verify;
 mod walk;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Recover(recover::Recover),
     Merge(merge::args::Merge),
     Verify(verify::Verify),
+    Stats(stats::Stats),
     Generate(generate::Generate),
 }
 

@@ -34,6 +34,15 @@ pub(crate) fn gather(
     Ok(settings)
 }
 
+/// The file of options, if there is one.
+pub(crate) fn config_file(
+    args: &[OsString],
+    mut variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Option<PathBuf> {
+    let mut of_environment = || variables.find(|(name, _)| name == environment::CONFIG);
+    flag_config(args).or_else(|| of_environment().map(|(_, value)| value.into()))
+}
+
 /// The whole command line, with the settings as flags behind its first `words`.
 pub(crate) fn inserted(args: &[OsString], words: usize, settings: &[Setting]) -> Vec<OsString> {
     let (before, after) = args.split_at(words.min(args.len()));

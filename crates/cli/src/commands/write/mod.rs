@@ -6,9 +6,11 @@
 pub(crate) mod args;
 mod drain;
 mod hook;
+pub(crate) mod metrics;
 mod monitor;
 mod progress;
 mod reading;
+pub(crate) mod reload;
 mod summary;
 mod watch;
 
@@ -17,7 +19,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, FlushError, Missing, Producer};
+use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
 use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
@@ -25,6 +27,7 @@ use crate::commands::write::args::When;
 use crate::commands::write::drain::Drain;
 use crate::commands::write::monitor::Monitor;
 use crate::commands::write::progress::Progress;
+use crate::commands::write::reload::Reload;
 use crate::commands::write::summary::Summary;
 use crate::console::{self, Descriptor};
 use crate::exit;
@@ -37,13 +40,13 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How long standard output may take in any case.
 const STDOUT: Duration = Duration::from_secs(1);
 
-/// Runs the command. Returns the exit code.
-pub(crate) fn run(args: &args::Write) -> u8 {
+/// Runs the command. Returns the exit code. `reload`: what SIGHUP reads anew, if there is a file of options.
+pub(crate) fn run(args: &args::Write, reload: Option<Reload>) -> u8 {
     let started = Instant::now();
     if args.is_verbose() {
         console::tell_details();
     }
-    let mut run = match Run::start(args) {
+    let mut run = match Run::start(args, reload) {
         Ok(run) => run,
         Err((message, exit::USAGE)) => {
             console::report_usage(message);
@@ -89,11 +92,11 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Does everything that can fail before the first line. An error has its exit code.
-    fn start(args: &'a args::Write) -> Result<Self, (String, u8)> {
+    fn start(args: &'a args::Write, reload: Option<Reload>) -> Result<Self, (String, u8)> {
         // First, so that from here on a signal drains.
         let signals = Signals::catch(args.ignores_interrupts())
             .map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
-        let writer = open_writer(args)?;
+        let writer = open_writer(args, args.config())?;
         tell_missing(writer.stats().missing);
         let options = monitor::Options {
             deadline: args.deadline(),
@@ -101,10 +104,12 @@ impl<'a> Run<'a> {
             progress: shows_progress(args).then(|| Progress::new(&args.inputs())),
             told: Told::default(),
             has_no_hook: !args.has_hook(),
+            reload,
         };
         let told = options.told.clone();
         let monitor = Monitor::start(writer.clone(), options)
             .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
+        serve_metrics(args, &writer)?;
         let producer = writer.producer();
         console::detail(format_args!(
             "writing to {}, temp files in {}; workers: {}; memory: {} at most",
@@ -244,8 +249,21 @@ impl<'a> Run<'a> {
     }
 }
 
-fn open_writer(args: &args::Write) -> Result<BufferedWriter, (String, u8)> {
-    BufferedWriter::new(args.config()).map_err(|error| {
+/// An error has its exit code.
+fn serve_metrics(args: &args::Write, writer: &BufferedWriter) -> Result<(), (String, u8)> {
+    let Some(address) = args.metrics() else { return Ok(()) };
+    let (prefix, path) = (args.prefix().to_owned(), args.path().to_owned());
+    let served = metrics::Served { writer: writer.clone(), prefix, path };
+    let bound = metrics::serve(address, served)
+        .map_err(|error| (format!("listen at {address} for --metrics: {error}"), exit::IO))?;
+    if address.port() == 0 {
+        console::report(format_args!("metrics are at http://{bound}/metrics"));
+    }
+    Ok(())
+}
+
+fn open_writer(args: &args::Write, config: Config) -> Result<BufferedWriter, (String, u8)> {
+    BufferedWriter::new(config).map_err(|error| {
         if error.path().is_some() {
             let is_missing = error.kind() == io::ErrorKind::NotFound && !args.creates_dirs();
             let hint = if is_missing { "; --create-dirs makes missing directories" } else { "" };

@@ -1,4 +1,4 @@
-//! A thread beside the run for slow or periodic work: publishing on SIGHUP, watching the disk,
+//! A thread beside the run for slow or periodic work: publishing and reading options on SIGHUP, watching the disk,
 //! progress. So no line waits for a flush or for a look at the counters.
 //!
 //! Guarantees: looks once a second. Requests to publish that arrive during a publication are merged
@@ -13,6 +13,7 @@ use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
 use crate::commands::write::progress::Progress;
+use crate::commands::write::reload::Reload;
 use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
 use crate::sys;
@@ -31,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) told: Told,
     /// Old files can only wait for other writers' hooks.
     pub(crate) has_no_hook: bool,
+    /// What SIGHUP reads anew. `None` without a file of options.
+    pub(crate) reload: Option<Reload>,
 }
 
 /// The run's handle of the thread. The thread ends when this is dropped.
@@ -66,7 +69,12 @@ impl State {
     fn run(&mut self, requests: &Receiver<()>) {
         loop {
             match requests.recv_timeout(TICK) {
-                Ok(()) => self.publish(),
+                Ok(()) => {
+                    if let Some(reload) = &mut self.options.reload {
+                        reload.run(&self.writer);
+                    }
+                    self.publish();
+                }
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }

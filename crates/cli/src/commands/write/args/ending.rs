@@ -1,5 +1,6 @@
 //! How long the program reads, and what it says.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bufferedwriter::text::duration;
@@ -13,6 +14,8 @@ pub(crate) enum When {
     Always,
     Never,
 }
+
+use crate::commands::write::metrics::address;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "The end, and what is said")]
@@ -44,6 +47,12 @@ pub(super) struct Ending {
     /// Time limit for publishing what was read, once the reading has ended; 0 = give up at once
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, hide_short_help = true)]
     pub(super) deadline: Duration,
+
+    /// Serve metrics for Prometheus over HTTP, at /metrics: a port of 127.0.0.1, or an IP address with a port
+    ///
+    /// There is neither encryption nor a password. Port 0 = one that is free, which is told.
+    #[arg(long, value_name = "ADDRESS", value_parser = address, hide_short_help = true)]
+    pub(super) metrics: Option<SocketAddr>,
 
     /// Print the summary as one JSON object on standard output, and no progress
     #[arg(long)]

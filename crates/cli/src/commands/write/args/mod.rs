@@ -13,6 +13,8 @@ mod memory;
 mod place;
 mod published;
 
+use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -87,8 +89,22 @@ impl Write {
         self.place.create_dirs
     }
 
+    pub(crate) fn prefix(&self) -> &OsStr {
+        self.place.prefix()
+    }
+
+    /// Where metrics are served.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.ending.metrics
+    }
+
     pub(crate) fn has_hook(&self) -> bool {
         self.published.on_publish.is_some()
+    }
+
+    /// Keeps the hook of other options, or goes without as they do.
+    pub(crate) fn take_hook_of(&mut self, other: &Write) {
+        self.published.on_publish.clone_from(&other.published.on_publish);
     }
 
     pub(crate) fn compresses(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Where files are, and what they are called.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use bufferedwriter::Config;
@@ -41,6 +41,10 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn prefix(&self) -> &OsStr {
+        self.prefix.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn apply(&self, config: Config) -> Config {
         let config = config
             .path(&self.path)
