@@ -3,7 +3,7 @@
 //! Guarantees: every exit code is one of [`exit`].
 //!
 //! Flow: arguments, behind those of a file and the environment -> `write` (inputs -> lines -> producer) -> summary, with its monitor beside it;
-//! or arguments -> `recover`, `merge`, `verify`.
+//! or arguments -> `recover`, `merge`, `verify`, `ship`.
 
 mod commands;
 mod console;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::commands::{Cli, Command, config, generate, merge, recover, verify, write};
+use crate::commands::{Cli, Command, config, generate, merge, recover, ship, verify, write};
 use crate::console::Patience;
 
 fn main() -> ExitCode {
@@ -54,6 +54,7 @@ fn run(args: &[OsString]) -> (u8, Patience) {
         Command::Recover(args) => (recover::run(&args), Patience::Unbounded),
         Command::Merge(args) => (merge::run(&args), Patience::Unbounded),
         Command::Verify(args) => (verify::run(&args), Patience::Unbounded),
+        Command::Ship(args) => (ship::run(&args), Patience::Bounded),
         Command::Generate(args) => (generate::run(&args, Cli::command()), Patience::Bounded),
         Command::Config(_) => {
             let origins =

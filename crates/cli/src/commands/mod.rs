@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod generate;
 pub(crate) mod merge;
 pub(crate) mod recover;
+pub(crate) mod ship;
 mod values;
 pub(crate) mod verify;
 mod walk;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Recover(recover::Recover),
     Merge(merge::args::Merge),
     Verify(verify::Verify),
+    Ship(ship::Ship),
     Generate(generate::Generate),
 }
 

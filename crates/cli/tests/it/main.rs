@@ -26,6 +26,7 @@ mod recover;
 mod retention;
 mod rotation;
 mod round_trip;
+mod ship;
 mod signals;
 mod stop;
 mod unread;
