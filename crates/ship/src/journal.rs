@@ -36,23 +36,33 @@ pub(crate) struct Past {
 }
 
 impl Journal {
-    /// Opens the first one that nobody else has.
+    /// Opens the first one that nobody else has, and takes over the others that nobody has any longer.
     pub(crate) fn open(path: &Path, destination: &str) -> Result<(Journal, Past), Error> {
         let failed = |error| Error::new("open the journal", path.display().to_string(), error);
         let header = format!("{}\n", json!({ "destination": destination }));
+        let mut ours: Option<(PathBuf, File)> = None;
+        let (mut past, mut others) = (Past::default(), Vec::new());
         for nth in 1..=SHARERS_MAX {
-            let mut name = path.as_os_str().to_owned();
-            if nth > 1 {
-                name.push(format!(".{nth}"));
+            let path = if nth == 1 { path.to_owned() } else { with_end(path, &format!(".{nth}")) };
+            if ours.is_some() && !path.exists() {
+                continue;
             }
-            let path = PathBuf::from(name);
             let Some(file) = lock(&path).map_err(failed)? else { continue };
-            let past = read(&file, &header).map_err(failed)?;
-            let mut journal = Journal { path, file, header, failed: None };
-            journal.rewrite(&past).map_err(failed)?;
-            return Ok((journal, past));
+            read(&file, &header, &mut past).map_err(failed)?;
+            match &ours {
+                None => ours = Some((path, file)),
+                Some(_) => others.push((path, file)),
+            }
         }
-        Err(Error::new("open the journal", path.display().to_string(), "too many shippers have it"))
+        let (path, file) = ours.ok_or_else(|| failed(io::Error::other("too many shippers have it")))?;
+        past.abandoned.sort();
+        past.abandoned.dedup();
+        let mut journal = Journal { path, file, header, failed: None };
+        journal.rewrite(&past).map_err(failed)?;
+        for (other, _lock) in others {
+            fs::remove_file(other).map_err(failed)?;
+        }
+        Ok((journal, past))
     }
 
     pub(crate) fn done(&mut self, file: &Path, bytes: u64, checksum: u32) {
@@ -84,9 +94,7 @@ impl Journal {
 
     /// Leaves out what nobody needs. The new file is locked before it has the name.
     pub(crate) fn rewrite(&mut self, past: &Past) -> io::Result<()> {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(".new");
-        let new = PathBuf::from(name);
+        let new = with_end(&self.path, ".new");
         let _ = fs::remove_file(&new);
         let mut file = options().create_new(true).open(&new)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
@@ -104,6 +112,12 @@ impl Journal {
         self.file = file;
         Ok(())
     }
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 fn line_of(name: &str, bytes: u64, checksum: Option<u32>) -> Value {
@@ -137,13 +151,12 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// What a journal with this first line says. Another first line: it is of another destination.
-fn read(file: &File, header: &str) -> io::Result<Past> {
-    let mut past = Past::default();
+/// Adds what a journal with this first line says. Another first line: it is of another destination.
+fn read(file: &File, header: &str, past: &mut Past) -> io::Result<()> {
     let mut lines = BufReader::new(file).split(b'\n');
     match lines.next().transpose()? {
         Some(first) if first == header.trim_end().as_bytes() => {}
-        _ => return Ok(past),
+        _ => return Ok(()),
     }
     for line in lines {
         let Ok(line) = serde_json::from_slice::<Value>(&line?) else { continue };
@@ -152,15 +165,15 @@ fn read(file: &File, header: &str) -> io::Result<Past> {
         if let (Some(name), Some(bytes)) = (text("done"), line.get("bytes").and_then(Value::as_u64)) {
             past.done.insert(name.into(), bytes);
         } else if let Some(key) = text("began") {
-            let begun = Abandoned { key, upload };
-            if !past.abandoned.contains(&begun) {
-                past.abandoned.push(begun);
-            }
+            past.abandoned.push(Abandoned { key, upload });
         } else if let Some(key) = text("ended") {
-            past.abandoned.retain(|begun| (&begun.key, &begun.upload) != (&key, &upload));
+            // One of them: of two attempts without a number one may have got its own later.
+            let mut all = past.abandoned.iter();
+            let nth = all.position(|begun| (&begun.key, &begun.upload) == (&key, &upload));
+            nth.map(|nth| past.abandoned.remove(nth));
         }
     }
-    Ok(past)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -179,6 +192,9 @@ mod tests {
         journal.began(&begun("1"));
         journal.began(&begun("2"));
         journal.ended(&begun("1"));
+        journal.began(&begun("2"));
+        journal.began(&begun("2"));
+        journal.ended(&begun("2"));
         journal.file.write_all(b"{\"done\":\"torn\",\"byt").unwrap();
         drop(journal);
         for _ in 0..2 {
@@ -198,8 +214,11 @@ mod tests {
         let (second, _) = Journal::open(&path, "d").unwrap();
         assert_eq!((&first.path, &second.path), (&path, &dir.join("j.2")));
         first.rewrite(&Past::default()).unwrap();
-        drop(second);
-        let (second, _) = Journal::open(&path, "d").unwrap();
-        assert_eq!(second.path, dir.join("j.2"));
+        let (mut third, _) = Journal::open(&path, "d").unwrap();
+        third.done("f".as_ref(), 1, 1);
+        drop((second, third));
+        let (second, past) = Journal::open(&path, "d").unwrap();
+        assert_eq!((second.path, past.done.len()), (dir.join("j.2"), 1));
+        assert!(!dir.join("j.3").exists(), "taken over");
     }
 }

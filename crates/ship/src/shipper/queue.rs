@@ -89,7 +89,9 @@ mod tests {
     #[test]
     fn the_oldest_comes_first_but_not_before_its_pause_is_over() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        [3, 1, 4].map(|second| assert!(queue.push(waiting(second)).is_none()));
+        for second in [3, 1, 4] {
+            assert!(queue.push(waiting(second)).is_none());
+        }
         queue.pause(waiting(2), now + Duration::from_secs(1));
         assert_eq!(queue.iter().count(), 4);
         assert_eq!(popped(&mut queue, now), [1, 3, 4]);

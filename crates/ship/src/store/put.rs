@@ -22,7 +22,7 @@ const PART_ATTEMPTS: u32 = 4;
 const STAGING: &str = "_unfinished";
 
 /// Something that was begun in a store, and may have to be removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Abandoned {
     pub(crate) key: String,
     /// The number of an upload in parts. Empty: not known, or an object of its own.

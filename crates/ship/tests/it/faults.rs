@@ -17,8 +17,10 @@ fn each_fault_at_each_request() {
     let requests = requests();
     let (most, mut done) = (runs(usize::MAX), BTreeMap::new());
     let plans = (0..requests + 2).flat_map(|nth| Fault::OF_NETWORK.map(|fault| (nth, fault)));
+    let cloud = Cloud::new();
     for (nth, fault) in plans.take(most) {
-        let (host, cloud) = (Host::new(), Cloud::new());
+        let host = Host::new();
+        cloud.reset();
         cloud.proxy.plan(move |at, _| (at == nth).then_some(fault));
         let files = host.files();
         let report = cloud.once(host.config());
@@ -36,15 +38,16 @@ fn each_fault_at_each_request() {
 #[test]
 fn two_faults_in_a_row_of_every_pair() {
     let requests = requests();
-    let (most, mut count) = (runs(200), 0);
+    let (most, mut count) = (runs(300), 0);
     let kinds = Fault::OF_NETWORK;
     let pairs = kinds.iter().flat_map(|first| kinds.map(|second| (*first, second)));
     let plans = (0..requests).flat_map(|nth| pairs.clone().map(move |pair| (nth, pair)));
     // A prime step, so that a few runs have something of each.
-    let plans: Vec<_> = plans.collect();
+    let (plans, cloud): (Vec<_>, _) = (plans.collect(), Cloud::new());
     for index in (0..plans.len()).map(|nth| nth * 1009 % plans.len()).take(most) {
         let (nth, (first, second)) = plans[index];
-        let (host, cloud) = (Host::new(), Cloud::new());
+        let host = Host::new();
+        cloud.reset();
         cloud.proxy.plan(move |at, _| match at.checked_sub(nth) {
             Some(0) => Some(first),
             Some(1) => Some(second),

@@ -92,17 +92,25 @@ fn collect(dir: &Path, key: &str, files: &mut BTreeMap<String, Vec<u8>>) {
 pub struct Cloud {
     pub s3: Arc<S3>,
     pub proxy: Proxy,
+    destination: Destination,
 }
 
 impl Cloud {
     pub fn new() -> Cloud {
         let s3 = Arc::new(S3::default());
         let proxy = Proxy::new(Arc::clone(&s3) as Arc<dyn Upstream>);
-        Cloud { s3, proxy }
+        let destination = destination(&proxy);
+        Cloud { s3, proxy, destination }
+    }
+
+    /// Empty again, without faults. A new one would cost more: its clients read all certificates of the system.
+    pub fn reset(&self) {
+        self.proxy.plan(|_, _| None);
+        self.s3.clear();
     }
 
     pub fn destination(&self) -> Destination {
-        destination(&self.proxy)
+        self.destination.clone()
     }
 
     pub fn once(&self, config: Config) -> Report {
@@ -129,11 +137,7 @@ pub fn destination(proxy: &Proxy) -> Destination {
     access.allow_http = true;
     access.endpoint = Some(proxy.endpoint());
     access.region = Some("us-east-1".to_owned());
-    set_credentials();
-    Destination::open("s3://bucket/logs", &access).unwrap()
-}
-
-/// Those of [`crate::secrets`], for clients in this process. Else they would ask a cloud's service for some.
-fn set_credentials() {
+    // Without credentials, clients would ask a cloud's service for some.
     assert!(std::env::var_os("AWS_ACCESS_KEY_ID").is_some(), "set by .cargo/config.toml");
+    Destination::open("s3://bucket/logs", &access).unwrap()
 }

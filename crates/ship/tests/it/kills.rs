@@ -19,10 +19,11 @@ fn ship(host: &Host, cloud: &Cloud, more: &[&str]) -> Command {
 
 #[test]
 fn at_each_request_before_it_and_after_it() {
-    let mut count = 0;
+    let (cloud, mut count) = (Cloud::new(), 0);
     for after in ["keep", "delete"] {
         for (nth, fault) in plans().into_iter().take(runs(usize::MAX)) {
-            let (host, cloud) = (Host::new(), Cloud::new());
+            let host = Host::new();
+            cloud.reset();
             let files = host.files();
             let child: Arc<Mutex<Option<Child>>> = Arc::default();
             let victim = Arc::clone(&child);

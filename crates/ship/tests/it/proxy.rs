@@ -96,6 +96,7 @@ impl Proxy {
     /// From the next request on, which counts as the first.
     pub fn plan(&self, plan: impl Fn(usize, &Request) -> Option<Fault> + Send + Sync + 'static) {
         self.state.seen.lock().unwrap().clear();
+        self.state.late.lock().unwrap().clear();
         *self.state.plan.lock().unwrap() = Box::new(plan);
     }
 
@@ -122,16 +123,16 @@ impl State {
         let Ok(mut writer) = stream.try_clone() else { return };
         let mut reader = BufReader::new(stream);
         while let Ok(Some(request)) = Request::read(&mut reader) {
-            let answer = self.deal_with(&request);
-            if answer.as_ref().is_none_or(|bytes| writer.write_all(bytes).is_err()) {
+            let (answer, goes_on) = self.deal_with(&request);
+            if writer.write_all(&answer).is_err() || !goes_on {
                 break;
             }
         }
         let _ = writer.shutdown(Shutdown::Both);
     }
 
-    /// The bytes of the answer. `None`: the connection ends.
-    fn deal_with(&self, request: &Request) -> Option<Vec<u8>> {
+    /// The bytes of the answer, and whether the connection goes on.
+    fn deal_with(&self, request: &Request) -> (Vec<u8>, bool) {
         let fault = {
             let mut seen = self.seen.lock().unwrap();
             seen.push(format!("{} {}", request.method, request.target));
@@ -175,7 +176,8 @@ impl State {
         for request in late {
             self.upstream.answer(&request);
         }
-        answer
+        let goes_on = answer.is_some() && fault != Some(Fault::AnswerCut);
+        (answer.unwrap_or_default(), goes_on)
     }
 
     fn kill(&self) {

@@ -20,7 +20,6 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     begun: u64,
     overwritten: Vec<String>,
-    ignores_conditions: bool,
 }
 
 #[derive(Default)]
@@ -42,6 +41,10 @@ impl S3 {
         self.0.lock().unwrap().objects.insert(key.to_owned(), object);
     }
 
+    pub fn clear(&self) {
+        *self.0.lock().unwrap() = State::default();
+    }
+
     pub fn uploads(&self) -> usize {
         self.0.lock().unwrap().uploads.len()
     }
@@ -51,10 +54,6 @@ impl S3 {
         self.0.lock().unwrap().overwritten.clone()
     }
 
-    /// As services do that know no `If-None-Match`.
-    pub fn ignore_conditions(&self) {
-        self.0.lock().unwrap().ignores_conditions = true;
-    }
 }
 
 impl State {
@@ -62,7 +61,6 @@ impl State {
     fn is_refused(&self, request: &Request, key: &str) -> bool {
         request.header("if-none-match") == Some("*")
             && self.objects.contains_key(key)
-            && !self.ignores_conditions
     }
 
     fn create(&mut self, key: &str, object: Object) {
