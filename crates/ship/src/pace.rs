@@ -49,6 +49,46 @@ impl Window {
     }
 }
 
+/// Whether the store takes anything at all. After a failure one file at a time asks, after pauses that double: else a
+/// fleet whose store is away would send as many requests as it has files.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// Failures since the last success.
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Gate {
+    /// How many files may be on their way.
+    pub(crate) fn files(&self, window: &Window, now: Instant) -> usize {
+        match self.until {
+            Some(until) if now < until => 0,
+            Some(_) => 1,
+            None => window.files(),
+        }
+    }
+
+    /// Returns when to try again. Failures during a pause are those of attempts that began before.
+    pub(crate) fn failed(&mut self, now: Instant, max: Duration, random: u64) -> Instant {
+        match self.until {
+            Some(until) if now < until => until,
+            _ => {
+                self.failures += 1;
+                *self.until.insert(now + backoff(self.failures, max, random))
+            }
+        }
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        *self = Gate::default();
+    }
+
+    /// When the pause is over.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+}
+
 /// A limit in bytes a second. What comes waits until what came before is due.
 #[derive(Debug)]
 pub(crate) struct Rate {
@@ -98,6 +138,21 @@ mod tests {
         assert_eq!(window.files(), 3);
         (0..100).for_each(|_| window.succeeded());
         assert_eq!(window.files(), 8);
+    }
+
+    #[test]
+    fn while_nothing_succeeds_one_file_asks_after_pauses_that_double() {
+        let (mut gate, window, now) = (Gate::default(), Window::new(8), Instant::now());
+        let max = Duration::from_secs(30);
+        assert_eq!(gate.files(&window, now), 8);
+        let until = gate.failed(now, max, u64::MAX);
+        assert_eq!((gate.files(&window, now), gate.files(&window, until)), (0, 1));
+        // One that was on its way.
+        assert_eq!(gate.failed(now, max, u64::MAX), until);
+        let later = gate.failed(until, max, u64::MAX);
+        assert!(later - until > (until - now).mul_f64(1.9));
+        gate.succeeded();
+        assert_eq!((gate.files(&window, now), gate.until()), (8, None));
     }
 
     #[test]
