@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::http::{Request, Response, Upstream};
+use crate::proxy::error;
 
 #[derive(Default)]
 pub struct S3(Mutex<State>);
@@ -156,12 +157,6 @@ fn answer_with(object: &Object) -> Response {
         response = response.with("x-amz-meta-crc32c", checksum);
     }
     response
-}
-
-/// With what a store repeats of the request: a key that must not be told.
-pub fn error(status: u16, code: &str) -> Response {
-    let key = "<AWSAccessKeyId>OPENSESAMEID</AWSAccessKeyId>";
-    Response::new(status, format!("<Error><Code>{code}</Code>{key}</Error>"))
 }
 
 fn unescaped(text: &str) -> String {
