@@ -92,7 +92,8 @@ def sessions(engine):
         server = SparkConnectServer()
         server.start()
         spark = SparkSession.builder.remote(f"sc://localhost:{server.listening_address[1]}").getOrCreate()
-        return lambda store, work, codec: by_spark(spark, work, codec)
+        # The server ends with its last name.
+        return lambda store, work, codec, _=server: by_spark(spark, work, codec)
     return {"duckdb": by_duckdb, "datafusion": by_datafusion, "chdb": by_chdb}[engine]
 
 

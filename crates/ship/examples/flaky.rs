@@ -15,7 +15,8 @@ use proxy::{Fault, Proxy};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let mut next = |what: &str| arguments.next().unwrap_or_else(|| panic!("flaky UPSTREAM N: no {what}"));
+    let mut next =
+        |what: &str| arguments.next().unwrap_or_else(|| panic!("flaky UPSTREAM N: no {what}"));
     let upstream = next("UPSTREAM").parse().expect("an address such as 127.0.0.1:5000");
     let every: usize = next("N").parse().expect("a number");
     let proxy = Proxy::new(Arc::new(Forward(upstream)));
