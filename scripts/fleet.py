@@ -72,9 +72,10 @@ def by_chdb(store, work, codec):
 
 def by_spark(spark, work, codec):
     table = spark.read.schema("id string, len bigint, dt string, host string").json(f"{work}/lake/{codec}")
-    table.createOrReplaceTempView("t")
-    query = "SELECT host, count(*) n, sum(len) b, count(DISTINCT id) d FROM t GROUP BY host"
-    return [tuple(row) for row in spark.sql(query).collect()]
+    sums = {"len": "sum", "*": "count"}
+    both = table.groupBy("host").agg(sums).collect()
+    distinct = {row["host"]: row["count"] for row in table.select("host", "id").distinct().groupBy("host").count().collect()}
+    return [(row["host"], row["count(1)"], row["sum(len)"], distinct[row["host"]]) for row in both]
 
 
 def sessions(engine):
@@ -82,7 +83,9 @@ def sessions(engine):
     if engine == "pyspark":
         from pyspark.sql import SparkSession
 
-        builder = SparkSession.builder.master("local-cluster[2,1,1024]").config("spark.ui.enabled", "false")
+        master = os.environ.get("SPARK_MASTER", "local[2]")
+        builder = SparkSession.builder.master(master).config("spark.ui.enabled", "false")
+        builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "4")
         spark = builder.config("spark.log.level", "ERROR").getOrCreate()
         return lambda store, work, codec: by_spark(spark, work, codec)
     if engine == "pysail":
