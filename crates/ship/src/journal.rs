@@ -54,7 +54,8 @@ impl Journal {
                 Some(_) => others.push((path, file)),
             }
         }
-        let (path, file) = ours.ok_or_else(|| failed(io::Error::other("too many shippers have it")))?;
+        let (path, file) =
+            ours.ok_or_else(|| failed(io::Error::other("too many shippers have it")))?;
         past.abandoned.sort();
         past.abandoned.dedup();
         let mut journal = Journal { path, file, header, failed: None };
@@ -162,7 +163,8 @@ fn read(file: &File, header: &str, past: &mut Past) -> io::Result<()> {
         let Ok(line) = serde_json::from_slice::<Value>(&line?) else { continue };
         let text = |key| line.get(key).and_then(Value::as_str).map(str::to_owned);
         let upload = text("upload").unwrap_or_default();
-        if let (Some(name), Some(bytes)) = (text("done"), line.get("bytes").and_then(Value::as_u64)) {
+        if let (Some(name), Some(bytes)) = (text("done"), line.get("bytes").and_then(Value::as_u64))
+        {
             past.done.insert(name.into(), bytes);
         } else if let Some(key) = text("began") {
             past.abandoned.push(Abandoned { key, upload });

@@ -44,6 +44,9 @@ fn without_the_program_it_says_what_is_missing() {
     let dir = TestDir::new();
     let output = ship(&dir).args(["--to", "x"]).env("PATH", dir.path()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("bufferedwriter-ship is neither beside this program nor on PATH"), "{said}");
+    assert!(
+        said.contains("bufferedwriter-ship is neither beside this program nor on PATH"),
+        "{said}"
+    );
     assert_eq!(output.status.code(), Some(1));
 }

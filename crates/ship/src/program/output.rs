@@ -72,7 +72,8 @@ pub(crate) fn json(report: &Report) {
     for (name, _, _, value) in ROWS {
         line[name] = value(&report.stats).into();
     }
-    let pair = |file: &Path, reason: &str| json!({ "file": file.to_string_lossy(), "reason": reason });
+    let pair =
+        |file: &Path, reason: &str| json!({ "file": file.to_string_lossy(), "reason": reason });
     line["differ"] = report.conflicts.iter().map(|one| pair(&one.file, &one.reason)).collect();
     line["left"] = report.left.iter().map(|one| pair(&one.file, &one.reason)).collect();
     line["error"] = report.error.as_ref().map(ToString::to_string).into();

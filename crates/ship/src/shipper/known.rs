@@ -77,10 +77,9 @@ mod tests {
         assert_eq!(known.see(done), Some(State::Done));
         assert_eq!(known.see("new".as_ref()), None);
         known.end();
-        assert_eq!([done, gone, waits].map(|file| known.get(file)), [
-            Some(State::Done),
-            None,
-            Some(State::Waits)
-        ]);
+        assert_eq!(
+            [done, gone, waits].map(|file| known.get(file)),
+            [Some(State::Done), None, Some(State::Waits)]
+        );
     }
 }

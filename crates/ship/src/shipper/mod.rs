@@ -1,8 +1,9 @@
 //! From a directory to a store: which file next, how often, and what then.
 //!
 //! One thread with a runtime of its own. `known` has what became of each file, `queue` what waits, `one` the way of one
-//! file, `round` the loop.
+//! file, `round` the loop, `ends` what follows from the end of an attempt.
 
+mod ends;
 mod known;
 mod one;
 mod queue;
@@ -50,8 +51,7 @@ impl Shipper {
     pub fn new(mut config: Config, destination: Destination) -> Result<Self, Error> {
         config.check()?;
         let from = config.from.canonicalize();
-        config.from =
-            from.map_err(|e| Error::new("find", config.from.display().to_string(), e))?;
+        config.from = from.map_err(|e| Error::new("find", config.from.display().to_string(), e))?;
         let journal = config.journal.clone().unwrap_or_else(|| beside(&config, &destination));
         let (journal, past) = Journal::open(&journal, &destination.to_string())?;
         Ok(Shipper { config, destination, only: None, journal, past })

@@ -89,7 +89,8 @@ async fn ship(shared: &Shared, waiting: &Waiting, task: Task) -> Result<Done, Fa
     };
     let content = Content::open(config.from.join(&waiting.file.path)).await.map_err(unreadable)?;
     if let Some(line) = task.line.filter(|line| line.bytes != content.bytes) {
-        let text = format!("the manifest says {} bytes, the file has {}", line.bytes, content.bytes);
+        let text =
+            format!("the manifest says {} bytes, the file has {}", line.bytes, content.bytes);
         return Err(Failure::Conflict(text));
     }
     let checksum = content.checksum().await.map_err(unreadable)?;

@@ -15,48 +15,48 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
 use crate::config::After;
-use crate::pace::{self, Rate, Window};
-use crate::report::{Conflict, Left, Report, Stats};
+use crate::pace::{Rate, Window};
+use crate::report::{Left, Report, Stats};
 use crate::shipper::known::{Known, State};
-use crate::shipper::one::{Done, Failure, Outcome, Shared, Task, attempt};
+use crate::shipper::one::{Outcome, Shared, Task, attempt};
 use crate::shipper::queue::{Queue, Waiting};
 use crate::shipper::running::Request;
 use crate::shipper::{Shipper, Until};
 use crate::source::manifest::Manifest;
 use crate::source::watch::{News, Watch};
 use crate::source::{Candidate, scan};
-use crate::store::{Abandoned, Kind, Trouble};
+use crate::store::Abandoned;
 
 /// Entries of each list of a report.
-const TOLD_MAX: usize = 1000;
+pub(super) const TOLD_MAX: usize = 1000;
 /// Where some directory can't be watched, they are listed as often as this.
 const RESCAN_UNWATCHED: Duration = Duration::from_secs(1);
 /// How often the manifest is read on, at most.
 const MANIFEST_EVERY: Duration = Duration::from_secs(1);
 
-type Waiter = (u64, SyncSender<Result<(), String>>);
+pub(super) type Waiter = (u64, SyncSender<Result<(), String>>);
 
 pub(crate) struct Round {
-    shared: Rc<Shared>,
+    pub(super) shared: Rc<Shared>,
     until: Until,
     only: Option<Vec<PathBuf>>,
     requests: UnboundedReceiver<Request>,
     told: Arc<Mutex<Stats>>,
-    stats: Stats,
-    known: Known,
-    queue: Queue,
-    window: Window,
+    pub(super) stats: Stats,
+    pub(super) known: Known,
+    pub(super) queue: Queue,
+    pub(super) window: Window,
     watch: Watch,
-    manifest: Option<Manifest>,
+    pub(super) manifest: Option<Manifest>,
     manifest_read: Option<Instant>,
-    waiters: HashMap<PathBuf, Vec<Waiter>>,
+    pub(super) waiters: HashMap<PathBuf, Vec<Waiter>>,
     abandoned: Vec<Abandoned>,
     in_flight: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
-    in_flight_files: HashSet<PathBuf>,
+    pub(super) in_flight_files: HashSet<PathBuf>,
     /// Questions about files that somebody took.
-    questions: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    pub(super) questions: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// A file that is held in memory as a whole is on its way.
-    is_large_in_flight: bool,
+    pub(super) is_large_in_flight: bool,
     /// The list did not fit: list again when there is room.
     has_more: bool,
     /// Nothing has happened since the last list.
@@ -64,7 +64,7 @@ pub(crate) struct Round {
     is_first_list: bool,
     rescan_at: Instant,
     deadline: Option<Instant>,
-    report: Report,
+    pub(super) report: Report,
 }
 
 impl Round {
@@ -292,7 +292,9 @@ impl Round {
             let is_hidden = name.as_encoded_bytes().starts_with(b".");
             if let Some(file) = Candidate::look(from, path.clone()) {
                 self.found(file, false);
-            } else if !is_hidden && from.join(&path).symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+            } else if !is_hidden
+                && from.join(&path).symlink_metadata().is_ok_and(|facts| facts.is_dir())
+            {
                 self.list_below(&path);
             }
         }
@@ -312,89 +314,6 @@ impl Round {
         if let Err(error) = result {
             self.warn(format!("read the manifest: {error}"));
         }
-    }
-
-    fn ended(&mut self, outcome: Outcome) {
-        let Outcome { waiting, task, result } = outcome;
-        self.is_large_in_flight &= waiting.file.bytes <= self.shared.config.multipart;
-        self.in_flight_files.remove(&waiting.file.path);
-        match result {
-            Ok(done) => self.succeeded(&waiting, task, done),
-            Err(Failure::Conflict(reason)) => self.conflicted(&waiting, reason),
-            Err(Failure::Trouble(trouble)) => self.failed(waiting, &trouble),
-        }
-        if let Some(warning) = self.shared.journal.borrow_mut().take_failure() {
-            self.report.warnings.push(warning);
-        }
-    }
-
-    fn succeeded(&mut self, waiting: &Waiting, task: Task, done: Done) {
-        let path = &waiting.file.path;
-        self.window.succeeded();
-        self.known.set(path, State::Done);
-        self.shared.journal.borrow_mut().done(path, done.bytes, done.checksum);
-        self.uncount(waiting.file.bytes);
-        match done.is_new {
-            true => {
-                self.stats.shipped += 1;
-                self.stats.shipped_bytes += done.bytes;
-            }
-            false => self.stats.already += u64::from(!waiting.is_again),
-        }
-        if !waiting.is_again {
-            self.stats.records += task.line.map_or(0, |line| line.records);
-        }
-        self.stats.deleted += u64::from(done.is_deleted);
-        if let Some(manifest) = &mut self.manifest {
-            manifest.forget(path);
-        }
-        if let Some(warning) = done.warning {
-            self.warn(format!("{}: {warning}", path.display()));
-        }
-        self.answer(path, &Ok(()));
-    }
-
-    fn conflicted(&mut self, waiting: &Waiting, reason: String) {
-        let path = &waiting.file.path;
-        self.known.set(path, State::GivenUp);
-        self.uncount(waiting.file.bytes);
-        self.answer(path, &Err(reason.clone()));
-        // A hook asks again and again.
-        let is_told = self.report.conflicts.iter().any(|told| told.file == *path);
-        self.stats.conflicts += u64::from(!is_told);
-        if !is_told && self.report.conflicts.len() < TOLD_MAX {
-            self.report.conflicts.push(Conflict { file: path.clone(), reason });
-        }
-    }
-
-    fn failed(&mut self, mut waiting: Waiting, trouble: &Trouble) {
-        let path = waiting.file.path.clone();
-        if trouble.kind == Kind::Gone {
-            self.stats.gone += 1;
-            self.uncount(waiting.file.bytes);
-            self.known.forget(&path);
-            self.answer_gone(&path);
-            return;
-        }
-        if trouble.kind == Kind::Throttled {
-            self.stats.throttled += 1;
-            self.window.throttled(Instant::now());
-        }
-        waiting.attempts += 1;
-        waiting.reason = trouble.to_string();
-        let config = &self.shared.config;
-        if config.attempts.is_some_and(|max| waiting.attempts >= max) {
-            self.known.set(&path, State::GivenUp);
-            self.uncount(waiting.file.bytes);
-            self.answer(&path, &Err(waiting.reason.clone()));
-            self.leave(path, &waiting.reason);
-            return;
-        }
-        self.stats.retries += 1;
-        // The answer may have been lost, not the request.
-        waiting.asks_first = true;
-        let pause = pace::backoff(waiting.attempts, config.backoff_max, pace::random());
-        self.queue.pause(waiting, Instant::now() + pause);
     }
 
     fn asked(&mut self, request: Request) {
@@ -423,33 +342,6 @@ impl Round {
         }
     }
 
-    /// Whoever asked for this file hears of it.
-    fn answer(&mut self, file: &Path, result: &Result<(), String>) {
-        for (_, answer) in self.waiters.remove(file).unwrap_or_default() {
-            let _ = answer.send(result.clone());
-        }
-    }
-
-    /// Somebody took the file. It counts as shipped if its object is there.
-    fn answer_gone(&mut self, file: &Path) {
-        let shared = Rc::clone(&self.shared);
-        let (Some(waiters), Some(key)) =
-            (self.waiters.remove(file), shared.destination.key(file))
-        else {
-            return;
-        };
-        self.questions.push(Box::pin(async move {
-            for (bytes, answer) in waiters {
-                let result = match shared.destination.has(&key, bytes).await {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err("the file is gone, and its object is not there".to_owned()),
-                    Err(trouble) => Err(trouble.to_string()),
-                };
-                let _ = answer.send(result);
-            }
-        }));
-    }
-
     /// What an earlier shipper has begun.
     async fn abort_abandoned(&mut self) {
         for abandoned in std::mem::take(&mut self.abandoned) {
@@ -466,18 +358,18 @@ impl Round {
         }
     }
 
-    fn uncount(&mut self, bytes: u64) {
+    pub(super) fn uncount(&mut self, bytes: u64) {
         self.stats.waiting -= 1;
         self.stats.waiting_bytes -= bytes;
     }
 
-    fn warn(&mut self, text: String) {
+    pub(super) fn warn(&mut self, text: String) {
         if self.report.warnings.len() < TOLD_MAX && !self.report.warnings.contains(&text) {
             self.report.warnings.push(text);
         }
     }
 
-    fn leave(&mut self, file: PathBuf, reason: &str) {
+    pub(super) fn leave(&mut self, file: PathBuf, reason: &str) {
         if self.report.left.len() < TOLD_MAX {
             self.report.left.push(Left { file, reason: reason.to_owned() });
         }
@@ -489,7 +381,8 @@ impl Round {
 
     /// What is under way is given up: its requests end, and the next start compares.
     fn finish(mut self) -> Report {
-        let left: Vec<_> = self.queue.iter().map(|one| (one.file.path.clone(), one.reason.clone())).collect();
+        let left: Vec<_> =
+            self.queue.iter().map(|one| (one.file.path.clone(), one.reason.clone())).collect();
         for (file, reason) in left {
             self.leave(file, &reason);
         }

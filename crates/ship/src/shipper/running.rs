@@ -55,7 +55,8 @@ impl Running {
             .build()
             .map_err(failed)?;
         let thread = std::thread::Builder::new().name("ship".to_owned()).spawn(move || {
-            let report = runtime.block_on(async { Round::new(shipper, until, received, told).run().await });
+            let report =
+                runtime.block_on(async { Round::new(shipper, until, received, told).run().await });
             // A look-up of a name that hangs holds nobody up.
             runtime.shutdown_timeout(Duration::from_millis(100));
             report
@@ -140,7 +141,8 @@ impl Acknowledger {
 
 /// The path below the directory. `None` if it is not there, or leads out of it again.
 pub(crate) fn below(from: &Path, file: &Path) -> Option<PathBuf> {
-    let named = file.parent()?.canonicalize().map(|dir| dir.join(file.file_name().unwrap_or_default()));
+    let named =
+        file.parent()?.canonicalize().map(|dir| dir.join(file.file_name().unwrap_or_default()));
     // A directory that retention has removed can still be named.
     let named = named.unwrap_or_else(|_| file.to_owned());
     let inner = named.strip_prefix(from).ok()?;

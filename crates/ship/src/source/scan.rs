@@ -74,8 +74,11 @@ mod tests {
         walk(dir.path(), Path::new(""), &mut |_| dirs += 1, &mut |file| files.push(file.path))
             .unwrap();
         files.sort();
-        let expected =
-            [name.to_owned(), format!("dt=2026-11-22/{name}"), format!("dt=2026-11-22/hour=19/{name}")];
+        let expected = [
+            name.to_owned(),
+            format!("dt=2026-11-22/{name}"),
+            format!("dt=2026-11-22/hour=19/{name}"),
+        ];
         assert_eq!((dirs, files), (3, expected.map(PathBuf::from).to_vec()));
     }
 

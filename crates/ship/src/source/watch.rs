@@ -57,7 +57,9 @@ mod system {
 
         /// Returns once there is something.
         pub(crate) async fn next(&mut self) -> Vec<News> {
-            let Watch { fd: Some(fd), dirs, .. } = self else { return std::future::pending().await };
+            let Watch { fd: Some(fd), dirs, .. } = self else {
+                return std::future::pending().await;
+            };
             loop {
                 let Ok(mut ready) = fd.readable().await else { return vec![News::Missed] };
                 let mut buffer = [MaybeUninit::uninit(); 16 << 10];
@@ -72,7 +74,8 @@ mod system {
                             dirs.remove(&event.wd());
                         }
                         Ok(event) => {
-                            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+                            let name =
+                                event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
                             if let (Some(dir), Some(name)) = (dirs.get(&event.wd()), name) {
                                 news.push(News::Name(dir.join(name)));
                             }

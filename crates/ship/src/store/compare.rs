@@ -54,7 +54,11 @@ impl Destination {
         Ok(self.get(key, true).await?.is_some_and(|found| found.meta.size == bytes))
     }
 
-    async fn get(&self, key: &Path, head: bool) -> Result<Option<object_store::GetResult>, Trouble> {
+    async fn get(
+        &self,
+        key: &Path,
+        head: bool,
+    ) -> Result<Option<object_store::GetResult>, Trouble> {
         let options = GetOptions { head, ..GetOptions::default() };
         match self.store.get_opts(key, options).await {
             Ok(found) => Ok(Some(found)),

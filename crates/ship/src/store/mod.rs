@@ -40,7 +40,12 @@ pub struct Access {
 
 impl Default for Access {
     fn default() -> Self {
-        Access { allow_http: false, endpoint: None, region: None, timeout: Duration::from_secs(120) }
+        Access {
+            allow_http: false,
+            endpoint: None,
+            region: None,
+            timeout: Duration::from_secs(120),
+        }
     }
 }
 

@@ -126,7 +126,6 @@ fn azure(address: &str, access: &Access) -> Made {
     Ok((Arc::new(builder.build()?), Large::Whole, true))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +147,8 @@ mod tests {
 
     #[test]
     fn plain_http_is_refused_unless_it_is_asked_for() {
-        let mut access = Access { endpoint: Some("http://127.0.0.1:9".into()), ..Access::default() };
+        let mut access =
+            Access { endpoint: Some("http://127.0.0.1:9".into()), ..Access::default() };
         let error = open("s3://bucket/x", &access).unwrap_err().to_string();
         assert!(error.contains("--allow-http"), "{error}");
         access.allow_http = true;

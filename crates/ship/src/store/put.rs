@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, CopyMode, CopyOptions, MultipartUpload, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions,
+    Attribute, Attributes, CopyMode, CopyOptions, MultipartUpload, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions,
 };
 
 use crate::pace;
@@ -83,7 +83,8 @@ impl Destination {
     fn attributes(&self, checksum: u32) -> Attributes {
         let mut attributes = Attributes::new();
         if self.has_metadata {
-            attributes.insert(Attribute::Metadata(CHECKSUM.into()), format!("{checksum:08x}").into());
+            attributes
+                .insert(Attribute::Metadata(CHECKSUM.into()), format!("{checksum:08x}").into());
         }
         attributes
     }
@@ -122,8 +123,15 @@ impl Destination {
         result
     }
 
-    async fn send_parts(&self, key: &Path, id: &String, upload: &Upload<'_>) -> Result<(), Trouble> {
-        let Large::Conditional { parts, last, .. } = &self.large else { unreachable!("asked before") };
+    async fn send_parts(
+        &self,
+        key: &Path,
+        id: &String,
+        upload: &Upload<'_>,
+    ) -> Result<(), Trouble> {
+        let Large::Conditional { parts, last, .. } = &self.large else {
+            unreachable!("asked before")
+        };
         let (mut sent, mut sum, mut at) = (Vec::new(), 0, 0);
         while at < upload.content.bytes {
             let bytes = upload.part_bytes().min(upload.content.bytes - at);

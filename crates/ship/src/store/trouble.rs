@@ -47,9 +47,11 @@ impl Trouble {
         let status = status(&whole);
         let kind = match (error, status) {
             // Also 409, which S3 says while another request for the key is under way.
-            (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }, _) => {
-                Kind::Exists
-            }
+            (
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+                _,
+            ) => Kind::Exists,
             (_, Some(429 | 503)) => Kind::Throttled,
             _ => Kind::Failed,
         };
@@ -119,7 +121,11 @@ mod tests {
             <AWSAccessKeyId>SESAME</AWSAccessKeyId></Error>";
         let trouble = Trouble::of("put", &generic(body), &Secrets::default());
         assert_eq!(trouble, Trouble::new(Kind::Failed, "put: 403 SignatureDoesNotMatch"));
-        let slow = Trouble::of("put", &generic("status code: 503 x: <Code>a b</Code>"), &Secrets::default());
+        let slow = Trouble::of(
+            "put",
+            &generic("status code: 503 x: <Code>a b</Code>"),
+            &Secrets::default(),
+        );
         assert_eq!(slow, Trouble::new(Kind::Throttled, "put: 503"));
     }
 

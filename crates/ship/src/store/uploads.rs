@@ -69,8 +69,15 @@ mod tests {
 
     #[test]
     fn uploads_of_other_keys_are_left_alone() {
-        let upload = |key, id| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
-        let answer = ["<R>", &upload("a&amp;b", "1"), &upload("a&amp;b2", "2"), &upload("a&amp;b", "3"), "</R>"];
+        let upload =
+            |key, id| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
+        let answer = [
+            "<R>",
+            &upload("a&amp;b", "1"),
+            &upload("a&amp;b2", "2"),
+            &upload("a&amp;b", "3"),
+            "</R>",
+        ];
         assert_eq!(parse(&answer.concat(), "a&b"), ["1", "3"]);
         assert_eq!(parse("<html>", "a"), [""; 0]);
     }

@@ -32,7 +32,8 @@ fn a_writers_files_are_acknowledged_when_they_are_shipped() {
         cloud.proxy.plan(|at, _| (at % 5 == 3).then_some(Fault::AnswerLost));
         let report = write(&host, &cloud, after);
         assert_eq!((report.written.records, report.unacknowledged), (50, 0));
-        let all: Vec<u8> = cloud.s3.objects().into_values().flat_map(|object| object.body).collect();
+        let all: Vec<u8> =
+            cloud.s3.objects().into_values().flat_map(|object| object.body).collect();
         assert_eq!(all.iter().filter(|byte| **byte == b'\n').count(), 50);
         assert!(cloud.s3.overwritten().is_empty());
         assert_eq!(host.files().is_empty(), after == After::Delete);
@@ -46,7 +47,8 @@ fn a_hook_fails_while_nothing_is_shipped() {
     let config = host.config();
     let running = Shipper::new(config, cloud.destination()).unwrap().spawn(Until::Stopped).unwrap();
     let acknowledger = running.acknowledger();
-    let config = Config::default().path(host.out()).on_publish(move |f| acknowledger.acknowledge(f));
+    let config =
+        Config::default().path(host.out()).on_publish(move |f| acknowledger.acknowledge(f));
     let writer = BufferedWriter::new(config).unwrap();
     writer.write(b"x\n").unwrap();
     writer.flush(wait::BOUND).unwrap();

@@ -96,7 +96,8 @@ impl Forward {
         let mut body = Vec::new();
         reader.read_to_end(&mut body)?;
         headers.retain(|(name, _)| {
-            !name.eq_ignore_ascii_case("connection") && !name.eq_ignore_ascii_case("transfer-encoding")
+            !name.eq_ignore_ascii_case("connection")
+                && !name.eq_ignore_ascii_case("transfer-encoding")
         });
         Ok(Response { status, headers, body })
     }

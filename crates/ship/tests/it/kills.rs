@@ -32,7 +32,8 @@ fn at_each_request_before_it_and_after_it() {
                 victim.lock().unwrap().as_mut().unwrap().kill().unwrap();
             });
             cloud.proxy.plan(move |at, _| (at == nth).then_some(fault));
-            *child.lock().unwrap() = Some(ship(&host, &cloud, &["--after", after]).spawn().unwrap());
+            *child.lock().unwrap() =
+                Some(ship(&host, &cloud, &["--after", after]).spawn().unwrap());
             wait::until("the end", || {
                 child.lock().unwrap().as_mut().unwrap().try_wait().unwrap().is_some()
             });
@@ -42,7 +43,8 @@ fn at_each_request_before_it_and_after_it() {
             }
             for (key, body) in &files {
                 let is_left = host.files().contains_key(key);
-                let is_there = cloud.s3.objects().get(key).is_some_and(|object| object.body == *body);
+                let is_there =
+                    cloud.s3.objects().get(key).is_some_and(|object| object.body == *body);
                 assert!(is_left || is_there, "{what}: {key} is lost");
             }
             let next = ship(&host, &cloud, &["--after", after]).status().unwrap();
@@ -59,5 +61,7 @@ fn plans() -> Vec<(usize, Fault)> {
     let (host, cloud) = (Host::new(), Cloud::new());
     assert!(ship(&host, &cloud, &[]).status().unwrap().success());
     let requests = cloud.proxy.seen().len();
-    (0..requests).flat_map(|nth| [Fault::KilledBefore, Fault::KilledAfter].map(|f| (nth, f))).collect()
+    (0..requests)
+        .flat_map(|nth| [Fault::KilledBefore, Fault::KilledAfter].map(|f| (nth, f)))
+        .collect()
 }

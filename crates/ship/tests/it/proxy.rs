@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::http::{Request, Response, Upstream};
-use crate::s3::error;
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,4 +184,10 @@ impl State {
             kill();
         }
     }
+}
+
+/// With what a store repeats of the request: a key that must not be told.
+pub fn error(status: u16, code: &str) -> Response {
+    let key = "<AWSAccessKeyId>OPENSESAMEID</AWSAccessKeyId>";
+    Response::new(status, format!("<Error><Code>{code}</Code>{key}</Error>"))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::http::{Request, Response, Upstream};
+use crate::proxy::error;
 
 #[derive(Default)]
 pub struct S3(Mutex<State>);
@@ -53,14 +54,12 @@ impl S3 {
     pub fn overwritten(&self) -> Vec<String> {
         self.0.lock().unwrap().overwritten.clone()
     }
-
 }
 
 impl State {
     /// Whether the condition of the request rules it out.
     fn is_refused(&self, request: &Request, key: &str) -> bool {
-        request.header("if-none-match") == Some("*")
-            && self.objects.contains_key(key)
+        request.header("if-none-match") == Some("*") && self.objects.contains_key(key)
     }
 
     fn create(&mut self, key: &str, object: Object) {
@@ -87,13 +86,15 @@ impl State {
         let Some(upload) = self.uploads.remove(id) else { return error(404, "NoSuchUpload") };
         let body = upload.parts.into_values().flatten().collect();
         self.create(key, Object { body, checksum: upload.checksum });
-        let answer = "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>";
+        let answer =
+            "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>";
         Response::new(200, answer)
     }
 
     fn list_uploads(&self, prefix: &str) -> Response {
         let mut answer = "<ListMultipartUploadsResult>".to_owned();
-        for (id, upload) in self.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix)) {
+        for (id, upload) in self.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix))
+        {
             answer +=
                 &format!("<Upload><Key>{}</Key><UploadId>{id}</UploadId></Upload>", upload.key);
         }
@@ -158,17 +159,12 @@ fn answer_with(object: &Object) -> Response {
     response
 }
 
-/// With what a store repeats of the request: a key that must not be told.
-pub fn error(status: u16, code: &str) -> Response {
-    let key = "<AWSAccessKeyId>OPENSESAMEID</AWSAccessKeyId>";
-    Response::new(status, format!("<Error><Code>{code}</Code>{key}</Error>"))
-}
-
 fn unescaped(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
     while let Some((&first, tail)) = rest.split_first() {
         let code = tail.get(..2).filter(|_| first == b'%');
-        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        let code =
+            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
         bytes.push(code.unwrap_or(first));
         rest = if code.is_some() { &tail[2..] } else { tail };
     }

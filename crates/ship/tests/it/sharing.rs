@@ -14,7 +14,8 @@ fn two_at_the_same_time_make_each_object_once() {
     for round in 0..runs(60) {
         let host = Host::new();
         cloud.reset();
-        (4..12).for_each(|nth| drop(host.publish("dt=2026-11-30/hour=13", nth, 700 * nth as usize)));
+        (4..12)
+            .for_each(|nth| drop(host.publish("dt=2026-11-30/hour=13", nth, 700 * nth as usize)));
         let (files, nth) = (host.files(), round);
         let fault = Fault::OF_NETWORK[round % Fault::OF_NETWORK.len()];
         cloud.proxy.plan(move |at, _| (at == nth).then_some(fault));
