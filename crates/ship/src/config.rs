@@ -49,7 +49,7 @@ impl Config {
             journal: None,
             concurrency: 4,
             multipart: 16 << 20,
-            part: 8 << 20,
+            part: 16 << 20,
             rate: None,
             after: After::Keep,
             rescan: Duration::from_secs(60),
@@ -88,7 +88,7 @@ impl Config {
         self
     }
 
-    /// The length of a part in bytes, at most 1 GiB. Default: 8 MiB. S3 wants 5 MiB or more, and 10,000 parts at most;
+    /// The length of a part in bytes, at most 1 GiB. Default: 16 MiB. S3 wants 5 MiB or more, and 10,000 parts at most;
     /// parts of a file that would need more are larger.
     #[must_use]
     pub fn part(mut self, bytes: u64) -> Self {

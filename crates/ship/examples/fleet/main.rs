@@ -33,7 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Prints a table's head, with the columns of [`row`].
 fn head(title: &str, first: &str) {
     println!("\n{title}\n");
-    println!("| {first} | objects/s | MB each | attempts/s | most in 1 s | refused, % | USD/TB | to query, s | p99 |");
+    println!(
+        "| {first} | objects/s | MB each | attempts/s | most in 1 s | refused, % | USD/TB | to query, s | p99 |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
 }
 
@@ -68,7 +70,8 @@ fn ages() {
     head("10,000 hosts at 1 MB/s, half an hour, by the age at which a file ends:", "`file_age`, s");
     for file_age in [5.0, 15.0, 60.0, 300.0, 900.0] {
         let hosts = 10_000;
-        let scenario = Scenario { hosts, megabytes_per_second: 1.0, file_age, ..Scenario::default() };
+        let scenario =
+            Scenario { hosts, megabytes_per_second: 1.0, file_age, ..Scenario::default() };
         row(&format!("{file_age}"), &scenario);
     }
 }
@@ -78,7 +81,8 @@ fn sizes_of_parts() {
         "10,000 hosts at 100 MB/s, five minutes, with files of 128 MiB:",
         "in parts of, prefixes at a time",
     );
-    let all = Scenario { hosts: 10_000, megabytes_per_second: 100.0, time: 300.0, ..Scenario::default() };
+    let all =
+        Scenario { hosts: 10_000, megabytes_per_second: 100.0, time: 300.0, ..Scenario::default() };
     for (name, multipart, part, prefixes) in [
         ("8 MiB, 1", 16 << 20, 8 << 20, 1),
         ("16 MiB, 1", 16 << 20, 16 << 20, 1),
@@ -143,7 +147,8 @@ fn away_row(name: &str, outcome: &Outcome) {
     let (begin, end) = (600, 600 + HOUR as usize);
     let after = &outcome.attempts[end..];
     let all: u64 = after.iter().map(|&second| u64::from(second)).sum();
-    let meanwhile: u64 = outcome.attempts[begin + 60..end].iter().map(|&second| u64::from(second)).sum();
+    let meanwhile: u64 =
+        outcome.attempts[begin + 60..end].iter().map(|&second| u64::from(second)).sum();
     println!(
         "| {name} | {:.0} | {} | {:.1} | {:.0} | {:.0} |",
         meanwhile as f64 / (HOUR - 60.0),

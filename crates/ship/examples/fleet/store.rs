@@ -60,7 +60,13 @@ impl Store {
     }
 
     /// An upload of `writes` requests whose bytes take `transfer`. Returns how it ends, and how long that takes.
-    pub fn put(&mut self, now: f64, prefix: usize, writes: u64, transfer: Duration) -> (Answer, Duration) {
+    pub fn put(
+        &mut self,
+        now: f64,
+        prefix: usize,
+        writes: u64,
+        transfer: Duration,
+    ) -> (Answer, Duration) {
         self.count(now);
         self.requests.writes += 1;
         if self.away.contains(&now) {

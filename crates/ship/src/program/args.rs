@@ -55,7 +55,7 @@ pub(crate) struct Args {
     multipart: u64,
 
     /// The length of a part; S3 wants 5MiB or more
-    #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = text::size)]
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = text::size)]
     part: u64,
 
     /// At most so many bytes a second

@@ -17,6 +17,9 @@ impl Round {
         let Outcome { waiting, task, result } = outcome;
         self.is_large_in_flight &= waiting.file.bytes <= self.shared.config.multipart;
         self.in_flight_files.remove(&waiting.file.path);
+        if matches!(result, Ok(_) | Err(Failure::Conflict(_))) {
+            self.gate.succeeded();
+        }
         match result {
             Ok(done) => self.succeeded(&waiting, task, done),
             Err(Failure::Conflict(reason)) => self.conflicted(&waiting, reason),
@@ -75,13 +78,16 @@ impl Round {
             self.answer_gone(&path);
             return;
         }
+        let (now, config) = (Instant::now(), &self.shared.config);
         if trouble.kind == Kind::Throttled {
             self.stats.throttled += 1;
-            self.window.throttled(Instant::now());
+            self.window.throttled(now);
+        }
+        if trouble.kind != Kind::Changed {
+            self.gate.failed(now, config.backoff_max, pace::random());
         }
         waiting.attempts += 1;
         waiting.reason = trouble.to_string();
-        let config = &self.shared.config;
         if config.attempts.is_some_and(|max| waiting.attempts >= max) {
             self.known.set(&path, State::GivenUp);
             self.uncount(waiting.file.bytes);
@@ -93,7 +99,7 @@ impl Round {
         // The answer may have been lost, not the request.
         waiting.asks_first = true;
         let pause = pace::backoff(waiting.attempts, config.backoff_max, pace::random());
-        self.queue.pause(waiting, Instant::now() + pause);
+        self.queue.pause(waiting, now + pause);
     }
 
     /// Whoever asked for this file hears of it.

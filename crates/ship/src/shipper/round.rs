@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep_until;
 
 use crate::config::After;
-use crate::pace::{Rate, Window};
+use crate::pace::{Gate, Rate, Window};
 use crate::report::{Left, Report, Stats};
 use crate::shipper::known::{Known, State};
 use crate::shipper::one::{Outcome, Shared, Task, attempt};
@@ -46,6 +46,7 @@ pub(crate) struct Round {
     pub(super) known: Known,
     pub(super) queue: Queue,
     pub(super) window: Window,
+    pub(super) gate: Gate,
     watch: Watch,
     pub(super) manifest: Option<Manifest>,
     manifest_read: Option<Instant>,
@@ -91,6 +92,7 @@ impl Round {
         };
         Round {
             window: Window::new(shared.config.concurrency),
+            gate: Gate::default(),
             manifest: shared.config.manifest.clone().map(Manifest::new),
             manifest_read: None,
             shared: Rc::new(shared),
@@ -137,8 +139,10 @@ impl Round {
 
     /// Waits for the next thing, and deals with it.
     async fn wait(&mut self) {
+        let now = Instant::now();
         let due = self.queue.due().filter(|_| self.has_room());
-        let due = due.into_iter().chain(self.deadline).chain([self.rescan_at]).min();
+        let pause = self.gate.until().filter(|&until| until > now && !self.queue.is_empty());
+        let due = due.into_iter().chain(pause).chain(self.deadline).chain([self.rescan_at]).min();
         let timer: OptionFuture<_> = due.map(|due| sleep_until(due.into())).into();
         tokio::select! {
             Some(outcome) = self.in_flight.next() => self.ended(outcome),
@@ -171,7 +175,7 @@ impl Round {
     }
 
     fn has_room(&self) -> bool {
-        self.in_flight.len() < self.window.files()
+        self.in_flight.len() < self.gate.files(&self.window, Instant::now())
     }
 
     /// Starts as many attempts as may run.

@@ -1,6 +1,9 @@
 //! Each fault at each request in turn: afterwards each file has one object, and what is told is true.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bufferedwriter_ship::Shipper;
 
 use crate::help::{Cloud, Host, runs};
 use crate::proxy::Fault;
@@ -73,6 +76,21 @@ fn a_store_that_is_away_leaves_everything_and_tells() {
     assert_eq!((report.left.len(), report.stats.waiting), (3, 0));
     assert!(report.left.iter().all(|left| left.reason == "head: 503"), "{:?}", report.left);
     assert_eq!((report.stats.shipped, report.stats.throttled), (0, 9));
+    cloud.proxy.plan(|_, _| None);
+    assert!(cloud.once(host.config()).is_complete());
+    cloud.assert_has(&host.files(), "after that");
+}
+
+/// Else ten thousand hosts would send as many requests as they have files.
+#[test]
+fn a_store_that_is_away_is_not_asked_by_each_file() {
+    let (host, cloud) = (Host::empty(), Cloud::new());
+    (0..60).for_each(|nth| drop(host.publish("", nth, 10)));
+    cloud.proxy.plan(|_, _| Some(Fault::Status(503)));
+    let config = host.config().backoff_max(Duration::from_secs(30));
+    let report = Shipper::new(config, cloud.destination()).unwrap().drain(Duration::from_secs(1));
+    let asked = cloud.proxy.seen().len();
+    assert!(asked < 50 && report.left.len() == 60, "{asked} requests: {report:?}");
     cloud.proxy.plan(|_, _| None);
     assert!(cloud.once(host.config()).is_complete());
     cloud.assert_has(&host.files(), "after that");
