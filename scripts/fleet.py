@@ -83,7 +83,7 @@ def sessions(engine):
     if engine == "pyspark":
         from pyspark.sql import SparkSession
 
-        master = os.environ.get("SPARK_MASTER", "local[2]")
+        master = os.environ.get("SPARK_MASTER", "local-cluster[2,1,1024]")
         builder = SparkSession.builder.master(master).config("spark.ui.enabled", "false")
         builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "4")
         spark = builder.config("spark.log.level", "ERROR").getOrCreate()
