@@ -112,6 +112,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/shippers.md")]
     pub mod shippers {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/fleet.md")]
+    pub mod fleet {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/failures.md")]
     pub mod failures {}
     #[doc = include_str!("../docs/rustdoc-links.md")]

@@ -3,7 +3,7 @@
 //! Guarantees: every exit code is one of [`exit`].
 //!
 //! Flow: arguments, behind those of a file and the environment -> `write` (inputs -> lines -> producer) -> summary, with its monitor beside it;
-//! or arguments -> `recover`, `merge`, `verify`, `stats`.
+//! or arguments -> `recover`, `merge`, `verify`, `stats`, `ship`.
 
 mod commands;
 mod console;
@@ -21,7 +21,7 @@ use clap::{ArgMatches, ColorChoice, CommandFactory, FromArgMatches};
 
 use crate::commands::write::args::Write;
 use crate::commands::write::reload::Reload;
-use crate::commands::{Cli, Command, config, generate, merge, recover, stats, verify, write};
+use crate::commands::{Cli, Command, config, generate, merge, recover, ship, stats, verify, write};
 use crate::console::Patience;
 
 fn main() -> ExitCode {
@@ -62,6 +62,7 @@ fn run(args: &[OsString], color: ColorChoice) -> (u8, Patience) {
         Command::Merge(args) => (merge::run(&args), Patience::Unbounded),
         Command::Verify(args) => (verify::run(&args), Patience::Unbounded),
         Command::Stats(args) => (stats::run(&args), Patience::Unbounded),
+        Command::Ship(args) => (ship::run(&args), Patience::Bounded),
         Command::Generate(args) => (generate::run(&args, Cli::command()), Patience::Bounded),
         Command::Config(_) => {
             let origins =

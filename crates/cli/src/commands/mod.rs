@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod generate;
 pub(crate) mod merge;
 pub(crate) mod recover;
+pub(crate) mod ship;
 pub(crate) mod stats;
 mod values;
 pub(crate) mod verify;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Recover(recover::Recover),
     Merge(merge::args::Merge),
     Verify(verify::Verify),
+    Ship(ship::Ship),
     Stats(stats::Stats),
     Generate(generate::Generate),
 }

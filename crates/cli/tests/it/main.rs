@@ -29,6 +29,7 @@ mod reload;
 mod retention;
 mod rotation;
 mod round_trip;
+mod ship;
 mod signals;
 mod stats;
 mod stop;
