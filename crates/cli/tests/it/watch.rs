@@ -159,7 +159,8 @@ fn a_stop_shows_the_shell_and_the_screen_comes_back() {
     wait_until("it stops", || watching.is_stopped());
     let drawn = terminal.shown().len();
     watching.signal(Signal::CONT);
-    wait_until("all is drawn", || terminal.shown()[drawn..].contains("There are no writers"));
+    // Blanks are not drawn on a blank screen.
+    wait_until("all is drawn", || terminal.shown()[drawn..].contains("There"));
     watching.quit();
     assert_given_back(&terminal, &before, "q");
 }
@@ -190,8 +191,8 @@ fn it_takes_each_size_and_each_change() {
 fn there_are_no_colours_where_nobody_wants_them() {
     let place = Place::new();
     let mut program = place.started(&[]);
-    // Only colours have a 3 in front.
-    let is_coloured = |terminal: &Terminal| terminal.shown().contains("\x1b[0;1;32malive");
+    let colours = ["31", "32", "33", "36"].map(|colour| format!(";{colour}m"));
+    let is_coloured = |shown: &str| colours.iter().any(|colour| shown.contains(colour));
     for (args, no_color, expected) in [
         (&[][..], None, true),
         (&[], Some(""), true),
@@ -206,8 +207,8 @@ fn there_are_no_colours_where_nobody_wants_them() {
         });
         terminal.wait_for_line(&["alive"]);
         terminal.wait_for_line(&["q quits"]);
-        assert_eq!(is_coloured(&terminal), expected, "{args:?}, {no_color:?}");
-        assert_eq!(terminal.shown().contains("\x1b[0;3"), expected, "{args:?}, {no_color:?}");
+        let shown = terminal.shown();
+        assert_eq!(is_coloured(&shown), expected, "{args:?}, {no_color:?}: {shown:?}");
         watching.quit();
     }
     program.feed("second\n");
@@ -237,19 +238,24 @@ fn without_a_terminal_it_says_what_to_use() {
 
 /// What a line says, without its numbers, and with what was continued on the next line.
 fn words(lines: &[String]) -> Vec<Vec<String>> {
-    let mut all: Vec<String> = Vec::new();
+    let (mut all, mut width) = (Vec::<String>::new(), 0);
     for line in lines {
         match line.strip_prefix("             ").filter(|rest| !rest.starts_with(' ')) {
-            Some(rest) => all.last_mut().unwrap().push_str(rest),
+            Some(rest) => {
+                // A blank at the end of a line can't be seen.
+                let blank = if width < 80 { " " } else { "" };
+                *all.last_mut().unwrap() += &format!("{blank}{rest}");
+            }
             None => all.push(line.clone()),
         }
+        width = line.chars().count();
     }
     // Counts, their units, names and paths are those of a run.
     let is_fixed = |word: &&str| {
         word.len() > 2 && !word.contains(|char: char| char.is_ascii_digit() || "/_#".contains(char))
     };
     let of = |line: &String| line.split_whitespace().filter(is_fixed).map(str::to_owned).collect();
-    all.iter().map(of).collect()
+    all.iter().filter(|line| !line.is_empty()).map(of).collect()
 }
 
 #[test]
@@ -259,7 +265,7 @@ fn the_guide_shows_what_a_run_shows() {
         guide.split_once("$ bufferedwriter stats --temp /var/log/app/.tmp --watch\n").unwrap();
     let (shown, _) = shown.split_once("```").unwrap();
     let place = Place::new();
-    let hook = ["--workers=2", "--compress=zstd", "--on-publish=false {}"];
+    let hook = ["--workers=2", "--compress=zstd", "--on-publish=/bin/false {}"];
     let mut program =
         place.started(&[&hook[..], &["--prefix=access_", "--when-full=drop"]].concat());
     let terminal = Terminal::sized(200, 24);

@@ -161,7 +161,7 @@ mod tests {
         let backend = Ansi::new(Vec::new());
         let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport }).unwrap();
         let text =
-            drawn(&mut terminal, |buffer| _ = buffer.set_string(0, 0, "\u{6f22}x", Style::new()));
+            drawn(&mut terminal, |buffer| buffer.set_string(0, 0, "\u{6f22}x", Style::new()));
         assert_eq!(text, "\x1b[1;1H\u{6f22}\x1b[1;3Hx");
     }
 }
