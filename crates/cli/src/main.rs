@@ -61,7 +61,7 @@ fn run(args: &[OsString], color: ColorChoice) -> (u8, Patience) {
         Command::Recover(args) => (recover::run(&args), Patience::Unbounded),
         Command::Merge(args) => (merge::run(&args), Patience::Unbounded),
         Command::Verify(args) => (verify::run(&args), Patience::Unbounded),
-        Command::Stats(args) => (stats::run(&args), Patience::Unbounded),
+        Command::Stats(args) => (stats::run(&args, color), Patience::Unbounded),
         Command::Ship(args) => (ship::run(&args), Patience::Bounded),
         Command::Generate(args) => (generate::run(&args, Cli::command()), Patience::Bounded),
         Command::Config(_) => {

@@ -22,7 +22,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Colours in help and errors: auto, always, never
+    /// Colours in help, errors and `stats --watch`: auto, always, never
     ///
     /// auto: on a terminal, unless NO_COLOR is set.
     // It is taken out before the rest is parsed: see `color`. So this is what help says, and refuses what is wrong.

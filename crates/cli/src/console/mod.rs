@@ -25,7 +25,20 @@ static DETAILS: AtomicBool = AtomicBool::new(false);
 
 /// Prints one message for the operator.
 pub(crate) fn report(message: impl Display) {
-    STDERR.push(format!("bufferedwriter: {message}\n"));
+    let lines: Vec<String> = message.to_string().split('\n').map(printable).collect();
+    STDERR.push(format!("bufferedwriter: {}\n", lines.join("\n")));
+}
+
+/// Names of files and what other programs say, without what a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char.is_control() {
+            true => shown.extend(char.escape_default()),
+            false => shown.push(char),
+        }
+    }
+    shown
 }
 
 /// From now on details are told.

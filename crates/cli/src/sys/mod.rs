@@ -10,17 +10,35 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    Descriptor, Input, Signals, fork_first, make_readable, open_files_max, open_finished, read_at,
-    release_stdin, spawn, unblock, write_all_at,
+    Descriptor, Input, Screen, Signals, fork_first, make_readable, open_files_max, open_finished,
+    read_at, release_stdin, spawn, unblock, write_all_at,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    Descriptor, Input, Signals, fork_first, make_readable, open_files_max, open_finished, read_at,
-    release_stdin, spawn, unblock, write_all_at,
+    Descriptor, Input, Screen, Signals, fork_first, make_readable, open_files_max, open_finished,
+    read_at, release_stdin, spawn, unblock, write_all_at,
 };
 
 /// The argument that means standard input.
 pub(crate) const STDIN: &str = "-";
+
+/// What a key of the terminal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Quit,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    /// Stop until the shell says otherwise. [`Screen`] does it.
+    #[cfg(unix)]
+    Suspend,
+    /// Draw all anew. [`Screen`] does it.
+    #[cfg(unix)]
+    Redraw,
+}
 
 /// What ended a wait.
 #[derive(Debug, Default, PartialEq, Eq)]

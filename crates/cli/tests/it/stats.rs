@@ -90,6 +90,17 @@ fn metrics_are_those_of_the_guide_and_a_file_of_them_is_replaced_at_once() {
 }
 
 #[test]
+fn a_terminal_obeys_nothing_that_a_writer_is_called() {
+    let place = Place::new();
+    let mut program = place.started(&["--prefix=a\u{1b}]0;b\u{7}_"]);
+    let (code, text, _) = stats(&place, &[]);
+    assert!(code == 0 && text.starts_with(r"a\u{1b}]0;b\u{7}_"), "{text:?}");
+    assert!(!text.contains(|char: char| char.is_control() && char != '\n'), "{text:?}");
+    program.feed("second\n");
+    assert_eq!(program.end().code, 0);
+}
+
+#[test]
 fn what_is_wrong_is_told() {
     let place = Place::new();
     fs::remove_dir(place.tmp()).unwrap();

@@ -1,56 +1,13 @@
 //! Does the program show on a terminal what is for people, and nowhere else?
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::help::{Place, wait_until};
-
-/// A terminal whose other end keeps what is shown.
-struct Terminal {
-    device: PathBuf,
-    shown: Arc<Mutex<Vec<u8>>>,
-    /// Open, so that the terminal stays when a program has ended.
-    kept: File,
-}
-
-impl Terminal {
-    fn new() -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let device =
-            PathBuf::from(ptsname(&controller, Vec::new()).unwrap().into_string().unwrap());
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let (mut reader, all) = (File::from(controller), Arc::clone(&shown));
-        std::thread::spawn(move || {
-            let mut block = [0; 4096];
-            // An error is the end of the last program.
-            while let Ok(read @ 1..) = reader.read(&mut block) {
-                all.lock().unwrap().extend(&block[..read]);
-            }
-        });
-        let kept = OpenOptions::new().read(true).write(true).open(&device).unwrap();
-        Terminal { device, shown, kept }
-    }
-
-    fn output(&self) -> Stdio {
-        self.kept.try_clone().unwrap().into()
-    }
-
-    fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
-    }
-
-    fn wait_for(&self, text: &str) {
-        wait_until(&format!("{text} on {}", self.device.display()), || self.shown().contains(text));
-    }
-}
+use crate::pty::Terminal;
 
 #[test]
 fn errors_have_colours_on_a_terminal_unless_they_are_not_wanted() {

@@ -6,12 +6,14 @@ mod id;
 mod json;
 pub(crate) mod metrics;
 mod text;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::{InstanceStats, stats_of};
+use clap::ColorChoice;
 
 use crate::console::{self, Descriptor};
 use crate::{exit, sys};
@@ -44,6 +46,10 @@ pub(crate) struct Stats {
     #[arg(long, value_name = "TEXT")]
     prefix: Option<OsString>,
 
+    /// Show them on the terminal, anew each second, with rates; `q` quits
+    #[arg(long, conflicts_with_all = ["json", "prometheus"])]
+    watch: bool,
+
     /// Print one JSON object on standard output
     #[arg(long, conflicts_with = "prometheus")]
     json: bool,
@@ -58,12 +64,20 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
+    fn temps(&self) -> Vec<PathBuf> {
+        if self.temp.is_empty() { vec![std::env::temp_dir()] } else { self.temp.clone() }
+    }
+
+    /// Where the writers are looked for.
+    fn dirs(&self) -> String {
+        let shown = |dir: &PathBuf| console::printable(&dir.to_string_lossy());
+        self.temps().iter().map(shown).collect::<Vec<_>>().join(", ")
+    }
+
     /// The writers that are asked for, in the order of the directories and of their names.
     fn read(&self) -> Result<Vec<InstanceStats>, bufferedwriter::Error> {
-        let system = [std::env::temp_dir()];
-        let temps = if self.temp.is_empty() { &system[..] } else { &self.temp };
         let mut found = Vec::new();
-        for temp in temps {
+        for temp in self.temps() {
             found.extend(stats_of(temp)?);
         }
         found.retain(|it| self.prefix.as_ref().is_none_or(|prefix| *prefix == it.prefix));
@@ -72,10 +86,13 @@ impl Stats {
 }
 
 /// Runs the command. Returns the exit code.
-pub(crate) fn run(args: &Stats) -> u8 {
+pub(crate) fn run(args: &Stats, color: ColorChoice) -> u8 {
     // A signal ends the program, as any other.
     sys::unblock();
     console::keep_all();
+    if args.watch {
+        return watch::run(args, has_colors(color));
+    }
     let found = match args.read() {
         Ok(found) => found,
         Err(error) => {
@@ -104,6 +121,12 @@ pub(crate) fn run(args: &Stats) -> u8 {
             exit::IO
         }
     }
+}
+
+/// On a terminal.
+fn has_colors(color: ColorChoice) -> bool {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    color == ColorChoice::Always || color == ColorChoice::Auto && !no_color
 }
 
 /// Writes a file under another name in its directory, and renames it.

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 
 use crate::commands::stats::id::id;
+use crate::console::printable;
 
 /// All these writers, a paragraph each.
 pub(super) fn of(found: &[InstanceStats]) -> String {
@@ -17,14 +18,14 @@ pub(super) fn of(found: &[InstanceStats]) -> String {
 
 fn paragraph(it: &InstanceStats) -> String {
     let life = if it.is_alive { "alive" } else { "dead" };
-    let prefix = it.prefix.to_string_lossy();
-    let mut text = format!("{prefix}{} ({life}), files in {}\n", id(it), it.path.display());
+    let path = printable(&it.path.to_string_lossy());
+    let mut text = format!("{} ({life}), files in {path}\n", name(it));
     // Writing to a string can't fail.
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<10} {value}");
     };
     let Some(told) = &it.told else {
-        line("", "tells nothing: it was started by an older version".to_owned());
+        line("", "tells nothing: it is of an older version, or its file is damaged".to_owned());
         return text;
     };
     let stats = &told.stats;
@@ -54,6 +55,11 @@ fn paragraph(it: &InstanceStats) -> String {
     text
 }
 
+/// Prefix and id.
+pub(super) fn name(it: &InstanceStats) -> String {
+    format!("{}{}", printable(&it.prefix.to_string_lossy()), id(it))
+}
+
 /// All that is wrong.
 pub(super) fn errors(told: &Told) -> Vec<String> {
     let Told { stats, health, .. } = told;
@@ -71,14 +77,15 @@ pub(super) fn errors(told: &Told) -> Vec<String> {
     let held = kept.and_then(|it| it.held_by.as_ref());
     errors.extend(held.map(|journal| format!("old files wait for a hook: {}", journal.display())));
     errors.extend(stats.latest_error.as_ref().map(|error| format!("latest: {error}")));
-    errors
+    errors.iter().map(|error| printable(error)).collect()
 }
 
 pub(super) fn count(count: Count) -> String {
     format!("{} records, {}", count.records, ByteSize(count.bytes).display().si())
 }
 
-fn since(earlier: SystemTime, later: SystemTime) -> Duration {
+/// 0 if a clock was set.
+pub(super) fn since(earlier: SystemTime, later: SystemTime) -> Duration {
     later.duration_since(earlier).unwrap_or_default()
 }
 

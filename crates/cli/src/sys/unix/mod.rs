@@ -1,15 +1,19 @@
 //! Linux, macOS, FreeBSD: signals, and descriptors that are polled.
 
+mod ansi;
 mod descriptor;
 mod files;
 mod inherited;
 mod input;
+mod keys;
+mod screen;
 mod signals;
 
 pub(crate) use descriptor::Descriptor;
 pub(crate) use files::{make_readable, open_files_max, open_finished, read_at, write_all_at};
 pub(crate) use inherited::{spawn, unblock};
 pub(crate) use input::{Input, release_stdin};
+pub(crate) use screen::Screen;
 pub(crate) use signals::Signals;
 
 use std::os::unix::process::CommandExt;

@@ -4,11 +4,13 @@ mod descriptor;
 mod events;
 mod files;
 mod input;
+mod screen;
 mod signals;
 
 pub(crate) use descriptor::Descriptor;
 pub(crate) use files::{make_readable, open_files_max, open_finished, read_at, write_all_at};
 pub(crate) use input::{Input, release_stdin};
+pub(crate) use screen::Screen;
 pub(crate) use signals::Signals;
 
 use std::io;
