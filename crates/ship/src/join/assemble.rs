@@ -7,7 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::join::codec::{Codec, Encoder};
 use crate::source::content::{Content, Identity};
@@ -111,8 +111,8 @@ struct Joined<'a, W: Write> {
 }
 
 impl<W: Write> Joined<'_, W> {
-    fn add(&mut self, path: &PathBuf, codec: Codec, is_first: bool) -> Result<Joinable, Fault> {
-        let content = Content::open_now(path.clone()).map_err(|error| {
+    fn add(&mut self, path: &Path, codec: Codec, is_first: bool) -> Result<Joinable, Fault> {
+        let content = Content::open_now(path.to_owned()).map_err(|error| {
             let is_gone = error.kind() == ErrorKind::NotFound;
             Fault::Of(if is_gone { Apart::Gone } else { Apart::Unreadable })
         })?;
@@ -182,7 +182,7 @@ impl<W: Write> Joined<'_, W> {
 }
 
 /// A file that vanishes with its last descriptor.
-fn nameless(path: &PathBuf) -> io::Result<File> {
+fn nameless(path: &Path) -> io::Result<File> {
     // One of a shipper that died just here.
     let _ = fs::remove_file(path);
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
@@ -303,7 +303,8 @@ mod tests {
         };
         for codec in CODECS {
             let bodies = [2, 3].map(|seed| encoded(codec, text(seed).as_bytes()));
-            let recipe = || Recipe { footer: b"\n".to_vec(), ..Recipe::default() };
+            let recipe =
+                || Recipe { header: Some(Vec::new()), footer: b"\n".to_vec(), ..Recipe::default() };
             let joined = join(&dir, codec, &bodies, recipe()).unwrap();
             let expected = text(2).strip_suffix('\n').unwrap().to_owned() + &text(3);
             assert!(decoded(codec, &joined) == expected);

@@ -24,8 +24,10 @@ impl Round {
         if matches!(result, Ok(_) | Err(Failure::Conflict(_))) {
             self.gate.succeeded();
         }
-        // A plan names it by now, and its group goes the way of the plan.
-        let is_elsewhere = waiting.join.is_none() && self.bound.contains(&waiting.file.path);
+        // A plan names it by now, and its group goes the way of the plan, or has gone.
+        let path = &waiting.file.path;
+        let is_elsewhere = waiting.join.is_none()
+            && (self.bound.contains(path) || self.known.get(path) != Some(State::Waits));
         match result {
             _ if is_elsewhere => {}
             Ok(End::Done(done)) => {
@@ -48,9 +50,8 @@ impl Round {
             }
             Err(Failure::Trouble(trouble)) => self.failed(waiting, &trouble),
         }
-        if let Some(warning) = self.shared.journal.borrow_mut().take_failure() {
-            self.warn(warning);
-        }
+        let failure = self.shared.journal.borrow_mut().take_failure();
+        failure.into_iter().for_each(|warning| self.warn(warning));
     }
 
     pub(super) fn succeeded(

@@ -97,7 +97,11 @@ fn at_each_request_before_it_and_after_it() {
         assert_eq!(command.status().unwrap().code(), Some(0), "{what}: {:#?}", cloud.proxy.seen());
         // Removes an upload whose number was lost.
         assert!(joining(&host, &cloud, &after).status().unwrap().success(), "{what}");
-        check(&cloud, fault, &files, &what);
+        match next {
+            // Nobody knows of an upload that a lost journal named.
+            Next::Forgetful => cloud.assert_once(&files, &what),
+            _ => check(&cloud, fault, &files, &what),
+        }
         assert_eq!(host.files().is_empty(), after[1] == "delete", "{what}");
         count += 1;
     }

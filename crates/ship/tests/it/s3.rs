@@ -124,6 +124,7 @@ impl State {
         let mut answer = "<ListBucketResult><IsTruncated>false</IsTruncated>".to_owned();
         let found = self.objects.iter().filter(|(key, _)| key.starts_with(prefix));
         for (key, object) in found.filter(|(key, _)| key.as_str() > after) {
+            let key = key.replace('&', "&amp;");
             answer += &format!(
                 "<Contents><Key>{key}</Key><LastModified>2026-11-30T20:00:00.000Z</LastModified>\
                  <ETag>\"e\"</ETag><Size>{}</Size></Contents>",
@@ -153,7 +154,7 @@ impl Upstream for S3 {
         let of = |name: &str| {
             let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
             let mut found = pairs.filter(|(known, _)| *known == name);
-            found.next().map(|(_, value)| unescaped(value))
+            found.next().map(|(_, value)| unescaped(&value.replace('+', " ")))
         };
         let checksum = request.header("x-amz-meta-crc32c").map(str::to_owned);
         if of("list-type").is_some() {
