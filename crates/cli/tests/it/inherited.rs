@@ -110,6 +110,36 @@ fn the_main_thread_takes_the_signals() {
     assert_eq!(program.end().code, 0);
 }
 
+/// The thread that starts it blocks all. `timeout` would wait for ever then, and Ctrl-C would not end a command that hangs.
+#[test]
+fn a_command_of_on_publish_has_no_signal_blocked() {
+    let place = Place::new();
+    let told = place.join("told");
+    let hook = format!("--on-publish=sh -c 'grep ^SigBlk: /proc/self/status > {}'", told.display());
+    let others = [Signal::CHILD, Signal::ALARM, Signal::USR1];
+    let mut program = place.start_with([hook.as_str()], |command| block(command, &others, None));
+    program.feed("one\n");
+    let ended = program.end();
+    assert_eq!((ended.code, ended.records("written")), (0, 1), "{ended:?}");
+    assert_eq!(fs::read_to_string(told).unwrap(), "SigBlk:\t0000000000000000\n");
+}
+
+#[test]
+fn a_command_of_on_publish_that_hangs_can_be_ended_and_is_run_again() {
+    let place = Place::new();
+    let mark = place.join("mark");
+    let first = "kill $$; sleep 60";
+    let hook = format!(
+        "--on-publish=sh -c 'echo run >> {0}; [ $(wc -l < {0}) = 2 ] || {{ {first}; }}'",
+        mark.display()
+    );
+    let mut program = place.start([hook.as_str(), "--deadline=30s"]);
+    program.feed("one\n");
+    let ended = program.end();
+    assert_eq!((ended.code, ended.records("written")), (0, 1), "{ended:?}");
+    assert_eq!(fs::read_to_string(mark).unwrap(), "run\nrun\n");
+}
+
 /// It handles no signal, so each must end it.
 #[test]
 fn a_blocked_signal_ends_a_recovery() {

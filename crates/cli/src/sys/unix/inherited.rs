@@ -1,6 +1,7 @@
 //! What the parent process left of signals, and threads that take none.
 //!
-//! Guarantees: a signal that the parent ignored stays ignored. Only the main thread takes signals.
+//! Guarantees: a signal that the parent ignored stays ignored. Only the main thread takes signals. A command that the
+//! program starts has none of them blocked.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -33,6 +34,24 @@ pub(super) fn is_ignored(signal: libc::c_int) -> bool {
 pub(super) fn ignore(signal: libc::c_int) {
     // SAFETY: no handler is installed, so no code of ours runs in one.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Lets all signals through to the command that this child is about to become. Between fork and exec.
+pub(super) fn release() -> io::Result<()> {
+    let none = set(&[]);
+    // SAFETY: as in `unblock`, and both calls may be made after fork(2).
+    unsafe {
+        // One that comes before the command is there ends the child. The parent's handler would write to its pipes.
+        for signal in
+            SPOKEN.into_iter().chain([libc::SIGXFSZ]).filter(|&signal| !is_ignored(signal))
+        {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        match libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }
 
 /// The default action, as if no parent had ignored the signal.

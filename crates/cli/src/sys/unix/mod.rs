@@ -19,9 +19,11 @@ pub(crate) use signals::Signals;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Makes std call fork instead of posix_spawn(3). After a fork the writer's locks are let go at once. A spawned child
-/// would hold them until it is the command, and a recovery meanwhile would think that the program lives.
+/// Has the command start with no signal blocked, though the thread that starts it blocks them all: else neither `timeout` nor
+/// Ctrl-C would end it. That needs fork in place of posix_spawn(3), which is right for another reason, too: after a fork the
+/// writer's locks are let go at once. A spawned child would hold them until it is the command, and a recovery meanwhile
+/// would think that the program lives.
 pub(crate) fn fork_first(command: &mut Command) {
-    // SAFETY: it does nothing, so nothing that is not safe after fork(2).
-    unsafe { command.pre_exec(|| Ok(())) };
+    // SAFETY: it makes only calls that may be made after fork(2).
+    unsafe { command.pre_exec(inherited::release) };
 }
