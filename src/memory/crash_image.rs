@@ -81,6 +81,8 @@ pub(crate) enum WorkerWord {
     NextBytes = 10,
     GoodChecksum = 11,
     NextChecksum = 12,
+    /// No record that the worker holds was accepted before this time; it is of the period in which they were. 0 = unknown.
+    Since = 13,
 }
 
 /// The words of a watermark, in the order of [`marked`].
@@ -258,6 +260,11 @@ impl CrashImage {
         self.worker_word(worker, WorkerWord::Seq).store(seq, Release);
         self.worker_word(worker, WorkerWord::Stamp).store(stamp, Release);
         step();
+    }
+
+    /// Worker: what it holds was accepted in the period of this stamp, and not before it.
+    pub(crate) fn hold_since(&self, worker: usize, stamp: u64) {
+        self.worker_word(worker, WorkerWord::Since).store(stamp, Release);
     }
 
     /// Worker: a copy takes the place of its temp file, with the same sequence number and records.

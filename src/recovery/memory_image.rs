@@ -31,6 +31,8 @@ pub(crate) struct MemoryImage {
     /// For each worker, what its temp file holds.
     pub(crate) entries: Vec<WorkerEntry>,
     pub(crate) lost: Count,
+    /// For each worker that noted it, since when it held records.
+    pub(crate) since: Vec<Stamp>,
     /// Unfiled bytes (in chunks and in no file), in the order in which the producers wrote them.
     pub(crate) unfiled: Vec<Unfiled>,
     /// Number of invalid chunks and list entries. Everything else in the memory is taken at its
@@ -136,6 +138,7 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
             .map(Stamp),
         entries: Vec::new(),
         lost: Count::ZERO,
+        since: Vec::new(),
         unfiled: Vec::new(),
         damaged: 0,
     };
@@ -158,6 +161,7 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
                 }
             }
         }
+        image.since.extend(Some(Stamp(word(WorkerWord::Since))).filter(|since| since.0 != 0));
         let stamp = word(WorkerWord::Stamp);
         let temp =
             (stamp != 0).then_some(TempId { stamp: Stamp(stamp), seq: word(WorkerWord::Seq) });

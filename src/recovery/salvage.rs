@@ -150,19 +150,21 @@ impl DeadMemory {
         let (last, whole) =
             (Stamp(facts.modified.max(1)), Watermark { len: facts.len, count, checksum: 0 });
         let mode = facts.mode;
-        let left_over = LeftOver { temp: &temp, below: &below, mode, first: stamp, last, whole };
+        let first = self.image.since.iter().copied().min().map_or(stamp, |since| since.min(stamp));
+        let left_over = LeftOver { temp: &temp, below: &below, mode, first, last, whole };
         let visible = audience.rename(fs, path, of, &left_over)?;
         step();
         sync()?;
         Ok(Some((visible, whole)))
     }
 
-    /// About when the unfiled records were accepted, for the choice of a partition. They have no time of
-    /// their own, and follow on those of the last files.
+    /// A time in the period in which the unfiled records were accepted. They have no time of their own. A worker that holds
+    /// records sees each boundary, so the last period that any of them saw is theirs.
     fn newest(&self) -> Stamp {
         let now = Stamp::next();
-        let temps = self.image.entries.iter().filter_map(|entry| entry.temp);
-        temps.map(|temp| temp.stamp).filter(|&stamp| stamp < now).max().unwrap_or(now)
+        let temps = self.image.entries.iter().filter_map(|entry| entry.temp).map(|temp| temp.stamp);
+        let noted = temps.chain(self.image.since.iter().copied());
+        noted.filter(|&stamp| stamp < now).max().unwrap_or(now)
     }
 
     /// Removes temp files of recoveries that were killed before their file was complete.

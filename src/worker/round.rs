@@ -103,7 +103,7 @@ impl Worker {
     ) -> Self {
         let Policy { rotation, calendar, wall_clock, on_failure } = policy;
         let all_bytes = f64::from(shared.arena.none()) * shared.arena.size() as f64;
-        Worker {
+        let worker = Worker {
             me,
             shared,
             control,
@@ -121,7 +121,9 @@ impl Worker {
             demand_since: None,
             flushed: 0,
             teller: Teller::new(on_failure.on_error),
-        }
+        };
+        worker.note_first();
+        worker
     }
 
     /// Runs until the writer is closed and everything is published, or until the worker is given
@@ -171,10 +173,12 @@ impl Worker {
         self.mailbox().set_working(!self.retry.is_none());
         if is_settled && round.ends_period {
             self.periods.iter_mut().for_each(Periods::begin);
+            self.note_first();
         }
         if is_settled && round.is_all {
             let shown = Stamp::read(&self.wall_clock);
             self.oldest = (began, shown.before(clock().saturating_duration_since(began)));
+            self.note_first();
             if asked.flushes > self.flushed {
                 self.flushed = asked.flushes;
                 self.control.answer_flush(self.me, asked.flushes);
@@ -254,10 +258,7 @@ impl Worker {
     /// Writes what was taken. Syncs, to free memory that waits only for that, if a caller needs it
     /// or no more chunks come.
     fn write(&mut self, now: Instant) -> Result<(), Error> {
-        let (_, oldest) = self.oldest;
-        // What was accepted just before a boundary may come just after it.
-        let first = self.periods.as_ref().map_or(oldest, |periods| periods.nearest(oldest));
-        self.output.set_first(first);
+        self.output.set_first(self.first());
         self.output.write()?;
         self.pace.wrote(now);
         let Shared { pool, arena, .. } = &*self.shared;
@@ -265,6 +266,20 @@ impl Worker {
             self.output.sync()?;
         }
         Ok(())
+    }
+
+    /// The time of the oldest record, within the period.
+    fn first(&self) -> Stamp {
+        let (_, oldest) = self.oldest;
+        // What was accepted just before a boundary may come just after it.
+        self.periods.as_ref().map_or(oldest, |periods| periods.nearest(oldest))
+    }
+
+    /// Tells a recovery of records in memory when they came, and so in which period.
+    fn note_first(&self) {
+        if let Some(image) = self.shared.arena.crash_image() {
+            image.hold_since(self.me, self.first().0);
+        }
     }
 
     /// Whether to wait for more chunks, so that a write past the page cache is large. Only for a
@@ -453,6 +468,7 @@ impl Worker {
                 periods.look(now);
                 periods.begin();
             }
+            self.note_first();
         }
         if matches!(rest, Rest::Sleep(_) | Rest::Doze(_)) {
             self.mailbox().parker.cancel_park();

@@ -6,7 +6,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use bufferedwriter_testkit::dir::TestDir;
 use bufferedwriter_testkit::name::Name;
+use bufferedwriter_testkit::shm;
+use rustix::process::Signal;
 
 use crate::help::{Place, wait_until};
 
@@ -85,4 +88,64 @@ fn names_ascend_while_the_clock_is_corrected() {
     let Some(names) = names_at(&settings.each_ref().map(|setting| &**setting)) else { return };
     assert!(names.is_sorted_by(|a, b| a.stamp < b.stamp), "{names:?}");
     assert!(names.iter().all(|name| name.stamp.starts_with("20300101T002")), "{names:?}");
+}
+
+/// The program is killed while a line is only in its memory, and the next one starts years later. Each line is in the
+/// partition of the hour in which it came, also when the file before it is of another hour.
+#[test]
+fn what_was_in_memory_appears_in_the_partition_of_its_hour() {
+    let (Some(library), Some(memory)) = (faketime(), shm::dir().map(TestDir::within)) else {
+        println!("skipped: no libfaketimeMT.so.1, or no file system in memory");
+        return;
+    };
+    let place = Place::new();
+    let clock = place.file("clock", "@2020-01-01 10:20:00");
+    let options = [
+        format!("--crash-proof={}", memory.path().display()),
+        format!("--manifest={}", place.join("manifest").display()),
+        "--partition=at=%H".to_owned(),
+        "--forced=0".to_owned(),
+        "--file-age=0".to_owned(),
+        "--workers=1".to_owned(),
+    ];
+    for (before, killed) in [(None, "10:20"), (Some(["11:20", "12:20"]), "13:40")] {
+        let mut program = place.start_with(&options, |command| {
+            command
+                .env("LD_PRELOAD", &library)
+                .env("FAKETIME_TIMESTAMP_FILE", &clock)
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("DONT_FAKE_MONOTONIC", "1");
+        });
+        let mut feed = |time: &str| {
+            let next = place.file("next", format!("@2020-01-01 {time}:00"));
+            fs::rename(next, &clock).unwrap();
+            program.feed(format!("{time}\n"));
+            program.wait_until_read();
+            wait_until("it waits for more", || program.is_asleep());
+        };
+        if let Some([before, after]) = before {
+            let visible = place.visible().len();
+            feed(before);
+            // The boundary makes it visible.
+            let next = place.file("next", format!("@2020-01-01 {after}:00"));
+            fs::rename(next, &clock).unwrap();
+            wait_until("the line is visible", || place.visible().len() > visible);
+        }
+        feed(killed);
+        program.signal(Signal::KILL);
+        drop(program);
+        let ended = place.run(&options, "");
+        assert_eq!(ended.code, 0, "{ended:?}");
+    }
+    for file in place.visible() {
+        let text = fs::read_to_string(&file).unwrap();
+        let dir = file.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        assert_eq!(dir, format!("at={}", &text[..2]), "{text}");
+    }
+    let manifest = fs::read_to_string(place.join("manifest")).unwrap();
+    for time in ["10:20", "11:20", "13:40"] {
+        assert!(manifest.contains(&format!("\"first\":\"2020-01-01T{time}:0")), "{manifest}");
+    }
+    assert!(memory.list().is_empty());
 }
