@@ -1,12 +1,15 @@
 """One engine counts the records, bytes and partitions of each codec: for scripts/fleet.
 
 fleet.py watch STORE CODEC DIR: DuckDB over the store, until DIR/CODEC/over is there. No count ever falls.
+fleet.py latency STORE DIR AGE LINES WRITER...: for scripts/ship-latency, how long each line takes to DuckDB.
 fleet.py ENGINE STORE DIR: once. All counts equal the manifests of the writers.
 """
 
 import glob
 import json
 import os
+import random
+import subprocess
 import sys
 import time
 
@@ -122,9 +125,35 @@ def watch(store, codec, work):
     print(f"fleet: {codec}: DuckDB over S3 counted {len(seen)} times meanwhile, {len(set(seen))} different counts, none fell")
 
 
+def latency(store, work, age, lines, *writer):
+    con, took = duckdb_connection(store), []
+    process = subprocess.Popen(writer, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    for n in range(int(lines)):
+        time.sleep(random.random() / 2)
+        began = time.monotonic()
+        process.stdin.write(b'{"n":%d}\n' % n)
+        process.stdin.flush()
+        seen = 0
+        while seen <= n:
+            assert time.monotonic() < began + 60, f"{seen} lines after a minute, not {n + 1}"
+            try:
+                seen = con.execute(f"SELECT count(*) FROM read_json('s3://bucket/{age}/*.json')").fetchone()[0]
+            except Exception as error:
+                if "No files found" not in str(error):
+                    raise
+        took.append(time.monotonic() - began)
+    process.stdin.close()
+    assert process.wait() == 0, "the writer"
+    took.sort()
+    print(f"ship-latency: files of {age}: {lines} lines, from write to a count of DuckDB: median {took[len(took) // 2]:.2f} s, "
+          f"least {took[0]:.2f} s, most {took[-1]:.2f} s")
+
+
 def main():
     if sys.argv[1] == "watch":
         return watch(*sys.argv[2:])
+    if sys.argv[1] == "latency":
+        return latency(*sys.argv[2:])
     engine, store, work = sys.argv[1:]
     count = sessions(engine)
     for codec in ENDS:

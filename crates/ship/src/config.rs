@@ -38,6 +38,10 @@ pub struct Config {
     pub(crate) rescan: Duration,
     pub(crate) backoff_max: Duration,
     pub(crate) attempts: Option<u32>,
+    pub(crate) compact: Option<u64>,
+    pub(crate) compact_age: Duration,
+    pub(crate) header: Option<Vec<u8>>,
+    pub(crate) footer: Vec<u8>,
 }
 
 impl Config {
@@ -55,6 +59,10 @@ impl Config {
             rescan: Duration::from_secs(60),
             backoff_max: Duration::from_secs(30),
             attempts: None,
+            compact: None,
+            compact_age: Duration::from_secs(60),
+            header: None,
+            footer: Vec::new(),
         }
     }
 
@@ -131,6 +139,40 @@ impl Config {
         self
     }
 
+    /// Files shorter than this wait for others of their partition, prefix and extension, and share an object with them.
+    /// The object is at most twice as long, before compression. In bytes, at most 1 GiB. Default: each file has an
+    /// object of its own.
+    ///
+    /// Compressed files are compressed again, since some engines read only the first gzip member or zstd frame.
+    /// No other shipper may have the directory meanwhile: [`Shipper::new`](crate::Shipper::new) refuses.
+    #[must_use]
+    pub fn compact(mut self, bytes: u64) -> Self {
+        self.compact = Some(bytes);
+        self
+    }
+
+    /// A small file waits this long at most. Then it goes with those that are there, or alone. Default: 60 s.
+    #[must_use]
+    pub fn compact_age(mut self, age: Duration) -> Self {
+        self.compact_age = age;
+        self
+    }
+
+    /// The writer's [`header`](bufferedwriter::Config::header): a joined object has it once. A file that does not begin
+    /// with it goes alone. Default: not known; then files that all begin with the same line are not joined. Empty: none.
+    #[must_use]
+    pub fn header(mut self, header: impl Into<Vec<u8>>) -> Self {
+        self.header = Some(header.into());
+        self
+    }
+
+    /// The writer's [`footer`](bufferedwriter::Config::footer): a joined object has it once. Default: none.
+    #[must_use]
+    pub fn footer(mut self, footer: impl Into<Vec<u8>>) -> Self {
+        self.footer = footer.into();
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let ranges = [
             ("concurrency", (1..=256).contains(&self.concurrency), "1 to 256"),
@@ -138,6 +180,11 @@ impl Config {
             ("part", (1..=1 << 30).contains(&self.part), "1 byte to 1 GiB"),
             ("rate", self.rate != Some(0), "at least 1 byte a second"),
             ("rescan", !self.rescan.is_zero(), "more than 0"),
+            (
+                "compact",
+                self.compact.is_none_or(|min| (1..=1 << 30).contains(&min)),
+                "1 byte to 1 GiB",
+            ),
             ("attempts", self.attempts != Some(0), "at least 1"),
         ];
         match ranges.iter().find(|(_, is_right, _)| !is_right) {

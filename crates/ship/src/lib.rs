@@ -5,7 +5,7 @@
 //! Refuses: names that are not those of finished files, symbolic links, credentials in an address.
 //!
 //! Flow: `source` (finished files) -> `shipper` (oldest first, in parallel, again after errors) -> `store` (create, then
-//! compare). `pace` decides when, `journal` remembers what, `report` tells.
+//! compare). `join` makes one object of small files. `pace` decides when, `journal` remembers what, `report` tells.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,6 +23,7 @@
 #![deny(unsafe_code)]
 
 mod config;
+mod join;
 mod journal;
 mod pace;
 mod report;

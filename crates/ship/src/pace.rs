@@ -83,6 +83,11 @@ impl Gate {
         *self = Gate::default();
     }
 
+    /// Since the last success. Those during a pause count once.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// When the pause is over.
     pub(crate) fn until(&self) -> Option<Instant> {
         self.until

@@ -9,6 +9,7 @@ pub struct Error {
     operation: &'static str,
     subject: String,
     reason: String,
+    is_busy: bool,
 }
 
 impl Error {
@@ -17,7 +18,21 @@ impl Error {
         subject: impl Into<String>,
         reason: impl fmt::Display,
     ) -> Self {
-        Error { operation, subject: subject.into(), reason: reason.to_string() }
+        Error { operation, subject: subject.into(), reason: reason.to_string(), is_busy: false }
+    }
+
+    pub(crate) fn busy(subject: impl Into<String>, joins: bool) -> Self {
+        let why = match joins {
+            true => "another shipper has it, and one that joins files must be alone",
+            false => "another shipper has it, and joins files",
+        };
+        Error { is_busy: true, ..Error::new("lock", subject, why) }
+    }
+
+    /// Whether another shipper has the directory, so that a later attempt may succeed.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
     }
 }
 
@@ -55,8 +70,12 @@ pub struct Left {
 pub struct Stats {
     /// Files that this shipper uploaded, compared afterwards.
     pub shipped: u64,
-    /// Their bytes.
+    /// Their bytes. Those of joined files count as they are on the disk.
     pub shipped_bytes: u64,
+    /// Files that share an object with others, among those shipped by this shipper or there already.
+    pub joined: u64,
+    /// The objects that they share.
+    pub joined_objects: u64,
     /// Records of shipped files and of those that were there, if the manifest names them.
     pub records: u64,
     /// Files whose object was there already and equal.

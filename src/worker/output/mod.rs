@@ -344,11 +344,13 @@ impl Output {
         let (pieces, count) = self.queue.whole_within(appended.record_bytes);
         file.commit(count);
         self.queue.advance(pieces, file.good());
-        self.ledger.set_temp_file_good(file.good(), file.is_direct());
+        let (good, is_direct) = (file.good(), file.is_direct());
         if !self.is_durable() {
             self.release();
         }
         self.note();
+        // After the checkpoint: what the statistics have in the file, a recovery finds.
+        self.ledger.set_temp_file_good(good, is_direct);
         result
     }
 

@@ -112,9 +112,9 @@ struct Host {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    FileEnds { begin: f64 },
-    AttemptEnds(File, Answer),
-    PauseEnds(Option<File>),
+    Full { begin: f64 },
+    Answered(File, Answer),
+    Resumed(Option<File>),
 }
 
 /// In the order of time, then of their making.
@@ -194,7 +194,7 @@ impl<'a> Fleet<'a> {
         for host in 0..scenario.hosts {
             // Hosts have started at some time or other.
             let age = if scenario.at_the_clock { 0.0 } else { fleet.share() * fleet.file_time() };
-            fleet.at(fleet.file_time() - age, host, Event::FileEnds { begin: -age });
+            fleet.at(fleet.file_time() - age, host, Event::Full { begin: -age });
         }
         while let Some(Reverse(due)) = fleet.events.pop() {
             fleet.happens(due);
@@ -225,9 +225,9 @@ impl<'a> Fleet<'a> {
 
     fn happens(&mut self, Due { at: now, host, event, .. }: Due) {
         match event {
-            Event::FileEnds { begin } => self.file_ends(host, begin, now),
-            Event::AttemptEnds(file, answer) => self.attempt_ends(host, file, answer, now),
-            Event::PauseEnds(file) => self.hosts[host].ready.extend(file),
+            Event::Full { begin } => self.file_ends(host, begin, now),
+            Event::Answered(file, answer) => self.attempt_ends(host, file, answer, now),
+            Event::Resumed(file) => self.hosts[host].ready.extend(file),
         }
         self.fill(host, now);
     }
@@ -243,7 +243,7 @@ impl<'a> Fleet<'a> {
         self.outcome.bytes += bytes;
         self.outcome.record_bytes += bytes as f64 * self.scenario.ratio;
         if now + self.file_time() <= self.scenario.time {
-            self.at(now + self.file_time(), host, Event::FileEnds { begin: now });
+            self.at(now + self.file_time(), host, Event::Full { begin: now });
         }
     }
 
@@ -259,7 +259,7 @@ impl<'a> Fleet<'a> {
             let Some(mut file) = state.ready.pop_front() else { return };
             state.in_flight += 1;
             let (answer, takes) = self.attempt(&mut file, host, now);
-            self.at(now + takes.as_secs_f64(), host, Event::AttemptEnds(file, answer));
+            self.at(now + takes.as_secs_f64(), host, Event::Answered(file, answer));
         }
     }
 
@@ -312,12 +312,12 @@ impl<'a> Fleet<'a> {
         let random = if self.scenario.pauses == Pauses::WithoutJitter { u64::MAX } else { random };
         if self.scenario.pauses == Pauses::OfFile {
             let pause = backoff(file.attempts, max, random).as_secs_f64();
-            return self.at(now + pause, host, Event::PauseEnds(Some(file)));
+            return self.at(now + pause, host, Event::Resumed(Some(file)));
         }
         state.ready.push_front(file);
         let until = state.gate.failed(time, max, random);
         let until = until.duration_since(self.origin).as_secs_f64();
-        self.at(until.max(now), host, Event::PauseEnds(None));
+        self.at(until.max(now), host, Event::Resumed(None));
     }
 
     fn time(&self, now: f64) -> Instant {

@@ -46,6 +46,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT", default_value = "keep", value_parser = after)]
     after: After,
 
+    /// Join files shorter than this: those of one partition share an object of up to twice as much
+    #[arg(long, value_name = "MIN_SIZE", value_parser = text::size, conflicts_with = "files")]
+    compact: Option<u64>,
+
+    /// A short file waits this long for others, at most
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = text::duration)]
+    compact_age: Duration,
+
+    /// The writer's header: a line, or @FILE; a joined object has it once [default: unknown; '' for none]
+    #[arg(long, value_name = "TEXT", requires = "compact")]
+    header: Option<String>,
+
+    /// The writer's footer, as with --header [default: none]
+    #[arg(long, value_name = "TEXT", requires = "compact")]
+    footer: Option<String>,
+
     /// Files that are uploaded at the same time
     #[arg(long, value_name = "FILES", default_value_t = 4)]
     concurrency: usize,
@@ -108,7 +124,9 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn config(&self) -> Config {
+    /// # Errors
+    /// A header or footer that can't be read.
+    pub(crate) fn config(&self) -> Result<Config, String> {
         let mut config = Config::new(&self.from)
             .after(self.after)
             .concurrency(self.concurrency)
@@ -125,10 +143,19 @@ impl Args {
         if let Some(rate) = self.rate {
             config = config.rate(rate);
         }
-        match self.attempts.or((self.until() == Until::Once).then_some(10)) {
+        if let Some(min) = self.compact {
+            config = config.compact(min).compact_age(self.compact_age);
+        }
+        if let Some(header) = &self.header {
+            config = config.header(line(header)?);
+        }
+        if let Some(footer) = &self.footer {
+            config = config.footer(line(footer)?);
+        }
+        Ok(match self.attempts.or((self.until() == Until::Once).then_some(10)) {
             Some(attempts) => config.attempts(attempts),
             None => config,
-        }
+        })
     }
 
     pub(crate) fn access(&self) -> Access {
@@ -149,6 +176,15 @@ impl Args {
     }
 }
 
+/// As a writer takes it: a line gets a newline if it has none, and a file's bytes are taken as they are.
+fn line(text: &str) -> Result<Vec<u8>, String> {
+    if let Some(path) = text.strip_prefix('@') {
+        return std::fs::read(path).map_err(|error| format!("read {path}: {error}"));
+    }
+    let is_whole = text.is_empty() || text.ends_with('\n');
+    Ok(format!("{text}{}", if is_whole { "" } else { "\n" }).into_bytes())
+}
+
 fn after(value: &str) -> Result<After, String> {
     match value {
         "keep" => Ok(After::Keep),
@@ -161,6 +197,13 @@ fn after(value: &str) -> Result<After, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_header_is_a_line_or_a_files_bytes() {
+        assert_eq!(line("a,b").unwrap(), b"a,b\n");
+        assert_eq!((line("a\n").unwrap(), line("").unwrap()), (b"a\n".to_vec(), Vec::new()));
+        assert!(line("@/none").unwrap_err().contains("/none"));
+    }
 
     #[test]
     fn the_definition_is_sound() {

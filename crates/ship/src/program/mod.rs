@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bufferedwriter_ship::{Destination, Error, Report, Running, Shipper};
+use bufferedwriter_ship::{Destination, Error, Report, Running, Shipper, Until};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -24,6 +24,7 @@ const LEFT: u8 = 1;
 const USAGE: u8 = 2;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const BUSY_EVERY: Duration = Duration::from_millis(200);
 const METRICS_EVERY: Duration = Duration::from_secs(10);
 
 /// Returns the exit code.
@@ -33,9 +34,9 @@ pub(crate) fn run(args: &Args) -> u8 {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("signals: {error}")),
     };
-    let running = match start(args) {
+    let running = match start(args, &signals) {
         Ok(running) => running,
-        Err(error) => return refuse(&error.to_string()),
+        Err(error) => return refuse(&error),
     };
     let report = watch(running, args, &signals);
     if let Some(path) = &args.metrics {
@@ -55,13 +56,38 @@ fn refuse(error: &str) -> u8 {
     USAGE
 }
 
-fn start(args: &Args) -> Result<Running, Error> {
-    let destination = Destination::open(&args.to, &args.access())?;
-    let mut shipper = Shipper::new(args.config(), destination)?;
+fn start(args: &Args, signals: &Receiver<()>) -> Result<Running, String> {
+    let told = |error: Error| error.to_string();
+    let destination = Destination::open(&args.to, &args.access()).map_err(told)?;
+    let mut shipper = open(args, &destination, signals)?;
     if !args.files.is_empty() {
-        shipper = shipper.only(args.files.iter().cloned())?;
+        shipper = shipper.only(args.files.iter().cloned()).map_err(told)?;
     }
-    shipper.spawn(args.until())
+    shipper.spawn(args.until()).map_err(told)
+}
+
+/// Waits for the end of another shipper, unless it is the next run's turn then.
+fn open(args: &Args, to: &Destination, signals: &Receiver<()>) -> Result<Shipper, String> {
+    let began = Instant::now();
+    let waits = match args.until() {
+        Until::Once => Duration::ZERO,
+        Until::Drained(deadline) => deadline,
+        _ => Duration::MAX,
+    };
+    let mut is_told = false;
+    loop {
+        match Shipper::new(args.config()?, to.clone()) {
+            Err(error) if error.is_busy() && began.elapsed() < waits => {
+                if !std::mem::replace(&mut is_told, true) && !args.quiet {
+                    eprintln!("bufferedwriter-ship: {error}; waiting for its end");
+                }
+            }
+            shipper => return shipper.map_err(|error| error.to_string()),
+        }
+        if signals.recv_timeout(BUSY_EVERY).is_ok() {
+            return Err("ended by a signal before another shipper had ended".to_owned());
+        }
+    }
 }
 
 /// Until it ends: by itself, or by a signal.

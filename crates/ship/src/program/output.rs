@@ -36,9 +36,11 @@ impl Drop for Progress {
 /// Name, help, and whether it is a gauge.
 type Row = (&'static str, &'static str, bool, fn(&Stats) -> u64);
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 15] = [
     ("shipped", "Files uploaded and compared", false, |s| s.shipped),
     ("shipped_bytes", "Their bytes", false, |s| s.shipped_bytes),
+    ("joined", "Files that share an object with others", false, |s| s.joined),
+    ("joined_objects", "Objects that they share", false, |s| s.joined_objects),
     ("records", "Records of files whose object is there, by the manifest", false, |s| s.records),
     ("already", "Files whose object was there, and equal", false, |s| s.already),
     ("remembered", "Files that the journal had", false, |s| s.remembered),
@@ -97,11 +99,14 @@ pub(crate) fn summary(report: &Report) {
     if let Some(error) = &report.error {
         lines += &format!("error: {error}\n");
     }
-    let Stats { shipped, shipped_bytes, already, remembered, deleted, .. } = report.stats;
+    let Stats { shipped, shipped_bytes, already, remembered, deleted, joined, .. } = report.stats;
     lines += &format!(
         "{shipped} files shipped, {shipped_bytes} bytes; {} were there; {deleted} deleted; {} left\n",
         already + remembered,
         report.left.len()
     );
+    if joined > 0 {
+        lines += &format!("{joined} of them in {} objects\n", report.stats.joined_objects);
+    }
     let _ = io::stderr().write_all(lines.as_bytes());
 }

@@ -1,9 +1,14 @@
 //! From a directory to a store: which file next, how often, and what then.
 //!
-//! One thread with a runtime of its own. `known` has what became of each file, `queue` what waits, `one` the way of one
-//! file, `round` the loop, `ends` what follows from the end of an attempt.
+//! One thread with a runtime of its own. `finding` has what comes, `known` what became of each file, `queue` what waits,
+//! `one` the way of one file, `round` the loop, `ends` what follows from the end of an attempt.
+//! Small files: `joining` has who waits for whom, `joined` the way of a group, `bound` whether a group has a file.
 
+mod bound;
 mod ends;
+mod finding;
+mod joined;
+mod joining;
 mod known;
 mod one;
 mod queue;
@@ -17,6 +22,7 @@ use crate::config::Config;
 use crate::journal::{Journal, Past};
 use crate::report::{Error, Report};
 use crate::shipper::running::Running;
+use crate::source::lock::Lock;
 use crate::store::Destination;
 
 /// When a shipper ends by itself.
@@ -34,34 +40,45 @@ pub enum Until {
 /// Ships the finished files of a directory, each once.
 ///
 /// Any number of shippers may have the same directory and destination: an object is made by one of them.
+/// One that joins files, as [`Config::compact`] says, must be alone.
 #[derive(Debug)]
 pub struct Shipper {
     config: Config,
     destination: Destination,
     only: Option<Vec<PathBuf>>,
+    lock: Lock,
     journal: Journal,
     past: Past,
 }
 
 impl Shipper {
-    /// Opens the journal.
+    /// Locks the directory and opens the journal.
     ///
     /// # Errors
-    /// An option out of its range, a directory that is not there, a journal that can't be written.
+    /// An option out of its range, a directory that is not there, a journal that can't be written. Another shipper has
+    /// the directory, and one of both joins files: see [`Error::is_busy`].
     pub fn new(mut config: Config, destination: Destination) -> Result<Self, Error> {
         config.check()?;
         let from = config.from.canonicalize();
         config.from = from.map_err(|e| Error::new("find", config.from.display().to_string(), e))?;
+        let lock = Lock::take(&config.from, config.compact.is_some())?;
         let journal = config.journal.clone().unwrap_or_else(|| beside(&config, &destination));
         let (journal, past) = Journal::open(&journal, &destination.to_string())?;
-        Ok(Shipper { config, destination, only: None, journal, past })
+        Ok(Shipper { config, destination, only: None, lock, journal, past })
     }
 
     /// Ships these files alone, which lie in the directory.
     ///
     /// # Errors
-    /// A path outside of the directory, or no name of a finished file.
+    /// A path outside of the directory, no name of a finished file, or [`Config::compact`].
     pub fn only(mut self, files: impl IntoIterator<Item = PathBuf>) -> Result<Self, Error> {
+        if self.config.compact.is_some() {
+            return Err(Error::new(
+                "ship",
+                "single files",
+                "they can't be joined: leave compact out",
+            ));
+        }
         let below = files.into_iter().map(|file| {
             let refuse = |why| Error::new("ship", file.display().to_string(), why);
             let inner = running::below(&self.config.from, &file)

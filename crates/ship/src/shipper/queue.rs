@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use crate::join::Plan;
 use crate::source::Candidate;
 
 /// 256 bytes each: 16 MiB.
@@ -21,8 +23,45 @@ pub(crate) struct Waiting {
     pub(crate) asks_first: bool,
     /// It was shipped before, and is compared once more so that it can go.
     pub(crate) is_again: bool,
+    /// It is asked for, and then waits for others if nothing is there.
+    pub(crate) may_join: bool,
+    /// The journal has that it goes alone.
+    pub(crate) is_noted: bool,
+    /// It stands for a joined object: its path and length are made up.
+    pub(crate) join: Option<Rc<Join>>,
     /// The last error.
     pub(crate) reason: String,
+}
+
+/// Files on their way in one object.
+#[derive(Clone, Debug)]
+pub(crate) struct Join {
+    pub(crate) members: Vec<Candidate>,
+    /// Once it is noted, these files go in this object, and no other way.
+    pub(crate) plan: Option<Rc<Plan>>,
+}
+
+impl Waiting {
+    pub(crate) fn new(file: Candidate) -> Waiting {
+        Waiting {
+            file,
+            attempts: 0,
+            asks_first: false,
+            is_again: false,
+            may_join: false,
+            is_noted: false,
+            join: None,
+            reason: String::new(),
+        }
+    }
+
+    /// The files that it stands for.
+    pub(crate) fn files(&self) -> &[Candidate] {
+        match &self.join {
+            Some(join) => &join.members,
+            None => std::slice::from_ref(&self.file),
+        }
+    }
 }
 
 /// By the time in the name, then by the path.
@@ -33,17 +72,22 @@ pub(crate) struct Queue {
     ready: BTreeMap<Order, Waiting>,
     /// By the end of the pause.
     paused: BTreeMap<(Instant, PathBuf), Waiting>,
+    /// Files that may wait for others afterwards.
+    asking: usize,
 }
 
 impl Queue {
     /// Returns the newest file if there are too many.
     pub(crate) fn push(&mut self, waiting: Waiting) -> Option<Waiting> {
+        self.asking += usize::from(waiting.may_join);
         self.ready.insert((waiting.file.time, waiting.file.path.clone()), waiting);
         let is_full = self.ready.len() + self.paused.len() > FILES_MAX;
-        if is_full { self.ready.pop_last().map(|(_, waiting)| waiting) } else { None }
+        let newest = if is_full { self.ready.pop_last() } else { None };
+        newest.map(|(_, waiting)| self.taken(waiting))
     }
 
     pub(crate) fn pause(&mut self, waiting: Waiting, until: Instant) {
+        self.asking += usize::from(waiting.may_join);
         self.paused.insert((until, waiting.file.path.clone()), waiting);
     }
 
@@ -53,7 +97,24 @@ impl Queue {
             let (_, waiting) = self.paused.pop_first()?;
             self.ready.insert((waiting.file.time, waiting.file.path.clone()), waiting);
         }
-        self.ready.pop_first().map(|(_, waiting)| waiting)
+        self.ready.pop_first().map(|(_, waiting)| self.taken(waiting))
+    }
+
+    /// A file that belongs elsewhere, if it waits here.
+    pub(crate) fn remove(&mut self, file: &Candidate) {
+        let paused = self.paused.keys().find(|(_, path)| *path == file.path).cloned();
+        let paused = paused.and_then(|key| self.paused.remove(&key));
+        let waiting = self.ready.remove(&(file.time, file.path.clone())).or(paused);
+        waiting.map(|waiting| self.taken(waiting));
+    }
+
+    fn taken(&mut self, waiting: Waiting) -> Waiting {
+        self.asking -= usize::from(waiting.may_join);
+        waiting
+    }
+
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asking > 0
     }
 
     /// When the first pause is over.
@@ -78,7 +139,7 @@ mod tests {
     fn waiting(second: u64) -> Waiting {
         let time = UNIX_EPOCH + Duration::from_secs(second);
         let file = Candidate { path: second.to_string().into(), time, bytes: 1, modified: time };
-        Waiting { file, attempts: 0, asks_first: false, is_again: false, reason: String::new() }
+        Waiting::new(file)
     }
 
     fn popped(queue: &mut Queue, now: Instant) -> Vec<u64> {

@@ -11,28 +11,53 @@ use tokio::task::spawn_blocking;
 const READ_BYTES: u64 = 1 << 20;
 
 /// An open file of ours, at rest.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Content {
     file: Arc<File>,
-    path: PathBuf,
+    identity: Identity,
     pub(crate) bytes: u64,
+}
+
+/// Which file it was, so that no other one is deleted.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    path: PathBuf,
     id: (u64, u64),
+    pub(crate) bytes: u64,
 }
 
 impl Content {
     /// `NotFound` if somebody took it.
     pub(crate) async fn open(path: PathBuf) -> io::Result<Content> {
-        blocking(move || {
-            // A link could lead anywhere: who is not the writer may have put it there.
-            if !path.symlink_metadata()?.is_file() {
-                return Err(ErrorKind::NotFound.into());
-            }
-            let file = File::open(&path)?;
-            let facts = file.metadata()?;
-            let (bytes, id) = (facts.len(), id(&facts));
-            Ok(Content { file: Arc::new(file), path, bytes, id })
-        })
-        .await
+        blocking(move || Content::open_now(path)).await
+    }
+
+    /// The same, on this thread.
+    pub(crate) fn open_now(path: PathBuf) -> io::Result<Content> {
+        // A link could lead anywhere: who is not the writer may have put it there.
+        if !path.symlink_metadata()?.is_file() {
+            return Err(ErrorKind::NotFound.into());
+        }
+        Content::named(File::open(&path)?, path)
+    }
+
+    /// A file that has no name.
+    pub(crate) fn of(file: File) -> io::Result<Content> {
+        Content::named(file, PathBuf::new())
+    }
+
+    fn named(file: File, path: PathBuf) -> io::Result<Content> {
+        let facts = file.metadata()?;
+        let (bytes, id) = (facts.len(), id(&facts));
+        Ok(Content { file: Arc::new(file), identity: Identity { path, id, bytes }, bytes })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn into_identity(self) -> Identity {
+        self.identity
     }
 
     /// A piece. An error if the file has become shorter.
@@ -61,7 +86,9 @@ impl Content {
         })
         .await
     }
+}
 
+impl Identity {
     /// Deletes the file, unless another one has its name by now. Whether it did.
     pub(crate) async fn delete(self) -> io::Result<bool> {
         blocking(move || {
@@ -82,7 +109,8 @@ fn id(facts: &Metadata) -> (u64, u64) {
     (facts.dev(), facts.ino())
 }
 
-async fn blocking<T: Send + 'static>(
+/// Off the runtime's thread.
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))

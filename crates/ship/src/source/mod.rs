@@ -1,6 +1,7 @@
 //! Finished files of a directory: which there are, what they hold. Follows no link, knows no store.
 
 pub(crate) mod content;
+pub(crate) mod lock;
 pub(crate) mod manifest;
 pub(crate) mod scan;
 pub(crate) mod watch;

@@ -11,36 +11,48 @@ use crate::source::Candidate;
 const DEPTH_MAX: usize = 32;
 
 /// Calls for each finished file, and before its files for each directory. Hidden directories are left out, and links.
-/// What vanishes meanwhile is no error.
+/// What vanishes meanwhile is no error. A directory that can't be listed holds up no other one: the first error comes
+/// in the end.
 pub(crate) fn walk(
     from: &Path,
     below: &Path,
     on_dir: &mut dyn FnMut(&Path),
     on_file: &mut dyn FnMut(Candidate),
 ) -> Result<(), Error> {
-    let mut dirs = vec![below.to_owned()];
+    let (mut dirs, mut first) = (vec![below.to_owned()], None);
     while let Some(dir) = dirs.pop() {
         on_dir(&dir);
-        let path = from.join(&dir);
-        let failed = |error| Error::new("list", path.display().to_string(), error);
-        let entries = match fs::read_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_top(&dir) => continue,
-            entries => entries.map_err(failed)?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let Ok(kind) = entry.file_type() else { continue };
-            if name.as_encoded_bytes().starts_with(b".") && kind.is_dir() {
-                continue;
+        match list(from, &dir, &mut dirs, on_file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_top(&dir) => {}
+            Err(error) => {
+                let path = from.join(&dir).display().to_string();
+                first.get_or_insert(Error::new("list", path, error));
             }
-            let inner: PathBuf = dir.join(name);
-            if kind.is_dir() && inner.components().count() <= DEPTH_MAX {
-                dirs.push(inner);
-            } else if kind.is_file() {
-                if let Some(candidate) = Candidate::look(from, inner) {
-                    on_file(candidate);
-                }
+            Ok(()) => {}
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn list(
+    from: &Path,
+    dir: &Path,
+    dirs: &mut Vec<PathBuf>,
+    on_file: &mut dyn FnMut(Candidate),
+) -> io::Result<()> {
+    for entry in fs::read_dir(from.join(dir))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Ok(kind) = entry.file_type() else { continue };
+        if name.as_encoded_bytes().starts_with(b".") && kind.is_dir() {
+            continue;
+        }
+        let inner: PathBuf = dir.join(name);
+        if kind.is_dir() && inner.components().count() <= DEPTH_MAX {
+            dirs.push(inner);
+        } else if kind.is_file() {
+            if let Some(candidate) = Candidate::look(from, inner) {
+                on_file(candidate);
             }
         }
     }

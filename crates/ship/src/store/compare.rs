@@ -28,9 +28,20 @@ impl Destination {
         bytes: u64,
         checksum: u32,
     ) -> Result<Compared, Trouble> {
+        self.compare_any(key, &[(bytes, checksum)]).await
+    }
+
+    /// With several lengths and checksums, of which one must be the object's.
+    pub(crate) async fn compare_any(
+        &self,
+        key: &Path,
+        right: &[(u64, u32)],
+    ) -> Result<Compared, Trouble> {
         let Some(found) = self.get(key, true).await? else { return Ok(Compared::Missing) };
-        if found.meta.size != bytes {
-            let text = format!("the object has {} bytes, the file {bytes}", found.meta.size);
+        let of_length: Vec<_> = right.iter().filter(|one| one.0 == found.meta.size).collect();
+        if of_length.is_empty() {
+            let (size, bytes) = (found.meta.size, right[0].0);
+            let text = format!("the object has {size} bytes, the file {bytes}");
             return Ok(Compared::Different(text));
         }
         let noted = found.attributes.get(&Attribute::Metadata(CHECKSUM.into()));
@@ -41,9 +52,10 @@ impl Destination {
                 None => return Ok(Compared::Missing),
             },
         };
-        Ok(if seen == checksum {
+        Ok(if of_length.iter().any(|one| one.1 == seen) {
             Compared::Same(Same(()))
         } else {
+            let checksum = of_length[0].1;
             let text = format!("the object's CRC32C is {seen:08x}, the file's {checksum:08x}");
             Compared::Different(text)
         })
@@ -54,7 +66,7 @@ impl Destination {
         Ok(self.get(key, true).await?.is_some_and(|found| found.meta.size == bytes))
     }
 
-    async fn get(
+    pub(super) async fn get(
         &self,
         key: &Path,
         head: bool,

@@ -3,7 +3,9 @@
 //! The only door to `object_store`, and to what its errors say.
 
 mod compare;
+mod condition;
 mod open;
+mod plans;
 mod put;
 mod trouble;
 mod uploads;
@@ -20,6 +22,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::report::Error;
 
 pub(crate) use compare::{Compared, Same};
+use condition::Honours;
 pub(crate) use put::{Abandoned, Notes, Upload};
 pub(crate) use trouble::{Kind, Secrets, Trouble};
 use uploads::Uploads;
@@ -67,6 +70,7 @@ pub struct Destination {
     large: Large,
     prefix: Path,
     has_metadata: bool,
+    honours: Honours,
     name: String,
     secrets: Secrets,
 }
@@ -105,6 +109,7 @@ impl Destination {
             large: Large::Staged,
             prefix,
             has_metadata: false,
+            honours: Honours::default(),
             name: name.to_owned(),
             secrets: Secrets::of_environment(),
         })

@@ -13,6 +13,7 @@ use object_store::{
 use url::Url;
 
 use crate::report::Error;
+use crate::store::condition::Honours;
 use crate::store::uploads::Uploads;
 use crate::store::{Access, Destination, Large, Secrets};
 
@@ -46,7 +47,8 @@ pub(crate) fn open(address: &str, access: &Access) -> Result<Destination, Error>
     };
     let (store, large, has_metadata) = made.map_err(|e| refuse(&e))?;
     let name = address.trim_end_matches('/').to_owned();
-    Ok(Destination { store, large, prefix, has_metadata, name, secrets })
+    let honours = Honours::default();
+    Ok(Destination { store, large, prefix, has_metadata, honours, name, secrets })
 }
 
 fn parse(address: &str) -> Result<Url, Error> {

@@ -19,7 +19,7 @@ const PARTS_MAX: u64 = 10_000;
 /// How often a part is sent before the whole upload has failed.
 const PART_ATTEMPTS: u32 = 4;
 /// What is not finished is here, where engines don't look.
-const STAGING: &str = "_unfinished";
+pub(super) const STAGING: &str = "_unfinished";
 
 /// Something that was begun in a store, and may have to be removed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,15 +72,17 @@ impl Upload<'_> {
 impl Destination {
     /// Creates the object. `Kind::Exists` if one may be there, and after other errors one may be there as well.
     pub(crate) async fn create(&self, key: &Path, upload: &Upload<'_>) -> Result<(), Trouble> {
+        let is_short = upload.content.bytes <= upload.multipart;
+        self.ask_for_condition((!is_short).then_some(upload.notes)).await?;
         match &self.large {
             Large::Whole => self.create_at_once(key, upload).await,
-            _ if upload.content.bytes <= upload.multipart => self.create_at_once(key, upload).await,
+            _ if is_short => self.create_at_once(key, upload).await,
             Large::Conditional { .. } => self.create_in_parts(key, upload).await,
             Large::Staged => self.create_staged(key, upload).await,
         }
     }
 
-    fn attributes(&self, checksum: u32) -> Attributes {
+    pub(super) fn attributes(&self, checksum: u32) -> Attributes {
         let mut attributes = Attributes::new();
         if self.has_metadata {
             attributes

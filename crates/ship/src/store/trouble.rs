@@ -18,6 +18,10 @@ pub(crate) enum Kind {
     Changed,
     /// Somebody took the file.
     Gone,
+    /// The file can't be read. That says nothing of the store.
+    Local,
+    /// The store can't do what is needed: end.
+    Refused,
 }
 
 /// An error of one attempt.

@@ -73,9 +73,10 @@ fn a_store_that_is_away_leaves_everything_and_tells() {
     cloud.proxy.plan(|_, _| Some(Fault::Status(503)));
     let report = cloud.once(host.config().attempts(3));
     assert!(!report.is_complete());
-    assert_eq!((report.left.len(), report.stats.waiting), (3, 0));
+    assert_eq!(report.left.len(), 3);
     assert!(report.left.iter().all(|left| left.reason == "head: 503"), "{:?}", report.left);
-    assert_eq!((report.stats.shipped, report.stats.throttled), (0, 9));
+    assert_eq!(report.stats.shipped, 0);
+    assert!((3..=9).contains(&report.stats.throttled), "{report:?}");
     cloud.proxy.plan(|_, _| None);
     assert!(cloud.once(host.config()).is_complete());
     cloud.assert_has(&host.files(), "after that");

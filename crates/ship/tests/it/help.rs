@@ -62,6 +62,22 @@ impl Host {
         path
     }
 
+    /// For joined objects: a group that goes in one request, one that goes in parts, a file that finds no other one, and
+    /// one that is too long.
+    pub fn of_small_files() -> Host {
+        let host = Host::empty();
+        (1..=5).for_each(|nth| drop(host.publish("dt=2026-11-30/hour=11", nth, 150)));
+        (6..=7).for_each(|nth| drop(host.publish("dt=2026-11-30/hour=12", nth, 570)));
+        host.publish("dt=2026-11-30/hour=13", 8, 10);
+        host.publish("dt=2026-11-30/hour=13", 9, 2500);
+        host
+    }
+
+    /// Joins files of less than 600 bytes.
+    pub fn joining(&self) -> Config {
+        self.config().compact(600)
+    }
+
     /// Its files, by their keys below a prefix.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
@@ -78,7 +94,13 @@ impl Host {
     }
 }
 
-fn collect(dir: &Path, key: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+/// All files below, whatever their names are.
+pub fn paths(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { paths(&path) } else { vec![path] }).collect()
+}
+
+pub fn collect(dir: &Path, key: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let key = format!("{key}/{}", entry.file_name().to_str().unwrap());
         match entry.file_type().unwrap().is_dir() {
@@ -117,6 +139,35 @@ impl Cloud {
         Shipper::new(config, self.destination()).unwrap().once()
     }
 
+    /// What engines read.
+    pub fn visible(&self) -> BTreeMap<String, Vec<u8>> {
+        let objects = self.s3.objects().into_iter().map(|(key, object)| (key, object.body));
+        objects.filter(|(key, _)| !key.contains("/_")).collect()
+    }
+
+    /// Each record of the files is in one object, once, and nothing was replaced.
+    #[track_caller]
+    pub fn assert_once(&self, files: &BTreeMap<String, Vec<u8>>, what: &str) {
+        assert_holds(&self.visible(), files, what);
+        assert_eq!(self.s3.overwritten(), [""; 0], "{what}: overwritten");
+    }
+
+    /// And nothing was left unfinished.
+    #[track_caller]
+    pub fn assert_joined(&self, files: &BTreeMap<String, Vec<u8>>, what: &str) {
+        self.assert_once(files, what);
+        assert_eq!(self.s3.uploads(), 0, "{what}: unfinished uploads: {:#?}", self.proxy.seen());
+    }
+
+    /// Each file has its object, with its bytes.
+    #[track_caller]
+    pub fn assert_has_bytes(&self, files: &BTreeMap<String, Vec<u8>>, what: &str) {
+        let objects = self.s3.objects();
+        for (key, body) in files {
+            assert!(objects.get(key).is_some_and(|one| one.body == *body), "{what}: {key} differs");
+        }
+    }
+
     /// Each file has its object, with its bytes, made once; nothing else is there.
     #[track_caller]
     pub fn assert_has(&self, files: &BTreeMap<String, Vec<u8>>, what: &str) {
@@ -131,9 +182,40 @@ impl Cloud {
     }
 }
 
+/// Each line of the files is in the objects as often as in the files, in the right partition. An object holds files
+/// from their beginning to their end.
+#[track_caller]
+pub fn assert_holds(
+    objects: &BTreeMap<String, Vec<u8>>,
+    files: &BTreeMap<String, Vec<u8>>,
+    what: &str,
+) {
+    let lines = |all: &BTreeMap<String, Vec<u8>>| {
+        let mut lines = BTreeMap::<(String, String), usize>::new();
+        for (key, body) in all {
+            let (dir, _) = key.rsplit_once('/').unwrap();
+            for line in String::from_utf8(body.clone()).unwrap().split_inclusive('\n') {
+                *lines.entry((dir.to_owned(), line.to_owned())).or_default() += 1;
+            }
+        }
+        lines
+    };
+    let (held, expected) = (lines(objects), lines(files));
+    for (line, count) in &expected {
+        assert_eq!(held.get(line), Some(count), "{what}: {line:?}: {:?}", objects.keys());
+    }
+    assert_eq!(held.len(), expected.len(), "{what}: others");
+}
+
 /// The destination that all tests have, at this proxy.
 pub fn destination(proxy: &Proxy) -> Destination {
+    destination_within(proxy, Access::default().timeout)
+}
+
+/// With another time for each request.
+pub fn destination_within(proxy: &Proxy, timeout: Duration) -> Destination {
     let mut access = Access::default();
+    access.timeout = timeout;
     access.allow_http = true;
     access.endpoint = Some(proxy.endpoint());
     access.region = Some("us-east-1".to_owned());

@@ -8,7 +8,7 @@ use bufferedwriter_testkit::wait;
 use crate::help::{Cloud, Host, runs};
 use crate::proxy::Fault;
 
-fn ship(host: &Host, cloud: &Cloud, more: &[&str]) -> Command {
+pub fn ship(host: &Host, cloud: &Cloud, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter-ship"));
     command.arg("--from").arg(host.out()).args(["--to", "s3://bucket/logs", "--allow-http"]);
     command.args(["--endpoint", &cloud.proxy.endpoint(), "--region", "us-east-1", "--once"]);

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use crate::http::{Request, Response, Upstream};
 
@@ -17,6 +18,14 @@ pub enum Fault {
     AnswerLost,
     /// The same, in the middle of the answer.
     AnswerCut,
+    /// The connection is reset, and the store has not seen the request.
+    Reset,
+    /// The store has done it, and the connection is reset.
+    ResetAfter,
+    /// No answer comes. When the client gives up, the store does it.
+    Held,
+    /// The store has done it, and no answer comes.
+    HeldAfter,
     /// The connection ends, and the store does it later: after the next request.
     Late,
     /// The store has not done it, and this is the answer.
@@ -27,13 +36,17 @@ pub enum Fault {
     KilledBefore,
     /// Somebody dies when the store has done it.
     KilledAfter,
+    /// Somebody dies, and the store does it after the next request.
+    KilledLate,
 }
 
 impl Fault {
-    pub const OF_NETWORK: [Fault; 12] = [
+    pub const OF_NETWORK: [Fault; 14] = [
         Fault::Lost,
         Fault::AnswerLost,
         Fault::AnswerCut,
+        Fault::Reset,
+        Fault::ResetAfter,
         Fault::Late,
         Fault::Status(409),
         Fault::Status(412),
@@ -122,16 +135,22 @@ impl State {
         let Ok(mut writer) = stream.try_clone() else { return };
         let mut reader = BufReader::new(stream);
         while let Ok(Some(request)) = Request::read(&mut reader) {
-            let (answer, goes_on) = self.deal_with(&request);
-            if writer.write_all(&answer).is_err() || !goes_on {
+            let (answer, end) = self.deal_with(&request, &writer);
+            if end == End::Reset {
+                // Closed with this, a connection is reset.
+                let linger = Some(Duration::ZERO);
+                rustix::net::sockopt::set_socket_linger(&writer, linger).unwrap();
+                return;
+            }
+            if writer.write_all(&answer).is_err() || end == End::Closed {
                 break;
             }
         }
         let _ = writer.shutdown(Shutdown::Both);
     }
 
-    /// The bytes of the answer, and whether the connection goes on.
-    fn deal_with(&self, request: &Request) -> (Vec<u8>, bool) {
+    /// The bytes of the answer, and what becomes of the connection.
+    fn deal_with(&self, request: &Request, client: &TcpStream) -> (Vec<u8>, End) {
         let fault = {
             let mut seen = self.seen.lock().unwrap();
             seen.push(format!("{} {}", request.method, request.target));
@@ -142,8 +161,18 @@ impl State {
         let done = || self.upstream.answer(request);
         let answer = match fault {
             None => Some(done().bytes(is_head)),
-            Some(Fault::Lost) => None,
-            Some(Fault::AnswerLost) => {
+            Some(Fault::Lost | Fault::Reset) => None,
+            Some(Fault::Held) => {
+                until_closed(client);
+                done();
+                None
+            }
+            Some(Fault::HeldAfter) => {
+                done();
+                until_closed(client);
+                None
+            }
+            Some(Fault::AnswerLost | Fault::ResetAfter) => {
                 done();
                 None
             }
@@ -166,6 +195,11 @@ impl State {
                 self.kill();
                 None
             }
+            Some(Fault::KilledLate) => {
+                self.late.lock().unwrap().push(request.clone());
+                self.kill();
+                None
+            }
             Some(Fault::KilledAfter) => {
                 done();
                 self.kill();
@@ -175,8 +209,12 @@ impl State {
         for request in late {
             self.upstream.answer(&request);
         }
-        let goes_on = answer.is_some() && fault != Some(Fault::AnswerCut);
-        (answer.unwrap_or_default(), goes_on)
+        let end = match fault {
+            Some(Fault::Reset | Fault::ResetAfter) => End::Reset,
+            _ if answer.is_none() || fault == Some(Fault::AnswerCut) => End::Closed,
+            _ => End::None,
+        };
+        (answer.unwrap_or_default(), end)
     }
 
     fn kill(&self) {
@@ -184,6 +222,19 @@ impl State {
             kill();
         }
     }
+}
+
+fn until_closed(client: &TcpStream) {
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let _ = client.peek(&mut [0]);
+}
+
+/// What becomes of a connection after an answer.
+#[derive(PartialEq, Eq)]
+enum End {
+    None,
+    Closed,
+    Reset,
 }
 
 /// With what a store repeats of the request: a key that must not be told.

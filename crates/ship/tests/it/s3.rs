@@ -15,8 +15,18 @@ pub struct Object {
     pub checksum: Option<String>,
 }
 
+/// Which conditions it ignores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ignores {
+    #[default]
+    None,
+    All,
+    OfParts,
+}
+
 #[derive(Default)]
 struct State {
+    ignores: Ignores,
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Upload>,
     begun: u64,
@@ -31,15 +41,27 @@ struct Upload {
 }
 
 impl S3 {
-    /// Keys without the bucket.
+    /// Keys without the bucket. Without the object that shippers ask with.
     pub fn objects(&self) -> BTreeMap<String, Object> {
-        self.0.lock().unwrap().objects.clone()
+        let mut objects = self.0.lock().unwrap().objects.clone();
+        objects.retain(|key, _| !key.ends_with("_unfinished/if-none-match"));
+        objects
+    }
+
+    /// From now on conditions are ignored: everywhere, or only at the end of uploads in parts.
+    pub fn ignore(&self, ignores: Ignores) {
+        self.0.lock().unwrap().ignores = ignores;
     }
 
     /// Puts one there, whatever there is.
     pub fn set(&self, key: &str, body: &[u8]) {
         let object = Object { body: body.to_vec(), checksum: None };
         self.0.lock().unwrap().objects.insert(key.to_owned(), object);
+    }
+
+    /// Those whose keys are chosen.
+    pub fn remove(&self, is_chosen: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap().objects.retain(|key, _| !is_chosen(key));
     }
 
     pub fn clear(&self) {
@@ -59,7 +81,14 @@ impl S3 {
 impl State {
     /// Whether the condition of the request rules it out.
     fn is_refused(&self, request: &Request, key: &str) -> bool {
-        request.header("if-none-match") == Some("*") && self.objects.contains_key(key)
+        let is_ignored = match self.ignores {
+            Ignores::None => false,
+            Ignores::All => true,
+            Ignores::OfParts => request.method == "POST",
+        };
+        !is_ignored
+            && request.header("if-none-match") == Some("*")
+            && self.objects.contains_key(key)
     }
 
     fn create(&mut self, key: &str, object: Object) {
@@ -91,6 +120,20 @@ impl State {
         Response::new(200, answer)
     }
 
+    fn list(&self, prefix: &str, after: &str) -> Response {
+        let mut answer = "<ListBucketResult><IsTruncated>false</IsTruncated>".to_owned();
+        let found = self.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        for (key, object) in found.filter(|(key, _)| key.as_str() > after) {
+            let key = key.replace('&', "&amp;");
+            answer += &format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-11-30T20:00:00.000Z</LastModified>\
+                 <ETag>\"e\"</ETag><Size>{}</Size></Contents>",
+                object.body.len()
+            );
+        }
+        Response::new(200, answer + "</ListBucketResult>")
+    }
+
     fn list_uploads(&self, prefix: &str) -> Response {
         let mut answer = "<ListMultipartUploadsResult>".to_owned();
         for (id, upload) in self.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix))
@@ -111,9 +154,13 @@ impl Upstream for S3 {
         let of = |name: &str| {
             let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
             let mut found = pairs.filter(|(known, _)| *known == name);
-            found.next().map(|(_, value)| unescaped(value))
+            found.next().map(|(_, value)| unescaped(&value.replace('+', " ")))
         };
         let checksum = request.header("x-amz-meta-crc32c").map(str::to_owned);
+        if of("list-type").is_some() {
+            let text = |name| of(name).unwrap_or_default();
+            return state.list(&text("prefix"), &text("start-after"));
+        }
         match (request.method.as_str(), of("uploadId"), of("uploads")) {
             ("GET", _, Some(_)) => state.list_uploads(&of("prefix").unwrap_or_default()),
             ("POST", _, Some(_)) => state.begin(key, checksum),

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 
 use bufferedwriter_ship::{Access, After, Destination, Report, Shipper};
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Runtime;
 
-use crate::help::{Host, destination, name, runs};
+use crate::help::{Host, assert_holds, destination, name, runs};
 use crate::http::{Forward, Upstream};
 use crate::proxy::{Fault, Proxy};
 
@@ -55,45 +56,56 @@ fn a_store_of_the_caller() {
     }
 }
 
-/// Each fault at requests in turn, with a server that is not ours: `BUFFEREDWRITER_SHIP_S3` is its address, as
-/// 127.0.0.1:5000, and has a bucket "bucket".
+/// Each fault at requests in turn, with servers that are not ours: `BUFFEREDWRITER_SHIP_S3` has them, as
+/// "moto=127.0.0.1:5000 other=127.0.0.1:5001". Each has a bucket "bucket".
 #[test]
-fn a_server_of_others() {
-    let Ok(address) = std::env::var("BUFFEREDWRITER_SHIP_S3") else {
+fn servers_of_others() {
+    let servers = std::env::var("BUFFEREDWRITER_SHIP_S3").unwrap_or_default();
+    for server in servers.split_whitespace() {
+        let (of, address) = server.split_once('=').expect("NAME=HOST:PORT");
+        a_server_of_others(of, address);
+    }
+    if servers.is_empty() {
         println!("skipped: BUFFEREDWRITER_SHIP_S3 is not set; scripts/ship-stores sets it");
-        return;
-    };
+    }
+}
+
+fn a_server_of_others(of: &str, address: &str) {
     let server = Arc::new(Forward(address.parse().unwrap()));
     let proxy = Proxy::new(server.clone());
-    let (to, direct) = (destination(&proxy), Direct::new(&address));
+    let (to, direct) = (destination(&proxy), Direct::new(address));
     // S3 takes no smaller part.
     let part = 5 << 20;
-    let (most, mut count, mut done) = (runs(40), 0, BTreeMap::new());
+    let (most, mut count, mut done) = (runs(42), 0, BTreeMap::new());
     for nth in 0..most {
         let host = Host::empty();
         // Names of their own, so that all runs have one bucket.
         let partition = format!("run={}-{nth}", std::process::id());
-        host.publish(&partition, 1, 100);
-        host.publish(&partition, 2, 2 * part + 17);
+        (1..=3).for_each(|nth| drop(host.publish(&partition, nth, 100)));
+        host.publish(&partition, 4, 2 * part + 17);
+        let joins = nth % 2 == 1;
         let fault = Fault::OF_NETWORK[nth % Fault::OF_NETWORK.len()];
-        let at_request = nth % 13;
+        let at_request = nth % 17;
         proxy.plan(move |at, _| (at == at_request).then_some(fault));
-        let config = || host.config().multipart(part as u64).part(part as u64);
+        let config = || {
+            let config = host.config().multipart(part as u64).part(part as u64);
+            if joins { config.compact(1000) } else { config }
+        };
         let ship = || Shipper::new(config(), to.clone()).unwrap().once();
-        let what = format!("{fault:?} at request {at_request}");
+        let what = format!("{of}: {fault:?} at request {at_request}");
         let report = ship();
         assert!(report.is_complete(), "{what}: {report:?}");
+        crate::joins::forget(&host);
         assert!(ship().is_complete());
-        for (key, body) in host.files() {
-            assert!(direct.get(&key) == body, "{what}: {key} differs");
-        }
-        assert_eq!(direct.count(&format!("logs/{partition}")), 2, "{what}");
+        let objects = direct.all(&format!("logs/{partition}"));
+        assert_eq!(objects.len(), if joins { 2 } else { 4 }, "{what}");
+        assert_holds(&objects, &host.files(), &what);
         let uploads = String::from_utf8(list_uploads(&*server)).unwrap();
         assert_eq!(uploads.matches(&partition).count(), 0, "{what}: {uploads}");
         *done.entry(format!("{fault:?}")).or_insert(0) += 1;
         count += 1;
     }
-    println!("runs with {address}: {count}, by kind: {done:?}");
+    println!("runs with {of}: {count}, by kind: {done:?}");
     conflict(&proxy, &direct, &to);
 }
 
@@ -139,10 +151,59 @@ impl Direct {
         self.runtime.block_on(self.store.put(&key.into(), body.into())).unwrap();
     }
 
-    fn count(&self, prefix: &str) -> usize {
+    fn all(&self, prefix: &str) -> BTreeMap<String, Vec<u8>> {
         let prefix = prefix.into();
-        self.runtime.block_on(self.store.list(Some(&prefix)).count())
+        let all: Vec<_> =
+            self.runtime.block_on(self.store.list(Some(&prefix)).try_collect()).unwrap();
+        let keys = all.into_iter().map(|found| found.location.to_string());
+        keys.map(|key| (key.clone(), self.get(&key))).collect()
     }
+}
+
+/// Azurite: `BUFFEREDWRITER_SHIP_AZURE` is its address, and it has a container "bucket". The program asks the proxy, since
+/// only the environment names an emulator.
+#[test]
+fn azure() {
+    let Ok(address) = std::env::var("BUFFEREDWRITER_SHIP_AZURE") else {
+        println!("skipped: BUFFEREDWRITER_SHIP_AZURE is not set; scripts/ship-stores sets it");
+        return;
+    };
+    let proxy = Proxy::new(Arc::new(Forward(address.parse().unwrap())));
+    let direct = Proxy::new(Arc::new(Forward(address.parse().unwrap())));
+    let ship = |host: &Host, proxy: &Proxy, joins: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter-ship"));
+        command.arg("--from").arg(host.out()).args(["--to", "az://bucket/logs", "--allow-http"]);
+        command.args(["--once", "--quiet", "--backoff", "1ms", "--attempts", "50"]);
+        command.args(["--multipart", "1000B"]);
+        command.args(if joins { &["--compact", "600B"][..] } else { &[] });
+        command.env("AZURE_STORAGE_USE_EMULATOR", "true");
+        command.env("AZURITE_BLOB_STORAGE_URL", proxy.endpoint()).output().unwrap()
+    };
+    let mut count = 0;
+    for nth in 0..runs(28) {
+        let host = Host::empty();
+        let partition = format!("run={}-{nth}", std::process::id());
+        (1..=5).for_each(|nth| drop(host.publish(&partition, nth, 150)));
+        host.publish(&partition, 6, 2500);
+        let fault = Fault::OF_NETWORK[nth % Fault::OF_NETWORK.len()];
+        let at_request = nth / 2;
+        proxy.plan(move |at, _| (at == at_request).then_some(fault));
+        let joins = nth % 2 == 0;
+        let what = format!("Azurite: {fault:?} at request {at_request}");
+        let output = ship(&host, &proxy, joins);
+        assert!(output.status.success(), "{what}: {output:?} {:#?}", proxy.seen());
+        // Each file is there, whatever its journal says: nothing is sent.
+        crate::joins::forget(&host);
+        direct.plan(|_, _| None);
+        assert!(ship(&host, &direct, joins).status.success(), "{what}");
+        assert!(
+            direct.seen().iter().all(|request| !request.starts_with("PUT")),
+            "{what}: {:#?}",
+            direct.seen()
+        );
+        count += 1;
+    }
+    println!("runs with Azurite: {count}");
 }
 
 fn list_uploads(server: &dyn Upstream) -> Vec<u8> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bufferedwriter::InstanceStats;
 
-use crate::commands::stats::Stats;
+use crate::commands::stats::options::Stats;
 use crate::commands::stats::watch::model::Writer;
 use crate::commands::stats::watch::rates::{Pace, Sample};
 use crate::commands::stats::watch::view::View;
