@@ -28,8 +28,9 @@ const U32: u8 = 2;
 const U64: u8 = 3;
 const LEN: u8 = 8;
 const MAX: u64 = u64::MAX;
-/// First bytes: the checksums stay as they are; there is no good file.
+/// First bytes: the checksums stay as they are; a state file has counters; there is no good file.
 const UNFIXED: u8 = 8;
+const WITH_COUNTERS: u8 = 16;
 const RAW: u8 = 7;
 
 /// Name, first byte, changes, and what a reader says: why it is unreadable, or how much of it is damaged.
@@ -145,6 +146,29 @@ const STATE: &[ByHand] = &[
         Ok(0),
     ),
     ("record-without-a-file", 0, &[(U64, 16_392, 0)], Ok(0)),
+    // Two slots of 1664 bytes, from 16,640 on: `src/file/state_file/counters/mod.rs` has their places.
+    ("with-counters", WITH_COUNTERS, &[], Ok(0)),
+    ("truncated-slot", WITH_COUNTERS, &[(LEN, 19_967, 0)], Err(Short)),
+    ("slots-of-no-bytes", WITH_COUNTERS, &[(U32, 68, 0)], Err(Damaged)),
+    ("slots-of-eight-bytes", WITH_COUNTERS, &[(U32, 68, 8), (LEN, 16_656, 0)], Ok(0)),
+    ("slots-beyond-all", WITH_COUNTERS, &[(U32, 68, MAX)], Err(Damaged)),
+    ("torn-slot", WITH_COUNTERS | UNFIXED, &[(U64, 16_672, 1)], Ok(0)),
+    ("two-torn-slots", WITH_COUNTERS | UNFIXED, &[(U64, 16_672, 1), (U64, 18_336, 1)], Ok(0)),
+    (
+        "counters-that-overflow",
+        WITH_COUNTERS,
+        &[(U64, 16_672, MAX), (U64, 16_688, MAX), (U64, 16_704, MAX), (U64, 16_720, MAX)],
+        Ok(0),
+    ),
+    (
+        "times-beyond-all",
+        WITH_COUNTERS,
+        &[(U64, 16_648, MAX), (U64, 16_656, MAX), (U64, 16_664, MAX), (U64, 17_032, MAX)],
+        Ok(0),
+    ),
+    ("a-worker-that-says-all", WITH_COUNTERS, &[(U64, 17_152, MAX), (U64, 17_160, MAX)], Ok(0)),
+    ("text-beyond-its-slot", WITH_COUNTERS, &[(U32, 17_280, MAX)], Ok(0)),
+    ("text-that-is-no-text", WITH_COUNTERS, &[(U64, 17_284, MAX)], Ok(0)),
 ];
 
 /// The places are those of `src/housekeeping/journal/format.rs`, with two rings; said is the number of files that it tells of.

@@ -3,23 +3,31 @@
 //! `cfg(fuzzing)`, and for tests.
 //!
 //! The first byte of an input says which good file is changed (bits 0 to 2; 7 = none, the rest is the file). If bit
-//! 3 is set, the checksums stay as they are then; else they are made right. Changes follow, each of 11 bytes: what,
-//! place u16, number u64, little-endian. In what, bits 0 and 1 mean a number of 1, 2, 4 or 8 bytes. With bit 2, the
-//! place is the number of one that a recovery looks at. With bit 3, the length of the file changes.
+//! 3 is set, the checksums stay as they are then; else they are made right. With bit 4, a state file has counters.
+//! Changes follow, each of 11 bytes: what, place u16, number u64, little-endian. In what, bits 0 and 1 mean a number of
+//! 1, 2, 4 or 8 bytes. With bit 2, the place is the number of one that a recovery looks at. With bit 3, the length of
+//! the file changes.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
+use std::time::{Duration, Instant};
 
 use crate::base::checksum::fnv1a;
+use crate::base::le;
 use crate::config::AFFIX_BYTES_MAX;
+use crate::file::state_file::counters::{self, Times};
 use crate::file::state_file::decode::{self, DecodedState, Unreadable};
 use crate::file::state_file::encode;
-use crate::file::state_file::format::{CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES};
+use crate::file::state_file::format::{self, CHECKSUM_BYTES, ENTRY_BYTES, HEADER_BYTES};
 use crate::fs::read_full;
 use crate::memory::chunk_header::Header;
 use crate::memory::crash_image::{ChunkWord, LIST_MAX, Layout, WorkerWord, WriterWord};
 use crate::naming::{Names, TempId};
 use crate::recovery::memory_image::{self, MemoryImage};
+use crate::report::error::Error;
+use crate::report::health::Health;
+use crate::report::published::ManifestStall;
+use crate::report::stats::{Count, Stats, WorkerStats};
 use crate::tests::fs::held::Held;
 use crate::tests::recovery::images::{Image, OTHER_BOOT, STAMP, entry, header, seed};
 use crate::tests::recovery::journals;
@@ -137,6 +145,20 @@ pub(crate) fn read_memory(bytes: Vec<u8>, names: &Names) -> Result<MemoryImage, 
     Ok(image)
 }
 
+/// Two slots of counters: one is full, and the other one is new.
+fn slots(workers: usize) -> Vec<u8> {
+    let (start, workers) = (Instant::now(), vec![WorkerStats::default(); workers]);
+    let error = Error::told("no".to_owned());
+    let stall = ManifestStall { error, since: start, attempts: 1 };
+    let health = Health { manifest: Some(stall), ..Health::default() };
+    let bytes = counters::slot_bytes(workers.len());
+    let body = counters::body(&Stats { workers, ..Stats::default() }, &health, start);
+    let times = Times { started: STAMP, refreshed: STAMP, uptime: Duration::ZERO };
+    let mut slots = counters::first_slots(bytes, times);
+    slots[..bytes].copy_from_slice(&counters::slot(counters::FIRST + 1, times, &body));
+    slots
+}
+
 /// The file that an input describes; `path` is where its writer's files were to appear.
 pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     let Some((&first, changes)) = input.split_first() else { return Vec::new() };
@@ -153,6 +175,13 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     }
     let mut fields: Vec<usize> = (0..16).chain((16..72).step_by(2)).collect();
     fields.extend((0..2 * ENTRY_BYTES).step_by(8).map(|at| HEADER_BYTES + at));
+    if first & 16 != 0 {
+        let slots = slots(workers);
+        bytes[68..72].copy_from_slice(&((slots.len() / 2) as u32).to_le_bytes());
+        fix_checksum(&mut bytes[..HEADER_BYTES]);
+        fields.extend((0..slots.len()).step_by(8).map(|at| bytes.len() + at));
+        bytes.extend(slots);
+    }
     change(&mut bytes, changes, &fields);
     if first & 8 == 0 {
         fix_state(&mut bytes);
@@ -160,12 +189,16 @@ pub(crate) fn state_of(input: &[u8], path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Makes the checksums of a state file right, but for those of entries that were never used.
+/// Makes the checksums of a state file right, but for those of entries and slots that were never used.
 pub(crate) fn fix_state(bytes: &mut [u8]) {
-    let Some((header, entries)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
+    let Some((header, rest)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
     fix_checksum(header);
-    let entries = entries.chunks_exact_mut(ENTRY_BYTES);
-    entries.filter(|entry| entry.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
+    let [workers, slot] = [12, 68].map(|at| le::u32(&header[at..at + 4]) as usize);
+    let at = rest.len().min(workers.saturating_mul(ENTRY_BYTES));
+    let (entries, slots) = rest.split_at_mut(at);
+    let slots = slots.chunks_exact_mut(slot.max(CHECKSUM_BYTES));
+    let parts = entries.chunks_exact_mut(ENTRY_BYTES).chain(slots);
+    parts.filter(|part| part.iter().any(|&byte| byte != 0)).for_each(fix_checksum);
 }
 
 /// Of a header or an entry, whose checksum is its end.
@@ -201,7 +234,26 @@ pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
         *again = again.filter(|_| known.is_some());
     }
     assert_eq!(again, decoded);
+    read_counters(decode::slots(bytes, header), header);
     Ok(decoded)
+}
+
+/// Takes the counters of a state file apart, and checks that there are as many as workers, and that sums of them do not
+/// overflow.
+fn read_counters(slots: &[u8], header: &format::Header) {
+    let now = (Instant::now(), STAMP);
+    let Some(told) = counters::newest(slots, header.slot_bytes, header.workers, now) else {
+        return;
+    };
+    let Stats { accepted, written, pending, lost, refused, workers, .. } = told.stats;
+    let counts = [accepted, written, pending, lost.total(), refused.total()];
+    let total: Count = counts.into_iter().sum();
+    assert!(total.records < u64::MAX && total.bytes < u64::MAX);
+    assert_eq!(workers.len(), header.workers);
+    assert!(workers.iter().map(|worker| worker.backlog_chunks).sum::<usize>() < usize::MAX);
+    assert!(told.health.stalls.iter().all(|stall| stall.worker < header.workers));
+    // Whatever the texts are, they can be shown.
+    let _ = format!("{:?} {:?}", told.times.started.time(), told.health);
 }
 
 /// It leads nowhere but to a file of its directory.

@@ -10,7 +10,7 @@ use crate::settings::keys::{Kind, PARTITION_VALUE, Setting, Source, known};
 /// Reads the options of a file, in their order. The error is a complete message.
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, String> {
     let place = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| format!("read {place}: {error}"))?;
     let table: Table = text.parse().map_err(|error| format!("{place}: {error}"))?;
     let mut settings = Vec::new();
     for (key, value) in &table {

@@ -178,7 +178,7 @@ mod tests {
             assert!(said.starts_with(file) && said.contains(error), "{text}: {said}");
         }
         let said = flags(&["--config=/no/such/file"], &[]).unwrap_err();
-        assert!(said.starts_with("/no/such/file: "), "{said}");
+        assert!(said.starts_with("read /no/such/file: "), "{said}");
         for (name, value, error) in [
             ("BUFFEREDWRITER_WORKER", "1", "unknown key `worker`, did you mean `workers`?"),
             ("BUFFEREDWRITER_WORKERS", "-", "workers = \"-\": "),

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Stats, color: ColorChoice) -> u8 {
         None => ("standard output".to_owned(), Descriptor::stdout().write_all(text.as_bytes())),
     };
     if found.is_empty() && !args.json && !args.prometheus {
-        console::report("there are no writers");
+        console::report(format_args!("there are no writers in {}", args.dirs()));
     }
     match written {
         Ok(()) => exit::WRITTEN,

@@ -29,12 +29,14 @@ fn paragraph(it: &InstanceStats) -> String {
         return text;
     };
     let stats = &told.stats;
-    let uptime = since(told.started, told.refreshed);
+    let now = SystemTime::now();
+    // A living one has counted nothing since its last refresh.
+    let uptime = since(told.started, if it.is_alive { now } else { told.refreshed });
     let rate = stats.accepted.bytes as f64 / uptime.as_secs_f64().max(1.0);
     let rate = ByteSize(rate as u64).display().si();
     line(
         "accepted",
-        format!("{}; {rate}/s since the start, {} ago", count(stats.accepted), short(uptime)),
+        format!("{}; {rate}/s in {} since the start", count(stats.accepted), short(uptime)),
     );
     let on_disk = ByteSize(stats.files_bytes).display().si();
     line(
@@ -48,7 +50,7 @@ fn paragraph(it: &InstanceStats) -> String {
     let [used, bound] =
         [stats.memory_bytes, stats.memory_bound_bytes].map(|n| ByteSize(n as u64).display().si());
     line("backlog", format!("{backlog} chunks; {used} of {bound} memory in use"));
-    line("refreshed", format!("{} ago", short(since(told.refreshed, SystemTime::now()))));
+    line("refreshed", format!("{} ago", short(since(told.refreshed, now))));
     for error in errors(told) {
         line("error", error);
     }
