@@ -35,6 +35,13 @@ pub(crate) struct Journal {
     failed: Option<String>,
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A child that is just being made has the descriptor too, and the next shipper would have to take another name.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// What was read from it.
 #[derive(Debug, Default)]
 pub(crate) struct Past {

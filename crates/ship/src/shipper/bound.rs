@@ -13,6 +13,8 @@ use crate::store::{Compared, Kind, Trouble};
 #[derive(Default)]
 pub(crate) struct Lookup {
     has_any: Option<bool>,
+    /// Counts our own plans. A list that was under way meanwhile may lack one.
+    made: u64,
     /// For each directory, plans that may name files of a time or a later one.
     dirs: HashMap<PathBuf, (u64, Rc<Vec<PlanKey>>)>,
 }
@@ -21,6 +23,7 @@ impl Lookup {
     /// There is one more.
     pub(crate) fn made(&mut self, plan: &Plan) {
         self.has_any = Some(true);
+        self.made += 1;
         self.dirs.remove(dir(plan.object.as_ref()));
     }
 }
@@ -80,8 +83,12 @@ async fn keys(shared: &Shared, dir: &Path, seen: Seen) -> Result<Rc<Vec<PlanKey>
     if let Some((_, keys)) = known.filter(|(from, _)| *from <= seen.time) {
         return Ok(keys);
     }
+    let made = shared.lookup.borrow().made;
     let keys = Rc::new(shared.destination.plans(dir, seen.time).await?);
-    shared.lookup.borrow_mut().dirs.insert(dir.to_owned(), (seen.time, Rc::clone(&keys)));
+    let mut lookup = shared.lookup.borrow_mut();
+    if lookup.made == made {
+        lookup.dirs.insert(dir.to_owned(), (seen.time, Rc::clone(&keys)));
+    }
     Ok(keys)
 }
 

@@ -12,7 +12,16 @@ use crate::report::Error;
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Lock(#[allow(dead_code, reason = "its descriptor holds it")] Option<File>);
+pub(crate) struct Lock(Option<File>);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child that is just being made has the descriptor too, and would hold the lock until it runs its program.
+        if let Some(file) = &self.0 {
+            let _ = flock(file, FlockOperation::Unlock);
+        }
+    }
+}
 
 impl Lock {
     pub(crate) fn take(dir: &Path, joins: bool) -> Result<Lock, Error> {
@@ -48,7 +57,10 @@ mod tests {
             let error = Lock::take(dir.path(), joins).unwrap_err();
             assert!(error.is_busy() && error.to_string().contains("another shipper"), "{error}");
         }
+        // As a child has it between fork and exec.
+        let of_child = alone.0.as_ref().unwrap().try_clone().unwrap();
         drop(alone);
         Lock::take(dir.path(), false).unwrap();
+        drop(of_child);
     }
 }

@@ -93,13 +93,34 @@ impl Forward {
         let mut reader = BufReader::new(stream);
         let (first, mut headers) = read_head(&mut reader)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = first.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(502);
+        let is_chunked =
+            headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding"));
         let mut body = Vec::new();
-        reader.read_to_end(&mut body)?;
+        if is_chunked {
+            read_chunks(&mut reader, &mut body)?;
+        } else {
+            reader.read_to_end(&mut body)?;
+        }
         headers.retain(|(name, _)| {
             !name.eq_ignore_ascii_case("connection")
                 && !name.eq_ignore_ascii_case("transfer-encoding")
         });
         Ok(Response { status, headers, body })
+    }
+}
+
+fn read_chunks(mut from: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        from.read_line(&mut line)?;
+        let bytes = u64::from_str_radix(line.trim_end(), 16).map_err(io::Error::other)?;
+        (&mut from).take(bytes).read_to_end(body)?;
+        // The end of the chunk.
+        from.read_line(&mut line)?;
+        if bytes == 0 {
+            return Ok(());
+        }
     }
 }
 
