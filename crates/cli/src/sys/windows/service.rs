@@ -57,6 +57,11 @@ unsafe extern "system" fn begun(_: u32, _: *mut PWSTR) {
     }
 }
 
+/// Whether a manager started this program.
+pub(super) fn has_manager() -> bool {
+    !MANAGER.load(Ordering::SeqCst).is_null()
+}
+
 /// What the manager wants.
 unsafe extern "system" fn told(control: u32, _: u32, _: *mut c_void, _: *mut c_void) -> u32 {
     match control {

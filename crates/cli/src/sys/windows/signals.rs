@@ -8,7 +8,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::System::Console::{
-    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, SetConsoleCtrlHandler,
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+    SetConsoleCtrlHandler,
 };
 use windows_sys::core::BOOL;
 
@@ -25,6 +26,8 @@ unsafe extern "system" fn heard(event: u32) -> BOOL {
         CTRL_CLOSE_EVENT => "the end of the console",
         // Only programs of services hear it, whoever logs off. Those of the session are gone by then.
         CTRL_LOGOFF_EVENT => return 1,
+        // The manager says so too, and a second stop would end the program before it is done.
+        CTRL_SHUTDOWN_EVENT if service::has_manager() => return 1,
         _ => "the end of the system",
     };
     events::stop(name);
