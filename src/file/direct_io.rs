@@ -115,8 +115,8 @@ mod tests {
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
+    use bufferedwriter_testkit::os::FileExt;
     use std::ffi::OsString;
-    use std::os::unix::fs::FileExt;
 
     struct Written {
         file: TempFile,

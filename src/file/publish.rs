@@ -211,10 +211,9 @@ mod tests {
     use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::{TestDir, list};
+    use bufferedwriter_testkit::os::{OsStrExt, symlink};
     use std::ffi::{OsStr, OsString};
     use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::symlink;
 
     fn places(
         fs: &dyn Fs,

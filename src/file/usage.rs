@@ -144,9 +144,8 @@ mod tests {
     use super::*;
     use crate::tests::fs::faulty::{Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
+    use bufferedwriter_testkit::os::{OsStrExt, symlink};
     use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::symlink;
 
     fn names(prefix: &[u8], instance: u64) -> naming::Names {
         let prefix = OsStr::from_bytes(prefix).to_owned();

@@ -92,8 +92,8 @@ mod tests {
     use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
+    use bufferedwriter_testkit::os::symlink;
     use std::fs;
-    use std::os::unix::fs::symlink;
 
     fn latest(fs: &Faulty, link: &Path) -> Result<Latest, Error> {
         let names = Names { prefix: "".into(), extension: "log".into(), instance: 7, pid: 1 };

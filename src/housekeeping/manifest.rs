@@ -371,7 +371,7 @@ mod tests {
     /// Files may have any mode. The manifest is opened again and again.
     #[test]
     fn the_owner_may_read_and_write_it_whatever_the_mode() {
-        use std::os::unix::fs::PermissionsExt;
+        use bufferedwriter_testkit::os::PermissionsExt;
         let (fs, dir) = (Faulty::default(), TestDir::new());
         Manifest::new(dir.join("m"), 0o040, false).append(&fs, "one\n").unwrap();
         let mode = fs::metadata(dir.join("m")).unwrap().permissions().mode();
@@ -382,7 +382,7 @@ mod tests {
     fn a_link_is_not_followed() {
         let (fs, dir) = (Faulty::default(), TestDir::new());
         fs::write(dir.join("target"), "").unwrap();
-        std::os::unix::fs::symlink(dir.join("target"), dir.join("m.ndjson")).unwrap();
+        bufferedwriter_testkit::os::symlink(dir.join("target"), dir.join("m.ndjson")).unwrap();
         assert!(manifest(&dir).append(&fs, "one\n").is_err());
         assert_eq!(fs::read(dir.join("target")).unwrap(), b"");
     }

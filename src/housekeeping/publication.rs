@@ -139,8 +139,8 @@ fn quote(line: &mut String, text: &str) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use bufferedwriter_testkit::os::OsStrExt;
     use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
 
     /// The file with this number of a worker.
     pub(crate) fn publication(worker: usize, seq: u64) -> Publication {

@@ -362,7 +362,7 @@ mod tests {
         /// Whether the kernel (proc(5), pagemap) has the first byte of the chunk and its header in
         /// memory.
         pub(crate) fn is_resident(&self, chunk: ChunkId) -> bool {
-            use std::os::unix::fs::FileExt;
+            use bufferedwriter_testkit::os::FileExt;
             let pages = std::fs::File::open("/proc/self/pagemap").unwrap();
             [std::ptr::from_ref(self.header(chunk)).addr(), self.at(chunk, 0).get_ptr().addr()]
                 .iter()

@@ -93,7 +93,7 @@ impl FileName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::OsStrExt;
+    use bufferedwriter_testkit::os::OsStrExt;
 
     fn name(prefix: &[u8], extension: &[u8]) -> (Names, OsString) {
         let [prefix, extension] =

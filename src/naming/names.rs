@@ -120,7 +120,7 @@ pub(crate) fn aside(name: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::OsStrExt;
+    use bufferedwriter_testkit::os::OsStrExt;
 
     const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 

@@ -112,8 +112,7 @@ fn parse_of_instance(name: &OsStr, prefix: Option<&OsStr>, end: &str) -> Option<
 mod tests {
     use super::*;
     use crate::naming::names::aside as set_aside;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::ffi::OsStringExt;
+    use bufferedwriter_testkit::os::{OsStrExt, OsStringExt};
 
     const STAMP: Stamp = Stamp(1_795_376_430_123_456_789);
 

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn times_are_seconds_errors_are_texts_and_paths_are_shown() {
-        use std::os::unix::ffi::OsStringExt;
+        use bufferedwriter_testkit::os::OsStringExt;
         let odd = std::ffi::OsString::from_vec(vec![b'/', 0xff]);
         let error = Error::io("write", "/file".as_ref(), std::io::ErrorKind::StorageFull.into());
         let worker = WorkerStats {

@@ -3,11 +3,11 @@
 //! The property test, the fault loops, the simulator and the crash tests write with it too.
 
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bufferedwriter_testkit::dir::{TestDir, list};
+use bufferedwriter_testkit::os::{FileExt, OpenOptionsExt};
 use bufferedwriter_testkit::wait::BOUND;
 
 use crate::codec::{self, Decoder, Edge, Encoder, Trailer};

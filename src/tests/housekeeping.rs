@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
-use rustix::process::geteuid;
+use bufferedwriter_testkit::os::{chown, symlink};
 
 use crate::config::{Retain, WallClock};
 use crate::fs::Fs;
@@ -20,8 +19,8 @@ use crate::housekeeping::retention::{Outcome, Protection, Retention};
 use crate::naming::{Names, Stamp};
 use crate::report::error::Error;
 use crate::tests::fs::faulty::{Answer, Faulty, Op};
-use crate::tests::fs::fifo;
 use crate::tests::fs::hooked::{Call, HookedFs};
+use crate::tests::fs::{fifo, is_root};
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1_795_376_430 * SECOND;
@@ -191,7 +190,7 @@ fn nothing_else_is_touched() {
     stay.extend(odd);
     symlink(&outside, path.join("dt=0")).unwrap();
     stay.push(path.join("dt=0"));
-    if geteuid().is_root() {
+    if is_root() {
         let foreign = put(path, age + 2);
         chown(&foreign, Some(1), None).unwrap();
         stay.push(foreign);

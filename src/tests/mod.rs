@@ -9,8 +9,13 @@
 pub(crate) mod clock;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod codec;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom), unix))]
 pub(crate) mod crash;
+/// Windows has no crash-proof memory whose steps could be cut off.
+#[cfg(all(test, not(loom), windows))]
+pub(crate) mod crash {
+    pub(crate) fn step() {}
+}
 #[cfg(all(test, not(loom)))]
 pub(crate) mod driven;
 #[cfg(all(test, not(loom)))]
@@ -41,9 +46,10 @@ pub mod recovery;
 mod recovery_races;
 #[cfg(all(test, not(loom)))]
 mod simulator;
-#[cfg(all(test, not(loom)))]
+// These two ask /proc for threads.
+#[cfg(all(test, not(loom), unix))]
 mod snapshots;
 #[cfg(all(test, not(loom)))]
 mod stepped;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom), unix))]
 mod threads;

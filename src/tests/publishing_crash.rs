@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::{TestDir, list, paths};
 use bufferedwriter_testkit::shm;
 use bufferedwriter_testkit::wait::until;
-use rustix::io::Errno;
 
 use crate::RecoverOptions;
 use crate::accept;

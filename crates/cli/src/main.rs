@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let color = commands::color(&mut args);
     let (code, patience) = run(&args, color);
     console::finish(patience);
+    sys::ends(code);
     ExitCode::from(code)
 }
 

@@ -3,11 +3,15 @@
 /// Set by `scripts/platforms` where a processor is imitated.
 const VARIABLE: &str = "BUFFEREDWRITER_EMULATED";
 
+/// Whether the processor is imitated.
+pub fn is_on() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
 /// Whether a test is to be skipped, for this reason.
 pub fn skips(why: &str) -> bool {
-    let is_emulated = std::env::var_os(VARIABLE).is_some();
-    if is_emulated {
+    if is_on() {
         println!("skipped: {why}");
     }
-    is_emulated
+    is_on()
 }

@@ -4,6 +4,7 @@ pub mod dir;
 pub mod emulated;
 pub mod message;
 pub mod name;
+pub mod os;
 pub mod planted;
 pub mod process;
 pub mod random;

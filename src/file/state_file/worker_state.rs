@@ -145,9 +145,9 @@ mod tests {
     use crate::report::stats::Count;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
+    use bufferedwriter_testkit::os::PermissionsExt;
     use std::ffi::OsString;
     use std::fs::{File, TryLockError, read};
-    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     const TEMP: Option<TempId> = Some(TempId { stamp: Stamp(0x0102_0304_0506_0708), seq: 9 });

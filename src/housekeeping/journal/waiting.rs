@@ -188,7 +188,7 @@ mod tests {
         let third = Names::new("p".as_ref(), "log".as_ref()).unwrap();
         std::fs::write(dir.join(third.journal()), [1; 100]).unwrap();
         assert_eq!(search(&dir, &mine), None);
-        std::os::unix::fs::symlink("/dev/zero", dir.join("x")).unwrap();
+        bufferedwriter_testkit::os::symlink("/dev/zero", dir.join("x")).unwrap();
         std::fs::rename(dir.join("x"), dir.join(third.journal())).unwrap();
         assert_eq!(search(&dir, &mine), None);
     }

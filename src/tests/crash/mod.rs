@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths};
+use bufferedwriter_testkit::emulated;
 use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::record_set::RecordSet;
 use bufferedwriter_testkit::shm;
@@ -44,8 +45,12 @@ fn killed_at_each_step_of_the_protocol() {
         let Some(dirs) = Dirs::new() else { return };
         let mut tally = Tally::default();
         let mut random = Random::new(7);
-        // In the long mode each of them.
-        let stride = if std::env::var_os("BUFFEREDWRITER_KILLS").is_some() { 1 } else { 2 };
+        // In the long mode each of them. An emulator takes long to start a process.
+        let stride = match std::env::var_os("BUFFEREDWRITER_KILLS") {
+            Some(_) => 1,
+            None if emulated::is_on() => 25,
+            None => 2,
+        };
         for step in (1..).step_by(stride) {
             let case = dirs.case(step as u32, step, FEW, 1, (durability, io, codec, enclosed));
             let status = wait(case.spawn("write"));
@@ -69,14 +74,16 @@ fn killed_at_random_moments() {
     let Some(dirs) = Dirs::new() else { return };
     let mut tally = Tally::default();
     let mut random = Random::new(8);
-    for kill in 0..kills.unwrap_or(100) {
+    // An emulator is slow, above all to start a process.
+    let (least, slower) = if emulated::is_on() { (20, 20) } else { (100, 1) };
+    for kill in 0..kills.unwrap_or(least) {
         let durability = if random.below(2) == 0 { Durability::None } else { Durability::File };
         let io = if random.below(2) == 0 { Io::Buffered } else { Io::Direct };
         let codec = if random.one_in(3) { Compression::None } else { random.pick(&CODECS) };
         let (workers, enclosed) = (1 + random.below(4), random.one_in(2));
         let case = dirs.case(kill, 0, u32::MAX, workers, (durability, io, codec, enclosed));
         let mut child = case.spawn("write");
-        thread::sleep(Duration::from_micros(random.below(60_000)));
+        thread::sleep(slower * Duration::from_micros(random.below(60_000)));
         child.kill().unwrap();
         assert_eq!(wait(child).signal(), Some(9));
         recover_and_check(&dirs, &case, &mut random, &mut tally);

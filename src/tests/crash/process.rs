@@ -1,12 +1,14 @@
 //! The processes that die: one that writes and one that recovers, each killed at the step that its case says.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, exit};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bufferedwriter_testkit::emulated;
 use bufferedwriter_testkit::record::{self, Id};
 use bufferedwriter_testkit::wait::BOUND;
 
@@ -135,12 +137,17 @@ impl Case {
         let args: Vec<String> = [what.to_owned()].into_iter().chain(self.args()).collect();
         // It returns once the child has become another program.
         let _no_recoveries = forking();
-        Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "tests::crash::process::process", "--ignored", "--nocapture"])
             .env(ARGS, args.join("\n"))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
+            .stdout(Stdio::null());
+        if emulated::is_on() {
+            // qemu-user takes vfork(2) for fork(2), so that posix_spawn(3) returns sooner. std waits for a fork.
+            // SAFETY: it does nothing, so nothing that is not safe after fork(2).
+            unsafe { command.pre_exec(|| Ok(())) };
+        }
+        command.spawn().unwrap()
     }
 }
 

@@ -43,10 +43,26 @@ pub(crate) fn read_from(file: &[u8], bytes: &mut [u8], offset: u64) -> usize {
 }
 
 /// Makes a named pipe. rustix can't on macOS.
-#[cfg(test)]
+#[cfg(all(test, unix))]
 pub(crate) fn fifo(at: &std::path::Path) {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(at.as_os_str().as_bytes()).unwrap();
     // SAFETY: the path ends with a zero.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o400) }, 0, "{}", at.display());
+}
+
+/// A directory, which is no regular file either.
+#[cfg(all(test, windows))]
+pub(crate) fn fifo(at: &std::path::Path) {
+    std::fs::create_dir(at).unwrap();
+}
+
+/// Whether this process may give files to others.
+#[cfg(test)]
+pub(crate) fn is_root() -> bool {
+    #[cfg(unix)]
+    let is_root = rustix::process::geteuid().is_root();
+    #[cfg(windows)]
+    let is_root = false;
+    is_root
 }

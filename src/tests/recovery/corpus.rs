@@ -65,7 +65,7 @@ const MEMORY: &[ByHand] = &[
     ("closed", 0, &[(U64, 4096, 1)], Ok(0)),
     ("salvaged-to-a-file-that-is-gone", 0, &[(U64, 4104, MAX)], Ok(0)),
     ("length-beyond-chunk", 0, &[(U64, 24_576, 101)], Ok(1)),
-    ("length-beyond-all", 0, &[(U32, 24_576, MAX)], Ok(1)),
+    ("length-beyond-all", 0, &[(U64, 24_576, u32::MAX as u64)], Ok(1)),
     ("more-filed-than-there-is", 0, &[(U64, 4176, 51)], Ok(1)),
     ("filed-beyond-all", 0, &[(U64, 4176, MAX)], Ok(1)),
     ("chain-in-a-circle", 0, &[(U32, 24_976, MAX)], Ok(1)),

@@ -357,7 +357,8 @@ fn the_living_are_told_from_the_dead_and_what_is_none_is_passed_over() {
     std::fs::write(dir.join(".p0000000000000001-1.state"), "hostile").unwrap();
     std::fs::copy(dir.join(&name), dir.join(".p0000000000000002-1.state")).unwrap();
     std::fs::create_dir(dir.join(".p0000000000000003-1.state")).unwrap();
-    std::os::unix::fs::symlink(dir.join(&name), dir.join(".p0000000000000004-1.state")).unwrap();
+    bufferedwriter_testkit::os::symlink(dir.join(&name), dir.join(".p0000000000000004-1.state"))
+        .unwrap();
     let found = stats_of(dir.path()).unwrap();
     assert_eq!(found.len(), 1);
     let (it, names) = (&found[0], names());

@@ -4,7 +4,6 @@
 //! `PROPTEST_CASES` says how many; 300 if it does not.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use proptest::prelude::*;
@@ -15,6 +14,7 @@ use crate::naming::Names;
 use crate::tests::publishing_crash::{living, place, restart};
 use crate::tests::recovery::journals::{self, BYTES, RINGS, file, fix, is_moved, path_in};
 use bufferedwriter_testkit::dir::{TestDir, list};
+use bufferedwriter_testkit::os::OsStrExt;
 
 /// One change of a good journal.
 #[derive(Clone, Debug)]

@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use bufferedwriter_testkit::dir::{TestDir, list, paths_below};
+use bufferedwriter_testkit::os::{OsStrExt, symlink};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use crate::base::sys::Facts;
+use crate::base::sys::file::facts_at;
 use crate::file::state_file::decode;
 use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES, TEXTS_AT};
 use crate::fs::Fs;
@@ -129,8 +130,8 @@ pub(crate) struct Yard {
     pub(crate) names: Names,
 }
 
-/// What stands at a path: inode, and the time of its last change of whatever kind.
-pub(crate) type Files = BTreeMap<PathBuf, (u64, i64, i64)>;
+/// What stands at a path: its identity, and of a file all that the system tells.
+pub(crate) type Files = BTreeMap<PathBuf, ((u64, u64), Option<Facts>)>;
 
 impl Yard {
     pub(crate) fn new() -> Self {
@@ -167,18 +168,18 @@ impl Yard {
         for dir in [self.dir.path(), &self.path, &self.temp, &self.memory] {
             for name in list(dir) {
                 let file = dir.join(&name);
-                let found = file.symlink_metadata().unwrap();
-                if found.is_dir() {
+                let found = facts_at(&file).unwrap().unwrap();
+                if found.is_dir {
                     // A partition is made in one place only.
                     if dir != &*self.path {
-                        files.insert(file, (found.ino(), 0, 0));
+                        files.insert(file, (found.id, None));
                     }
                     continue;
                 }
                 if self.is_of_instance(&name) && dir != self.dir.path() {
                     continue;
                 }
-                files.insert(file, (found.ino(), found.ctime(), found.ctime_nsec()));
+                files.insert(file, (found.id, Some(found)));
             }
         }
         files

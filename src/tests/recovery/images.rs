@@ -1,10 +1,10 @@
 //! Memories of dead writers that are made by hand, for tests and for the fuzzer (`fuzz/`).
 
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::base::checksum::fnv1a;
+use crate::base::sys::file::facts_at;
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{ENTRY_BYTES, FileLayout, Header, MemoryDir, WorkerEntry};
 use crate::memory::crash_image::Layout;
@@ -127,7 +127,8 @@ pub(crate) fn header_in(
 
 /// As the writer of an image saw its directory of memory.
 pub(crate) fn memory_dir(dir: &Path) -> MemoryDir {
-    let id = std::fs::metadata(dir).map_or((0, 0), |found| (found.dev(), found.ino()));
+    let found = facts_at(dir).ok().flatten();
+    let id = found.map_or((0, 0), |found| found.id);
     MemoryDir { path: dir.to_owned(), id }
 }
 

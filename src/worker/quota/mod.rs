@@ -281,9 +281,9 @@ mod tests {
     use crate::fs::Fs;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
+    use bufferedwriter_testkit::os::OsStrExt;
     use std::ffi::{OsStr, OsString};
     use std::fs;
-    use std::os::unix::ffi::OsStrExt;
     use std::path::PathBuf;
 
     fn names(prefix: &[u8], instance: u64) -> crate::naming::Names {

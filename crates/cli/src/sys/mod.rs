@@ -10,13 +10,13 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    Descriptor, Input, Screen, Signals, fork_first, make_readable, open_files_max, open_finished,
-    read_at, release_stdin, spawn, unblock, write_all_at,
+    Descriptor, Input, Screen, Signals, ends, fork_first, make_readable, open_files_max,
+    open_finished, read_at, release_stdin, spawn, unblock, write_all_at,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    Descriptor, Input, Screen, Signals, fork_first, make_readable, open_files_max, open_finished,
-    read_at, release_stdin, spawn, unblock, write_all_at,
+    Descriptor, Input, Screen, Signals, ends, fork_first, make_readable, open_files_max,
+    open_finished, read_at, release_stdin, spawn, unblock, write_all_at,
 };
 
 /// The argument that means standard input.
@@ -45,7 +45,7 @@ pub(crate) enum Key {
 pub(crate) struct Arrived {
     /// The input has bytes, an end or an error to read.
     pub(crate) input: bool,
-    /// The name of what asked the program to stop, such as SIGTERM, or Ctrl-C on Windows.
+    /// The name of what asked the program to stop, such as SIGTERM, or on Windows Ctrl-C or a service manager's stop.
     pub(crate) stop: Option<&'static str>,
     /// SIGHUP. Windows has nothing like it.
     pub(crate) publish: bool,

@@ -135,6 +135,7 @@ mod tests {
         let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
         let memory = CrashFile::create(shm, 10_000).unwrap();
         let at = memory.begin().as_ptr();
+        let _no_recoveries = crate::tests::forks::forking();
         // SAFETY: within the mapping. The child makes no call but the one that ends it.
         unsafe {
             at.write_volatile(7);

@@ -17,6 +17,7 @@ use crate::base::sync::{
 };
 use crate::base::sys::native::memory::LAZY;
 use crate::base::sys::unix::file;
+use crate::base::thread::Backoff;
 
 /// An entry in the list of what a child gives up: a descriptor, a mapping, or both. Entries are reused and never
 /// freed.
@@ -70,14 +71,16 @@ pub(crate) struct ClosedInChild {
 /// Forks that have begun, and forks that are over in the parent. A child begins with equal counts.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicU64 = AtomicU64::new(0);
-/// How often to begin again because of forks. A program that forks without a pause gets what it
-/// has, unprotected.
+/// How often to begin again because of forks, for about 50 ms in all. A program that forks without a pause gets what
+/// it has, unprotected.
 const ATTEMPTS_MAX: usize = 100;
 
 /// Makes something that children must not inherit: a descriptor before it is in the list, or a
-/// mapping. Makes it again if a fork was under way meanwhile, since that child may have a copy.
+/// mapping. Makes it again if a fork was under way meanwhile, since that child may have a copy. Of a large process a
+/// fork takes milliseconds, so it is waited for.
 pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     register();
+    let mut backoff = Backoff::default();
     let mut attempt = 1;
     loop {
         let over = OVER.load(SeqCst);
@@ -88,6 +91,7 @@ pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Resul
             return Ok(made);
         }
         attempt += 1;
+        backoff.pause();
     }
 }
 
@@ -239,6 +243,8 @@ unsafe extern "C" fn close_in_child() {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -275,5 +281,24 @@ mod tests {
             Err::<(), _>(calls)
         });
         assert_eq!(failed, Err(1));
+    }
+
+    #[test]
+    fn a_slow_fork_is_waited_for() {
+        let (mut calls, mut over_at) = (0, None);
+        let began = Instant::now();
+        let made = undisturbed(|| {
+            calls += 1;
+            if calls == 1 {
+                // SAFETY: it only counts.
+                unsafe { begin() };
+            } else if over_at.is_none() && began.elapsed() >= Duration::from_millis(10) {
+                // SAFETY: it only counts.
+                unsafe { end() };
+                over_at = Some(calls);
+            }
+            Ok::<_, ()>(calls)
+        });
+        assert!(made.unwrap() > over_at.unwrap_or(ATTEMPTS_MAX), "made at {made:?}");
     }
 }

@@ -47,6 +47,7 @@ impl Errno {
     pub const NOLCK: Errno = Errno(codes::ERROR_NOT_SUPPORTED);
     pub const NOSPC: Errno = Errno(codes::ERROR_DISK_FULL);
     pub const NOSYS: Errno = Errno(codes::ERROR_INVALID_FUNCTION);
+    pub const PERM: Errno = Errno(codes::ERROR_PRIVILEGE_NOT_HELD);
     pub const OPNOTSUPP: Errno = Errno(codes::ERROR_NOT_SUPPORTED);
     pub const ROFS: Errno = Errno(codes::ERROR_WRITE_PROTECT);
     pub const WOULDBLOCK: Errno = Errno(codes::ERROR_LOCK_VIOLATION);

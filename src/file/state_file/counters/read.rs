@@ -20,6 +20,8 @@ use crate::report::stats::{
 
 /// No number is larger, so that sums of them do not overflow, whoever wrote them.
 const MOST: u64 = u64::MAX >> 4;
+/// No worker has more chunks, so that sums over 256 workers do not overflow on 32 bits.
+const CHUNKS_MOST: u64 = u32::MAX as u64 >> 8;
 
 /// The newest whole slot of these. `now` is the reader's time.
 pub(crate) fn newest(
@@ -139,8 +141,8 @@ impl<'a> Reader<'a> {
             refused,
             files,
             files_bytes,
-            memory_bytes: memory as usize,
-            memory_bound_bytes: bound as usize,
+            memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+            memory_bound_bytes: usize::try_from(bound).unwrap_or(usize::MAX),
             temp_dir: PathBuf::new(),
             workers,
             disk_guard,
@@ -197,7 +199,7 @@ impl<'a> Reader<'a> {
     fn worker(&mut self, worker: usize) -> (WorkerStats, Option<Stall>) {
         self.at = ROWS_AT + ROW_BYTES * worker;
         let [has_temp_file, temp_file_is_direct, is_stalled] = self.flags();
-        let backlog = self.number().min(u32::MAX.into());
+        let backlog = self.number().min(CHUNKS_MOST);
         let [temp_file_bytes, codec] = std::array::from_fn(|_| self.number());
         let (since, attempts, held_in_file) = (self.moment(), self.number(), self.count());
         let error = self.error(of_worker(worker), is_stalled);

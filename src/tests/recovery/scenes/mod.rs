@@ -9,10 +9,10 @@ mod verdicts;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use bufferedwriter_testkit::dir::{TestDir, list, paths_below};
+use bufferedwriter_testkit::os::OsStrExt;
 
 use crate::file::state_file::format::ENTRY_BYTES;
 use crate::fs::Fs;

@@ -1,8 +1,8 @@
 //! What a recovery does not touch: what lives, what is another's, and what is no file of a writer.
 
+use bufferedwriter_testkit::os::{chown, symlink};
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 
 use crate::base::sys::Errno;
@@ -105,7 +105,7 @@ fn what_changes_under_the_recovery_is_skipped() {
         ("another owner", |at| chown(at, Some(12_345), None).unwrap()),
     ];
     for (what, change) in changes {
-        if what == "another owner" && !rustix::process::geteuid().is_root() {
+        if what == "another owner" && !crate::tests::fs::is_root() {
             println!("skipped: only root gives files away");
             continue;
         }

@@ -27,6 +27,12 @@ impl Events {
     }
 }
 
+/// Asks the program to stop, in the name of this. The first one is told.
+pub(super) fn stop(name: &'static str) {
+    EVENTS.lock().get_or_insert(name);
+    changed();
+}
+
 /// Wakes whoever waits for input, or for its being taken.
 pub(super) fn changed() {
     // With the lock, so that nobody is between a look and a wait.

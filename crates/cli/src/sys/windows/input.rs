@@ -1,18 +1,21 @@
-//! An input: standard input, or a file named as an argument.
+//! An input: standard input, or a file or pipe named as an argument.
 //!
 //! Guarantees: reading never waits after [`Signals::wait`](super::Signals::wait) said that there is something. Every
-//! error names the operation and the input. A thread reads standard input, one block ahead.
+//! error names the operation and the input. Standard input and each pipe have a thread that reads one block ahead.
 //! Refuses: to leave bytes in a pipe for the next process. What the thread has read ahead is read.
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::windows::io::AsRawHandle;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_PIPE, GetFileType};
 
 use crate::sys::STDIN;
 use crate::sys::windows::events::{EVENTS, changed};
 
-/// Bytes that the thread reads at once.
+/// Bytes that a thread reads at once.
 const BLOCK_BYTES: usize = 256 << 10;
 
 /// An open input.
@@ -23,75 +26,92 @@ pub(crate) struct Input {
 
 enum Source {
     File(File),
-    /// Standard input, whose bytes come through [`Fed`].
-    Fed,
+    /// What may wait in a read, and has a thread for that.
+    Fed(Arc<Feed>),
 }
 
-/// What the thread has read of standard input and nobody has taken. There is one for the process.
-pub(super) struct Fed {
+/// Between the thread that reads an input and the one that takes what it reads.
+#[derive(Default)]
+struct Feed(Mutex<Fed>);
+
+/// What was read and nobody has taken.
+#[derive(Default)]
+struct Fed {
     block: Vec<u8>,
     taken: usize,
     /// It has ended, or an error that is to be told.
     end: Option<Option<io::Error>>,
-    is_started: bool,
 }
 
-pub(super) static FED: Mutex<Fed> =
-    Mutex::new(Fed { block: Vec::new(), taken: 0, end: None, is_started: false });
-
 impl Fed {
-    pub(super) fn is_ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.taken < self.block.len() || self.end.is_some()
     }
 }
 
-fn fed() -> std::sync::MutexGuard<'static, Fed> {
-    FED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
+impl Feed {
+    /// Starts a thread that reads this.
+    fn start(from: impl Read + Send + 'static) -> io::Result<Arc<Self>> {
+        let feed = Arc::new(Feed::default());
+        let fed = feed.clone();
+        super::spawn("input", move || fed.fill(from))?;
+        Ok(feed)
+    }
 
-/// Reads standard input, a block whenever the one before is taken.
-fn feed() {
-    let mut block = vec![0; BLOCK_BYTES];
-    loop {
-        let read = io::stdin().lock().read(&mut block);
-        let mut fed = fed();
-        match read {
-            Ok(0) => fed.end = Some(None),
-            Ok(bytes) => {
-                fed.block.clear();
-                fed.block.extend_from_slice(&block[..bytes]);
-                fed.taken = 0;
+    fn lock(&self) -> MutexGuard<'_, Fed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads to the end, a block whenever the one before is taken.
+    fn fill(&self, mut from: impl Read) {
+        let mut block = vec![0; BLOCK_BYTES];
+        loop {
+            let read = from.read(&mut block);
+            let mut fed = self.lock();
+            match read {
+                Ok(0) => fed.end = Some(None),
+                Ok(bytes) => {
+                    fed.block.clear();
+                    fed.block.extend_from_slice(&block[..bytes]);
+                    fed.taken = 0;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => fed.end = Some(Some(error)),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => fed.end = Some(Some(error)),
-        }
-        let has_ended = fed.end.is_some();
-        drop(fed);
-        changed();
-        if has_ended {
-            return;
-        }
-        let mut events = EVENTS.lock();
-        while self::fed().is_ready() {
-            events = EVENTS.wait(events, None);
+            let has_ended = fed.end.is_some();
+            drop(fed);
+            changed();
+            if has_ended {
+                return;
+            }
+            let mut events = EVENTS.lock();
+            while self.lock().is_ready() {
+                events = EVENTS.wait(events, None);
+            }
         }
     }
 }
 
+/// Standard input, which has one thread however often it is named.
+fn stdin() -> io::Result<Arc<Feed>> {
+    static FEED: OnceLock<Arc<Feed>> = OnceLock::new();
+    // The main thread alone opens inputs.
+    if let Some(feed) = FEED.get() {
+        return Ok(feed.clone());
+    }
+    let feed = Feed::start(io::stdin())?;
+    Ok(FEED.get_or_init(|| feed).clone())
+}
+
 impl Input {
-    /// Opens a file, or takes standard input for `-`. The error is a complete message. Pipes that are files by name
-    /// end with their writers.
+    /// Opens a file or a pipe, or takes standard input for `-`. The error is a complete message. Pipes end with their
+    /// writers.
     pub(crate) fn open(path: &Path, _keeps_open: bool) -> Result<Self, String> {
-        if path.as_os_str() != STDIN {
-            let name = path.display().to_string();
-            let file = File::open(path).map_err(|error| format!("open {name}: {error}"))?;
-            return Ok(Input { name, source: Source::File(file) });
-        }
-        let name = "standard input".to_owned();
-        if !std::mem::replace(&mut fed().is_started, true) {
-            super::spawn("stdin", feed).map_err(|error| format!("open {name}: {error}"))?;
-        }
-        Ok(Input { name, source: Source::Fed })
+        let is_stdin = path.as_os_str() == STDIN;
+        let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+        let source = if is_stdin { stdin().map(Source::Fed) } else { named(path) };
+        let source = source.map_err(|error| format!("open {name}: {error}"))?;
+        Ok(Input { name, source })
     }
 
     /// The input's name in messages.
@@ -101,7 +121,7 @@ impl Input {
 
     /// Whether its end may follow that of other programs. A file's does not.
     pub(crate) fn ends_with_its_writers(&self) -> bool {
-        matches!(self.source, Source::Fed)
+        matches!(self.source, Source::Fed(_))
     }
 
     /// Whether a read without a wait does not wait.
@@ -111,15 +131,19 @@ impl Input {
 
     /// Whether there is something to read.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.source, Source::File(_)) || fed().is_ready()
+        match &self.source {
+            Source::File(_) => true,
+            Source::Fed(feed) => feed.lock().is_ready(),
+        }
     }
 
     /// Reads the next bytes. `Some(0)` at the end, `None` if there are none yet after all.
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        if let Source::File(file) = &self.source {
-            return Read::read(&mut &*file, into).map(Some);
-        }
-        let mut fed = fed();
+        let feed = match &self.source {
+            Source::File(file) => return Read::read(&mut &*file, into).map(Some),
+            Source::Fed(feed) => feed,
+        };
+        let mut fed = feed.lock();
         let bytes = into.len().min(fed.block.len() - fed.taken);
         if bytes > 0 {
             into[..bytes].copy_from_slice(&fed.block[fed.taken..fed.taken + bytes]);
@@ -134,10 +158,25 @@ impl Input {
         }
     }
 
-    /// Bytes of standard input that were read ahead. They would be lost when the program ends.
+    /// Bytes that were read ahead. They would be lost when the program ends.
     pub(crate) fn bytes_in_flight(&self) -> usize {
-        let fed = fed();
-        if matches!(self.source, Source::Fed) { fed.block.len() - fed.taken } else { 0 }
+        match &self.source {
+            Source::File(_) => 0,
+            Source::Fed(feed) => {
+                let fed = feed.lock();
+                fed.block.len() - fed.taken
+            }
+        }
+    }
+}
+
+/// A file, or a pipe such as `\\.\pipe\orders`.
+fn named(path: &Path) -> io::Result<Source> {
+    let file = File::open(path)?;
+    // SAFETY: the handle is open.
+    match unsafe { GetFileType(file.as_raw_handle()) } {
+        FILE_TYPE_PIPE => Feed::start(file).map(Source::Fed),
+        _ => Ok(Source::File(file)),
     }
 }
 

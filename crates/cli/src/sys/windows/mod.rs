@@ -1,16 +1,18 @@
-//! Windows: console events in place of signals, and a thread that reads standard input.
+//! Windows: events of the console and of the service manager in place of signals, and a thread that reads standard input.
 
 mod descriptor;
 mod events;
 mod files;
 mod input;
 mod screen;
+mod service;
 mod signals;
 
 pub(crate) use descriptor::Descriptor;
 pub(crate) use files::{make_readable, open_files_max, open_finished, read_at, write_all_at};
 pub(crate) use input::{Input, release_stdin};
 pub(crate) use screen::Screen;
+pub(crate) use service::ends;
 pub(crate) use signals::Signals;
 
 use std::io;

@@ -1,20 +1,22 @@
 //! Console events, waited for together with the input.
 //!
-//! Guarantees: Ctrl-C, Ctrl-Break, and the end of the console, of the session or of the system each ask the program to
-//! stop, as SIGTERM does elsewhere. So does whatever stops a service by Ctrl-C. Windows ends the process some seconds
-//! after the last three.
+//! Guarantees: Ctrl-C, Ctrl-Break, and the end of the console or of the system each ask the program to stop, as SIGTERM
+//! does elsewhere. So do a service manager and whatever stops a program by Ctrl-C. Windows ends the process some seconds
+//! after the end of the console or of the system.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::System::Console::{
-    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, SetConsoleCtrlHandler,
+    CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT,
+    SetConsoleCtrlHandler,
 };
 use windows_sys::core::BOOL;
 
 use crate::sys::Arrived;
-use crate::sys::windows::events::{EVENTS, changed};
+use crate::sys::windows::events::{self, EVENTS};
 use crate::sys::windows::input::Input;
+use crate::sys::windows::service;
 
 /// Runs in a thread that the system starts for it.
 unsafe extern "system" fn heard(event: u32) -> BOOL {
@@ -22,11 +24,13 @@ unsafe extern "system" fn heard(event: u32) -> BOOL {
         CTRL_C_EVENT => "Ctrl-C",
         CTRL_BREAK_EVENT => "Ctrl-Break",
         CTRL_CLOSE_EVENT => "the end of the console",
-        CTRL_LOGOFF_EVENT => "the end of the session",
+        // Only programs of services hear it, whoever logs off. Those of the session are gone by then.
+        CTRL_LOGOFF_EVENT => return 1,
+        // The manager says so too, and a second stop would end the program before it is done.
+        CTRL_SHUTDOWN_EVENT if service::has_manager() => return 1,
         _ => "the end of the system",
     };
-    EVENTS.lock().get_or_insert(name);
-    changed();
+    events::stop(name);
     if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) {
         // The process ends when this returns, so the main thread gets all the time that there is.
         loop {
@@ -52,6 +56,7 @@ impl Signals {
             // Without a handler: Ctrl-C is ignored.
             register(None)?;
         }
+        service::answer();
         Ok(Signals)
     }
 
