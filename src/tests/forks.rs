@@ -13,6 +13,7 @@ use crate::report::recovery::Recovery;
 static FORKS: RwLock<()> = RwLock::new(());
 
 /// To be held by whoever forks, until the child has become another program or is gone.
+#[cfg_attr(windows, allow(dead_code, reason = "Windows has no forks"))]
 pub(crate) fn forking() -> RwLockWriteGuard<'static, ()> {
     FORKS.write().unwrap_or_else(PoisonError::into_inner)
 }
