@@ -376,7 +376,7 @@ mod tests {
         third.done("f".as_ref(), 1, 1);
         drop((second, third));
         let (second, past) = Journal::open(&path, "d").unwrap();
-        assert_eq!((second.path, past.done.len()), (dir.join("j.2"), 1));
+        assert_eq!((&second.path, past.done.len()), (&dir.join("j.2"), 1));
         assert!(!dir.join("j.3").exists(), "taken over");
     }
 }
