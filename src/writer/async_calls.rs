@@ -273,6 +273,9 @@ impl Producer {
     /// `None` if no memory is free.
     #[inline]
     fn write_when_free(&mut self, record: &[u8]) -> Option<Result<(), WriteError>> {
+        if self.try_write(record) {
+            return Some(Ok(()));
+        }
         match self.slot() {
             Some(mut slot) => accept::write_when_free(&mut slot, record),
             None => Some(Err(self.refuse(record.len()))),

@@ -88,13 +88,19 @@ impl Producer {
     /// Those of `BufferedWriter::write`.
     #[inline]
     pub fn write(&mut self, record: &[u8]) -> Result<(), WriteError> {
-        // SAFETY: the handle keeps the slot alive. The slot belongs to this producer alone, and
-        // `&mut` excludes anything that is busy with it. Or it is the ghost, whose lease nobody
-        // uses, since its gate is never open.
-        if unsafe { append::try_write(&*self.slot, record) } {
+        if self.try_write(record) {
             return Ok(());
         }
         self.swap_and_write(record)
+    }
+
+    /// The common case. `false` if the record does not fit into the lease.
+    #[inline]
+    pub(super) fn try_write(&mut self, record: &[u8]) -> bool {
+        // SAFETY: the handle keeps the slot alive. The slot belongs to this producer alone, and
+        // `&mut` excludes anything that is busy with it. Or it is the ghost, whose lease nobody
+        // uses, since its gate is never open.
+        unsafe { append::try_write(&*self.slot, record) }
     }
 
     /// A separate function, so that the common case needs the slot alone.

@@ -8,7 +8,7 @@ use bufferedwriter_testkit::dir::{is_hidden, paths};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::help::{Place, numbered, wait_until};
+use crate::help::{Place, wait_until};
 
 /// `bufferedwriter stats` with these arguments: its exit code, and what it printed on the two outputs.
 pub fn stats(place: &Place, args: &[&str]) -> (i32, String, String) {
@@ -85,17 +85,6 @@ fn metrics_are_those_of_the_guide_and_a_file_of_them_is_replaced_at_once() {
     program.feed("second\n");
     assert_eq!(program.end().code, 0);
     assert!(writers(&place, &[]).is_empty());
-}
-
-#[test]
-fn a_line_that_waits_for_memory_is_not_told_as_refused() {
-    let place = Place::new();
-    let mut program = place.started(&["--size=1KiB", "--queue-size=1", "--forced=0"]);
-    program.feed(numbered(20_000));
-    let told = || writers(&place, &[])[0]["told"].clone();
-    wait_until("all is told", || told()["accepted"]["records"] == 20_001);
-    assert_eq!(told()["refused"]["records"], 0);
-    assert_eq!(program.end().code, 0);
 }
 
 #[test]

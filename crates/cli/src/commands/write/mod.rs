@@ -16,10 +16,7 @@ mod watch;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
@@ -86,22 +83,11 @@ struct Run<'a> {
     args: &'a args::Write,
     writer: BufferedWriter,
     producer: Producer,
-    /// Wakes this thread when memory is free.
-    waker: Waker,
     signals: Signals,
     monitor: Monitor,
     told: Told,
     drain: Drain,
     summary: Summary,
-}
-
-/// Wakes a thread.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 impl<'a> Run<'a> {
@@ -134,8 +120,7 @@ impl<'a> Run<'a> {
         ));
         let drain = Drain::new(args.grace(), args.deadline());
         let summary = Summary { path: args.path().to_owned(), ..Summary::default() };
-        let waker = Arc::new(Unpark(thread::current())).into();
-        Ok(Run { args, writer, producer, waker, signals, monitor, told, drain, summary })
+        Ok(Run { args, writer, producer, signals, monitor, told, drain, summary })
     }
 
     /// Copies all inputs, or those up to a signal.

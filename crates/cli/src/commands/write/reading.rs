@@ -5,9 +5,6 @@
 //! within bounds. So a process that reads on from the same pipe begins with a whole line.
 
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{Count, WriteError};
@@ -143,36 +140,13 @@ impl Run<'_> {
     }
 
     fn write(&mut self, line: &[u8]) -> Result<(), WriteError> {
-        if self.args.drops_when_full() {
-            return self.producer.write(line);
-        }
-        match self.try_within(line, Duration::ZERO) {
-            None | Some(Err(WriteError::DiskGuard | WriteError::OutOfMemory)) => {
+        match self.producer.write(line) {
+            Err(WriteError::Full | WriteError::DiskGuard | WriteError::OutOfMemory)
+                if !self.args.drops_when_full() =>
+            {
                 self.write_waiting(line)
             }
-            Some(result) => result,
-        }
-    }
-
-    /// `None` if no memory is free within this time. That counts for nothing: a line that waits is not refused, and
-    /// whoever reads the statistics must not think so.
-    #[inline]
-    fn try_within(&mut self, line: &[u8], time: Duration) -> Option<Result<(), WriteError>> {
-        let mut write = pin!(self.producer.write_async(line));
-        let mut context = Context::from_waker(&self.waker);
-        if let Poll::Ready(result) = write.as_mut().poll(&mut context) {
-            return Some(result);
-        }
-        let until = Instant::now().checked_add(time);
-        loop {
-            let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return None;
-            }
-            thread::park_timeout(left);
-            if let Poll::Ready(result) = write.as_mut().poll(&mut context) {
-                return Some(result);
-            }
+            result => result,
         }
     }
 
@@ -181,25 +155,13 @@ impl Run<'_> {
     fn write_waiting(&mut self, line: &[u8]) -> Result<(), WriteError> {
         loop {
             let left = self.left();
-            if left.is_zero() {
-                return self.producer.write(line);
-            }
-            match self.try_within(line, left.min(SLICE)) {
-                None => self.look_for_signals(Duration::ZERO),
+            match self.producer.write_timeout(line, left.min(SLICE)) {
+                Err(WriteError::Full) if !left.is_zero() => self.look_for_signals(Duration::ZERO),
                 // The writer does not wait for room on the disk, nor for the system's memory.
-                Some(Err(WriteError::DiskGuard | WriteError::OutOfMemory)) => self.wait_for_room(),
-                Some(result) => return result,
-            }
-        }
-    }
-
-    /// Waits while the disk guard refuses, since each try counts as a refusal.
-    fn wait_for_room(&mut self) {
-        loop {
-            self.look_for_signals(self.left().min(SLICE));
-            let guard = self.writer.stats().disk_guard;
-            if self.left().is_zero() || !guard.is_some_and(|guard| guard.refuses) {
-                return;
+                Err(WriteError::DiskGuard | WriteError::OutOfMemory) if !left.is_zero() => {
+                    self.look_for_signals(left.min(SLICE));
+                }
+                result => return result,
             }
         }
     }
