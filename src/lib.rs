@@ -38,13 +38,15 @@ mod writer;
 #[cfg(not(loom))]
 pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
-pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io, text};
+pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io, Recorder, text};
 #[cfg(not(loom))]
 pub use naming::file_name::FileName;
 #[cfg(not(loom))]
 pub use recovery::{RecoverOptions, recover};
 #[cfg(not(loom))]
 pub use report::close::{CloseError, CloseReport};
+#[cfg(not(loom))]
+pub use report::dump::{DumpError, DumpOptions, Dumped};
 pub use report::error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use report::health::{ErrorEvent, Health, Stall};
@@ -116,6 +118,9 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/crashes.md")]
     pub mod crashes {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/recorder.md")]
+    pub mod recorder {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/program.md")]
     pub mod program {}

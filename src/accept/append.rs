@@ -69,8 +69,10 @@ unsafe fn append(chunk: Chunk, extent: Extent, record: &[u8]) {
 /// them fill a chunk. Its length must also fit the 32 bits of the commit word.
 fn is_handed_over(shared: &Shared, len: usize) -> bool {
     let is_large = len >= shared.arena.size().div_ceil(MESSAGES_MAX);
-    // Crash-proof memory must not point to memory that dies with the process.
-    is_large && u32::try_from(len).is_ok() && !shared.arena.is_in_crash_image()
+    // Crash-proof memory must not point to memory that dies with the process. And who takes a chunk
+    // over is busy, and may not run the foreign code of a drop.
+    let copies = shared.arena.is_in_crash_image() || shared.ring.is_some();
+    is_large && u32::try_from(len).is_ok() && !copies
 }
 
 /// Accepts a message. A large one is handed over; a smaller one is copied and returned for the

@@ -4,7 +4,7 @@
 //! pool. A message's chain stands for its memory; the chunks' own bytes stay untouched. Never
 //! waits.
 
-use crate::accept::lease;
+use crate::accept::{lease, recorder};
 use crate::base::sync::Release;
 use crate::memory::Shared;
 use crate::memory::arena::{Arena, BytePtr, ChunkId, Extent};
@@ -37,11 +37,13 @@ impl Chain {
     pub(crate) fn lease(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
         lease::pass_quota(busy)?;
         let arena = &busy.shared.arena;
-        let Some((head, tail)) = pop(busy.shared, busy.slot, chunks) else {
-            // The leased chunk may hold the missing memory, so pass it to a worker.
+        let popped = pop(busy.shared, busy.slot, chunks).or_else(|| {
+            // The leased chunk may hold the missing memory, so pass it to a worker. In a flight
+            // recorder it can be taken over right away.
             lease::seal(busy);
-            return Err(WriteError::Full);
-        };
+            busy.shared.ring.as_ref().and_then(|_| pop(busy.shared, busy.slot, chunks))
+        });
+        let Some((head, tail)) = popped else { return Err(WriteError::Full) };
         let (at, room) = (arena.at(head, 0), arena.size());
         Ok(Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 })
     }
@@ -113,7 +115,7 @@ impl Chain {
         let (shared, slot) = (busy.shared, busy.slot);
         let (arena, size) = (&shared.arena, shared.arena.size());
         // Orders the chain after all leases before it and before the next one.
-        arena.note_lease(self.head, slot.number, 2 * slot.leased() + 1);
+        note_order(shared, self.head, slot.number, 2 * slot.leased() + 1);
         let first = self.len.min(size);
         let (mut chunk, mut left) = (self.head, self.len - first);
         while left > 0 {
@@ -145,7 +147,7 @@ impl Chain {
             lease::seal(busy);
         } else if slot.current().phase() == LeasePhase::Live {
             // The leased chunk's records come after this one.
-            arena.note_lease(slot.current().chunk(), slot.number, 2 * slot.leased());
+            note_order(shared, slot.current().chunk(), slot.number, 2 * slot.leased());
         }
         self.link(arena);
         busy.lease.home = lease::home(busy);
@@ -162,21 +164,35 @@ impl Chain {
     /// Returns the reset chunks to the pool. A chunk that was adopted is leased again.
     pub(crate) fn abandon(self, busy: &mut Busy<'_>) {
         let shared = busy.shared;
-        let arena = &shared.arena;
+        let give_back = |first, chunks| {
+            shared.ring.iter().for_each(|ring| ring.gave_back(chunks));
+            shared.pool.push_chain(&shared.arena, first, self.tail);
+        };
         if self.counted == 0 {
-            shared.pool.push_chain(arena, self.head, self.tail);
+            give_back(self.head, self.chunks);
             return;
         }
         if self.head != self.tail {
-            shared.pool.push_chain(arena, arena.next(self.head), self.tail);
+            give_back(shared.arena.next(self.head), self.chunks - 1);
         }
-        lease::begin(busy, self.head);
+        lease::renew(busy, self.head);
+    }
+}
+
+/// Records the order of a lease where a recovery or a dump looks for it.
+fn note_order(shared: &Shared, chunk: ChunkId, producer: u64, lease: u64) {
+    shared.arena.note_lease(chunk, producer, lease);
+    if shared.ring.is_some() {
+        shared.arena.note_order(chunk, producer, lease);
     }
 }
 
 /// Takes linked chunks from the pool; returns the first and the last.
 fn pop(shared: &Shared, slot: &Slot, chunks: u32) -> Option<(ChunkId, ChunkId)> {
-    let popped = shared.pool.pop_chain(&shared.arena, slot.number, chunks);
+    let popped = match &shared.ring {
+        Some(ring) => recorder::pop_chain(shared, ring, slot, chunks),
+        None => shared.pool.pop_chain(&shared.arena, slot.number, chunks),
+    };
     if popped.is_none() {
         shared.starve(chunks);
     }

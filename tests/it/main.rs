@@ -58,6 +58,7 @@ mod populate;
 mod processes;
 mod publishing;
 mod real_logs;
+mod recorder;
 mod recovery;
 mod rename;
 mod retention;

@@ -68,6 +68,7 @@ pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
                 workers: 1 + usize::from(workers % 3),
                 mode: 0o600,
                 codec: 0,
+                records: chunks >= 128,
             };
             let mut bytes = layout.header(names.instance, names.pid);
             bytes.resize(layout.bytes().unwrap_or(0), 0);

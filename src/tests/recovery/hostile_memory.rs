@@ -341,7 +341,7 @@ fn a_memory_that_is_not_ours_alone_is_skipped() {
     fs::remove_dir(&memory).unwrap();
     // Of another version.
     let mut newer = seed(0, &yard.names);
-    newer.0[8..12].copy_from_slice(&3_u32.to_ne_bytes());
+    newer.0[8..12].copy_from_slice(&4_u32.to_ne_bytes());
     put(&yard, &newer.fix_checksum().0);
-    assert_eq!(left(&yard), [SkipReason::Version(3)]);
+    assert_eq!(left(&yard), [SkipReason::Version(4)]);
 }

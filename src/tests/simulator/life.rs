@@ -96,7 +96,7 @@ impl Life {
             match random.below(11) {
                 0..5 => (0..1 + random.below(4)).for_each(|_| self.write(&slots, random)),
                 5 if self.flush.is_none() => {
-                    let flush = self.handle.ask_flush().map_err(|e| e.to_string())?;
+                    let flush = self.handle.ask_flush(None).map_err(|e| e.to_string())?;
                     self.flush = Some((flush, self.promised.accepted.clone()));
                 }
                 6 => self.clock.advance(Duration::from_micros(random.below(400_000))),

@@ -29,6 +29,6 @@ pub(crate) struct Arrived {
     pub(crate) input: bool,
     /// The name of what asked the program to stop, such as SIGTERM, or Ctrl-C on Windows.
     pub(crate) stop: Option<&'static str>,
-    /// SIGHUP. Windows has nothing like it.
+    /// SIGHUP or SIGUSR1. Windows has nothing like them.
     pub(crate) publish: bool,
 }
