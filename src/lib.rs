@@ -40,6 +40,8 @@ pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
 pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io, Recorder, text};
 #[cfg(not(loom))]
+pub use file::observe::stats_of;
+#[cfg(not(loom))]
 pub use naming::file_name::FileName;
 #[cfg(not(loom))]
 pub use recovery::{RecoverOptions, recover};
@@ -50,6 +52,8 @@ pub use report::dump::{DumpError, DumpOptions, Dumped};
 pub use report::error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use report::health::{ErrorEvent, Health, Stall};
+#[cfg(not(loom))]
+pub use report::instance::{InstanceStats, Told};
 #[cfg(not(loom))]
 pub use report::published::{BoxError, HookStall, ManifestStall, PublishReason, PublishedFile};
 #[cfg(not(loom))]
@@ -95,6 +99,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/metrics.md")]
     pub mod metrics {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/stats.md")]
+    pub mod stats {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/files.md")]
     pub mod files {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
@@ -106,6 +113,9 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/shippers.md")]
     pub mod shippers {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/fleet.md")]
+    pub mod fleet {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/failures.md")]
     pub mod failures {}

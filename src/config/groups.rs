@@ -66,7 +66,7 @@ impl Envelope {
     }
 }
 
-/// The limits of the quota, for `worker/quota.rs`. 0 = off.
+/// The limits of the quota, for `worker/quota/mod.rs`. 0 = off.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) min_free: u64,

@@ -155,8 +155,9 @@ pub enum Durability {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Io {
-    /// Direct I/O where it pays: with a [`file_size`](crate::Config::file_size) of 1 MiB or more,
-    /// and memory for writes of 64 KiB or more. That takes 128 KiB of chunks per worker.
+    /// Direct I/O where it pays: without [compression](Compression), with a
+    /// [`file_size`](crate::Config::file_size) of 1 MiB or more, and memory for writes of 64 KiB or
+    /// more. That takes 128 KiB of chunks per worker.
     #[default]
     Auto,
     /// Direct I/O, even if files or memory are small.

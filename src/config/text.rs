@@ -44,30 +44,28 @@ const UNITS: [(&str, u64); 12] = [
     ("kB", 1000),
 ];
 
-/// A number of bytes: `8192`, `8KB` (1000), `64KiB` (1024), `10 MB`, `1GiB`. A number alone is bytes.
+/// A number of bytes: `8192`, `8KB` (1000), `64KiB` (1024), `10 MB`, `1.5GiB`. A number alone is bytes.
 ///
-/// Units may have any case, and `64k` is `64kB`. Fractions are refused, since they may round to 0, which
-/// often has a special meaning.
+/// Units may have any case, and `64k` is `64kB`. A fraction must give a whole number of bytes, since nothing is
+/// rounded.
 ///
 /// ```
 /// use bufferedwriter::text;
 /// assert_eq!(text::size("64KiB"), Ok(65_536));
 /// assert_eq!(text::size("10 MB"), Ok(10_000_000));
-/// assert!(text::size("1.5MB").is_err());
+/// assert_eq!(text::size("1.5GiB"), Ok(1_610_612_736));
+/// assert!(text::size("0.5").is_err());
 /// ```
 ///
 /// # Errors
 ///
-/// If it is not a whole number with such a unit, or does not fit 64 bits.
+/// If it is not a number with such a unit, has a fraction of a byte, or does not fit 64 bits.
 pub fn size(text: &str) -> Result<u64, ParseError> {
     let not_a_size = || ParseError::new("not a size, such as 8192, 8KB or 64KiB");
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    if number.is_empty() {
+    let (number, rest) = split_digits(text);
+    let (fraction, unit) = rest.strip_prefix('.').map_or(("0", rest), split_digits);
+    if number.is_empty() || fraction.is_empty() {
         return Err(not_a_size());
-    }
-    if unit.starts_with('.') {
-        return Err(ParseError::new("must be a whole number, such as 1536 or 64KiB"));
     }
     let bytes = match unit.trim_start_matches(' ') {
         "" if unit.is_empty() => 1,
@@ -75,9 +73,26 @@ pub fn size(text: &str) -> Result<u64, ParseError> {
         unit => bytes_of(unit).ok_or_else(not_a_size)?,
     };
     let number = number.parse::<u64>().ok();
-    number
-        .and_then(|number| number.checked_mul(bytes))
+    let whole = number.and_then(|number| number.checked_mul(bytes));
+    let part =
+        part_of(fraction, bytes).ok_or_else(|| ParseError::new("not a whole number of bytes"))?;
+    whole
+        .and_then(|whole| whole.checked_add(part))
         .ok_or_else(|| ParseError::new("does not fit 64 bits"))
+}
+
+/// The bytes that these digits behind a point are of a unit, if that is a whole number.
+fn part_of(digits: &str, unit: u64) -> Option<u64> {
+    let digits = digits.trim_end_matches('0');
+    // Fails beyond 38 digits, which is more than anybody writes.
+    let parts = 10_u128.checked_pow(u32::try_from(digits.len()).ok()?)?;
+    let bytes = format!("0{digits}").parse::<u128>().ok()?.checked_mul(unit.into())?;
+    if bytes % parts == 0 { u64::try_from(bytes / parts).ok() } else { None }
+}
+
+/// The digits at the beginning, and the rest.
+fn split_digits(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
 
 fn bytes_of(unit: &str) -> Option<u64> {
@@ -121,8 +136,14 @@ pub fn duration(text: &str) -> Result<Duration, ParseError> {
         Duration::try_from(signed).ok()
     };
     let duration = exact.or_else(with_days);
-    duration
-        .ok_or_else(|| ParseError::new("not a duration with a unit, such as 100ms, 5s or 1m30s"))
+    let is_negative = || parser.parse_span(text).is_ok_and(|span| span.is_negative());
+    duration.ok_or_else(|| {
+        if is_negative() {
+            ParseError::new("must not be negative")
+        } else {
+            ParseError::new("not a duration with a unit, such as 100ms, 5s or 1m30s")
+        }
+    })
 }
 
 /// Days in a duration up to this are written as days, which the calendar of the parser limits.
@@ -198,6 +219,12 @@ mod tests {
             ("1GiB", 1 << 30),
             ("15EiB", 15 << 60),
             ("12B", 12),
+            ("1.5KiB", 1536),
+            ("1.5GiB", 3 << 29),
+            ("0.5kB", 500),
+            ("1.000 MB", 1_000_000),
+            ("2.0", 2),
+            ("0.000001MB", 1),
             ("18446744073709551615", u64::MAX),
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
@@ -206,8 +233,14 @@ mod tests {
             "",
             "-1",
             "+1KiB",
-            "1.5KiB",
             "0.5",
+            "1.0001KiB",
+            "0.0000001MB",
+            "1.",
+            "1.KiB",
+            ".5KiB",
+            "1.5.5KiB",
+            "0.33333333333333333333333333333333333333333333333333333333333EiB",
             "KiB",
             "8 apples",
             "99999999999EiB",
@@ -245,6 +278,9 @@ mod tests {
             ["", "5", "-5s", "5s ago", "s", "1.5.5s", "5 apples", "1month", "1y", "-1d", " 5s"]
         {
             assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["-5s", "5s ago", "-1d", "-1h30m"] {
+            assert_eq!(duration(text).unwrap_err().to_string(), "must not be negative", "{text}");
         }
     }
 

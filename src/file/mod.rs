@@ -5,6 +5,7 @@
 
 pub(crate) mod aligned;
 pub(crate) mod direct_io;
+pub(crate) mod observe;
 pub(crate) mod publish;
 pub(crate) mod state_file;
 pub(crate) mod temp_file;

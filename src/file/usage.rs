@@ -17,6 +17,7 @@ use crate::report::error::Error;
 const CLOCK_FILES: usize = 16;
 
 /// The directories to measure, and the names that count.
+#[derive(Clone)]
 pub(crate) struct Scope {
     /// From the options, hence the `Arc` of std.
     pub(crate) fs: std::sync::Arc<dyn Fs>,

@@ -32,8 +32,8 @@ const GRACE: Duration = Duration::from_millis(10);
 
 /// What the thread does.
 pub(crate) struct Job {
-    /// `None` if no file is deleted.
-    pub(crate) retention: Option<Retention>,
+    /// Deletes nothing while its rules are off.
+    pub(crate) retention: Retention,
     /// `None` if there is no link.
     pub(crate) latest: Option<Latest>,
 }
@@ -41,7 +41,6 @@ pub(crate) struct Job {
 /// The thread, as the writer sees it.
 pub(crate) struct Housekeeper {
     pub(crate) notices: Arc<Notices>,
-    deletes: bool,
     thread: Mutex<Thread>,
     over: Latch,
 }
@@ -54,24 +53,32 @@ enum Thread {
 }
 
 impl Housekeeper {
-    /// `None` if there is nothing to do.
-    pub(crate) fn new(job: Job) -> Option<Arc<Self>> {
-        let deletes = job.retention.is_some();
-        let is_wanted = deletes || job.latest.is_some();
-        let (notices, thread, over) =
-            (Arc::default(), Mutex::new(Thread::Idle(Box::new(job))), Latch::default());
-        is_wanted.then(|| Arc::new(Housekeeper { notices, deletes, thread, over }))
+    pub(crate) fn new(job: Job) -> Arc<Self> {
+        let notices: Arc<Notices> = Arc::default();
+        notices.set_rules(job.retention.rules, job.retention.by_len);
+        let (thread, over) = (Mutex::new(Thread::Idle(Box::new(job))), Latch::default());
+        Arc::new(Housekeeper { notices, thread, over })
     }
 
-    /// What was deleted. `None` if nothing is to be.
+    /// What was deleted. `None` if nothing was, and nothing is to be.
     pub(crate) fn retention(&self) -> Option<RetentionStats> {
-        self.deletes.then(|| self.notices.retention())
+        let told = self.notices.retention();
+        (self.notices.deletes() || told.files_deleted > 0).then_some(told)
     }
 
-    /// Starts the thread for the writer of these files.
+    /// Whether there is anything to do.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let links = matches!(&*lock(&self.thread), Thread::Idle(job) if job.latest.is_some());
+        links || self.notices.deletes()
+    }
+
+    /// Starts the thread for the writer of these files, unless it runs.
     pub(crate) fn start(this: &Arc<Self>, path: &Path) -> Result<(), Error> {
         let mut thread = lock(&this.thread);
-        if let Thread::Idle(job) = std::mem::replace(&mut *thread, Thread::Gone) {
+        if matches!(*thread, Thread::Idle(_)) {
+            let Thread::Idle(job) = std::mem::replace(&mut *thread, Thread::Gone) else {
+                return Ok(());
+            };
             let me = this.clone();
             let run = move || {
                 Run::new(*job, &me.notices, Instant::now()).run();
@@ -158,6 +165,10 @@ impl<'a> Run<'a> {
         let is_last = news.phase == Phase::Finishing;
         self.newest = news.newest.or(self.newest.take());
         self.published = news.published;
+        if let Some((rules, by_len)) = news.rules {
+            (self.job.retention.rules, self.job.retention.by_len) = (rules, by_len);
+            (self.next, self.is_held) = (Instant::now(), false);
+        }
         self.set_link(is_last);
         self.delete(news.asked, is_last);
     }
@@ -167,7 +178,7 @@ impl<'a> Run<'a> {
         let link = self.newest.as_ref().map(|_| self.link.next);
         let is_new = self.published > self.covered;
         let pass = if is_new { self.pass.next } else { self.next.max(self.pass.next) };
-        let pass = self.job.retention.as_ref().map(|_| pass);
+        let pass = self.job.retention.rules.is_on().then_some(pass);
         let idle = || Instant::now() + INTERVAL_MAX;
         link.into_iter().chain(pass).min().unwrap_or_else(idle)
     }
@@ -189,7 +200,10 @@ impl<'a> Run<'a> {
     }
 
     fn delete(&mut self, asked: Option<u64>, is_last: bool) {
-        let Some(retention) = &self.job.retention else { return };
+        let retention = &self.job.retention;
+        if !retention.rules.is_on() {
+            return self.notices.answer(asked, None, None);
+        }
         let now = Instant::now();
         let is_new = self.published > self.covered || (is_last && self.is_held);
         let is_wanted = asked.is_some() || is_new || now >= self.next;

@@ -13,7 +13,7 @@ use crate::housekeeping::publication::Publication;
 use crate::housekeeping::publications::{PAUSE_MIN, Publications};
 use crate::housekeeping::queue::{Call, UPCOMING_MAX};
 use crate::report::error::Error;
-use crate::report::published::{Hook, PublishedFile};
+use crate::report::published::{OnPublish, PublishedFile};
 use crate::report::stats::PublishStats;
 
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -41,9 +41,8 @@ enum Called {
 impl Publications {
     /// The thread that calls the hook.
     pub(super) fn run_hook(&self) {
-        let Some(hook) = self.hook.0.clone() else { return };
         while let Some(Next { file, is_urgent }) = self.next_for_hook() {
-            let called = file.told(&self.dir).map(|told| self.call(&*hook, &told));
+            let called = file.told(&self.dir).map(|told| self.call(&told));
             let is_gone = match called.unwrap_or(Called::Acknowledged) {
                 Called::Acknowledged => false,
                 Called::Gone => true,
@@ -53,8 +52,15 @@ impl Publications {
         }
     }
 
+    /// Calls another hook from the next call on. A call that runs goes on.
+    pub(crate) fn set_hook(&self, hook: OnPublish) {
+        let former = std::mem::replace(&mut *lock(&self.hook), hook);
+        // Nothing is held.
+        quietly(|| drop(former));
+    }
+
     /// Calls the hook for a file until it succeeds.
-    fn call(&self, hook: &Hook, told: &PublishedFile) -> Called {
+    fn call(&self, told: &PublishedFile) -> Called {
         lock(&self.queue).call = Some(Call {
             file: told.path.clone(),
             since: Instant::now(),
@@ -66,7 +72,12 @@ impl Publications {
         loop {
             self.with_call(|call| call.running = Some(Instant::now()));
             let mut result = Err("it panicked".into());
-            quietly(|| result = hook(told));
+            let hook = lock(&self.hook).0.clone();
+            quietly(|| {
+                result = hook.as_ref().map_or(Ok(()), |hook| hook(told));
+                // It may be the last one.
+                drop(hook);
+            });
             let error = match result {
                 Ok(()) => return Called::Acknowledged,
                 Err(error) => error.to_string(),
@@ -98,7 +109,7 @@ impl Publications {
     /// Calls the hook for all files that are listed, once each.
     #[cfg(test)]
     pub(crate) fn step_hook(&self) {
-        let hook = self.hook.0.clone().expect("a hook");
+        let hook = lock(&self.hook).0.clone().expect("a hook");
         while self.stats().unacknowledged > 0 {
             let Next { file, is_urgent } = self.next_for_hook().expect("a file");
             hook(&file.told(&self.dir).expect("a name")).expect("acknowledged");

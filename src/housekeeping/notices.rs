@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::base::latch::wait_on;
 use crate::base::sync::{Condvar, Mutex, lock};
+use crate::config::Retain;
 use crate::naming::{self, Names, Stamp};
 use crate::report::error::Error;
 use crate::report::stats::RetentionStats;
@@ -42,6 +43,8 @@ pub(super) struct News {
     pub(super) published: u64,
     /// The number of the last pass that was asked for, if it is not answered.
     pub(super) asked: Option<u64>,
+    /// Other rules by which files are deleted, and whether lengths count.
+    pub(super) rules: Option<(Retain, bool)>,
 }
 
 /// The shared state.
@@ -64,6 +67,9 @@ struct State {
     answered: u64,
     retention: RetentionStats,
     latest_error: Option<Error>,
+    /// There are rules by which files are deleted.
+    deletes: bool,
+    rules: Option<(Retain, bool)>,
 }
 
 impl Notices {
@@ -81,6 +87,19 @@ impl Notices {
             state.newest = Some(file);
         }
         self.told.notify_all();
+    }
+
+    /// Writer: from now on these rules hold. `by_len` as in `Retention`.
+    pub(crate) fn set_rules(&self, rules: Retain, by_len: bool) {
+        let mut state = lock(&self.state);
+        state.deletes = rules.is_on();
+        state.rules = Some((rules, by_len));
+        self.told.notify_all();
+    }
+
+    /// Whether there are rules by which files are deleted.
+    pub(crate) fn deletes(&self) -> bool {
+        lock(&self.state).deletes
     }
 
     /// Quota: asks for a pass of retention. Returns its number.
@@ -133,6 +152,7 @@ impl Notices {
         while state.phase == Phase::Open
             && state.published == state.seen
             && state.asked == state.answered
+            && state.rules.is_none()
         {
             match wait_on(&self.told, state, Some(until)) {
                 Some(woken) => state = woken,
@@ -148,6 +168,7 @@ impl Notices {
             newest: state.newest.take(),
             published: state.published,
             asked: Some(state.asked).filter(|&asked| asked > state.answered),
+            rules: state.rules.take(),
         }
     }
 

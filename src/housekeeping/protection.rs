@@ -26,12 +26,8 @@ pub(crate) struct Protector {
 }
 
 impl Protector {
-    /// `ignores_hook`: no file stays for a hook.
-    pub(crate) fn into_protection(self, ignores_hook: bool) -> Protection {
+    pub(crate) fn into_protection(self) -> Protection {
         Box::new(move || {
-            if ignores_hook {
-                return Ok(None);
-            }
             let dirs = [&*self.temp, &*self.path];
             let search = Search {
                 fs: &*self.fs,

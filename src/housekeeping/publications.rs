@@ -45,7 +45,9 @@ pub(crate) struct Publications {
     /// Where files appear, and the device and inode of that directory.
     pub(super) dir: PathBuf,
     pub(super) dir_id: Option<(u64, u64)>,
-    pub(super) hook: OnPublish,
+    has_hook: bool,
+    /// It may be replaced.
+    pub(super) hook: Mutex<OnPublish>,
     /// The manifest, to be read.
     reader: Option<Manifest>,
     /// Taken before `queue` if both are.
@@ -91,7 +93,8 @@ impl Publications {
             fs: fs.clone(),
             dir: dir.to_owned(),
             dir_id,
-            hook: on_publish,
+            has_hook: on_publish.0.is_some(),
+            hook: Mutex::new(on_publish),
             reader,
             lister: Mutex::new(lister),
             door: Mutex::default(),
@@ -131,7 +134,7 @@ impl Publications {
         };
         let mut threads = lock(&this.threads);
         threads.push(run("bw-list", Publications::run_lister)?);
-        if this.hook.0.is_some() {
+        if this.has_hook {
             threads.push(run("bw-hook", Publications::run_hook)?);
         }
         Ok(())
@@ -391,11 +394,11 @@ impl Publications {
 
     /// Whether files are to stay until the hook has acknowledged them.
     pub(crate) fn has_hook(&self) -> bool {
-        self.hook.0.is_some()
+        self.has_hook
     }
 
     /// No file with an older name waits for the hook.
     pub(crate) fn protected_from(&self) -> Option<Stamp> {
-        self.hook.0.as_ref().and_then(|_| lock(&self.queue).protected_from())
+        self.has_hook.then(|| lock(&self.queue).protected_from()).flatten()
     }
 }

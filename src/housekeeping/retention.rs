@@ -188,7 +188,8 @@ impl Retention {
         ended: &dyn Fn() -> bool,
         deleted: &mut dyn FnMut(u64),
     ) -> Left {
-        let protected = match (self.protection)() {
+        let protection = if self.rules.ignores_hook { Ok(None) } else { (self.protection)() };
+        let protected = match protection {
             Ok(protected) => protected,
             Err(error) => {
                 // Nobody knows which files wait.

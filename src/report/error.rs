@@ -25,6 +25,10 @@ enum Kind {
         option: &'static str,
         what: String,
     },
+    /// As another process tells it.
+    Told {
+        what: String,
+    },
     Io {
         operation: &'static str,
         from: Option<PathBuf>,
@@ -48,6 +52,11 @@ impl Error {
         Error(Arc::new(Kind::Text { option, what }))
     }
 
+    /// An error of another process, as a text.
+    pub(crate) fn told(what: String) -> Self {
+        Error(Arc::new(Kind::Told { what }))
+    }
+
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Error(Arc::new(Kind::Io { operation, from: None, path: path.to_owned(), source }))
     }
@@ -64,11 +73,13 @@ impl Error {
     }
 
     /// The option that was refused or the operation that failed: `"size"`, `"rename"`, ...; `"config"` for a
-    /// key that no option has.
+    /// key that no option has, `"told"` for an error of another process ([`stats_of`](crate::stats_of())), of which only
+    /// the text is known.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match &*self.0 {
             Kind::Option { option, .. } | Kind::Text { option, .. } => option,
+            Kind::Told { .. } => "told",
             Kind::Io { operation, .. } => operation,
         }
     }
@@ -77,16 +88,18 @@ impl Error {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &*self.0 {
-            Kind::Option { .. } | Kind::Text { .. } => None,
+            Kind::Option { .. } | Kind::Text { .. } | Kind::Told { .. } => None,
             Kind::Io { path, .. } => Some(path),
         }
     }
 
-    /// The kind of the I/O error; [`io::ErrorKind::InvalidInput`] for an option.
+    /// The kind of the I/O error; [`io::ErrorKind::InvalidInput`] for an option, [`io::ErrorKind::Other`] for an error
+    /// of another process.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match &*self.0 {
             Kind::Option { .. } | Kind::Text { .. } => io::ErrorKind::InvalidInput,
+            Kind::Told { .. } => io::ErrorKind::Other,
             Kind::Io { source, .. } => source.kind(),
         }
     }
@@ -98,7 +111,7 @@ impl fmt::Display for Error {
             Kind::Option { option, value, permitted } => {
                 write!(f, "option {option} is {value}; permitted: {permitted}")
             }
-            Kind::Text { what, .. } => f.write_str(what),
+            Kind::Text { what, .. } | Kind::Told { what } => f.write_str(what),
             Kind::Io { operation, from, path, source } => {
                 write!(f, "{operation} ")?;
                 if let Some(from) = from {
@@ -119,7 +132,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
-            Kind::Option { .. } | Kind::Text { .. } => None,
+            Kind::Option { .. } | Kind::Text { .. } | Kind::Told { .. } => None,
             Kind::Io { source, .. } => Some(source),
         }
     }

@@ -9,6 +9,8 @@ pub(crate) mod error;
 #[cfg(not(loom))]
 pub(crate) mod health;
 #[cfg(not(loom))]
+pub(crate) mod instance;
+#[cfg(not(loom))]
 pub(crate) mod published;
 #[cfg(not(loom))]
 pub(crate) mod recovery;

@@ -218,6 +218,7 @@ fn a_recovery_tells_records_and_what_is_on_the_disk() {
         codec,
         layout: FileLayout::default(),
         workers: images::LAYOUT.workers,
+        slot_bytes: 0,
     };
     let mut state = encode::header(boot, &header).unwrap();
     (0..header.workers).for_each(|_| state.extend(encode::entry(1, WorkerEntry::default())));

@@ -38,6 +38,8 @@ mod publishing_crash;
 #[cfg(not(loom))]
 pub mod recovery;
 #[cfg(all(test, not(loom)))]
+mod recovery_races;
+#[cfg(all(test, not(loom)))]
 mod simulator;
 #[cfg(all(test, not(loom)))]
 mod snapshots;

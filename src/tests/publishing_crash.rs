@@ -50,13 +50,13 @@ pub(crate) fn place() -> TestDir {
 }
 
 /// A file system that syncs nothing, since no power is cut, and copies directories before each call.
-type Dying = HookedFs<Box<dyn Fn(&Call<'_>) -> Answer + Send + Sync>>;
+pub(super) type Dying = HookedFs<Box<dyn Fn(&Call<'_>) -> Answer + Send + Sync>>;
 
 /// Copies of directories; `None` once no more are wanted.
-type Copies = Arc<Mutex<Option<Vec<TestDir>>>>;
+pub(super) type Copies = Arc<Mutex<Option<Vec<TestDir>>>>;
 
 /// Makes the directories in `to` what those in `from` are.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for name in DIRS {
         let to = to.join(name);
         let _ = fs::remove_dir_all(&to);
@@ -67,7 +67,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn dying(from: PathBuf, copies: Copies) -> Dying {
+pub(super) fn dying(from: PathBuf, copies: Copies) -> Dying {
     HookedFs::with(Box::new(move |call: &Call<'_>| {
         if let Some(copies) = &mut *lock(&copies) {
             let as_it_was = directory();
@@ -84,7 +84,7 @@ pub(crate) fn living() -> Arc<dyn Fs> {
 }
 
 /// Three files of one worker, some of them listed. Returns the directories as they were before each call.
-fn lives(dir: &TestDir, durability: Durability) -> Vec<TestDir> {
+pub(super) fn lives(dir: &TestDir, durability: Durability) -> Vec<TestDir> {
     let copies: Copies = Arc::new(Mutex::new(Some(Vec::new())));
     let fs = dying(dir.path().to_owned(), copies.clone());
     let config = Config::default()
@@ -138,7 +138,7 @@ fn with_torn_lines(copies: Vec<TestDir>) -> Vec<TestDir> {
 }
 
 /// What a writer does at its start in this copy of directories: it recovers and lists. Returns what the hook heard.
-fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
+pub(super) fn recover(dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
     let (recovery, heard) = restart(dir, fs);
     assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
     heard
@@ -150,7 +150,7 @@ pub(crate) fn restart(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
 }
 
 /// The same, while nobody forks.
-fn writer(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
+pub(super) fn writer(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
     let (publications, task, heard) = start(dir, fs);
     let recovery = task.run();
     publications.step(&mut Batch::default());
@@ -161,9 +161,9 @@ fn writer(dir: &Path, fs: Arc<dyn Fs>) -> (Recovery, Vec<String>) {
 }
 
 /// A writer's publications, its recovery, and what the hook hears.
-type Started = (crate::base::sync::Arc<Publications>, Task, Arc<Mutex<Vec<String>>>);
+pub(super) type Started = (crate::base::sync::Arc<Publications>, Task, Arc<Mutex<Vec<String>>>);
 
-fn start(dir: &Path, fs: Arc<dyn Fs>) -> Started {
+pub(super) fn start(dir: &Path, fs: Arc<dyn Fs>) -> Started {
     let names = Names::new("".as_ref(), "log".as_ref()).unwrap();
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let hears = heard.clone();
@@ -185,7 +185,7 @@ fn start(dir: &Path, fs: Arc<dyn Fs>) -> Started {
 }
 
 /// Each file has one line, with its records. Returns the ids.
-fn check(dir: &Path) -> BTreeSet<String> {
+pub(super) fn check(dir: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(dir.join("lists/m")).unwrap();
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -301,7 +301,7 @@ fn a_death_between_the_two_steps_of_a_rename_is_one_after_it() {
 }
 
 /// Recovers without a writer, while nobody forks. Returns the number of files that it published.
-fn by_hand(dir: &Path, old: Option<&Path>, fs: Arc<dyn Fs>) -> usize {
+pub(super) fn by_hand(dir: &Path, old: Option<&Path>, fs: Arc<dyn Fs>) -> usize {
     let mut options = RecoverOptions::new(dir.join("path"), dir.join("temp")).fs(fs);
     if let Some(old) = old {
         options = options.from(old.join("path"));
@@ -359,67 +359,6 @@ fn a_moved_journal_is_for_the_directory_that_it_was_moved_to() {
         let heard = recover(dir.path(), living());
         assert_eq!(heard.into_iter().collect::<BTreeSet<_>>(), check(dir.path()));
     }
-}
-
-/// A recovery: that of a writer, or one by hand. Returns what a hook heard.
-fn either(is_writer: bool, dir: &Path, fs: Arc<dyn Fs>) -> Vec<String> {
-    if !is_writer {
-        by_hand(dir, None, fs);
-        return Vec::new();
-    }
-    let (recovery, heard) = writer(dir, fs);
-    assert!(recovery.errors.is_empty() && recovery.skipped.is_empty(), "{recovery:?}");
-    heard
-}
-
-/// Two recoveries, the second of which runs before this call of the first. Returns what hooks heard; `None` if the
-/// first one had fewer calls. Calls to the manifest do not count: its lock would only be waited for.
-fn two_at_once(dir: &TestDir, nth: usize, are_writers: [bool; 2]) -> Option<Vec<String>> {
-    let (place, heard) = (dir.path().to_owned(), Arc::new(Mutex::new(None)));
-    let (hears, calls) = (heard.clone(), Mutex::new(0));
-    let fs = HookedFs::with(move |call: &Call<'_>| {
-        if call.path != place.join("lists/m") {
-            *lock(&calls) += 1;
-            if *lock(&calls) == nth {
-                *lock(&hears) = Some(either(are_writers[1], &place, living()));
-            }
-        }
-        if matches!(call.op, Op::Sync | Op::SyncDir) { Answer::Skip } else { Answer::Go }
-    });
-    let mut all = forks::without(|| either(are_writers[0], dir.path(), Arc::new(fs)));
-    all.extend(lock(&heard).take()?);
-    Some(all)
-}
-
-/// With `BUFFEREDWRITER_FAULT_PAIRS=1` at each call.
-#[test]
-fn two_recoveries_at_once_after_a_third_that_was_killed_tell_of_each_file_once() {
-    const WRITERS: [[bool; 2]; 3] = [[true, true], [true, false], [false, true]];
-    let step = if std::env::var_os("BUFFEREDWRITER_FAULT_PAIRS").is_some() { 1 } else { 10 };
-    let (dir, mut pairs) = (place(), 0);
-    for (life, as_it_was) in lives(&dir, Durability::None).iter().enumerate().step_by(37) {
-        copy(as_it_was.path(), dir.path());
-        let deaths: Copies = Arc::new(Mutex::new(Some(Vec::new())));
-        let fs = Arc::new(dying(dir.path().to_owned(), deaths.clone()));
-        let (_killed, task, _) = start(dir.path(), fs);
-        forks::without(|| task.run());
-        let deaths = lock(&deaths).take().unwrap_or_default();
-        for (death, as_it_was) in deaths.iter().enumerate().skip(life % step).step_by(step) {
-            for nth in (1 + death % step..).step_by(step) {
-                copy(as_it_was.path(), dir.path());
-                let Some(mut heard) = two_at_once(&dir, nth, WRITERS[(death + nth / step) % 3])
-                else {
-                    break;
-                };
-                heard.extend(recover(dir.path(), living()));
-                let heard: BTreeSet<_> = heard.into_iter().collect();
-                assert_eq!(heard, check(dir.path()), "{life} {death} {nth}");
-                pairs += 1;
-            }
-        }
-    }
-    println!("{pairs} pairs of recoveries");
-    assert!(pairs > 50, "{pairs}");
 }
 
 /// Here its state file is of another version at first.

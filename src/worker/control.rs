@@ -12,6 +12,7 @@ use crate::base::foreign::quietly;
 use crate::base::latch::wait_on;
 use crate::base::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Condvar, Mutex, lock};
 use crate::memory::slots::Slots;
+use crate::worker::activity::Activity;
 
 /// The stage of the writer's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +40,8 @@ pub(crate) struct Control {
     phase: AtomicU32,
     board: Mutex<Board>,
     answered: Condvar,
+    /// For the thread that tells the counters.
+    pub(crate) activity: Activity,
 }
 
 #[derive(Debug)]
@@ -76,6 +79,7 @@ impl Control {
                 tasks: BTreeMap::new(),
             }),
             answered: Condvar::new(),
+            activity: Activity::default(),
         }
     }
 

@@ -1,13 +1,12 @@
 //! From chunks to published files: a worker's loop and the decisions behind it.
 
+pub(crate) mod activity;
 #[cfg(not(loom))]
 pub(crate) mod checkpoint;
 pub(crate) mod collect;
 pub(crate) mod control;
 #[cfg(not(loom))]
 pub(crate) mod dumps;
-#[cfg(not(loom))]
-mod gauges;
 #[cfg(not(loom))]
 pub(crate) mod ledger;
 #[cfg(not(loom))]

@@ -5,7 +5,7 @@
 //! can be mapped without an arithmetic overflow.
 
 use crate::codec;
-use crate::config::{Config, Io};
+use crate::config::{Compression, Config, Io};
 use crate::file::aligned::{self, PAGE};
 use crate::memory::arena::{self, ChunkId, Extent, MESSAGES_MAX};
 use crate::memory::crash_image::Layout;
@@ -73,8 +73,10 @@ impl Config {
             .max(1)
             .saturating_mul(self.memory.size);
         let bytes = (share / 2).clamp(STAGING_BYTES_MIN, STAGING_BYTES_MAX) / PAGE * PAGE;
-        let pays =
-            self.files.file_size >= DIRECT_FILE_BYTES_MIN && share >= 2 * DIRECT_WRITE_BYTES_MIN;
+        // What a codec leaves is little: the page cache takes it at once, while a disk lets the codec wait.
+        let pays = self.files.file_size >= DIRECT_FILE_BYTES_MIN
+            && share >= 2 * DIRECT_WRITE_BYTES_MIN
+            && self.files.compression == Compression::None;
         match self.files.io {
             Io::Direct => bytes,
             Io::Auto if pays => bytes,

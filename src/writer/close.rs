@@ -59,7 +59,7 @@ impl Core {
             publications.wait_settled(deadline);
         }
         // After all that publishes files. Files that were not deleted by then stay.
-        self.housekeeper.iter().for_each(|keeper| keeper.finish(deadline));
+        self.housekeeper.finish(deadline);
         let result = self.finish(deadline);
         self.is_over.store(1, Release);
         result
@@ -115,6 +115,7 @@ impl Core {
     }
 
     fn finish(&self, deadline: Option<Instant>) -> Result<CloseReport, CloseError> {
+        self.control.activity.end();
         let finished = self.is_finished();
         if self.control.wait_ended(Some(Instant::now())) {
             self.clean_up(deadline);
@@ -202,7 +203,7 @@ impl Inner {
         self.wake_all();
         let core = self.core.clone();
         if spawn(THREAD, move || core.close_for_good()).is_err() {
-            self.housekeeper.iter().for_each(|keeper| keeper.stop());
+            self.housekeeper.stop();
         }
     }
 }

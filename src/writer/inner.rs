@@ -74,10 +74,11 @@ pub(crate) struct Core {
     /// Set once the files of the writer are closed, after the workers have ended.
     pub(super) is_clean: Arc<Latch>,
     pub(super) recovery: Arc<Background>,
-    /// `None` if nothing happens to published files.
-    pub(super) housekeeper: Option<Arc<Housekeeper>>,
+    pub(super) housekeeper: Arc<Housekeeper>,
     pub(super) drop_timeout: Duration,
     pub(super) memory_bound: usize,
+    /// Held by who changes options.
+    pub(super) turn: Mutex<()>,
     /// One once a close has come to its end.
     pub(super) is_over: AtomicU32,
 }
@@ -88,7 +89,7 @@ pub(super) struct Parts {
     pub(super) workers: usize,
     pub(super) dumps: Arc<Dumps>,
     pub(super) target: Arc<Target>,
-    pub(super) housekeeper: Option<Arc<Housekeeper>>,
+    pub(super) housekeeper: Arc<Housekeeper>,
     pub(super) recovery: Arc<Background>,
     pub(super) state: Arc<StateFile>,
     pub(super) drop_timeout: Duration,
@@ -130,6 +131,7 @@ impl Inner {
             housekeeper,
             drop_timeout,
             memory_bound,
+            turn: Mutex::default(),
             is_over: AtomicU32::new(0),
         };
         Inner { id, shared: copy, core: Arc::new(core) }
@@ -180,7 +182,10 @@ impl Core {
             threads.push(thread);
         }
         let path = &self.target.files.path;
-        self.housekeeper.as_ref().map_or(Ok(()), |keeper| Housekeeper::start(keeper, path))
+        if !self.housekeeper.is_wanted() {
+            return Ok(());
+        }
+        Housekeeper::start(&self.housekeeper, path)
     }
 
     /// Starts the recovery of dead writers. It runs while this writer already accepts records.
@@ -194,7 +199,7 @@ impl Core {
             temps: vec![files.temp.clone()],
             memory,
             names: names.clone(),
-            notices: notices.clone(),
+            notices: Some(notices.clone()),
             audience: self.publications().cloned().map_or_else(Audience::default, |publications| {
                 // The ring after those of the workers.
                 Audience::Announcer(Announcer::new(publications, self.ledgers.len()))
@@ -207,8 +212,8 @@ impl Core {
     /// Takes over the result of a recovery that is over.
     pub(super) fn end_recovery(&self, recovery: Recovery) {
         let Target { names, notices, .. } = &*self.target;
-        for file in notices.iter().flat_map(|_| &recovery.published) {
-            notices.iter().for_each(|notices| notices.publish(file, names));
+        for file in &recovery.published {
+            notices.publish(file, names);
         }
         self.recovery.end(recovery);
     }

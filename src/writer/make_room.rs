@@ -70,7 +70,7 @@ fn retention(config: &Config) -> Result<Retention, Error> {
         by_len: false,
         rules: retain,
         clock: wall_clock.clone(),
-        protection: protector.into_protection(retain.ignores_hook),
+        protection: protector.into_protection(),
     })
 }
 

@@ -11,7 +11,9 @@ pub(crate) mod io_write;
 mod make_room;
 pub(crate) mod open;
 pub(crate) mod producer;
+mod reconfigure;
 pub(crate) mod snapshot;
+mod telling;
 pub(crate) mod thread_slots;
 
 use std::fmt;
@@ -320,6 +322,37 @@ impl BufferedWriter {
     #[must_use]
     pub fn recovery(&self) -> Option<Recovery> {
         self.handle.recovery()
+    }
+
+    /// Takes other limits, other rules of retention, and another hook, while records are written.
+    ///
+    /// These options hold from now on, as `config` has them: [`min_free`](Config::min_free),
+    /// [`max_total`](Config::max_total), [`retain_bytes`](Config::retain_bytes),
+    /// [`retain_files`](Config::retain_files), [`retain_age`](Config::retain_age),
+    /// [`retain_unacknowledged`](Config::retain_unacknowledged), and
+    /// [`on_publish`](Config::on_publish), from its next call on. One that `config` leaves out has
+    /// its default, which is off. All other options of `config` are ignored.
+    ///
+    /// It may be called by any thread, also by several at once. No write waits for it.
+    ///
+    /// ```
+    /// # use bufferedwriter::{BufferedWriter, Config};
+    /// # let dir = std::env::temp_dir().join(format!("bw-doc-reconfigure-{}", std::process::id()));
+    /// let config = Config::default().path(&dir).temp(&dir).create_dirs(true);
+    /// let writer = BufferedWriter::new(config.clone())?;
+    /// writer.reconfigure(config.min_free(1 << 30).retain_files(100))?;
+    /// assert!(writer.stats().retention.is_some());
+    /// # writer.close(std::time::Duration::from_secs(5))?;
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An option of `config` is out of its range. There is a hook and there was none at the start, or the
+    /// other way round. The thread that deletes old files can't be started. Nothing has changed then. In
+    /// a forked child it is always an error.
+    pub fn reconfigure(&self, config: Config) -> Result<(), Error> {
+        self.handle.reconfigure(config)
     }
 
     /// Refuses further records, publishes everything, and ends the workers.

@@ -7,11 +7,13 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::base::sync::{Arc, Barrier, lock};
 use crate::config::{Aftercare, Boundary, Config, Durability, Envelope, Limits, Publishing};
 use crate::file::publish::{self, Places};
+use crate::file::state_file::counters::slot_bytes;
 use crate::file::state_file::format::{FileLayout, Header, MemoryDir};
 use crate::file::state_file::live::StateFile;
 use crate::file::usage::Scope;
@@ -77,7 +79,8 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
 fn start(config: Config) -> Result<Inner, Error> {
     let (inner, workers) = assemble(config, Instant::now())?;
     // An error from here on drops `inner`, which ends the workers that already run.
-    inner.start(workers).inspect_err(|_| inner.undo_start())?;
+    let started = inner.start(workers).and_then(|()| inner.start_telling());
+    started.inspect_err(|_| inner.undo_start())?;
     Ok(inner)
 }
 
@@ -176,7 +179,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         prefix: names.prefix.clone(),
         extension: names.extension.clone(),
     };
-    scope.by_len = (limits.max_total > 0 || retain.bytes > 0) && !reports_blocks(&scope, &names);
+    scope.by_len = (limits.max_total > 0 || retain.bytes > 0) && by_len(&scope, &names);
     let recovery = Arc::<Background>::default();
     let background = recovers.then(|| recovery.clone());
     let protector = Protector {
@@ -187,7 +190,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         publications: publications.clone().filter(|publications| publications.has_hook()),
         is_recovered: Box::new(move || background.as_ref().is_none_or(|it| it.is_over())),
     };
-    let retention = retain.is_on().then(|| Retention {
+    let retention = Retention {
         fs: fs.clone(),
         path: places.path.clone(),
         depth,
@@ -195,13 +198,13 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         by_len: scope.by_len,
         rules: retain,
         clock: wall_clock.clone(),
-        protection: protector.into_protection(retain.ignores_hook),
-    });
-    let is_retaining = retention.is_some();
+        protection: protector.into_protection(),
+    };
     let housekeeper = Housekeeper::new(Job { retention, latest });
-    let notices = housekeeper.as_ref().map(|keeper| keeper.notices.clone());
-    let relief = notices.clone().filter(|_| is_retaining);
-    let quota = quota(limits, rest, scope, relief, &shared, now);
+    let notices = housekeeper.notices.clone();
+    let relief = Some(notices.clone());
+    let quota = quota(limits, rest, scope.clone(), relief, &shared, now);
+    let quota = quota.map_or_else(OnceLock::new, OnceLock::from);
     (files.path, files.temp) = (places.path, places.temp);
     let rotation = Rotation::new(&files);
     let dumps = Arc::<Dumps>::default();
@@ -219,6 +222,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
         partition,
         staging_bytes,
         quota,
+        scope,
         notices,
         memory_dir,
         missing: state.missing.clone(),
@@ -300,6 +304,7 @@ impl Opening<'_> {
                 footer,
             },
             workers: layout.workers,
+            slot_bytes: slot_bytes(layout.workers),
         })
     }
 
@@ -428,6 +433,11 @@ fn reports_blocks(scope: &Scope, names: &Names) -> bool {
         Ok(state) => state.is_some_and(|state| state.allocated > 0),
         Err(_) => true,
     }
+}
+
+/// Whether lengths must count in place of what files take.
+pub(super) fn by_len(scope: &Scope, names: &Names) -> bool {
+    !reports_blocks(scope, names)
 }
 
 /// Measures at once, so that a full disk gets no first chunk.

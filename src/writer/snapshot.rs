@@ -81,11 +81,11 @@ impl Core {
             memory_bound_bytes: self.memory_bound,
             temp_dir: self.temp_dir(),
             workers,
-            disk_guard: self.target.quota.as_ref().map(Quota::stats),
+            disk_guard: self.target.quota.get().and_then(Quota::stats),
             missing: *lock(&self.target.missing),
             publishing: self.publications().map(|publications| publications.stats()),
-            retention: self.housekeeper.as_ref().and_then(|keeper| keeper.retention()),
-            latest_error: self.housekeeper.as_ref().and_then(|k| k.notices.latest_error()),
+            retention: self.housekeeper.retention(),
+            latest_error: self.housekeeper.notices.latest_error(),
         }
     }
 

@@ -208,7 +208,7 @@ fn a_wrong_value_is_refused_where_it_stands_with_its_key() {
         ),
         (r#"{"mode": 640}"#, "mode = \"640\": must be octal text in quotes, such as \"0640\""),
         (r#"{"size": -1}"#, "size = \"-1\": not a size"),
-        (r#"{"size": 1.5}"#, "size = \"1.5\": must be a whole number"),
+        (r#"{"size": 1.5}"#, "size = \"1.5\": not a whole number of bytes"),
         (r#"{"size": true}"#, "size: must be text, in quotes"),
         (r#"{"workers": "four"}"#, "workers = \"four\": not a whole number, such as 8"),
         (r#"{"workers": -4}"#, "workers = \"-4\": not a whole number, such as 8"),

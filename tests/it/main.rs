@@ -59,6 +59,7 @@ mod processes;
 mod publishing;
 mod real_logs;
 mod recorder;
+mod reconfigure;
 mod recovery;
 mod rename;
 mod retention;
@@ -69,6 +70,7 @@ mod stuck;
 mod sync;
 mod temp;
 mod threads;
+mod told;
 mod two_writers;
 // Watches directories by inotify.
 #[cfg(target_os = "linux")]

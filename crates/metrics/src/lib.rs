@@ -26,10 +26,12 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod exposition;
 mod reading;
 mod sampler;
 mod table;
 
+pub use exposition::{Exposed, begin, exposition, sample};
 pub use reading::{Reading, Value};
 pub use sampler::Sampler;
 pub use table::{Kind, METRICS, Metric};

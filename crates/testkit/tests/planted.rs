@@ -51,6 +51,7 @@ fn what_must_notice_a_bug_exists() {
     };
     let program = all_in(["crates/cli/src", "crates/cli/tests/it"]);
     let events = all_in(["crates/tracing/src", "crates/tracing/tests"]);
+    let ship = all_in(["crates/ship/src", "crates/ship/tests/it"]);
     let is_there = |names: &[String], filter: &str| names.iter().any(|name| name.contains(filter));
     let mut wrong = Vec::new();
     for bug in bugs() {
@@ -60,6 +61,7 @@ fn what_must_notice_a_bug_exists() {
                 Kind::It => is_there(&unit, word) || is_there(&integration, word),
                 Kind::Program => is_there(&program, word),
                 Kind::Events => is_there(&events, word),
+                Kind::Ship => is_there(&ship, word),
                 Kind::Disk => root.join("scripts").join(word).is_file(),
                 Kind::Sanitize => ["address", "thread"].contains(&word),
                 Kind::Fork | Kind::Crash => false,

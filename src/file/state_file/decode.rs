@@ -11,9 +11,10 @@ use crate::base::checksum::fnv1a;
 use crate::base::le;
 use crate::base::sys::names;
 use crate::config::{AFFIX_BYTES_MAX, Compression, ENVELOPE_BYTES_MAX, WORKERS_MAX};
+use crate::file::state_file::counters;
 use crate::file::state_file::format::{
     CHECKSUM_BYTES, CHECKSUMS_AT, ENTRY_BYTES, FileLayout, HEADER_BYTES, Header, MAGIC,
-    MEMORY_ID_AT, MemoryDir, TEXTS_AT, VERSION, WorkerEntry,
+    MEMORY_ID_AT, MemoryDir, TEXTS_AT, VERSION, WITHOUT_COUNTERS, WorkerEntry,
 };
 use crate::fs::{FsFile, read_full};
 use crate::naming::template::Template;
@@ -21,7 +22,8 @@ use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
 
 /// Length of the largest possible state file.
-const BYTES_MAX: usize = HEADER_BYTES + WORKERS_MAX * ENTRY_BYTES;
+const BYTES_MAX: usize =
+    HEADER_BYTES + WORKERS_MAX * ENTRY_BYTES + 2 * counters::slot_bytes(WORKERS_MAX);
 
 /// A decoded state file. Its directories are for comparison only: never open them. The affixes of
 /// its names contain neither `/` nor NUL.
@@ -60,7 +62,7 @@ pub(crate) fn bytes(file: &mut dyn FsFile) -> io::Result<Vec<u8>> {
 pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let Some(number) = bytes.get(8..12) else { return Err(Unreadable::Short) };
     let version = le::u32(number);
-    if bytes.starts_with(&MAGIC) && version != VERSION {
+    if bytes.starts_with(&MAGIC) && ![WITHOUT_COUNTERS, VERSION].contains(&version) {
         return Err(Unreadable::Version(version));
     }
     let Some((header, entries)) = bytes.split_at_checked(HEADER_BYTES) else {
@@ -73,10 +75,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     if Compression::from_id(header.codec).is_none() {
         return Err(Unreadable::Codec(header.codec));
     }
-    let wanted = header.workers * ENTRY_BYTES;
+    let of_workers = header.workers * ENTRY_BYTES;
+    let wanted = of_workers + 2 * header.slot_bytes;
     if entries.len() != wanted {
         return Err(if entries.len() < wanted { Unreadable::Short } else { Unreadable::Damaged });
     }
+    let (entries, _) = entries.split_at(of_workers);
     let entries = entries.chunks_exact(ENTRY_BYTES).map(read_entry).collect();
     Ok(DecodedState { boot_id, header, entries })
 }
@@ -107,8 +111,13 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         return None;
     }
     let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
+    let slot_bytes = match le::u32(&body[8..12]) {
+        WITHOUT_COUNTERS => 0,
+        _ => le::u32(&body[68..72]) as usize,
+    };
     let fits = prefix.len() + extension.len() <= AFFIX_BYTES_MAX
-        && layout.header.len().max(layout.footer.len()) <= ENVELOPE_BYTES_MAX;
+        && layout.header.len().max(layout.footer.len()) <= ENVELOPE_BYTES_MAX
+        && slot_bytes <= counters::slot_bytes(WORKERS_MAX);
     if !(1..=WORKERS_MAX).contains(&workers) || !is_plain(&prefix) || !is_plain(&extension) || !fits
     {
         return None;
@@ -123,8 +132,14 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
         codec: le::u32(&body[56..60]),
         layout,
         workers,
+        slot_bytes,
     };
     Some((Some(boot_id).filter(|id| *id != [0; 16]), header))
+}
+
+/// The slots of counters in a state file with this header. Empty if it has none.
+pub(crate) fn slots<'a>(bytes: &'a [u8], header: &Header) -> &'a [u8] {
+    bytes.get(HEADER_BYTES + header.workers * ENTRY_BYTES..).unwrap_or_default()
 }
 
 /// `None` if the entry is damaged.
@@ -165,7 +180,7 @@ mod tests {
             header: b"#head\n\xff".into(),
             footer: b"\0end\n".into(),
         };
-        Header { path, memory: Some(memory), names, codec: 0, layout, workers: 3 }
+        Header { path, memory: Some(memory), names, codec: 0, layout, workers: 3, slot_bytes: 0 }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::report::stats::Watermark;
 
 /// `None` if the header does not fit, such as with a path of more than 4096 bytes and long affixes.
 pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
-    let Header { path, memory, names, codec, layout, workers } = header;
+    let Header { path, memory, names, codec, layout, workers, slot_bytes } = header;
     let (dir, (device, inode)) = match memory {
         Some(memory) => (memory.path.as_os_str(), memory.id),
         None => Default::default(),
@@ -40,7 +40,7 @@ pub(crate) fn header(boot_id: [u8; 16], header: &Header) -> Option<Vec<u8>> {
         &len(more[1])?,
         &len(more[2])?,
         &len(more[3])?,
-        &[0; 4],
+        &u32::try_from(*slot_bytes).ok()?.to_le_bytes(),
     ];
     let mut bytes = fields.concat();
     debug_assert_eq!(bytes.len(), TEXTS_AT);

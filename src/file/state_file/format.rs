@@ -3,12 +3,13 @@
 //! All numbers are little-endian. Unnamed bytes are 0. Checksums are 64-bit FNV-1a.
 //!
 //! ```text
-//! header, once    0  magic "BUFWRST\0"        8  version u32 = 3      12  workers u32
+//! header, once    0  magic "BUFWRST\0"        8  version u32 = 4      12  workers u32
 //!                16  boot id [16], 0 = unknown                        32  instance u64
 //!                40  pid u32    44  path length u32    48  prefix length u16
 //!                50  extension length u16    52  length u16 of the directory of the memory
 //!                56  number u32 of the codec of the files, 0 = none
 //!                60  lengths u16 of the partition, its time zone, the files' header, their footer
+//!                68  length u32 of a slot of counters, 0 = there are none
 //!                72  canonical path, prefix, extension; directory of the memory, if that outlives the process;
 //!                    partition, time zone, header, footer
 //!             16360  device u64 and inode u64 of the directory of the memory, 0 without
@@ -20,7 +21,11 @@
 //!                48  synced length u64    56  synced records u64    64  their bytes u64
 //!                72  codec's checksum u32 of the good records, then of the synced ones; 0 without a codec
 //!               120  checksum of all before
+//! behind the last worker
+//!                 0  two slots of counters: `counters/mod.rs` has their layout
 //! ```
+//!
+//! Version 3 had no counters, and zeros in place of the length of their slot. It is read as well.
 
 use std::path::PathBuf;
 
@@ -28,7 +33,9 @@ use crate::naming::{Names, TempId};
 use crate::report::stats::Watermark;
 
 pub(crate) const MAGIC: [u8; 8] = *b"BUFWRST\0";
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
+/// An older version that is read, too.
+pub(crate) const WITHOUT_COUNTERS: u32 = 3;
 pub(crate) const HEADER_BYTES: usize = 16_384;
 pub(crate) const ENTRY_BYTES: usize = 128;
 pub(crate) const CHECKSUM_BYTES: usize = 8;
@@ -51,6 +58,8 @@ pub(crate) struct Header {
     pub(crate) codec: u32,
     pub(crate) layout: FileLayout,
     pub(crate) workers: usize,
+    /// Length of a slot of counters; 0 without them.
+    pub(crate) slot_bytes: usize,
 }
 
 /// Where below `path` files appear, and what stands in them besides records. Empty = nothing.

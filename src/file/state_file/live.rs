@@ -19,9 +19,12 @@ use crate::base::sys::Errno;
 
 use crate::base::sync::{Acquire, Arc, AtomicU64, Mutex, Release, lock};
 use crate::base::sys::file::has_no_locks;
+use crate::config::WallClock;
+use crate::file::state_file::counters::{Times, first_slots};
 use crate::file::state_file::encode;
 use crate::file::state_file::format::{ENTRY_BYTES, HEADER_BYTES, Header};
 use crate::fs::{Fs, FsFile, write_all};
+use crate::naming::Stamp;
 use crate::report::error::Error;
 use crate::report::stats::Missing;
 
@@ -48,6 +51,7 @@ pub(crate) struct StateFile {
     pub(super) former: Mutex<Vec<Box<dyn FsFile>>>,
     /// The number of the current file. It increases when another file is made.
     pub(super) version: AtomicU64,
+    started: Stamp,
 }
 
 /// The file that was made last.
@@ -71,20 +75,27 @@ impl StateFile {
         let path = dir.join(header.names.state());
         let missing = Arc::new(Mutex::new(Missing::default()));
         let (current, former) = (Mutex::new(None), Mutex::default());
-        StateFile { path, header, current, former, missing, version: AtomicU64::new(0) }
+        let (version, started) = (AtomicU64::new(0), Stamp::read(&WallClock::default()));
+        StateFile { path, header, current, former, missing, version, started }
     }
 
     /// Creates the file if it is not there yet.
     pub(crate) fn make(&self, fs: &dyn Fs) -> Result<(), Error> {
         let mut current = lock(&self.current);
         if current.is_none() {
-            let made = Current::create(fs, &self.path, &self.header)?;
+            let made = Current::create(fs, self)?;
             (*current, *lock(&self.missing)) = made;
             // Pairs with the Acquire of `WorkerState::set`. No other thread changes it: the lock is
             // held.
             self.version.store(self.version.load(Acquire) + 1, Release);
         }
         Ok(())
+    }
+
+    /// Before anything is counted.
+    pub(crate) fn start(&self) -> Times {
+        let started = self.started;
+        Times { started, refreshed: started, uptime: Duration::ZERO }
     }
 
     /// Removes the file when the instance leaves nothing to recover. It may be gone already.
@@ -100,15 +111,13 @@ impl StateFile {
 
 impl Current {
     /// `None` where the file system has no locks.
-    pub(super) fn create(
-        fs: &dyn Fs,
-        state: &Path,
-        header: &Header,
-    ) -> Result<(Option<Self>, Missing), Error> {
+    pub(super) fn create(fs: &dyn Fs, of: &StateFile) -> Result<(Option<Self>, Missing), Error> {
+        let StateFile { path: state, header, .. } = of;
         let boot_id = fs.boot_id().unwrap_or_default();
         let mut bytes = encode::header(boot_id, header)
             .ok_or_else(|| Error::io("write", state, Errno::NAMETOOLONG.into()))?;
         bytes.resize(HEADER_BYTES + header.workers * ENTRY_BYTES, 0);
+        bytes.extend(first_slots(header.slot_bytes, of.start()));
         let (mut file, is_locked) = create_locked(fs, state, header.memory.is_some())?;
         let missing = Missing { locks: !is_locked, permissions: !file.has_mode() };
         if !is_locked {

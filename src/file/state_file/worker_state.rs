@@ -111,7 +111,7 @@ impl WorkerState {
         let Some(mut current) = try_lock(&shared.current) else { return };
         // A file of another instance under this name stays: it is not ours to remove.
         if let Ok(None) = fs.facts(&shared.path) {
-            let made = Current::create(fs, &shared.path, &shared.header);
+            let made = Current::create(fs, &shared);
             let Ok((Some(made), _)) = made else { return };
             let is_named = |old: &Current| old.file.facts().is_ok_and(|facts| facts.links > 0);
             if let Some(old) = current.replace(made).filter(is_named) {
@@ -165,6 +165,7 @@ mod tests {
             codec: 0x0c0d,
             layout: FileLayout::default(),
             workers: 3,
+            slot_bytes: 0,
         }
     }
 
@@ -190,7 +191,7 @@ mod tests {
         let boot: [u8; 16] = std::array::from_fn(|i| i as u8 + 0x80);
         let header = header(boot);
         let expected: [&[u8]; 10] = [
-            b"BUFWRST\0\x03\0\0\0\x03\0\0\0",
+            b"BUFWRST\0\x04\0\0\0\x03\0\0\0",
             &boot,
             b"\x88\x77\x66\x55\x44\x33\x22\x11\xbb\xaa\0\0\x08\0\0\0\x03\0\x03\0\0\0\0\0",
             b"\x0d\x0c\0\0",
@@ -199,7 +200,7 @@ mod tests {
             b"pre",
             b"log",
             &[0; 16_376 - 86],
-            &0x73b9_6ec8_4f48_6256_u64.to_le_bytes(),
+            &0xb8e5_5843_4652_6751_u64.to_le_bytes(),
         ];
         // Another program computed the checksums. Not `assert_eq`, which would print 16 KiB.
         assert!(header == expected.concat());

@@ -182,7 +182,8 @@ pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
     let DecodedState { boot_id, header, entries } = &decoded;
     let names = &header.names;
     assert!((1..=256).contains(&entries.len()));
-    assert_eq!(bytes.len(), HEADER_BYTES + entries.len() * ENTRY_BYTES);
+    let slots = 2 * header.slot_bytes;
+    assert_eq!(bytes.len(), HEADER_BYTES + entries.len() * ENTRY_BYTES + slots);
     assert!(names.prefix.len() + names.extension.len() <= AFFIX_BYTES_MAX);
     for name in [names.state(), names.memory(), names.temp(STAMP, 255, u64::MAX)] {
         assert!(is_one_name(&name), "{name:?}");
@@ -195,6 +196,7 @@ pub(crate) fn read_state(bytes: &[u8]) -> Result<DecodedState, Unreadable> {
         assert!(known.synced.is_within(known.good));
         written.extend(encode::entry(1, known));
     }
+    written.resize(written.len() + slots, 0);
     let mut again = decode::read(&written).expect("as a writer writes it");
     for (again, known) in again.entries.iter_mut().zip(entries) {
         *again = again.filter(|_| known.is_some());

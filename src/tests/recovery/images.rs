@@ -122,7 +122,7 @@ pub(crate) fn header_in(
     let (path, names) = (path.to_owned(), names.clone());
     let (partition, time_zone) = (partition.to_owned(), time_zone.to_owned());
     let layout = FileLayout { partition, time_zone, ..FileLayout::default() };
-    encode::header(boot, &Header { path, memory, names, codec: 0, layout, workers })
+    encode::header(boot, &Header { path, memory, names, codec: 0, layout, workers, slot_bytes: 0 })
 }
 
 /// As the writer of an image saw its directory of memory.

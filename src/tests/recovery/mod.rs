@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod counters;
 pub mod fuzz;
 #[cfg(test)]
 mod hostile_journal;

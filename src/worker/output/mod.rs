@@ -13,11 +13,13 @@ mod visible;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::base::sync::{Arc, Mutex};
 use crate::config::{Compression, Durability, Files, WallClock};
 use crate::file::aligned::{PAGE, Staging};
 use crate::file::temp_file::TempFile;
+use crate::file::usage::Scope;
 use crate::fs::Fs;
 use crate::housekeeping::announcer::Announcer;
 use crate::housekeeping::notices::Notices;
@@ -50,10 +52,11 @@ pub(crate) struct Target {
     pub(crate) partition: Option<Partition>,
     /// Bytes per worker for writes past the page cache. Zero means through it.
     pub(crate) staging_bytes: usize,
-    /// `None` without limits.
-    pub(crate) quota: Option<Quota>,
-    /// Who hears of each file that became visible. `None` if nobody wants to.
-    pub(crate) notices: Option<Arc<Notices>>,
+    /// Empty until there is a limit.
+    pub(crate) quota: OnceLock<Quota>,
+    pub(crate) scope: Scope,
+    /// Who hears of each file that became visible.
+    pub(crate) notices: Arc<Notices>,
     /// Directory of the crash-proof memory, if there is one.
     pub(crate) memory_dir: Option<PathBuf>,
     /// What the file system lacks, as far as is known.
@@ -165,7 +168,7 @@ impl Output {
 
     /// The quota, if there is one.
     pub(crate) fn quota(&self) -> Option<&Quota> {
-        self.target.quota.as_ref()
+        self.target.quota.get()
     }
 
     pub(crate) fn push(&mut self, piece: Piece) {
@@ -349,7 +352,7 @@ impl Output {
         drop(slices);
         self.ledger.add_codec_time(file.take_codec_time());
         self.is_direct = file.is_direct();
-        if let Some(quota) = &self.target.quota {
+        if let Some(quota) = self.target.quota.get() {
             quota.wrote(appended.len);
         }
         // Only whole records count.

@@ -194,14 +194,12 @@ impl Output {
     }
 
     fn became_visible(&mut self, visible: &Path, reason: PublishReason) {
-        if let Some(notices) = &self.target.notices {
-            notices.publish(visible, &self.target.names);
-        }
+        self.target.notices.publish(visible, &self.target.names);
         let publication = self.publication(visible, reason);
         if let (Some(announcer), Some(file)) = (&mut self.announcer, publication) {
             announcer.published(file);
         }
-        if let (Some(quota), Some(file)) = (&self.target.quota, &self.file) {
+        if let (Some(quota), Some(file)) = (self.target.quota.get(), &self.file) {
             quota.wrote(file.whole().len - file.good().len);
         }
         self.progress.published += 1;

@@ -142,6 +142,7 @@ impl Worker {
             self.populate();
         }
         while let Some(rest) = self.step(Instant::now) {
+            self.control.activity.stir();
             let parker = &self.mailbox().parker;
             match rest {
                 Rest::Again => {}

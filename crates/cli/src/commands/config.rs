@@ -13,7 +13,7 @@ use toml::Value;
 
 use crate::commands::write::args::Write;
 use crate::exit;
-use crate::settings::{PARTITION_VALUE, Setting, optional};
+use crate::settings::{Kind, PARTITION_VALUE, Setting, optional};
 
 /// Print the options that `write` would have with these arguments, and where each comes from
 #[derive(Clone, Debug, clap::Args)]
@@ -60,7 +60,7 @@ fn text(matches: &ArgMatches, origins: &Origins<'_>) -> String {
                 pairs = table(values, &from);
             }
             Some(mut values) => {
-                let value = shown(values.next_back().unwrap_or_default());
+                let value = shown(values.next_back().unwrap_or_default(), Kind::of(arg));
                 let _ = writeln!(text, "{:40} # {from}", format!("{key} = {value}"));
             }
             None => {
@@ -77,18 +77,19 @@ fn table<'a>(values: impl Iterator<Item = &'a OsStr>, from: &str) -> String {
     for value in values {
         let value = value.to_string_lossy();
         let (name, value) = value.split_once('=').unwrap_or((&value, ""));
-        pairs.insert(name.to_owned(), shown(OsStr::new(value)));
+        pairs.insert(name.to_owned(), shown(OsStr::new(value), Kind::Text));
     }
     let lines = pairs.iter().map(|(name, value)| format!("{name} = {value}\n"));
     format!("\n[{PARTITION_VALUE}] # {from}\n{}", lines.collect::<String>())
 }
 
 /// A value of TOML. Bytes that are no text can't stand in such a file.
-fn shown(value: &OsStr) -> String {
+fn shown(value: &OsStr, kind: Kind) -> String {
     let text = value.to_string_lossy();
-    match (text.parse::<i64>(), text.parse::<bool>()) {
-        (Ok(number), _) if number.to_string() == text => text.into_owned(),
-        (_, Ok(_)) => text.into_owned(),
-        _ => Value::String(text.into_owned()).to_string(),
-    }
+    let stands_alone = match kind {
+        Kind::Switch => true,
+        Kind::Number => text.parse::<i64>().is_ok_and(|number| number.to_string() == text),
+        Kind::Text | Kind::MaybeText => false,
+    };
+    if stands_alone { text.into_owned() } else { Value::String(text.into_owned()).to_string() }
 }

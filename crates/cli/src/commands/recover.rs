@@ -114,10 +114,11 @@ pub(crate) fn run(args: &Recover) -> u8 {
 
 /// Reports what the recovery of a writer did, if anything, for the command that runs the writer.
 pub(crate) fn tell(recovery: &Recovery) {
-    if !recovery.is_empty() {
-        tell_errors(recovery);
-        tell_files(recovery, false);
+    if recovery.is_empty() {
+        return console::detail("recovery: nothing was left over");
     }
+    tell_errors(recovery);
+    tell_files(recovery, false);
 }
 
 /// What the operator has heard of a recovery: it is told once, as soon as it is over.

@@ -10,6 +10,7 @@ mod outbox;
 use std::fmt::Display;
 use std::io::Write;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use outbox::Outbox;
 pub(crate) use outbox::Patience;
@@ -19,9 +20,24 @@ pub(crate) use crate::sys::Descriptor;
 /// One per process, like standard error.
 static STDERR: LazyLock<Outbox> = LazyLock::new(|| Outbox::new(Descriptor::stderr()));
 
+/// Whether details are told.
+static DETAILS: AtomicBool = AtomicBool::new(false);
+
 /// Prints one message for the operator.
 pub(crate) fn report(message: impl Display) {
     STDERR.push(format!("bufferedwriter: {message}\n"));
+}
+
+/// From now on details are told.
+pub(crate) fn tell_details() {
+    DETAILS.store(true, Ordering::Relaxed);
+}
+
+/// Prints one message that only `--verbose` asks for.
+pub(crate) fn detail(message: impl Display) {
+    if DETAILS.load(Ordering::Relaxed) {
+        report(message);
+    }
 }
 
 /// Prints an error of the command line, in the style of clap.

@@ -49,8 +49,9 @@ impl Outbox {
         Outbox { shared, is_served }
     }
 
-    /// Queues a message.
+    /// Queues a message. Of one that alone is more than may wait, the beginning and the end.
     pub(super) fn push(&self, message: String) {
+        let message = shortened(message);
         self.shared.change(|state| state.push(message));
     }
 
@@ -99,6 +100,15 @@ impl Outbox {
         let mut state = self.shared.lock();
         if self.is_served { Vec::new() } else { std::iter::from_fn(|| state.next()).collect() }
     }
+}
+
+fn shortened(message: String) -> String {
+    if message.len() <= BYTES_MAX {
+        return message;
+    }
+    let boundary = |from: usize| (from..).find(|&at| message.is_char_boundary(at)).unwrap_or(from);
+    let (start, end) = (boundary(BYTES_MAX / 4), boundary(message.len() - BYTES_MAX / 4));
+    format!("{}... ({} bytes) ...{}", &message[..start], end - start, &message[end..])
 }
 
 #[derive(Default)]
@@ -247,6 +257,14 @@ mod tests {
         assert_eq!(all(&mut state), format!("{long}fits\n{told}"));
         state.push("again\n".into());
         assert_eq!(all(&mut state), "again\n");
+    }
+
+    #[test]
+    fn a_message_that_alone_is_too_long_is_cut_and_told() {
+        let cut = shortened("\u{20ac}".repeat(BYTES_MAX));
+        let (start, end) = cut.split_once("... (163839 bytes) ...").unwrap();
+        assert_eq!((start.len(), end.len()), (16_386, 16_383));
+        assert_eq!(shortened("short\n".to_owned()), "short\n");
     }
 
     #[test]

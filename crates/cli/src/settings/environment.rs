@@ -9,6 +9,9 @@ use crate::settings::keys::{PARTITION_VALUE, Setting, Source, known};
 
 const PREFIX: &str = "BUFFEREDWRITER_";
 
+/// The variable that names the file of options.
+pub(super) const CONFIG: &str = "BUFFEREDWRITER_CONFIG";
+
 /// What `--on-publish` tells its command, which may be this program.
 const OF_HOOKS: [&str; 7] = ["FILE", "ID", "RECORDS", "BYTES", "FIRST", "LAST", "REASON"];
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Command;
 use toml::{Table, Value};
 
-use crate::settings::keys::{PARTITION_VALUE, Setting, Source, known};
+use crate::settings::keys::{Kind, PARTITION_VALUE, Setting, Source, known};
 
 /// Reads the options of a file, in their order. The error is a complete message.
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, String> {
@@ -14,24 +14,33 @@ pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, Strin
     let table: Table = text.parse().map_err(|error| format!("{place}: {error}"))?;
     let mut settings = Vec::new();
     for (key, value) in &table {
-        known(command, key, &place.to_string())?;
+        let kind = Kind::of(known(command, key, &place.to_string())?);
         let refused = |what: &str| format!("{place}: {key}: must be {what}");
         let setting = |value: String| {
             let source = Source::File(path.to_owned());
             Setting { key: key.clone(), value: value.into(), source }
         };
-        let plain = || refused("text, a whole number, true or false");
         if key == PARTITION_VALUE {
             let all = || refused("a table of names and values");
             for (name, value) in value.as_table().ok_or_else(all)? {
+                let plain = || refused("text, a whole number, true or false");
                 let value = text_of(value).ok_or_else(plain)?;
                 settings.push(setting(format!("{name}={value}")));
             }
         } else {
-            settings.push(setting(text_of(value).ok_or_else(plain)?));
+            let text = text_of(value).filter(|_| takes(kind, value));
+            settings.push(setting(text.ok_or_else(|| refused(kind.name()))?));
         }
     }
     Ok(settings)
+}
+
+fn takes(kind: Kind, value: &Value) -> bool {
+    match value {
+        Value::Boolean(_) => matches!(kind, Kind::Switch | Kind::MaybeText),
+        Value::Integer(_) => kind == Kind::Number,
+        _ => kind != Kind::Switch,
+    }
 }
 
 fn text_of(value: &Value) -> Option<String> {

@@ -1,10 +1,12 @@
 //! One option of a file or of the environment, and the names that options have.
 
+use std::any::TypeId;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Command;
+use clap::{Arg, Command};
 
 /// Positional arguments, and what the file itself can't say.
 const NO_KEYS: [&str; 2] = ["inputs", "config"];
@@ -46,20 +48,61 @@ impl Setting {
     }
 }
 
-/// The names of all options that a file or a variable may have.
-fn keys(command: &Command) -> impl Iterator<Item = &str> {
-    let ids = command.get_arguments().map(|arg| arg.get_id().as_str());
-    ids.filter(|id| !NO_KEYS.contains(id))
+/// What a value of TOML must be for an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number, or text with a number and its unit.
+    Number,
+    /// Text. A number could be meant in several ways: `mode = 640`.
+    Text,
+    /// Text, or whether the option is given, as its flag needs no value.
+    MaybeText,
 }
 
-/// Whether there is such an option. `place` is what the user wrote. The error is a complete message.
-pub(super) fn known(command: &Command, key: &str, place: &str) -> Result<(), String> {
-    if keys(command).any(|known| known == key) {
-        return Ok(());
+impl Kind {
+    pub(crate) fn of(arg: &Arg) -> Self {
+        let id = arg.get_value_parser().type_id();
+        if id == TypeId::of::<bool>() {
+            return Kind::Switch;
+        }
+        if [TypeId::of::<u64>(), TypeId::of::<usize>(), TypeId::of::<Duration>()]
+            .iter()
+            .any(|of| id == *of)
+        {
+            return Kind::Number;
+        }
+        let may_lack = arg.get_num_args().is_some_and(|count| count.min_values() == 0);
+        if may_lack { Kind::MaybeText } else { Kind::Text }
+    }
+
+    /// What is expected, for an error.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Switch => "true or false",
+            Kind::Number => "a whole number, or text with a number and its unit",
+            Kind::Text => "text in quotes",
+            Kind::MaybeText => "text in quotes, true or false",
+        }
+    }
+}
+
+/// Whether a file or a variable may have it.
+fn is_key(arg: &Arg) -> bool {
+    !NO_KEYS.contains(&arg.get_id().as_str())
+}
+
+/// The option of this name. `place` is what the user wrote. The error is a complete message.
+pub(super) fn known<'a>(command: &'a Command, key: &str, place: &str) -> Result<&'a Arg, String> {
+    let mut options = command.get_arguments().filter(|arg| is_key(arg));
+    if let Some(known) = options.find(|arg| arg.get_id() == key) {
+        return Ok(known);
     }
     let near = |known: &&str| strsim::jaro_winkler(known, &key.replace('-', "_")) > 0.85;
     let by = |a: &&str, b: &&str| strsim::jaro(a, key).total_cmp(&strsim::jaro(b, key));
-    Err(match keys(command).filter(near).max_by(by) {
+    let names = command.get_arguments().filter(|arg| is_key(arg)).map(|arg| arg.get_id().as_str());
+    Err(match names.filter(near).max_by(by) {
         Some(meant) => format!("{place}: unknown key `{key}`, did you mean `{meant}`?"),
         None => format!("{place}: unknown key `{key}`"),
     })

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Args, Command};
 
-pub(crate) use keys::{PARTITION_VALUE, Setting};
+pub(crate) use keys::{Kind, PARTITION_VALUE, Setting};
 
 use crate::commands::write::args::Write;
 
@@ -32,6 +32,15 @@ pub(crate) fn gather(
     settings.extend(of_environment);
     settings.iter().try_for_each(check)?;
     Ok(settings)
+}
+
+/// The file of options, if there is one.
+pub(crate) fn config_file(
+    args: &[OsString],
+    mut variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Option<PathBuf> {
+    let mut of_environment = || variables.find(|(name, _)| name == environment::CONFIG);
+    flag_config(args).or_else(|| of_environment().map(|(_, value)| value.into()))
 }
 
 /// The whole command line, with the settings as flags behind its first `words`.
@@ -144,12 +153,23 @@ mod tests {
             ("colour = 2", "unknown key `colour`"),
             ("inputs = \"x\"", "unknown key `inputs`"),
             ("workers = \"x\"", "workers = \"x\": invalid digit found in string"),
-            ("workers = 1.5", "workers: must be text, a whole number, true or false"),
-            ("workers = [1]", "workers: must be text, a whole number, true or false"),
+            (
+                "workers = 1.5",
+                "workers: must be a whole number, or text with a number and its unit",
+            ),
+            ("path = [1]", "path: must be text in quotes"),
             ("file_size = \"1 lightyear\"", "file_size = \"1 lightyear\": "),
             ("when_full = \"panic\"", "when_full = \"panic\": not one of wait, drop"),
             ("partition_value = \"a=b\"", "partition_value: must be a table of names and values"),
-            ("[workers]\na = 1", "workers: must be text, a whole number, true or false"),
+            ("[workers]\na = 1", "workers: must be a whole number, or"),
+            ("mode = 640", "mode: must be text in quotes"),
+            ("path = true", "path: must be text in quotes"),
+            ("populate = \"true\"", "populate: must be true or false"),
+            ("crash_proof = 1", "crash_proof: must be text in quotes, true or false"),
+            (
+                "[partition_value]\na = 1.5",
+                "partition_value: must be text, a whole number, true or false",
+            ),
             ("workers = ", "TOML parse error at line 1"),
             ("workers = 1\nworkers = 2", "TOML parse error at line 2"),
         ] {

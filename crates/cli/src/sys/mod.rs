@@ -10,13 +10,13 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    Descriptor, Input, Signals, fork_first, open_files_max, open_finished, read_at, release_stdin,
-    spawn, unblock, write_all_at,
+    Descriptor, Input, Signals, fork_first, make_readable, open_files_max, open_finished, read_at,
+    release_stdin, spawn, unblock, write_all_at,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    Descriptor, Input, Signals, fork_first, open_files_max, open_finished, read_at, release_stdin,
-    spawn, unblock, write_all_at,
+    Descriptor, Input, Signals, fork_first, make_readable, open_files_max, open_finished, read_at,
+    release_stdin, spawn, unblock, write_all_at,
 };
 
 /// The argument that means standard input.

@@ -1,4 +1,5 @@
-//! Does a wall clock that is set forth and back change anything but names? Uses Debian's faketime.
+//! Does a wall clock that is set forth and back change anything but names? Uses Debian's faketime, or the library
+//! that BUFFEREDWRITER_TEST_FAKETIME names.
 
 use std::fs;
 use std::io::Write;
@@ -11,6 +12,9 @@ use crate::help::{Place, wait_until};
 
 /// The library that `faketime` loads into a program; the monotonic clock stays as it is.
 fn faketime() -> Option<PathBuf> {
+    if let Some(library) = std::env::var_os("BUFFEREDWRITER_TEST_FAKETIME") {
+        return Some(library.into());
+    }
     let places = ["x86_64-linux-gnu", "aarch64-linux-gnu", ""];
     let library =
         |place: &&str| PathBuf::from("/usr/lib").join(place).join("faketime/libfaketimeMT.so.1");

@@ -72,6 +72,12 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));
         command.arg("write").arg("--path").arg(self.out()).arg("--temp").arg(self.tmp());
         command.args(args).stdin(Stdio::null());
+        // Those of the tests are no options.
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        for name in variables.filter(|name| name.as_encoded_bytes().starts_with(b"BUFFEREDWRITER_"))
+        {
+            command.env_remove(name);
+        }
         // Whatever runs the tests may ignore signals, as `nohup` does.
         inherit(&mut command, libc::SIG_DFL, &SPOKEN);
         command

@@ -248,6 +248,29 @@ fn thousands_of_files_need_few_descriptors() {
 }
 
 #[test]
+fn ten_thousand_files_that_overlap_need_256_descriptors() {
+    let place = Place::new();
+    // The seconds of each file reach from the first to the last of all.
+    for file in 0..10_000_u64 {
+        let second = |line: u64| 1_700_000_000 + line * 10_000 + file;
+        let text: String = (0..4).map(|line| format!("{} x\n", second(line))).collect();
+        fs::write(place.out().join(format!("{:05}.log", file * 7919 % 10_000)), text).unwrap();
+    }
+    let expected: String =
+        (0..40_000_u64).map(|line| format!("{} x\n", 1_700_000_000 + line)).collect();
+    for args in [&["--memory=64MiB"][..], &["--memory=64MiB", "--window=0"]] {
+        let mut command = command(args, &[&place.out()]);
+        let (code, merged, said) = ended(with_descriptors(&mut command, 256));
+        assert_eq!((code, said.as_str()), (0, ""), "{args:?}");
+        assert!(merged == expected.as_bytes(), "{args:?}");
+    }
+    let mut command = command(&["--memory=64MiB"], &[&place.out()]);
+    let (code, bytes, mib) = measured(with_descriptors(&mut command, 256));
+    assert_eq!((code, bytes), (0, expected.len() as u64));
+    assert!(mib <= 64, "{mib} MiB");
+}
+
+#[test]
 fn memory_is_bounded_whatever_comes() {
     let place = Place::new();
     let mut random = Random::new(2);

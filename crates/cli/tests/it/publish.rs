@@ -161,7 +161,7 @@ fn the_command_gets_the_file_as_an_argument_and_in_the_environment() {
 fn a_command_that_fails_is_told_of_and_run_again_by_the_next_run() {
     let place = Place::new();
     let mark = place.join("mark");
-    let mut program = place.start(["--on-publish=/no/such/program {}", "--deadline=1s"]);
+    let mut program = place.start(["--on-publish=/no/such/program {}", "--deadline=3s"]);
     program.feed(numbered(10));
     let ended = program.end();
     assert_eq!(ended.code, 1, "{ended:?}");

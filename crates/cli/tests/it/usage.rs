@@ -18,7 +18,8 @@ fn wrong_command_lines_are_2() {
         &["write", "--path"],
         &["write", "--path=/tmp", "--no-such-flag"],
         &["write", "--path=/tmp", "--size=-1"],
-        &["write", "--path=/tmp", "--size=1.5KiB"],
+        &["write", "--path=/tmp", "--size=0.3KiB"],
+        &["write", "--path=/tmp", "--forced=-5s"],
         &["write", "--path=/tmp", "--forced=5"],
         &["write", "--path=/tmp", "--mode=9"],
         &["write", "--path=/tmp", "--durability=always"],
@@ -31,6 +32,36 @@ fn wrong_command_lines_are_2() {
         let (code, stdout, stderr) = run(args);
         assert_eq!((code, stdout.as_str()), (2, ""), "{args:?}");
         assert!(stderr.contains("Usage") || stderr.contains("--help"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_wrong_value_says_why_and_a_wrong_flag_what_was_meant() {
+    for (arg, said) in [
+        ("--forced=-1s", "must not be negative"),
+        ("--forced=5", "not a duration with a unit, such as 100ms, 5s or 1m30s"),
+        ("--file-size=0.3KiB", "not a whole number of bytes"),
+        ("--compres=zstd", "a similar argument exists: '--compress'"),
+        ("--retain-day=3", "a similar argument exists: '--retain-"),
+        ("--when-full=dropp", "a similar value exists: 'drop'"),
+    ] {
+        let (code, _, stderr) = run(&["write", "--path=/tmp", arg]);
+        assert!(code == 2 && stderr.contains(said), "{arg}: {stderr}");
+    }
+    let (_, _, stderr) = run(&["wirte"]);
+    assert!(stderr.contains("a similar subcommand exists: 'write'"), "{stderr}");
+}
+
+#[test]
+fn values_are_as_people_write_them() {
+    for (arg, line) in [
+        ("--forced=1.5s", "forced = \"1.5s\""),
+        ("--forced=5m", "forced = \"5m\""),
+        ("--forced=1h30m", "forced = \"1h30m\""),
+        ("--file-size=1.5GiB", "file_size = \"1.5GiB\""),
+    ] {
+        let (code, stdout, stderr) = run(&["config", "--path=/tmp", arg]);
+        assert!(code == 0 && stdout.contains(line), "{arg}: {stdout}{stderr}");
     }
 }
 
@@ -68,6 +99,7 @@ fn a_bad_directory_is_1_and_named() {
     let (code, _, stderr) = run(&["write", "--path", missing.to_str().unwrap(), "/dev/null"]);
     assert_eq!(code, 1, "{stderr}");
     assert!(stderr.contains(missing.to_str().unwrap()), "{stderr}");
+    assert!(stderr.ends_with("; --create-dirs makes missing directories\n"), "{stderr}");
 }
 
 #[test]

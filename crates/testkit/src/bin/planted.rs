@@ -231,6 +231,7 @@ impl Planter {
         let log = self.work.join("build.log");
         let mut command = self.cargo(tests, Command::new("cargo"));
         command.args(["check", "-q", "--profile", "test", "-p", tests.package]);
+        command.args(tests.workspace());
         command.args(if tests.package == "bufferedwriter" { ["--lib"] } else { ["--bins"] });
         Ok(match self.status(command, &log)? {
             Some(0) => Verdict::Built,
@@ -289,7 +290,8 @@ impl Planter {
             None => Command::new("cargo"),
         };
         let mut command = self.cargo(tests, command);
-        command.args(["test", "-q", "-p", tests.package]).args(tests.targets).args(args);
+        command.args(["test", "-q", "-p", tests.package]).args(tests.workspace());
+        command.args(tests.targets).args(args);
         // Tests that wait in vain need not do so for long here.
         command.env("BUFFEREDWRITER_SHORT_BOUND", "1");
         self.status(command, log)
@@ -349,6 +351,8 @@ impl Planter {
     }
 }
 
+const SHIP: &str = "bufferedwriter-ship";
+
 /// What `cargo test` needs for a check.
 struct Tests {
     package: &'static str,
@@ -368,11 +372,13 @@ impl Tests {
             Kind::Portable => ("--cfg bufferedwriter_portable", &["--lib"], 30),
             Kind::Program => ("", &["--bins", "--test", "it"], 60),
             Kind::Events => ("", &["--lib", "--tests"], 60),
+            Kind::Ship => ("", &["--lib", "--test", "it"], 120),
             Kind::It | Kind::Disk | Kind::Sanitize => ("", &["--lib", "--test", "it"], 30),
         };
         let package = match check.kind {
             Kind::Program => "bufferedwriter-cli",
             Kind::Events => "bufferedwriter-tracing",
+            Kind::Ship => SHIP,
             _ => "bufferedwriter",
         };
         let mut filters = check.args.clone();
@@ -383,6 +389,13 @@ impl Tests {
         };
         filters.extend(all.filter(|_| check.args.is_empty()).map(str::to_owned));
         Tests { package, flags, targets, filters, patience }
+    }
+
+    /// Arguments for a package that is a workspace of its own.
+    fn workspace(&self) -> &'static [&'static str] {
+        const OWN: [&str; 2] =
+            ["--manifest-path=crates/ship/Cargo.toml", "--config=crates/ship/.cargo/config.toml"];
+        if self.package == SHIP { &OWN } else { &[] }
     }
 }
 

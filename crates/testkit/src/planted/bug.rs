@@ -61,6 +61,8 @@ pub enum Kind {
     Program,
     /// The unit tests and integration tests of `crates/tracing`.
     Events,
+    /// The unit tests and integration tests of `crates/ship`.
+    Ship,
     /// A script that does something to a real disk.
     Disk,
     /// The stress program under a sanitizer.
@@ -69,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, with their names in the files.
-    pub const ALL: [(Kind, &str); 9] = [
+    pub const ALL: [(Kind, &str); 10] = [
         (Kind::Loom, "loom"),
         (Kind::It, "it"),
         (Kind::Fork, "fork"),
@@ -77,6 +79,7 @@ impl Kind {
         (Kind::Portable, "portable"),
         (Kind::Program, "program"),
         (Kind::Events, "events"),
+        (Kind::Ship, "ship"),
         (Kind::Disk, "disk"),
         (Kind::Sanitize, "sanitize"),
     ];
@@ -91,7 +94,7 @@ impl Kind {
     }
 
     /// How many checks of each kind the bugs have.
-    pub fn count(bugs: &[Bug]) -> [(Kind, usize); 9] {
+    pub fn count(bugs: &[Bug]) -> [(Kind, usize); 10] {
         let checks = || bugs.iter().flat_map(|bug| &bug.checks);
         Self::ALL.map(|(kind, _)| (kind, checks().filter(|check| check.kind == kind).count()))
     }

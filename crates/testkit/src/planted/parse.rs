@@ -122,7 +122,9 @@ fn check(value: &str) -> Result<Check, String> {
     let args: Vec<String> = words.collect();
     let fits = match kind {
         Kind::Loom => true,
-        Kind::It | Kind::Portable | Kind::Program | Kind::Events | Kind::Disk => !args.is_empty(),
+        Kind::It | Kind::Portable | Kind::Program | Kind::Events | Kind::Ship | Kind::Disk => {
+            !args.is_empty()
+        }
         Kind::Fork | Kind::Crash => args.is_empty(),
         Kind::Sanitize => args.len() == 1,
     };

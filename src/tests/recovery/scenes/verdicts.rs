@@ -64,6 +64,7 @@ fn a_file_gets_the_footer_and_a_header_alone_is_set_aside() {
             codec: 0,
             layout: FileLayout { header, footer, ..FileLayout::default() },
             workers: 1,
+            slot_bytes: 0,
         };
         let mut state = encode::header(boot, &head).unwrap();
         state.extend(Scene::entry(0, good, good));

@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use bufferedwriter::{BoxError, PublishedFile};
+use jiff::Timestamp;
 
+use crate::console;
 use crate::sys;
 
 /// Stands for the path in the words of a command.
@@ -52,6 +54,13 @@ impl Hook {
             .stdout(Stdio::from(stderr()))
             .status()
             .map_err(|error| format!("{}: {error}", Path::new(&program).display()))?;
+        console::detail(format_args!(
+            "--on-publish: {}: {status}, {} records, {} bytes, {}",
+            file.path.display(),
+            file.records.records,
+            file.bytes,
+            file.reason
+        ));
         if status.success() {
             return Ok(());
         }
@@ -73,7 +82,8 @@ fn filled(word: &str, path: &OsStr) -> OsString {
 }
 
 fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_nanos(time).to_string()
+    // What no calendar has, a clock that is set wrong may say.
+    Timestamp::try_from(time).map_or_else(|error| error.to_string(), |time| format!("{time:.9}"))
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@
 pub(crate) mod args;
 mod drain;
 mod hook;
+pub(crate) mod metrics;
 mod monitor;
+mod progress;
 mod reading;
+pub(crate) mod reload;
 mod summary;
 mod watch;
 
@@ -17,10 +20,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
+use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
+use crate::commands::write::args::When;
 use crate::commands::write::drain::Drain;
 use crate::commands::write::monitor::Monitor;
+use crate::commands::write::progress::Progress;
+use crate::commands::write::reload::Reload;
 use crate::commands::write::summary::Summary;
 use crate::console::{self, Descriptor};
 use crate::exit;
@@ -33,10 +40,13 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How long standard output may take in any case.
 const STDOUT: Duration = Duration::from_secs(1);
 
-/// Runs the command. Returns the exit code.
-pub(crate) fn run(args: &args::Write) -> u8 {
+/// Runs the command. Returns the exit code. `reload`: what SIGHUP reads anew, if there is a file of options.
+pub(crate) fn run(args: &args::Write, reload: Option<Reload>) -> u8 {
     let started = Instant::now();
-    let mut run = match Run::start(args) {
+    if args.is_verbose() {
+        console::tell_details();
+    }
+    let mut run = match Run::start(args, reload) {
         Ok(run) => run,
         Err((message, exit::USAGE)) => {
             console::report_usage(message);
@@ -82,23 +92,32 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Does everything that can fail before the first line. An error has its exit code.
-    fn start(args: &'a args::Write) -> Result<Self, (String, u8)> {
+    fn start(args: &'a args::Write, reload: Option<Reload>) -> Result<Self, (String, u8)> {
         // First, so that from here on a signal drains.
         let signals = Signals::catch(args.ignores_interrupts())
             .map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
-        let writer = open_writer(args.config())?;
+        let writer = open_writer(args, args.config())?;
         tell_missing(writer.stats().missing);
         let options = monitor::Options {
             deadline: args.deadline(),
             drops: args.drops_when_full(),
-            progress: shows_progress(args),
+            progress: shows_progress(args).then(|| Progress::new(&args.inputs())),
             told: Told::default(),
             has_no_hook: !args.has_hook(),
+            reload,
         };
         let told = options.told.clone();
         let monitor = Monitor::start(writer.clone(), options)
             .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
+        serve_metrics(args, &writer)?;
         let producer = writer.producer();
+        console::detail(format_args!(
+            "writing to {}, temp files in {}; workers: {}; memory: {} at most",
+            args.path().display(),
+            writer.stats().temp_dir.display(),
+            writer.stats().workers.len(),
+            ByteSize(writer.stats().memory_bound_bytes as u64).display().iec(),
+        ));
         let drain = Drain::new(args.grace(), args.deadline());
         let summary = Summary { path: args.path().to_owned(), ..Summary::default() };
         Ok(Run { args, writer, producer, signals, monitor, told, drain, summary })
@@ -111,10 +130,14 @@ impl<'a> Run<'a> {
                 break;
             }
             match Input::open(&path, self.args.keeps_open()) {
-                Ok(input) => self.copy(&input),
+                Ok(input) => {
+                    console::detail(format_args!("reading {}", input.name()));
+                    self.copy(&input);
+                }
                 Err(message) => self.io_error(message),
             }
         }
+        console::detail(format_args!("the reading is over: {} lines", self.summary.read.records));
         // All inputs are closed by now.
         inputs::release_stdin();
         self.drain.end_reading(Instant::now());
@@ -226,10 +249,25 @@ impl<'a> Run<'a> {
     }
 }
 
-fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
+/// An error has its exit code.
+fn serve_metrics(args: &args::Write, writer: &BufferedWriter) -> Result<(), (String, u8)> {
+    let Some(address) = args.metrics() else { return Ok(()) };
+    let (prefix, path) = (args.prefix().to_owned(), args.path().to_owned());
+    let served = metrics::Served { writer: writer.clone(), prefix, path };
+    let bound = metrics::serve(address, served)
+        .map_err(|error| (format!("listen at {address} for --metrics: {error}"), exit::IO))?;
+    if address.port() == 0 {
+        console::report(format_args!("metrics are at http://{bound}/metrics"));
+    }
+    Ok(())
+}
+
+fn open_writer(args: &args::Write, config: Config) -> Result<BufferedWriter, (String, u8)> {
     BufferedWriter::new(config).map_err(|error| {
         if error.path().is_some() {
-            return (error.to_string(), exit::IO);
+            let is_missing = error.kind() == io::ErrorKind::NotFound && !args.creates_dirs();
+            let hint = if is_missing { "; --create-dirs makes missing directories" } else { "" };
+            return (format!("{error}{hint}"), exit::IO);
         }
         // An error without a path is about an option. Name it as on the command line.
         let option = error.operation();
@@ -241,9 +279,13 @@ fn open_writer(config: Config) -> Result<BufferedWriter, (String, u8)> {
     })
 }
 
-/// Progress is shown only on a terminal, and only if no one types the input there.
+/// Progress is shown only on a terminal, and only if no one types the input there, unless it is asked for.
 fn shows_progress(args: &args::Write) -> bool {
     let typed =
-        args.inputs().iter().any(|path| path.as_os_str() == STDIN) && io::stdin().is_terminal();
-    io::stderr().is_terminal() && !typed && !args.is_quiet() && !args.is_json()
+        || args.inputs().iter().any(|path| path.as_os_str() == STDIN) && io::stdin().is_terminal();
+    match args.progress() {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => io::stderr().is_terminal() && !typed() && !args.is_quiet() && !args.is_json(),
+    }
 }

@@ -1,4 +1,4 @@
-//! A thread beside the run for slow or periodic work: publishing on SIGHUP, watching the disk,
+//! A thread beside the run for slow or periodic work: publishing and reading options on SIGHUP, watching the disk,
 //! progress. So no line waits for a flush or for a look at the counters.
 //!
 //! Guarantees: looks once a second. Requests to publish that arrive during a publication are merged
@@ -12,6 +12,8 @@ use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
 use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
+use crate::commands::write::progress::Progress;
+use crate::commands::write::reload::Reload;
 use crate::commands::write::watch::{Stall, Watch};
 use crate::console;
 use crate::sys;
@@ -24,12 +26,14 @@ pub(crate) struct Options {
     pub(crate) deadline: Duration,
     /// Lines are dropped while memory is full, and the operator is told.
     pub(crate) drops: bool,
-    /// Draw progress.
-    pub(crate) progress: bool,
+    /// What is drawn, if it is.
+    pub(crate) progress: Option<Progress>,
     /// Whether the recovery was told of.
     pub(crate) told: Told,
     /// Old files can only wait for other writers' hooks.
     pub(crate) has_no_hook: bool,
+    /// What SIGHUP reads anew. `None` without a file of options.
+    pub(crate) reload: Option<Reload>,
 }
 
 /// The run's handle of the thread. The thread ends when this is dropped.
@@ -41,13 +45,7 @@ impl Monitor {
     /// Starts the thread.
     pub(crate) fn start(writer: BufferedWriter, options: Options) -> io::Result<Self> {
         let (publish, requests) = sync_channel(1);
-        let mut state = State {
-            writer,
-            options,
-            watch: Watch::default(),
-            drawn_at: Instant::now(),
-            drawn_bytes: 0,
-        };
+        let mut state = State { writer, options, watch: Watch::default(), files: (0, 0) };
         sys::spawn("monitor", move || state.run(&requests))?;
         Ok(Monitor { publish })
     }
@@ -63,15 +61,20 @@ struct State {
     writer: BufferedWriter,
     options: Options,
     watch: Watch,
-    drawn_at: Instant,
-    drawn_bytes: u64,
+    /// Files published and deleted, as told.
+    files: (u64, u64),
 }
 
 impl State {
     fn run(&mut self, requests: &Receiver<()>) {
         loop {
             match requests.recv_timeout(TICK) {
-                Ok(()) => self.publish(),
+                Ok(()) => {
+                    if let Some(reload) = &mut self.options.reload {
+                        reload.run(&self.writer);
+                    }
+                    self.publish();
+                }
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -91,6 +94,23 @@ impl State {
                 }
                 Err(_) => self.look(),
             }
+        }
+    }
+
+    /// Tells of the files that appeared or went since the last look.
+    fn tell_files(&mut self, stats: &Stats) {
+        let deleted = stats.retention.as_ref().map_or(0, |told| told.files_deleted);
+        let (published, gone) = (stats.files - self.files.0, deleted - self.files.1);
+        self.files = (stats.files, deleted);
+        if published > 0 {
+            let all = ByteSize(stats.files_bytes).display().si();
+            console::detail(format_args!(
+                "files published: {published}; {} in all, {all}",
+                stats.files
+            ));
+        }
+        if gone > 0 {
+            console::detail(format_args!("old files deleted: {gone}; {deleted} in all"));
         }
     }
 
@@ -138,21 +158,10 @@ impl State {
         for message in messages.into_iter().flatten() {
             console::report(message);
         }
-        if self.options.progress {
-            self.draw(&stats, now);
+        self.tell_files(&stats);
+        if let Some(progress) = &mut self.options.progress {
+            progress.draw(&stats, now);
         }
-    }
-
-    fn draw(&mut self, stats: &Stats, now: Instant) {
-        let seconds = now.duration_since(self.drawn_at).as_secs_f64().max(f64::EPSILON);
-        let rate = (stats.accepted.bytes.saturating_sub(self.drawn_bytes)) as f64 / seconds;
-        (self.drawn_at, self.drawn_bytes) = (now, stats.accepted.bytes);
-        console::progress(format!(
-            "{} records, {} written, {:.1} MB/s",
-            stats.written.records,
-            ByteSize(stats.written.bytes).display().si(),
-            rate / 1e6,
-        ));
     }
 }
 

@@ -200,6 +200,7 @@ impl Run<'_> {
     ) -> io::Result<bool> {
         let arrived = self.signals.wait(input, timeout)?;
         if let Some(name) = arrived.stop {
+            console::detail(format_args!("{name}"));
             if self.drain.is_reading() {
                 self.summary.stopped_by.get_or_insert(name);
             }
@@ -207,6 +208,7 @@ impl Run<'_> {
         }
         // After the reading all is published anyway.
         if arrived.publish && self.drain.is_reading() {
+            console::detail("SIGHUP: publishing all lines");
             self.monitor.publish();
         }
         Ok(arrived.input)

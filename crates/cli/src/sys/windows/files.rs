@@ -31,6 +31,11 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
+/// Files inherit their permissions from the directory.
+pub(crate) fn make_readable(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
 /// How many files the process may have open. The system has no limit that is worth a thought.
 pub(crate) fn open_files_max() -> usize {
     usize::MAX

@@ -7,7 +7,7 @@ mod input;
 mod signals;
 
 pub(crate) use descriptor::Descriptor;
-pub(crate) use files::{open_files_max, open_finished, read_at, write_all_at};
+pub(crate) use files::{make_readable, open_files_max, open_finished, read_at, write_all_at};
 pub(crate) use input::{Input, release_stdin};
 pub(crate) use signals::Signals;
 

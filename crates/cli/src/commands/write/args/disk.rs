@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bufferedwriter::Config;
 use bufferedwriter::text::{duration, size};
-use clap::{ArgAction, ValueEnum};
+use clap::ValueEnum;
 
 /// What happens to a line while memory is full or the disk guard refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -35,7 +35,7 @@ pub(super) struct Disk {
     max_total: u64,
 
     /// Start although the disk is full, and take no lines until there is room
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true, hide_short_help = true)]
+    #[arg(long, hide_short_help = true)]
     start_on_full_disk: bool,
 
     /// How long lines wait in memory while the disk fails; 0 = without limit

@@ -20,8 +20,8 @@ Examples:
   What holds, and where it comes from:
     bufferedwriter config --config /etc/app-log.toml
 
-Sizes are bytes, or have a unit: 8192, 8KB (1000), 64KiB (1024), 1GiB. Durations have a unit: 100ms, 5s, \
-1m30s; 0 needs none.
+Sizes are bytes, or have a unit: 8192, 8KB (1000), 64KiB (1024), 1.5GiB. Durations have a unit: 100ms, 1.5s, \
+1h30m, 30days; 0 needs none.
 
 Configuration: Each option may stand in the file of --config (TOML), with _ in place of -: `file_size = \"1GiB\"`. \
 The environment has it in capitals: BUFFEREDWRITER_FILE_SIZE. Flags come before the environment, and that before \
@@ -43,7 +43,8 @@ end of the line. A line whose end does not come within a second of silence is pu
 newline, and reported. No byte of the next line is read, so another process can read on from the same pipe. \
 Then all that was read is published within --deadline. A second signal, 0.1 s later or more, gives up at once. \
 With --until-eof the first signal does nothing. \
-SIGHUP and SIGUSR1 publish all lines now, and reading continues. Signals that are ignored at the start, as by nohup, stay \
+SIGHUP and SIGUSR1 publish all lines now, and reading continues. With --config SIGHUP also reads the file again: --min-free, \
+--max-total, the --retain options and --on-publish change at once, others with the next start. Signals that are ignored at the start, as by nohup, stay \
 ignored; those that are blocked are unblocked.
 
 Published files: --on-publish runs one command at a time, in the order in which the files of each worker were \

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use bufferedwriter::text::size;
 use bufferedwriter::{Config, CrashProof, Recorder};
-use clap::ArgAction;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// Default directory of crash-proof memory.
@@ -52,7 +51,7 @@ pub(super) struct Memory {
     /// Make all memory resident at the start and lock it, so that no line waits for a page
     ///
     /// Needs room in the limit of locked memory (ulimit -l).
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true, hide_short_help = true)]
+    #[arg(long, hide_short_help = true)]
     populate: bool,
 }
 
@@ -80,8 +79,9 @@ impl Memory {
 
 fn crash_proof(text: OsString) -> CrashProof {
     match text.to_str() {
-        Some("off") => CrashProof::Off,
-        Some("auto" | SHM) => CrashProof::Auto,
+        // In a file of options, `true` is the flag without a value.
+        Some("off" | "false") => CrashProof::Off,
+        Some("auto" | "true" | SHM) => CrashProof::Auto,
         _ => CrashProof::Dir(PathBuf::from(Path::new(&text))),
     }
 }

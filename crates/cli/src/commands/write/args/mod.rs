@@ -13,18 +13,22 @@ mod memory;
 mod place;
 mod published;
 
+use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bufferedwriter::Config;
+use clap::{Arg, ArgAction, value_parser};
 
 pub(crate) use disk::WhenFull;
+pub(crate) use ending::When;
 
 use crate::inputs::STDIN;
 
 /// Write lines from standard input or files into complete files in a directory
 #[derive(Clone, Debug, clap::Args)]
-#[command(args_override_self = true, after_help = help::SHORT, after_long_help = help::LONG)]
+#[command(mut_args(switch), args_override_self = true, after_help = help::SHORT, after_long_help = help::LONG)]
 pub(crate) struct Write {
     /// Files to read, one after another; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
@@ -51,6 +55,22 @@ pub(crate) struct Write {
     ending: ending::Ending,
 }
 
+/// What is on or off also takes a value, so that `--create-dirs=false` takes back what a file or a variable says.
+fn switch(arg: Arg) -> Arg {
+    if !matches!(arg.get_action(), ArgAction::SetTrue) {
+        return arg;
+    }
+    arg.action(ArgAction::Set)
+        .value_name("BOOL")
+        .value_parser(value_parser!(bool))
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .hide_default_value(true)
+        .hide_possible_values(true)
+}
+
 impl Write {
     /// The inputs, in order.
     pub(crate) fn inputs(&self) -> Vec<PathBuf> {
@@ -65,8 +85,26 @@ impl Write {
         &self.place.path
     }
 
+    pub(crate) fn creates_dirs(&self) -> bool {
+        self.place.create_dirs
+    }
+
+    pub(crate) fn prefix(&self) -> &OsStr {
+        self.place.prefix()
+    }
+
+    /// Where metrics are served.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.ending.metrics
+    }
+
     pub(crate) fn has_hook(&self) -> bool {
         self.published.on_publish.is_some()
+    }
+
+    /// Keeps the hook of other options, or goes without as they do.
+    pub(crate) fn take_hook_of(&mut self, other: &Write) {
+        self.published.on_publish.clone_from(&other.published.on_publish);
     }
 
     pub(crate) fn compresses(&self) -> bool {
@@ -96,6 +134,14 @@ impl Write {
 
     pub(crate) fn is_json(&self) -> bool {
         self.ending.json
+    }
+
+    pub(crate) fn progress(&self) -> When {
+        self.ending.progress
+    }
+
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.ending.verbose
     }
 
     pub(crate) fn is_quiet(&self) -> bool {

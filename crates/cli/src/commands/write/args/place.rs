@@ -1,11 +1,10 @@
 //! Where files are, and what they are called.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use bufferedwriter::Config;
 use bufferedwriter::text::mode;
-use clap::ArgAction;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Where files are")]
@@ -21,8 +20,8 @@ pub(super) struct Place {
     temp: Option<PathBuf>,
 
     /// Create missing directories, accessible to the owner only (0700)
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
-    create_dirs: bool,
+    #[arg(long)]
+    pub(super) create_dirs: bool,
 
     /// First part of every file name [default: none]
     ///
@@ -42,6 +41,10 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn prefix(&self) -> &OsStr {
+        self.prefix.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn apply(&self, config: Config) -> Config {
         let config = config
             .path(&self.path)

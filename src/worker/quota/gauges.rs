@@ -24,6 +24,7 @@ pub(super) enum Relief {
 
 #[derive(Debug)]
 pub(super) struct State {
+    pub(super) limits: Limits,
     /// Its result is 0 once the start is complete.
     pub(super) start: Gauge,
     pub(super) free: Gauge,
@@ -62,6 +63,13 @@ pub(super) struct Gauge {
 impl Gauge {
     pub(super) fn new(wanted: bool, now: Instant) -> Self {
         Gauge { found: None, written: 0, next: wanted.then_some(now), error: None }
+    }
+
+    /// With a limit of 0 nobody wants it. What is newly wanted is due.
+    pub(super) fn want(&mut self, limit: u64, now: Instant) {
+        if limit == 0 || self.next.is_none() {
+            *self = Gauge::new(limit > 0, now);
+        }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -108,5 +116,48 @@ impl State {
 
     pub(super) fn meets_total(&self, limits: Limits) -> bool {
         self.total_bytes().is_some_and(|total| total >= limits.max_total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_wants_is_not_known_and_what_is_wanted_again_is_due() {
+        let (now, soon) = (Instant::now(), std::time::Duration::from_secs(1));
+        let mut gauge = Gauge::new(true, now);
+        gauge.settle(Ok(7), 1, Some(now + soon));
+        gauge.want(5, now);
+        assert!(gauge.found == Some(7) && !gauge.is_due(now), "another limit, the same number");
+        gauge.want(0, now);
+        assert!(gauge.found.is_none() && !gauge.is_due(now + soon));
+        // As it was being measured.
+        gauge.settle(Ok(7), 1, Some(now + soon));
+        gauge.want(0, now);
+        assert!(gauge.found.is_none() && gauge.next.is_none());
+        gauge.want(5, now);
+        assert!(gauge.is_due(now));
+    }
+
+    #[test]
+    fn what_was_written_since_is_not_free() {
+        let now = Instant::now();
+        let free = State {
+            start: Gauge::new(false, now),
+            limits: Limits::default(),
+            free: Gauge { found: Some(500), written: 70, next: None, error: None },
+            total: Gauge::new(false, now),
+            written: 70 + 399,
+            deleted: 0,
+            deleted_before: 0,
+            relief: Relief::Unasked,
+            is_claimed: false,
+            refuses: false,
+            measured_at: None,
+            walk: None,
+        };
+        let beyond = |min_free| free.is_beyond(Limits { min_free, max_total: 0 });
+        assert_eq!((beyond(100), beyond(101), beyond(102)), (false, true, true));
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! `src/file/usage.rs` takes the measurements.
 
+mod gauges;
+
 use std::time::{Duration, Instant};
 
 use crate::base::sync::{Arc, Mutex, lock};
@@ -17,7 +19,8 @@ use crate::housekeeping::notices::Notices;
 use crate::memory::Shared;
 use crate::report::error::Error;
 use crate::report::stats::GuardStats;
-use crate::worker::gauges::{Gauge, Relief, State};
+
+use gauges::{Gauge, Relief, State};
 
 /// Shortest time between two measurements.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
@@ -38,10 +41,10 @@ pub(crate) type Rest = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
 /// The quota of one writer.
 pub(crate) struct Quota {
-    limits: Limits,
     rest: Option<Rest>,
-    scope: Scope,
-    /// The thread that deletes old files, if there is one.
+    /// Replaced with the limits.
+    scope: Mutex<Arc<Scope>>,
+    /// The thread that deletes old files, if it deletes any.
     relief: Option<Arc<Notices>>,
     shared: Arc<Shared>,
     state: Mutex<State>,
@@ -60,6 +63,7 @@ impl Quota {
         let Limits { min_free, max_total } = limits;
         let is_wanted = rest.is_some() || min_free > 0 || max_total > 0;
         let state = Mutex::new(State {
+            limits,
             start: Gauge::new(rest.is_some(), now),
             free: Gauge::new(min_free > 0, now),
             total: Gauge::new(max_total > 0, now),
@@ -72,7 +76,8 @@ impl Quota {
             measured_at: None,
             walk: None,
         });
-        is_wanted.then_some(Quota { limits, rest, scope, relief, shared, state })
+        let scope = Mutex::new(Arc::new(scope));
+        is_wanted.then_some(Quota { rest, scope, relief, shared, state })
     }
 
     /// Worker: measures if it is time and no other worker does. Returns `true` after a portion that
@@ -82,12 +87,14 @@ impl Quota {
         self.follow_relief(began);
         let Some((start, free, mut walk, written)) = self.claim(began) else { return false };
         let started = self.rest.as_ref().filter(|_| start).map(|rest| rest());
-        let free = free.then(|| self.scope.free_bytes());
+        let scope = lock(&self.scope).clone();
+        let free = free.then(|| scope.free_bytes());
         let is_over = || clock().saturating_duration_since(began) >= PORTION;
-        let counted = walk.as_mut().map(|walk| self.scope.count(walk, is_over));
+        let counted = walk.as_mut().map(|walk| scope.count(walk, is_over));
         let now = clock();
         let mut state = lock(&self.state);
         state.is_claimed = false;
+        let limits = state.limits;
         if let Some(result) = started {
             let again = now.checked_add(INTERVAL).filter(|_| result.is_err());
             state.start.settle(result.map(|()| 0), written, again);
@@ -95,6 +102,8 @@ impl Quota {
         if let Some(result) = free {
             state.measured_at = if result.is_ok() { Some(now) } else { state.measured_at };
             state.free.settle(result, written, now.checked_add(INTERVAL));
+            // Nobody wants it any more, perhaps.
+            state.free.want(limits.min_free, now);
         }
         if let (Some(mut walk), Some(counted)) = (walk, counted) {
             walk.took += now.saturating_duration_since(began);
@@ -109,6 +118,7 @@ impl Quota {
                     }
                     let result = counted.map(|_| walk.total);
                     state.total.settle(result, walk.written, now.checked_add(rest));
+                    state.total.want(limits.max_total, now);
                 }
             }
         }
@@ -119,6 +129,11 @@ impl Quota {
         state.walk.is_some()
     }
 
+    /// The thread that deletes old files, while it does.
+    fn relief(&self) -> Option<&Notices> {
+        self.relief.as_deref().filter(|notices| notices.deletes())
+    }
+
     fn bytes_deleted(&self) -> u64 {
         self.relief.as_ref().map_or(0, |notices| notices.bytes_deleted())
     }
@@ -126,7 +141,7 @@ impl Quota {
     /// Reckons with what was deleted. Once the pass that was asked for has ended, what is left is
     /// measured, unless that was enough.
     fn follow_relief(&self, now: Instant) {
-        let Some(notices) = &self.relief else { return };
+        let Some(notices) = self.relief() else { return };
         let mut state = lock(&self.state);
         state.deleted = notices.bytes_deleted();
         let until = |until: Option<Instant>| until.or(now.checked_add(RELIEF_MAX)).unwrap_or(now);
@@ -136,7 +151,7 @@ impl Quota {
             }
             // A measurement that began before the pass had ended is no answer.
             Relief::Asked(number, _) if notices.is_answered(number) && !state.is_claimed => {
-                let counts = state.meets_total(self.limits);
+                let counts = state.meets_total(state.limits);
                 let State { free, total, walk, relief, .. } = &mut *state;
                 free.next = free.next.map(|_| now);
                 // Without the deleted files there is room. Counting may take long.
@@ -158,13 +173,28 @@ impl Quota {
             return None;
         }
         let written = state.written;
-        let begin = || Walk::new(&self.scope, written);
+        let begin = || Walk::new(&lock(&self.scope), written);
         let is_due = state.total.is_due(now);
         let walk = state.walk.take().or_else(|| is_due.then(begin));
         let free = state.free.is_due(now);
         let start = state.start.is_due(now);
         state.is_claimed = start || free || walk.is_some();
         state.is_claimed.then_some((start, free, walk, written))
+    }
+
+    /// Takes other limits. The caller must then wake the workers, which measure what is not known.
+    pub(crate) fn set_limits(&self, limits: Limits, scope: Scope, now: Instant) {
+        *lock(&self.scope) = Arc::new(scope);
+        let mut state = lock(&self.state);
+        state.limits = limits;
+        state.free.want(limits.min_free, now);
+        state.total.want(limits.max_total, now);
+        if limits.max_total == 0 {
+            state.walk = None;
+        }
+        // Other old files may go now.
+        state.relief = Relief::Unasked;
+        self.set_flag(&mut state);
     }
 
     /// Worker: its file has `bytes` more bytes.
@@ -177,7 +207,7 @@ impl Quota {
     /// Sets the flag to the current verdict. Under the lock, so that it never lags behind another
     /// verdict.
     fn set_flag(&self, state: &mut State) {
-        let is_beyond = state.is_beyond(self.limits);
+        let is_beyond = state.is_beyond(state.limits);
         if !is_beyond {
             state.relief = Relief::Unasked;
         }
@@ -190,7 +220,7 @@ impl Quota {
 
     /// Whether records are accepted although a limit is met, because old files are being deleted.
     fn puts_off(&self, state: &mut State) -> bool {
-        let Some(notices) = &self.relief else { return false };
+        let Some(notices) = self.relief() else { return false };
         if state.refuses || state.start.next.is_some() {
             return false;
         }
@@ -215,7 +245,7 @@ impl Quota {
             // The worker that measures may hang.
             _ if state.is_claimed => Some(INTERVAL),
             // Files may be deleted at any time, which needs no measurement.
-            Some(at) if self.relief.is_some() => {
+            Some(at) if self.relief().is_some() => {
                 Some(at.saturating_duration_since(now).min(INTERVAL))
             }
             Some(at) => Some(at.saturating_duration_since(now)),
@@ -223,12 +253,14 @@ impl Quota {
         }
     }
 
-    /// The numbers that users see.
-    pub(crate) fn stats(&self) -> GuardStats {
+    /// The numbers that users see. `None` if it is off.
+    pub(crate) fn stats(&self) -> Option<GuardStats> {
         let deleted = self.bytes_deleted();
         let mut state = lock(&self.state);
         state.deleted = deleted;
-        GuardStats {
+        let Limits { min_free, max_total } = state.limits;
+        let is_on = self.rest.is_some() || min_free > 0 || max_total > 0;
+        is_on.then(|| GuardStats {
             refuses: state.refuses,
             free_bytes: state.free_bytes(),
             total_bytes: state.total_bytes(),
@@ -236,7 +268,7 @@ impl Quota {
             last_error: [&state.start, &state.free, &state.total]
                 .into_iter()
                 .find_map(|gauge| gauge.error.clone()),
-        }
+        })
     }
 }
 
@@ -245,6 +277,7 @@ mod tests {
     use super::*;
     use crate::base::sync::Barrier;
     use crate::base::sys::Errno;
+    use crate::config::Retain;
     use crate::fs::Fs;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
@@ -286,7 +319,7 @@ mod tests {
             lock(&quota.state).is_claimed = true;
             quota.look(|| now + INTERVAL);
             assert_eq!((fs.calls(Op::FreeBytes), fs.calls(Op::List)), (free_calls, lists));
-            let stats = quota.stats();
+            let stats = quota.stats().unwrap();
             assert_eq!(stats.free_bytes.is_some(), min_free > 0);
             assert_eq!(stats.total_bytes, (max_total > 0).then_some(0));
             assert!(!stats.refuses && stats.measured_at == Some(now));
@@ -303,8 +336,8 @@ mod tests {
         quota.wrote(999);
         assert!(!quota.shared.is_over_quota());
         quota.wrote(1);
-        assert!(quota.shared.is_over_quota() && quota.stats().refuses);
-        assert_eq!(quota.stats().total_bytes, Some(1000));
+        assert!(quota.shared.is_over_quota() && quota.stats().unwrap().refuses);
+        assert_eq!(quota.stats().unwrap().total_bytes, Some(1000));
         assert_eq!(quota.vigil(now), Some(INTERVAL));
         assert_eq!(quota.vigil(now + INTERVAL / 4), Some(INTERVAL * 3 / 4));
         // The worker that measures may hang.
@@ -313,24 +346,8 @@ mod tests {
         lock(&quota.state).is_claimed = false;
         // The files do not exist.
         quota.look(|| now + INTERVAL);
-        assert!(!quota.shared.is_over_quota() && !quota.stats().refuses);
-        assert_eq!(quota.stats().total_bytes, Some(0));
-
-        let free = State {
-            start: Gauge::new(false, now),
-            free: Gauge { found: Some(500), written: 70, next: None, error: None },
-            total: Gauge::new(false, now),
-            written: 70 + 399,
-            deleted: 0,
-            deleted_before: 0,
-            relief: Relief::Unasked,
-            is_claimed: false,
-            refuses: false,
-            measured_at: None,
-            walk: None,
-        };
-        let beyond = |min_free| free.is_beyond(Limits { min_free, max_total: 0 });
-        assert_eq!((beyond(100), beyond(101), beyond(102)), (false, true, true));
+        assert!(!quota.shared.is_over_quota() && !quota.stats().unwrap().refuses);
+        assert_eq!(quota.stats().unwrap().total_bytes, Some(0));
     }
 
     #[test]
@@ -342,7 +359,7 @@ mod tests {
             let limits = Limits { min_free: 1, max_total };
             let quota = quota(&fs, dir.path().into(), dir.path().into(), limits, now);
             quota.look(|| now);
-            let before = quota.stats();
+            let before = quota.stats().unwrap();
             assert_eq!(before.refuses, refuses);
             for (op, operation) in [
                 (Op::List, "list"),
@@ -354,11 +371,11 @@ mod tests {
                 lock(&quota.state).free.next = Some(later);
                 lock(&quota.state).total.next = Some(later);
                 quota.look(|| later);
-                let stats = quota.stats();
+                let stats = quota.stats().unwrap();
                 assert_eq!(stats.last_error.unwrap().operation(), operation);
                 assert_eq!((stats.refuses, stats.total_bytes), (refuses, before.total_bytes));
                 quota.look(|| at_last);
-                assert!(quota.stats().last_error.is_none());
+                assert!(quota.stats().unwrap().last_error.is_none());
             }
         }
     }
@@ -381,13 +398,13 @@ mod tests {
         for portion in 1..=4 {
             assert!(quota.look(clock), "{portion}");
             // The total is unknown before the end; bytes written meanwhile are added to it.
-            assert_eq!(quota.stats().total_bytes, None);
+            assert_eq!(quota.stats().unwrap().total_bytes, None);
             quota.wrote(20);
         }
         assert!(!quota.look(clock));
-        assert_eq!(quota.stats().total_bytes, Some(one + 80));
+        assert_eq!(quota.stats().unwrap().total_bytes, Some(one + 80));
         assert_eq!((fs.calls(Op::List), fs.calls(Op::Facts)), (1, files as usize));
-        let ended = quota.stats().measured_at.unwrap();
+        let ended = quota.stats().unwrap().measured_at.unwrap();
         let took = lock(&quota.state).total.next.unwrap() - ended;
         assert!(took > INTERVAL && took <= 50 * (ended - now), "{took:?} {:?}", ended - now);
         quota.wrote(20);
@@ -398,6 +415,7 @@ mod tests {
     fn relieved(fs: &Faulty, dir: &TestDir, now: Instant) -> (Quota, Arc<Notices>) {
         let limits = Limits { min_free: 0, max_total: 1000 };
         let notices: Arc<Notices> = Arc::default();
+        notices.set_rules(Retain { files: 1, ..Retain::default() }, false);
         let mut quota = quota(fs, dir.path().into(), dir.path().into(), limits, now);
         quota.relief = Some(notices.clone());
         quota.look(|| now);
@@ -421,14 +439,14 @@ mod tests {
         notices.answer(Some(1), None, None);
         quota.look(|| now);
         assert!(!refuses() && quota.vigil(now).is_none() && fs.calls(Op::List) == 1);
-        assert_eq!(quota.stats().total_bytes, Some(901));
+        assert_eq!(quota.stats().unwrap().total_bytes, Some(901));
         // It is not enough. What is left is counted, since others delete files too.
         quota.wrote(100);
         assert!(!refuses() && notices.asked() == 2);
         notices.answer(Some(2), None, None);
         quota.look(|| now);
         assert!(!refuses() && fs.calls(Op::List) == 2, "nothing is there");
-        assert_eq!(quota.stats().total_bytes, Some(0));
+        assert_eq!(quota.stats().unwrap().total_bytes, Some(0));
     }
 
     #[test]
