@@ -46,6 +46,12 @@ impl Dump {
         lock(&self.state).outcome = Some(outcome);
     }
 
+    /// The result, if there is one.
+    #[cfg(test)]
+    pub(crate) fn peek(&self) -> Option<Outcome> {
+        lock(&self.state).outcome.clone()
+    }
+
     /// Caller: takes the result, or gives the dump up.
     pub(crate) fn result(&self) -> Option<Outcome> {
         let mut state = lock(&self.state);

@@ -7,7 +7,7 @@ use crate::report::dump::{DumpError, DumpOptions, Dumped};
 use crate::worker::control::Phase;
 use crate::worker::dumps::Dump;
 use crate::writer::BufferedWriter;
-use crate::writer::inner::Core;
+use crate::writer::inner::{Abandon, Core};
 
 impl BufferedWriter {
     /// Publishes what a [flight recorder](crate::Config::recorder) holds in memory, as finished
@@ -69,17 +69,6 @@ impl BufferedWriter {
 /// How far a dump may exceed its deadline, so that the worker can give back what it holds.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// Ends the dump if its future is dropped.
-struct Abandon<'a>(&'a Core, Arc<Dump>);
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        if !self.0.is_forked() && self.1.result().is_none() {
-            self.0.wake_all();
-        }
-    }
-}
-
 impl Core {
     fn dump(&self, options: DumpOptions) -> Result<Dumped, DumpError> {
         let deadline = self.may_dump(options)?;
@@ -118,7 +107,11 @@ impl Core {
         Ok(Instant::now().checked_add(options.timeout).filter(|_| is_limited))
     }
 
-    fn ask_dump(&self, options: DumpOptions, deadline: Option<Instant>) -> (Arc<Dump>, u64) {
+    pub(crate) fn ask_dump(
+        &self,
+        options: DumpOptions,
+        deadline: Option<Instant>,
+    ) -> (Arc<Dump>, u64) {
         let dump = Dump::new(options, deadline);
         let number = self.dumps.ask(dump.clone(), || self.control.ask_flush());
         self.wake_all();

@@ -51,6 +51,17 @@ pub(crate) struct Flush {
     lost_before: Vec<Count>,
 }
 
+/// Ends the dump if its future is dropped.
+pub(super) struct Abandon<'a>(pub(super) &'a Core, pub(super) Arc<Dump>);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_forked() && self.1.result().is_none() {
+            self.0.wake_all();
+        }
+    }
+}
+
 /// A writer, as its handles see it. Its drop closes the writer.
 pub(crate) struct Inner {
     pub(crate) id: u64,
@@ -321,6 +332,7 @@ impl Core {
             return Err(FlushError::OnWorker);
         }
         let flush = self.ask_flush(None)?;
+        let _abandon = flush.dump.clone().map(|dump| Abandon(self, dump));
         if self.wait_flushed_async(flush.number).await {
             self.flushed(&flush)
         } else if self.is_forked() {

@@ -106,6 +106,10 @@ fn words(layout: Layout) -> Vec<usize> {
             .extend((0..4).map(|word| layout.chunk_word_at(chunk, ChunkWord::Producer) + 8 * word));
         let header = layout.arena_at() + chunk as usize * size_of::<Header>();
         words.extend([Header::COMMIT_AT, Header::LINK_AT, Header::CHAIN_AT].map(|at| header + at));
+        if layout.records {
+            words.extend((0..4).map(|word| header + Header::OVERWRITTEN_AT + 8 * word));
+            words.push(header + Header::OVERWRITING_AT);
+        }
     }
     words.extend((8..56).step_by(4));
     words

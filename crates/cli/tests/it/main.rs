@@ -24,6 +24,7 @@ mod names;
 mod outputs;
 mod partition;
 mod publish;
+mod recorder;
 mod recover;
 mod reload;
 mod retention;

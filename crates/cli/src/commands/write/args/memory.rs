@@ -61,9 +61,17 @@ impl Memory {
         let size = bytes_in_memory(self.size);
         match self.recorder {
             Recorder::Last(bytes) => bytes,
-            Recorder::Whole => (self.queue_size / 8 * 7).max(1).saturating_mul(size),
+            Recorder::Whole => {
+                let chunks = self.queue_size.saturating_add(1);
+                (chunks - chunks.div_ceil(8)).max(1).saturating_mul(size)
+            }
             _ => self.queue_size.saturating_add(self.workers).saturating_mul(size),
         }
+    }
+
+    /// Whether the writer is a flight recorder.
+    pub(super) fn records(&self) -> bool {
+        self.recorder != Recorder::Off
     }
 
     pub(super) fn apply(&self, config: Config) -> Config {
@@ -74,6 +82,8 @@ impl Memory {
             .crash_proof(self.crash_proof.clone().unwrap_or(CrashProof::Off))
             .populate(self.populate)
             .recorder(self.recorder)
+            // If a dump at the end was not in time.
+            .dump_on_close(self.records())
     }
 }
 
