@@ -196,8 +196,10 @@ pub enum CrashProof {
 ///
 /// What a thread has filled stays in memory. Once the permitted memory is used up, the oldest chunk is
 /// written over, as a whole. [`Stats::overwritten`](crate::Stats::overwritten) counts its records.
-/// `write` never returns [`Full`](crate::WriteError::Full) for want of memory, as long as there are
-/// more chunks than threads that write.
+/// `write` never waits, and never returns [`Full`](crate::WriteError::Full), if
+/// [`queue_size`](crate::Config::queue_size) is at least three chunks for each thread that writes,
+/// and the chunks of the larger records that are written at the same time. With less it may, when
+/// other threads and a dump have all chunks.
 ///
 /// [The guide](crate::guide::recorder) says when to use it, and how much memory it needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -78,6 +78,8 @@ pub(super) enum Recording {
     No,
     Releases,
     Keeps,
+    /// There are no dumps.
+    Never,
 }
 
 impl Case {
@@ -116,7 +118,8 @@ impl Case {
             recording: match number(10) {
                 0 => Recording::No,
                 1 => Recording::Releases,
-                _ => Recording::Keeps,
+                2 => Recording::Keeps,
+                _ => Recording::Never,
             },
         }
     }
@@ -200,7 +203,8 @@ fn write(case: &Case) {
                     }
                     accepted.unwrap();
                     page.accepted(number, seq + 1);
-                    if case.recording != Recording::No && seq % 9 == 8 {
+                    let dumps = [Recording::Releases, Recording::Keeps].contains(&case.recording);
+                    if dumps && seq % 9 == 8 {
                         let keeps = case.recording == Recording::Keeps;
                         writer.dump(DumpOptions::default().keep(keeps).timeout(BOUND)).unwrap();
                     }

@@ -237,8 +237,7 @@ fn hostile_slots_neither_panic_nor_overflow() {
         let slots = [slot.clone(), slot.clone()].concat();
         if let Some(told) = counters::newest(&slots, slot.len(), workers, (start, Stamp(9))) {
             let Stats { accepted, written, pending, lost, overwritten, refused, .. } = told.stats;
-            let sum =
-                accepted + written + pending + lost.total() + overwritten + refused.total();
+            let sum = accepted + written + pending + lost.total() + overwritten + refused.total();
             prop_assert!(sum.records < u64::MAX && told.stats.workers.len() == workers);
             let chunks: usize = told.stats.workers.iter().map(|worker| worker.backlog_chunks).sum();
             prop_assert!(chunks < usize::MAX);
