@@ -1,8 +1,13 @@
 //! Does `--recorder` keep the newest lines in memory, and write them when a signal or the end says so?
 
 use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use bufferedwriter_testkit::process;
+use bufferedwriter_testkit::wait::holds_within;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::help::{Place, Program, numbered, wait_until};
 use crate::stats::stats;
@@ -21,6 +26,13 @@ fn assert_newest(found: &[u8], lines: &str) {
     let found = str::from_utf8(found).unwrap();
     assert!(lines.ends_with(found) && found.len() > 2048, "{found}");
     assert!(lines[..lines.len() - found.len()].ends_with('\n'), "a line is torn: {found}");
+}
+
+/// What the one writer tells of itself.
+fn told(place: &Place) -> Value {
+    let text = stats(place, &["--json"]).1;
+    let found: Value = serde_json::from_str(&text).unwrap();
+    found["writers"][0]["told"].clone()
 }
 
 #[test]
@@ -86,6 +98,43 @@ fn a_dump_that_the_disk_does_not_take_is_reported_and_comes_with_the_end() {
     assert_eq!(place.written(), b"first\n");
 }
 
+/// Times that threads of the writer went to sleep so far.
+fn sleeps(program: &Program<'_>) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+    let tasks = tasks.map(|task| task.unwrap().path());
+    let is_writers = |task: &PathBuf| {
+        fs::read_to_string(task.join("comm")).unwrap_or_default().starts_with("bw-")
+    };
+    let count = |task: PathBuf| {
+        process::number(task.strip_prefix("/proc").unwrap().display(), "voluntary_ctxt_switches:")
+    };
+    tasks.filter(is_writers).map(count).sum()
+}
+
+#[test]
+fn nothing_wakes_while_nothing_is_asked() {
+    let place = Place::new();
+    let mut program = place.started(&SMALL);
+    wait_until("the line is told", || told(&place)["accepted"]["records"] == 1);
+    // Its thread looks a second later at the soonest.
+    let second = Duration::from_millis(1500);
+    let mut before = sleeps(&program);
+    wait_until("its threads rest", || {
+        let last = before;
+        let wakes = holds_within(second, || sleeps(&program) != last);
+        before = sleeps(&program);
+        !wakes
+    });
+    assert!(before > 0, "the writer's threads have other names");
+    let began = Instant::now();
+    wait_until("lines are read for a while", || {
+        program.feed(numbered(100));
+        began.elapsed() > 2 * second
+    });
+    assert_eq!(sleeps(&program), before);
+    assert_eq!(program.end().code, 0);
+}
+
 #[test]
 fn stats_tell_what_was_overwritten() {
     let place = Place::new();
@@ -93,13 +142,8 @@ fn stats_tell_what_was_overwritten() {
     program.feed(numbered(2000));
     wait_until_recorded(&program);
     program.signal(Signal::USR1);
-    let told = || {
-        let text = stats(&place, &["--json"]).1;
-        let found: serde_json::Value = serde_json::from_str(&text).unwrap();
-        found["writers"][0]["told"].clone()
-    };
-    wait_until("the dump is told", || told()["written"]["records"].as_u64() > Some(0));
-    let told = told();
+    wait_until("the dump is told", || told(&place)["written"]["records"].as_u64() > Some(0));
+    let told = told(&place);
     let of = |kind: &str| told[kind]["records"].as_u64().unwrap();
     assert_eq!(of("accepted"), of("written") + of("overwritten") + of("pending"));
     let line = format!("\n  overwritten {} records, ", of("overwritten"));
