@@ -7,6 +7,7 @@ use bufferedwriter_testkit::message::{self, Drops};
 
 use super::Met;
 use crate::accept;
+use crate::accept::formatted::RecordWriter;
 use crate::memory::message::Message;
 use crate::memory::slot::current::LeasePhase;
 use crate::memory::slot::owned::OwnedSlot;
@@ -69,6 +70,7 @@ impl Callers {
     pub(super) fn write(&mut self, thread: usize, way: Way, len: usize) -> Result<(), String> {
         let shared = self.handle.shared.clone();
         let ring = shared.ring.as_ref().expect("a recorder");
+        let keeps = ring.keeps();
         let number = self.records.len();
         if number == RECORDS_MAX {
             return Ok(());
@@ -77,17 +79,18 @@ impl Callers {
         let slot = self.threads[thread].get_or_insert_with(|| Owned(slots.acquire().unwrap())).0;
         let others = leased(&self.handle).filter(|&other| !std::ptr::eq(other, slot)).count();
         let order = shared.slots.iter().position(|other| std::ptr::eq(other, slot));
-        let (before, record) = (self.handle.stats().overwritten, bytes(number, len));
-        // SAFETY: the slot is its thread's alone, and lives as long as the writer.
-        let said = unsafe { self.hand_over(way, &*slot, &record) };
-        let now = self.handle.stats().overwritten;
-        let keeps = ring.keeps();
-        ensure(now == before || ring.used() >= keeps, || {
-            format!("{} overwritten, {} of {keeps} chunks used", now.records, ring.used())
-        })?;
         let chunks = len.div_ceil(shared.arena.size()).max(1);
         // A record that is formatted moves on before it is known how long it will be.
         let needed = chunks + if matches!(way, Way::Record { .. }) { 2 } else { 0 };
+        let (before, record) = (self.handle.stats().overwritten, bytes(number, len));
+        let used = ring.used() + needed as u32;
+        // SAFETY: the slot is its thread's alone, and lives as long as the writer.
+        let said = unsafe { self.hand_over(way, &*slot, &record) };
+        let now = self.handle.stats().overwritten;
+        // A chain that is taken over may be longer than what was needed, and goes to the pool.
+        ensure(now == before || ring.used().max(used) >= keeps, || {
+            format!("{} overwritten, {used} of {keeps} chunks used", now.records)
+        })?;
         let is_right = match said {
             Ok(()) => chunks <= keeps as usize,
             Err(WriteError::TooLarge) => chunks > keeps as usize,
@@ -119,7 +122,7 @@ impl Callers {
                 // SAFETY: what comes back is of that type.
                 unsafe { accept::sent::<message::Message>(sent) }.map_err(|error| error.kind())
             }
-            Way::Record { part, end, .. } => accept::record(owned(), &mut |w| {
+            Way::Record { part, end, .. } => accept::record(owned(), &mut |w: &mut RecordWriter<'_>| {
                 record.chunks(part).try_for_each(|part| w.write_bytes(part))?;
                 if end == Format::Whole { Ok(()) } else { Err(std::fmt::Error) }
             }),
