@@ -106,7 +106,10 @@ impl Worker {
             ring.now().saturating_sub(last.as_nanos().try_into().unwrap_or(u64::MAX))
         });
         let wanted = Wanted { since, keeps: options.keep };
-        self.ledger.overwrite(recall::shrink(&self.shared, ring));
+        if !recorder.is_closing {
+            // Nobody writes during a close.
+            self.ledger.overwrite(recall::shrink(&self.shared, ring));
+        }
         let output = &mut self.output;
         output.set_copying(options.keep);
         let (recall, records, first) =

@@ -93,8 +93,9 @@ struct Run {
     visible: Count,
     /// Those that the model knows.
     overwritten: Count,
-    /// A dump failed since the last one that released everything.
-    has_failed: bool,
+    /// Since the last dump that released everything, one failed or kept records. They are older than what others
+    /// wrote over meanwhile.
+    is_mixed: bool,
     is_forced: bool,
 }
 
@@ -161,7 +162,7 @@ impl Run {
             copied: Vec::new(),
             visible: Count::ZERO,
             overwritten: Count::ZERO,
-            has_failed: false,
+            is_mixed: false,
             is_forced: !setup.forced.is_zero(),
             clock,
         })
@@ -263,7 +264,7 @@ impl Run {
             let copied = std::mem::take(&mut self.copied);
             let Ok(dumped) = outcome else {
                 callers.met.failed += 1;
-                self.has_failed = true;
+                self.is_mixed = true;
                 let is_over = asked.dump.deadline.is_some_and(|at| at <= self.clock.now());
                 ensure(is_over, || format!("a dump fails before its time: {outcome:?}"))?;
                 continue;
@@ -281,23 +282,24 @@ impl Run {
             met.overwritten += since;
             if keeps {
                 met.copies += 1;
+                self.is_mixed = true;
                 ensure(dumped.records.records == copied.len() as u64, told)?;
                 continue;
             }
             met.dumps += 1;
             ensure(copied.is_empty(), told)?;
-            // Of each thread the oldest are overwritten, unless a failed dump left some in a hidden file.
+            // Of each thread the oldest are overwritten.
             let is_newer = |&number: &usize| {
                 let older = asked.pending.iter().filter(|&&other| other < number);
                 let mut same = older.filter(|&&other| records[other].slot == records[number].slot);
                 same.any(|&other| records[other].fate == Fate::Visible)
             };
-            ensure(self.has_failed || !missing.iter().any(is_newer), told)?;
+            ensure(self.is_mixed || !missing.iter().any(is_newer), told)?;
             for &number in &missing {
                 records[number].fate = Fate::Overwritten;
                 self.overwritten += Count::new(1, records[number].len as u64);
             }
-            self.has_failed = false;
+            self.is_mixed = false;
             let is_pending = |&number: &usize| records[number].fate == Fate::Pending;
             self.asked.iter_mut().for_each(|other| other.pending.retain(is_pending));
         }
