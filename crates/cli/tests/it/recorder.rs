@@ -86,7 +86,7 @@ fn a_line_longer_than_memory_is_refused_and_the_others_stay() {
 #[test]
 fn a_dump_that_the_disk_does_not_take_is_reported_and_comes_with_the_end() {
     let place = Place::new();
-    let mut program = place.started(&[&SMALL[..], &["--deadline=300ms"]].concat());
+    let program = place.started(&[&SMALL[..], &["--deadline=300ms"]].concat());
     // The directory of the files is gone for a while.
     let (out, aside) = (place.out(), place.join("aside"));
     fs::rename(&out, &aside).unwrap();
