@@ -3,7 +3,7 @@
 //!
 //! Where the system permits no cgroup, the service is killed with SIGKILL instead.
 //!
-//! `cargo run -p bufferedwriter-tracing --example flight_recorder`; it takes a second.
+//! `cargo run -p bufferedwriter-tracing --example recorder`; it takes a second.
 
 #[path = "../../../examples/flight_recorder/memory_limit.rs"]
 mod memory_limit;
