@@ -122,12 +122,10 @@ impl Callers {
                 // SAFETY: what comes back is of that type.
                 unsafe { accept::sent::<message::Message>(sent) }.map_err(|error| error.kind())
             }
-            Way::Record { part, end, .. } => {
-                accept::record(owned(), &mut |w: &mut RecordWriter<'_>| {
-                    record.chunks(part).try_for_each(|part| w.write_bytes(part))?;
-                    if end == Format::Whole { Ok(()) } else { Err(std::fmt::Error) }
-                })
-            }
+            Way::Record { part, end, .. } => accept::record(owned(), |w: &mut RecordWriter<'_>| {
+                record.chunks(part).try_for_each(|part| w.write_bytes(part))?;
+                if end == Format::Whole { Ok(()) } else { Err(std::fmt::Error) }
+            }),
         }
     }
 
