@@ -140,7 +140,7 @@ pub(crate) fn write_cold(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), 
 fn accept_large(busy: &mut Busy<'_>, record: &[u8]) -> Result<(), WriteError> {
     let arena = &busy.shared.arena;
     let chunks = record.len().div_ceil(arena.size()) as u32;
-    let mut chain = Chain::lease(busy, chunks)?;
+    let mut chain = Chain::lease_all(busy, chunks)?;
     chain.put(arena, record);
     chain.commit(busy);
     Ok(())

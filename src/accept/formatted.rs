@@ -253,6 +253,7 @@ impl Draft {
         if busy.lease.chunk.extent().len() == 0 {
             return Ok(Chain::adopt(busy, self.len));
         }
+        // Not `lease_all`: others may write over the record as soon as its chunk is sealed.
         let mut chain = Chain::lease(busy, chunks)?;
         // SAFETY: this thread leases the source and wrote the bytes. They are at most a chunk, and
         // the chain is empty.

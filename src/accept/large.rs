@@ -36,16 +36,29 @@ impl Chain {
     /// Takes `chunks` chunks from the pool, or none.
     pub(crate) fn lease(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
         lease::pass_quota(busy)?;
-        let arena = &busy.shared.arena;
-        let popped = pop(busy.shared, busy.slot, chunks).or_else(|| {
-            // The leased chunk may hold the missing memory, so pass it to a worker. In a flight
-            // recorder it can be taken over right away.
+        let Some(popped) = pop(busy.shared, busy.slot, chunks) else {
+            // The leased chunk may hold the missing memory, so pass it to a worker.
             lease::seal(busy);
-            busy.shared.ring.as_ref().and_then(|_| pop(busy.shared, busy.slot, chunks))
-        });
-        let Some((head, tail)) = popped else { return Err(WriteError::Full) };
-        let (at, room) = (arena.at(head, 0), arena.size());
-        Ok(Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 })
+            return Err(WriteError::Full);
+        };
+        Ok(Self::of(busy.shared, popped, chunks))
+    }
+
+    /// The same for a record of which no byte is in the leased chunk. A flight recorder takes over
+    /// that one, too.
+    pub(crate) fn lease_all(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
+        match Self::lease(busy, chunks) {
+            Err(WriteError::Full) if busy.shared.ring.is_some() => {
+                let popped = pop(busy.shared, busy.slot, chunks).ok_or(WriteError::Full)?;
+                Ok(Self::of(busy.shared, popped, chunks))
+            }
+            leased => leased,
+        }
+    }
+
+    fn of(shared: &Shared, (head, tail): (ChunkId, ChunkId), chunks: u32) -> Self {
+        let (at, room) = (shared.arena.at(head, 0), shared.arena.size());
+        Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 }
     }
 
     /// Turns the leased chunk into a chain. Nothing is committed to it, and its first `len` bytes
@@ -210,7 +223,7 @@ pub(crate) fn hand_over(
     message: Message,
     chunks: u32,
 ) -> Result<(), (WriteError, Message)> {
-    let mut chain = match Chain::lease(busy, chunks) {
+    let mut chain = match Chain::lease_all(busy, chunks) {
         Ok(chain) => chain,
         Err(cause) => return Err((cause, message)),
     };
