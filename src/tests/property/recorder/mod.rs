@@ -93,8 +93,8 @@ struct Run {
     visible: Count,
     /// Those that the model knows.
     overwritten: Count,
-    /// Since the last dump that released everything, one failed or kept records. They are older than what others
-    /// wrote over meanwhile.
+    /// A dump had older records than what was written over meanwhile, and some of them stayed: it failed, it kept
+    /// them, or they came to a chunk of its.
     is_mixed: bool,
     is_forced: bool,
 }
@@ -299,7 +299,7 @@ impl Run {
                 records[number].fate = Fate::Overwritten;
                 self.overwritten += Count::new(1, records[number].len as u64);
             }
-            self.is_mixed = false;
+            self.is_mixed = since > 0;
             let is_pending = |&number: &usize| records[number].fate == Fate::Pending;
             self.asked.iter_mut().for_each(|other| other.pending.retain(is_pending));
         }
