@@ -25,7 +25,9 @@ impl Output {
             self.is_stale = false;
         }
         if self.file.is_some() && self.has_copies != self.copies {
-            self.publish(reason)
+            self.publish(reason)?;
+            // One without records is not published, and must not take those of the other kind.
+            if self.file.is_some() { self.remove() } else { Ok(()) }
         } else {
             Ok(())
         }
