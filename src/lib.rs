@@ -38,7 +38,7 @@ mod writer;
 #[cfg(not(loom))]
 pub use accept::formatted::RecordWriter;
 #[cfg(not(loom))]
-pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io, text};
+pub use config::{Boundary, Compression, Config, CrashProof, Durability, Io, Recorder, text};
 #[cfg(not(loom))]
 pub use file::observe::stats_of;
 #[cfg(not(loom))]
@@ -47,6 +47,8 @@ pub use naming::file_name::FileName;
 pub use recovery::{RecoverOptions, recover};
 #[cfg(not(loom))]
 pub use report::close::{CloseError, CloseReport};
+#[cfg(not(loom))]
+pub use report::dump::{DumpError, DumpOptions, Dumped};
 pub use report::error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use report::health::{ErrorEvent, Health, Stall};
@@ -126,6 +128,9 @@ pub mod guide {
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/crashes.md")]
     pub mod crashes {}
+    #[doc = include_str!("../docs/rustdoc-links.md")]
+    #[doc = include_str!("../docs/guide/recorder.md")]
+    pub mod recorder {}
     #[doc = include_str!("../docs/rustdoc-links.md")]
     #[doc = include_str!("../docs/guide/program.md")]
     pub mod program {}

@@ -69,8 +69,10 @@ unsafe fn append(chunk: Chunk, extent: Extent, record: &[u8]) {
 /// them fill a chunk. Its length must also fit the 32 bits of the commit word.
 fn is_handed_over(shared: &Shared, len: usize) -> bool {
     let is_large = len >= shared.arena.size().div_ceil(MESSAGES_MAX);
-    // Crash-proof memory must not point to memory that dies with the process.
-    is_large && u32::try_from(len).is_ok() && !shared.arena.is_in_crash_image()
+    // Crash-proof memory must not point to memory that dies with the process. And who takes a chunk
+    // over is busy, and may not run the foreign code of a drop.
+    let copies = shared.arena.is_in_crash_image() || shared.ring.is_some();
+    is_large && u32::try_from(len).is_ok() && !copies
 }
 
 /// Accepts a message. A large one is handed over; a smaller one is copied and returned for the
@@ -138,7 +140,7 @@ pub(crate) fn write_cold(slot: &mut OwnedSlot<'_>, record: &[u8]) -> Result<(), 
 fn accept_large(busy: &mut Busy<'_>, record: &[u8]) -> Result<(), WriteError> {
     let arena = &busy.shared.arena;
     let chunks = record.len().div_ceil(arena.size()) as u32;
-    let mut chain = Chain::lease(busy, chunks)?;
+    let mut chain = Chain::lease_all(busy, chunks)?;
     chain.put(arena, record);
     chain.commit(busy);
     Ok(())

@@ -212,7 +212,7 @@ impl Draft {
     fn put_elsewhere(&mut self, busy: &mut Busy<'_>, bytes: &[u8]) -> Result<(), WriteError> {
         let arena = &busy.shared.arena;
         let chunks = (self.len + bytes.len()).div_ceil(arena.size());
-        if chunks > arena.none() as usize {
+        if chunks > busy.shared.record_chunks_max() {
             return Err(WriteError::TooLarge);
         }
         if chunks == 1 {
@@ -234,14 +234,14 @@ impl Draft {
     /// Moves the record to the beginning of a new chunk.
     fn move_on(&mut self, busy: &mut Busy<'_>, bytes: &[u8]) -> Result<(), WriteError> {
         lease::pass_quota(busy)?;
-        let chunk = lease::pop(busy)?;
+        let chunk = lease::take(busy)?;
         let arena = &busy.shared.arena;
         // SAFETY: this thread leases both chunks and wrote the bytes, which fit. The copy comes
         // before the seal, after which another producer may have the old chunk.
         self.at = unsafe { arena.at(chunk, 0).copy(self.begin_at(), self.len) };
         self.room = arena.size() - self.len;
         lease::seal(busy);
-        lease::begin(busy, chunk);
+        lease::renew(busy, chunk);
         // SAFETY: the whole record fits one chunk.
         unsafe { self.put(bytes) };
         Ok(())
@@ -253,6 +253,7 @@ impl Draft {
         if busy.lease.chunk.extent().len() == 0 {
             return Ok(Chain::adopt(busy, self.len));
         }
+        // Not `lease_all`: others may write over the record as soon as its chunk is sealed.
         let mut chain = Chain::lease(busy, chunks)?;
         // SAFETY: this thread leases the source and wrote the bytes. They are at most a chunk, and
         // the chain is empty.

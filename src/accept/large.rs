@@ -4,7 +4,7 @@
 //! pool. A message's chain stands for its memory; the chunks' own bytes stay untouched. Never
 //! waits.
 
-use crate::accept::lease;
+use crate::accept::{lease, recorder};
 use crate::base::sync::Release;
 use crate::memory::Shared;
 use crate::memory::arena::{Arena, BytePtr, ChunkId, Extent};
@@ -36,14 +36,29 @@ impl Chain {
     /// Takes `chunks` chunks from the pool, or none.
     pub(crate) fn lease(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
         lease::pass_quota(busy)?;
-        let arena = &busy.shared.arena;
-        let Some((head, tail)) = pop(busy.shared, busy.slot, chunks) else {
+        let Some(popped) = pop(busy.shared, busy.slot, chunks) else {
             // The leased chunk may hold the missing memory, so pass it to a worker.
             lease::seal(busy);
             return Err(WriteError::Full);
         };
-        let (at, room) = (arena.at(head, 0), arena.size());
-        Ok(Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 })
+        Ok(Self::of(busy.shared, popped, chunks))
+    }
+
+    /// The same for a record of which no byte is in the leased chunk. A flight recorder takes over
+    /// that one, too.
+    pub(crate) fn lease_all(busy: &mut Busy<'_>, chunks: u32) -> Result<Self, WriteError> {
+        match Self::lease(busy, chunks) {
+            Err(WriteError::Full) if busy.shared.ring.is_some() => {
+                let popped = pop(busy.shared, busy.slot, chunks).ok_or(WriteError::Full)?;
+                Ok(Self::of(busy.shared, popped, chunks))
+            }
+            leased => leased,
+        }
+    }
+
+    fn of(shared: &Shared, (head, tail): (ChunkId, ChunkId), chunks: u32) -> Self {
+        let (at, room) = (shared.arena.at(head, 0), shared.arena.size());
+        Chain { head, tail, chunks, counted: 0, chunk: head, at, room, len: 0 }
     }
 
     /// Turns the leased chunk into a chain. Nothing is committed to it, and its first `len` bytes
@@ -113,7 +128,7 @@ impl Chain {
         let (shared, slot) = (busy.shared, busy.slot);
         let (arena, size) = (&shared.arena, shared.arena.size());
         // Orders the chain after all leases before it and before the next one.
-        arena.note_lease(self.head, slot.number, 2 * slot.leased() + 1);
+        note_order(shared, self.head, slot.number, 2 * slot.leased() + 1);
         let first = self.len.min(size);
         let (mut chunk, mut left) = (self.head, self.len - first);
         while left > 0 {
@@ -145,7 +160,7 @@ impl Chain {
             lease::seal(busy);
         } else if slot.current().phase() == LeasePhase::Live {
             // The leased chunk's records come after this one.
-            arena.note_lease(slot.current().chunk(), slot.number, 2 * slot.leased());
+            note_order(shared, slot.current().chunk(), slot.number, 2 * slot.leased());
         }
         self.link(arena);
         busy.lease.home = lease::home(busy);
@@ -162,21 +177,35 @@ impl Chain {
     /// Returns the reset chunks to the pool. A chunk that was adopted is leased again.
     pub(crate) fn abandon(self, busy: &mut Busy<'_>) {
         let shared = busy.shared;
-        let arena = &shared.arena;
+        let give_back = |first, chunks| {
+            shared.ring.iter().for_each(|ring| ring.gave_back(chunks));
+            shared.pool.push_chain(&shared.arena, first, self.tail);
+        };
         if self.counted == 0 {
-            shared.pool.push_chain(arena, self.head, self.tail);
+            give_back(self.head, self.chunks);
             return;
         }
         if self.head != self.tail {
-            shared.pool.push_chain(arena, arena.next(self.head), self.tail);
+            give_back(shared.arena.next(self.head), self.chunks - 1);
         }
-        lease::begin(busy, self.head);
+        lease::renew(busy, self.head);
+    }
+}
+
+/// Records the order of a lease where a recovery or a dump looks for it.
+fn note_order(shared: &Shared, chunk: ChunkId, producer: u64, lease: u64) {
+    shared.arena.note_lease(chunk, producer, lease);
+    if shared.ring.is_some() {
+        shared.arena.note_order(chunk, producer, lease);
     }
 }
 
 /// Takes linked chunks from the pool; returns the first and the last.
 fn pop(shared: &Shared, slot: &Slot, chunks: u32) -> Option<(ChunkId, ChunkId)> {
-    let popped = shared.pool.pop_chain(&shared.arena, slot.number, chunks);
+    let popped = match &shared.ring {
+        Some(ring) => recorder::pop_chain(shared, ring, slot, chunks),
+        None => shared.pool.pop_chain(&shared.arena, slot.number, chunks),
+    };
     if popped.is_none() {
         shared.starve(chunks);
     }
@@ -194,7 +223,7 @@ pub(crate) fn hand_over(
     message: Message,
     chunks: u32,
 ) -> Result<(), (WriteError, Message)> {
-    let mut chain = match Chain::lease(busy, chunks) {
+    let mut chain = match Chain::lease_all(busy, chunks) {
         Ok(chain) => chain,
         Err(cause) => return Err((cause, message)),
     };

@@ -8,9 +8,11 @@
 //! Swaps are so rare that their code is out of cache by then. So the common swap is inlined into
 //! one piece, and everything else is a call.
 
+use crate::accept::recorder;
 use crate::base::sync::{SeqCst, fence};
 use crate::memory::Shared;
 use crate::memory::arena::{ChunkId, Extent};
+use crate::memory::ring::Ring;
 use crate::memory::shard;
 use crate::memory::slot::current::LeasePhase;
 use crate::memory::slot::gate;
@@ -42,7 +44,7 @@ pub(crate) fn make_room(busy: &mut Busy<'_>, len: usize) -> Result<(), WriteErro
 #[cold]
 #[inline(never)]
 fn fits(shared: &Shared, len: usize) -> Result<(), WriteError> {
-    let fits = len.div_ceil(shared.arena.size()) <= shared.arena.none() as usize;
+    let fits = len.div_ceil(shared.arena.size()) <= shared.record_chunks_max();
     if fits { Ok(()) } else { Err(WriteError::TooLarge) }
 }
 
@@ -91,7 +93,9 @@ fn pass_gate_slow(busy: &mut Busy<'_>) -> bool {
 #[inline(always)]
 pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     let (shared, slot) = (busy.shared, busy.slot);
-    pass_quota(busy)?;
+    if shared.swaps_differ() {
+        return swap_otherwise(busy);
+    }
     let before = slot.current();
     // While the pool is empty, a producer without a chunk pays only some loads and writes nothing.
     if before.phase() == LeasePhase::Idle && shared.pool.is_empty(&shared.arena) {
@@ -110,11 +114,53 @@ pub(crate) fn swap(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     Ok(())
 }
 
+/// A swap beyond the quota, or in a flight recorder.
+#[cold]
+#[inline(never)]
+fn swap_otherwise(busy: &mut Busy<'_>) -> Result<(), WriteError> {
+    match &busy.shared.ring {
+        Some(ring) => swap_in_recorder(busy, ring),
+        None => Err(hold_back(busy)),
+    }
+}
+
+/// A swap in a flight recorder. Wakes no worker.
+fn swap_in_recorder(busy: &mut Busy<'_>, ring: &Ring) -> Result<(), WriteError> {
+    let chunk = match recorder::pop(busy, ring) {
+        Some(chunk) => chunk,
+        // All others are leased or being dumped. The own one is sealed now, so it can be taken over.
+        None => {
+            let cause = run_dry(busy);
+            recorder::pop(busy, ring).ok_or(cause)?
+        }
+    };
+    busy.shared.arena.prefetch(chunk);
+    seal(busy);
+    recorder::begin(busy, chunk);
+    Ok(())
+}
+
 /// Whether the quota allows chunks to be taken: one load. If not, seals the leased chunk, so
 /// that its records reach a worker. No worker is asked for memory.
 #[inline(always)]
 pub(crate) fn pass_quota(busy: &mut Busy<'_>) -> Result<(), WriteError> {
     if busy.shared.is_over_quota() { Err(hold_back(busy)) } else { Ok(()) }
+}
+
+/// Takes a chunk for a record that outgrew its own, or seals that one.
+pub(crate) fn take(busy: &mut Busy<'_>) -> Result<ChunkId, WriteError> {
+    match &busy.shared.ring {
+        Some(ring) => recorder::pop(busy, ring).ok_or_else(|| run_dry(busy)),
+        None => pop(busy),
+    }
+}
+
+/// Leases a chunk to an owner without one, off the common path.
+pub(crate) fn renew(busy: &mut Busy<'_>, chunk: ChunkId) {
+    match &busy.shared.ring {
+        Some(_) => recorder::begin(busy, chunk),
+        None => begin(busy, chunk),
+    }
 }
 
 #[cold]
@@ -211,11 +257,12 @@ pub(crate) fn deliver(shared: &Shared, home: usize, chunk: u32, weight: u32) {
     }
 }
 
-/// Pushes a chunk or a chain into a worker's inbox. `false` if `close` gave up and there is no
-/// worker. The chunk then stays out of circulation, and its records count as lost.
+/// Pushes a chunk or a chain into a worker's inbox. `false` if no worker has it: `close` gave up,
+/// the chunk stays out of circulation, and its records count as lost. Or this is a flight recorder,
+/// and the chunk is in its ring.
 #[inline(always)]
 fn push(shared: &Shared, home: usize, chunk: u32, weight: u32) -> bool {
-    shared.mailboxes[home].inbox.push(&shared.arena, chunk, weight)
+    shared.mailboxes[home].inbox.push(&shared.arena, chunk, weight) || recorder::keep(shared, chunk)
 }
 
 /// The worker of the next lease. It stays the same while it makes progress or holds less than its

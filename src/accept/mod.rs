@@ -10,6 +10,7 @@ pub(crate) mod append;
 pub(crate) mod formatted;
 pub(crate) mod large;
 pub(crate) mod lease;
+mod recorder;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -53,6 +53,18 @@ pub(crate) fn park(time: Option<std::time::Duration>) {
     }
 }
 
+/// Stands in for the one of `base/thread.rs`: a model tries the other threads.
+#[cfg(loom)]
+#[derive(Debug, Default)]
+pub(crate) struct Backoff;
+
+#[cfg(loom)]
+impl Backoff {
+    pub(crate) fn pause(&mut self) {
+        loom::thread::yield_now();
+    }
+}
+
 /// Like [`lock`], but returns `None` while another thread holds the lock.
 #[cfg(not(loom))]
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {

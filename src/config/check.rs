@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::config::{Boundary, Config};
+use crate::config::{Boundary, Config, Recorder};
 use crate::report::error::Error;
 
 /// Bytes of one chunk.
@@ -25,6 +25,7 @@ impl Config {
         range("size", memory.size, 1, SIZE_MAX)?;
         range("queue_size", memory.queue_size, 0, QUEUE_SIZE_MAX)?;
         range("workers", memory.workers, 1, WORKERS_MAX)?;
+        recorder(self)?;
         affix("prefix", &files.prefix, AFFIX_BYTES_MAX)?;
         affix("extension", &files.extensions(), AFFIX_BYTES_MAX - files.prefix.len())?;
         if !files.compression.has_level() {
@@ -66,6 +67,22 @@ fn range(option: &'static str, value: usize, min: usize, max: usize) -> Result<(
         return Ok(());
     }
     Err(Error::option(option, value, format!("{min} to {max}")))
+}
+
+/// The memory of a flight recorder, and what would refuse its records for the sake of files.
+fn recorder(config: &Config) -> Result<(), Error> {
+    let Config { memory, limits, start_on_full_disk, .. } = config;
+    if memory.recorder == Recorder::Off {
+        return Ok(());
+    }
+    let refused = |permitted: String| Err(Error::option("recorder", memory.recorder, permitted));
+    if memory.recorder == Recorder::Last(0) || memory.chunks() > CHUNKS_MAX {
+        return refused(format!("1 byte to {CHUNKS_MAX} chunks, with those of queue_size"));
+    }
+    if limits.min_free > 0 || limits.max_total > 0 || *start_on_full_disk {
+        return refused("off, with min_free, max_total or start_on_full_disk".to_owned());
+    }
+    Ok(())
 }
 
 /// Prefix and extension become part of a file name, so they must not lead out of the directory.

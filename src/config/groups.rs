@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Boundary, Compression, CrashProof, Durability, Io};
+use crate::config::{Boundary, Compression, CrashProof, Durability, Io, Recorder};
 use crate::fs::Fs;
 use crate::report::health::OnError;
 use crate::report::published::OnPublish;
@@ -23,6 +23,8 @@ pub(crate) struct Memory {
     pub(crate) workers: usize,
     pub(crate) crash_proof: CrashProof,
     pub(crate) populate: bool,
+    pub(crate) recorder: Recorder,
+    pub(crate) dump_on_close: bool,
 }
 
 /// Where files are and how they are made, for `worker/output`.
@@ -118,6 +120,8 @@ impl Default for Memory {
             workers: 8,
             crash_proof: CrashProof::Off,
             populate: false,
+            recorder: Recorder::Off,
+            dump_on_close: false,
         }
     }
 }
@@ -125,7 +129,25 @@ impl Default for Memory {
 impl Memory {
     /// The number of chunks of the writer.
     pub(crate) fn chunks(&self) -> usize {
-        self.queue_size.saturating_add(self.workers)
+        let kept = match self.recorder {
+            Recorder::Last(bytes) => bytes.div_ceil(self.size.max(1)),
+            _ => 0,
+        };
+        self.queue_size.saturating_add(self.threads()).saturating_add(kept)
+    }
+
+    /// The number of workers: a recorder needs one.
+    pub(crate) fn threads(&self) -> usize {
+        if self.recorder == Recorder::Off { self.workers } else { 1 }
+    }
+
+    /// Most chunks in use while a recorder dumps nothing. `None` if this is no recorder.
+    pub(crate) fn keeps(&self) -> Option<usize> {
+        match self.recorder {
+            Recorder::Off => None,
+            Recorder::Last(bytes) => Some(bytes.div_ceil(self.size.max(1)).max(1)),
+            Recorder::Whole => Some((self.chunks() - self.chunks().div_ceil(8)).max(1)),
+        }
     }
 }
 

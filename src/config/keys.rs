@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::base::sys::names;
 use crate::config::text::{ParseError, count, duration, mode, show_duration, show_size, size};
 use crate::config::words::{crash_proof, show_crash_proof};
-use crate::config::{Config, CrashProof};
+use crate::config::{Config, CrashProof, Recorder};
 
 /// A value as it stands in a file or in the environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +66,8 @@ pub(crate) const KEYS: &[Key] = &[
     key!("workers", Count, memory.workers),
     key!("crash_proof", Memory, memory.crash_proof),
     key!("populate", Flag, memory.populate),
+    key!("recorder", Ring, memory.recorder),
+    key!("dump_on_close", Flag, memory.dump_on_close),
     key!("path", FilePath, files.path),
     key!("temp", FilePath, files.temp),
     key!("create_dirs", Flag, files.create_dirs),
@@ -326,6 +328,22 @@ where
     }
 
     fn show(field: &T) -> Value {
+        Value::Text(field.to_string().into())
+    }
+}
+
+struct Ring;
+
+impl Kind<Recorder> for Ring {
+    fn read(value: Value) -> Result<Recorder, ParseError> {
+        match value {
+            Value::Flag(on) => Ok(if on { Recorder::Whole } else { Recorder::Off }),
+            Value::Number(_) => Size::read(value).map(Recorder::Last),
+            other => utf8(other)?.parse(),
+        }
+    }
+
+    fn show(field: &Recorder) -> Value {
         Value::Text(field.to_string().into())
     }
 }

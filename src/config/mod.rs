@@ -11,6 +11,7 @@ mod keys;
 mod options;
 mod partition;
 mod presets;
+mod recorder;
 #[cfg(feature = "serde")]
 mod serialize;
 mod sources;
@@ -32,7 +33,7 @@ pub(crate) use groups::{
     WallClock,
 };
 pub(crate) use options::SHM;
-pub use options::{Boundary, Compression, CrashProof, Durability, Io};
+pub use options::{Boundary, Compression, CrashProof, Durability, Io, Recorder};
 
 /// The options of a [`BufferedWriter`](crate::BufferedWriter). Each setter returns the `Config`, so
 /// that calls can be chained. [`BufferedWriter::new`](crate::BufferedWriter::new) checks the ranges

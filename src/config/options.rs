@@ -191,6 +191,31 @@ pub enum CrashProof {
     Dir(PathBuf),
 }
 
+/// Whether the writer is a flight recorder: it keeps the newest records in memory, and files appear
+/// only when somebody [dumps](crate::BufferedWriter::dump) them.
+///
+/// What a thread has filled stays in memory. Once the permitted memory is used up, the oldest chunk is
+/// written over, as a whole. [`Stats::overwritten`](crate::Stats::overwritten) counts its records.
+/// `write` never waits, and never returns [`Full`](crate::WriteError::Full), if
+/// [`queue_size`](crate::Config::queue_size) is at least three chunks for each thread that writes,
+/// and the chunks of the larger records that are written at the same time. With less it may, when
+/// other threads and a dump have all chunks.
+///
+/// [The guide](crate::guide::recorder) says when to use it, and how much memory it needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recorder {
+    /// Records go to files by themselves.
+    #[default]
+    Off,
+    /// Keeps this many bytes of chunks. [`queue_size`](crate::Config::queue_size) chunks more are the
+    /// reserve, for what is written during a dump.
+    Last(usize),
+    /// Keeps seven eighths of [`queue_size`](crate::Config::queue_size) chunks. The rest is the
+    /// reserve, for what is written during a dump.
+    Whole,
+}
+
 impl CrashProof {
     /// The directory of the crash-proof memory; `None` if it is off.
     pub(crate) fn dir(&self) -> Option<&Path> {

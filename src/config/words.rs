@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::config::text::{ParseError, count};
-use crate::config::{Boundary, Compression, CrashProof, Durability, Io};
+use crate::config::text::{ParseError, count, show_size, size};
+use crate::config::{Boundary, Compression, CrashProof, Durability, Io, Recorder};
 
 /// `none`, `gzip`, `gzip:LEVEL`, `zstd` or `zstd:LEVEL`. Without a level, gzip has 6 and zstd 3.
 impl FromStr for Compression {
@@ -144,6 +144,32 @@ impl fmt::Display for Io {
             Io::Direct => "direct",
             Io::Buffered => "buffered",
         })
+    }
+}
+
+/// `off`, `whole`, or a size such as `64MiB`.
+impl FromStr for Recorder {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
+            "off" => Ok(Recorder::Off),
+            "whole" => Ok(Recorder::Whole),
+            // What exceeds the address space is out of range too, and `check` says so.
+            _ => size(text)
+                .map(|bytes| Recorder::Last(usize::try_from(bytes).unwrap_or(usize::MAX)))
+                .map_err(|_| ParseError::new("not one of off, whole, SIZE such as 64MiB")),
+        }
+    }
+}
+
+impl fmt::Display for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Recorder::Off => f.write_str("off"),
+            Recorder::Whole => f.write_str("whole"),
+            Recorder::Last(bytes) => f.write_str(&show_size(*bytes as u64)),
+        }
     }
 }
 

@@ -123,6 +123,12 @@ impl Arena {
                 crate::base::sync::AtomicPtr::new(std::ptr::null_mut())
             }),
             shard: AtomicU32::new(0),
+            claim: AtomicU32::new(0),
+            sealed_at: AtomicU64::new(0),
+            producer: AtomicU64::new(0),
+            lease: AtomicU64::new(0),
+            overwritten: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            overwriting: AtomicU64::new(0),
         };
         let bytes = (0..chunks as usize * size).map(|_| loom::cell::UnsafeCell::new(0)).collect();
         let headers = (0..chunks).map(header).collect();
@@ -143,7 +149,7 @@ impl Arena {
 
     #[cfg(not(loom))]
     #[inline]
-    fn header(&self, chunk: ChunkId) -> &Header {
+    pub(super) fn header(&self, chunk: ChunkId) -> &Header {
         debug_assert!(chunk < self.chunks);
         // SAFETY: the mapping begins, page-aligned, with one header per chunk. Zeroed memory is a
         // valid header. Headers are only shared, since all fields are atomics.
@@ -151,7 +157,7 @@ impl Arena {
     }
 
     #[cfg(loom)]
-    fn header(&self, chunk: ChunkId) -> &Header {
+    pub(super) fn header(&self, chunk: ChunkId) -> &Header {
         &self.headers[chunk as usize]
     }
 
@@ -159,6 +165,11 @@ impl Arena {
     #[inline]
     pub(crate) fn commit_word(&self, chunk: ChunkId) -> &AtomicU64 {
         &self.header(chunk).commit
+    }
+
+    /// The committed prefix. Acquire: pairs with `Chunk::commit`, so that the bytes are visible.
+    pub(crate) fn committed(&self, chunk: ChunkId) -> Extent {
+        Extent(self.header(chunk).commit.load(Acquire))
     }
 
     /// Home worker only: the part of the chunk that it has queued.
@@ -184,6 +195,8 @@ impl Arena {
         if let Some(image) = self.crash_image() {
             image.clear(chunk);
         }
+        // Release: a dump that pins the chunk sees that its former owner has sealed it.
+        header.claim.store(0, Release);
     }
 
     /// The next chunk in the list that holds this one.

@@ -92,6 +92,18 @@ pub(crate) struct Header {
     /// Shard of the producer that leases the chunk or leased it last. The leaseholder stores it;
     /// the home worker reads it.
     pub(crate) shard: AtomicU32,
+    /// Only in a flight recorder, as all that follows: see [`Claim`](crate::memory::ring::Claim).
+    pub(crate) claim: AtomicU32,
+    /// When the chunk was sealed, in nanoseconds since the ring began.
+    pub(crate) sealed_at: AtomicU64,
+    /// Number of the producer that leases the chunk or did last, and of the lease, which ascends
+    /// for each producer.
+    pub(crate) producer: AtomicU64,
+    pub(crate) lease: AtomicU64,
+    /// Records and bytes that this chunk held when it was taken over, of all its leases. Two pairs:
+    /// `overwriting` says which one counts.
+    pub(crate) overwritten: [[AtomicU64; 2]; 2],
+    pub(crate) overwriting: AtomicU64,
 }
 
 #[cfg(not(loom))]
@@ -100,4 +112,6 @@ impl Header {
     pub(crate) const COMMIT_AT: usize = std::mem::offset_of!(Header, commit);
     pub(crate) const LINK_AT: usize = std::mem::offset_of!(Header, link);
     pub(crate) const CHAIN_AT: usize = std::mem::offset_of!(Header, chain);
+    pub(crate) const OVERWRITTEN_AT: usize = std::mem::offset_of!(Header, overwritten);
+    pub(crate) const OVERWRITING_AT: usize = std::mem::offset_of!(Header, overwriting);
 }

@@ -17,6 +17,8 @@ use crate::report::stats::{Count, Watermark};
 
 pub(crate) const MAGIC: [u8; 8] = *b"BUFWMEM\0";
 pub(crate) const VERSION: u32 = 2;
+/// Of a flight recorder, whose headers of chunks also count what was overwritten.
+pub(crate) const RECORDER_VERSION: u32 = 3;
 /// Reads as another number on a machine with another byte order.
 pub(crate) const ORDER: u32 = 0x0102_0304;
 /// Alignment of the parts of the file.
@@ -108,6 +110,8 @@ pub(crate) struct Layout {
     pub(crate) mode: u32,
     /// Number of the files' codec.
     pub(crate) codec: u32,
+    /// Whether this is a flight recorder.
+    pub(crate) records: bool,
 }
 
 impl Layout {
@@ -152,9 +156,10 @@ impl Layout {
 
     /// The constant part, for the writer with this instance number in the process with this id.
     pub(crate) fn header(self, instance: u64, pid: u32) -> Vec<u8> {
+        let version = if self.records { RECORDER_VERSION } else { VERSION };
         let fields: [&[u8]; 11] = [
             &MAGIC,
-            &VERSION.to_ne_bytes(),
+            &version.to_ne_bytes(),
             &ORDER.to_ne_bytes(),
             &self.chunks.to_ne_bytes(),
             &(self.workers as u32).to_ne_bytes(),
@@ -175,6 +180,7 @@ impl Layout {
 // A recovery reads these fields of the headers, so their layout is part of the format.
 const _: () = assert!(size_of::<Header>() == 128 && Header::COMMIT_AT == 0);
 const _: () = assert!(Header::LINK_AT == 16 && Header::CHAIN_AT == 20);
+const _: () = assert!(Header::OVERWRITTEN_AT == 88 && Header::OVERWRITING_AT == 120);
 
 /// The memory image as the writer sees it.
 pub(crate) struct CrashImage {

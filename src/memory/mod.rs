@@ -10,12 +10,14 @@ pub(crate) mod chunk_header;
 pub(crate) mod crash_image;
 #[cfg(not(loom))]
 pub(crate) mod crash_mapping;
+pub(crate) mod fifo;
 pub(crate) mod inbox;
 pub(crate) mod message;
 pub(crate) mod parker;
 pub(crate) mod pool;
 #[cfg(not(loom))]
 pub(crate) mod prefault;
+pub(crate) mod ring;
 pub(crate) mod shard;
 pub(crate) mod shared;
 pub(crate) mod slot;

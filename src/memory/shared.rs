@@ -14,6 +14,7 @@ use crate::memory::parker::Parker;
 use crate::memory::pool::Pool;
 #[cfg(not(loom))]
 use crate::memory::prefault::Prefault;
+use crate::memory::ring::Ring;
 use crate::memory::slots::Slots;
 
 /// The memory of a writer.
@@ -30,10 +31,17 @@ pub(crate) struct Shared {
     pub(crate) share: u32,
     #[cfg(not(loom))]
     pub(crate) prefault: Prefault,
-    /// One while the quota refuses chunks. Kept beside fields that hardly ever change, since
-    /// each swap reads it.
-    over_quota: AtomicU32,
+    /// [`OVER_QUOTA`] while the quota refuses chunks; [`RECORDS`] in a flight recorder. Kept beside
+    /// fields that hardly ever change, since each swap reads it.
+    swaps_differ: AtomicU32,
+    /// Sealed chunks, in a flight recorder. Then inboxes are closed, and nothing goes to a worker
+    /// by itself.
+    pub(crate) ring: Option<Ring>,
 }
+
+#[cfg(not(loom))]
+const OVER_QUOTA: u32 = 1;
+const RECORDS: u32 = 2;
 
 /// Where producers meet one worker.
 #[derive(Debug)]
@@ -67,6 +75,17 @@ impl Shared {
 
     /// Creates the shared state on memory that is not in use.
     pub(crate) fn with(arena: Arena, workers: usize, barrier: Barrier) -> io::Result<Self> {
+        Self::of(arena, workers, barrier, None)
+    }
+
+    /// The same for a flight recorder, of whose chunks `keeps` are in use while nothing is dumped.
+    /// It has one worker.
+    pub(crate) fn recorder(arena: Arena, keeps: u32, barrier: Barrier) -> io::Result<Self> {
+        let ring = Ring::new(arena.none(), keeps);
+        Self::of(arena, 1, barrier, Some(ring))
+    }
+
+    fn of(arena: Arena, workers: usize, barrier: Barrier, ring: Option<Ring>) -> io::Result<Self> {
         let mailbox = |_| Mailbox {
             inbox: Inbox::new(&arena),
             parker: Parker::new(),
@@ -77,15 +96,22 @@ impl Shared {
             working: AtomicU32::new(0),
         };
         let pool = Pool::new(&arena);
+        let mailboxes: Box<[Mailbox]> = (0..workers).map(mailbox).collect();
+        let swaps_differ = AtomicU32::new(if ring.is_some() { RECORDS } else { 0 });
+        if ring.is_some() {
+            // A push is refused, and the chunk goes to the ring. So other writers need no check.
+            mailboxes.iter().for_each(|mailbox| mailbox.inbox.close(&arena, |_| ()));
+        }
         Ok(Shared {
-            mailboxes: (0..workers).map(mailbox).collect(),
+            mailboxes,
             slots: Arc::new(Slots::new(barrier)?),
             starving: CachePadded::new(AtomicU32::new(0)),
             share: (arena.none() / workers as u32).max(1),
             #[cfg(not(loom))]
             prefault: Prefault::new(&arena, &pool),
             pool,
-            over_quota: AtomicU32::new(0),
+            swaps_differ,
+            ring,
             arena,
         })
     }
@@ -168,7 +194,25 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn is_over_quota(&self) -> bool {
         // loom has nothing to explore here.
-        cfg!(not(loom)) && self.over_quota.load(Relaxed) != 0
+        #[cfg(not(loom))]
+        return self.swaps_differ.load(Relaxed) == OVER_QUOTA;
+        #[cfg(loom)]
+        false
+    }
+
+    /// Producer, before it takes a chunk: whether the quota forbids it, or this is a flight
+    /// recorder. One load for both.
+    #[inline(always)]
+    pub(crate) fn swaps_differ(&self) -> bool {
+        #[cfg(not(loom))]
+        return self.swaps_differ.load(Relaxed) != 0;
+        #[cfg(loom)]
+        self.ring.is_some()
+    }
+
+    /// Most chunks that a record may take.
+    pub(crate) fn record_chunks_max(&self) -> usize {
+        self.ring.as_ref().map_or(self.arena.none(), Ring::keeps) as usize
     }
 
     /// Worker: raises or lowers the flag of the quota. Raising it wakes the callers that wait
@@ -176,7 +220,7 @@ impl Shared {
     /// again.
     #[cfg(not(loom))]
     pub(crate) fn set_over_quota(&self, is_over: bool) {
-        self.over_quota.store(u32::from(is_over), Relaxed);
+        self.swaps_differ.store(if is_over { OVER_QUOTA } else { 0 }, Relaxed);
         if is_over {
             // Its fence orders the store before the look for waiters.
             self.pool.notify();

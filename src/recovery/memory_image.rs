@@ -15,8 +15,9 @@ use crate::fs::{FsFile, read_full};
 use crate::memory::chunk_header::{ChunkId, Extent, Header};
 use crate::memory::crash_image::{
     CHUNK_WORDS_BYTES, ChunkWord, ENTRY_BYTES, GOOD, HEADER_BYTES, LIST_AT, LIST_MAX, Layout,
-    MAGIC, NEXT, ORDER, VERSION, WORKER_BYTES, WorkerWord, WriterWord, marked,
+    MAGIC, NEXT, ORDER, RECORDER_VERSION, VERSION, WORKER_BYTES, WorkerWord, WriterWord, marked,
 };
+use crate::memory::ring;
 use crate::naming::{Names, Stamp, TempId};
 use crate::report::stats::{Count, Watermark};
 
@@ -33,6 +34,8 @@ pub(crate) struct MemoryImage {
     pub(crate) lost: Count,
     /// For each worker that noted it, since when it held records.
     pub(crate) since: Vec<Stamp>,
+    /// Records that a flight recorder had overwritten.
+    pub(crate) overwritten: Count,
     /// Unfiled bytes (in chunks and in no file), in the order in which the producers wrote them.
     pub(crate) unfiled: Vec<Unfiled>,
     /// Number of invalid chunks and list entries. Everything else in the memory is taken at its
@@ -91,7 +94,7 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
     if !body.starts_with(&MAGIC) || u32_at(header, 12) != ORDER {
         return Err(Unreadable::Damaged);
     }
-    if version != VERSION {
+    if version != VERSION && version != RECORDER_VERSION {
         return Err(Unreadable::Version(version));
     }
     let (chunks, workers, size) = (u32_at(header, 16), u32_at(header, 20), u64_at(header, 24));
@@ -108,7 +111,8 @@ fn layout(header: &[u8], len: u64, names: &Names) -> Result<Layout, Unreadable> 
         return Err(Unreadable::Codec(codec));
     }
     let (size, workers, mode) = (size as usize, workers as usize, u32_at(header, 52));
-    let layout = Layout { chunks, size, workers, mode, codec };
+    let records = version == RECORDER_VERSION;
+    let layout = Layout { chunks, size, workers, mode, codec, records };
     let bytes = layout.bytes().map(|bytes| bytes as u64);
     let fits = bytes == Some(len) && u64_at(header, 32) == len;
     if fits { Ok(layout) } else { Err(Unreadable::Damaged) }
@@ -139,6 +143,7 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
         entries: Vec::new(),
         lost: Count::ZERO,
         since: Vec::new(),
+        overwritten: Count::ZERO,
         unfiled: Vec::new(),
         damaged: 0,
     };
@@ -172,8 +177,21 @@ fn take_apart(layout: Layout, all: &[u8], headers: &[u8]) -> MemoryImage {
     }
     if !image.is_closed {
         image.find_unfiled(&mut chunks);
+        if layout.records {
+            for header in headers.chunks_exact(size_of::<Header>()) {
+                image.overwritten = image.overwritten.saturating_add(overwritten(header));
+            }
+        }
     }
     image
+}
+
+/// What a chunk of a flight recorder counts as overwritten.
+fn overwritten(header: &[u8]) -> Count {
+    let word = |at: usize| u64_at(header, Header::OVERWRITTEN_AT + 8 * at);
+    let pairs = [[word(0), word(1)], [word(2), word(3)]];
+    let committed = Extent(u64_at(header, Header::COMMIT_AT));
+    ring::overwritten(pairs, u64_at(header, Header::OVERWRITING_AT), committed)
 }
 
 impl MemoryImage {
@@ -266,7 +284,14 @@ mod tests {
             let len = layout.bytes().expect("it fits the address space") as u64;
             super::layout(&layout.header(names.instance, names.pid), len, &names).is_ok()
         };
-        let most = Layout { chunks: (1 << 20) + 256, size: 1, workers: 256, mode: 0o777, codec: 0 };
+        let most = Layout {
+            chunks: (1 << 20) + 256,
+            size: 1,
+            workers: 256,
+            mode: 0o777,
+            codec: 0,
+            records: false,
+        };
         assert!(read(most));
         for more in [
             Layout { chunks: most.chunks + 1, ..most },

@@ -311,6 +311,8 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.recovery.lost = self.recovery.lost.saturating_add(memory.image.lost);
+        let overwritten = memory.image.overwritten;
+        self.recovery.overwritten = self.recovery.overwritten.saturating_add(overwritten);
         match memory.image.damaged {
             0 if dry_run => {}
             0 => memory.remove(fs)?,

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::report::error::Error;
 use crate::report::stats::{Count, Lost, Refused};
 
-/// The final counts of a closed writer: `accepted == written + lost.total() + unresolved`.
+/// The final counts of a closed writer: `accepted == written + lost.total() + overwritten +
+/// unresolved`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {
@@ -15,6 +16,9 @@ pub struct CloseReport {
     pub written: Count,
     /// Records that were accepted and then lost, by cause.
     pub lost: Lost,
+    /// Records that a flight recorder forgot: written over by newer ones, or in memory when it was
+    /// closed without a dump ([`Config::dump_on_close`](crate::Config::dump_on_close)).
+    pub overwritten: Count,
     /// Records in files whose rename had not returned at the deadline. They are visible or lost:
     /// [`stats`](crate::BufferedWriter::stats) says which once the disk answers.
     pub unresolved: Count,

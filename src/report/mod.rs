@@ -4,6 +4,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod close;
+pub(crate) mod dump;
 pub(crate) mod error;
 #[cfg(not(loom))]
 pub(crate) mod health;

@@ -33,6 +33,9 @@ pub struct Recovery {
     /// Records that the dead instances had counted as lost. Only crash-proof memory keeps these
     /// counts ([`Config::crash_proof`](crate::Config::crash_proof)).
     pub lost: Count,
+    /// Records that dead flight recorders had overwritten
+    /// ([`Config::recorder`](crate::Config::recorder)). Only crash-proof memory keeps these counts.
+    pub overwritten: Count,
     /// Files that were left as they are, with the reason.
     pub skipped: Vec<Skipped>,
     /// Errors. The next recovery tries those instances again.
@@ -68,7 +71,11 @@ impl fmt::Display for Recovery {
             self.skipped.len(),
             self.lost.records,
             self.errors.len(),
-        )
+        )?;
+        match self.overwritten.records {
+            0 => Ok(()),
+            records => write!(f, "; {records} records overwritten before"),
+        }
     }
 }
 

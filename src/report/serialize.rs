@@ -128,7 +128,7 @@ table! {
     Refused { full, too_large, closed, disk_guard, format, out_of_memory }
     Lost { shutdown, temp_file_removed, temp_file_damaged, gave_up }
     Stats {
-        accepted, written, pending, lost, refused, files, files_bytes, memory_bytes, memory_bound_bytes, temp_dir,
+        accepted, written, pending, lost, overwritten, refused, files, files_bytes, memory_bytes, memory_bound_bytes, temp_dir,
         workers, disk_guard, missing, publishing, retention, latest_error,
     }
     WorkerStats {
@@ -142,7 +142,7 @@ table! {
     Stall { worker, error, since, lasting, attempts, held_chunks, held_in_file }
     ManifestStall { error, since, attempts }
     HookStall { file, error, since, lasting, attempts, unacknowledged }
-    CloseReport { accepted, written, lost, unresolved, refused, files, files_bytes, unacknowledged }
+    CloseReport { accepted, written, lost, overwritten, unresolved, refused, files, files_bytes, unacknowledged }
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ impl AddAssign for Lost {
     }
 }
 
-/// A snapshot of a writer's counts: `accepted == written + pending + lost.total()`.
+/// A snapshot of a writer's counts: `accepted == written + pending + lost.total() + overwritten`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -180,6 +180,10 @@ pub struct Stats {
     pub pending: Count,
     /// Accepted and then lost, by cause.
     pub lost: Lost,
+    /// Accepted and then forgotten by a flight recorder: written over by newer records, or still in
+    /// memory when it was closed without a dump. Zero without
+    /// [`Config::recorder`](crate::Config::recorder).
+    pub overwritten: Count,
     /// Not accepted, by cause.
     pub refused: Refused,
     /// Files published.

@@ -300,7 +300,7 @@ impl Life {
     }
 
     fn flush(&mut self) -> bool {
-        let flush = self.handle.ask_flush().expect("not closed");
+        let flush = self.handle.ask_flush(None).expect("not closed");
         self.run(Some(Duration::from_millis(50)));
         self.handle.wait_flushed(&flush, Some(Instant::now())).is_ok()
     }

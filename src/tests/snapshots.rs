@@ -30,7 +30,7 @@ fn what_is_written_meanwhile_was_accepted_before() {
         let (id, snapshot) = with_id(scope, || handle.stats());
         asleep("the snapshot waits", &id);
         accept::write(&mut counted.owned(), b"record").unwrap();
-        handle.ask_flush().unwrap();
+        handle.ask_flush(None).unwrap();
         workers[0].step(|| now).unwrap();
         busy.slot.set_current(before);
         drop(busy);

@@ -108,7 +108,7 @@ fn a_worker_tries_again_later_and_later_and_keeps_everything() {
         [(0, 1, 0), (1270, 8, 0), (2270, 9, 0), (3270, 10, 0), (4270, 11, 0)]
     );
     driven.fs.fail(None);
-    driven.handle.ask_flush().unwrap();
+    driven.handle.ask_flush(None).unwrap();
     let stats = driven.run(MS);
     assert_eq!((stats.written.records, stats.pending.records), (1, 0));
     assert!(stats.workers[0].last_error.is_none() && driven.handle.health().is_ok());
@@ -164,7 +164,7 @@ fn what_no_fsync_covers_does_not_appear_once_it_is_given_up() {
         assert_eq!((stats.workers[0].temp_file_bytes, stats.memory_bytes), (34, 0));
         driven.fs.fail(None);
         driven.write(b"afterwards. ");
-        driven.handle.ask_flush().unwrap();
+        driven.handle.ask_flush(None).unwrap();
         driven.run(MS * 1000);
         let appeared = driven.fs.appeared().concat();
         let expected = "synced, since nothing more comes. afterwards. ";
@@ -275,7 +275,7 @@ fn a_file_without_records_that_is_gone_is_no_error() {
     let (handle, mut worker) = assemble(config, &dir, now);
     fs.plan(Op::Sync, 1, Answer::Error(Errno::IO));
     write(&handle, b"record");
-    let flush = handle.ask_flush().unwrap();
+    let flush = handle.ask_flush(None).unwrap();
     worker.step(|| now).unwrap();
     let failed = handle.stats().workers.remove(0);
     assert_eq!(failed.last_error.unwrap().operation(), "fsync");

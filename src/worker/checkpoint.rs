@@ -21,6 +21,8 @@ pub(crate) struct Checkpoint {
     /// From the options, hence the `Arc` of std.
     fs: std::sync::Arc<dyn Fs>,
     state: WorkerState,
+    /// The temp file holds copies of records that stay in memory. A recovery takes those.
+    copies: bool,
 }
 
 impl Checkpoint {
@@ -30,11 +32,16 @@ impl Checkpoint {
         fs: std::sync::Arc<dyn Fs>,
         state: WorkerState,
     ) -> Self {
-        Checkpoint { worker, shared, fs, state }
+        Checkpoint { worker, shared, fs, state, copies: false }
     }
 
     fn crash_image(&self) -> Option<&CrashImage> {
         self.shared.arena.crash_image()
+    }
+
+    /// Whether the next temp file holds copies. To a recovery it holds nothing.
+    pub(crate) fn set_copying(&mut self, copies: bool) {
+        self.copies = copies;
     }
 
     /// Called before a temp file is created. Restores a lost state file, without which a recovery
@@ -66,6 +73,8 @@ impl Checkpoint {
         let synced = file.synced();
         // After a failed fsync the page cache may have lost the rest.
         let good = if file.is_failed() { synced } else { file.good() };
+        let (good, synced) =
+            if self.copies { (Watermark::ZERO, Watermark::ZERO) } else { (good, synced) };
         let _ = self.state.set(&*self.fs, Some(file.id()), good, synced);
     }
 

@@ -6,7 +6,6 @@
 
 use std::ops::Range;
 
-use crate::base::sync::Acquire;
 use crate::memory::Shared;
 use crate::memory::arena::{Arena, ChunkId, Extent};
 use crate::memory::slot::{Slot, View, gate};
@@ -165,6 +164,16 @@ impl Collector {
         self.end_leases(shared, &all, gate::DISMISSED, each);
     }
 
+    /// Ends all leases of chunks that hold something, but for those of owners in a write.
+    pub(crate) fn end_all(&mut self, shared: &Shared, each: impl FnMut(Piece)) {
+        let live = |slot| match Slot::view(slot, self.me) {
+            View::Live(chunk) if committed(&shared.arena, chunk).len() > 0 => Some((slot, chunk)),
+            _ => None,
+        };
+        let all: Vec<_> = shared.slots.iter().filter_map(live).collect();
+        self.end_leases(shared, &all, gate::TAKEN, each);
+    }
+
     /// Takes these chunks from owners that are at rest, to revoke the lease or to dismiss the owner.
     fn end_leases(
         &self,
@@ -221,10 +230,27 @@ impl Collector {
 /// Worker: frees chunks whose last piece is done.
 pub(crate) fn free(shared: &Shared, worker: usize, chunks: impl Iterator<Item = ChunkId>) {
     let arena = &shared.arena;
-    let freed = shared.pool.push_all(arena, chunks.inspect(|&chunk| arena.reset(chunk)));
+    let reset = |&chunk: &ChunkId| {
+        arena.reset(chunk);
+        shared.ring.iter().for_each(|ring| ring.gave_back(1));
+    };
+    let freed = shared.pool.push_all(arena, chunks.inspect(reset));
     if freed > 0 {
         shared.mailboxes[worker].add_freed(freed);
     }
+}
+
+/// Passes on what is in a chunk beyond what was taken before: all of a sealed one or of a chain, or a
+/// prefix of a leased one.
+pub(crate) fn pieces(
+    arena: &Arena,
+    chunk: ChunkId,
+    prefix: Option<Extent>,
+    mut each: impl FnMut(Piece),
+) {
+    let Some(extent) = prefix else { return sealed(arena, chunk, &mut each) };
+    each(piece(chunk, arena.taken(chunk), extent, false));
+    arena.set_taken(chunk, extent);
 }
 
 /// Passes on the rest of a sealed chunk, or all chunks of a chain.
@@ -244,9 +270,8 @@ fn sealed(arena: &Arena, head: ChunkId, each: &mut impl FnMut(Piece)) {
     }
 }
 
-/// Acquire: pairs with `Chunk::commit`, so that the bytes are visible.
 fn committed(arena: &Arena, chunk: ChunkId) -> Extent {
-    Extent(arena.commit_word(chunk).load(Acquire))
+    arena.committed(chunk)
 }
 
 fn piece(chunk: ChunkId, from: Extent, to: Extent, last: bool) -> Piece {

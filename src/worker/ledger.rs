@@ -23,6 +23,8 @@ pub(crate) struct Ledger(Mutex<Entries>);
 struct Entries {
     written: Count,
     lost: Lost,
+    /// Forgotten by a flight recorder that was closed.
+    overwritten: Count,
     /// The cause of the last loss.
     last_loss: Option<Error>,
     files: u64,
@@ -63,6 +65,7 @@ pub(crate) enum FileLoss {
 pub(crate) struct Totals {
     pub(crate) written: Count,
     pub(crate) lost: Lost,
+    pub(crate) overwritten: Count,
     pub(crate) files: u64,
     pub(crate) files_bytes: u64,
     pub(crate) in_flight: Count,
@@ -187,6 +190,19 @@ impl Ledger {
         lock(&self.0).lost.total()
     }
 
+    /// Worker of a flight recorder: forgets records, since the writer was closed.
+    pub(crate) fn overwrite(&self, count: Count) {
+        let mut entries = lock(&self.0);
+        if !entries.given_up {
+            entries.overwritten += count;
+        }
+    }
+
+    /// Files published so far.
+    pub(crate) fn files(&self) -> u64 {
+        lock(&self.0).files
+    }
+
     /// The file that the worker is writing.
     pub(crate) fn temp_file(&self) -> Option<PathBuf> {
         lock(&self.0).temp_file.clone()
@@ -208,6 +224,7 @@ impl Ledger {
         let entries = lock(&self.0);
         totals.written += entries.written;
         totals.lost += entries.lost;
+        totals.overwritten += entries.overwritten;
         totals.files += entries.files;
         totals.files_bytes += entries.files_bytes;
         totals.in_flight += entries.in_flight.count;

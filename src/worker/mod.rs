@@ -6,6 +6,8 @@ pub(crate) mod checkpoint;
 pub(crate) mod collect;
 pub(crate) mod control;
 #[cfg(not(loom))]
+pub(crate) mod dumps;
+#[cfg(not(loom))]
 pub(crate) mod ledger;
 #[cfg(not(loom))]
 pub(crate) mod output;
@@ -17,6 +19,9 @@ pub(crate) mod period;
 pub(crate) mod queue;
 #[cfg(not(loom))]
 pub(crate) mod quota;
+pub(crate) mod recall;
+#[cfg(not(loom))]
+pub(crate) mod recording;
 #[cfg(not(loom))]
 pub(crate) mod retry;
 #[cfg(not(loom))]

@@ -172,6 +172,22 @@ impl Queue {
         landed as u64
     }
 
+    /// Passes the pieces that are done, of which the memory is not the queue's. Returns how many had
+    /// bytes.
+    pub(crate) fn pass_done(&mut self) -> u64 {
+        self.batches.clear();
+        let done = self.pieces.drain(..std::mem::take(&mut self.done));
+        done.filter(|piece| piece.len > 0).count() as u64
+    }
+
+    /// Gives up all pieces that are left, whose memory goes elsewhere.
+    pub(crate) fn give_up(&mut self) -> Vec<Piece> {
+        self.rewind();
+        self.chunks = 0;
+        self.shared.mailboxes[self.worker].set_backlog(0);
+        self.pieces.drain(..).collect()
+    }
+
     /// Like [`free_done`](Self::free_done), for all pieces, written or not.
     pub(crate) fn free_all(&mut self) {
         self.done = self.pieces.len();

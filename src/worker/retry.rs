@@ -134,6 +134,11 @@ impl Retry {
         is_over
     }
 
+    /// Nothing waits for what failed any more.
+    pub(crate) fn forget(&mut self) {
+        self.outage = None;
+    }
+
     /// A round succeeded. Returns whether that ends a reported failure.
     pub(crate) fn succeed(&mut self, now: Instant, progress: Progress) -> bool {
         let was_active = self.active().is_some();

@@ -11,9 +11,11 @@ use crate::memory::arena::{self, ChunkId, Extent, MESSAGES_MAX};
 use crate::memory::crash_image::Layout;
 use crate::memory::message::Head;
 use crate::memory::prefault::Prefault;
+use crate::memory::ring::Ring;
 use crate::report::error::Error;
 use crate::worker::collect::Piece;
 use crate::worker::queue::BATCH_BYTES;
+use crate::worker::recall::RECALL_BYTES_PER_CHUNK;
 
 /// A worker's list of what it holds. It has two pieces per chunk (a scraped prefix and the rest),
 /// doubled for the growth of the list.
@@ -54,16 +56,20 @@ impl Config {
                     + MESSAGE_BYTES_PER_CHUNK
                     + SPAN_BYTES_PER_CHUNK,
             ))
-            .saturating_add(self.memory.workers.saturating_mul(WORKER_BYTES))
-            .saturating_add(aligned::mapped_bytes(self.memory.workers, self.staging_bytes()))
+            .saturating_add(self.memory.threads().saturating_mul(WORKER_BYTES))
+            .saturating_add(aligned::mapped_bytes(self.memory.threads(), self.staging_bytes()))
             .saturating_add(self.codec_bytes())
+            .saturating_add(self.memory.keeps().map_or(0, |_| {
+                let ring = Ring::bytes(self.layout().chunks);
+                ring.saturating_add(chunks.saturating_mul(RECALL_BYTES_PER_CHUNK))
+            }))
             .saturating_add(self.memory.crash_proof.dir().map_or(0, |_| self.layout().arena_at()))
     }
 
     /// Bytes of each worker's staging memory for direct I/O; 0 = no direct I/O. A write of 1 MiB is
     /// as fast as a write can be. Half of a worker's share of the memory can fill meanwhile.
     pub(crate) fn staging_bytes(&self) -> usize {
-        let share = (self.memory.chunks() / self.memory.workers.max(1))
+        let share = (self.memory.chunks() / self.memory.threads().max(1))
             .max(1)
             .saturating_mul(self.memory.size);
         let bytes = (share / 2).clamp(STAGING_BYTES_MIN, STAGING_BYTES_MAX) / PAGE * PAGE;
@@ -85,7 +91,7 @@ impl Config {
         let one = codec::memory_bound(files.compression, BATCH_BYTES);
         let all =
             codec::memory_bound(files.compression, memory.chunks().saturating_mul(memory.size));
-        memory.workers.saturating_mul(one).saturating_add(all)
+        memory.threads().saturating_mul(one).saturating_add(all)
     }
 
     /// The layout of the memory, for chunks and workers, crash-proof or not.
@@ -95,9 +101,10 @@ impl Config {
         Layout {
             chunks,
             size: memory.size,
-            workers: memory.workers,
+            workers: memory.threads(),
             mode: files.mode,
             codec: files.compression.id(),
+            records: memory.keeps().is_some(),
         }
     }
 

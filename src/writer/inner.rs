@@ -23,11 +23,13 @@ use crate::housekeeping::publications::Publications;
 use crate::memory::Shared;
 use crate::recovery::audience::Audience;
 use crate::recovery::background::{Background, Task};
+use crate::report::dump::{DumpError, DumpOptions};
 use crate::report::error::{Error, FlushError};
 use crate::report::recovery::Recovery;
 use crate::report::stats::Count;
 use crate::worker::checkpoint::Checkpoint;
 use crate::worker::control::{Control, FlushTask, Phase};
+use crate::worker::dumps::{Dump, Dumps};
 use crate::worker::ledger::Ledger;
 use crate::worker::output::{Output, Target};
 use crate::worker::round::{Policy, Worker};
@@ -44,7 +46,20 @@ thread_local! {
 /// A flush that was requested.
 pub(crate) struct Flush {
     number: u64,
+    /// In a flight recorder.
+    dump: Option<Arc<Dump>>,
     lost_before: Vec<Count>,
+}
+
+/// Ends the dump if its future is dropped.
+pub(super) struct Abandon<'a>(pub(super) &'a Core, pub(super) Arc<Dump>);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_forked() && self.1.result().is_none() {
+            self.0.wake_all();
+        }
+    }
 }
 
 /// A writer, as its handles see it. Its drop closes the writer.
@@ -61,6 +76,8 @@ pub(crate) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) control: Arc<Control>,
     pub(super) ledgers: Vec<Arc<Ledger>>,
+    /// Of a flight recorder.
+    pub(super) dumps: Arc<Dumps>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(super) target: Arc<Target>,
     /// `None` once a close is removing the file.
@@ -81,6 +98,7 @@ pub(crate) struct Core {
 pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) workers: usize,
+    pub(super) dumps: Arc<Dumps>,
     pub(super) target: Arc<Target>,
     pub(super) housekeeper: Arc<Housekeeper>,
     pub(super) recovery: Arc<Background>,
@@ -101,6 +119,7 @@ impl Inner {
         let Parts {
             shared,
             workers,
+            dumps,
             target,
             housekeeper,
             recovery,
@@ -114,6 +133,7 @@ impl Inner {
             shared,
             control: Arc::new(Control::new(workers)),
             ledgers: (0..workers).map(|_| Arc::default()).collect(),
+            dumps,
             threads: Mutex::new(Vec::with_capacity(workers)),
             target,
             state: Mutex::new(Some(state)),
@@ -267,12 +287,13 @@ impl Core {
             return Err(FlushError::OnWorker);
         }
         let deadline = Instant::now().checked_add(timeout);
-        let flush = self.ask_flush()?;
+        let flush = self.ask_flush(deadline)?;
         self.wait_flushed(&flush, deadline)
     }
 
-    /// Asks the workers to publish the records that were accepted before.
-    pub(crate) fn ask_flush(&self) -> Result<Flush, FlushError> {
+    /// Asks the workers to publish the records that were accepted before. A flight recorder gives up
+    /// at the deadline.
+    pub(crate) fn ask_flush(&self, deadline: Option<Instant>) -> Result<Flush, FlushError> {
         if self.is_forked() {
             return Err(FlushError::Forked);
         }
@@ -280,9 +301,14 @@ impl Core {
             return Err(FlushError::Closed);
         }
         let lost_before = self.ledgers.iter().map(|ledger| ledger.lost()).collect();
-        let number = self.control.ask_flush();
+        let dump = self.shared.ring.is_some();
+        let dump = dump.then(|| Dump::new(DumpOptions::default(), deadline));
+        let number = match &dump {
+            Some(dump) => self.dumps.ask(dump.clone(), || self.control.ask_flush()),
+            None => self.control.ask_flush(),
+        };
         self.wake_all();
-        Ok(Flush { number, lost_before })
+        Ok(Flush { number, dump, lost_before })
     }
 
     /// Waits until the workers have answered. No deadline = without limit.
@@ -305,9 +331,9 @@ impl Core {
         if self.is_own_worker() {
             return Err(FlushError::OnWorker);
         }
-        let flush = self.ask_flush()?;
-        let task = FlushTask::new(&self.control, &self.shared.slots, flush.number);
-        if poll_fn(|context| task.poll(context)).await {
+        let flush = self.ask_flush(None)?;
+        let _abandon = flush.dump.clone().map(|dump| Abandon(self, dump));
+        if self.wait_flushed_async(flush.number).await {
             self.flushed(&flush)
         } else if self.is_forked() {
             Err(FlushError::Forked)
@@ -316,8 +342,19 @@ impl Core {
         }
     }
 
+    /// A task's wait for a flush with this number.
+    pub(super) async fn wait_flushed_async(&self, number: u64) -> bool {
+        let task = FlushTask::new(&self.control, &self.shared.slots, number);
+        poll_fn(|context| task.poll(context)).await
+    }
+
     /// All records are published or lost. If some were lost meanwhile, the flush failed.
     fn flushed(&self, flush: &Flush) -> Result<(), FlushError> {
+        match flush.dump.as_ref().and_then(|dump| dump.result()) {
+            Some(Err(DumpError::Io(error))) => return Err(FlushError::Io(error)),
+            Some(Err(_)) => return Err(FlushError::TimedOut),
+            _ => {}
+        }
         let mut workers = self.ledgers.iter().zip(&flush.lost_before);
         let loss = workers.find(|(ledger, before)| ledger.lost() != **before);
         let error = loss.and_then(|(ledger, _)| ledger.last_loss());

@@ -3,6 +3,7 @@
 pub(crate) mod async_calls;
 pub(crate) mod budget;
 pub(crate) mod close;
+pub(crate) mod dump;
 pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod inner;

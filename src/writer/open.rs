@@ -33,9 +33,11 @@ use crate::naming::{Names, Partition};
 use crate::recovery::background::Background;
 use crate::report::error::Error;
 use crate::report::recovery::Recovery;
+use crate::worker::dumps::Dumps;
 use crate::worker::output::Target;
 use crate::worker::period::Calendar;
 use crate::worker::quota::{Quota, Rest};
+use crate::worker::recording::Recording;
 use crate::worker::rotation::Rotation;
 use crate::worker::round::{Policy, Worker};
 use crate::writer::inner::{Inner, Parts};
@@ -46,6 +48,7 @@ const PARTITION_BYTES_MAX: usize = 3800;
 
 /// Checks the options, finds the directories, maps the memory and starts the workers.
 pub(crate) fn open(config: Config) -> Result<Inner, Error> {
+    config.check()?;
     let (recovers, may_be_full) = (config.recover, config.start_on_full_disk);
     let error = match start(config.clone().start_on_full_disk(false)) {
         Ok(inner) => {
@@ -127,6 +130,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let opening = Opening {
         fs: &*fs,
         memory: memory_dir.as_deref(),
+        keeps: memory.keeps(),
         names: &names,
         layout,
         envelope: &files.envelope.clone(),
@@ -144,7 +148,7 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let publishing = housekeeping_paths(&*fs, publishing, &places.path).inspect_err(undo)?;
     let is_durable = files.durability == Durability::File;
     let publications =
-        Publications::new(&fs, &places.path, publishing, files.mode, is_durable, memory.workers);
+        Publications::new(&fs, &places.path, publishing, files.mode, is_durable, memory.threads());
     let publications = publications.inspect_err(undo)?.map(Arc::new);
     if let Some(publications) = publications.as_deref().filter(|_| is_complete) {
         match make_journal(publications, &places, &names, &state) {
@@ -203,7 +207,14 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     let quota = quota.map_or_else(OnceLock::new, OnceLock::from);
     (files.path, files.temp) = (places.path, places.temp);
     let rotation = Rotation::new(&files);
-    let policy = Policy { rotation, calendar, wall_clock: wall_clock.clone(), on_failure };
+    let dumps = Arc::<Dumps>::default();
+    let recording = memory.keeps().map(|_| Recording {
+        dumps: dumps.clone(),
+        dump_on_close: memory.dump_on_close,
+        forced: files.forced,
+    });
+    let policy =
+        Policy { rotation, calendar, wall_clock: wall_clock.clone(), on_failure, recording };
     let target = Target {
         fs,
         files,
@@ -220,7 +231,8 @@ pub(crate) fn assemble(config: Config, now: Instant) -> Result<(Inner, Vec<Worke
     };
     let inner = Inner::new(Parts {
         shared,
-        workers: memory.workers,
+        workers: memory.threads(),
+        dumps,
         target: Arc::new(target),
         housekeeper,
         recovery,
@@ -239,6 +251,8 @@ struct Opening<'a> {
     fs: &'a dyn Fs,
     /// Directory of the crash-proof memory; `None` if it is off.
     memory: Option<&'a Path>,
+    /// Most chunks in use while a flight recorder dumps nothing. `None` if this is none.
+    keeps: Option<usize>,
     names: &'a Names,
     layout: Layout,
     envelope: &'a Envelope,
@@ -275,7 +289,7 @@ impl Opening<'_> {
     }
 
     fn header(self, places: &Places) -> Result<Header, Error> {
-        let Opening { fs, memory, names, layout, envelope, partition } = self;
+        let Opening { fs, memory, names, layout, envelope, partition, .. } = self;
         let Envelope { header, footer } = envelope.clone();
         let (template, zone) = partition.map(Partition::texts).unwrap_or_default();
         Ok(Header {
@@ -338,7 +352,11 @@ impl Opening<'_> {
             }
             None => Arena::new(chunks, size).map_err(failed)?,
         };
-        Shared::with(arena, workers, Barrier::detect()).map_err(failed)
+        match self.keeps {
+            Some(keeps) => Shared::recorder(arena, keeps as u32, Barrier::detect()),
+            None => Shared::with(arena, workers, Barrier::detect()),
+        }
+        .map_err(failed)
     }
 }
 

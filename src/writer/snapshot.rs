@@ -24,6 +24,7 @@ impl Core {
             accepted: stats.accepted,
             written: stats.written,
             lost: stats.lost,
+            overwritten: stats.overwritten,
             unresolved: stats.pending,
             refused: stats.refused,
             files: stats.files,
@@ -48,8 +49,12 @@ impl Core {
         let worker = |(ledger, held): (&Ledger, usize)| ledger.worker_stats(held, now, temp);
         let workers = self.held().map(worker).collect();
         let free_before = self.chunks_freed();
+        // Like written ones, before the accepted ones.
+        let slots = self.shared.slots.iter();
+        totals.overwritten += slots.map(Slot::overwritten).sum();
         let accepted: Count = self.shared.slots.iter().map(|slot| self.accepted(slot)).sum();
-        let mut pending = accepted.saturating_sub(totals.written + totals.lost.total());
+        let gone = totals.written + totals.lost.total() + totals.overwritten;
+        let mut pending = accepted.saturating_sub(gone);
         if abandoned {
             totals.lost.shutdown = pending.saturating_sub(totals.in_flight);
             pending = totals.in_flight;
@@ -58,12 +63,17 @@ impl Core {
         let mut refused = Refused { out_of_memory, ..Refused::default() };
         self.shared.slots.iter().for_each(|slot| refused += slot.refused());
         let leased: u64 = self.shared.slots.iter().map(Slot::leased).sum();
-        let chunks_in_use = leased.saturating_sub(free_before).min(self.shared.arena.none().into());
+        let in_use = match &self.shared.ring {
+            Some(ring) => ring.used().into(),
+            None => leased.saturating_sub(free_before),
+        };
+        let chunks_in_use = in_use.min(self.shared.arena.none().into());
         Stats {
             accepted,
             written: totals.written,
             pending,
             lost: totals.lost,
+            overwritten: totals.overwritten,
             refused,
             files: totals.files,
             files_bytes: totals.files_bytes,

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: it looks at most once a second, and tells only what has changed. Once all is published and nothing
 //! changes, it sleeps until a worker has something to do, so an idle writer costs nothing. While records lie in memory
-//! and nothing changes, each look is twice as late as the one before. A disk that hangs holds up nobody but this
-//! thread.
+//! and nothing changes, each look is twice as late as the one before. A flight recorder's memory always changes, so
+//! there it looks only after its worker has done something. A disk that hangs holds up nobody but this thread.
 
 use std::time::{Duration, Instant};
 
@@ -62,8 +62,13 @@ impl Teller {
                 pause = INTERVAL;
             }
             // A change that no worker has noticed yet may follow one that was new.
-            latest = if is_settled && !is_new { None } else { Instant::now().checked_add(pause) };
+            let sleeps = is_settled && (!is_new || self.is_recorder());
+            latest = if sleeps { None } else { Instant::now().checked_add(pause) };
         }
+    }
+
+    fn is_recorder(&self) -> bool {
+        self.core.shared.ring.is_some()
     }
 
     /// Returns whether there was anything new, and whether everything is published.
@@ -75,7 +80,8 @@ impl Teller {
         let times = Times { started, refreshed, uptime };
         // Hooks return at any time.
         let waits = stats.publishing.map_or(0, |told| told.unlisted + told.unacknowledged);
-        let is_settled = stats.pending.is_zero() && waits == 0 && health.is_ok();
+        let is_published = stats.pending.is_zero() || self.is_recorder();
+        let is_settled = is_published && waits == 0 && health.is_ok();
         (self.telling.tell(times, counters::body(&stats, &health, start)), is_settled)
     }
 }

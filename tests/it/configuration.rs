@@ -48,6 +48,8 @@ header = "time,line\n"
 footer = "end\n"
 crash_proof = "auto"
 populate = "true"
+recorder = "64MiB"
+dump_on_close = true
 min_free = "1GiB"
 max_total = 10000
 retain_bytes = "10 GB"
@@ -68,6 +70,8 @@ app = "shop"
 fn as_set_in_code() -> Config {
     Config::default()
         .size(64 << 10)
+        .recorder(bufferedwriter::Recorder::Last(64 << 20))
+        .dump_on_close(true)
         .queue_size(7)
         .workers(3)
         .path("/var/log/app")
@@ -117,7 +121,7 @@ fn a_file_says_what_setters_say() {
 fn each_setter_but_those_of_closures_has_a_key() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
     let mut setters = BTreeSet::new();
-    for file in ["mod.rs", "aftercare.rs", "partition.rs"] {
+    for file in ["mod.rs", "aftercare.rs", "partition.rs", "recorder.rs"] {
         let text = fs::read_to_string(dir.join(file)).unwrap();
         // rustfmt may put `mut self` on a line of its own.
         let text = text.replace("(\n        mut self", "(mut self");

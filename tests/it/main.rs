@@ -59,6 +59,7 @@ mod processes;
 mod publishing;
 mod real_logs;
 mod reconfigure;
+mod recorder;
 mod recovery;
 mod rename;
 mod retention;

@@ -122,6 +122,18 @@ pub static METRICS: &[Metric] = &[
             |stats, _| lost(stats, |count| count.bytes),
         ),
     ),
+    counter(
+        "bufferedwriter_overwritten_records_total",
+        Unit::Count,
+        "Records that a flight recorder wrote over, or forgot when it was closed",
+        |stats, _| count(stats.overwritten.records),
+    ),
+    counter(
+        "bufferedwriter_overwritten_bytes_total",
+        Unit::Bytes,
+        "Bytes of the records that a flight recorder wrote over, or forgot when it was closed",
+        |stats, _| count(stats.overwritten.bytes),
+    ),
     counter("bufferedwriter_files_total", Unit::Count, "Files that became visible", |stats, _| {
         count(stats.files)
     }),

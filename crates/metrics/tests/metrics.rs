@@ -253,6 +253,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("Stats::written", "written_"),
     ("Stats::pending", "pending_"),
     ("Stats::lost", "lost_"),
+    ("Stats::overwritten", "overwritten_"),
     ("Stats::refused", "refused_"),
     ("Stats::files", "files_total"),
     ("Stats::files_bytes", "files_bytes_total"),

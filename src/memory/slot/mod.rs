@@ -72,6 +72,8 @@ pub(crate) struct Slot {
     /// The [`Extent`] of the chunk when its lease was revoked. Valid while the gate is TAKEN.
     /// Stored by the home worker.
     revoked: AtomicU64,
+    /// Records and bytes that the owner has overwritten in a flight recorder. Stored only by it.
+    overwritten: [AtomicU64; 2],
     /// Records and bytes refused, by cause. Stored only by the owner.
     refused: [[AtomicU64; 2]; 5],
     /// The slot registered before this one.
@@ -116,6 +118,7 @@ impl Slot {
             sealed_records: AtomicU64::new(0),
             sealed_bytes: AtomicU64::new(0),
             leased_chunks: AtomicU64::new(0),
+            overwritten: [AtomicU64::new(0), AtomicU64::new(0)],
             refused: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             number,
             next,
@@ -260,6 +263,12 @@ impl Slot {
         Current(self.current.load(Acquire))
     }
 
+    /// The lease of the slot, if it was not revoked. The gate is read first, as in `view`.
+    pub(crate) fn leased_now(&self) -> Option<Current> {
+        let is_taken = gate::is_taken(self.gate.load(Acquire));
+        Some(self.current()).filter(|_| !is_taken)
+    }
+
     /// What a worker may do with the slot's chunk. The gate is read first: a gate that was reopened
     /// after a revocation shows the new lease too.
     pub(crate) fn view(&self, worker: usize) -> View {
@@ -288,6 +297,19 @@ impl Slot {
     /// Owner only.
     pub(crate) fn add_leased(&self, chunks: u32) {
         add(&self.leased_chunks, u64::from(chunks));
+    }
+
+    /// Owner only: has taken over a chunk of a flight recorder that held this much.
+    pub(crate) fn add_overwritten(&self, held: Count) {
+        let [records, bytes] = &self.overwritten;
+        add(records, held.records);
+        add(bytes, held.bytes);
+    }
+
+    /// What the owners of this slot ever overwrote. Acquire: whoever accepted it is seen after this.
+    pub(crate) fn overwritten(&self) -> Count {
+        let [records, bytes] = &self.overwritten;
+        Count::new(records.load(Acquire), bytes.load(Acquire))
     }
 
     /// Owner only: counts a record that it refused.

@@ -8,6 +8,7 @@
 
 mod order;
 mod process;
+mod recorder;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -27,7 +28,7 @@ use crate::config::Compression;
 use crate::tests::codec::{CODECS, envelope, records};
 use crate::{Durability, Io};
 pub(crate) use process::step;
-use process::{Case, Page, THREADS};
+use process::{Case, Page, Recording, THREADS};
 
 /// Records of each thread of a process that is to come to each step.
 const FEW: u32 = 25;
@@ -176,7 +177,20 @@ impl Dirs {
         (durability, io, codec, enclosed): (Durability, Io, Compression, bool),
     ) -> Case {
         let (root, memory) = (self.root.path().to_owned(), self.memory.path().to_owned());
-        Case { root, memory, process, step, records, workers, durability, io, codec, enclosed }
+        let recording = Recording::No;
+        Case {
+            root,
+            memory,
+            process,
+            step,
+            records,
+            workers,
+            durability,
+            io,
+            codec,
+            enclosed,
+            recording,
+        }
     }
 
     fn visible(&self) -> Vec<PathBuf> {

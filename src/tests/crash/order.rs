@@ -42,7 +42,8 @@ fn records_come_as_they_were_written_whatever_is_large() {
     // What the producer's chunk holds when the large record comes: nothing yet, nothing any more, or a record.
     for begin in ["", "failed", "small"] {
         let (dir, names) = (TestDir::within(dir), fuzz::names());
-        let layout = Layout { chunks: 16, size: SIZE, workers: 1, mode: 0o600, codec: 0 };
+        let layout =
+            Layout { chunks: 16, size: SIZE, workers: 1, mode: 0o600, codec: 0, records: false };
         let image = CrashImage::create(dir.path(), layout, names.instance, names.pid).unwrap();
         image.link(dir.join(names.memory())).unwrap();
         let arena = Arena::in_crash_image(layout.chunks, SIZE, image);

@@ -15,7 +15,10 @@ use bufferedwriter_testkit::wait::BOUND;
 use crate::config::Compression;
 use crate::tests::codec::envelope;
 use crate::tests::forks::forking;
-use crate::{BufferedWriter, Config, CrashProof, Durability, Io, RecoverOptions, WriteError};
+use crate::{
+    BufferedWriter, Config, CrashProof, DumpOptions, Durability, Io, Recorder, RecoverOptions,
+    WriteError,
+};
 
 /// What tells a process what to do: its arguments, a line each.
 const ARGS: &str = "BUFFEREDWRITER_CRASH_PROCESS";
@@ -68,6 +71,17 @@ pub(super) struct Case {
     pub(super) codec: Compression,
     /// Files have a header and a footer.
     pub(super) enclosed: bool,
+    pub(super) recording: Recording,
+}
+
+/// Whether the process is a flight recorder, and what becomes of the memory of its dumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recording {
+    No,
+    Releases,
+    Keeps,
+    /// There are no dumps.
+    Never,
 }
 
 impl Case {
@@ -84,6 +98,7 @@ impl Case {
             io.to_string(),
             codec.to_string(),
             u8::from(self.enclosed).to_string(),
+            (self.recording as u8).to_string(),
         ];
         let paths = [&self.root, &self.memory].map(|path| path.to_str().unwrap().to_owned());
         paths.into_iter().chain(numbers).collect()
@@ -102,11 +117,22 @@ impl Case {
             io: if number(7) == 1 { Io::Direct } else { Io::Buffered },
             codec: Compression::from_id(number(8) as u32).unwrap(),
             enclosed: number(9) == 1,
+            recording: match number(10) {
+                0 => Recording::No,
+                1 => Recording::Releases,
+                2 => Recording::Keeps,
+                _ => Recording::Never,
+            },
         }
     }
 
     fn config(&self) -> Config {
+        let recorder = match self.recording {
+            Recording::No => Recorder::Off,
+            _ => Recorder::Last(12 * 256),
+        };
         Config::default()
+            .recorder(recorder)
             .path(self.root.join("ready"))
             .temp(self.root.join("unfinished"))
             .size(256)
@@ -184,11 +210,18 @@ fn write(case: &Case) {
                     }
                     accepted.unwrap();
                     page.accepted(number, seq + 1);
+                    let dumps = [Recording::Releases, Recording::Keeps].contains(&case.recording);
+                    if dumps && seq % 9 == 8 {
+                        let keeps = case.recording == Recording::Keeps;
+                        writer.dump(DumpOptions::default().keep(keeps).timeout(BOUND)).unwrap();
+                    }
                 }
             });
         }
     });
-    let _ = writer.flush(BOUND);
+    if case.recording == Recording::No {
+        let _ = writer.flush(BOUND);
+    }
     // Without a close.
     // SAFETY: a plain call.
     unsafe { _exit(0) }
@@ -202,6 +235,7 @@ unsafe extern "C" {
 fn recover(case: &Case) {
     let options = RecoverOptions::new(case.root.join("ready"), case.root.join("unfinished"));
     let recovery = crate::recover(&options.memory(&case.memory)).unwrap();
+    Page::map(&case.page()).accepted(THREADS, recovery.overwritten.records as u32);
     exit(i32::from(!recovery.errors.is_empty()));
 }
 
@@ -232,5 +266,12 @@ impl Page {
         let bytes = fs::read(path).unwrap_or_default();
         let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
         bytes.chunks_exact(8).take(THREADS as usize).map(number).collect()
+    }
+
+    /// What the last recovery found to be overwritten.
+    pub(super) fn overwritten(path: &Path) -> u64 {
+        let bytes = fs::read(path).unwrap();
+        let at = THREADS as usize * 8;
+        u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap())
     }
 }

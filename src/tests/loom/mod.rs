@@ -10,6 +10,7 @@ mod close;
 mod control;
 mod memory;
 mod messages;
+mod recorder;
 mod recording;
 mod revocation;
 mod sleep;

@@ -86,7 +86,7 @@ impl Callers {
             }
             Call::Flush => {
                 // After close it says so.
-                if let Ok(flush) = self.handle.ask_flush() {
+                if let Ok(flush) = self.handle.ask_flush(None) {
                     self.take_note()?;
                     let lost = self.handle.stats().lost;
                     // Of what the model takes for pending.

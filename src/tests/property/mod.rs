@@ -13,17 +13,21 @@
 mod callers;
 mod model;
 mod plan;
+mod recorder;
 mod run;
 mod tally;
 
+use std::cell::Cell;
+
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestRunner};
 
+use recorder::Met;
 use tally::Tally;
 
 const CASES: u32 = 10_000;
 
-#[test]
-fn random_cases_are_as_the_model_says() {
+/// The same cases in each run, unless the environment says otherwise.
+fn config() -> Config {
     let mut config = Config {
         failure_persistence: None,
         // Then the case is printed as small as it is by then.
@@ -38,6 +42,12 @@ fn random_cases_are_as_the_model_says() {
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(0);
     }
+    config
+}
+
+#[test]
+fn random_cases_are_as_the_model_says() {
+    let config = config();
     let tally = Tally::default();
     let result = TestRunner::new(config.clone()).run(&plan::plans(), |plan| {
         tally.add(&run::run(&plan).map_err(TestCaseError::fail)?);
@@ -49,4 +59,19 @@ fn random_cases_are_as_the_model_says() {
     println!("{tally}");
     assert_eq!(tally.cases(), u64::from(config.cases));
     assert!(tally.missing().is_empty(), "no case met: {:?}", tally.missing());
+}
+
+#[test]
+fn random_cases_of_a_recorder_are_as_the_model_says() {
+    let config = config();
+    let sum = Cell::new(Met::default());
+    let result = TestRunner::new(config.clone()).run(&recorder::plans(), |plan| {
+        sum.set(sum.get().and(recorder::run(&plan).map_err(TestCaseError::fail)?));
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}\nof the cases of seed {:?}", config.rng_seed);
+    }
+    println!("{:?}", sum.get());
+    assert!(sum.get().is_complete(), "{:?}", sum.get());
 }

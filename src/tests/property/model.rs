@@ -228,7 +228,7 @@ impl std::fmt::Debug for Model {
 }
 
 /// The bytes of a record.
-fn bytes(number: usize, len: usize) -> Vec<u8> {
+pub(super) fn bytes(number: usize, len: usize) -> Vec<u8> {
     let byte = |at: usize| (number + at * (number + 7) + at / 251) as u8;
     (0..len).map(byte).collect()
 }

@@ -258,7 +258,7 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 /// One of them does most of the work.
-fn thread() -> impl Strategy<Value = usize> {
+pub(super) fn thread() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0), 0..THREADS]
 }
 
@@ -274,12 +274,12 @@ fn way() -> impl Strategy<Value = Way> {
 }
 
 /// None, some, about a chunk, more than all chunks.
-fn len() -> impl Strategy<Value = usize> {
+pub(super) fn len() -> impl Strategy<Value = usize> {
     prop_oneof![1 => Just(0_usize), 20 => 1..8_usize, 20 => 1..70_usize, 4 => 1..600_usize]
 }
 
 /// From no time at all to some naps.
-fn short() -> impl Strategy<Value = Duration> {
+pub(super) fn short() -> impl Strategy<Value = Duration> {
     prop_oneof![0..100_u64, 0..1_500_u64, 0..30_000_u64].prop_map(Duration::from_micros)
 }
 

@@ -89,6 +89,33 @@ const MEMORY: &[ByHand] = &[
     ("list-beyond-all", 0, &[(U64, 8248, MAX)], Ok(1)),
     ("list-of-chunks-that-are-not", 1, &[(U64, 8248, 2), (U64, 8320, 5), (U64, 8336, MAX)], Ok(2)),
     ("list-that-files-too-much", 1, &[(U64, 8328, MAX)], Ok(1)),
+    // A flight recorder. What it counts as overwritten stands in the headers of chunks.
+    ("recorder", 0, &[(U32, 8, 3)], Ok(0)),
+    ("version-after-the-recorder", 0, &[(U32, 8, 4)], Err(Version(4))),
+    (
+        "recorder-with-counts-that-overflow",
+        0,
+        &[(U32, 8, 3), (U64, 24_664, MAX), (U64, 24_672, MAX), (U64, 24_792, 7), (U64, 24_800, 7)],
+        Ok(0),
+    ),
+    (
+        "recorder-that-takes-over-in-a-state-that-is-not",
+        0,
+        &[(U32, 8, 3), (U64, 24_696, MAX), (U64, 24_824, MAX)],
+        Ok(0),
+    ),
+    (
+        "recorder-that-has-just-taken-a-chain-over",
+        0,
+        &[(U32, 8, 3), (U64, 24_832, 0), (U64, 24_936, 1), (U64, 24_944, 250), (U64, 24_952, 2)],
+        Ok(0),
+    ),
+    (
+        "recorder-with-a-chain-in-a-circle",
+        0,
+        &[(U32, 8, 3), (U32, 24_976, MAX), (U64, 24_952, 3)],
+        Ok(1),
+    ),
 ];
 
 /// The places are those of `src/file/state_file/format.rs`; path, prefix and extension are `/srv/out`, `p` and `log`.

@@ -69,6 +69,7 @@ fn full(start: Instant) -> (Stats, Health) {
         written,
         pending,
         lost: Lost { shutdown, temp_file_removed, temp_file_damaged, gave_up },
+        overwritten: Count::new(47, 48),
         refused: Refused { full, too_large, closed, disk_guard, format, out_of_memory },
         files: 27,
         files_bytes: 28,
@@ -178,7 +179,8 @@ fn the_bytes_are_these() {
     assert_eq!([312, 320, 328, 336, 344, 352].map(number), [1, 32, 33, 34, 35, 36]);
     assert_eq!([360, 368, 376, 384].map(number), [0b111, 37, 38, 1]);
     assert_eq!([392, 400, 408, 416, 424].map(number), [250_000_000, 44, 250_000_000, 45, 46]);
-    assert!(slot[432..512].iter().all(|&byte| byte == 0));
+    assert_eq!([432, 440].map(number), [47, 48]);
+    assert!(slot[448..512].iter().all(|&byte| byte == 0));
     let row = |at: usize| -> Vec<u64> { (0..8).map(|n| number(at + 8 * n)).collect() };
     assert_eq!(row(512), [0b11, 100, 200, 300, 0, 0, 0, 0]);
     assert_eq!(row(576), [0b100, 101, 201, 301, 250_000_000, 43, 41, 42]);
@@ -234,8 +236,8 @@ fn hostile_slots_neither_panic_nor_overflow() {
         slot[body..].copy_from_slice(&sum.to_le_bytes());
         let slots = [slot.clone(), slot.clone()].concat();
         if let Some(told) = counters::newest(&slots, slot.len(), workers, (start, Stamp(9))) {
-            let Stats { accepted, written, pending, lost, refused, .. } = told.stats;
-            let sum = accepted + written + pending + lost.total() + refused.total();
+            let Stats { accepted, written, pending, lost, overwritten, refused, .. } = told.stats;
+            let sum = accepted + written + pending + lost.total() + overwritten + refused.total();
             prop_assert!(sum.records < u64::MAX && told.stats.workers.len() == workers);
             let chunks: usize = told.stats.workers.iter().map(|worker| worker.backlog_chunks).sum();
             prop_assert!(chunks < usize::MAX);

@@ -76,6 +76,7 @@ pub(crate) fn memory_of(input: &[u8], names: &Names) -> Vec<u8> {
                 workers: 1 + usize::from(workers % 3),
                 mode: 0o600,
                 codec: 0,
+                records: chunks >= 128,
             };
             let mut bytes = layout.header(names.instance, names.pid);
             bytes.resize(layout.bytes().unwrap_or(0), 0);
@@ -113,6 +114,10 @@ fn words(layout: Layout) -> Vec<usize> {
             .extend((0..4).map(|word| layout.chunk_word_at(chunk, ChunkWord::Producer) + 8 * word));
         let header = layout.arena_at() + chunk as usize * size_of::<Header>();
         words.extend([Header::COMMIT_AT, Header::LINK_AT, Header::CHAIN_AT].map(|at| header + at));
+        if layout.records {
+            words.extend((0..4).map(|word| header + Header::OVERWRITTEN_AT + 8 * word));
+            words.push(header + Header::OVERWRITING_AT);
+        }
     }
     words.extend((8..56).step_by(4));
     words

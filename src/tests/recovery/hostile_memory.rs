@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
-use crate::memory::crash_image::Layout;
+use crate::memory::crash_image::{Layout, RECORDER_VERSION};
 use crate::naming::Names;
 use crate::recovery::scan::Scan;
 use crate::report::recovery::{Recovery, SkipReason};
@@ -46,7 +46,7 @@ fn words() -> Vec<usize> {
         words.extend((0..8).map(|half| part + 128 + 8 * half));
     }
     for chunk in 0..5 {
-        words.extend([0, 16].map(|at| 24_576 + 128 * chunk + at));
+        words.extend([0, 16, 88, 96, 104, 112, 120].map(|at| 24_576 + 128 * chunk + at));
     }
     words
 }
@@ -90,15 +90,19 @@ fn change(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// The seed, the changes, and whether the checksum is made right afterwards.
+/// The seed, from 4 on that of a flight recorder, the changes, and whether the checksum is made right afterwards.
 type Case = (usize, Vec<Change>, bool);
 
 fn cases() -> impl Strategy<Value = Case> {
-    (0..4_usize, prop::collection::vec(changes(), 0..6), prop::bool::weighted(0.8))
+    (0..8_usize, prop::collection::vec(changes(), 0..6), prop::bool::weighted(0.8))
 }
 
 fn make((which, changes, fixed): &Case, names: &Names) -> Image {
-    let mut image = seed(*which, names);
+    let mut image = seed(*which % 4, names);
+    if *which >= 4 {
+        image.0[8..12].copy_from_slice(&RECORDER_VERSION.to_ne_bytes());
+        image.fix_checksum();
+    }
     changes.iter().for_each(|each| change(&mut image.0, each));
     if *fixed {
         image.fix_checksum();
@@ -203,7 +207,9 @@ fn recovering_a_hostile_memory_touches_nothing_but_files_of_its_instance() {
 fn recovering_a_good_memory_gives_what_is_in_it() {
     let yard = yard();
     // Ten bytes of the first chunk are in the file already; worker 0 has 4 or 8 bytes that count.
-    for (which, temp, bytes) in [(0, "one ", 347), (1, "one two ", 207), (2, "one ", 0)] {
+    let seeds = [(0, "one ", 347), (1, "one two ", 207), (2, "one ", 0)];
+    let of_recorders = seeds.map(|(which, temp, bytes)| (which + 4, temp, bytes));
+    for (which, temp, bytes) in seeds.into_iter().chain(of_recorders) {
         recover(&yard, &(which, Vec::new(), true)).unwrap();
         let mut files: Vec<_> = yard.of_instance(&yard.path);
         files.sort();
@@ -344,7 +350,7 @@ fn a_memory_that_is_not_ours_alone_is_skipped() {
     fs::remove_dir(&memory).unwrap();
     // Of another version.
     let mut newer = seed(0, &yard.names);
-    newer.0[8..12].copy_from_slice(&3_u32.to_ne_bytes());
+    newer.0[8..12].copy_from_slice(&4_u32.to_ne_bytes());
     put(&yard, &newer.fix_checksum().0);
-    assert_eq!(left(&yard), [SkipReason::Version(3)]);
+    assert_eq!(left(&yard), [SkipReason::Version(4)]);
 }

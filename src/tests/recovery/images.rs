@@ -24,7 +24,7 @@ pub(crate) fn names() -> Names {
 
 /// Five chunks of 100 bytes, two workers. All offsets below are of this one.
 pub(crate) const LAYOUT: Layout =
-    Layout { chunks: 5, size: 100, workers: 2, mode: 0o640, codec: 0 };
+    Layout { chunks: 5, size: 100, workers: 2, mode: 0o640, codec: 0, records: false };
 /// Number of bytes, and where the parts of it begin.
 pub(crate) const LEN: usize = 32_768;
 pub(crate) const CHUNK_WORDS: usize = 4160;

@@ -64,6 +64,49 @@ fn the_header_is_these_bytes() {
     }
 }
 
+/// A flight recorder has another version and nothing else; its headers of chunks count what was overwritten.
+#[test]
+fn a_recorder_counts_in_the_headers_of_chunks() {
+    let records = Layout { records: true, ..LAYOUT };
+    let [with, without] = [records, LAYOUT].map(|it| it.header(names().instance, names().pid));
+    assert_eq!(
+        (&with[8..12], &without[8..12]),
+        (&3_u32.to_ne_bytes()[..], &2_u32.to_ne_bytes()[..])
+    );
+    assert_eq!((&with[..8], &with[12..4088]), (&without[..8], &without[12..4088]));
+    let mut image = Image::of(records);
+    // Chunk 1: pair 0 counts 3 records of 40 bytes, pair 1 will count 5 of 90.
+    let header = ARENA + 128;
+    image.put(header + 88, 3).put(header + 96, 40).put(header + 104, 5).put(header + 112, 90);
+    for (overwriting, committed, expected) in [
+        (0, 10, (3, 40)),
+        // The other pair is complete, and the chunk is not taken over yet.
+        (2, 10, (3, 40)),
+        // It is.
+        (2, 0, (5, 90)),
+        (1, 0, (5, 90)),
+        (1, 10, (5, 90)),
+        (3, 10, (5, 90)),
+        (3, 0, (3, 40)),
+    ] {
+        image.chunk(1, 1, 2, committed, 0).put(header + 120, overwriting);
+        if committed == 0 {
+            image.put(header, 0);
+        }
+        let memory = image.read().unwrap();
+        let expected = Count::new(expected.0, expected.1);
+        assert_eq!(memory.overwritten, expected, "{overwriting} {committed}");
+        assert_eq!(memory.layout, records);
+    }
+    // Sums of a hostile memory.
+    image.put(header + 104, u64::MAX).put(header + 128 + 88, u64::MAX);
+    assert_eq!(image.read().unwrap().overwritten.records, u64::MAX);
+    // Other writers have no such counts, whatever stands there.
+    let mut other = Image::new();
+    other.put(header + 88, 3);
+    assert_eq!(other.read().unwrap().overwritten, Count::ZERO);
+}
+
 #[test]
 fn everything_is_where_the_document_says() {
     use crate::memory::crash_image::{ChunkWord, WorkerWord, WriterWord};
@@ -96,7 +139,8 @@ fn everything_is_where_the_document_says() {
     assert_eq!(at.arena_at(), ARENA);
     assert_eq!((at.byte_at(0, 0), at.byte_at(4, 99)), (BYTES, BYTES + 4 * 128 + 99));
     // 127 chunks fill the page of words but for 64 bytes less; one more begins the next.
-    let many = |chunks| Layout { chunks, size: 8192, workers: 8, mode: 0o600, codec: 0 };
+    let many =
+        |chunks| Layout { chunks, size: 8192, workers: 8, mode: 0o600, codec: 0, records: false };
     assert_eq!((many(126).worker_at(0), many(127).worker_at(0)), (8192, 12_288));
     assert_eq!(many(1032).arena_at(), 40_960 + 65_536);
     assert_eq!(many(1032).bytes(), Some(106_496 + 135_168 + 1032 * 8192));

@@ -1,6 +1,6 @@
 //! The simulator: the shipped writer and recovery over a disk that crashes, in one thread, by a seed.
 //!
-//! Each seed is a disk and some lives on it. In a life a writer is written to, flushed, closed or killed in the
+//! Each seed is a disk and some lives on it. In a life a writer, a flight recorder now and then, is written to, flushed, closed or killed in the
 //! middle of any call, or cut off from power. Then come recoveries, which may be killed as well, until one is not.
 //! Promises, checked after each: what is visible are whole records, each once, and never empty (after a power cut:
 //! with `Durability::File`). What a flush or a close said to be visible is. What was in a temp file is not lost by
@@ -86,6 +86,9 @@ struct Tally {
     /// Files that recoveries published.
     recovered: u64,
     acknowledged: u64,
+    /// Dumps of flight recorders, and what those wrote over.
+    dumps: u64,
+    overwritten: u64,
 }
 
 impl Tally {
@@ -99,13 +102,15 @@ impl Tally {
         self.killed_recoveries += other.killed_recoveries;
         self.recovered += other.recovered;
         self.acknowledged += other.acknowledged;
+        self.dumps += other.dumps;
+        self.overwritten += other.overwritten;
         self
     }
 
     fn is_complete(&self) -> bool {
-        let Tally { kills, power_cuts, faults, killed_recoveries, recovered, acknowledged, .. } =
-            self;
-        [kills, power_cuts, faults, killed_recoveries, recovered, acknowledged]
+        let Tally { kills, power_cuts, faults, killed_recoveries, recovered, .. } = self;
+        let Tally { acknowledged, dumps, overwritten, .. } = self;
+        [kills, power_cuts, faults, killed_recoveries, recovered, acknowledged, dumps, overwritten]
             .iter()
             .all(|count| **count > 50)
     }
@@ -150,6 +155,8 @@ impl World {
         for life in 0..1 + self.random.below(3) {
             let promised = self.live(life)?;
             tally.lives += 1;
+            tally.dumps += promised.dumps;
+            tally.overwritten += promised.overwritten;
             self.acknowledged.extend(&promised.acknowledged);
             self.accepted.extend(&promised.accepted);
             let crash = self.crash(tally);

@@ -7,6 +7,7 @@
 //! with staging memory, writes are large: pieces wait for each other.
 //! Refuses: to publish once the worker is given up.
 
+mod copies;
 mod visible;
 
 use std::collections::BTreeSet;
@@ -107,6 +108,14 @@ pub(crate) struct Output {
     dirty: BTreeSet<PathBuf>,
     /// `None` if nobody hears of published files.
     announcer: Option<Announcer>,
+    /// Whether pieces are copied, and their memory stays: a dump that keeps.
+    copies: bool,
+    /// Whether the file holds copies.
+    has_copies: bool,
+    /// Whether these copies should be gone.
+    is_stale: bool,
+    /// Why the last file was lost.
+    loss: Option<Error>,
     /// No record in the file was accepted later. Known only if somebody hears of published files.
     last: Stamp,
 }
@@ -129,6 +138,10 @@ impl Output {
         Output {
             worker,
             announcer,
+            copies: false,
+            has_copies: false,
+            is_stale: false,
+            loss: None,
             last: Stamp(1),
             dir: target.files.temp.clone(),
             queue: Queue::new(worker, shared.clone()),
@@ -312,7 +325,9 @@ impl Output {
         }
         self.is_direct = file.is_direct();
         self.ledger.set_temp_file(Some(file.path().to_owned()));
+        self.checkpoint.set_copying(self.copies);
         self.checkpoint.begin(&file);
+        self.has_copies = self.copies;
         self.file = Some(file);
         Ok(())
     }
@@ -366,6 +381,10 @@ impl Output {
 
     /// Frees the memory of the pieces that are done.
     fn release(&mut self) {
+        if self.copies {
+            self.progress.landed += self.queue.pass_done();
+            return;
+        }
         for (pieces, good) in self.queue.done_batches() {
             self.checkpoint.file(pieces, good);
         }

@@ -135,7 +135,7 @@ impl Output {
             announcer.wait_for_room(ROOM_WAIT).map_err(|error| Refusal::Retry(error, None))?;
         }
         let Some(file) = &self.file else { return Ok(()) };
-        if !self.ledger.claim(file.whole()) {
+        if !self.ledger.claim(self.claimed(file.whole())) {
             return Ok(());
         }
         let in_one_step = self.shared.arena.is_in_crash_image();
@@ -182,7 +182,7 @@ impl Output {
         let (Some(file), Some(visible)) = (&self.file, self.attempted.clone()) else {
             return Ok(());
         };
-        if self.ledger.claim(file.whole()) {
+        if self.ledger.claim(self.claimed(file.whole())) {
             let visible = visible.clone();
             if file.has_name(&*self.target.fs, file.path()).unwrap_or(false) {
                 let _ = file.remove(&*self.target.fs);
@@ -264,6 +264,8 @@ impl Output {
         self.queue.rewind();
         let Some(file) = &self.file else { return Err(error) };
         let lost = if self.is_durable() { file.synced() } else { file.good() };
+        let lost = self.claimed(lost);
+        self.loss = Some(error.clone());
         if self.ledger.lose_file(loss, lost.count, &error) {
             self.checkpoint.lose(lost.count);
             if matches!(loss, FileLoss::Damaged) {

@@ -24,8 +24,11 @@ use bufferedwriter::{BufferedWriter, CloseReport, Error, FlushError, Stats};
 /// The accounts, which must balance in every snapshot.
 pub fn stats(writer: &BufferedWriter) -> Stats {
     let stats = writer.stats();
-    let sum = stats.written + stats.pending + stats.lost.total();
-    assert_eq!(stats.accepted, sum, "accepted == written + pending + lost: {stats:?}");
+    let sum = stats.written + stats.pending + stats.lost.total() + stats.overwritten;
+    assert_eq!(
+        stats.accepted, sum,
+        "accepted == written + pending + lost + overwritten: {stats:?}"
+    );
     assert!(stats.memory_bytes <= stats.memory_bound_bytes, "{stats:?}");
     stats
 }

@@ -1,14 +1,15 @@
 //! Makes a given number of writes by one of the calls, for callgrind to count: `scripts/instructions` takes the
 //! difference of two runs.
 //!
-//! Guarantees: only the writes depend on their number: they fit in one chunk, and the program ends without a close.
+//! Guarantees: only the writes depend on their number: they fit in one chunk, unless they take chunks over, and the
+//! program ends without a close.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::exit;
 
-use bufferedwriter::{BufferedWriter, Config, CrashProof};
+use bufferedwriter::{BufferedWriter, Config, CrashProof, Recorder};
 
 /// The most writes to crash-proof memory.
 const WRITES_MAX: usize = 40_000;
@@ -32,6 +33,14 @@ fn main() {
         config = config.size(size).crash_proof(CrashProof::Dir(memory.clone()));
         let _ = std::fs::create_dir(&memory);
     }
+    if way.ends_with("-recorder") {
+        // The same, with chunks for a reserve.
+        config = config.size(WRITES_MAX * bytes.max(1)).recorder(Recorder::Last(1));
+    }
+    if way.ends_with("-taking-over") {
+        // Four chunks of 64 records: each write of 64 takes over the oldest one.
+        config = config.size(64 * bytes.max(1)).recorder(Recorder::Last(3 * 64 * bytes.max(1)));
+    }
     let writer = BufferedWriter::new(config);
     let writer = writer.unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -54,8 +63,12 @@ fn count(way: &str, writer: &BufferedWriter, writes: usize, record: &[u8]) {
     let mut producer = writer.producer();
     match way {
         "memcpy" => copy(writes, record),
-        "producer" | "producer-crash-proof" => repeat(writes, || producer.write(black_box(record))),
-        "writer" | "writer-crash-proof" => repeat(writes, || writer.write(black_box(record))),
+        "producer" | "producer-crash-proof" | "producer-recorder" | "producer-taking-over" => {
+            repeat(writes, || producer.write(black_box(record)))
+        }
+        "writer" | "writer-crash-proof" | "writer-recorder" => {
+            repeat(writes, || writer.write(black_box(record)))
+        }
         "record" => repeat(writes, || producer.record(|w| w.write_str(black_box(text)))),
         "string" => repeat(writes, || {
             let mut line = String::new();

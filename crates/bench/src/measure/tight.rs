@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::rounds::{Visit, gather, interleaved, lead_in, pause, wide};
 use crate::bench::{Bench, Entry, record};
-use crate::report::{CRASH_PROOF, MEMCPY, Report, Tight, TightRow};
+use crate::report::{CRASH_PROOF, MEMCPY, RECORDER, Report, Tight, TightRow};
 use crate::stats;
 use crate::subject::{Running, Sink, Unavailable, Writer};
 use crate::subjects::limits::Limit;
@@ -61,7 +61,9 @@ fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) 
                 pairs.filter_map(|(mine, other)| stats::ratio(mine.ns?, other.ns?)).collect(),
             )
         };
-        let plain = entry.name().strip_suffix(CRASH_PROOF).and_then(|name| {
+        let suffixes = [CRASH_PROOF, RECORDER].iter();
+        let plain = suffixes.filter_map(|end| entry.name().strip_suffix(end)).next();
+        let plain = plain.and_then(|name| {
             let is_plain = |of: &Entry| of.name() == name && of.buffers == entry.buffers;
             entries.iter().position(is_plain)
         });

@@ -19,6 +19,8 @@ pub use self::load::*;
 pub const MEMCPY: &str = "memcpy";
 /// The suffix in the names of subjects with crash-proof memory.
 pub const CRASH_PROOF: &str = ", crash-proof";
+/// That of flight recorders.
+pub const RECORDER: &str = ", recorder";
 pub const PRODUCER: &str = "Producer::write";
 pub const WRITER: &str = "BufferedWriter::write";
 pub const TRACING_APPENDER: &str = "tracing-appender";
@@ -107,7 +109,7 @@ pub struct TightRow {
     pub ns: Option<f64>,
     /// To memcpy in the same repetition; median and quartiles over the repetitions.
     pub ratio: Option<Spread>,
-    /// With crash-proof memory: the same, to the subject without it.
+    /// With crash-proof memory, or as a flight recorder: the same, to the subject without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_proof: Option<Spread>,
     pub rounds: u64,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
-use bufferedwriter::{BufferedWriter, Config, CrashProof, Producer};
+use bufferedwriter::{BufferedWriter, Config, CrashProof, Producer, Recorder};
 
 use crate::subject::{Running, Setup, Sink, Subject, Unavailable, Writer};
 
@@ -19,26 +19,41 @@ pub enum Call {
     Send,
 }
 
+/// What the writer does with its memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Files,
+    /// Memory that outlives the process, in /dev/shm.
+    CrashProof,
+    /// The newest records stay in memory.
+    Recorder,
+}
+
 pub struct Ours {
     pub call: Call,
-    /// Memory that outlives the process, in /dev/shm.
-    pub crash_proof: bool,
+    pub mode: Mode,
 }
 
 impl Subject for Ours {
     fn name(&self) -> &'static str {
-        match self.call {
-            Call::Producer if self.crash_proof => "Producer::write, crash-proof",
-            Call::Writer if self.crash_proof => "BufferedWriter::write, crash-proof",
-            Call::Producer => "Producer::write",
-            Call::Writer => "BufferedWriter::write",
-            Call::Record => "record",
-            Call::Send => "send",
+        match (self.call, self.mode) {
+            (Call::Producer, Mode::Files) => "Producer::write",
+            (Call::Producer, Mode::CrashProof) => "Producer::write, crash-proof",
+            (Call::Producer, Mode::Recorder) => "Producer::write, recorder",
+            (Call::Writer, Mode::Files) => "BufferedWriter::write",
+            (Call::Writer, Mode::CrashProof) => "BufferedWriter::write, crash-proof",
+            (Call::Writer, Mode::Recorder) => "BufferedWriter::write, recorder",
+            (Call::Record, _) => "record",
+            (Call::Send, _) => "send",
         }
     }
 
     fn when_outrun(&self) -> &'static str {
-        "refused, counted"
+        if self.mode == Mode::Recorder {
+            "the oldest is overwritten, counted"
+        } else {
+            "refused, counted"
+        }
     }
 
     fn ours(&self) -> bool {
@@ -46,7 +61,7 @@ impl Subject for Ours {
     }
 
     fn is_extra(&self) -> bool {
-        self.crash_proof
+        self.mode != Mode::Files
     }
 
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
@@ -60,8 +75,11 @@ impl Subject for Ours {
             .size(setup.buffer_bytes)
             .workers(workers)
             .queue_size(chunks - workers);
-        if self.crash_proof {
-            config = config.crash_proof(CrashProof::Auto);
+        match self.mode {
+            Mode::Files => {}
+            Mode::CrashProof => config = config.crash_proof(CrashProof::Auto),
+            // An eighth is for what comes during a dump.
+            Mode::Recorder => config = config.recorder(Recorder::Whole),
         }
         if setup.sink == Sink::Null {
             config = config.fs(Arc::new(NullFs));

@@ -180,6 +180,10 @@ fn json(recovery: &Recovery, dry_run: bool) -> Value {
         "bytes": recovery.bytes,
         "cut_bytes": recovery.cut_bytes,
         "lost": { "records": recovery.lost.records, "bytes": recovery.lost.bytes },
+        "overwritten": {
+            "records": recovery.overwritten.records,
+            "bytes": recovery.overwritten.bytes,
+        },
         "set_aside": paths(&recovery.set_aside),
         "skipped": left.collect::<Vec<_>>(),
         "errors": recovery.errors.iter().map(|error| error.to_string()).collect::<Vec<_>>(),

@@ -47,6 +47,6 @@ pub(crate) struct Arrived {
     pub(crate) input: bool,
     /// The name of what asked the program to stop, such as SIGTERM, or on Windows Ctrl-C or a service manager's stop.
     pub(crate) stop: Option<&'static str>,
-    /// SIGHUP. Windows has nothing like it.
+    /// SIGHUP or SIGUSR1. Windows has nothing like them.
     pub(crate) publish: bool,
 }

@@ -258,7 +258,7 @@ impl Ended {
         assert_eq!(self.json["exit_code"], self.code, "{self:?}");
         for unit in ["records", "bytes"] {
             let of = |kind: &str| self.json[kind][unit].as_u64().unwrap();
-            let gone = of("refused") + of("lost") + of("unresolved");
+            let gone = of("refused") + of("lost") + of("overwritten") + of("unresolved");
             assert_eq!(of("read"), of("written") + gone, "{unit}: {self:?}");
         }
     }

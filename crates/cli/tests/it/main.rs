@@ -25,6 +25,7 @@ mod outputs;
 mod partition;
 mod pty;
 mod publish;
+mod recorder;
 mod recover;
 mod reload;
 mod retention;

@@ -42,7 +42,7 @@ fn a_running_writer_is_shown_and_a_dead_one_is_told_from_it() {
     assert!(writers(&place, &["--prefix=other"]).is_empty());
     let (code, text, _) = stats(&place, &[]);
     assert!(code == 0 && text.starts_with("app_") && text.contains("(alive)"), "{text}");
-    assert!(text.contains("\n  accepted   1 records, 6 B; ") && !text.contains("error"), "{text}");
+    assert!(text.contains("\n  accepted    1 records, 6 B; ") && !text.contains("error"), "{text}");
     program.signal(Signal::HUP);
     wait_until("the file is told", || writers(&place, &[])[0]["told"]["written"]["records"] == 1);
     program.signal(Signal::KILL);

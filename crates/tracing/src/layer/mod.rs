@@ -4,10 +4,11 @@
 //! counted. Without spans and with them, an event allocates nothing once its call site and its spans are known.
 //! Code of the caller (`Debug`, `Display`) runs while the layer holds no lock.
 //!
-//! Layers, each of which uses only those below it: `mod` answers the subscriber, `encode` writes an event, `held`
+//! Layers, each of which uses only those below it: `mod` answers the subscriber, `encode` writes an event, `dump` asks for dumps, `held`
 //! keeps those of a span until it ends, `span_events` makes those of a span's life, `limit` counts those of a call
 //! site, `spans` has the text of spans, `sites` that of call sites, `syntax` knows JSON and logfmt.
 
+mod dump;
 mod encode;
 mod held;
 mod limit;
@@ -110,6 +111,9 @@ impl EventLayer {
         match held {
             Some(held) => self.hold(&encoder, &held),
             None => self.write(&encoder, site),
+        }
+        if let Some(dump_on) = &self.options.dump_on {
+            dump_on.saw(encoder.level());
         }
     }
 

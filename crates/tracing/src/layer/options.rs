@@ -8,6 +8,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use super::EventLayer;
+use super::dump::DumpOn;
 use super::held::{BufferSpans, HeldSpans};
 use super::limit::Limit;
 use super::span_events::SpanEvents;
@@ -33,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) limit: Option<Limit>,
     pub(crate) held: Option<Arc<HeldSpans>>,
     pub(crate) span_events: Option<SpanEvents>,
+    pub(crate) dump_on: Option<DumpOn>,
 }
 
 impl Options {
@@ -53,6 +55,7 @@ impl Options {
             limit: None,
             held: None,
             span_events: None,
+            dump_on: None,
         }
     }
 }
@@ -62,6 +65,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("syntax", &self.syntax)
             .field("limit", &self.limit)
+            .field("dump_on", &self.dump_on)
             .finish_non_exhaustive()
     }
 }

@@ -127,6 +127,7 @@ impl<'a> Reader<'a> {
         let [latest] = self.flags();
         let latest_error = self.error(OF_LATEST, latest);
         let (manifest, hook) = (self.manifest(), self.hook());
+        let overwritten = self.count();
         let (mut workers, mut stalls) = (Vec::new(), Vec::new());
         for worker in 0..self.workers {
             let (stats, stall) = self.worker(worker);
@@ -138,6 +139,7 @@ impl<'a> Reader<'a> {
             written,
             pending,
             lost,
+            overwritten,
             refused,
             files,
             files_bytes,

@@ -101,6 +101,7 @@ fn numbers(stats: &Stats, health: &Health, start: Instant) -> Vec<u64> {
     let hook = health.hook.as_ref();
     let hook = hook.map(|it| [moment(it.since, start), it.attempts, it.unacknowledged]);
     all.extend(hook.unwrap_or_default());
+    all.extend([stats.overwritten.records, stats.overwritten.bytes]);
     debug_assert!(NUMBERS_AT + 8 * all.len() <= ROWS_AT);
     all
 }

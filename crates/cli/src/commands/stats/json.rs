@@ -59,6 +59,7 @@ fn told(told: &Told) -> Value {
         "written": count(stats.written),
         "pending": count(stats.pending),
         "lost": lost(stats),
+        "overwritten": count(stats.overwritten),
         "refused": refused(stats),
         "files": stats.files,
         "files_bytes": stats.files_bytes,

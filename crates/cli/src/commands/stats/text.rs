@@ -22,7 +22,7 @@ fn paragraph(it: &InstanceStats) -> String {
     let mut text = format!("{} ({life}), files in {path}\n", name(it));
     // Writing to a string can't fail.
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<10} {value}");
+        let _ = writeln!(text, "  {name:<11} {value}");
     };
     let Some(told) = &it.told else {
         line("", "tells nothing: it is of an older version, or its file is damaged".to_owned());
@@ -45,6 +45,9 @@ fn paragraph(it: &InstanceStats) -> String {
     );
     line("pending", count(stats.pending));
     line("lost", count(stats.lost.total()));
+    if !stats.overwritten.is_zero() {
+        line("overwritten", count(stats.overwritten));
+    }
     line("refused", count(stats.refused.total()));
     let backlog: usize = stats.workers.iter().map(|worker| worker.backlog_chunks).sum();
     let [used, bound] =

@@ -5,6 +5,7 @@
 
 pub(crate) mod args;
 mod drain;
+mod dump;
 mod hook;
 pub(crate) mod metrics;
 mod monitor;
@@ -19,7 +20,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Config, FlushError, Missing, Producer};
+use bufferedwriter::{BufferedWriter, Config, DumpError, FlushError, Missing, Producer};
 use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
@@ -104,6 +105,7 @@ impl<'a> Run<'a> {
             progress: shows_progress(args).then(|| Progress::new(&args.inputs())),
             told: Told::default(),
             has_no_hook: !args.has_hook(),
+            records: args.records(),
             reload,
         };
         let told = options.told.clone();
@@ -145,8 +147,11 @@ impl<'a> Run<'a> {
 
     /// Publishes everything while time is left, and closes the writer.
     fn close(&mut self) {
+        if self.args.records() {
+            self.dump();
+        }
         // In slices, since `close` can't be told of a second signal.
-        while !self.left().is_zero() {
+        while !self.args.records() && !self.left().is_zero() {
             match self.writer.flush(self.left().min(SLICE)) {
                 Ok(()) | Err(FlushError::Closed) => break,
                 Err(_) => self.look_for_signals(Duration::ZERO),
@@ -201,6 +206,19 @@ impl<'a> Run<'a> {
         }
         for (what, error) in monitor::aftercare_errors(&stats) {
             self.io_error(format_args!("{what}: {error}"));
+        }
+    }
+
+    /// Publishes what a flight recorder holds. The close tries again, if there is time.
+    fn dump(&mut self) {
+        let (writer, left) = (self.writer.clone(), self.left());
+        let look = || {
+            self.look_for_signals(Duration::ZERO);
+            self.left()
+        };
+        match dump::dump(&writer, left, SLICE, look) {
+            Ok(()) | Err(DumpError::Closed) => {}
+            Err(error) => self.io_error(error),
         }
     }
 

@@ -8,10 +8,11 @@ use std::io::{self, ErrorKind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{BufferedWriter, Count, Error, FlushError, Stats};
+use bufferedwriter::{BufferedWriter, Count, DumpError, Error, FlushError, Stats};
 use bytesize::ByteSize;
 
 use crate::commands::recover::Told;
+use crate::commands::write::dump::dump;
 use crate::commands::write::progress::Progress;
 use crate::commands::write::reload::Reload;
 use crate::commands::write::watch::{Stall, Watch};
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) told: Told,
     /// Old files can only wait for other writers' hooks.
     pub(crate) has_no_hook: bool,
+    /// The writer is a flight recorder.
+    pub(crate) records: bool,
     /// What SIGHUP reads anew. `None` without a file of options.
     pub(crate) reload: Option<Reload>,
 }
@@ -73,7 +76,7 @@ impl State {
                     if let Some(reload) = &mut self.options.reload {
                         reload.run(&self.writer);
                     }
-                    self.publish();
+                    if self.options.records { self.dump() } else { self.publish() }
                 }
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -94,6 +97,21 @@ impl State {
                 }
                 Err(_) => self.look(),
             }
+        }
+    }
+
+    /// Dumps, and looks meanwhile.
+    fn dump(&mut self) {
+        let (writer, deadline, begun) =
+            (self.writer.clone(), self.options.deadline, Instant::now());
+        let look = || {
+            self.look();
+            // The dump itself ends in time.
+            deadline.saturating_add(TICK).saturating_sub(begun.elapsed())
+        };
+        match dump(&writer, deadline, TICK, look) {
+            Ok(()) | Err(DumpError::Closed) => {}
+            Err(error) => console::report(format_args!("not all published yet: {error}")),
         }
     }
 

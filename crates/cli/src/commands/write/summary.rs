@@ -1,6 +1,6 @@
 //! The summary of a run, for people and for machines.
 //!
-//! Guarantees: `read == written + refused + lost + unresolved`, in records and in bytes. Added
+//! Guarantees: `read == written + refused + lost + overwritten + unresolved`, in records and in bytes. Added
 //! newlines count.
 
 use std::fmt;
@@ -31,6 +31,8 @@ pub(crate) struct Summary {
     /// Lines that were accepted but lost, by cause: given up, or not in a visible file when time
     /// was over.
     pub(crate) lost: Lost,
+    /// Lines that `--recorder` wrote over, or forgot at the end.
+    pub(crate) overwritten: Count,
     /// Lines in files whose rename had not returned when time was over.
     pub(crate) unresolved: Count,
     /// Files published.
@@ -60,6 +62,7 @@ impl Summary {
     pub(crate) fn settle(&mut self, report: &CloseReport) {
         self.written = report.written;
         self.lost = report.lost;
+        self.overwritten = report.overwritten;
         self.unresolved = report.unresolved;
         self.files = report.files;
         self.files_bytes = report.files_bytes;
@@ -93,6 +96,7 @@ impl Summary {
                 "temp_file_damaged": count(self.lost.temp_file_damaged),
                 "gave_up": count(self.lost.gave_up),
             },
+            "overwritten": count(self.overwritten),
             "unresolved": count(self.unresolved),
             "path": self.path.to_string_lossy(),
             "files": self.files,
@@ -145,6 +149,9 @@ impl fmt::Display for Summary {
             self.elapsed.as_secs_f64(),
             self.mb_per_second(),
         )?;
+        if self.overwritten.records > 0 {
+            write!(f, "; overwritten {}", self.overwritten.records)?;
+        }
         if self.unresolved.records > 0 {
             write!(f, "; unresolved {}", self.unresolved.records)?;
         }

@@ -7,10 +7,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{self, JoinHandle};
 
-use libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use libc::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 
 /// The signals by which an operator, a shell or a supervisor speaks to the program.
-const SPOKEN: [libc::c_int; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+const SPOKEN: [libc::c_int; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1];
 
 /// Lets signals through that the parent had blocked. A mask survives exec(2), often by mistake: the
 /// program of a daemon that waits for its signals in a thread would hear none.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 
 use crate::sys::Arrived;
 use crate::sys::unix::inherited::{self, unblock};
@@ -40,7 +40,7 @@ impl Signals {
             signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         }
         let mut caught = Vec::new();
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] {
             if !inherited::is_ignored(signal) {
                 caught.push(Caught { signal, pipe: pipe(signal)? });
             }
@@ -83,7 +83,7 @@ impl Signals {
         for (caught, ready) in self.caught.iter().zip(ready) {
             if ready && drain(&caught.pipe)? {
                 match caught.signal {
-                    SIGHUP => arrived.publish = true,
+                    SIGHUP | SIGUSR1 => arrived.publish = true,
                     SIGINT => arrived.stop = Some("SIGINT"),
                     _ => arrived.stop = Some("SIGTERM"),
                 }
@@ -125,7 +125,7 @@ mod tests {
     /// One test for all: signals belong to the process, and all tests share one.
     #[test]
     fn signals_and_input_end_a_wait() {
-        [SIGTERM, SIGINT, SIGHUP].into_iter().for_each(inherited::reset);
+        [SIGTERM, SIGINT, SIGHUP, SIGUSR1].into_iter().for_each(inherited::reset);
         let signals = Signals::catch(false).unwrap();
         let (input, mut feed) = UnixStream::pair().unwrap();
         let wait = || signals.wait_for(Some(input.as_fd()), Some(Duration::from_secs(10))).unwrap();

@@ -33,13 +33,15 @@ use bufferedwriter_testkit::random::mix;
 use bufferedwriter_testkit::wait::{BOUND, holds_within};
 
 use resources::Sample;
-use runner::{NAMES, Runner};
+use runner::{NAMES, Plan, Runner};
 
 const USAGE: &str = "\
-Usage: soak [--seconds N] [--seed S] [--dir D]
+Usage: soak [--seconds N] [--seed S] [--dir D] [--callers N] [--recorders]
   --seconds N   how long (default 60)
   --seed S      seed of all random choices (default: from the clock)
-  --dir D       parent of all directories (default: the system's temp directory)";
+  --dir D       parent of all directories (default: the system's temp directory)
+  --callers N   threads of each writer (default: up to four)
+  --recorders   all writers are flight recorders, rather than one in four";
 
 /// Each has one writer at a time.
 static RUNNERS: [Runner; 3] = [const { Runner::new() }; 3];
@@ -57,8 +59,8 @@ fn main() {
         .zip(&RUNNERS)
         .map(|(first, runner)| {
             let (dir, seed) = (dir.clone(), mix(args.seed ^ mix(u64::from(first))));
-            let body =
-                move || runner::run(runner, &dir, seed, (first, RUNNERS.len() as u32), until);
+            let (plan, step) = (args.plan, RUNNERS.len() as u32);
+            let body = move || runner::run(runner, &dir, plan, seed, (first, step), until);
             expect("start a thread", thread::Builder::new().spawn(body))
         })
         .collect();
@@ -125,21 +127,27 @@ struct Args {
     seconds: u64,
     seed: u64,
     dir: PathBuf,
+    plan: Plan,
 }
 
 impl Args {
     fn parse() -> Args {
         let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos());
         let seed = clock as u64 % 1_000_000_000;
-        let mut args = Args { seconds: 60, seed, dir: std::env::temp_dir() };
+        let mut args = Args { seconds: 60, seed, dir: std::env::temp_dir(), plan: Plan::default() };
         let mut given = std::env::args().skip(1);
         while let Some(option) = given.next() {
+            if option == "--recorders" {
+                args.plan.recorders = true;
+                continue;
+            }
             let Some(value) = given.next() else { refuse() };
             let number = || value.parse().unwrap_or_else(|_| refuse());
             match option.as_str() {
                 "--seconds" => args.seconds = number(),
                 "--seed" => args.seed = number(),
                 "--dir" => args.dir = value.into(),
+                "--callers" => args.plan.callers = Some(number() as usize),
                 _ => refuse(),
             }
         }

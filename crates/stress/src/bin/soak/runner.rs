@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bufferedwriter::{Boundary, BufferedWriter, Config, Count, Durability, FlushError, Io, Stats};
+use bufferedwriter::{
+    Boundary, BufferedWriter, Config, Count, DumpError, DumpOptions, Durability, FlushError, Io,
+    Recorder, Stats,
+};
 use bufferedwriter_stress::failure::{expect, fail};
 use bufferedwriter_stress::handle::Handle;
 use bufferedwriter_stress::visible::{Visible, list};
@@ -33,10 +36,10 @@ pub(crate) struct Runner {
 }
 
 /// Sums over all writers of a runner, by the indices below.
-pub(crate) struct Totals(pub(crate) [AtomicU64; 10]);
+pub(crate) struct Totals(pub(crate) [AtomicU64; 12]);
 
 /// What each total is called in reports.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 12] = [
     "writers",
     "threads",
     "accepted",
@@ -47,6 +50,8 @@ pub(crate) const NAMES: [&str; 10] = [
     "closes timed out",
     "temp dirs removed",
     "failed starts",
+    "dumps",
+    "overwritten",
 ];
 const WRITERS: usize = 0;
 const THREADS: usize = 1;
@@ -58,6 +63,8 @@ const FLUSHES: usize = 6;
 const TIMED_OUT: usize = 7;
 const REMOVED: usize = 8;
 const FAILED_STARTS: usize = 9;
+const DUMPS: usize = 10;
+const OVERWRITTEN: usize = 11;
 
 impl Totals {
     fn add(&self, which: usize, count: u64) {
@@ -67,15 +74,25 @@ impl Totals {
 
 impl Runner {
     pub(crate) const fn new() -> Self {
-        let totals = Totals([const { AtomicU64::new(0) }; 10]);
+        let totals = Totals([const { AtomicU64::new(0) }; 12]);
         Runner { faults: FaultInjector::new(), stop: AtomicBool::new(false), totals }
     }
+}
+
+/// What all writers of a run have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Plan {
+    /// Threads of each writer. `None` = up to four.
+    pub(crate) callers: Option<usize>,
+    /// All are flight recorders, rather than one in four.
+    pub(crate) recorders: bool,
 }
 
 /// Runs writers with the numbers `first`, `first + step`, ... until the time is over.
 pub(crate) fn run(
     runner: &'static Runner,
     dir: &Path,
+    plan: Plan,
     seed: u64,
     (first, step): (u32, u32),
     until: Instant,
@@ -85,8 +102,8 @@ pub(crate) fn run(
     let fs = Arc::new(FaultyFs::with(&runner.faults));
     let mut number = first;
     while Instant::now() < until {
-        let mut life =
-            Life::new(runner, dir.join(format!("writer-{number}")), number, random.next());
+        let root = dir.join(format!("writer-{number}"));
+        let mut life = Life::new(runner, root, plan, number, random.next());
         let writer = life.make(fs.clone());
         life.live(&writer, until);
         number += step;
@@ -115,10 +132,12 @@ struct Life {
     heard: Arc<AtomicU64>,
     /// A removal failed while the writer was made, so a file of the probe of the directories stays.
     probe_is_left: bool,
+    is_recorder: bool,
+    plan: Plan,
 }
 
 impl Life {
-    fn new(runner: &'static Runner, root: PathBuf, number: u32, seed: u64) -> Self {
+    fn new(runner: &'static Runner, root: PathBuf, plan: Plan, number: u32, seed: u64) -> Self {
         let (path, temp) = (root.join("ready"), root.join("unfinished"));
         for dir in [&path, &temp] {
             expect("create a directory", fs::create_dir_all(dir));
@@ -126,6 +145,7 @@ impl Life {
         let mut random = Random::new(seed);
         let size = random.pick(&[64, 200, 1000, 4096, 8192, 65536]);
         let is_listed = random.one_in(2);
+        let is_recorder = random.one_in(4) || plan.recorders;
         Life {
             runner,
             root,
@@ -143,6 +163,8 @@ impl Life {
             is_listed,
             heard: Arc::default(),
             probe_is_left: false,
+            is_recorder,
+            plan,
         }
     }
 
@@ -165,6 +187,11 @@ impl Life {
             .io(random.pick(&[Io::Auto, Io::Direct, Io::Buffered]))
             .partition(random.pick(&["", "s=%M/h=%H"]))
             .fs(fs);
+        if self.is_recorder {
+            let kept = self.size * random.pick(&[1, 8, 64, 500]);
+            let recorder = random.pick(&[Recorder::Last(kept), Recorder::Whole]);
+            config = config.recorder(recorder).dump_on_close(random.one_in(2));
+        }
         if self.is_listed {
             let heard = self.heard.clone();
             config = config.manifest(self.root.join("manifest")).latest(self.root.join("latest"));
@@ -196,7 +223,7 @@ impl Life {
         self.runner.stop.store(false, Relaxed);
         let life = Duration::from_millis(100 + self.random.below(3000) as u64);
         let end = until.min(Instant::now() + life);
-        let callers = 1 + self.random.below(4);
+        let callers = self.plan.callers.unwrap_or(1 + self.random.below(4));
         while Instant::now() < end {
             while self.callers.len() < callers {
                 self.start_caller(writer);
@@ -255,6 +282,7 @@ impl Life {
             0..4 => faults.set(FaultRate::OneIn(self.random.pick(&[4, 16, 64]))),
             4..6 => faults.set(FaultRate::Always(error)),
             6..16 => faults.set(FaultRate::Never),
+            16..20 if self.is_recorder => self.dump(writer),
             16..20 => self.flush(writer),
             20 if self.random.one_in(4) => self.remove_temp(),
             _ => thread::sleep(Duration::from_millis(self.random.below(20) as u64)),
@@ -274,6 +302,28 @@ impl Life {
             }
             Err(FlushError::TimedOut | FlushError::Io(_)) => {}
             Err(other) => fail(&format!("a flush says {other}")),
+        }
+    }
+
+    /// What a dump published counts as written. One that fails loses nothing.
+    fn dump(&mut self, writer: &BufferedWriter) {
+        let options = DumpOptions::default();
+        let options = match self.random.below(3) {
+            0 => options,
+            1 => options.last(Duration::from_millis(self.random.below(300) as u64)),
+            _ => options.timeout(Duration::from_millis(self.random.below(50) as u64)),
+        };
+        let before = writer.stats();
+        match writer.dump(options) {
+            Ok(dumped) => {
+                let now = writer.stats();
+                if now.written.records < before.written.records + dumped.records.records {
+                    fail(&format!("a dump of {dumped:?} after {before:?}: {now:?}"));
+                }
+                self.runner.totals.add(DUMPS, 1);
+            }
+            Err(DumpError::TimedOut | DumpError::Io(_)) => {}
+            Err(other) => fail(&format!("a dump says {other}")),
         }
     }
 
@@ -298,12 +348,15 @@ impl Life {
         self.was_hurried |= !patient;
         let began = Instant::now();
         match writer.close(timeout) {
-            Ok(report) if report.accepted == report.written + report.lost.total() => {}
+            Ok(report)
+                if report.accepted == report.written + report.lost.total() + report.overwritten => {
+            }
             Ok(report) => fail(&format!("closed, and the accounts do not balance: {report:?}")),
             Err(error) if patient => fail(&format!("{error}: {:?}", error.report())),
             Err(error) => {
                 let report = error.report();
-                let sum = report.written + report.lost.total() + report.unresolved;
+                let sum =
+                    report.written + report.lost.total() + report.overwritten + report.unresolved;
                 if report.accepted != sum {
                     fail(&format!("timed out, and the accounts do not balance: {report:?}"));
                 }
@@ -371,6 +424,7 @@ impl Life {
         totals.add(ACCEPTED, stats.accepted.records);
         totals.add(FILES, found.files);
         totals.add(LOST, stats.lost.total().records);
+        totals.add(OVERWRITTEN, stats.overwritten.records);
         totals.add(REFUSED, self.answers.iter().map(|answers| answers.refused).sum());
         // Workers of a close that timed out may still remove their files.
         let mut removed = Ok(());
@@ -387,7 +441,7 @@ impl Life {
 const FAILED: u64 = 1 << 63;
 
 fn balance(stats: &Stats) {
-    if stats.accepted != stats.written + stats.pending + stats.lost.total() {
+    if stats.accepted != stats.written + stats.pending + stats.lost.total() + stats.overwritten {
         fail(&format!("the accounts do not balance: {stats:?}"));
     }
 }

@@ -43,7 +43,7 @@ end of the line. A line whose end does not come within a second of silence is pu
 newline, and reported. No byte of the next line is read, so another process can read on from the same pipe. \
 Then all that was read is published within --deadline. A second signal, 0.1 s later or more, gives up at once. \
 With --until-eof the first signal does nothing. \
-SIGHUP publishes all lines now, and reading continues. With --config it also reads the file again: --min-free, \
+SIGHUP and SIGUSR1 publish all lines now, and reading continues. With --config they also read the file again: --min-free, \
 --max-total, the --retain options and --on-publish change at once, others with the next start. Signals that are ignored at the start, as by nohup, stay \
 ignored; those that are blocked are unblocked.
 

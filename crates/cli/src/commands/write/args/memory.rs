@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::text::size;
-use bufferedwriter::{Config, CrashProof};
+use bufferedwriter::{Config, CrashProof, Recorder};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// Default directory of crash-proof memory.
@@ -34,6 +34,20 @@ pub(super) struct Memory {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "auto", value_parser = OsStringValueParser::new().map(crash_proof))]
     crash_proof: Option<CrashProof>,
 
+    /// Keep the newest lines in memory, this much of them, and write files only on SIGUSR1
+    ///
+    /// The oldest lines are written over; the summary counts them as overwritten. --queue-size chunks more hold what
+    /// comes in while a file is written. What is in memory at the end of the input is written too. whole
+    /// keeps seven eighths of --queue-size instead of a size [default: off]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "off",
+        hide_default_value = true,
+        hide_short_help = true
+    )]
+    recorder: Recorder,
+
     /// Make all memory resident at the start and lock it, so that no line waits for a page
     ///
     /// Needs room in the limit of locked memory (ulimit -l).
@@ -44,8 +58,20 @@ pub(super) struct Memory {
 impl Memory {
     /// Length of the longest line that the writer's memory can hold, newline included.
     pub(super) fn line_bytes_max(&self) -> usize {
-        let chunks = self.queue_size.saturating_add(self.workers);
-        chunks.saturating_mul(bytes_in_memory(self.size))
+        let size = bytes_in_memory(self.size);
+        match self.recorder {
+            Recorder::Last(bytes) => bytes,
+            Recorder::Whole => {
+                let chunks = self.queue_size.saturating_add(1);
+                (chunks - chunks.div_ceil(8)).max(1).saturating_mul(size)
+            }
+            _ => self.queue_size.saturating_add(self.workers).saturating_mul(size),
+        }
+    }
+
+    /// Whether the writer is a flight recorder.
+    pub(super) fn records(&self) -> bool {
+        self.recorder != Recorder::Off
     }
 
     pub(super) fn apply(&self, config: Config) -> Config {
@@ -55,6 +81,9 @@ impl Memory {
             .workers(self.workers)
             .crash_proof(self.crash_proof.clone().unwrap_or(CrashProof::Off))
             .populate(self.populate)
+            .recorder(self.recorder)
+            // If a dump at the end was not in time.
+            .dump_on_close(self.records())
     }
 }
 

@@ -98,6 +98,11 @@ impl Write {
         self.ending.metrics
     }
 
+    /// Whether the writer is a flight recorder.
+    pub(crate) fn records(&self) -> bool {
+        self.memory.records()
+    }
+
     pub(crate) fn has_hook(&self) -> bool {
         self.published.on_publish.is_some()
     }

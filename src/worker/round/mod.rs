@@ -8,6 +8,8 @@
 //! The time is passed in, and deciding how to rest is separate from resting. So a test can drive
 //! workers by hand with its own clock (`src/tests/stepped.rs`, `src/tests/property`).
 
+mod recorder;
+
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Arc;
@@ -22,6 +24,7 @@ use crate::worker::ledger::{Failure, Ledger};
 use crate::worker::output::Output;
 use crate::worker::pace::{Load, NAP, Pace, Rest};
 use crate::worker::period::{Calendar, Look, Periods};
+use crate::worker::recording::{Recorder, Recording};
 use crate::worker::retry::Retry;
 use crate::worker::rotation::Rotation;
 use crate::worker::tell::Teller;
@@ -44,6 +47,8 @@ pub(crate) struct Policy {
     pub(crate) calendar: Option<Calendar>,
     pub(crate) wall_clock: WallClock,
     pub(crate) on_failure: OnFailure,
+    /// `None` if this is no flight recorder.
+    pub(crate) recording: Option<Recording>,
 }
 
 /// One worker, until its thread ends.
@@ -71,6 +76,8 @@ pub(crate) struct Worker {
     flushed: u64,
     retry: Retry,
     teller: Teller,
+    /// `None` if this is no flight recorder.
+    recorder: Option<Box<Recorder>>,
 }
 
 /// The result of a round.
@@ -101,7 +108,8 @@ impl Worker {
         policy: Policy,
         now: Instant,
     ) -> Self {
-        let Policy { rotation, calendar, wall_clock, on_failure } = policy;
+        let Policy { rotation, calendar, wall_clock, on_failure, recording } = policy;
+        let recorder = recording.map(|recording| Box::new(Recorder::new(recording, now)));
         let all_bytes = f64::from(shared.arena.none()) * shared.arena.size() as f64;
         let worker = Worker {
             me,
@@ -121,6 +129,7 @@ impl Worker {
             demand_since: None,
             flushed: 0,
             teller: Teller::new(on_failure.on_error),
+            recorder,
         };
         worker.note_first();
         worker
@@ -131,6 +140,9 @@ impl Worker {
     pub(crate) fn run(mut self) {
         // Before the first record, unless a producer is quicker.
         self.shared.prefault.begin(&self.shared.arena, &self.shared.pool);
+        if self.recorder.is_some() {
+            self.populate();
+        }
         while let Some(rest) = self.step(Instant::now) {
             self.control.activity.stir();
             let parker = &self.mailbox().parker;
@@ -156,6 +168,11 @@ impl Worker {
             self.output.abandon(&mut self.collector);
             self.control.answer_ended(self.me, false);
             return None;
+        }
+        if let Some(mut recorder) = self.recorder.take() {
+            let rest = self.step_recorder(&mut recorder, asked, clock);
+            self.recorder = Some(recorder);
+            return rest;
         }
         let began = clock();
         // Before the round takes what many producers have committed in a long time.
@@ -374,17 +391,21 @@ impl Worker {
 
     /// Returns whether nothing is left to do all the same, because everything was given up.
     fn fail(&mut self, error: &Error, now: Instant, asked: Asked, is_blocked: bool) -> bool {
-        let Worker { output, retry, ledger, .. } = self;
-        let is_over = retry.fail(now, asked, is_blocked, output.progress());
-        let failure = retry.since().map(|(since, attempts)| Failure {
+        let is_over = self.retry.fail(now, asked, is_blocked, self.output.progress());
+        self.note_failure(error);
+        let output = &mut self.output;
+        let is_settled = is_over && output.lose_memory(error) && output.is_settled();
+        self.tell(now);
+        is_settled
+    }
+
+    fn note_failure(&self, error: &Error) {
+        let failure = self.retry.since().map(|(since, attempts)| Failure {
             error: error.clone(),
             since,
             attempts,
         });
-        ledger.set_failure(failure);
-        let is_settled = is_over && output.lose_memory(error) && output.is_settled();
-        self.tell(now);
-        is_settled
+        self.ledger.set_failure(failure);
     }
 
     /// Tells the error callback what failed.
