@@ -53,7 +53,7 @@ pub use report::error::{Error, FlushError, SendError, WriteError};
 #[cfg(not(loom))]
 pub use report::health::{ErrorEvent, Health, Stall};
 #[cfg(not(loom))]
-pub use report::instance::{InstanceStats, Told};
+pub use report::instance::{InstanceStats, Refresh};
 #[cfg(not(loom))]
 pub use report::published::{BoxError, HookStall, ManifestStall, PublishReason, PublishedFile};
 #[cfg(not(loom))]

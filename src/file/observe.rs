@@ -15,7 +15,7 @@ use crate::fs::real::RealFs;
 use crate::fs::{Fs, FsFile};
 use crate::naming::{self, Names, Stamp};
 use crate::report::error::Error;
-use crate::report::instance::{InstanceStats, Told};
+use crate::report::instance::{InstanceStats, Refresh};
 
 /// A writer refreshes about once a second, and a read takes far less.
 const ATTEMPTS_MAX: usize = 16;
@@ -40,7 +40,7 @@ const ATTEMPTS_MAX: usize = 16;
 /// let writer = BufferedWriter::new(config)?;
 /// let found = stats_of(&dir)?; // in any process
 /// assert!(found[0].is_alive && found[0].pid == std::process::id());
-/// if let Some(told) = &found[0].told {
+/// if let Some(told) = &found[0].last_refresh {
 ///     println!("{} records are written", told.stats.written.records);
 /// }
 /// # writer.close(std::time::Duration::from_secs(5))?;
@@ -105,11 +105,11 @@ fn look(
         instance: named.instance,
         pid: named.pid,
         is_alive,
-        told,
+        last_refresh: told,
     }))
 }
 
-fn read(file: &mut dyn FsFile, temp: &Path) -> io::Result<Option<(DecodedState, Option<Told>)>> {
+fn read(file: &mut dyn FsFile, temp: &Path) -> io::Result<Option<(DecodedState, Option<Refresh>)>> {
     for _ in 0..ATTEMPTS_MAX {
         let bytes = decode::bytes(file)?;
         let Ok(state) = decode::read(&bytes) else { return Ok(None) };
@@ -129,7 +129,7 @@ fn read(file: &mut dyn FsFile, temp: &Path) -> io::Result<Option<(DecodedState, 
 }
 
 /// With what only the rest of the state file says.
-fn told(counters: Counters, state: &DecodedState, temp: &Path) -> Told {
+fn told(counters: Counters, state: &DecodedState, temp: &Path) -> Refresh {
     let Counters { times, mut stats, health } = counters;
     stats.temp_dir = temp.to_owned();
     for (worker, (stats, entry)) in stats.workers.iter_mut().zip(&state.entries).enumerate() {
@@ -138,5 +138,5 @@ fn told(counters: Counters, state: &DecodedState, temp: &Path) -> Told {
         stats.temp_file = id.map(|id| -> PathBuf { temp.join(name(id)) });
     }
     let (started, refreshed) = (times.started.time(), times.refreshed.time());
-    Told { started, refreshed, stats, health }
+    Refresh { started, refreshed, stats, health }
 }

@@ -27,13 +27,13 @@ pub struct InstanceStats {
     /// [recovers](crate::recover) its files, and its counts are those of its last refresh.
     pub is_alive: bool,
     /// What the writer counted. `None` if it tells nothing: it was made by an older version of this library.
-    pub told: Option<Told>,
+    pub last_refresh: Option<Refresh>,
 }
 
 /// The counts of a writer at its last refresh.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Told {
+pub struct Refresh {
     /// When the writer was started.
     pub started: SystemTime,
     /// When it counted. A writer refreshes about once a second while anything changes, and not at all while nothing

@@ -12,8 +12,8 @@ mod make_room;
 pub(crate) mod open;
 pub(crate) mod producer;
 mod reconfigure;
+mod refresher;
 pub(crate) mod snapshot;
-mod telling;
 pub(crate) mod thread_slots;
 
 use std::fmt;

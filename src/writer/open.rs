@@ -79,7 +79,7 @@ pub(crate) fn open(config: Config) -> Result<Inner, Error> {
 fn start(config: Config) -> Result<Inner, Error> {
     let (inner, workers) = assemble(config, Instant::now())?;
     // An error from here on drops `inner`, which ends the workers that already run.
-    let started = inner.start(workers).and_then(|()| inner.start_telling());
+    let started = inner.start(workers).and_then(|()| inner.start_refresher());
     started.inspect_err(|_| inner.undo_start())?;
     Ok(inner)
 }

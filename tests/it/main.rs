@@ -66,11 +66,11 @@ mod retention;
 mod send;
 mod shutdown;
 mod start;
+mod stats_of;
 mod stuck;
 mod sync;
 mod temp;
 mod threads;
-mod told;
 mod two_writers;
 // Watches directories by inotify.
 #[cfg(target_os = "linux")]

@@ -6,5 +6,5 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod format;
 pub(crate) mod live;
-pub(crate) mod telling;
+pub(crate) mod slot_writer;
 pub(crate) mod worker_state;

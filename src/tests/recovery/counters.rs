@@ -16,7 +16,7 @@ use crate::file::state_file::counters::{self, Counters, Times, slot_bytes};
 use crate::file::state_file::decode;
 use crate::file::state_file::format::{FileLayout, Header};
 use crate::file::state_file::live::StateFile;
-use crate::file::state_file::telling::Telling;
+use crate::file::state_file::slot_writer::SlotWriter;
 use crate::fs::Fs;
 use crate::fs::real::RealFs;
 use crate::naming::Stamp;
@@ -256,21 +256,21 @@ fn a_reader_beside_a_writer_gets_numbers_of_one_moment() {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (mut telling, start) = (Telling::new(state.clone()), Instant::now());
+            let (mut slots, start) = (SlotWriter::new(state.clone()), Instant::now());
             for n in (0..).take_while(|_| !over.load(Ordering::Relaxed)) {
                 let count = Count::new(n, n);
                 let worker = WorkerStats { temp_file_bytes: n, ..WorkerStats::default() };
                 let workers = vec![worker; 2];
                 let (accepted, written) = (count, count);
                 let stats = Stats { accepted, written, files: n, workers, ..Stats::default() };
-                telling.tell(TIMES, counters::body(&stats, &Health::default(), start));
+                slots.refresh(TIMES, counters::body(&stats, &Health::default(), start));
             }
         });
         let mut last = 0;
         for _ in 0..3000 {
             let found = stats_of(dir.path()).unwrap();
             assert_eq!((found.len(), found[0].is_alive), (1, true));
-            let stats = &found[0].told.as_ref().expect("one of the slots is whole").stats;
+            let stats = &found[0].last_refresh.as_ref().expect("one of the slots is whole").stats;
             let n = stats.files;
             assert_eq!((stats.accepted, stats.written), (Count::new(n, n), Count::new(n, n)));
             assert!(stats.workers.iter().all(|worker| worker.temp_file_bytes == n));
@@ -286,28 +286,29 @@ fn a_reader_beside_a_writer_gets_numbers_of_one_moment() {
 fn what_has_not_changed_is_not_written_and_what_failed_is_told_again() {
     let (fs, dir) = (Faulty::default(), TestDir::new());
     let state = Arc::new(StateFile::create(&fs, dir.path(), header(dir.path(), 1)).unwrap());
-    let mut telling = Telling::new(state.clone());
-    let files = || stats_of(dir.path()).unwrap()[0].told.as_ref().map(|told| told.stats.files);
+    let mut slots = SlotWriter::new(state.clone());
+    let files =
+        || stats_of(dir.path()).unwrap()[0].last_refresh.as_ref().map(|told| told.stats.files);
     let body = |files| {
         let stats = Stats { files, workers: vec![WorkerStats::default()], ..Stats::default() };
         counters::body(&stats, &Health::default(), Instant::now())
     };
     assert_eq!(files(), Some(0), "before anything is counted");
     let made = fs.calls(Op::Write);
-    assert!(telling.tell(TIMES, body(1)) && !telling.tell(TIMES, body(1)));
+    assert!(slots.refresh(TIMES, body(1)) && !slots.refresh(TIMES, body(1)));
     assert_eq!((fs.calls(Op::Write) - made, files()), (1, Some(1)));
     // A part of a slot is written over, and the other one stays.
     fs.plan(Op::Write, 1, Answer::Short(100));
     fs.plan(Op::Write, 2, Answer::Error(Errno::IO));
-    assert!(telling.tell(TIMES, body(2)));
+    assert!(slots.refresh(TIMES, body(2)));
     assert_eq!(files(), Some(1));
-    assert!(telling.tell(TIMES, body(2)));
+    assert!(slots.refresh(TIMES, body(2)));
     assert_eq!(files(), Some(2));
     // A file that takes its place.
     std::fs::remove_file(dir.join(names().state())).unwrap();
     crate::file::state_file::worker_state::WorkerState::all(&state).unwrap()[0].restore(&fs);
     assert_eq!(files(), Some(0));
-    assert!(telling.tell(TIMES, body(2)));
+    assert!(slots.refresh(TIMES, body(2)));
     assert_eq!(files(), Some(2));
 }
 
@@ -315,14 +316,14 @@ fn what_has_not_changed_is_not_written_and_what_failed_is_told_again() {
 fn without_a_state_file_nothing_is_told_until_it_is_made() {
     let dir = TestDir::new();
     let state = Arc::new(StateFile::none(dir.path(), header(dir.path(), 1)));
-    let mut telling = Telling::new(state.clone());
+    let mut slots = SlotWriter::new(state.clone());
     let stats = Stats { files: 3, workers: vec![WorkerStats::default()], ..Stats::default() };
     let body = counters::body(&stats, &Health::default(), Instant::now());
-    telling.tell(TIMES, body.clone());
+    slots.refresh(TIMES, body.clone());
     assert!(stats_of(dir.path()).unwrap().is_empty());
     state.make(&RealFs).unwrap();
-    telling.tell(TIMES, body);
-    assert_eq!(stats_of(dir.path()).unwrap()[0].told.as_ref().unwrap().stats.files, 3);
+    slots.refresh(TIMES, body);
+    assert_eq!(stats_of(dir.path()).unwrap()[0].last_refresh.as_ref().unwrap().stats.files, 3);
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn a_state_file_with_counters_is_recovered_as_one_without() {
     assert_eq!((read.header.slot_bytes, read.entries), (0, decoded.entries));
     std::fs::write(dir.join(names().state()), old).unwrap();
     let found = stats_of(dir.path()).unwrap();
-    assert!(found[0].told.is_none() && found[0].pid == names().pid);
+    assert!(found[0].last_refresh.is_none() && found[0].pid == names().pid);
     for len in [bytes.len() - 1, 16_384 + 2 * 128] {
         assert_eq!(decode::read(&bytes[..len]), Err(decode::Unreadable::Short));
     }

@@ -32,7 +32,7 @@ fn assert_newest(found: &[u8], lines: &str) {
 fn told(place: &Place) -> Value {
     let text = stats(place, &["--json"]).1;
     let found: Value = serde_json::from_str(&text).unwrap();
-    found["writers"][0]["told"].clone()
+    found["writers"][0]["last_refresh"].clone()
 }
 
 #[test]

@@ -31,12 +31,14 @@ fn a_running_writer_is_shown_and_a_dead_one_is_told_from_it() {
     let none = format!("bufferedwriter: there are no writers in {}\n", place.tmp().display());
     assert_eq!(stats(&place, &[]), (0, String::new(), none));
     let mut program = place.started(&["--prefix=app_", "--forced=0"]);
-    wait_until("the line is told", || writers(&place, &[])[0]["told"]["accepted"]["records"] == 1);
+    wait_until("the line is told", || {
+        writers(&place, &[])[0]["last_refresh"]["accepted"]["records"] == 1
+    });
     let writer = writers(&place, &["--prefix=app_"]).pop().unwrap();
     assert_eq!((&writer["alive"], &writer["prefix"]), (&true.into(), &"app_".into()));
     assert_eq!(writer["path"], place.out().to_str().unwrap());
     assert_eq!(
-        (&writer["told"]["pending"]["bytes"], &writer["told"]["healthy"]),
+        (&writer["last_refresh"]["pending"]["bytes"], &writer["last_refresh"]["healthy"]),
         (&6.into(), &true.into())
     );
     assert!(writers(&place, &["--prefix=other"]).is_empty());
@@ -44,7 +46,9 @@ fn a_running_writer_is_shown_and_a_dead_one_is_told_from_it() {
     assert!(code == 0 && text.starts_with("app_") && text.contains("(alive)"), "{text}");
     assert!(text.contains("\n  accepted    1 records, 6 B; ") && !text.contains("error"), "{text}");
     program.signal(Signal::HUP);
-    wait_until("the file is told", || writers(&place, &[])[0]["told"]["written"]["records"] == 1);
+    wait_until("the file is told", || {
+        writers(&place, &[])[0]["last_refresh"]["written"]["records"] == 1
+    });
     program.signal(Signal::KILL);
     wait_until("it is gone", || program.has_ended());
     assert_eq!(writers(&place, &[])[0]["alive"], false);
@@ -55,7 +59,9 @@ fn a_running_writer_is_shown_and_a_dead_one_is_told_from_it() {
 fn metrics_are_those_of_the_guide_and_a_file_of_them_is_replaced_at_once() {
     let place = Place::new();
     let mut program = place.started(&["--prefix=a\"b"]);
-    wait_until("the line is told", || writers(&place, &[])[0]["told"]["accepted"]["records"] == 1);
+    wait_until("the line is told", || {
+        writers(&place, &[])[0]["last_refresh"]["accepted"]["records"] == 1
+    });
     let (code, text, err) = stats(&place, &["--prometheus"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let labels = format!("{{prefix=\"a\\\"b\",path=\"{}\",writer=", place.out().display());

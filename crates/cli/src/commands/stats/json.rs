@@ -1,6 +1,6 @@
 //! Writers as one JSON object.
 
-use bufferedwriter::{Count, Health, InstanceStats, Stats, Told};
+use bufferedwriter::{Count, Health, InstanceStats, Refresh, Stats};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -20,12 +20,12 @@ fn writer(it: &InstanceStats) -> Value {
         "extension": it.extension.to_string_lossy(),
         "path": it.path.to_string_lossy(),
         "state_file": it.state_file.to_string_lossy(),
-        "told": it.told.as_ref().map(told),
+        "last_refresh": it.last_refresh.as_ref().map(told),
     })
 }
 
-fn told(told: &Told) -> Value {
-    let Told { started, refreshed, stats, health, .. } = told;
+fn told(told: &Refresh) -> Value {
+    let Refresh { started, refreshed, stats, health, .. } = told;
     let time = |time| Timestamp::try_from(time).map(|time| format!("{time:.3}")).ok();
     let guard = stats.disk_guard.as_ref().map(|guard| {
         json!({

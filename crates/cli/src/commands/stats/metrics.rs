@@ -55,12 +55,12 @@ pub(super) fn text(found: &[InstanceStats]) -> String {
     let up = |it: &InstanceStats| Some(u8::from(it.is_alive).to_string());
     gauge(UP.0, UP.1, &up);
     gauge("bufferedwriter_start_time_seconds", "When the writer was started, since 1970", &|it| {
-        it.told.as_ref().map(|told| seconds(told.started))
+        it.last_refresh.as_ref().map(|told| seconds(told.started))
     });
     gauge("bufferedwriter_refresh_time_seconds", "When the writer counted, since 1970", &|it| {
-        it.told.as_ref().map(|told| seconds(told.refreshed))
+        it.last_refresh.as_ref().map(|told| seconds(told.refreshed))
     });
-    let told = found.iter().filter_map(|it| Some((it, it.told.clone()?)));
+    let told = found.iter().filter_map(|it| Some((it, it.last_refresh.clone()?)));
     let exposed: Vec<Exposed> =
         told.map(|(it, told)| labelled(&of(it), told.stats, told.health)).collect();
     text + &exposition(&exposed)

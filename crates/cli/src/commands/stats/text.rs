@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use bufferedwriter::{Count, InstanceStats, Told};
+use bufferedwriter::{Count, InstanceStats, Refresh};
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
@@ -24,7 +24,7 @@ fn paragraph(it: &InstanceStats) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<11} {value}");
     };
-    let Some(told) = &it.told else {
+    let Some(told) = &it.last_refresh else {
         line("", "tells nothing: it is of an older version, or its file is damaged".to_owned());
         return text;
     };
@@ -66,8 +66,8 @@ pub(super) fn name(it: &InstanceStats) -> String {
 }
 
 /// All that is wrong.
-pub(super) fn errors(told: &Told) -> Vec<String> {
-    let Told { stats, health, .. } = told;
+pub(super) fn errors(told: &Refresh) -> Vec<String> {
+    let Refresh { stats, health, .. } = told;
     let mut errors: Vec<String> = health.stalls.iter().map(ToString::to_string).collect();
     errors.extend(health.manifest.as_ref().map(|stall| format!("listing files: {stall}")));
     errors.extend(health.hook.as_ref().map(ToString::to_string));

@@ -105,7 +105,7 @@ impl Paces {
         let mut writers = Vec::new();
         for it in found {
             let mut pace = self.0.remove(&key(it));
-            if let Some(told) = &it.told {
+            if let Some(told) = &it.last_refresh {
                 let sample = Sample::new(told.refreshed, &told.stats);
                 match &mut pace {
                     Some(pace) => pace.look(sample, now),

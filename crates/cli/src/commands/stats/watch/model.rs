@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bufferedwriter::{Count, InstanceStats, PublishStats, Told};
+use bufferedwriter::{Count, InstanceStats, PublishStats, Refresh};
 
 use crate::commands::stats::text;
 use crate::commands::stats::watch::rates::Rates;
@@ -48,7 +48,7 @@ pub(super) struct Worker {
 
 impl Writer {
     pub(super) fn new(it: &InstanceStats, rates: Option<Rates>, now: SystemTime) -> Self {
-        let counted = |told: &Told| {
+        let counted = |told: &Refresh| {
             let stats = &told.stats;
             let is_held_up = |worker| told.health.stalls.iter().any(|it| it.worker == worker);
             let worker = |(nth, it): (usize, &bufferedwriter::WorkerStats)| Worker {
@@ -78,7 +78,7 @@ impl Writer {
             name: text::name(it),
             is_alive: it.is_alive,
             path: printable(&it.path.to_string_lossy()),
-            counted: it.told.as_ref().map(counted),
+            counted: it.last_refresh.as_ref().map(counted),
         }
     }
 }

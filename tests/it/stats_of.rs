@@ -30,18 +30,18 @@ fn records_in_memory_and_in_files_are_told_within_seconds() {
         config(&dir).prefix("app_").file_age(Duration::ZERO).forced(Duration::ZERO),
     )
     .unwrap();
-    let told = |temp: &Path| only(temp).told.unwrap().stats;
+    let told = |temp: &Path| only(temp).last_refresh.unwrap().stats;
     assert!(told(dir.path()).accepted.is_zero());
     writer.write(b"one\n").unwrap();
     until("the record in memory is told", || told(dir.path()).accepted.records == 1);
     let it = only(dir.path());
-    let stats = it.told.as_ref().unwrap().stats.clone();
+    let stats = it.last_refresh.as_ref().unwrap().stats.clone();
     assert_eq!((stats.pending.records, stats.written.records, stats.workers.len()), (1, 0, 2));
     assert_eq!((stats.temp_dir.as_path(), it.path.as_path()), (dir.path(), dir.path()));
     assert_eq!((it.prefix.to_str(), it.pid, it.is_alive), (Some("app_"), std::process::id(), true));
     writer.flush(Duration::from_secs(30)).unwrap();
     until("the record in a file is told", || told(dir.path()).written.records == 1);
-    let it = only(dir.path()).told.unwrap();
+    let it = only(dir.path()).last_refresh.unwrap();
     let own = writer.stats();
     assert_eq!((it.stats.pending.records, it.stats.files), (0, 1));
     assert_eq!((it.stats.files_bytes, it.stats.written), (own.files_bytes, own.written));
@@ -69,7 +69,11 @@ fn teller(of: &str) -> String {
 fn an_idle_writer_neither_wakes_up_nor_writes() {
     if std::env::var_os("BUFFEREDWRITER_TOLD_CHILD").is_none() {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "told::an_idle_writer_neither_wakes_up_nor_writes", "--nocapture"]);
+        child.args([
+            "--exact",
+            "stats_of::an_idle_writer_neither_wakes_up_nor_writes",
+            "--nocapture",
+        ]);
         let status = child.env("BUFFEREDWRITER_TOLD_CHILD", "1").status().unwrap();
         return assert!(status.success());
     }
@@ -78,7 +82,7 @@ fn an_idle_writer_neither_wakes_up_nor_writes() {
     writer.write(b"one\n").unwrap();
     writer.flush(Duration::from_secs(30)).unwrap();
     until("the record is told", || {
-        only(dir.path()).told.is_some_and(|told| told.stats.written.records == 1)
+        only(dir.path()).last_refresh.is_some_and(|told| told.stats.written.records == 1)
     });
     let thread = teller("bw-stats");
     let switches = || process::number(&thread, "voluntary_ctxt_switches:");
@@ -107,7 +111,7 @@ fn an_idle_writer_neither_wakes_up_nor_writes() {
     // And wakes up again.
     writer.write(b"two\n").unwrap();
     until("the next one is told", || {
-        only(dir.path()).told.is_some_and(|told| told.stats.accepted.records == 2)
+        only(dir.path()).last_refresh.is_some_and(|told| told.stats.accepted.records == 2)
     });
 }
 
@@ -124,7 +128,8 @@ fn a_stall_is_told_with_its_error() {
     let writer = BufferedWriter::new(dir.config().workers(1).fs(fs)).unwrap();
     writer.write(b"one\n").unwrap();
     writer.flush(Duration::ZERO).unwrap_err();
-    let stall = || only(&dir.temp).told.and_then(|told| told.health.stalls.first().cloned());
+    let stall =
+        || only(&dir.temp).last_refresh.and_then(|told| told.health.stalls.first().cloned());
     until("the stall is told", || stall().is_some_and(|stall| stall.attempts > 1));
     let stall = stall().unwrap();
     assert!(stall.error.to_string().contains("No space left on device"), "{stall}");
@@ -132,7 +137,9 @@ fn a_stall_is_told_with_its_error() {
     broken.store(false, Ordering::SeqCst);
     writer.flush(BOUND).unwrap();
     until("its end is told", || {
-        only(&dir.temp).told.is_some_and(|told| told.health.is_ok() && told.stats.files == 1)
+        only(&dir.temp)
+            .last_refresh
+            .is_some_and(|told| told.health.is_ok() && told.stats.files == 1)
     });
     close(&writer);
 }

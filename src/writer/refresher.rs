@@ -12,7 +12,7 @@ use crate::base::thread::spawn;
 use crate::config::WallClock;
 use crate::file::state_file::counters::{self, Times};
 use crate::file::state_file::live::StateFile;
-use crate::file::state_file::telling::Telling;
+use crate::file::state_file::slot_writer::SlotWriter;
 use crate::naming::Stamp;
 use crate::report::error::Error;
 use crate::worker::activity::Woken;
@@ -23,28 +23,28 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Starts the thread. It is the last one, after those of the workers.
-    pub(super) fn start_telling(&self) -> Result<(), Error> {
+    pub(super) fn start_refresher(&self) -> Result<(), Error> {
         let Some(state) = lock(&self.state).clone() else { return Ok(()) };
         let core = self.core.clone();
-        let run = move || Teller::new(core, state, Instant::now()).run();
+        let run = move || Refresher::new(core, state, Instant::now()).run();
         let failed = |e| Error::io("start a thread for", &self.target.files.path, e);
         lock(&self.threads).push(spawn("bw-stats", run).map_err(failed)?);
         Ok(())
     }
 }
 
-struct Teller {
+struct Refresher {
     core: Arc<Core>,
     state: Arc<StateFile>,
-    telling: Telling,
+    slots: SlotWriter,
     /// When the writer was started.
     start: Instant,
 }
 
-impl Teller {
+impl Refresher {
     fn new(core: Arc<Core>, state: Arc<StateFile>, start: Instant) -> Self {
-        let telling = Telling::new(state.clone());
-        Teller { core, state, telling, start }
+        let slots = SlotWriter::new(state.clone());
+        Refresher { core, state, slots, start }
     }
 
     fn run(mut self) {
@@ -82,6 +82,6 @@ impl Teller {
         let waits = stats.publishing.map_or(0, |told| told.unlisted + told.unacknowledged);
         let is_published = stats.pending.is_zero() || self.is_recorder();
         let is_settled = is_published && waits == 0 && health.is_ok();
-        (self.telling.tell(times, counters::body(&stats, &health, start)), is_settled)
+        (self.slots.refresh(times, counters::body(&stats, &health, start)), is_settled)
     }
 }

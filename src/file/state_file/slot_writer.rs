@@ -13,30 +13,30 @@ use crate::file::state_file::live::StateFile;
 use crate::fs::{FsFile, write_all};
 
 /// The counters in the state file.
-pub(crate) struct Telling {
+pub(crate) struct SlotWriter {
     state: Arc<StateFile>,
     /// The file with its number. `None` while there is none, and after an error.
     file: Option<(Box<dyn FsFile>, u64)>,
     generation: u64,
     /// What the file says.
-    told: Vec<u8>,
+    written: Vec<u8>,
 }
 
-impl Telling {
+impl SlotWriter {
     pub(crate) fn new(state: Arc<StateFile>) -> Self {
-        Telling { state, file: None, generation: counters::FIRST, told: Vec::new() }
+        SlotWriter { state, file: None, generation: counters::FIRST, written: Vec::new() }
     }
 
-    /// Tells what [`counters::body`] has made. Returns whether it was anything new.
-    pub(crate) fn tell(&mut self, times: Times, body: Vec<u8>) -> bool {
+    /// Writes what [`counters::body`] has made. Returns whether it was anything new.
+    pub(crate) fn refresh(&mut self, times: Times, body: Vec<u8>) -> bool {
         let is_current = self.switch();
-        if is_current && body == self.told {
+        if is_current && body == self.written {
             return false;
         }
         // Without a file nothing will be new once it is made, unless this is forgotten.
-        let is_told = self.write(times, &body).is_ok() && self.file.is_some();
-        self.told = if is_told { body } else { Vec::new() };
-        if !is_told {
+        let is_written = self.write(times, &body).is_ok() && self.file.is_some();
+        self.written = if is_written { body } else { Vec::new() };
+        if !is_written {
             self.file = None;
         }
         true
