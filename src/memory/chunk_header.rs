@@ -89,6 +89,9 @@ pub(crate) struct Header {
     /// leaseholder stores them before it commits them. The home worker takes them out once a file
     /// has them.
     pub(crate) messages: [AtomicPtr<Head>; MESSAGES_MAX],
+    /// What follows is read by a recovery, so it stands where it does on 64 bits.
+    #[cfg(target_pointer_width = "32")]
+    _short_pointers: [AtomicU32; MESSAGES_MAX],
     /// Shard of the producer that leases the chunk or leased it last. The leaseholder stores it;
     /// the home worker reads it.
     pub(crate) shard: AtomicU32,
