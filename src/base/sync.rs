@@ -169,6 +169,7 @@ impl BarrierWord {
 /// adds no order that std does not give, so other races are still reported.
 #[cfg(bufferedwriter_tsan)]
 mod told {
+    use std::fmt;
     use std::ops::{Deref, DerefMut};
     use std::ptr::NonNull;
     use std::sync::{
@@ -323,6 +324,12 @@ mod told {
         type Target = T;
         fn deref(&self) -> &T {
             &self.counted().value
+        }
+    }
+
+    impl<T: fmt::Debug> fmt::Debug for Arc<T> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            (**self).fmt(f)
         }
     }
 
