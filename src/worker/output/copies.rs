@@ -41,14 +41,7 @@ impl Output {
     /// Ends a dump: returns the pieces that no file has. Their memory is the caller's. A file with
     /// copies goes; if the disk does not allow it now, before the next file.
     pub(crate) fn give_back(&mut self) -> Vec<Piece> {
-        if let Some(file) = &mut self.file {
-            file.drop_uncommitted();
-            if self.queue.has_done() || file.is_failed() {
-                file.drop_unsynced();
-                self.is_direct = file.is_direct();
-                self.ledger.set_temp_file_good(file.good(), file.is_direct());
-            }
-        }
+        self.drop_uncovered();
         let left = self.queue.give_up();
         self.is_stale = self.has_copies && self.remove().is_err();
         self.note();

@@ -422,6 +422,14 @@ impl Output {
             return false;
         }
         self.checkpoint.pass_over(lost, self.queue.pieces());
+        self.drop_uncovered();
+        self.queue.free_all();
+        self.note();
+        true
+    }
+
+    /// Takes back what the temp file has of records that do not count as being in it.
+    fn drop_uncovered(&mut self) {
         if let Some(file) = &mut self.file {
             file.drop_uncommitted();
             if self.queue.has_done() || file.is_failed() {
@@ -430,9 +438,6 @@ impl Output {
                 self.ledger.set_temp_file_good(file.good(), file.is_direct());
             }
         }
-        self.queue.free_all();
-        self.note();
-        true
     }
 
     /// Gives up: nothing becomes visible, and no temp file is left if the disk allows. Messages are
