@@ -8,19 +8,15 @@ use std::time::{Duration, Instant};
 use bufferedwriter::{BufferedWriter, Durability, FlushError};
 use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Drops, Op, Tally, TestFs, WriterDir, record, stats, until};
+use crate::support::{
+    Answer, BOUND, Drops, Op, Tally, TestFs, WriterDir, fails_while_broken, record, stats, until,
+};
 
 const AGE: Duration = Duration::from_millis(100);
 
 /// A file system on which these operations fail on temp files, as long as it is broken.
 fn broken(ops: &'static [Op]) -> (Arc<AtomicBool>, Arc<TestFs>) {
-    let broken = Arc::new(AtomicBool::new(true));
-    let is_broken = broken.clone();
-    let fs = TestFs::new(move |call| {
-        let fails = ops.contains(&call.op) && call.is_temp() && is_broken.load(Ordering::SeqCst);
-        if fails { Answer::Error(Errno::NOSPC) } else { Answer::Go }
-    });
-    (broken, fs)
+    fails_while_broken(Errno::NOSPC, move |call| ops.contains(&call.op) && call.is_temp())
 }
 
 #[test]

@@ -2,27 +2,22 @@
 //! also for a call that does not return, and tells when all is well again. Others go on meanwhile.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::BufferedWriter;
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, flush_error, hangs_at, record, stats, until,
+    BOUND, Op, Tally, WriterDir, close, fails_while_broken, flush_error, hangs_at, record, stats,
+    until,
 };
 
 #[test]
 fn one_worker_fails_and_the_others_go_on() {
     let dir = WriterDir::new();
-    let broken = Arc::new(AtomicBool::new(true));
-    let is_broken = broken.clone();
-    let fs = TestFs::new(move |call| {
-        let refused = call.op == Op::Create && call.worker() == Some(0);
-        let refused = refused && is_broken.load(Ordering::SeqCst);
-        if refused { Answer::Error(Errno::NOSPC) } else { Answer::Go }
-    });
+    let (broken, fs) =
+        fails_while_broken(Errno::NOSPC, |call| call.op == Op::Create && call.worker() == Some(0));
     let config = dir.config().size(64).queue_size(60).workers(4).file_size(600).fs(fs);
     let began = Instant::now();
     let writer = BufferedWriter::new(config).unwrap();
@@ -66,13 +61,8 @@ fn one_worker_fails_and_the_others_go_on() {
 #[test]
 fn what_waits_for_a_rename_is_told() {
     let dir = WriterDir::new();
-    let broken = Arc::new(AtomicBool::new(true));
-    let is_broken = broken.clone();
-    let fs = TestFs::new(move |call| {
-        let refused = call.op == Op::Rename && call.is_temp();
-        let refused = refused && is_broken.load(Ordering::SeqCst);
-        if refused { Answer::Error(Errno::ACCESS) } else { Answer::Go }
-    });
+    let (broken, fs) =
+        fails_while_broken(Errno::ACCESS, |call| call.op == Op::Rename && call.is_temp());
     let writer = BufferedWriter::new(dir.config().size(64).workers(1).fs(fs)).unwrap();
     let mut buffer = Vec::new();
     for seq in 0..10 {

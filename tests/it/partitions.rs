@@ -14,7 +14,8 @@ use bufferedwriter_testkit::dir::list;
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, flush_error, record, stats,
+    Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, fails_while_broken, flush_error,
+    record, stats,
 };
 
 /// A writer whose files appear in `a=x/b`.
@@ -146,13 +147,8 @@ fn what_stands_in_the_way_holds_the_file_up_and_no_link_is_followed() {
 fn a_disk_without_room_for_a_directory_holds_the_file_up() {
     for errno in [Errno::NOSPC, Errno::ACCESS, Errno::DQUOT, Errno::IO] {
         let dir = WriterDir::new();
-        let broken = Arc::new(AtomicBool::new(true));
-        let is_broken = broken.clone();
-        let fs = TestFs::new(move |call: &Call<'_>| {
-            let is_made = call.op == Op::CreateDir && call.path.ends_with("b");
-            let refused = is_made && is_broken.load(Ordering::SeqCst);
-            if refused { Answer::Error(errno) } else { Answer::Go }
-        });
+        let (broken, fs) =
+            fails_while_broken(errno, |call| call.op == Op::CreateDir && call.path.ends_with("b"));
         let writer = BufferedWriter::new(config(&dir).workers(2).fs(fs)).unwrap();
         write(&writer, 0..10);
         let error = flush_error(&writer);

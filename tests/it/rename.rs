@@ -9,20 +9,16 @@ use bufferedwriter::{BufferedWriter, Durability, FlushError, WorkerStats, WriteE
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, flush_error, record, stats, until,
+    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, fails_while_broken, flush_error, record,
+    stats, until,
 };
 
 #[test]
 fn fails_for_a_while() {
     for errno in [Errno::IO, Errno::ACCESS, Errno::NOSPC, Errno::EXIST, Errno::NOENT] {
         let dir = WriterDir::new();
-        let broken = Arc::new(AtomicBool::new(true));
-        let is_broken = broken.clone();
-        let fs = TestFs::new(move |call| {
-            let refused = call.op == Op::Rename && call.is_temp();
-            let refused = refused && is_broken.load(Ordering::SeqCst);
-            if refused { Answer::Error(errno) } else { Answer::Go }
-        });
+        let (broken, fs) =
+            fails_while_broken(errno, |call| call.op == Op::Rename && call.is_temp());
         let config = dir.config().size(128).queue_size(60).workers(2).file_size(1000);
         let writer = BufferedWriter::new(config.fs(fs)).unwrap();
         let mut buffer = Vec::new();
@@ -142,13 +138,8 @@ fn a_temp_file_that_somebody_removed() {
 fn memory_goes_on_while_renames_fail() {
     for durability in [Durability::None, Durability::File] {
         let dir = WriterDir::new();
-        let broken = Arc::new(AtomicBool::new(true));
-        let is_broken = broken.clone();
-        let fs = TestFs::new(move |call| {
-            let refused = call.op == Op::Rename && call.is_temp();
-            let refused = refused && is_broken.load(Ordering::SeqCst);
-            if refused { Answer::Error(Errno::ACCESS) } else { Answer::Go }
-        });
+        let (broken, fs) =
+            fails_while_broken(Errno::ACCESS, |call| call.op == Op::Rename && call.is_temp());
         // 64 KiB of memory. Four times the size of a file would be less than the 1 MiB that it may have.
         let config = dir.config().size(1024).queue_size(62).workers(2).file_size(10_000);
         let writer = BufferedWriter::new(config.durability(durability).fs(fs.clone())).unwrap();

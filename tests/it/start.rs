@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, fs, thread};
@@ -17,7 +17,9 @@ use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::recovery::{config, die};
-use crate::support::{Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, stats, until};
+use crate::support::{
+    Answer, BOUND, Call, Op, Tally, TestFs, WriterDir, close, fails_while_broken, stats, until,
+};
 
 /// What the other process is to do.
 const CHILD: &str = "BUFFEREDWRITER_START_CHILD";
@@ -91,15 +93,6 @@ fn a_start_that_still_lacks_room_fails() {
     dir.assert_clean();
 }
 
-/// A disk that is full as long as the flag says so, for what a start needs.
-fn full_while(is_full: &Arc<AtomicBool>, errno: Errno, full: fn(&Call<'_>) -> bool) -> Arc<TestFs> {
-    let is_full = is_full.clone();
-    TestFs::new(move |call| {
-        let fails = full(call) && is_full.load(Ordering::SeqCst);
-        if fails { Answer::Error(errno) } else { Answer::Go }
-    })
-}
-
 fn waits(writer: &BufferedWriter) {
     assert_eq!(writer.write(b"early\n"), Err(WriteError::DiskGuard));
     let guard = stats(writer).disk_guard.expect("it guards");
@@ -109,8 +102,8 @@ fn waits(writer: &BufferedWriter) {
 #[test]
 fn who_may_starts_on_a_full_disk_and_takes_records_once_there_is_room() {
     let start = |errno, full: fn(&Call<'_>) -> bool, recover: bool, memory: Option<&Path>| {
-        let (dir, is_full) = (WriterDir::new(), Arc::new(AtomicBool::new(true)));
-        let fs = full_while(&is_full, errno, full);
+        let dir = WriterDir::new();
+        let (is_full, fs) = fails_while_broken(errno, full);
         let config = config(dir.root()).recover(recover).start_on_full_disk(true).fs(fs);
         let memories = || memory.map_or(0, |memory| fs::read_dir(memory).unwrap().count());
         let config = match memory {
@@ -165,7 +158,7 @@ fn who_may_start_on_a_full_disk_still_recovers_first() {
 fn a_disk_that_is_not_full_but_broken_refuses_a_start_all_the_same() {
     let dir = WriterDir::new();
     for errno in [Errno::IO, Errno::ACCESS, Errno::ROFS, Errno::NOMEM] {
-        let broken = full_while(&Arc::new(AtomicBool::new(true)), errno, NEEDS[0]);
+        let (_, broken) = fails_while_broken(errno, NEEDS[0]);
         let config = config(dir.root()).start_on_full_disk(true).fs(broken);
         assert_eq!(BufferedWriter::new(config).unwrap_err().operation(), "create");
         dir.assert_clean();

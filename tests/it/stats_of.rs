@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, Config, InstanceStats, stats_of};
@@ -11,7 +10,7 @@ use bufferedwriter_testkit::dir::TestDir;
 use bufferedwriter_testkit::process;
 use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Op, TestFs, WriterDir, close, until};
+use crate::support::{BOUND, Op, WriterDir, close, fails_while_broken, until};
 
 fn only(temp: &Path) -> InstanceStats {
     let mut found = stats_of(temp).unwrap();
@@ -118,13 +117,8 @@ fn an_idle_writer_neither_wakes_up_nor_writes() {
 #[test]
 fn a_stall_is_told_with_its_error() {
     let dir = WriterDir::new();
-    let broken = Arc::new(AtomicBool::new(true));
-    let is_broken = broken.clone();
-    let fs = TestFs::new(move |call| {
-        let refused = call.op == Op::Create && call.worker() == Some(0);
-        let refused = refused && is_broken.load(Ordering::SeqCst);
-        if refused { Answer::Error(Errno::NOSPC) } else { Answer::Go }
-    });
+    let (broken, fs) =
+        fails_while_broken(Errno::NOSPC, |call| call.op == Op::Create && call.worker() == Some(0));
     let writer = BufferedWriter::new(dir.config().workers(1).fs(fs)).unwrap();
     writer.write(b"one\n").unwrap();
     writer.flush(Duration::ZERO).unwrap_err();

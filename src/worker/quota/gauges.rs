@@ -94,6 +94,24 @@ impl Gauge {
 }
 
 impl State {
+    /// Nothing is measured yet, and what has a limit is due.
+    pub(super) fn new(limits: Limits, is_start_open: bool, now: Instant) -> Self {
+        State {
+            limits,
+            start: Gauge::new(is_start_open, now),
+            free: Gauge::new(limits.min_free > 0, now),
+            total: Gauge::new(limits.max_total > 0, now),
+            written: 0,
+            deleted: 0,
+            deleted_before: 0,
+            relief: Relief::Unasked,
+            is_claimed: false,
+            refuses: false,
+            measured_at: None,
+            walk: None,
+        }
+    }
+
     /// Free bytes now, if nothing else writes.
     pub(super) fn free_bytes(&self) -> Option<u64> {
         let Gauge { found, written, .. } = self.free;
@@ -142,21 +160,9 @@ mod tests {
 
     #[test]
     fn what_was_written_since_is_not_free() {
-        let now = Instant::now();
-        let free = State {
-            start: Gauge::new(false, now),
-            limits: Limits::default(),
-            free: Gauge { found: Some(500), written: 70, next: None, error: None },
-            total: Gauge::new(false, now),
-            written: 70 + 399,
-            deleted: 0,
-            deleted_before: 0,
-            relief: Relief::Unasked,
-            is_claimed: false,
-            refuses: false,
-            measured_at: None,
-            walk: None,
-        };
+        let mut free = State::new(Limits::default(), false, Instant::now());
+        free.free = Gauge { found: Some(500), written: 70, next: None, error: None };
+        free.written = 70 + 399;
         let beyond = |min_free| free.is_beyond(Limits { min_free, max_total: 0 });
         assert_eq!((beyond(100), beyond(101), beyond(102)), (false, true, true));
     }

@@ -60,22 +60,8 @@ impl Quota {
         shared: Arc<Shared>,
         now: Instant,
     ) -> Option<Self> {
-        let Limits { min_free, max_total } = limits;
-        let is_wanted = rest.is_some() || min_free > 0 || max_total > 0;
-        let state = Mutex::new(State {
-            limits,
-            start: Gauge::new(rest.is_some(), now),
-            free: Gauge::new(min_free > 0, now),
-            total: Gauge::new(max_total > 0, now),
-            written: 0,
-            deleted: 0,
-            deleted_before: 0,
-            relief: Relief::Unasked,
-            is_claimed: false,
-            refuses: false,
-            measured_at: None,
-            walk: None,
-        });
+        let is_wanted = rest.is_some() || limits.min_free > 0 || limits.max_total > 0;
+        let state = Mutex::new(State::new(limits, rest.is_some(), now));
         let scope = Mutex::new(Arc::new(scope));
         is_wanted.then_some(Quota { rest, scope, relief, shared, state })
     }

@@ -1,7 +1,9 @@
 //! File systems of a test: the machine's behind a closure that may answer in its place, or hang.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+
+use rustix::io::Errno;
 
 #[path = "../../../src/tests/fs/hooked.rs"]
 mod hooked;
@@ -38,6 +40,20 @@ pub fn hangs_at(op: Op) -> (Gate, Arc<TestFs>) {
         Answer::Go
     });
     (gate, fs)
+}
+
+/// A file system that fails these calls as long as the flag, which begins set, says so.
+pub fn fails_while_broken(
+    errno: Errno,
+    calls: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static,
+) -> (Arc<AtomicBool>, Arc<TestFs>) {
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = broken.clone();
+    let fs = TestFs::new(move |call| {
+        let fails = calls(call) && is_broken.load(Ordering::SeqCst);
+        if fails { Answer::Error(errno) } else { Answer::Go }
+    });
+    (broken, fs)
 }
 
 /// The side of the gate that goes into a hook.

@@ -9,7 +9,7 @@ pub use bufferedwriter_testkit::message::{Drops, Message};
 pub use bufferedwriter_testkit::name::Name;
 pub use bufferedwriter_testkit::random::Random;
 pub use bufferedwriter_testkit::wait::{BOUND, until};
-pub use fs::{Answer, Call, Gate, Op, TestFs, hangs_at};
+pub use fs::{Answer, Call, Gate, Op, TestFs, fails_while_broken, hangs_at};
 pub use tally::{Tally, record};
 pub use traffic::Traffic;
 pub use writer_dir::WriterDir;

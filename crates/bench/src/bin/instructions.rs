@@ -58,6 +58,8 @@ fn main() {
     exit(0)
 }
 
+/// All that callgrind counts, on this thread alone: how often the workers look depends on the clock.
+#[inline(never)]
 fn count(way: &str, writer: &BufferedWriter, writes: usize, record: &[u8]) {
     let text = std::str::from_utf8(record).unwrap_or_default();
     let mut producer = writer.producer();

@@ -3,35 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
 use bufferedwriter_testkit::wait;
 
 use crate::help::{Cloud, Host, name, runs};
 use crate::joins::forget;
-use crate::kills::ship;
+use crate::kills::{run_until_killed, ship};
 use crate::proxy::Fault;
 
 const JOIN: [&str; 2] = ["--compact", "600B"];
 
 fn joining(host: &Host, cloud: &Cloud, more: &[&str]) -> Command {
     ship(host, cloud, &[&JOIN[..], more].concat())
-}
-
-/// Runs it until the fault kills it, or to its end.
-fn run_until_killed(cloud: &Cloud, mut command: Command, nth: usize, fault: Fault) {
-    let child: Arc<Mutex<Option<Child>>> = Arc::default();
-    let victim = Arc::clone(&child);
-    cloud.proxy.on_kill(move || {
-        wait::until("the child is known", || victim.lock().unwrap().is_some());
-        victim.lock().unwrap().as_mut().unwrap().kill().unwrap();
-    });
-    cloud.proxy.plan(move |at, _| (at == nth).then_some(fault));
-    *child.lock().unwrap() = Some(command.spawn().unwrap());
-    wait::until("the end", || {
-        child.lock().unwrap().as_mut().unwrap().try_wait().unwrap().is_some()
-    });
 }
 
 fn requests() -> usize {

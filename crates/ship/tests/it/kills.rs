@@ -17,6 +17,21 @@ pub fn ship(host: &Host, cloud: &Cloud, more: &[&str]) -> Command {
     command
 }
 
+/// Runs a command until the fault kills it, or to its end.
+pub fn run_until_killed(cloud: &Cloud, mut command: Command, nth: usize, fault: Fault) {
+    let child: Arc<Mutex<Option<Child>>> = Arc::default();
+    let victim = Arc::clone(&child);
+    cloud.proxy.on_kill(move || {
+        wait::until("the child is known", || victim.lock().unwrap().is_some());
+        victim.lock().unwrap().as_mut().unwrap().kill().unwrap();
+    });
+    cloud.proxy.plan(move |at, _| (at == nth).then_some(fault));
+    *child.lock().unwrap() = Some(command.spawn().unwrap());
+    wait::until("the end", || {
+        child.lock().unwrap().as_mut().unwrap().try_wait().unwrap().is_some()
+    });
+}
+
 #[test]
 fn at_each_request_before_it_and_after_it() {
     let (cloud, mut count) = (Cloud::new(), 0);
@@ -25,18 +40,7 @@ fn at_each_request_before_it_and_after_it() {
             let host = Host::new();
             cloud.reset();
             let files = host.files();
-            let child: Arc<Mutex<Option<Child>>> = Arc::default();
-            let victim = Arc::clone(&child);
-            cloud.proxy.on_kill(move || {
-                wait::until("the child is known", || victim.lock().unwrap().is_some());
-                victim.lock().unwrap().as_mut().unwrap().kill().unwrap();
-            });
-            cloud.proxy.plan(move |at, _| (at == nth).then_some(fault));
-            *child.lock().unwrap() =
-                Some(ship(&host, &cloud, &["--after", after]).spawn().unwrap());
-            wait::until("the end", || {
-                child.lock().unwrap().as_mut().unwrap().try_wait().unwrap().is_some()
-            });
+            run_until_killed(&cloud, ship(&host, &cloud, &["--after", after]), nth, fault);
             let what = format!("{fault:?} at request {nth}, then {after}");
             for object in cloud.s3.objects() {
                 assert_eq!(files.get(&object.0), Some(&object.1.body), "{what}: torn");
