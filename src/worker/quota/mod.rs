@@ -20,7 +20,7 @@ use crate::memory::Shared;
 use crate::report::error::Error;
 use crate::report::stats::GuardStats;
 
-use gauges::{Gauge, Relief, State};
+use gauges::{Relief, State};
 
 /// Shortest time between two measurements.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
