@@ -11,14 +11,23 @@
 //! - `output`: the report as tables, targets and plots
 //! - `stats`: medians, percentiles, pseudo-random numbers
 //! - `report`: what a run found out, as plain data
+//! - `traced`: an event of tracing in its spans, for the programs that count and time it
 
-#![cfg(feature = "harness")]
-
+#[cfg(feature = "harness")]
 pub mod bench;
+#[cfg(feature = "harness")]
 pub mod measure;
+#[cfg(feature = "harness")]
 pub mod output;
+#[cfg(feature = "harness")]
 pub mod report;
+#[cfg(feature = "harness")]
 pub mod stats;
+#[cfg(feature = "harness")]
 pub mod subject;
+#[cfg(feature = "harness")]
 pub mod subjects;
+#[cfg(feature = "harness")]
 pub mod system;
+#[cfg(feature = "events")]
+pub mod traced;

@@ -4,8 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bufferedwriter_bench::stats::median;
-use tracing::info_span;
-use tracing::span::EnteredSpan;
+use bufferedwriter_bench::traced::{enter_spans, leave};
 
 const BURSTS: usize = 40;
 const EVENTS: u32 = 5_000;
@@ -48,23 +47,6 @@ pub fn measure(log: fn(u32), in_spans: bool) -> Cost {
         .collect();
     single.sort_unstable();
     let p999 = single[single.len() * 999 / 1000] as f64;
-    spans.into_iter().rev().for_each(drop);
+    leave(spans);
     Cost { median, p999 }
-}
-
-/// Without a pause.
-pub fn log_some(log: fn(u32), in_spans: bool, events: u32) {
-    let spans = enter_spans(in_spans);
-    (0..events).for_each(log);
-    spans.into_iter().rev().for_each(drop);
-}
-
-fn enter_spans(in_spans: bool) -> Vec<EnteredSpan> {
-    if !in_spans {
-        return Vec::new();
-    }
-    let request = info_span!("request", id = 12_345, method = "GET").entered();
-    let handler = info_span!("handler", user = "u-4711").entered();
-    let query = info_span!("query", table = "orders", limit = 50).entered();
-    vec![request, handler, query]
 }

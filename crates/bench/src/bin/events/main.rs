@@ -1,7 +1,7 @@
 //! What an event costs the thread that logs it: `info!` with a message and three fields, in no span and in three.
 //!
 //! Usage: `events DIR [ROUNDS [SVG]]` (default 7 rounds, interleaved; medians). `SVG` gets a plot.
-//! `events count SUBJECT SPANS DIR EVENTS` logs that many, for callgrind: see `scripts/event-instructions`.
+//! What an event costs in instructions, `scripts/event-instructions` counts.
 //!
 //! Each subject runs in a process of its own, as the logger of all of it. Bursts of events are followed by a
 //! pause in which its threads write them, so that no queue is ever full.
@@ -34,9 +34,6 @@ fn main() -> io::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["child", subject, spans, dir] => child(subject, spans == "3", Path::new(dir)),
-        ["count", subject, spans, dir, events] => {
-            count(subject, spans == "3", Path::new(dir), events)
-        }
         [dir] => table(Path::new(dir), 7, None),
         [dir, rounds] => table(Path::new(dir), rounds.parse().unwrap_or(7), None),
         [dir, rounds, svg] => {
@@ -47,15 +44,6 @@ fn main() -> io::Result<()> {
             exit(2)
         }
     }
-}
-
-fn count(subject: &str, in_spans: bool, dir: &Path, events: &str) -> io::Result<()> {
-    let subject = SUBJECTS.iter().find(|other| other.name == subject);
-    let (Some(subject), Ok(events)) = (subject, events.parse()) else { exit(2) };
-    let running = (subject.start)(dir)?;
-    burst::log_some(subject.log, in_spans, events);
-    drop(running);
-    Ok(())
 }
 
 /// Measures one subject, and prints what [`Cost`] has.

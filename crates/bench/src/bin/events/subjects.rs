@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use bufferedwriter::{BufferedWriter, Config};
+use bufferedwriter_bench::traced::event;
 use flexi_logger::{FileSpec, LogSpecification, WriteMode};
 use log::LevelFilter;
 use logforth::append::asynchronous::AsyncBuilder;
@@ -81,11 +82,6 @@ pub const SUBJECTS: [Subject; 11] = [
     logged("logforth text, async", |dir| logforth(dir, false)),
     logged("flexi_logger text, async", flexi),
 ];
-
-/// A message and three fields.
-fn event(number: u32) {
-    tracing::info!(number, path = "/api/v1/orders", elapsed = 0.125, "request is done");
-}
 
 fn record(number: u32) {
     log::info!(number, path = "/api/v1/orders", elapsed = 0.125; "request is done");
