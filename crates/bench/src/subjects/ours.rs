@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::testing::{Facts, Fs, FsFile, RealFs};
@@ -186,7 +187,7 @@ struct NullFs;
 
 impl Fs for NullFs {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(NullFile(RealFs.create(path, mode)?)))
+        Ok(NullFile::new(RealFs.create(path, mode)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -202,7 +203,7 @@ impl Fs for NullFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(NullFile(RealFs.open(path)?)))
+        Ok(NullFile::new(RealFs.open(path)?))
     }
 
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
@@ -234,22 +235,35 @@ impl Fs for NullFs {
     }
 }
 
-struct NullFile(Box<dyn FsFile>);
+struct NullFile {
+    file: Box<dyn FsFile>,
+    /// What it would have. A writer gives up a file that is shorter than what it has written.
+    len: Arc<AtomicU64>,
+}
+
+impl NullFile {
+    fn new(file: Box<dyn FsFile>) -> Box<dyn FsFile> {
+        Box::new(NullFile { file, len: Arc::default() })
+    }
+}
 
 impl FsFile for NullFile {
-    fn write_at(&mut self, slices: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
-        Ok(slices.iter().map(|slice| slice.len()).sum())
+    fn write_at(&mut self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let written: usize = slices.iter().map(|slice| slice.len()).sum();
+        self.len.fetch_max(offset + written as u64, Ordering::Relaxed);
+        Ok(written)
     }
 
     fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(bytes, offset)
+        self.file.read_at(bytes, offset)
     }
 
     fn facts(&self) -> io::Result<Facts> {
-        self.0.facts()
+        Ok(Facts { len: self.len.load(Ordering::Relaxed), ..self.file.facts()? })
     }
 
-    fn set_len(&mut self, _: u64) -> io::Result<()> {
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.len.store(len, Ordering::Relaxed);
         Ok(())
     }
 
@@ -258,10 +272,28 @@ impl FsFile for NullFile {
     }
 
     fn try_lock(&mut self) -> io::Result<()> {
-        self.0.try_lock()
+        self.file.try_lock()
     }
 
     fn try_clone(&self) -> io::Result<Box<dyn FsFile>> {
-        Ok(Box::new(NullFile(self.0.try_clone()?)))
+        Ok(Box::new(NullFile { file: self.file.try_clone()?, len: Arc::clone(&self.len) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_counts_as_written() {
+        let dir = bufferedwriter_testkit::dir::TestDir::new();
+        let config = Config::default().path(dir.path()).temp(dir.path()).fs(Arc::new(NullFs));
+        let writer = BufferedWriter::new(config).unwrap();
+        for _ in 0..3 {
+            writer.write(&[b'x'; 5000]).unwrap();
+            writer.flush(Duration::from_secs(30)).unwrap();
+        }
+        let report = writer.close(Duration::from_secs(30)).unwrap();
+        assert_eq!((report.written.records, report.lost.total().records), (3, 0));
     }
 }
