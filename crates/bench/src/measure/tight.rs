@@ -11,10 +11,10 @@
 use std::time::Duration;
 
 use super::rounds::{Visit, gather, interleaved, lead_in, pause, wide};
-use crate::bench::{Bench, Entry, record};
+use crate::bench::{Bench, Buffers, Entry, LARGE, record};
 use crate::report::{CRASH_PROOF, MEMCPY, RECORDER, Report, Tight, TightRow};
 use crate::stats;
-use crate::subject::{Running, Sink, Unavailable, Writer};
+use crate::subject::{Running, Sink, Subject, Unavailable, Writer};
 use crate::subjects::limits::Limit;
 use crate::system::affinity::Pinned;
 use crate::system::clock;
@@ -84,13 +84,19 @@ fn rows_of(bench: &Bench, report: &mut Report, plan: Plan, record_bytes: usize) 
 
 /// All entries, and after memcpy's the limits for a writer that never blocks its caller. Such a writer can't
 /// reuse the same 64 KiB, so they write to memory as large as a round. They are a plain copy, a copy with a
-/// published position, and the steps of a write.
+/// published position, and the steps of a write. A recorder goes round all of its memory, and so do two more of them.
 fn with_limits(bench: &Bench) -> Vec<Entry<'_>> {
     let mut entries = bench.entries();
     if let Some(place) = entries.iter().position(|entry| entry.name() == MEMCPY) {
         let buffers = wide(bench);
         let limits = [entries[place].subject, &Limit::Position, &Limit::Steps];
-        let limits = limits.map(|subject| Entry { subject, buffers });
+        let mut limits = limits.map(|subject| Entry { subject, buffers }).to_vec();
+        if entries.iter().any(|entry| entry.name().ends_with(RECORDER)) {
+            let buffer_bytes = LARGE.memory_bytes;
+            let buffers = Buffers { buffer_bytes, memory_bytes: 2 * buffer_bytes };
+            let whole: [&dyn Subject; 2] = [entries[place].subject, &Limit::Steps];
+            limits.extend(whole.map(|subject| Entry { subject, buffers }));
+        }
         entries.splice(place + 1..place + 1, limits);
     }
     entries
