@@ -32,7 +32,8 @@ pub fn all() -> Vec<Box<dyn Subject>> {
         Box::new(tracing_appender::TracingAppender),
         Box::new(slog_async::SlogAsync),
         Box::new(flexi::Flexi),
-        Box::new(spdlog::Spdlog),
+        Box::new(spdlog::Spdlog::Asynchronous),
+        Box::new(spdlog::Spdlog::Ring),
     ]
 }
 

@@ -65,6 +65,10 @@ impl Subject for Ours {
         self.mode != Mode::Files
     }
 
+    fn lands(&self) -> bool {
+        self.mode != Mode::Recorder
+    }
+
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
         let workers = 8;
         let chunks = (setup.memory_bytes / setup.buffer_bytes).max(workers + 1);
@@ -187,7 +191,7 @@ struct NullFs;
 
 impl Fs for NullFs {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn FsFile>> {
-        Ok(NullFile::new(RealFs.create(path, mode)?))
+        Ok(NullFile::over(RealFs.create(path, mode)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -203,7 +207,7 @@ impl Fs for NullFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        Ok(NullFile::new(RealFs.open(path)?))
+        Ok(NullFile::over(RealFs.open(path)?))
     }
 
     fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
@@ -242,7 +246,7 @@ struct NullFile {
 }
 
 impl NullFile {
-    fn new(file: Box<dyn FsFile>) -> Box<dyn FsFile> {
+    fn over(file: Box<dyn FsFile>) -> Box<dyn FsFile> {
         Box::new(NullFile { file, len: Arc::default() })
     }
 }

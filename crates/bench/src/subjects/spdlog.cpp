@@ -1,5 +1,6 @@
-// A C interface to spdlog: an asynchronous logger with a thread of its own, which overwrites the oldest message
-// when its queue is full. Compiled by build.rs where spdlog is installed.
+// A C interface to spdlog. Compiled by build.rs where spdlog is installed. Either an asynchronous logger with a thread
+// of its own, which overwrites the oldest message when its queue is full, or a ring of messages that are below the
+// logger's level (`enable_backtrace`), which overwrites the oldest one too.
 
 #include <cstddef>
 #include <cstdio>
@@ -15,8 +16,10 @@
 namespace {
 
 struct AtWork {
+    // None for a ring.
     std::shared_ptr<spdlog::details::thread_pool> threads;
-    std::shared_ptr<spdlog::async_logger> logger;
+    std::shared_ptr<spdlog::logger> logger;
+    spdlog::level::level_enum level;
 };
 
 spdlog::sink_ptr open_sink(const char *path, std::size_t buffer_bytes) {
@@ -46,7 +49,20 @@ void *bench_spdlog_start(const char *path, std::size_t records, std::size_t buff
             "bench", open_sink(path, buffer_bytes), threads,
             spdlog::async_overflow_policy::overrun_oldest);
         logger->set_pattern("%v");
-        return new AtWork{std::move(threads), std::move(logger)};
+        return new AtWork{std::move(threads), std::move(logger), spdlog::level::info};
+    } catch (const std::exception &e) {
+        std::snprintf(error, error_bytes, "%s", e.what());
+        return nullptr;
+    }
+}
+
+// The same for a ring of so many messages.
+void *bench_spdlog_ring(std::size_t records, char *error, std::size_t error_bytes) {
+    try {
+        auto logger = std::make_shared<spdlog::logger>("bench", open_sink(nullptr, 0));
+        logger->set_level(spdlog::level::info);
+        logger->enable_backtrace(records);
+        return new AtWork{nullptr, std::move(logger), spdlog::level::debug};
     } catch (const std::exception &e) {
         std::snprintf(error, error_bytes, "%s", e.what());
         return nullptr;
@@ -55,12 +71,13 @@ void *bench_spdlog_start(const char *path, std::size_t records, std::size_t buff
 
 // spdlog catches what its own functions throw.
 void bench_spdlog_write(void *at_work, const char *bytes, std::size_t length) {
-    static_cast<AtWork *>(at_work)->logger->log(spdlog::level::info,
-                                                 spdlog::string_view_t(bytes, length));
+    auto *to = static_cast<AtWork *>(at_work);
+    to->logger->log(to->level, spdlog::string_view_t(bytes, length));
 }
 
 std::size_t bench_spdlog_waiting(void *at_work) {
-    return static_cast<AtWork *>(at_work)->threads->queue_size();
+    auto &threads = static_cast<AtWork *>(at_work)->threads;
+    return threads ? threads->queue_size() : 0;
 }
 
 // Waits until all messages are written and closes the file.

@@ -1,15 +1,32 @@
-//! spdlog, the usual asynchronous logger in C++, where it is installed (Debian: libspdlog-dev).
+//! spdlog, the usual asynchronous logger in C++, and its ring of messages that nobody has asked for yet, where it is
+//! installed (Debian: libspdlog-dev).
 //!
 //! Each place in its queue takes some 400 bytes from the start. With short records a queue for as many records as
 //! the other subjects hold therefore takes more memory than theirs.
 
 use crate::subject::{Running, Setup, Subject, Unavailable};
 
-pub struct Spdlog;
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Spdlog {
+    Asynchronous,
+    /// `enable_backtrace`.
+    Ring,
+}
 
 impl Subject for Spdlog {
     fn name(&self) -> &'static str {
-        "spdlog (C++)"
+        match self {
+            Spdlog::Asynchronous => "spdlog (C++)",
+            Spdlog::Ring => "spdlog (C++), recorder",
+        }
+    }
+
+    fn is_extra(&self) -> bool {
+        *self == Spdlog::Ring
+    }
+
+    fn lands(&self) -> bool {
+        *self == Spdlog::Asynchronous
     }
 
     fn when_outrun(&self) -> &'static str {
@@ -23,7 +40,10 @@ impl Subject for Spdlog {
 
     #[cfg(spdlog)]
     fn start(&self, setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
-        installed::start(setup)
+        match self {
+            Spdlog::Asynchronous => installed::start(setup),
+            Spdlog::Ring => installed::ring(setup),
+        }
     }
 }
 
@@ -45,6 +65,8 @@ mod installed {
             error: *mut c_char,
             error_bytes: usize,
         ) -> *mut c_void;
+        fn bench_spdlog_ring(records: usize, error: *mut c_char, error_bytes: usize)
+        -> *mut c_void;
         fn bench_spdlog_write(at_work: *mut c_void, bytes: *const c_char, length: usize);
         fn bench_spdlog_waiting(at_work: *mut c_void) -> usize;
         fn bench_spdlog_end(at_work: *mut c_void);
@@ -65,17 +87,30 @@ mod installed {
             let (records, buffer_bytes) = (setup.memory_records(), setup.buffer_bytes);
             bench_spdlog_start(path, records, buffer_bytes, error.as_mut_ptr().cast(), error.len())
         };
+        running(at_work, &error)
+    }
+
+    pub fn ring(setup: &Setup) -> Result<Box<dyn Running>, Unavailable> {
+        let mut error = [0_u8; 256];
+        // SAFETY: `error` is as long as said.
+        let at_work = unsafe {
+            bench_spdlog_ring(setup.memory_records(), error.as_mut_ptr().cast(), error.len())
+        };
+        running(at_work, &error)
+    }
+
+    fn running(at_work: *mut c_void, error: &[u8]) -> Result<Box<dyn Running>, Unavailable> {
         match NonNull::new(at_work) {
             Some(at_work) => Ok(Box::new(AtWork { at_work })),
             None => {
-                let why = CStr::from_bytes_until_nul(&error).unwrap_or_default();
+                let why = CStr::from_bytes_until_nul(error).unwrap_or_default();
                 Err(Unavailable(why.to_string_lossy().into_owned()))
             }
         }
     }
 
     struct AtWork {
-        /// From `bench_spdlog_start`; freed by the drop.
+        /// From `bench_spdlog_start` or `bench_spdlog_ring`; freed by the drop.
         at_work: NonNull<c_void>,
     }
 
