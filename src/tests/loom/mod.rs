@@ -66,7 +66,7 @@ fn end_with_first_failure() {
         panic::set_hook(Box::new(|failure| {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or_default();
-            let _ = writeln!(io::stderr(), "---- {name} stdout ----\n{failure}");
+            let _ = writeln!(io::stderr(), "\n---- {name} stdout ----\n{failure}");
             process::abort();
         }));
     });
