@@ -2,6 +2,7 @@
 //! fails, and how they rest.
 
 use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,12 @@ use bufferedwriter_testkit::dir::TestDir;
 
 use crate::accept;
 use crate::base::sync::lock;
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, Recorder};
+use crate::file::state_file::decode;
+use crate::fs::Fs;
 use crate::memory::slot::owned::Borrowed;
-use crate::naming::{Names, Stamp};
+use crate::naming::{Names, Stamp, parse_state};
+use crate::report::dump::DumpOptions;
 use crate::report::error::WriteError;
 use crate::report::health::ErrorEvent;
 use crate::report::stats::Stats;
@@ -334,4 +338,24 @@ fn idle_producers_keep_their_chunks_while_the_disk_fails() {
         assert_eq!(write(&mut busy, b"12345678"), Err(WriteError::Full));
     }
     write(&mut idle, b"more").expect("its chunk has room");
+}
+
+/// Copies of a flight recorder: a recovery takes the records from memory, or nothing.
+#[test]
+fn a_recovery_finds_nothing_in_a_file_of_copies() {
+    for keep in [true, false] {
+        let config = Config::default().size(64).recorder(Recorder::Last(640));
+        let mut driven = Driven::new(config);
+        driven.write(b"one\n");
+        driven.fail(Op::Rename);
+        let _ = driven.handle.ask_dump(DumpOptions::default().keep(keep), None);
+        driven.run(MS);
+        let dir = Path::new("/unfinished");
+        let names = driven.fs.list(dir).unwrap();
+        let state = names.iter().find(|name| parse_state(name, None).is_some()).unwrap();
+        let state = decode::read(&driven.fs.read(&dir.join(state))).unwrap();
+        let entry = state.entries[0].unwrap();
+        assert!(entry.temp.is_some(), "a file that can't be renamed");
+        assert_eq!(entry.good.count.records, u64::from(!keep));
+    }
 }

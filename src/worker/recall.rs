@@ -146,9 +146,14 @@ pub(crate) const RECALL_BYTES_PER_CHUNK: usize = 2 * size_of::<Found>()
 
 /// Everything in memory, in each producer's order, and otherwise in the order of the seals.
 fn find(shared: &Shared, ring: &Ring) -> Vec<Found> {
-    let arena = &shared.arena;
     // Before the ring is taken. So a chunk that is sealed meanwhile is found in one of the two.
-    let live: Vec<_> = shared.slots.iter().filter_map(|slot| pin(shared, slot)).collect();
+    let live = shared.slots.iter().filter_map(|slot| pin(shared, slot)).collect();
+    find_beside(live, shared, ring)
+}
+
+/// Everything in memory, after the look at what is leased.
+fn find_beside(live: Vec<(ChunkId, Extent)>, shared: &Shared, ring: &Ring) -> Vec<Found> {
+    let arena = &shared.arena;
     // Before producers may use the reserve. So a dump takes no more than is usually kept, even if
     // this thread is preempted here, and producers have the reserve for themselves.
     let depths = ring.depths();
@@ -265,4 +270,39 @@ pub(crate) fn discard(shared: &Shared, ring: &Ring) -> Count {
     let everything = Wanted { since: 0, keeps: false };
     let (_, count, _) = Recall::take(shared, ring, everything, |_| ());
     count
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::base::sync::{Barrier, Release};
+    use crate::memory::arena::Arena;
+
+    /// A producer that looks for memory has taken the pinned chunk from the ring, and not yet handed it over. So a
+    /// dump has its prefix alone, and must not have what was sealed after it.
+    #[test]
+    fn what_comes_after_a_pinned_chunk_is_not_dumped_without_its_rest() {
+        let shared = Shared::recorder(Arena::new(5, 8).unwrap(), 3, Barrier::detect()).unwrap();
+        let (arena, ring) = (&shared.arena, shared.ring.as_ref().unwrap());
+        // SAFETY: the slot lives as long as `shared`.
+        let slot = unsafe { &*shared.slots.acquire().unwrap() };
+        let [pinned, later] = [2, 4].map(|lease| {
+            let chunk = shared.pool.pop(arena, slot.number).unwrap();
+            arena.note_order(chunk, slot.number, lease);
+            chunk
+        });
+        let commit = |chunk, len| arena.commit_word(chunk).store(Extent::new(len, 1).0, Release);
+        commit(pinned, 3);
+        slot.set_current(slot.current().live(pinned, 0));
+        let live: Vec<_> = pin(&shared, slot).into_iter().collect();
+        commit(pinned, 8);
+        commit(later, 8);
+        [pinned, later].into_iter().for_each(|chunk| ring.put(arena, chunk));
+        slot.set_current(slot.current().idle());
+        ring.take_all(arena, [0, 1], |chunk| assert_eq!(chunk, pinned));
+        let found = find_beside(live, &shared, ring);
+        assert_eq!((found.len(), found[0].chunk), (1, pinned));
+        assert_eq!(found[0].prefix.map(Extent::len), Some(3));
+        assert_eq!(ring.depths(), [1, 0], "the later one is back");
+    }
 }

@@ -1,5 +1,6 @@
 //! The processes that die: one that writes and one that recovers, each killed at the step that its case says.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -29,8 +30,25 @@ const LENGTHS: [usize; 8] = [23, 60, 110, 31, 270, 80, 720, 45];
 /// Steps until the process is killed; zero = it is not.
 static STEPS_LEFT: AtomicU64 = AtomicU64::new(0);
 
+thread_local! {
+    /// Looks at each step of its thread.
+    static OBSERVER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+/// Runs something, and `look` at each of its steps.
+pub(crate) fn observe_steps(look: impl FnMut() + 'static, run: impl FnOnce()) {
+    OBSERVER.set(Some(Box::new(look)));
+    run();
+    OBSERVER.set(None);
+}
+
 /// A point of the protocol: the process dies here, as by `kill -9`, if it is its turn.
 pub(crate) fn step() {
+    let _ = OBSERVER.try_with(|observer| {
+        if let Some(look) = &mut *observer.borrow_mut() {
+            look();
+        }
+    });
     let left = &STEPS_LEFT;
     if left.load(Ordering::Relaxed) != 0 && left.fetch_sub(1, Ordering::AcqRel) == 1 {
         let me = rustix::process::getpid();

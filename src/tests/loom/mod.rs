@@ -16,7 +16,10 @@ mod revocation;
 mod sleep;
 mod tasks;
 
+use std::io::{self, Write};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64 as Tally, Ordering::Relaxed as Plain};
+use std::{panic, process};
 
 use loom::thread;
 
@@ -39,6 +42,9 @@ fn explore_both(name: &str, model: fn(Barrier)) {
 /// Runs a model and says how many interleavings it had.
 fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
     static RUNS: Tally = Tally::new(0);
+    if std::env::var_os("BUFFEREDWRITER_FIRST_FAILURE").is_some() {
+        end_with_first_failure();
+    }
     let mut builder = loom::model::Builder::new();
     // Of one execution; loom's 1,000 are a little short for a record that grows.
     builder.max_branches = 5_000;
@@ -50,6 +56,20 @@ fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
     });
     let all = RUNS.fetch_add(tally.load(Plain), Plain) + tally.load(Plain);
     println!("model {name}: {} interleavings ({all} so far)", tally.load(Plain));
+}
+
+/// From now on a failed model ends the process at once. It says so as the test harness would, which could
+/// not if somebody ended it for its time.
+fn end_with_first_failure() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        panic::set_hook(Box::new(|failure| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or_default();
+            let _ = writeln!(io::stderr(), "\n---- {name} stdout ----\n{failure}");
+            process::abort();
+        }));
+    });
 }
 
 fn shared(chunks: u32, size: usize, workers: usize) -> Arc<Shared> {

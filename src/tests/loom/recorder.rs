@@ -21,6 +21,10 @@ fn overwritten(shared: &Shared) -> u64 {
     shared.slots.iter().map(|slot| slot.overwritten().records).sum()
 }
 
+fn overwritten_bytes(shared: &Shared) -> u64 {
+    shared.slots.iter().map(|slot| slot.overwritten().bytes).sum()
+}
+
 /// What becomes of the memory of a dump.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -122,6 +126,7 @@ fn take_over_of_a_chain() {
         assert!(is_end_of(b"ab", &out) && out.contains(&b'b') && out.contains(&b'x'), "{out:?}");
         let records = out.iter().filter(|byte| byte.is_ascii_lowercase()).count();
         assert_eq!(records as u64 + u64::from(has_chain) + overwritten(&shared), 4);
+        assert_eq!(out.len() as u64 + overwritten_bytes(&shared), 6);
     });
 }
 
@@ -185,6 +190,29 @@ fn a_pinned_chunk_is_not_taken_over() {
         assert!(out.is_sorted() && out.contains(&b'e'), "{out:?}");
         assert!(first.contains(&b'a') || overwritten(&shared) > 0, "{first:?}");
         assert_eq!(out.len() as u64 + overwritten(&shared), 5, "{first:?}");
+    });
+}
+
+/// A chunk that is sealed just before its pin may be another producer's by then, and goes on as that one's.
+#[test]
+fn take_over_of_a_chunk_that_is_being_pinned() {
+    explore("take_over_of_a_chunk_that_is_being_pinned", || {
+        let shared = recorder(Barrier::Model, 3, 2);
+        let owners = [Owner::new(&shared), Owner::new(&shared)];
+        // The worker looks at the last slot first.
+        owners[1].write(&shared, b"a").unwrap();
+        let writer = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                owners[1].write(&shared, b"b").unwrap();
+                owners[0].write(&shared, b"x").unwrap();
+            })
+        };
+        let first = dump(&shared, End::Released);
+        writer.join().unwrap();
+        let out = [first, dump(&shared, End::Released)].concat();
+        assert!(is_end_of(b"ab", &out) && out.contains(&b'b') && out.contains(&b'x'), "{out:?}");
+        assert_eq!(out.len() as u64 + overwritten(&shared), 3, "{out:?}");
     });
 }
 
