@@ -214,6 +214,8 @@ fn ctrl_break_ends_the_program_in_order() {
     let mut child = Command::new(program())
         .args(["write", "--verbose", "--create-dirs", "--path"])
         .arg(&out)
+        .arg("--temp")
+        .arg(dir.join("temp"))
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .creation_flags(CREATE_NEW_PROCESS_GROUP)
