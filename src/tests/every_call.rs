@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
+use bufferedwriter_testkit::emulated;
 use bufferedwriter_testkit::wait::BOUND;
 
 use crate::accept;
@@ -412,7 +413,7 @@ fn every_call_fails_once_and_for_good() {
             for nth in 1..=all {
                 // Without the long mode, each call meets two or three of the nine faults; of these setups, one.
                 let is_more = setup.enclosed || setup.manifest || setup.partitioned;
-                let step = if is_more { 9 } else { 4 };
+                let step = if is_more { 9 } else { 4 } * emulated::fewer() as u64;
                 if !is_long && !(nth + turn).is_multiple_of(step) {
                     continue;
                 }
@@ -425,7 +426,8 @@ fn every_call_fails_once_and_for_good() {
             }
         }
         println!("{name}: {cases} cases, {calls} calls in all, the fault was met {met} times");
-        assert!(met as u64 >= calls, "{name}: not each call met the fault");
+        let least = if is_long { calls } else { calls / emulated::fewer() as u64 };
+        assert!(met as u64 >= least, "{name}: not each call met the fault");
         sum += cases;
     }
     println!("{sum} cases");
@@ -443,6 +445,7 @@ fn pairs_of_calls_fail() {
                 // Without the long mode a few of them, all over the life.
                 let step =
                     if setup.enclosed || setup.manifest || setup.partitioned { 184 } else { 46 };
+                let step = step * emulated::fewer();
                 if !is_long && !turn.is_multiple_of(step) {
                     continue;
                 }

@@ -1,5 +1,6 @@
 //! What does a writer tell other processes of itself, and what does that cost it?
 
+#[cfg(target_os = "linux")]
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use bufferedwriter::{BufferedWriter, Config, InstanceStats, stats_of};
 use bufferedwriter_testkit::dir::TestDir;
+#[cfg(target_os = "linux")]
 use bufferedwriter_testkit::process;
 use rustix::io::Errno;
 

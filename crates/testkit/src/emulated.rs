@@ -15,3 +15,9 @@ pub fn skips(why: &str) -> bool {
     }
     is_on()
 }
+
+/// How many times as few cases a test tries that would take minutes on an imitated processor, which is some twenty
+/// times as slow.
+pub fn fewer() -> usize {
+    if is_on() { 20 } else { 1 }
+}

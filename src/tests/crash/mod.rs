@@ -49,7 +49,7 @@ fn killed_at_each_step_of_the_protocol() {
         // In the long mode each of them. An emulator takes long to start a process.
         let stride = match std::env::var_os("BUFFEREDWRITER_KILLS") {
             Some(_) => 1,
-            None if emulated::is_on() => 25,
+            None if emulated::is_on() => 100,
             None => 2,
         };
         for step in (1..).step_by(stride) {

@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
+use bufferedwriter_testkit::emulated;
 use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::record_set::RecordSet;
 
@@ -21,8 +22,12 @@ const FEW: u32 = 60;
 fn a_recorder_killed_at_each_step() {
     for recording in [Recording::Releases, Recording::Keeps] {
         let Some(dirs) = Dirs::new() else { return };
-        // In the long mode each of them.
-        let stride = if std::env::var_os("BUFFEREDWRITER_KILLS").is_some() { 1 } else { 9 };
+        // In the long mode each of them. An emulator takes long to start a process.
+        let (stride, least) = match std::env::var_os("BUFFEREDWRITER_KILLS") {
+            Some(_) => (1, 20),
+            None if emulated::is_on() => (50, 3),
+            None => (9, 20),
+        };
         let (mut kills, mut overwritten) = (0, 0);
         for step in (1..).step_by(stride) {
             let how = (Durability::None, Io::Buffered, Compression::None, false);
@@ -36,7 +41,7 @@ fn a_recorder_killed_at_each_step() {
             }
             kills += 1;
         }
-        assert!(kills > 20 && overwritten > 0, "{kills} kills, {overwritten} overwritten");
+        assert!(kills > least && overwritten > 0, "{kills} kills, {overwritten} overwritten");
         println!("each step, {recording:?}: {kills} kills, {overwritten} overwritten");
     }
 }
@@ -47,7 +52,8 @@ fn a_recorder_killed_at_random_moments() {
     let kills = std::env::var("BUFFEREDWRITER_KILLS").ok().and_then(|text| text.parse().ok());
     let Some(dirs) = Dirs::new() else { return };
     let (mut random, mut overwritten) = (Random::new(9), 0);
-    let kills = kills.unwrap_or(40);
+    let (least, slower) = if emulated::is_on() { (10, 20) } else { (40, 1) };
+    let kills = kills.unwrap_or(least);
     for kill in 0..kills {
         let recording = random.pick(&[
             Recording::Never,
@@ -59,7 +65,7 @@ fn a_recorder_killed_at_random_moments() {
         let how = (durability, Io::Buffered, Compression::None, false);
         let case = Case { recording, ..dirs.case(kill, 0, u32::MAX, 1, how) };
         let mut child = case.spawn("write");
-        thread::sleep(Duration::from_micros(random.below(60_000)));
+        thread::sleep(slower * Duration::from_micros(random.below(60_000)));
         child.kill().unwrap();
         assert_eq!(wait(child).signal(), Some(9));
         // A recovery that dies after it has removed the memory leaves its counts to nobody.

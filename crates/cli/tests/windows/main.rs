@@ -12,6 +12,7 @@ use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::ptr::{null, null_mut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bufferedwriter_testkit::dir::TestDir;
 use bufferedwriter_testkit::wait::until;
@@ -57,14 +58,19 @@ fn write_lines(mut to: impl Write) {
     to.write_all(text.as_bytes()).unwrap();
 }
 
+/// Wine's manager forgets handles, and lets starts fail, when it is busy with two services at once.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A service that is gone at the end of its test.
 struct Service {
+    _alone: MutexGuard<'static, ()>,
     manager: SC_HANDLE,
     service: SC_HANDLE,
 }
 
 impl Service {
     fn new(name: &str, command: &str) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (wide_name, command) = (wide(name), wide(command));
         // SAFETY: the strings end with a zero and outlive the calls; null stands for what is optional.
         let (manager, service) = unsafe {
@@ -88,7 +94,7 @@ impl Service {
             (manager, service)
         };
         assert!(!service.is_null(), "create {name}: {}", std::io::Error::last_os_error());
-        Service { manager, service }
+        Service { _alone: alone, manager, service }
     }
 
     fn start(&self) {
@@ -208,6 +214,8 @@ fn ctrl_break_ends_the_program_in_order() {
     let mut child = Command::new(program())
         .args(["write", "--verbose", "--create-dirs", "--path"])
         .arg(&out)
+        .arg("--temp")
+        .arg(dir.join("temp"))
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .creation_flags(CREATE_NEW_PROCESS_GROUP)
