@@ -17,6 +17,13 @@ build_ship() {
   (cd crates/ship && env -u CARGO_TARGET_DIR cargo build -q "$@") || fail "crates/ship does not build"
 }
 
+# work_in_memory BYTES: makes `work`, in memory where there is four times as much room.
+work_in_memory() {
+  local room
+  room=$(df --output=avail -B1 /dev/shm 2>/dev/null | tail -n 1) || room=0
+  if [ "${room:-0}" -gt $((4 * $1)) ]; then work=$(mktemp -d -p /dev/shm); else work=$(mktemp -d); fi
+}
+
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # answers HOST:PORT: waits until something listens there.
