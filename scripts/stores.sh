@@ -12,6 +12,18 @@ python_with() {
   python3 -m venv "$dir" && "$dir/bin/pip" install -q "$@" >/dev/null 2>&1 && "$dir/bin/python" -c "import $test" 2>/dev/null
 }
 
+# build_ship ARGUMENT...: into crates/ship/target, whatever the target directory of others is.
+build_ship() {
+  (cd crates/ship && env -u CARGO_TARGET_DIR cargo build -q "$@") || fail "crates/ship does not build"
+}
+
+# work_in_memory BYTES: makes `work`, in memory where there is four times as much room.
+work_in_memory() {
+  local room
+  room=$(df --output=avail -B1 /dev/shm 2>/dev/null | tail -n 1) || room=0
+  if [ "${room:-0}" -gt $((4 * $1)) ]; then work=$(mktemp -d -p /dev/shm); else work=$(mktemp -d); fi
+}
+
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # answers HOST:PORT: waits until something listens there.

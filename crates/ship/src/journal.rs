@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,16 @@ pub(crate) struct Past {
 impl Journal {
     /// Opens the first one that nobody else has, and takes over the others that nobody has any longer.
     pub(crate) fn open(path: &Path, destination: &str) -> Result<(Journal, Past), Error> {
-        let failed = |error| Error::new("open the journal", path.display().to_string(), error);
+        let failed = |error: io::Error| {
+            let hint = match error.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                    "; --journal names another place"
+                }
+                _ => "",
+            };
+            let why = format!("{error}{hint}");
+            Error::new("open the journal", path.display().to_string(), why)
+        };
         let header = format!("{}\n", json!({ "destination": destination }));
         let mut ours: Option<(PathBuf, File)> = None;
         let (mut past, mut others) = (Past::default(), Vec::new());

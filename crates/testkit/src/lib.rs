@@ -1,5 +1,6 @@
 //! What the project's own tests share, and no user needs. It knows nothing of the library, whose own tests use it.
 
+pub mod clock;
 pub mod dir;
 pub mod emulated;
 pub mod message;

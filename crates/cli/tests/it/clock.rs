@@ -1,11 +1,10 @@
-//! Does a wall clock that is set forth and back change anything but names? Uses Debian's faketime, or the library
-//! that BUFFEREDWRITER_TEST_FAKETIME names.
+//! Does a wall clock that is set forth and back change anything but names?
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::Stdio;
 
+use bufferedwriter_testkit::clock::Clock;
 use bufferedwriter_testkit::dir::TestDir;
 use bufferedwriter_testkit::name::Name;
 use bufferedwriter_testkit::shm;
@@ -13,40 +12,19 @@ use rustix::process::Signal;
 
 use crate::help::{Place, wait_until};
 
-/// The library that `faketime` loads into a program; the monotonic clock stays as it is.
-fn faketime() -> Option<PathBuf> {
-    if let Some(library) = std::env::var_os("BUFFEREDWRITER_TEST_FAKETIME") {
-        return Some(library.into());
-    }
-    let places = ["x86_64-linux-gnu", "aarch64-linux-gnu", ""];
-    let library =
-        |place: &&str| PathBuf::from("/usr/lib").join(place).join("faketime/libfaketimeMT.so.1");
-    places.iter().map(library).find(|library| library.exists())
-}
-
 /// What the program makes of lines that come at these settings of the clock, each in a file of its own. The names, in the
 /// order in which the lines came.
 fn names_at(settings: &[&str]) -> Option<Vec<Name>> {
-    let Some(library) = faketime() else {
-        println!("skipped: no libfaketimeMT.so.1 here (Debian: faketime)");
-        return None;
-    };
     let place = Place::new();
-    let clock = place.file("clock", format!("@{}", settings[0]));
+    let clock = Clock::new(&place.join(""))?;
+    clock.set(&format!("@{}", settings[0]));
     let mut command = place.write_command(["--workers=1", "--forced=200ms", "--deadline=5s"]);
-    command
-        .env("LD_PRELOAD", library)
-        .env("FAKETIME_TIMESTAMP_FILE", &clock)
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("DONT_FAKE_MONOTONIC", "1");
+    clock.give(&mut command);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     for (i, setting) in settings.iter().enumerate() {
-        // In one step, as a clock is set.
-        let next = place.file("next", format!("@{setting}"));
-        fs::rename(next, &clock).unwrap();
+        clock.set(&format!("@{setting}"));
         stdin.write_all(format!("line {i}\n").as_bytes()).unwrap();
         // A deadline of the wall clock would be years away, or have passed: the bound is short.
         wait_until("the line is visible", || place.visible().len() == i + 1);
@@ -94,12 +72,12 @@ fn names_ascend_while_the_clock_is_corrected() {
 /// partition of the hour in which it came.
 #[test]
 fn what_was_in_memory_appears_in_the_partition_of_its_hour() {
-    let (Some(library), Some(memory)) = (faketime(), shm::dir().map(TestDir::within)) else {
-        println!("skipped: no libfaketimeMT.so.1, or no file system in memory");
+    let place = Place::new();
+    let Some(clock) = Clock::new(&place.join("")) else { return };
+    let Some(memory) = shm::dir().map(TestDir::within) else {
+        println!("skipped: no file system in memory");
         return;
     };
-    let place = Place::new();
-    let clock = place.join("clock");
     let options = [
         format!("--crash-proof={}", memory.path().display()),
         format!("--manifest={}", place.join("manifest").display()),
@@ -110,15 +88,8 @@ fn what_was_in_memory_appears_in_the_partition_of_its_hour() {
     ];
     let hours = [10, 13];
     for hour in hours {
-        place.file("clock", format!("@2020-01-01 {hour}:20:00"));
-        let mut program = place.start_with(&options, |command| {
-            command
-                .env("LD_PRELOAD", &library)
-                .env("FAKETIME_TIMESTAMP_FILE", &clock)
-                .env("FAKETIME_NO_CACHE", "1")
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-                .env("DONT_FAKE_MONOTONIC", "1");
-        });
+        clock.set(&format!("@2020-01-01 {hour}:20:00"));
+        let mut program = place.start_with(&options, |command| clock.give(command));
         program.feed(format!("{hour}\n"));
         program.wait_until_read();
         wait_until("it waits for more", || program.is_asleep());

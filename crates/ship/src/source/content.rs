@@ -60,12 +60,23 @@ impl Content {
         self.identity
     }
 
-    /// A piece. An error if the file has become shorter.
-    pub(crate) async fn read(&self, at: u64, bytes: u64) -> io::Result<Vec<u8>> {
+    /// A piece, in buffers of at most 1 MiB. An error if the file has become shorter.
+    ///
+    /// The C library's allocator keeps what is freed for the thread that asked for it. So one thread asks for all
+    /// buffers, and they are small enough to fit where others were.
+    pub(crate) async fn read(&self, at: u64, bytes: u64) -> io::Result<Vec<Vec<u8>>> {
         let file = Arc::clone(&self.file);
+        let starts = (0..bytes).step_by(READ_BYTES as usize);
+        let lengths = starts.map(|start| READ_BYTES.min(bytes - start) as usize);
+        let mut buffers: Vec<Vec<u8>> = lengths.map(Vec::with_capacity).collect();
         blocking(move || {
-            let mut buffer = vec![0; bytes as usize];
-            file.read_exact_at(&mut buffer, at).map(|()| buffer)
+            let (mut at, end) = (at, at + bytes);
+            for buffer in &mut buffers {
+                buffer.resize(READ_BYTES.min(end - at) as usize, 0);
+                file.read_exact_at(buffer, at)?;
+                at += buffer.len() as u64;
+            }
+            Ok(buffers)
         })
         .await
     }

@@ -20,6 +20,7 @@ use crate::store::{Access, Destination, Large, Secrets};
 pub(crate) fn open(address: &str, access: &Access) -> Result<Destination, Error> {
     let secrets = Secrets::of_environment();
     let url = parse(address)?;
+    access.endpoint.as_deref().map_or(Ok(()), check_endpoint)?;
     // What the address holds besides is no credential by now.
     let refuse = |error: &dyn std::fmt::Display| {
         Error::new("open", address, secrets.scrub(&error.to_string()))
@@ -60,15 +61,31 @@ fn parse(address: &str) -> Result<Url, Error> {
     // The address is left out: it may hold what must not be shown.
     let url = url.map_err(|e| Error::new("parse", "the address", e))?;
     let is_container = matches!(url.scheme(), "abfs" | "abfss" | "az");
-    if url.password().is_some() || (!url.username().is_empty() && !is_container) {
-        let why = "it holds a user or a password: credentials belong into the environment";
-        return Err(Error::new("parse", "the address", why));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        let why = "it holds a query or a fragment: credentials belong into the environment";
-        return Err(Error::new("parse", "the address", why));
-    }
+    refuse_credentials(&url, "the address", is_container)?;
     Ok(url)
+}
+
+/// What everybody sees in a list of processes, and what stands in messages.
+fn refuse_credentials(url: &Url, what: &str, user_is_name: bool) -> Result<(), Error> {
+    let why = if url.password().is_some() || (!url.username().is_empty() && !user_is_name) {
+        "it holds a user or a password: credentials belong into the environment"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "it holds a query or a fragment: credentials belong into the environment"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new("parse", what, why))
+}
+
+/// The same for a service's address, which is of HTTP.
+fn check_endpoint(endpoint: &str) -> Result<(), Error> {
+    let what = "the endpoint";
+    let url = Url::parse(endpoint.trim()).map_err(|e| Error::new("parse", what, e))?;
+    refuse_credentials(&url, what, false)?;
+    match url.scheme() {
+        "http" | "https" => Ok(()),
+        _ => Err(Error::new("parse", what, "permitted are https:// and http://")),
+    }
 }
 
 /// The address of a service, if somebody has set one.
@@ -144,6 +161,22 @@ mod tests {
         ] {
             let error = open(address, &Access::default()).unwrap_err().to_string();
             assert!(!error.contains("SESAME"), "{error}");
+        }
+    }
+
+    #[test]
+    fn endpoints_with_credentials_are_refused_without_showing_them() {
+        for (endpoint, why) in [
+            ("https://key:SESAME@host", "a user or a password"),
+            ("https://SESAME@host:9000", "a user or a password"),
+            ("https://host/?sig=SESAME", "a query or a fragment"),
+            ("https://host#SESAME", "a query or a fragment"),
+            ("SESAME@host", "parse the endpoint"),
+            ("SESAME:9000", "permitted are https:// and http://"),
+        ] {
+            let access = Access { endpoint: Some(endpoint.into()), ..Access::default() };
+            let error = open("s3://bucket/x", &access).unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains("SESAME"), "{error}");
         }
     }
 

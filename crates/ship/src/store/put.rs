@@ -5,7 +5,7 @@ use std::time::Instant;
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, CopyMode, CopyOptions, MultipartUpload, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions,
+    PutMultipartOptions, PutOptions, PutPayload,
 };
 
 use crate::pace;
@@ -49,12 +49,12 @@ pub(crate) struct Upload<'a> {
 
 impl Upload<'_> {
     /// A piece and the checksum up to its end, once it may go.
-    async fn piece(&self, at: u64, bytes: u64, sum: u32) -> Result<(Vec<u8>, u32), Trouble> {
+    async fn piece(&self, at: u64, bytes: u64, sum: u32) -> Result<(PutPayload, u32), Trouble> {
         tokio::time::sleep_until(self.notes.reserve(bytes).into()).await;
         let changed = |error| Trouble::new(Kind::Changed, format!("read the file: {error}"));
         let piece = self.content.read(at, bytes).await.map_err(changed)?;
-        let sum = crc32c::crc32c_append(sum, &piece);
-        Ok((piece, sum))
+        let sum = piece.iter().fold(sum, |sum, buffer| crc32c::crc32c_append(sum, buffer));
+        Ok((piece.into_iter().flat_map(PutPayload::from).collect(), sum))
     }
 
     fn check(&self, sum: u32) -> Result<(), Trouble> {
@@ -99,7 +99,7 @@ impl Destination {
             attributes: self.attributes(upload.checksum),
             ..PutOptions::default()
         };
-        let put = self.store.put_opts(key, body.into(), options).await;
+        let put = self.store.put_opts(key, body, options).await;
         put.map(drop).map_err(|error| self.trouble("put", &error))
     }
 
@@ -139,10 +139,9 @@ impl Destination {
             let bytes = upload.part_bytes().min(upload.content.bytes - at);
             let piece;
             (piece, sum) = upload.piece(at, bytes, sum).await?;
-            let payload = object_store::PutPayload::from(piece);
             let mut attempt = 1;
             let part = loop {
-                match parts.put_part(key, id, sent.len(), payload.clone()).await {
+                match parts.put_part(key, id, sent.len(), piece.clone()).await {
                     Ok(part) => break part,
                     Err(error) if attempt == PART_ATTEMPTS => {
                         return Err(self.trouble("put a part", &error));
@@ -204,7 +203,7 @@ impl Destination {
             let bytes = upload.part_bytes().min(upload.content.bytes - at);
             let piece;
             (piece, sum) = upload.piece(at, bytes, sum).await?;
-            let put = parts.put_part(piece.into()).await;
+            let put = parts.put_part(piece).await;
             put.map_err(|error| self.trouble("put a part", &error))?;
             at += bytes;
         }

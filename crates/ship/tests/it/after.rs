@@ -1,7 +1,7 @@
 //! What becomes of files, and what is told of those that can't be shipped.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bufferedwriter_ship::{After, Shipper};
 
@@ -71,6 +71,13 @@ fn a_file_goes_at_its_age_and_not_before() {
     assert_eq!((report.stats.deleted, report.stats.already), (3, 0), "{report:?}");
     assert!(host.files().is_empty());
     cloud.assert_has(&files, "old files");
+    // A file that was written before the clock was set back.
+    let path = host.publish("p=1", 4, 10);
+    let later = SystemTime::now() + Duration::from_secs(365 * 86400);
+    fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+    let report = cloud.once(host.config().after(After::KeepFor(Duration::ZERO)));
+    assert_eq!((report.stats.shipped, report.stats.deleted), (1, 0), "{report:?}");
+    assert_eq!(host.files().len(), 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What users rely on: each file has one object, whatever stores, networks and kills do. A file per question.
 
 mod after;
+mod clocks;
 mod faults;
 mod follow;
 mod help;

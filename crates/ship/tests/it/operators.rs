@@ -213,3 +213,45 @@ fn what_can_not_be_read_is_left_and_holds_up_nothing_else() {
     assert!(cloud.once(host.config()).is_complete());
     cloud.assert_has(&host.files(), "readable again");
 }
+
+/// Nothing can be written below it, nor beside it, as in a container that has a host's directory.
+#[test]
+fn a_directory_that_is_read_only_is_shipped_with_a_journal_elsewhere() {
+    let (host, cloud) = (Host::new(), Cloud::new());
+    let elsewhere = bufferedwriter_testkit::dir::TestDir::new();
+    let journal = elsewhere.join("journal");
+    let journal = ["--journal", journal.to_str().unwrap()];
+    let run = |more: &[&str]| {
+        let read_only =
+            "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" || exit 77; exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", read_only]).arg(host.dir.path());
+        let program = ship(&host, &cloud, &["--json"]);
+        command.arg(program.get_program()).args(program.get_args()).args(more);
+        command.stdin(Stdio::null()).output().ok().filter(|output| output.status.code() != Some(77))
+    };
+    let Some(output) = run(&[]).filter(|output| output.status.code() == Some(2)) else {
+        println!("skipped: no unshare here, or no mounts in it");
+        return;
+    };
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("open the journal") && told.contains("--journal"), "{told}");
+    let rows =
+        [("keep", 3, 0, ""), ("keep", 0, 3, ""), ("delete", 0, 0, "delete: Read-only file system")];
+    for (after, shipped, remembered, warning) in rows {
+        let output = run(&[&journal[..], &["--after", after]].concat()).unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        for part in [format!("\"shipped\":{shipped}"), format!("\"remembered\":{remembered}")] {
+            assert!(after == "delete" || told.contains(&part), "{part}: {told}");
+        }
+        assert!(told.contains(warning), "{told}");
+        cloud.assert_has(&host.files(), "read-only");
+    }
+    cloud.reset();
+    let joins = ["--journal", elsewhere.join("joins").to_str().unwrap(), "--compact", "10000B"]
+        .map(str::to_owned);
+    let joins: Vec<_> = joins.iter().map(String::as_str).collect();
+    assert_eq!(run(&joins).unwrap().status.code(), Some(0));
+    cloud.assert_joined(&host.files(), "joined from a read-only directory");
+}
