@@ -73,21 +73,22 @@ impl Manifest {
             self.cut(&mut *file, remains)?;
             len = remains.from;
         }
-        if let Err(error) = self.write(&mut *file, len, lines) {
-            // A write that fails may have written a part.
-            let to = file.facts().map_or(len, |facts| facts.len);
+        // A last line that is not ours may have no end.
+        let gap = if self.last_byte(&mut *file, len)? == b'\n' { "" } else { "\n" };
+        let end = len + (gap.len() + lines.len()) as u64;
+        if let Err(error) = self.write(&mut *file, len, [gap, lines]) {
+            // A write that fails may have written a part. Where nobody tells how much, all of it.
+            let to = file.facts().map_or(end, |facts| facts.len);
             // The error of the append says more than one of this.
             let _ = self.cut(&mut *file, Remains { id, from: len, to });
             return Err(error);
         }
-        reserve(&mut *file, len + lines.len() as u64);
+        reserve(&mut *file, end);
         Ok(())
     }
 
-    fn write(&self, file: &mut dyn FsFile, len: u64, lines: &str) -> Result<(), Error> {
-        // A last line that is not ours may have no end.
-        let gap = if self.last_byte(file, len)? == b'\n' { "" } else { "\n" };
-        let mut slices = [IoSlice::new(gap.as_bytes()), IoSlice::new(lines.as_bytes())];
+    fn write(&self, file: &mut dyn FsFile, len: u64, texts: [&str; 2]) -> Result<(), Error> {
+        let mut slices = texts.map(|text| IoSlice::new(text.as_bytes()));
         let mut result = write_all(file, &mut slices, len).1;
         let mut operation = "write";
         if self.is_durable && result.is_ok() {
@@ -311,7 +312,9 @@ mod tests {
             (Op::Lock, Answer::Error(Errno::IO)),
             (Op::Facts, Answer::Error(Errno::IO)),
         ] {
-            for cut_fails in [false, true] {
+            for (look_fails, cut_fails) in
+                [(false, false), (false, true), (true, false), (true, true)]
+            {
                 let (fs, dir) = (Faulty::default(), TestDir::new());
                 let mut manifest = manifest(&dir);
                 manifest.append(&fs, "one\n").unwrap();
@@ -319,13 +322,20 @@ mod tests {
                 if op == Op::Write {
                     fs.plan(op, 2, Answer::Error(Errno::NOSPC));
                 }
+                // The first two are those of the open file and of its name.
+                if look_fails && matches!(op, Op::Write | Op::Sync) {
+                    fs.plan(Op::Facts, 3, Answer::Error(Errno::IO));
+                }
                 if cut_fails {
                     fs.plan(Op::SetLen, 1, Answer::Error(Errno::IO));
                 }
-                let error = manifest.append(&fs, "two\nthree\n").expect_err(&format!("{op:?}"));
+                let lines = "{\"id\":\"two\"}\n{\"id\":\"three\"}\n";
+                let error = manifest.append(&fs, lines).expect_err(&format!("{op:?}"));
                 assert_eq!(error.path(), Some(&*dir.join("m.ndjson")));
-                manifest.append(&fs, "two\nthree\n").unwrap();
-                assert_eq!(fs::read(dir.join("m.ndjson")).unwrap(), b"one\ntwo\nthree\n", "{op:?}");
+                manifest.append(&fs, lines).unwrap();
+                let found = fs::read_to_string(dir.join("m.ndjson")).unwrap();
+                let how = format!("{op:?}, look fails: {look_fails}, cut fails: {cut_fails}");
+                assert_eq!(found, format!("one\n{lines}"), "{how}");
             }
         }
     }
