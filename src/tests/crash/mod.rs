@@ -27,8 +27,8 @@ use bufferedwriter_testkit::wait::until;
 use crate::config::Compression;
 use crate::tests::codec::{CODECS, envelope, records};
 use crate::{Durability, Io};
-use process::{Case, Page, Recording, THREADS};
-pub(crate) use process::{observe_steps, step};
+pub(crate) use process::step;
+use process::{Case, Page, Recording, THREADS, observe_steps};
 
 /// Records of each thread of a process that is to come to each step.
 const FEW: u32 = 25;

@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// Runs something, and `look` at each of its steps.
-pub(crate) fn observe_steps(look: impl FnMut() + 'static, run: impl FnOnce()) {
+pub(super) fn observe_steps(look: impl FnMut() + 'static, run: impl FnOnce()) {
     OBSERVER.set(Some(Box::new(look)));
     run();
     OBSERVER.set(None);

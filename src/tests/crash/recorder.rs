@@ -1,8 +1,11 @@
 //! Promise: after the death of a flight recorder with `CrashProof`, the newest records come back, each once, in each
 //! producer's order, up to the last one whose write returned `Ok`. The overwritten ones are counted, at each step.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -11,8 +14,11 @@ use bufferedwriter_testkit::random::Random;
 use bufferedwriter_testkit::record_set::RecordSet;
 
 use super::process::{Case, Page, Recording, THREADS};
-use super::{Dirs, wait};
+use super::{Dirs, observe_steps, wait};
 use crate::config::Compression;
+use crate::memory::arena::{Arena, Extent};
+use crate::memory::ring::Ring;
+use crate::report::stats::Count;
 use crate::{Durability, Io};
 
 /// Records of each thread: more than the memory holds.
@@ -114,4 +120,24 @@ fn recover_and_check(dirs: &Dirs, case: &Case, is_counted: bool) -> u64 {
     fs::remove_file(case.page()).unwrap();
     dirs.assert_clean();
     overwritten
+}
+
+/// Without a death: what a recovery would find at each step.
+#[test]
+fn a_chunk_that_is_taken_over_counts_once_at_each_step() {
+    let (arena, ring) = (Rc::new(Arena::new(1, 64).unwrap()), Ring::new(1, 1));
+    let sums: Rc<RefCell<Vec<Count>>> = Rc::default();
+    let (seen, of) = (sums.clone(), arena.clone());
+    let look = move || {
+        seen.borrow_mut().push(of.overwritten_now(0) + of.committed(0).count());
+    };
+    observe_steps(look, || {
+        for _ in 0..3 {
+            arena.commit_word(0).store(Extent::new(50, 5).0, Ordering::Release);
+            ring.put_back(&arena, 0);
+            ring.take_over(&arena).unwrap();
+        }
+    });
+    let expected: Vec<Count> = (1..=3).flat_map(|n| [Count::new(5 * n, 50 * n); 5]).collect();
+    assert_eq!(*sums.borrow(), expected);
 }
