@@ -7,6 +7,8 @@
 //!
 //! `docs/design/recorder.md` has the protocol.
 
+#[cfg(not(loom))]
+use std::time::Duration;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
@@ -29,6 +31,9 @@ impl Claim {
     const PINNED: u32 = 1;
     /// Somebody has taken the chunk from the ring. Until it is reset, no dump pins it.
     const TAKEN: u32 = 2;
+    /// A producer has taken it from the ring and found the pin. It is, or will soon be, among those
+    /// that were handed over, and stays so until the worker has it.
+    const MET: u32 = 3;
 }
 
 /// Which pair of `Header::overwritten` counts: bit 0 names it, and bit 1 says that the other one
@@ -133,6 +138,12 @@ impl Ring {
         if cfg!(loom) { 0 } else { self.began.elapsed().as_nanos() as u64 }
     }
 
+    /// The time that was so long ago, or the beginning.
+    #[cfg(not(loom))]
+    pub(crate) fn before(&self, time: Duration) -> u64 {
+        self.now().saturating_sub(time.as_nanos().try_into().unwrap_or(u64::MAX))
+    }
+
     /// Keeps a chunk that is sealed: no producer writes to it any more.
     #[inline]
     pub(crate) fn put(&self, arena: &Arena, chunk: ChunkId) {
@@ -154,6 +165,8 @@ impl Ring {
             if arena.claim(chunk) {
                 return Some(overwrite(arena, chunk));
             }
+            // Until now the worker can't tell this from a chunk that is taken over.
+            arena.header(chunk).claim.store(Claim::MET, Release);
             self.handed.put(chunk);
         }
     }
@@ -210,6 +223,15 @@ impl Arena {
         // Release: who takes the chunk over sees what the worker noted of it.
         let claim = &self.header(chunk).claim;
         claim.compare_exchange(Claim::PINNED, Claim::FREE, AcqRel, Relaxed).is_ok()
+    }
+
+    /// Worker: whether a producer met a chunk that could not be unpinned. `None` while that producer
+    /// has not decided. `false`: the pin was in vain, and the chunk was reset meanwhile.
+    pub(crate) fn was_met(&self, chunk: ChunkId) -> Option<bool> {
+        match self.header(chunk).claim.load(Relaxed) {
+            Claim::TAKEN => None,
+            claim => Some(claim == Claim::MET),
+        }
     }
 
     /// Whether the worker's pin holds and nobody has met the chunk.

@@ -1,7 +1,7 @@
 //! What is asked of a dump of a flight recorder, and what comes of it.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::report::error::Error;
 use crate::report::stats::Count;
@@ -21,18 +21,21 @@ use crate::report::stats::Count;
 #[non_exhaustive]
 pub struct DumpOptions {
     pub(crate) last: Option<Duration>,
+    pub(crate) before: Option<Instant>,
     pub(crate) keep: bool,
     pub(crate) timeout: Duration,
 }
 
 impl Default for DumpOptions {
     fn default() -> Self {
-        DumpOptions { last: None, keep: false, timeout: Duration::from_secs(5) }
+        let timeout = Duration::from_secs(5);
+        DumpOptions { last: None, before: None, keep: false, timeout }
     }
 }
 
 impl DumpOptions {
-    /// Publishes what was accepted within this time before the dump. Default: everything.
+    /// Publishes what was accepted within this time before the call, and what is accepted until the
+    /// dump begins. Default: everything.
     ///
     /// Nothing that is younger is left out. Older records come along, since records have no time of
     /// their own: a chunk counts with the moment at which it was full. So the first records may be
@@ -42,6 +45,19 @@ impl DumpOptions {
     pub fn last(mut self, time: Duration) -> Self {
         self.last = Some(time);
         self
+    }
+
+    /// Counts the time of [`last`](Self::last) back from this moment, if it is before the call: for a
+    /// dump that is asked for later than what it is about.
+    pub fn before(mut self, moment: Instant) -> Self {
+        self.before = Some(moment);
+        self
+    }
+
+    /// How long before now the records of a dump begin that is asked for now. `None` = everything.
+    pub(crate) fn reach(&self) -> Option<Duration> {
+        let since = self.before.map_or(Duration::ZERO, |moment| moment.elapsed());
+        self.last.map(|last| last.saturating_add(since))
     }
 
     /// Whether the records also stay in memory, so that the next dump has them again. Default

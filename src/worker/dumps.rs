@@ -16,6 +16,8 @@ pub(crate) type Outcome = Result<Dumped, DumpError>;
 #[derive(Debug)]
 pub(crate) struct Dump {
     pub(crate) options: DumpOptions,
+    /// Chunks that were sealed before this time of the ring are not asked for.
+    pub(crate) since: u64,
     /// `None` = without a limit.
     pub(crate) deadline: Option<Instant>,
     state: Mutex<State>,
@@ -32,8 +34,13 @@ struct State {
 pub(crate) struct Dumps(Mutex<VecDeque<(u64, Arc<Dump>)>>);
 
 impl Dump {
+    /// A dump of everything.
     pub(crate) fn new(options: DumpOptions, deadline: Option<Instant>) -> Arc<Self> {
-        Arc::new(Dump { options, deadline, state: Mutex::default() })
+        Self::since(0, options, deadline)
+    }
+
+    pub(crate) fn since(since: u64, options: DumpOptions, deadline: Option<Instant>) -> Arc<Self> {
+        Arc::new(Dump { options, since, deadline, state: Mutex::default() })
     }
 
     /// Worker: whether nobody waits for the dump any more.

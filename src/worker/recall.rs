@@ -14,7 +14,7 @@ use crate::base::sync::Backoff;
 #[cfg(not(loom))]
 use crate::base::thread::Backoff;
 use crate::memory::Shared;
-use crate::memory::arena::{ChunkId, Extent};
+use crate::memory::arena::{Arena, ChunkId, Extent};
 use crate::memory::ring::Ring;
 use crate::memory::slot::Slot;
 use crate::memory::slot::current::LeasePhase;
@@ -48,6 +48,13 @@ struct Found {
     lease: u64,
     /// The prefix that was committed at the look. `None` if the chunk is sealed.
     prefix: Option<Extent>,
+}
+
+impl Found {
+    fn sealed(arena: &Arena, chunk: ChunkId) -> Self {
+        let (producer, lease) = arena.order(chunk);
+        Found { chunk, producer, lease, prefix: None }
+    }
 }
 
 impl Recall {
@@ -146,25 +153,35 @@ pub(crate) const RECALL_BYTES_PER_CHUNK: usize = 2 * size_of::<Found>()
 
 /// Everything in memory, in each producer's order, and otherwise in the order of the seals.
 fn find(shared: &Shared, ring: &Ring) -> Vec<Found> {
+    let mut met = Vec::new();
     // Before the ring is taken. So a chunk that is sealed meanwhile is found in one of the two.
-    let live = shared.slots.iter().filter_map(|slot| pin(shared, slot)).collect();
-    find_beside(live, shared, ring)
+    let live = shared.slots.iter().filter_map(|slot| pin(shared, slot, &mut met)).collect();
+    find_beside(live, &met, shared, ring)
 }
 
-/// Everything in memory, after the look at what is leased.
-fn find_beside(live: Vec<(ChunkId, Extent)>, shared: &Shared, ring: &Ring) -> Vec<Found> {
+/// Everything in memory, after the look at what is leased. Waits for chunks that others `met` in that look.
+fn find_beside(
+    live: Vec<(ChunkId, Extent)>,
+    met: &[ChunkId],
+    shared: &Shared,
+    ring: &Ring,
+) -> Vec<Found> {
     let arena = &shared.arena;
     // Before producers may use the reserve. So a dump takes no more than is usually kept, even if
     // this thread is preempted here, and producers have the reserve for themselves.
     let depths = ring.depths();
     ring.open_reserve();
     let mut found = Vec::new();
-    let mut seen = |chunk| {
-        let (producer, lease) = arena.order(chunk);
-        found.push(Found { chunk, producer, lease, prefix: None });
-    };
+    let mut seen = |chunk| found.push(Found::sealed(arena, chunk));
     ring.take_all(arena, depths, &mut seen);
     ring.take_handed(&mut seen);
+    // Their records may have been accepted before the call, and later ones of the same producers are
+    // in this dump. Each is on its way here.
+    let mut backoff = Backoff::default();
+    while !met.iter().all(|&chunk| found.iter().any(|found| found.chunk == chunk)) {
+        backoff.pause();
+        ring.take_handed(|chunk| found.push(Found::sealed(arena, chunk)));
+    }
     let mut ends = BTreeMap::new();
     for (chunk, extent) in live {
         // Neither taken from the ring just now, by the worker or by a producer.
@@ -202,8 +219,9 @@ fn in_order(found: &mut Vec<Found>) {
 }
 
 /// Pins the chunk that a slot leases, if it holds anything that no file has. Waits for the end of a
-/// swap, which is short unless the producer is preempted in it.
-fn pin(shared: &Shared, slot: &Slot) -> Option<(ChunkId, Extent)> {
+/// swap, which is short unless the producer is preempted in it. Adds chunks that it pinned in vain, and
+/// that others met meanwhile, to `met`.
+fn pin(shared: &Shared, slot: &Slot, met: &mut Vec<ChunkId>) -> Option<(ChunkId, Extent)> {
     let arena = &shared.arena;
     let mut backoff = Backoff::default();
     loop {
@@ -218,15 +236,32 @@ fn pin(shared: &Shared, slot: &Slot) -> Option<(ChunkId, Extent)> {
                     if extent.len() > arena.taken(chunk).len() {
                         return Some((chunk, extent));
                     }
-                    // If somebody has met it meanwhile, it comes with those that are handed over.
-                    arena.unpin(chunk);
+                    unpin(arena, chunk, met);
                     return None;
                 }
-                arena.unpin(chunk);
+                unpin(arena, chunk, met);
             }
             _ => {}
         }
         backoff.pause();
+    }
+}
+
+/// Ends a pin that was in vain. A chunk that somebody met because of it is added to `met`: it will come
+/// with those that are handed over.
+pub(crate) fn unpin(arena: &Arena, chunk: ChunkId, met: &mut Vec<ChunkId>) {
+    if arena.unpin(chunk) {
+        return;
+    }
+    let mut backoff = Backoff::default();
+    let was_met = loop {
+        match arena.was_met(chunk) {
+            Some(was_met) => break was_met,
+            None => backoff.pause(),
+        }
+    };
+    if was_met {
+        met.push(chunk);
     }
 }
 
@@ -294,13 +329,13 @@ mod tests {
         let commit = |chunk, len| arena.commit_word(chunk).store(Extent::new(len, 1).0, Release);
         commit(pinned, 3);
         slot.set_current(slot.current().live(pinned, 0));
-        let live: Vec<_> = pin(&shared, slot).into_iter().collect();
+        let live: Vec<_> = pin(&shared, slot, &mut Vec::new()).into_iter().collect();
         commit(pinned, 8);
         commit(later, 8);
         [pinned, later].into_iter().for_each(|chunk| ring.put(arena, chunk));
         slot.set_current(slot.current().idle());
         ring.take_all(arena, [0, 1], |chunk| assert_eq!(chunk, pinned));
-        let found = find_beside(live, &shared, ring);
+        let found = find_beside(live, &[], &shared, ring);
         assert_eq!((found.len(), found[0].chunk), (1, pinned));
         assert_eq!(found[0].prefix.map(Extent::len), Some(3));
         assert_eq!(ring.depths(), [1, 0], "the later one is back");

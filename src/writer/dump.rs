@@ -112,7 +112,12 @@ impl Core {
         options: DumpOptions,
         deadline: Option<Instant>,
     ) -> (Arc<Dump>, u64) {
-        let dump = Dump::new(options, deadline);
+        // By the call, not by the beginning: another dump may run until then.
+        let since = match (&self.shared.ring, options.reach()) {
+            (Some(ring), Some(reach)) => ring.before(reach),
+            _ => 0,
+        };
+        let dump = Dump::since(since, options, deadline);
         let number = self.dumps.ask(dump.clone(), || self.control.ask_flush());
         self.wake_all();
         (dump, number)

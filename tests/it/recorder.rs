@@ -4,17 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use bufferedwriter::{
-    BufferedWriter, Config, Count, DumpError, DumpOptions, Durability, Recorder, WriteError,
+    BufferedWriter, Config, Count, DumpError, DumpOptions, Dumped, Durability, Recorder, WriteError,
 };
 use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Op, SetAtEnd, Tally, TestFs, WriterDir, hangs_at, record, stats, until,
+    Answer, BOUND, Op, SetAtEnd, Tally, TestFs, WriterDir, hangs_at, poll, record, stats, until,
 };
 
 const SIZE: usize = 256;
@@ -203,6 +205,35 @@ fn a_dump_of_the_last_time_leaves_the_older_chunks_in_memory() {
     let dumped = writer.dump(all().last(Duration::from_secs(3600))).unwrap();
     assert_eq!(dumped.records.records, 19);
     assert_eq!(stats(&writer).pending, Count::default());
+}
+
+/// Its time goes back from the call, however long it waits for the dump before it.
+#[test]
+fn a_dump_of_the_last_time_that_waits_has_what_came_since_its_call() {
+    let dir = WriterDir::new();
+    let (gate, fs) = hangs_at(Op::Write);
+    let writer = BufferedWriter::new(small(&dir).fs(fs)).unwrap();
+    write(&writer, 1, 0..9);
+    gate.set_shut(true);
+    let mut first = pin!(writer.dump_async(all()));
+    assert!(poll(first.as_mut()).is_pending());
+    until("the disk hangs", || gate.waiting() == 1);
+    let mut second = pin!(writer.dump_async(all().last(Duration::ZERO)));
+    assert!(poll(second.as_mut()).is_pending());
+    // Nearly all of their chunks are full when the second dump begins.
+    write(&writer, 1, 9..40);
+    gate.set_shut(false);
+    type Outcome = Result<Dumped, DumpError>;
+    let records = |mut dump: Pin<&mut dyn Future<Output = Outcome>>| {
+        let mut dumped: Option<Outcome> = None;
+        until("it is dumped", || {
+            let Poll::Ready(answer) = poll(dump.as_mut()) else { return false };
+            dumped = Some(answer);
+            true
+        });
+        dumped.unwrap().unwrap().records.records
+    };
+    assert_eq!((records(first), records(second)), (9, 31));
 }
 
 /// The bound of the error of a dump's time: a chunk spans at most `forced`.

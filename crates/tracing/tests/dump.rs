@@ -67,6 +67,26 @@ fn errors_in_the_interval_lead_to_one_dump_more() {
     assert_eq!((recorder.stats().files, lines(&dir).len()), (2, 1001));
 }
 
+/// A dump of the last time goes back from the event, however long it is put off.
+#[test]
+fn a_dump_that_is_put_off_has_the_event() {
+    let dir = TestDir::new();
+    let config = Config::default().path(dir.path()).temp(dir.path()).size(256);
+    let recorder = BufferedWriter::new(config.recorder(Recorder::Last(1 << 20))).unwrap();
+    let (layer, _guard) = bufferedwriter_tracing::json(&recorder);
+    let options = DumpOptions::default().last(Duration::ZERO);
+    let layer = layer.dump_on(Level::ERROR, HOUR, options).unwrap();
+    with_default(tracing_subscriber::registry().with(layer), || {
+        error!("the first");
+        until("it is dumped", || recorder.stats().written.records == 1);
+        error!("the second");
+        // The chunk of the event is full long before the dump is due.
+        (0..10).for_each(|number| debug!(number, "after"));
+    });
+    until("it is dumped", || lines(&dir).len() > 1);
+    assert!(lines(&dir).iter().any(|line| line.contains("the second")), "{:?}", lines(&dir));
+}
+
 #[test]
 fn other_writers_and_closed_ones_go_on_without() {
     let dir = TestDir::new();

@@ -216,6 +216,35 @@ fn take_over_of_a_chunk_that_is_being_pinned() {
     });
 }
 
+/// A dump has seen a chunk as leased, and pins it only once it is sealed: either a producer takes it over
+/// all the same, or the dump knows that it will get it. Otherwise it would miss what was accepted before.
+#[test]
+fn a_chunk_that_is_pinned_in_vain_is_met_or_taken_over() {
+    explore("a_chunk_that_is_pinned_in_vain_is_met_or_taken_over", || {
+        let shared = recorder(Barrier::Model, 4, 1);
+        let owners = [Owner::new(&shared), Owner::new(&shared)];
+        owners[0].write(&shared, b"a").unwrap();
+        let chunk = owners[0].slot(&shared).slot.current().chunk();
+        owners[0].write(&shared, b"b").unwrap();
+        let other = producer(&shared, owners[1], b"xy");
+        let mut met = Vec::new();
+        if shared.arena.pin(chunk) {
+            recall::unpin(&shared.arena, chunk, &mut met);
+        }
+        let mut handed = Vec::new();
+        while handed.len() < met.len() {
+            ring(&shared).take_handed(|chunk| handed.push(chunk));
+            thread::yield_now();
+        }
+        assert_eq!(handed, met);
+        handed.into_iter().for_each(|chunk| ring(&shared).put_back(&shared.arena, chunk));
+        other.join().unwrap();
+        let out = dump(&shared, End::Released);
+        assert!(is_end_of(b"ab", &out) && out.contains(&b'b') && out.contains(&b'y'), "{out:?}");
+        assert_eq!(out.len() as u64 + overwritten(&shared), 4, "{met:?} {out:?}");
+    });
+}
+
 /// The worker takes the chunk of an idle producer for the ring, while that one writes again and
 /// another one looks for memory.
 #[test]

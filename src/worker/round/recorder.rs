@@ -102,10 +102,7 @@ impl Worker {
             None => return,
         };
         let options = dump.options;
-        let since = options.last.map_or(0, |last| {
-            ring.now().saturating_sub(last.as_nanos().try_into().unwrap_or(u64::MAX))
-        });
-        let wanted = Wanted { since, keeps: options.keep };
+        let wanted = Wanted { since: dump.since, keeps: options.keep };
         if !recorder.is_closing {
             // Nobody writes during a close.
             self.ledger.overwrite(recall::shrink(&self.shared, ring));

@@ -57,7 +57,7 @@ pub fn close(writer: &BufferedWriter) -> CloseReport {
 }
 
 /// Polls a future once. Nobody hears its waker.
-pub fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 

@@ -17,7 +17,8 @@ use super::EventLayer;
 /// Asks for dumps.
 pub(crate) struct DumpOn {
     level: Level,
-    asks: SyncSender<()>,
+    /// When the event came.
+    asks: SyncSender<Instant>,
 }
 
 impl DumpOn {
@@ -27,7 +28,7 @@ impl DumpOn {
         // More severe levels are less.
         if level <= self.level {
             // If one is asked for already, that one has the event too.
-            let _ = self.asks.try_send(());
+            let _ = self.asks.try_send(Instant::now());
         }
     }
 }
@@ -86,21 +87,28 @@ impl EventLayer {
     }
 }
 
-fn dump(files: BufferedWriter, asked: &Receiver<()>, interval: Duration, options: DumpOptions) {
-    let mut is_asked = false;
-    while is_asked || asked.recv().is_ok() {
+fn dump(
+    files: BufferedWriter,
+    asked: &Receiver<Instant>,
+    interval: Duration,
+    options: DumpOptions,
+) {
+    // The first event that no dump has.
+    let mut first = None;
+    while let Some(event) = first.or_else(|| asked.recv().ok()) {
         let end = Instant::now().checked_add(interval);
-        if let Err(DumpError::Closed | DumpError::NoRecorder) = files.dump(options) {
+        // What came before the event may be due only long after it.
+        if let Err(DumpError::Closed | DumpError::NoRecorder) = files.dump(options.before(event)) {
             return;
         }
-        is_asked = false;
+        first = None;
         loop {
             let left = end.map_or(interval, |end| end.saturating_duration_since(Instant::now()));
             match asked.recv_timeout(left) {
-                Ok(()) => is_asked = true,
+                Ok(event) => first = first.or(Some(event)),
                 Err(RecvTimeoutError::Timeout) => break,
                 // The layer is gone. What it asked for last is due now.
-                Err(RecvTimeoutError::Disconnected) if is_asked => break,
+                Err(RecvTimeoutError::Disconnected) if first.is_some() => break,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
