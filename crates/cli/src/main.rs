@@ -84,7 +84,7 @@ fn reload(args: &[OsString], matches: &ArgMatches, write: &Write) -> Option<Relo
 
 /// The options of `write` as they are by now. The error is a complete message.
 fn reread(args: &[OsString]) -> Result<(ArgMatches, Write), String> {
-    let settings = settings::gather(args, std::env::vars_os())?;
+    let settings = settings::gather_again(args)?;
     let said = |error: clap::Error| {
         let text = error.to_string();
         text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()

@@ -1,5 +1,9 @@
 //! Options in a file, in TOML.
+//!
+//! Guarantees: a file of any length takes little memory: one that is too long for options is refused.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use clap::Command;
@@ -7,10 +11,21 @@ use toml::{Table, Value};
 
 use crate::settings::keys::{Kind, PARTITION_VALUE, Setting, Source, known};
 
+/// The longest file. The parser takes several times as much memory.
+const BYTES_MAX: u64 = 2 << 20;
+
 /// Reads the options of a file, in their order. The error is a complete message.
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, String> {
     let place = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("read {place}: {error}"))?;
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text));
+    match read {
+        Ok(read) if read as u64 > BYTES_MAX => {
+            return Err(format!("{place}: longer than {BYTES_MAX} bytes"));
+        }
+        Ok(_) => {}
+        Err(error) => return Err(format!("read {place}: {error}")),
+    }
     let table: Table = text.parse().map_err(|error| format!("{place}: {error}"))?;
     let mut settings = Vec::new();
     for (key, value) in &table {

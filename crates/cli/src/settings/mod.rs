@@ -34,6 +34,16 @@ pub(crate) fn gather(
     Ok(settings)
 }
 
+/// The same settings as they are by now. What is no regular file is refused: a pipe is empty by now, or waits for a
+/// writer.
+pub(crate) fn gather_again(args: &[OsString]) -> Result<Vec<Setting>, String> {
+    let is_other = |path: &PathBuf| path.metadata().is_ok_and(|metadata| !metadata.is_file());
+    match config_file(args, std::env::vars_os()).filter(is_other) {
+        Some(path) => Err(format!("{} is not a regular file", path.display())),
+        None => gather(args, std::env::vars_os()),
+    }
+}
+
 /// The file of options, if there is one.
 pub(crate) fn config_file(
     args: &[OsString],

@@ -110,6 +110,7 @@ fn each_key_with_a_value_of_a_wrong_type_is_refused_with_its_name_and_its_file()
 fn a_file_of_options_that_is_none_is_refused() {
     let place = Place::new();
     let huge = format!("path = \"{}\"", "x".repeat(1 << 20));
+    let endless = "\0".repeat(20 << 20);
     for (content, said) in [
         (&b"\xff\xfe"[..], "valid UTF-8"),
         (b"\0", "TOML parse error"),
@@ -117,6 +118,7 @@ fn a_file_of_options_that_is_none_is_refused() {
         (b"[path", "TOML parse error"),
         (b"path = \"a\"\npath = \"b\"", "duplicate key"),
         (huge.as_bytes(), "File name too long"),
+        (endless.as_bytes(), "longer than 2097152 bytes"),
     ] {
         let file = place.file("wrong.toml", content);
         let mut command = Command::new(env!("CARGO_BIN_EXE_bufferedwriter"));

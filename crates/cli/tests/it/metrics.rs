@@ -97,5 +97,6 @@ fn an_address_that_is_wrong_or_taken_is_told() {
     let address = taken.local_addr().unwrap().to_string();
     let ended = place.run([format!("--metrics={address}")], "");
     assert!(ended.code == 1 && ended.stderr.contains(&format!("listen at {address}")), "{ended:?}");
+    assert_eq!(place.temp_bytes(), 0, "no state file stays");
     assert_eq!(place.run(PLAIN, "one\n").code, 0, "nothing is left behind");
 }

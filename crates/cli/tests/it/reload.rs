@@ -117,3 +117,22 @@ fn without_a_file_sighup_publishes_and_says_nothing() {
     let ended = program.end();
     assert!(ended.code == 0 && !ended.stderr.contains("SIGHUP"), "{ended:?}");
 }
+
+#[test]
+fn a_pipe_is_not_read_again_and_does_not_stop_the_next_ones() {
+    let place = Place::new();
+    let file = place.file("write.toml", "retain_files = 1\n");
+    let mut program = started(&place, file.to_str().unwrap(), &[]);
+    let pipe = place.join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    fs::rename(&pipe, &file).unwrap();
+    let said = hup(&mut program, 0);
+    let stays = "write.toml is not a regular file; all options stay as they were";
+    assert!(said.ends_with(stays), "{said}");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "retain_files = 2\n").unwrap();
+    let said = hup(&mut program, 1);
+    assert!(said.ends_with("changed: retain_files"), "{said}");
+    assert_eq!(program.end().code, 0);
+}

@@ -38,9 +38,8 @@ pub(super) struct Served {
     pub(super) path: PathBuf,
 }
 
-/// Listens, and starts the thread. Returns the address, whose port the system may have chosen.
-pub(super) fn serve(address: SocketAddr, served: Served) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
+/// Starts the thread that answers. Returns the address, whose port the system may have chosen.
+pub(super) fn serve(listener: TcpListener, served: Served) -> io::Result<SocketAddr> {
     let bound = listener.local_addr()?;
     sys::spawn("metrics", move || {
         // It ends with the process: nobody waits for whoever hangs here.

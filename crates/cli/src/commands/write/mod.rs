@@ -17,6 +17,7 @@ mod watch;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::net::TcpListener;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -97,6 +98,8 @@ impl<'a> Run<'a> {
         // First, so that from here on a signal drains.
         let signals = Signals::catch(args.ignores_interrupts())
             .map_err(|error| (format!("catch signals: {error}"), exit::IO))?;
+        // Before the writer, whose state file would stay if the port is in use.
+        let listener = listen(args)?;
         let writer = open_writer(args, args.config())?;
         tell_missing(writer.stats().missing);
         let options = monitor::Options {
@@ -111,7 +114,9 @@ impl<'a> Run<'a> {
         let told = options.told.clone();
         let monitor = Monitor::start(writer.clone(), options)
             .map_err(|error| (format!("start a thread: {error}"), exit::IO))?;
-        serve_metrics(args, &writer)?;
+        if let Some(listener) = listener {
+            serve_metrics(args, listener, &writer)?;
+        }
         let producer = writer.producer();
         console::detail(format_args!(
             "writing to {}, temp files in {}; workers: {}; memory: {} at most",
@@ -267,14 +272,25 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Takes the port of `--metrics`. An error has its exit code.
+fn listen(args: &args::Write) -> Result<Option<TcpListener>, (String, u8)> {
+    let told = |error, address| format!("listen at {address} for --metrics: {error}");
+    args.metrics()
+        .map(|address| TcpListener::bind(address).map_err(|error| (told(error, address), exit::IO)))
+        .transpose()
+}
+
 /// An error has its exit code.
-fn serve_metrics(args: &args::Write, writer: &BufferedWriter) -> Result<(), (String, u8)> {
-    let Some(address) = args.metrics() else { return Ok(()) };
+fn serve_metrics(
+    args: &args::Write,
+    listener: TcpListener,
+    writer: &BufferedWriter,
+) -> Result<(), (String, u8)> {
     let (prefix, path) = (args.prefix().to_owned(), args.path().to_owned());
     let served = metrics::Served { writer: writer.clone(), prefix, path };
-    let bound = metrics::serve(address, served)
-        .map_err(|error| (format!("listen at {address} for --metrics: {error}"), exit::IO))?;
-    if address.port() == 0 {
+    let bound = metrics::serve(listener, served)
+        .map_err(|error| (format!("serve --metrics: {error}"), exit::IO))?;
+    if args.metrics().is_some_and(|address| address.port() == 0) {
         console::report(format_args!("metrics are at http://{bound}/metrics"));
     }
     Ok(())
