@@ -18,6 +18,11 @@ use crate::exit;
 use crate::sys;
 
 const AFTER: &str = "\
+Examples:
+  See first, then publish:
+    bufferedwriter recover --path /var/log/app --temp /var/log/app/.tmp --dry-run
+    bufferedwriter recover --path /var/log/app --temp /var/log/app/.tmp
+
 A writer that is killed leaves temp files and a state file in its temp directory. The next writer with the \
 same --path, --temp and --prefix recovers them by itself; this command does it without one. It is safe at \
 any time, beside writers and other recoveries. Live writers are not touched, and files of other users are skipped.

@@ -22,7 +22,8 @@ impl<'a> Watching<'a> {
         command.args(["stats", "--watch", "--temp"]).arg(place.tmp());
         command.env_remove("NO_COLOR").env("TERM", "xterm").process_group(0);
         command.stdin(terminal.output()).stdout(terminal.output()).stderr(terminal.output());
-        inherit(&mut command, libc::SIG_DFL, &SPOKEN);
+        // A shell's background job is born with some of them ignored.
+        inherit(&mut command, libc::SIG_DFL, &[&SPOKEN[..], &[Signal::QUIT]].concat());
         change(&mut command);
         Watching { terminal, child: command.spawn().unwrap() }
     }

@@ -12,6 +12,12 @@ use crate::commands::merge::time::{self, Format};
 use crate::commands::values::{Bytes, bytes};
 
 const AFTER_HELP: &str = "\
+Examples:
+  All lines of a day, in order:
+    bufferedwriter merge /var/log/app/dt=2026-11-30 | less
+  Access logs of three hosts into files of an hour, compressed:
+    bufferedwriter merge host-a host-b host-c --time clf --path day --temp day/.tmp --create-dirs --compress zstd
+
 Times: auto chooses for each file what most of its first 100 lines have. A time stands at the beginning of a line, \
 after `[` or the priority of syslog at most, but for clf, json and strptime.
   rfc3339          2026-11-30T12:34:56.789Z; also with a space, a comma, +0100, or without an offset

@@ -8,6 +8,10 @@ use bufferedwriter::{InstanceStats, stats_of};
 use crate::console;
 
 const AFTER_HELP: &str = "\
+Examples:
+  bufferedwriter stats --temp /var/log/app/.tmp --watch
+  bufferedwriter stats --temp /var/log/app/.tmp --json | jq
+
 A writer, of this program or of any other that uses the library, tells its counts in a hidden file in its temp \
 directory, about once a second while they change. This command reads these files; no connection is needed. It sees \
 the writers of its own user, and root sees all. The file of a dead writer is shown with its last counts until \

@@ -30,6 +30,10 @@ use crate::console::{self, Descriptor};
 use crate::{exit, sys};
 
 const AFTER_HELP: &str = "\
+Examples:
+  bufferedwriter verify /var/log/app --temp /var/log/app/.tmp
+  bufferedwriter verify /var/log/app --manifest /var/lib/app/m.ndjson --json | jq
+
 What is looked for, with its kind in the output of --json:
   damaged     a gzip or zstd frame with a wrong checksum, or without its end
   empty, no_newline, nul_block

@@ -8,7 +8,7 @@ use crate::commands::values::{Bytes, bytes};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "What files hold")]
 pub(super) struct Content {
-    /// How files are compressed: none, gzip, gzip:LEVEL, zstd, zstd:LEVEL
+    /// gzip or zstd, and perhaps a :LEVEL
     ///
     /// Gzip has levels 0 to 9, without one 6; zstd -7 to 19, without one 3. File names end with .gz or .zst; sizes
     /// of files are those on the disk.

@@ -18,9 +18,9 @@ pub(crate) enum WhenFull {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "When the disk fails")]
 pub(super) struct Disk {
-    /// What to do with a line while memory is full, or a limit of the disk is reached
+    /// What to do while memory or the disk is full
     ///
-    /// Behind a server, drop: else its requests wait for the disk.
+    /// A line waits or is dropped, also while a limit of the disk is reached. Behind a server, drop: else its requests wait for the disk.
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(super) when_full: WhenFull,
 

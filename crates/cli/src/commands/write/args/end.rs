@@ -10,11 +10,15 @@ use crate::commands::values::name_and_value;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "When files end")]
 pub(super) struct End {
-    /// Size at which a file is published; 0 = one file for every chunk
+    /// Size at which a file is published
+    ///
+    /// 0 = one file for every chunk.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     file_size: u64,
 
-    /// Age of its oldest line at which a file is published; 0 = no limit
+    /// Age at which a file is published
+    ///
+    /// The age is that of its oldest line; 0 = no limit.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     file_age: Duration,
 
@@ -24,15 +28,15 @@ pub(super) struct End {
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration, hide_short_help = true)]
     forced: Duration,
 
-    /// Boundary of the clock at which files end: minute, 15m, hour, 6h, day [default: never]
+    /// Also at the clock: minute, 15m, hour, 6h, day
     ///
-    /// A number divides 60 or 24. Each file then holds the lines of one period.
+    /// Files end at each boundary [default: never]. A number divides 60 or 24. Each file then holds the lines of one period.
     #[arg(long, value_name = "BOUNDARY")]
     rotate_at: Option<Boundary>,
 
-    /// Directory below --path in which a file appears, such as dt=%Y-%m-%d/hour=%H
+    /// Directory below --path, such as dt=%F/hour=%H
     ///
-    /// Codes of strftime stand for the time, down to the minute, in --time-zone. {host} is the machine's name,
+    /// A file appears in it. Codes of strftime stand for the time, down to the minute, in --time-zone. {host} is the machine's name,
     /// {pid} the process's id, {NAME} a --partition-value. Files also end where the directory changes. --temp must
     /// be outside of --path [default: --path itself]
     #[arg(long, value_name = "TEMPLATE")]

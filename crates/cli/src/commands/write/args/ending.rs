@@ -20,9 +20,9 @@ use crate::commands::write::metrics::address;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "The end, and what is said")]
 pub(super) struct Ending {
-    /// Read to the end of the input, whatever signals come, as `s6-log -p` does
+    /// Read to the end of the input, whatever signals come
     ///
-    /// That is --grace without limit, for servers whose old processes still write into the pipe after a reload. A
+    /// As `s6-log -p` does. That is --grace without limit, for servers whose old processes still write into the pipe after a reload. A
     /// second signal gives up at once.
     #[arg(long)]
     pub(super) until_eof: bool,
@@ -54,7 +54,9 @@ pub(super) struct Ending {
     #[arg(long, value_name = "ADDRESS", value_parser = address, hide_short_help = true)]
     pub(super) metrics: Option<SocketAddr>,
 
-    /// Print the summary as one JSON object on standard output, and no progress
+    /// Print the summary as JSON on standard output
+    ///
+    /// It is one object. No progress is drawn.
     #[arg(long)]
     pub(super) json: bool,
 
@@ -70,11 +72,11 @@ pub(super) struct Ending {
     )]
     pub(super) progress: When,
 
-    /// Tell what happens, too: inputs, signals, files that appear, commands that are run
+    /// Tell of inputs, signals, files and commands too
     #[arg(long, short)]
     pub(super) verbose: bool,
 
-    /// Print no progress and no summary. Errors are still reported
+    /// Print no progress and no summary, only errors
     #[arg(long, short)]
     pub(super) quiet: bool,
 }

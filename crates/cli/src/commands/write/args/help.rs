@@ -3,11 +3,11 @@
 /// Behind the short list.
 pub(super) const SHORT: &str = "\
 Examples:
-  app | bufferedwriter write --path /var/log/app --temp /var/log/app/.tmp --create-dirs
+  app | bufferedwriter write --path out --temp out/.tmp --create-dirs
   app | bufferedwriter write --config /etc/app-log.toml --compress zstd
 
-Exit codes: 0 all lines are in visible files, 1 something failed, 2 wrong usage, 3 lines are missing.
---help explains all options, signals, crashes and full disks. The guide has recipes for servers.";
+Exit codes: 0 all is in visible files, 1 failed, 2 wrong usage, 3 lines missing
+--help explains all options, signals, crashes and full disks.";
 
 /// Behind the long list.
 pub(super) const LONG: &str = "\

@@ -27,7 +27,7 @@ pub(super) struct Memory {
     #[arg(long, value_name = "COUNT", default_value = "1024", hide_short_help = true)]
     queue_size: usize,
 
-    /// Keep the lines in memory even if the program is killed
+    /// Lines in memory outlive the program, also kill -9
     ///
     /// The memory is a file on a tmpfs: in DIR, or in /dev/shm if DIR is not given or auto. The next program with
     /// the same --path, --temp and --prefix publishes the lines [default: off]

@@ -30,11 +30,15 @@ use crate::inputs::STDIN;
 #[derive(Clone, Debug, clap::Args)]
 #[command(mut_args(switch), args_override_self = true, after_help = help::SHORT, after_long_help = help::LONG)]
 pub(crate) struct Write {
-    /// Files to read, one after another; `-` is standard input [default: -]
+    /// Files to read, one after another [default: -]
+    ///
+    /// `-` is standard input.
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
 
-    /// File with options, in TOML; flags and the environment come before it [default: none]
+    /// File with options, in TOML
+    ///
+    /// Flags and the environment come before it [default: none]
     // It is read before the options are: see `settings`.
     #[arg(long, value_name = "FILE", help_heading = "Where files are")]
     config: Option<PathBuf>,

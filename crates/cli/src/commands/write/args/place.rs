@@ -13,19 +13,22 @@ pub(super) struct Place {
     #[arg(long, value_name = "DIR")]
     pub(super) path: PathBuf,
 
-    /// Directory in which files are written before they appear [default: the system's temp directory]
+    /// Directory of unfinished files
     ///
-    /// Best on the file system of --path.
+    /// Files are written there before they appear. Best on the file system of --path [default: the system's temp
+    /// directory]
     #[arg(long, value_name = "DIR")]
     temp: Option<PathBuf>,
 
-    /// Create missing directories, accessible to the owner only (0700)
+    /// Create missing directories
+    ///
+    /// Only the owner has access to them (0700).
     #[arg(long)]
     pub(super) create_dirs: bool,
 
-    /// First part of every file name [default: none]
+    /// First part of every file name
     ///
-    /// No `/`; with the extension at most 160 bytes.
+    /// [default: none] No `/`; with the extension at most 160 bytes.
     #[arg(long, value_name = "TEXT")]
     prefix: Option<OsString>,
 

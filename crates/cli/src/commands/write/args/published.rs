@@ -12,9 +12,9 @@ use crate::commands::write::hook::Hook;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Published files")]
 pub(super) struct Published {
-    /// Command to run for each published file, without a shell; `{}` stands for its path
+    /// Command to run for each published file
     ///
-    /// See below.
+    /// It is run without a shell, and `{}` stands for the file's path. See below.
     #[arg(long, value_name = "COMMAND", value_parser = Hook::parse)]
     pub(super) on_publish: Option<Hook>,
 
@@ -28,14 +28,16 @@ pub(super) struct Published {
     /// Delete the oldest complete files when all take more of the disk than this; 0 = off
     ///
     /// Those with this prefix and extension count, those of other writers of this user included. The newest stays.
-    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size, hide_short_help = true)]
     retain_bytes: u64,
 
     /// Delete the oldest complete files when there are more than this; 0 = off
     #[arg(long, value_name = "COUNT", default_value = "0", hide_short_help = true)]
     retain_files: u64,
 
-    /// Delete complete files at this age, by the time in their names; 0 = off
+    /// Delete files at this age; 0 = never
+    ///
+    /// The age is by the time in their names. Files of this prefix and extension count, as with --retain-bytes.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     retain_age: Duration,
 
