@@ -359,3 +359,30 @@ fn a_recovery_finds_nothing_in_a_file_of_copies() {
         assert_eq!(entry.good.count.records, u64::from(!keep));
     }
 }
+
+/// A chunk whose owner formats a record at the look is sealed soon after it, not at the next age.
+#[test]
+fn forced_asks_again_soon_for_a_chunk_that_it_had_to_pass_by() {
+    let age = MS * 1600;
+    let (dir, began) = (TestDir::new(), Instant::now());
+    let config = Config::default().size(64).recorder(Recorder::Last(640)).forced(age);
+    let (handle, mut worker) = assemble(config, &dir, began);
+    let ring = handle.shared.ring.as_ref().unwrap();
+    let mut borrowed = Borrowed::new(&handle.shared).unwrap();
+    write(&handle, b"of another thread");
+    accept::write(&mut borrowed.owned(), b"one").unwrap();
+    let mut now = began + age;
+    accept::record(borrowed.owned(), |w| {
+        let rest = worker.step(|| now).unwrap();
+        let Rest::Nap(time) = rest else { panic!("{rest:?}") };
+        assert!(time <= age / 16, "{time:?}");
+        assert_eq!(ring.depths().iter().sum::<u32>(), 1, "the other's");
+        now += time;
+        w.write_str("two")
+    })
+    .unwrap();
+    let rest = worker.step(|| now).unwrap();
+    assert_eq!(ring.depths().iter().sum::<u32>(), 2);
+    assert!(matches!(rest, Rest::Nap(time) if time > age / 2), "{rest:?}");
+    drop(borrowed);
+}

@@ -164,29 +164,32 @@ impl Collector {
         self.end_leases(shared, &all, gate::DISMISSED, each);
     }
 
-    /// Ends all leases of chunks that hold something, but for those of owners in a write.
-    pub(crate) fn end_all(&mut self, shared: &Shared, each: impl FnMut(Piece)) {
+    /// Ends all leases of chunks that hold something, but for those of owners in a write. Returns whether
+    /// it could end all.
+    pub(crate) fn end_all(&mut self, shared: &Shared, each: impl FnMut(Piece)) -> bool {
         let live = |slot| match Slot::view(slot, self.me) {
             View::Live(chunk) if committed(&shared.arena, chunk).len() > 0 => Some((slot, chunk)),
             _ => None,
         };
         let all: Vec<_> = shared.slots.iter().filter_map(live).collect();
-        self.end_leases(shared, &all, gate::TAKEN, each);
+        self.end_leases(shared, &all, gate::TAKEN, each)
     }
 
     /// Takes these chunks from owners that are at rest, to revoke the lease or to dismiss the owner.
+    /// Returns whether it could take all.
     fn end_leases(
         &self,
         shared: &Shared,
         leases: &[(&Slot, ChunkId)],
         state: u64,
         mut each: impl FnMut(Piece),
-    ) {
+    ) -> bool {
+        let mut left = leases.len();
         let (arena, inbox) = (&shared.arena, &shared.mailboxes[self.me].inbox);
         let shut: Vec<_> =
             leases.iter().filter_map(|&(slot, chunk)| Some((slot, chunk, slot.shut()?))).collect();
         if shut.is_empty() {
-            return;
+            return left == 0;
         }
         shared.slots.heavy_barrier();
         for (slot, chunk, gate) in shut {
@@ -203,8 +206,10 @@ impl Collector {
             if slot.take(gate, extent, state) {
                 each(piece(chunk, taken, extent, true));
                 arena.set_taken(chunk, extent);
+                left -= 1;
             }
         }
+        left == 0
     }
 
     /// Slots whose chunk and extent are unchanged since the last call.

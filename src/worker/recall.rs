@@ -272,11 +272,13 @@ pub(crate) fn revoke(collector: &mut Collector, shared: &Shared, ring: &Ring) {
     keep(shared, ring, &ended);
 }
 
-/// Seals all chunks that hold something, so that none spans more time.
-pub(crate) fn seal_all(collector: &mut Collector, shared: &Shared, ring: &Ring) {
+/// Seals all chunks that hold something, so that none spans more time. Returns `false` if it had to pass by
+/// one, whose owner was in a write.
+pub(crate) fn seal_all(collector: &mut Collector, shared: &Shared, ring: &Ring) -> bool {
     let mut ended = Vec::new();
-    collector.end_all(shared, |piece| ended.push(piece));
+    let is_all = collector.end_all(shared, |piece| ended.push(piece));
     keep(shared, ring, &ended);
+    is_all
 }
 
 fn keep(shared: &Shared, ring: &Ring, ended: &[Piece]) {

@@ -17,11 +17,14 @@ pub(crate) struct Recording {
     pub(crate) forced: Duration,
 }
 
+/// How many looks there are in the time of `forced` while a chunk has to be passed by.
+const RETRIES: u32 = 16;
+
 /// What a recorder's worker is at.
 pub(crate) struct Recorder {
     pub(crate) recording: Recording,
-    /// When chunks were last sealed because of their age.
-    pub(crate) sealed: Instant,
+    /// When chunks are sealed next because of their age, if they are.
+    pub(crate) seal_at: Option<Instant>,
     pub(crate) running: Option<Running>,
     /// The dump of the close has been begun, or there is none.
     pub(crate) is_closing: bool,
@@ -39,7 +42,17 @@ pub(crate) struct Running {
 
 impl Recorder {
     pub(crate) fn new(recording: Recording, now: Instant) -> Self {
-        Recorder { recording, sealed: now, running: None, is_closing: false }
+        let mut new = Recorder { recording, seal_at: None, running: None, is_closing: false };
+        new.plan_seal(now, true);
+        new
+    }
+
+    /// Chunks were sealed, all of them or but for those whose owners were in a write. Such an owner may
+    /// format records most of the time, so the next look comes soon then.
+    pub(crate) fn plan_seal(&mut self, now: Instant, is_all: bool) {
+        let forced = self.recording.forced;
+        let time = if is_all { forced } else { forced / RETRIES };
+        self.seal_at = now.checked_add(time).filter(|_| !forced.is_zero());
     }
 
     /// Whether nobody waits any more for the dump that runs.

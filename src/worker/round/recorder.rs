@@ -78,10 +78,9 @@ impl Worker {
             shared.pool.notify_all();
             self.expire_demand(now);
         }
-        let forced = recorder.recording.forced;
-        if !forced.is_zero() && now.saturating_duration_since(recorder.sealed) >= forced {
-            recall::seal_all(&mut self.collector, &self.shared, ring);
-            recorder.sealed = now;
+        if recorder.seal_at.is_some_and(|at| at <= now) {
+            let is_all = recall::seal_all(&mut self.collector, &self.shared, ring);
+            recorder.plan_seal(now, is_all);
         }
     }
 
@@ -191,14 +190,13 @@ impl Worker {
         }
         let running = recorder.running.as_ref();
         let deadline = running.and_then(|running| running.dump.deadline);
-        let forced = Some(recorder.recording.forced).filter(|time| !time.is_zero());
         let needed = self.shared.has_demand() || serves;
         let until = |at: Instant| at.saturating_duration_since(now);
         let times = [
             running.and(self.retry.wait(now)),
             (asked.phase != Phase::Open).then(|| self.retry.wait(now)).flatten(),
             deadline.map(until),
-            forced.map(|time| until(recorder.sealed + time)),
+            recorder.seal_at.map(until),
             needed.then_some(REVOKE_INTERVAL),
         ];
         match times.into_iter().flatten().min() {

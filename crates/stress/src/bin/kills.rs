@@ -263,8 +263,8 @@ fn make(buffer: &mut Vec<u8>, id: Id) {
 struct Killed(std::sync::Mutex<Child>);
 
 fn spawn(root: &Path, number: u64, workers: usize) -> Killed {
-    let program = expect("find this program", env::current_exe());
-    let mut command = Command::new(program);
+    // By this name also if somebody builds it anew meanwhile.
+    let mut command = Command::new("/proc/self/exe");
     command.arg("--child").arg(root).args([number.to_string(), workers.to_string()]);
     Killed(expect("start a process", command.stdin(Stdio::null()).spawn()).into())
 }

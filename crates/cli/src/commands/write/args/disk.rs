@@ -20,7 +20,8 @@ pub(crate) enum WhenFull {
 pub(super) struct Disk {
     /// What to do while memory or the disk is full
     ///
-    /// A line waits or is dropped, also while a limit of the disk is reached. Behind a server, drop: else its requests wait for the disk.
+    /// A line waits or is dropped, also while a limit of the disk is reached. Behind a server, drop: else its
+    /// requests wait for the disk.
     #[arg(long, value_name = "WHAT", default_value = "wait")]
     pub(super) when_full: WhenFull,
 

@@ -30,15 +30,16 @@ pub(super) struct End {
 
     /// Also at the clock: minute, 15m, hour, 6h, day
     ///
-    /// Files end at each boundary [default: never]. A number divides 60 or 24. Each file then holds the lines of one period.
+    /// Files end at each boundary [default: never]. A number divides 60 or 24. Each file then holds the lines of one
+    /// period.
     #[arg(long, value_name = "BOUNDARY")]
     rotate_at: Option<Boundary>,
 
     /// Directory below --path, such as dt=%F/hour=%H
     ///
-    /// A file appears in it. Codes of strftime stand for the time, down to the minute, in --time-zone. {host} is the machine's name,
-    /// {pid} the process's id, {NAME} a --partition-value. Files also end where the directory changes. --temp must
-    /// be outside of --path [default: --path itself]
+    /// A file appears in it. Codes of strftime stand for the time, down to the minute, in --time-zone. {host} is the
+    /// machine's name, {pid} the process's id, {NAME} a --partition-value. Files also end where the directory
+    /// changes. --temp must be outside of --path [default: --path itself]
     #[arg(long, value_name = "TEMPLATE")]
     partition: Option<String>,
 

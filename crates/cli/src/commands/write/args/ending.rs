@@ -22,8 +22,8 @@ use crate::commands::write::metrics::address;
 pub(super) struct Ending {
     /// Read to the end of the input, whatever signals come
     ///
-    /// As `s6-log -p` does. That is --grace without limit, for servers whose old processes still write into the pipe after a reload. A
-    /// second signal gives up at once.
+    /// As `s6-log -p` does. That is --grace without limit, for servers whose old processes still write into the pipe
+    /// after a reload. A second signal gives up at once.
     #[arg(long)]
     pub(super) until_eof: bool,
 
