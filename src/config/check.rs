@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use crate::base::sys::names;
 use crate::config::{Boundary, Config, Recorder};
 use crate::report::error::Error;
 
@@ -93,8 +94,8 @@ fn affix(option: &'static str, value: &OsStr, bytes_max: usize) -> Result<(), Er
         let permitted = format!("prefix and extension together at most {max} bytes");
         return Err(Error::option(option, format!("{} bytes long", bytes.len()), permitted));
     }
-    if bytes.iter().any(|&b| b == b'/' || b == 0) {
-        return Err(Error::option(option, format!("{value:?}"), "without path separator and NUL"));
+    if !names::permits(bytes) {
+        return Err(Error::option(option, format!("{value:?}"), names::PERMITTED));
     }
     Ok(())
 }

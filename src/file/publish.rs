@@ -211,7 +211,7 @@ mod tests {
     use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::{TestDir, list};
-    use bufferedwriter_testkit::os::{OsStrExt, symlink};
+    use bufferedwriter_testkit::os::{OsStrExt, makes_links, symlink};
     use std::ffi::{OsStr, OsString};
     use std::fs;
 
@@ -326,6 +326,9 @@ mod tests {
 
     #[test]
     fn places_are_canonical_and_probed_without_a_trace() {
+        if !makes_links() {
+            return;
+        }
         let (fs, dir, path, temp, file) = set_up();
         symlink(&path, dir.join("link")).unwrap();
         let places = |path: &Path, temp: &Path| places(&fs, path, temp, false, &names()).unwrap();
@@ -398,6 +401,8 @@ mod tests {
         let (fs, _dir, path, temp, _file) = set_up();
         let long = Names { prefix: OsString::from("p".repeat(180)), ..names() };
         let error = places(&fs, &path, &temp, false, &long).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
+        // Wine finds no such file.
+        let is_named = error.kind() == io::ErrorKind::InvalidFilename;
+        assert!(is_named || cfg!(windows) && error.kind() == io::ErrorKind::NotFound, "{error}");
     }
 }

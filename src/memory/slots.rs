@@ -265,8 +265,9 @@ mod tests {
     use super::*;
     use crate::base::sys::memory::page_size;
 
-    /// The pages that are there, and those that come later.
+    /// The pages that are there, and those that come later. Only Linux tells.
     #[test]
+    #[cfg(target_os = "linux")]
     fn locked_slots_are_locked() {
         let slots = Slots::new(Barrier::detect()).unwrap();
         let early = slots.acquire().unwrap().addr();
@@ -281,6 +282,7 @@ mod tests {
     }
 
     /// Whether the kernel (proc(5), smaps) keeps the mapping around this address in memory.
+    #[cfg(target_os = "linux")]
     fn is_locked(at: usize) -> bool {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut is_here = false;

@@ -46,6 +46,8 @@ pub struct FileName {
     pub sequence: u64,
     /// [`Config::extension`](crate::Config::extension), without the dot.
     pub extension: OsString,
+    /// What the name says, of which `time` may have less: the clock of Windows counts in steps of 100 ns.
+    stamp: Stamp,
 }
 
 impl FileName {
@@ -77,6 +79,7 @@ impl FileName {
                 worker: parsed.worker,
                 sequence: parsed.seq,
                 extension: extension.to_owned(),
+                stamp: parsed.stamp,
             })
         })
     }
@@ -84,8 +87,9 @@ impl FileName {
     /// Makes the name from its parts.
     #[must_use]
     pub fn to_os_string(&self) -> OsString {
-        let FileName { prefix, extension, instance, pid, .. } = self.clone();
-        let stamp = Stamp::of(self.time);
+        let FileName { prefix, extension, instance, pid, stamp, .. } = self.clone();
+        let is_as_parsed = stamp.time() == self.time;
+        let stamp = if is_as_parsed { stamp } else { Stamp::of(self.time) };
         Names { prefix, extension, instance, pid }.visible(stamp, self.worker, self.sequence)
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 
-use crate::base::sys::host;
+use crate::base::sys::{host, names};
 use crate::config::{Boundary, UTC};
 use crate::naming::Stamp;
 use crate::naming::template::Template;
@@ -100,6 +100,10 @@ fn check_value(name: &str, value: &str) -> Result<(), Error> {
     if value.contains(|char: char| char == '/' || char.is_control()) {
         let permitted = "values without \"/\" and control characters";
         return Err(Error::option("partition_value", format!("{name}={value:?}"), permitted));
+    }
+    if !names::permits(value.as_bytes()) {
+        let value = format!("{name}={value:?}");
+        return Err(Error::option("partition_value", value, names::PERMITTED));
     }
     Ok(())
 }

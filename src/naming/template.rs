@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
+use crate::base::sys::names;
 use crate::config::Boundary;
 use crate::naming::Stamp;
 use crate::report::error::Error;
@@ -97,6 +98,9 @@ impl Template {
             if part.chars().any(char::is_control) {
                 return Err((shown(), PLAIN));
             }
+            if !names::permits(part.as_bytes()) {
+                return Err((shown(), names::PERMITTED));
+            }
             let (bytes, finest) =
                 measure(part).map_err(|code| (format!("{code:?} in {}", shown()), CODES))?;
             if bytes > NAME_BYTES_MAX {
@@ -146,7 +150,7 @@ impl Template {
 fn is_below(made: &str, depth: usize) -> bool {
     let is_plain = |name: &str| {
         let is_seen = !name.is_empty() && !name.starts_with(['.', '_']);
-        is_seen && name.len() <= NAME_BYTES_MAX && !name.contains('\0')
+        is_seen && name.len() <= NAME_BYTES_MAX && names::permits(name.as_bytes())
     };
     let mut parts = Path::new(made).components();
     made.split('/').all(is_plain)
@@ -349,7 +353,8 @@ mod tests {
                 prop_assert!(dir.as_os_str().len() < template.bytes_max());
                 let is_plain = |part: &std::ffi::OsStr| {
                     let part = part.as_encoded_bytes();
-                    part.len() <= NAME_BYTES_MAX && !part.contains(&0) && !b"._".contains(&part[0])
+                    let is_name = names::permits(part) && !b"._".contains(&part[0]);
+                    part.len() <= NAME_BYTES_MAX && is_name
                 };
                 prop_assert!(dir.iter().all(is_plain), "{:?}", dir);
             }

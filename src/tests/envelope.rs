@@ -13,6 +13,7 @@ use crate::naming::{Names, Stamp, TempId};
 use crate::report::error::Error;
 use crate::report::stats::Count;
 use crate::tests::codec::{CODECS, decode, enclosed};
+use crate::tests::fs::WRITES_SLICES;
 use crate::tests::fs::faulty::{Answer, Faulty, Op};
 
 struct Rig {
@@ -73,7 +74,9 @@ fn a_file_that_was_never_written_has_no_header() {
     assert_eq!(file.good().len, 9 + 12);
     file.seal().unwrap();
     assert_eq!(rig.fs.calls(Op::SetLen), 0, "each write ends where the file does");
-    assert_eq!(rig.fs.calls(Op::Write), 2, "no write for the header or the footer alone");
+    if WRITES_SLICES {
+        assert_eq!(rig.fs.calls(Op::Write), 2, "no write for the header or the footer alone");
+    }
     rig.check(&file, b"recordrecord");
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::sys::Errno;
 use bufferedwriter_testkit::dir::TestDir;
-use bufferedwriter_testkit::os::{chown, symlink};
+use bufferedwriter_testkit::os::{chown, makes_links, symlink};
 
 use crate::config::{Retain, WallClock};
 use crate::fs::Fs;
@@ -184,12 +184,14 @@ fn nothing_else_is_touched() {
     }
     // Names of ours that are no files.
     let odd = [path.join("dt=2"), path.clone(), path.join("dt=2/h=1")].map(|dir| file(&dir, age));
-    symlink(&stay[0], &odd[0]).unwrap();
     fifo(&odd[1]);
     fs::create_dir(&odd[2]).unwrap();
-    stay.extend(odd);
-    symlink(&outside, path.join("dt=0")).unwrap();
-    stay.push(path.join("dt=0"));
+    stay.extend_from_slice(&odd[1..]);
+    if makes_links() {
+        symlink(&stay[0], &odd[0]).unwrap();
+        symlink(&outside, path.join("dt=0")).unwrap();
+        stay.extend([odd[0].clone(), path.join("dt=0")]);
+    }
     if is_root() {
         let foreign = put(path, age + 2);
         chown(&foreign, Some(1), None).unwrap();
@@ -220,8 +222,12 @@ fn a_directory_that_is_swapped_for_a_link_leads_nowhere_else() {
                     && call.path == at
                     && count.fetch_add(1, Ordering::SeqCst) + 1 == nth
                 {
-                    fs::rename(&place, &aside).unwrap();
-                    symlink(&link, &place).unwrap();
+                    // On Windows an open directory can't be renamed.
+                    if fs::rename(&place, &aside).is_ok() {
+                        symlink(&link, &place).unwrap();
+                    } else {
+                        assert!(cfg!(windows));
+                    }
                 }
                 Answer::Go
             });
@@ -280,7 +286,8 @@ fn what_another_process_deletes_at_any_moment_is_no_error() {
         let ours = clean_pass(&tree.retention(Arc::new(fs), 4));
         assert_eq!(ours + theirs.load(Ordering::SeqCst), 5, "each is deleted once, at {nth}");
         assert_eq!(tree.ages(), [1, 2, 3, 4]);
-        assert!(!tree.path.join("dt=1").exists());
+        // On Windows it stays if the other process looked at it.
+        assert!(cfg!(windows) || !tree.path.join("dt=1").exists());
     }
 }
 

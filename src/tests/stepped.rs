@@ -192,7 +192,8 @@ fn a_file_that_can_not_be_renamed_takes_what_comes() {
     assert_eq!((stats.lost.total().records, stats.pending.records), (0, 200));
     let stall = driven.handle.health().stalls.remove(0);
     assert_eq!(stall.held_in_file, stats.pending);
-    assert!(stall.error.to_string().starts_with("rename /unfinished/."), "{}", stall.error);
+    let begin = format!("rename {}", Path::new("/unfinished").join(".").display());
+    assert!(stall.error.to_string().starts_with(&begin), "{}", stall.error);
     // A second between two tries.
     assert!(stall.attempts < 10, "{stall}");
     driven.fs.fail(None);

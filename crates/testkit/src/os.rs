@@ -15,6 +15,16 @@ mod unix {
     pub use std::os::unix::ffi::{OsStrExt, OsStringExt};
     pub use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 
+    /// Whether this system makes symbolic links.
+    pub fn makes_links() -> bool {
+        true
+    }
+
+    /// Whether a file that is removed while it is open has no name any more.
+    pub fn removes_open_files() -> bool {
+        true
+    }
+
     /// Sets a file's permissions.
     pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
         fs::set_permissions(path, Permissions::from_mode(mode))
@@ -25,10 +35,12 @@ mod unix {
 #[allow(missing_docs, reason = "they are those of std::os::unix")]
 mod windows {
     use std::ffi::{OsStr, OsString};
-    use std::fs::{File, OpenOptions, Permissions};
+    use std::fs::{self, File, OpenOptions, Permissions};
     use std::io;
     use std::os::windows::fs::{FileExt as _, symlink_dir, symlink_file};
     use std::path::Path;
+
+    use crate::dir::TestDir;
 
     pub trait OsStrExt {
         /// Bytes that spell no text become others that do.
@@ -111,6 +123,30 @@ mod windows {
     /// They stay as they are.
     pub fn set_mode(_: impl AsRef<Path>, _: u32) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether this system makes symbolic links. Wine 8 says that it did, and makes none.
+    pub fn makes_links() -> bool {
+        let dir = TestDir::new();
+        let link = dir.join("link");
+        let is_made = symlink("elsewhere", &link).is_ok() && fs::symlink_metadata(link).is_ok();
+        if !is_made {
+            println!("skipped: this system makes no symbolic links");
+        }
+        is_made
+    }
+
+    /// Whether a file that is removed while it is open has no name any more. Wine 8 keeps the name until the file is
+    /// closed, as Windows did before version 10.
+    pub fn removes_open_files() -> bool {
+        let dir = TestDir::new();
+        let _file = File::create(dir.join("file")).unwrap();
+        fs::remove_file(dir.join("file")).unwrap();
+        let is_gone = dir.list().is_empty();
+        if !is_gone {
+            println!("skipped: this system keeps the name of an open file that is removed");
+        }
+        is_gone
     }
 
     pub fn symlink(to: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {

@@ -110,7 +110,7 @@ fn read_header(header: &[u8]) -> Option<(Option<[u8; 16]>, Header)> {
     if !layout.partition.is_empty() && Template::resolved(layout.partition.clone()).is_err() {
         return None;
     }
-    let is_plain = |text: &OsString| !text.as_encoded_bytes().iter().any(|b| matches!(b, b'/' | 0));
+    let is_plain = |text: &OsString| names::permits(text.as_encoded_bytes());
     let slot_bytes = match le::u32(&body[8..12]) {
         WITHOUT_COUNTERS => 0,
         _ => le::u32(&body[68..72]) as usize,

@@ -310,6 +310,7 @@ mod tests {
     use crate::base::sys::Errno;
     use crate::tests::fs::faulty::{Answer, Faulty, Op};
     use bufferedwriter_testkit::dir::TestDir;
+    use bufferedwriter_testkit::os::removes_open_files;
     use std::ffi::OsString;
     use std::io::ErrorKind;
 
@@ -359,6 +360,7 @@ mod tests {
         );
         assert_eq!(fs.calls(Op::SetLen), 0, "nothing to cut");
         file.remove(&fs).unwrap();
+        drop(file);
         assert!(dir.list().is_empty());
     }
 
@@ -482,9 +484,11 @@ mod tests {
             (error.operation(), error.path().unwrap().parent()),
             ("create", Some(dir.path()))
         );
-        let file = new(&fs, &dir);
-        std::fs::remove_file(file.path()).unwrap();
-        let error = file.remove(&fs).unwrap_err();
-        assert_eq!((error.operation(), error.kind()), ("unlink", ErrorKind::NotFound));
+        if removes_open_files() {
+            let file = new(&fs, &dir);
+            std::fs::remove_file(file.path()).unwrap();
+            let error = file.remove(&fs).unwrap_err();
+            assert_eq!((error.operation(), error.kind()), ("unlink", ErrorKind::NotFound));
+        }
     }
 }

@@ -42,6 +42,10 @@ pub(crate) fn read_from(file: &[u8], bytes: &mut [u8], offset: u64) -> usize {
     len
 }
 
+/// Whether one write takes several slices. On Windows it takes one.
+#[cfg(test)]
+pub(crate) const WRITES_SLICES: bool = cfg!(unix);
+
 /// Makes a named pipe. rustix can't on macOS.
 #[cfg(all(test, unix))]
 pub(crate) fn fifo(at: &std::path::Path) {

@@ -299,10 +299,17 @@ fn memories_of_the_corpus() {
     }
 }
 
+/// Windows has no names of all bytes, so it takes such input for damage.
+fn is_for_this_system(name: &str) -> bool {
+    let of_all_bytes =
+        ["path-that-is-no-text", "path-that-is-no-path", "path-with-a-newline-and-a-quote"];
+    cfg!(unix) || !of_all_bytes.contains(&name)
+}
+
 #[test]
 fn state_files_of_the_corpus() {
     let files = files("state", STATE);
-    for each in STATE {
+    for each in STATE.iter().filter(|each| is_for_this_system(each.0)) {
         let read = fuzz::read_state(&fuzz::state_of(&input(each), Path::new("/srv/out")));
         let damaged = |entries: &[_]| entries.iter().filter(|r| Option::is_none(r)).count() as u64;
         assert_eq!(read.map(|decoded| damaged(&decoded.entries)), each.3, "{}", each.0);
@@ -319,7 +326,7 @@ fn state_files_of_the_corpus() {
 fn journals_of_the_corpus() {
     let files = files("journal", JOURNAL);
     let names = fuzz::names();
-    for each in JOURNAL {
+    for each in JOURNAL.iter().filter(|each| is_for_this_system(each.0)) {
         let journal = journals::of(&input(each), Path::new("/srv/out"), &names);
         assert_eq!(journals::read(journal, &names), each.3, "{}", each.0);
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bufferedwriter_testkit::dir::TestDir;
+use bufferedwriter_testkit::os::{makes_links, removes_open_files, symlink};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -184,7 +185,8 @@ fn the_bytes_are_these() {
     let row = |at: usize| -> Vec<u64> { (0..8).map(|n| number(at + 8 * n)).collect() };
     assert_eq!(row(512), [0b11, 100, 200, 300, 0, 0, 0, 0]);
     assert_eq!(row(576), [0b100, 101, 201, 301, 250_000_000, 43, 41, 42]);
-    let text = b"\xe8\x03\x2f\0write /guard: No space left on device (os error 28)";
+    let error = std::io::Error::from(Errno::NOSPC);
+    let text = [&b"\xe8\x03\x2f\0"[..], format!("write /guard: {error}").as_bytes()].concat();
     assert_eq!(slot[640..640 + text.len() - 4 + 4].len(), text.len());
     assert_eq!(&slot[642..644], &[(text.len() - 4) as u8, 0]);
     assert_eq!(&slot[644..640 + text.len()], &text[4..]);
@@ -284,6 +286,9 @@ fn a_reader_beside_a_writer_gets_numbers_of_one_moment() {
 
 #[test]
 fn what_has_not_changed_is_not_written_and_what_failed_is_told_again() {
+    if !removes_open_files() {
+        return;
+    }
     let (fs, dir) = (Faulty::default(), TestDir::new());
     let state = Arc::new(StateFile::create(&fs, dir.path(), header(dir.path(), 1)).unwrap());
     let mut slots = SlotWriter::new(state.clone());
@@ -360,8 +365,9 @@ fn the_living_are_told_from_the_dead_and_what_is_none_is_passed_over() {
     std::fs::write(dir.join(".p0000000000000001-1.state"), "hostile").unwrap();
     std::fs::copy(dir.join(&name), dir.join(".p0000000000000002-1.state")).unwrap();
     std::fs::create_dir(dir.join(".p0000000000000003-1.state")).unwrap();
-    bufferedwriter_testkit::os::symlink(dir.join(&name), dir.join(".p0000000000000004-1.state"))
-        .unwrap();
+    if makes_links() {
+        symlink(dir.join(&name), dir.join(".p0000000000000004-1.state")).unwrap();
+    }
     let found = stats_of(dir.path()).unwrap();
     assert_eq!(found.len(), 1);
     let (it, names) = (&found[0], names());

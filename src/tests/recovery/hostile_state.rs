@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter_testkit::dir::{TestDir, list, paths_below};
-use bufferedwriter_testkit::os::{OsStrExt, symlink};
+use bufferedwriter_testkit::os::{OsStrExt, makes_links, symlink};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -157,9 +157,24 @@ impl Yard {
         let mut almost = yard.names.temp(STAMP, 0, 0);
         almost.push("x");
         put(yard.temp.join(almost));
-        let link = yard.temp.join(yard.names.temp(STAMP, 7, 7));
-        symlink(yard.dir.join("canary"), link).unwrap();
+        let link = yard.link();
+        // Neither is a file, so a recovery leaves it alone.
+        match makes_links() {
+            true => symlink(yard.dir.join("canary"), link).unwrap(),
+            false => fs::create_dir(link).unwrap(),
+        }
         yard
+    }
+
+    /// What is no file, where a temp file of the instance would be.
+    fn link(&self) -> PathBuf {
+        self.temp.join(self.names.temp(STAMP, 7, 7))
+    }
+
+    /// Removes that.
+    pub(crate) fn remove_link(&self) {
+        let link = self.link();
+        fs::remove_file(&link).or_else(|_| fs::remove_dir(&link)).unwrap();
     }
 
     /// Everything, but for the temp files and the state file of the instance, whatever they are called now.

@@ -50,6 +50,10 @@ pub(crate) unsafe fn keep_from_children(begin: NonNull<u8>, len: usize) -> Resul
     unsafe { inherit(begin, len, INHERIT_NONE) }
 }
 
+/// Whether [`populate`] makes pages resident. Tests ask.
+#[cfg(test)]
+pub(crate) const POPULATES: bool = false;
+
 /// Nothing makes pages resident ahead without changing them.
 pub(crate) unsafe fn populate(_: NonNull<u8>, _: usize) {}
 

@@ -27,6 +27,10 @@ pub(crate) unsafe fn keep_from_children(begin: NonNull<u8>, len: usize) -> Resul
     unsafe { madvise(begin.as_ptr().cast(), len, Advice::LinuxDontFork) }
 }
 
+/// Whether [`populate`] makes pages resident. Tests ask.
+#[cfg(test)]
+pub(crate) const POPULATES: bool = true;
+
 /// Makes whole pages resident. An error (no memory, or a kernel before 5.14) leaves the page faults to the first
 /// writer.
 pub(crate) unsafe fn populate(begin: NonNull<u8>, len: usize) {

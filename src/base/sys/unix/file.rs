@@ -17,6 +17,9 @@ pub(crate) use crate::base::sys::native::file::{
     go_buffered, go_direct, has_hole, may_go_direct, punch_hole, rename_new, reopen, reserve, sync,
 };
 
+/// Whether an open file keeps its id. Another file may get its descriptor, in a forked child for one.
+pub(crate) const IDS_STAY: bool = true;
+
 /// Creates a new file for reading and writing. The umask may remove permissions.
 pub(crate) fn create(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new()

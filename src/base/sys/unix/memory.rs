@@ -14,6 +14,9 @@ use crate::base::sys::InChild;
 use crate::base::sys::native::memory as native;
 use crate::base::sys::unix::fork::ZeroedInChild;
 
+#[cfg(test)]
+pub(crate) use native::POPULATES;
+
 /// Bytes of a page: the unit of mappings and advice.
 pub(crate) fn page_size() -> usize {
     // SAFETY: the call has no conditions. Every system has a page size.

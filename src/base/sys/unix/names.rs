@@ -5,6 +5,14 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+/// What [`permits`] permits.
+pub(crate) const PERMITTED: &str = "without path separator and NUL";
+
+/// Whether a name may have these bytes.
+pub(crate) fn permits(bytes: &[u8]) -> bool {
+    !bytes.iter().any(|&byte| byte == b'/' || byte == 0)
+}
+
 /// The name's bytes.
 pub(crate) fn bytes(name: &OsStr) -> &[u8] {
     name.as_bytes()

@@ -9,7 +9,7 @@ use std::io;
 use std::os::windows::fs::{OpenOptionsExt, symlink_file};
 use std::path::{Path, PathBuf};
 
-use windows_sys::Win32::Foundation::ERROR_NOT_A_REPARSE_POINT;
+use windows_sys::Win32::Foundation::{ERROR_NOT_A_REPARSE_POINT, ERROR_SHARING_VIOLATION};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_READ, FILE_SHARE_WRITE,
 };
@@ -93,8 +93,13 @@ impl Dir {
         fs::remove_file(self.path.join(name))
     }
 
-    /// Removes an empty directory.
+    /// Removes an empty directory. One that somebody looks at counts as not empty: it stays.
     pub(crate) fn remove_dir(&self, name: &OsStr) -> io::Result<()> {
-        fs::remove_dir(self.path.join(name))
+        fs::remove_dir(self.path.join(name)).map_err(|error| match error.raw_os_error() {
+            Some(code) if code == ERROR_SHARING_VIOLATION as i32 => {
+                io::ErrorKind::DirectoryNotEmpty.into()
+            }
+            _ => error,
+        })
     }
 }

@@ -30,6 +30,10 @@ const LOCK_AT: u64 = i64::MAX as u64 - 1;
 /// From 1601 to 1970, in units of 100 ns.
 const EPOCH: u64 = 116_444_736_000_000_000;
 
+/// Whether an open file keeps its id. On FAT a rename changes it, and under Wine the volume's part. No child shares a
+/// handle, so none needs to be told from another file's.
+pub(crate) const IDS_STAY: bool = false;
+
 /// A path for a call of the system.
 fn wide(path: &Path) -> Vec<u16> {
     path.as_os_str().encode_wide().chain([0]).collect()

@@ -78,6 +78,10 @@ pub(crate) unsafe fn lock(begin: NonNull<u8>, len: usize) -> io::Result<()> {
     Err(io::Error::new(error.kind(), why))
 }
 
+/// Whether [`populate`] makes pages resident. Tests ask.
+#[cfg(test)]
+pub(crate) const POPULATES: bool = false;
+
 /// Nothing makes pages resident ahead without changing them.
 ///
 /// # Safety

@@ -55,7 +55,12 @@ impl Errno {
 }
 
 impl From<Errno> for io::Error {
+    /// std has no kind for the numbers of two that callers tell apart.
     fn from(errno: Errno) -> Self {
-        io::Error::from_raw_os_error(errno.raw_os_error())
+        match errno {
+            Errno::INTR => io::ErrorKind::Interrupted.into(),
+            Errno::WOULDBLOCK => io::ErrorKind::WouldBlock.into(),
+            _ => io::Error::from_raw_os_error(errno.raw_os_error()),
+        }
     }
 }

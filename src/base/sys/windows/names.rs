@@ -4,6 +4,15 @@
 
 use std::ffi::{OsStr, OsString};
 
+/// What [`permits`] permits.
+pub(crate) const PERMITTED: &str =
+    "without \\ / : * ? \" < > | and control characters, which no file's name has";
+
+/// Whether a name may have these bytes. Behind a colon would stand a stream within a file, which no listing shows.
+pub(crate) fn permits(bytes: &[u8]) -> bool {
+    !bytes.iter().any(|&byte| byte < b' ' || b"\\/:*?\"<>|".contains(&byte))
+}
+
 /// The name's bytes.
 pub(crate) fn bytes(name: &OsStr) -> &[u8] {
     name.as_encoded_bytes()

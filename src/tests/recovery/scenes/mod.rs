@@ -150,7 +150,7 @@ impl Scene {
                     None => name.to_string_lossy().into_owned(),
                 };
                 let below = file.parent().unwrap().strip_prefix(dir).unwrap();
-                let shown = below.join(shown).to_string_lossy().into_owned();
+                let shown = below.join(shown).to_string_lossy().replace('\\', "/");
                 let is_link = file.symlink_metadata().unwrap().is_symlink();
                 let bytes = if is_link { b"link".into() } else { fs::read(file).unwrap() };
                 let text = String::from_utf8_lossy(&bytes).into_owned();
