@@ -329,6 +329,7 @@ mod tests {
 
     impl Arena {
         /// What a recovery would count as overwritten in a chunk, as it is now.
+        #[cfg_attr(windows, expect(dead_code, reason = "it has no crash-proof memory"))]
         pub(crate) fn overwritten_now(&self, chunk: ChunkId) -> Count {
             let header = self.header(chunk);
             let number = |word: &AtomicU64| word.load(Relaxed);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use bufferedwriter_testkit::os::removes_open_files;
+
 use crate::base::sys::Errno;
 
 use super::{Left, STAMP, Scene};
@@ -178,6 +180,10 @@ fn killed_at_any_call_the_next_recovery_goes_on() {
 
 #[test]
 fn of_two_recoveries_at_once_each_instance_is_one_s() {
+    // The other one may have opened a state file before it was removed.
+    if !removes_open_files() {
+        return;
+    }
     for _ in 0..20 {
         let scene = everything();
         let both = std::thread::scope(|scope| {
