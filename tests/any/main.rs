@@ -123,13 +123,59 @@ fn a_reader_and_a_second_writer_hinder_nobody() {
     assert!(lines(dir.path()).into_iter().eq(0..40));
 }
 
+/// A rename can change a file's id on Windows, and the writer once took its own files for others then, and kept them
+/// open.
+#[test]
+fn a_visible_file_is_open_nowhere() {
+    let dir = TestDir::new();
+    let writer = BufferedWriter::new(config(dir.path())).unwrap();
+    write(&writer, 0..10);
+    writer.flush(BOUND).unwrap();
+    let file = fs::read_dir(dir.join("ready")).unwrap().next().unwrap().unwrap().path();
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt;
+        // Fails if it is open anywhere.
+        File::options().read(true).share_mode(0).open(&file).unwrap();
+    }
+    #[cfg(target_os = "linux")]
+    for descriptor in fs::read_dir("/proc/self/fd").unwrap() {
+        let open = fs::read_link(descriptor.unwrap().path());
+        assert!(open.is_err() || open.is_ok_and(|open| open != file), "{}", file.display());
+    }
+    fs::remove_file(&file).unwrap();
+    assert!(!file.exists());
+    writer.close(BOUND).unwrap();
+}
+
+#[test]
+fn an_affix_leads_nowhere_else() {
+    let dir = TestDir::new();
+    let everywhere = ["a/b", "../x", "a\0"];
+    let on_windows = ["a\\b", "..\\x", "a:b", "a*", "a?", "a\"b", "a<b", "a>b", "a|b", "a\nb"];
+    let refused = everywhere.iter().chain(on_windows.iter().filter(|_| cfg!(windows)));
+    for text in refused {
+        let error = BufferedWriter::new(config(dir.path()).prefix(text)).unwrap_err();
+        assert!(error.to_string().starts_with("option prefix is "), "{error}");
+        let error = BufferedWriter::new(config(dir.path()).extension(text)).unwrap_err();
+        assert!(error.to_string().starts_with("option extension is "), "{error}");
+        // A partition has slashes.
+        let template = format!("p={}", text.replace('/', "/../"));
+        let error = BufferedWriter::new(config(dir.path()).partition(&template)).unwrap_err();
+        assert!(error.to_string().starts_with("option partition is "), "{error}");
+    }
+    assert!(dir.list().is_empty());
+}
+
 #[test]
 fn files_have_names_that_parse_and_directories_of_their_partition() {
     let dir = TestDir::new();
-    let writer =
-        BufferedWriter::new(config(dir.path()).prefix("log-").partition("day=%Y%m%d")).unwrap();
+    let config = config(dir.path()).prefix("log-").partition("day=%Y%m%d");
+    let writer = BufferedWriter::new(config.manifest(dir.join("manifest"))).unwrap();
     write(&writer, 0..10);
     writer.close(BOUND).unwrap();
+    let manifest = fs::read_to_string(dir.join("manifest")).unwrap();
+    assert!(manifest.contains(r#""path":"day="#) && manifest.contains("/log-"), "{manifest}");
     let day = fs::read_dir(dir.join("ready")).unwrap().next().unwrap().unwrap();
     assert!(day.file_name().to_str().unwrap().starts_with("day="));
     let file = fs::read_dir(day.path()).unwrap().next().unwrap().unwrap().file_name();
