@@ -97,15 +97,10 @@ fn check_value(name: &str, value: &str) -> Result<(), Error> {
         let permitted = "names of letters, digits and \"_\", other than host and pid";
         return Err(Error::option("partition_value", format!("{name:?}"), permitted));
     }
-    if value.contains(|char: char| char == '/' || char.is_control()) {
-        let permitted = "values without \"/\" and control characters";
-        return Err(Error::option("partition_value", format!("{name}={value:?}"), permitted));
-    }
-    if !names::permits(value.as_bytes()) {
-        let value = format!("{name}={value:?}");
-        return Err(Error::option("partition_value", value, names::PERMITTED));
-    }
-    Ok(())
+    let is_plain = !value.contains(char::is_control) && names::permits(value.as_bytes());
+    let permitted = || format!("values without control characters, and {}", names::PERMITTED);
+    let refused = || Error::option("partition_value", format!("{name}={value:?}"), permitted());
+    if is_plain { Ok(()) } else { Err(refused()) }
 }
 
 /// The name of this machine, if it can be a part of a directory's name.

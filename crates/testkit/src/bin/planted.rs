@@ -410,7 +410,9 @@ impl Tests {
             Kind::Program => ("", &["--bins", "--test", "it"], 60),
             Kind::Events => ("", &["--lib", "--tests"], 60),
             Kind::Ship => ("", &["--lib", "--test", "it"], 120),
-            Kind::It | Kind::Disk | Kind::Sanitize => ("", &["--lib", "--test", "it"], 30),
+            Kind::It | Kind::Disk | Kind::Sanitize => {
+                ("", &["--lib", "--test", "it", "--test", "any"], 30)
+            }
         };
         let package = match check.kind {
             Kind::Program => "bufferedwriter-cli",
