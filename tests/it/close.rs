@@ -6,8 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, FlushError, WriteError};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Gate, Op, SetAtEnd, Tally, TestFs, WriterDir, close, record, stats, until,

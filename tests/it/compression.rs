@@ -1,15 +1,15 @@
 //! Promise: a compressed file is one whole stream that tools read, the accounts tell records from what is on the
 //! disk, and a recovery publishes what it can prove.
 
+use bufferedwriter_testkit::os::FileExt;
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use bufferedwriter::{BufferedWriter, Compression, Config, Durability, Io, RecoverOptions, Stats};
+use bufferedwriter::{BufferedWriter, Compression, Config, Durability, Io, Stats};
 use bufferedwriter_testkit::dir::paths;
 use bufferedwriter_testkit::unpacked::unpacked;
 
-use crate::support::{BOUND, WriterDir, close, stats, until};
+use crate::support::{BOUND, WriterDir, close, of_this_boot, recovery_of, stats, until};
 
 const ALL: [(Compression, &str); 5] = [
     (Compression::Gzip(0), ".log.gz"),
@@ -102,7 +102,8 @@ fn levels_out_of_range_are_refused() {
 /// A writer's left-overs: its directories as they were while it lived.
 fn left_over(compression: Compression) -> (WriterDir, WriterDir) {
     let (dir, copy) = (WriterDir::new(), WriterDir::new());
-    let config = dir.config().crash_proof(bufferedwriter::CrashProof::Off).compression(compression);
+    let config = dir.config_without_copy().compression(compression);
+    let config = of_this_boot(config);
     let writer = BufferedWriter::new(config.workers(1).size(1000).io(Io::Buffered)).unwrap();
     for number in 0..20_000 {
         writer.write_timeout(&line(number), BOUND).unwrap();
@@ -136,7 +137,7 @@ fn a_recovery_publishes_what_it_can_decode_and_sets_the_rest_aside() {
                 file.read_exact_at(&mut byte, 500).unwrap();
                 file.write_all_at(&[byte[0] ^ 1], 500).unwrap();
             }
-            let options = RecoverOptions::new(&dir.path, &copy.temp);
+            let options = recovery_of(&dir.path, &copy.temp);
             let recovery = bufferedwriter::recover(&options).unwrap();
             assert!(recovery.errors.is_empty(), "{recovery:?}");
             if damage {

@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{Boundary, BufferedWriter, Config, CrashProof, Error, Io};
 use bufferedwriter_testkit::dir::paths;
 
-use crate::support::{Answer, BOUND, TestFs, WriterDir, close};
+use crate::support::{Answer, BOUND, TestFs, WriterDir, assert_mode, close};
 
 fn refusal(config: Config) -> Error {
     BufferedWriter::new(config).expect_err("refused")
@@ -130,7 +130,7 @@ fn directories_that_may_be_created() {
     close(&writer);
     assert_eq!((paths(&path).len(), paths(&temp).len()), (1, 0));
     for created in [&path, &temp, &dir.root().join("new")] {
-        assert_eq!(fs::metadata(created).unwrap().permissions().mode() & 0o7777, 0o700);
+        assert_mode(created, 0o700);
     }
 }
 
@@ -163,9 +163,11 @@ fn a_start_that_fails_leaves_nothing() {
     close(&writer);
     for k in 1..=calls {
         let began = Instant::now();
-        let fs = TestFs::new(move |call| {
-            if call.nth == k { Answer::Error(rustix::io::Errno::IO) } else { Answer::Go }
-        });
+        let fs = TestFs::new(
+            move |call| {
+                if call.nth == k { Answer::Error(Errno::IO) } else { Answer::Go }
+            },
+        );
         match start(fs) {
             Ok(writer) => panic!("call {k} of {calls} is not checked: {:?}", writer.stats()),
             Err(error) => assert!(error.path().is_some(), "{error}"),

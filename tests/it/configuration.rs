@@ -324,7 +324,7 @@ fn an_error_of_the_environment_names_the_variable() {
 
 #[test]
 fn no_variable_of_the_prefix_is_passed_over() {
-    use std::os::unix::ffi::OsStringExt;
+    use bufferedwriter_testkit::os::OsStringExt;
     let error = |names: &[&[u8]]| {
         let name = |name: &&[u8]| (std::ffi::OsString::from_vec(name.to_vec()), "7");
         Config::default().vars("LOG_", names.iter().map(name)).unwrap_err().to_string()
@@ -348,7 +348,7 @@ fn no_variable_of_the_prefix_is_passed_over() {
 
 #[test]
 fn names_from_the_environment_may_be_any_bytes() {
-    use std::os::unix::ffi::OsStringExt;
+    use bufferedwriter_testkit::os::OsStringExt;
     let odd = std::ffi::OsString::from_vec(vec![b'a', 0xff]);
     let names = ["path", "temp", "prefix", "extension"];
     let vars = names.map(|name| (format!("LOG_{}", name.to_uppercase()), odd.clone()));

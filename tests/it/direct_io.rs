@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use bufferedwriter::testing::{Fs, RealFs};
+use bufferedwriter::testing::{Errno, Fs, RealFs};
 use bufferedwriter::{BufferedWriter, Config, Durability, Io};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Op, Random, Tally, TestFs, WriterDir, close, record, stats, until,

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Durability, WriteError};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Op, Random, Tally, TestFs, WriterDir, close, flush_error, record, stats, until,

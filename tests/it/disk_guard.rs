@@ -1,15 +1,16 @@
 //! Promise: beyond `min_free` and `max_total` records are refused with `DiskGuard`, at once and by whatever way
 //! they come. That ends by itself, and what was accepted lands. A writer without limits pays nothing for it.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Config, Producer, WriteError};
-use rustix::io::Errno;
 
 use crate::support::{
-    Answer, BOUND, Drops, Gate, Op, Tally, TestFs, WriterDir, close, record, stats, until,
+    Answer, BOUND, Drops, Gate, Op, Tally, TestFs, WriterDir, close, record, stats, traces, until,
 };
 
 const CHUNK: usize = 4096;
@@ -89,9 +90,9 @@ impl Feed {
 
 /// Bytes of all files of a directory, as the file system counts them.
 fn taken(dir: &WriterDir) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     let files = dir.files().into_iter().map(|(_, file)| file).chain(dir.temps());
-    let taken = |file| std::fs::symlink_metadata(file).map_or(0, |m| m.len().max(m.blocks() * 512));
+    let len = |file: &Path| std::fs::symlink_metadata(file).map_or(0, |found| found.len());
+    let taken = |file: PathBuf| traces(&file).map_or(0, |found| found.allocated.max(len(&file)));
     files.map(taken).sum()
 }
 

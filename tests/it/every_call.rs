@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Durability, Io};
 use bufferedwriter_testkit::emulated;
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Gate, Op, Random, SetAtEnd, Tally, TestFs, WriterDir, close, record, stats,

@@ -3,6 +3,7 @@
 use std::fs;
 
 use bufferedwriter::BufferedWriter;
+use bufferedwriter::testing::Errno;
 
 use crate::support::{BOUND, Tally, WriterDir, close, record, stats, until};
 
@@ -72,7 +73,7 @@ fn a_full_file_is_tried_again_by_itself() {
         let counted = calls.clone();
         // Each is called once at the start already.
         let fs = TestFs::new(move |call| match call.op == fails {
-            true if counted.fetch_add(1, SeqCst) == 1 => Answer::Error(rustix::io::Errno::IO),
+            true if counted.fetch_add(1, SeqCst) == 1 => Answer::Error(Errno::IO),
             _ => Answer::Go,
         });
         let config = dir.config().size(64).workers(1).file_size(100).fs(fs);
@@ -102,7 +103,7 @@ fn a_file_that_may_not_grow_is_published() {
     let fs = TestFs::new(|call| {
         let is_large = || fs::metadata(call.path).is_ok_and(|facts| facts.len() >= 1000);
         match call.op == Op::Write && call.is_temp() && is_large() {
-            true => Answer::Error(rustix::io::Errno::FBIG),
+            true => Answer::Error(Errno::FBIG),
             false => Answer::Go,
         }
     });

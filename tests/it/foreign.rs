@@ -1,16 +1,15 @@
 //! Promise: what other programs, and other parts of this one, do to files and descriptors makes nothing false
 //! visible. What is gone is counted by its cause; what has only lost its place becomes visible all the same.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{Config, Durability, Io, RecoverOptions, recover};
 use bufferedwriter_testkit::dir::{is_hidden, paths};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Call, Op, Tally, TestFs, Traffic, WriterDir, close, stats, until,
@@ -107,28 +106,41 @@ fn what_somebody_appends_is_cut_off() {
     }
 }
 
-/// The descriptors of this process that lead to files with this extension in the directory.
-fn descriptors(dir: &Path, extension: &str) -> Vec<RawFd> {
-    let entries = fs::read_dir("/proc/self/fd").unwrap();
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let leads = |fd: &RawFd| {
-        let path = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
-        path.parent() == Some(dir) && path.extension().is_some_and(|found| found == extension)
-    };
-    numbers.filter(leads).collect()
+/// They are found in /proc.
+#[cfg(target_os = "linux")]
+mod descriptors {
+    use std::fs::{self, File};
+    use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+    use std::path::Path;
+
+    /// The descriptors of this process that lead to files with this extension in the directory.
+    pub fn those_of(dir: &Path, extension: &str) -> Vec<RawFd> {
+        let entries = fs::read_dir("/proc/self/fd").unwrap();
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let leads = |fd: &RawFd| {
+            let path = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+            path.parent() == Some(dir) && path.extension().is_some_and(|found| found == extension)
+        };
+        numbers.filter(leads).collect()
+    }
+
+    /// Puts another file in the place of a descriptor. That happens to a program that closes all of its descriptors, to
+    /// become a daemon, and then opens files of its own.
+    pub fn steal(fd: RawFd, file: &File) {
+        // SAFETY: the number is in use, and what it stands for changes here, as is the purpose.
+        let mut stolen = unsafe { OwnedFd::from_raw_fd(fd) };
+        rustix::io::dup2(file, &mut stolen).unwrap();
+        std::mem::forget(stolen);
+    }
 }
 
-/// Puts another file in the place of a descriptor. That happens to a program that closes all of its descriptors, to
-/// become a daemon, and then opens files of its own.
-fn steal(fd: RawFd, file: &File) {
-    // SAFETY: the number is in use, and what it stands for changes here, as is the purpose.
-    let mut stolen = unsafe { OwnedFd::from_raw_fd(fd) };
-    rustix::io::dup2(file, &mut stolen).unwrap();
-    std::mem::forget(stolen);
-}
-
+// They are found in /proc.
+#[cfg(target_os = "linux")]
 #[test]
 fn descriptors_that_now_are_other_files_are_left_alone() {
+    use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+    use std::sync::Mutex;
+
     for i in 0..3 {
         let dir = WriterDir::new();
         let other = dir.root().join("other");
@@ -139,10 +151,11 @@ fn descriptors_that_now_are_other_files_are_left_alone() {
         let (strikes, temp, takes) = (strike.clone(), dir.temp.clone(), stolen.clone());
         let fs = TestFs::new(move |call: &Call<'_>| {
             if call.op == Op::Write && call.is_temp() && strikes.swap(false, Ordering::SeqCst) {
-                let ours = ["tmp", "state"].map(|extension| descriptors(&temp, extension));
+                let ours =
+                    ["tmp", "state"].map(|extension| descriptors::those_of(&temp, extension));
                 assert!(ours.iter().all(|fds| !fds.is_empty()), "{ours:?}");
                 for fd in ours.concat() {
-                    steal(fd, &file);
+                    descriptors::steal(fd, &file);
                     takes.lock().unwrap().push(fd);
                 }
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Durability, FlushError};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Drops, Op, Tally, TestFs, WriterDir, fails_while_broken, record, stats, until,

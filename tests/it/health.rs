@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bufferedwriter::BufferedWriter;
-use rustix::io::Errno;
+use bufferedwriter::testing::Errno;
 
 use crate::support::{
     BOUND, Op, Tally, WriterDir, close, fails_while_broken, flush_error, hangs_at, record, stats,

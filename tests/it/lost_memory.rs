@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{
     BufferedWriter, Config, CrashProof, RecoverOptions, Recovery, SkipReason, recover,
 };
 use bufferedwriter_testkit::dir::TestDir;
 use bufferedwriter_testkit::shm;
-use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::support::{Answer, BOUND, Op, TestFs, WriterDir, hangs_at, stats, until};

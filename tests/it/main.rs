@@ -20,6 +20,9 @@ mod compression;
 mod config;
 mod configuration;
 mod crowd;
+// Crash-proof memory is of Linux alone.
+#[cfg(target_os = "linux")]
+mod dead_memory;
 mod direct_io;
 mod directories;
 mod disk_full;
@@ -42,6 +45,8 @@ mod io_write;
 #[cfg(target_os = "linux")]
 mod lacking;
 mod large;
+// Crash-proof memory is of Linux alone.
+#[cfg(target_os = "linux")]
 mod lost_memory;
 mod memory;
 mod moved;
@@ -50,6 +55,8 @@ mod on_error;
 mod on_worker;
 mod order;
 mod original;
+// Limits the memory of a process by rlimits, and reads /proc.
+#[cfg(target_os = "linux")]
 mod out_of_memory;
 mod partitions;
 // Takes a privilege from a thread, and reads what the kernel says of its memory.

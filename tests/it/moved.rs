@@ -5,11 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::{BufferedWriter, RecoverOptions, Recovery, SkipReason, recover};
-use bufferedwriter_testkit::dir::{TestDir, list};
+use bufferedwriter_testkit::dir::list;
 
 use crate::recovery::{config, die, recovered};
-use crate::start::die_with_memory;
-use crate::support::{BOUND, Tally, WriterDir, close};
+use crate::support::{BOUND, Tally, WriterDir, close, recovery_of};
 
 /// Moves both directories. Returns what `path` was called.
 fn move_away(dir: &mut WriterDir) -> PathBuf {
@@ -24,7 +23,7 @@ fn move_away(dir: &mut WriterDir) -> PathBuf {
 }
 
 fn options(dir: &WriterDir) -> RecoverOptions {
-    RecoverOptions::new(&dir.path, &dir.temp)
+    recovery_of(&dir.path, &dir.temp)
 }
 
 fn skipped(recovery: &Recovery) -> (SkipReason, &Path) {
@@ -43,7 +42,7 @@ fn what_was_moved_is_recovered_by_who_says_its_old_name() {
     let writer = BufferedWriter::new(config(&dir.root().join("moved"))).unwrap();
     assert_eq!(skipped(&recovered(&writer)), (SkipReason::OtherPath, &*old));
     close(&writer);
-    for other in [old.join("x"), old.parent().unwrap().to_owned(), "/path".into()] {
+    for other in [old.join("x"), old.parent().unwrap().to_owned(), dir.root().join("path")] {
         let recovery = recover(&options(&dir).from(other)).unwrap();
         assert_eq!(skipped(&recovery), (SkipReason::OtherPath, &*old));
     }
@@ -63,7 +62,7 @@ fn what_was_moved_is_recovered_by_who_says_its_old_name() {
 fn an_old_name_adds_to_the_new_one() {
     let dir = WriterDir::new();
     die(&dir);
-    let recovery = recover(&options(&dir).from("/old")).unwrap();
+    let recovery = recover(&options(&dir).from(dir.root().join("old"))).unwrap();
     assert_eq!((recovery.instances, recovery.skipped.len()), (1, 0), "{recovery:?}");
     dir.assert_clean();
 }
@@ -89,12 +88,15 @@ fn who_lives_under_the_old_name_is_left_alone() {
     dir.assert_clean();
 }
 
+// Such memory is of Linux alone.
+#[cfg(target_os = "linux")]
 #[test]
 fn crash_proof_memory_may_move_too() {
+    use bufferedwriter_testkit::dir::TestDir;
     let Some(shm) = bufferedwriter_testkit::shm::dir() else { return };
     let (mut dir, memory) = (WriterDir::new(), TestDir::within(shm));
     let (there, here) = (memory.dir("there"), memory.path().join("here"));
-    die_with_memory(dir.root(), &there);
+    crate::dead_memory::die_with_memory(dir.root(), &there);
     let old = move_away(&mut dir);
     fs::rename(&there, &here).unwrap();
     // Nobody says where it is now.

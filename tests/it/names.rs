@@ -1,16 +1,15 @@
 //! Promise: visible names have the documented form and sort by their moments, strictly ascending per worker. No two
 //! files have the same stamp. The mode is exact.
 
+use bufferedwriter_testkit::os::{OsStrExt, OsStringExt};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use bufferedwriter::BufferedWriter;
 use bufferedwriter_testkit::dir::paths;
 
-use crate::support::{BOUND, Name, Random, WriterDir, close, record};
+use crate::support::{BOUND, Name, Random, WriterDir, assert_mode, close, record};
 
 #[test]
 fn parse_sort_and_are_unique() {
@@ -67,7 +66,7 @@ fn affixes_and_modes_are_as_asked_for() {
         let [file] = &paths(&dir.path)[..] else { panic!("{:?}", paths(&dir.path)) };
         let name = file.file_name().unwrap();
         assert!(Name::parse(name, prefix.as_bytes(), extension.as_bytes()).is_some(), "{name:?}");
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, mode);
+        assert_mode(file, mode);
         assert!(paths(&dir.temp).is_empty());
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Config, ErrorEvent, FlushError};
-use rustix::io::Errno;
 
 use crate::support::{Answer, BOUND, Op, TestFs, WriterDir, close, stats, until};
 

@@ -6,14 +6,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bufferedwriter::{BufferedWriter, Config};
 use bufferedwriter_testkit::dir::paths;
 
-use crate::support::{BOUND, Tally, WriterDir, close, record, stats, until};
+use crate::support::{BOUND, Tally, WriterDir, close, record, stats, traces, until};
 
 const PROCESSES: u32 = 16;
 const RECORDS: u32 = 400;
@@ -67,10 +66,10 @@ fn many(test: &str, apart: bool) {
     until("it has a temp file", || stats(&neighbour).workers[0].temp_file_bytes >= 900);
     // Its own worker may still write to its state file.
     let id = |file: &Path| {
-        let found = fs::metadata(file).unwrap();
-        let written = (found.mtime(), found.mtime_nsec());
+        let found = traces(file).unwrap();
+        let len = fs::metadata(file).unwrap().len();
         let is_temp = file.extension().is_some_and(|end| end == "tmp");
-        (found.ino(), found.len(), is_temp.then_some(written))
+        (found.id, len, is_temp.then_some(found.changed))
     };
     let files = || paths(&dir.temp).into_iter();
     let before: Vec<_> = files().map(|file| (id(&file), file)).collect();

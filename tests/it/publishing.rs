@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Durability, FlushError, PublishReason, PublishedFile};
-use rustix::fs::{FlockOperation, flock};
+use bufferedwriter_testkit::os::OsStrExt;
 use serde_json::Value;
 
-use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, close, stats, until};
+use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, close, links, stats, until};
 
 /// The lines of a manifest, each valid.
 fn lines(manifest: &Path) -> Vec<Value> {
@@ -388,12 +388,12 @@ fn a_manifest_that_engines_would_read_is_refused() {
     }
     assert_eq!(refused(Path::new("")).operation(), "manifest");
     assert_eq!(refused(&dir.root().join("none/m")).operation(), "open directory");
-    std::os::unix::fs::symlink("m", dir.root().join("link")).unwrap();
-    for path in [&dir.temp, &dir.root().join("link")] {
+    let link = dir.root().join("link");
+    let link = links("m", &link).then_some(&link);
+    for path in [&dir.temp].into_iter().chain(link) {
         assert!(refused(path).to_string().contains("a regular file"), "{}", path.display());
     }
     let config = dir.config().manifest(dir.root().join("m"));
-    use std::os::unix::ffi::OsStrExt;
     let prefix = std::ffi::OsStr::from_bytes(b"\xff");
     assert_eq!(BufferedWriter::new(config.prefix(prefix)).err().unwrap().operation(), "prefix");
     dir.assert_clean();
@@ -443,7 +443,7 @@ fn what_waits_for_a_hook_waits_for_the_next_writer_with_one() {
     };
     let writer = BufferedWriter::new(config().on_publish(hook)).unwrap();
     let other = fs::File::open(&manifest).unwrap();
-    flock(&other, FlockOperation::LockExclusive).unwrap();
+    other.lock().unwrap();
     for _ in 0..3 {
         writer.write(b"a record\n").unwrap();
         writer.flush(BOUND).unwrap();

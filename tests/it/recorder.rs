@@ -10,10 +10,10 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{
     BufferedWriter, Config, Count, DumpError, DumpOptions, Dumped, Durability, Recorder, WriteError,
 };
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Op, SetAtEnd, Tally, TestFs, WriterDir, hangs_at, poll, record, stats, until,

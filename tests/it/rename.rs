@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Durability, FlushError, WorkerStats, WriteError};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Op, Tally, TestFs, WriterDir, close, fails_while_broken, flush_error, record,
@@ -27,7 +27,7 @@ fn fails_for_a_while() {
             writer.write(&buffer).unwrap();
         }
         let error = flush_error(&writer);
-        assert_eq!(error.operation(), "rename", "{errno}");
+        assert_eq!(error.operation(), "rename", "{errno:?}");
         // Both ends of it, of which the new one is the error's path.
         assert!(error.path().is_some_and(|path| path.starts_with(&dir.path)), "{error}");
         let told = error.to_string();

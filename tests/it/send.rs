@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Durability, WriteError};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Drops, Op, Random, Tally, TestFs, WriterDir, close, hangs_at, record, stats,

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Config, InstanceStats, stats_of};
 use bufferedwriter_testkit::dir::TestDir;
 #[cfg(target_os = "linux")]
 use bufferedwriter_testkit::process;
-use rustix::io::Errno;
 
 use crate::support::{BOUND, Op, WriterDir, close, fails_while_broken, until};
 

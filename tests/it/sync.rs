@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Durability};
-use rustix::io::Errno;
 
 use crate::support::{
     Answer, BOUND, Call, Gate, Op, Tally, TestFs, WriterDir, close, flush_error, record, stats,

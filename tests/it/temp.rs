@@ -2,14 +2,15 @@
 //! and `stats().temp_dir` shows it; nothing is copied.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use bufferedwriter::BufferedWriter;
+use bufferedwriter::testing::Errno;
 use bufferedwriter_testkit::shm;
-use rustix::io::Errno;
 
-use crate::support::{Answer, BOUND, Op, Tally, TestFs, WriterDir, close, record, stats, until};
+use crate::support::{
+    Answer, BOUND, Op, Tally, TestFs, WriterDir, close, links, record, stats, traces, until,
+};
 
 /// Writes some, and checks where they are before and after.
 fn written_in_path(dir: &WriterDir, writer: &BufferedWriter) {
@@ -33,7 +34,7 @@ fn written_in_path(dir: &WriterDir, writer: &BufferedWriter) {
 fn on_another_file_system() {
     let dir = WriterDir::new();
     let Some(shm) = shm::dir() else { return };
-    let device = |dir: &Path| fs::metadata(dir).unwrap().dev();
+    let device = |dir: &Path| traces(dir).unwrap().id.0;
     if device(shm) == device(&dir.path) {
         println!("skipped: {} is no file system apart from {}", shm.display(), dir.path.display());
         return;
@@ -62,7 +63,9 @@ fn on_what_says_it_is_another_file_system() {
 fn links_are_followed_once() {
     let dir = WriterDir::new();
     let link = dir.root().join("link");
-    std::os::unix::fs::symlink(&dir.path, &link).unwrap();
+    if !links(&dir.path, &link) {
+        return;
+    }
     let writer = BufferedWriter::new(dir.config().path(&link)).unwrap();
     // The link may go: the writer knows where it led.
     fs::remove_file(&link).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use rustix::io::Errno;
+use bufferedwriter::testing::Errno;
 
 #[path = "../../../src/tests/fs/hooked.rs"]
 mod hooked;

@@ -1,6 +1,7 @@
 //! What the tests have in common. Each helper checks what it touches and panics with the reason.
 
 mod fs;
+mod system;
 mod tally;
 mod traffic;
 mod writer_dir;
@@ -10,6 +11,7 @@ pub use bufferedwriter_testkit::name::Name;
 pub use bufferedwriter_testkit::random::Random;
 pub use bufferedwriter_testkit::wait::{BOUND, until};
 pub use fs::{Answer, Call, Gate, Op, TestFs, fails_while_broken, hangs_at};
+pub use system::{Traces, assert_mode, has_links, links, of_this_boot, recovery_of, traces};
 pub use tally::{Tally, record};
 pub use traffic::Traffic;
 pub use writer_dir::WriterDir;

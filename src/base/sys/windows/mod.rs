@@ -45,6 +45,7 @@ impl Errno {
     pub const MFILE: Errno = Errno(codes::ERROR_TOO_MANY_OPEN_FILES);
     pub const NOENT: Errno = Errno(codes::ERROR_FILE_NOT_FOUND);
     pub const NOLCK: Errno = Errno(codes::ERROR_NOT_SUPPORTED);
+    pub const NOMEM: Errno = Errno(codes::ERROR_NOT_ENOUGH_MEMORY);
     pub const NOSPC: Errno = Errno(codes::ERROR_DISK_FULL);
     pub const NOSYS: Errno = Errno(codes::ERROR_INVALID_FUNCTION);
     pub const PERM: Errno = Errno(codes::ERROR_PRIVILEGE_NOT_HELD);
