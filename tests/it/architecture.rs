@@ -119,7 +119,7 @@ fn sources(src: &Path) -> Vec<Source> {
     files(src, &mut paths);
     let source = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let path = path.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
+        let path = path.strip_prefix(src).unwrap().to_str().unwrap().replace('\\', "/");
         Source { path, code: code(&text) }
     };
     paths.into_iter().map(source).filter(|source| source.layer() != "tests").collect()

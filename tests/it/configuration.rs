@@ -11,6 +11,8 @@ use proptest::collection::btree_map;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::support::not_unicode;
+
 /// The options, as their debug output has them: `Config` can't be compared, since closures can't.
 fn shown(config: &Config) -> String {
     format!("{config:?}")
@@ -324,39 +326,38 @@ fn an_error_of_the_environment_names_the_variable() {
 
 #[test]
 fn no_variable_of_the_prefix_is_passed_over() {
-    use bufferedwriter_testkit::os::OsStringExt;
-    let error = |names: &[&[u8]]| {
-        let name = |name: &&[u8]| (std::ffi::OsString::from_vec(name.to_vec()), "7");
-        Config::default().vars("LOG_", names.iter().map(name)).unwrap_err().to_string()
+    let error = |names: &[std::ffi::OsString]| {
+        let vars = names.iter().map(|name| (name.clone(), "7"));
+        Config::default().vars("LOG_", vars).unwrap_err().to_string()
     };
+    let odd = not_unicode("LOG_WORKERS");
     assert_eq!(
-        error(&[b"LOG_WORKERS\xff"]),
-        "\"LOG_WORKERS\\xFF\": the variable's name is not Unicode"
+        error(std::slice::from_ref(&odd)),
+        format!("{odd:?}: the variable's name is not Unicode")
     );
     let twins = "LOG_WORKERS and LOG_workers are variables of the same option";
-    assert_eq!(error(&[b"LOG_workers", b"LOG_WORKERS"]), twins);
+    assert_eq!(error(&["LOG_workers".into(), "LOG_WORKERS".into()]), twins);
     let twins =
         "LOG_PARTITION_VALUE_app and LOG_partition_value_app are variables of the same option";
-    assert_eq!(error(&[b"LOG_PARTITION_VALUE_app", b"LOG_partition_value_app"]), twins);
+    assert_eq!(error(&["LOG_PARTITION_VALUE_app".into(), "LOG_partition_value_app".into()]), twins);
     // Names that differ in case are two, and other prefixes are not looked at.
     let vars =
         ["LOG_PARTITION_VALUE_app", "LOG_PARTITION_VALUE_APP"].map(|name| (name.into(), "7"));
-    let other = (std::ffi::OsString::from_vec(b"LOGS_\xff".to_vec()), "7");
+    let other = (not_unicode("LOGS_"), "7");
     let config = Config::default().vars("LOG_", vars.into_iter().chain([other])).unwrap();
     assert_eq!(config.get("partition_value.APP"), config.get("partition_value.app"));
 }
 
 #[test]
 fn names_from_the_environment_may_be_any_bytes() {
-    use bufferedwriter_testkit::os::OsStringExt;
-    let odd = std::ffi::OsString::from_vec(vec![b'a', 0xff]);
+    let odd = not_unicode("a");
     let names = ["path", "temp", "prefix", "extension"];
     let vars = names.map(|name| (format!("LOG_{}", name.to_uppercase()), odd.clone()));
     let config = Config::default().vars("LOG_", vars).unwrap();
     let expected = Config::default().path(&odd).temp(&odd).prefix(&odd).extension(&odd);
     assert_eq!(shown(&config), shown(&expected));
     let error = toml::to_string(&config).expect_err("TOML is UTF-8").to_string();
-    assert!(error.contains("path: \"a\\xFF\" is not UTF-8"), "{error}");
+    assert!(error.contains(&format!("path: {odd:?} is not UTF-8")), "{error}");
 }
 
 prop_compose! {

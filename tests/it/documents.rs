@@ -53,7 +53,8 @@ fn collect(dir: &Path, extension: &str, found: &mut Vec<String>) {
                 collect(&path, extension, found);
             }
         } else if path.extension().is_some_and(|end| end == extension) {
-            found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+            let path = path.strip_prefix(root()).unwrap().to_str().unwrap();
+            found.push(path.replace('\\', "/"));
         }
     }
 }

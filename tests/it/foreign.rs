@@ -12,7 +12,8 @@ use bufferedwriter::{Config, Durability, Io, RecoverOptions, recover};
 use bufferedwriter_testkit::dir::{is_hidden, paths};
 
 use crate::support::{
-    Answer, BOUND, Call, Op, Tally, TestFs, Traffic, WriterDir, close, stats, until,
+    Answer, BOUND, Call, Op, Tally, TestFs, Traffic, WriterDir, close, moves_used_dirs, stats,
+    until,
 };
 
 fn configs(dir: &WriterDir) -> [Config; 3] {
@@ -50,6 +51,10 @@ fn a_file_that_is_truncated_is_lost_and_nothing_of_it_visible() {
             let dir = WriterDir::new();
             let mut traffic = Traffic::new(configs(&dir)[i].clone());
             let temp = traffic.fill(9000);
+            if !cfg!(target_os = "linux") {
+                // A write beyond the new end makes a hole, which only Linux tells.
+                traffic.settle();
+            }
             OpenOptions::new().write(true).open(&temp).unwrap().set_len(keeps).unwrap();
             assert_told(&traffic, i == 2);
             let [aside] = &asides(&dir)[..] else { panic!("{:?}", asides(&dir)) };
@@ -65,6 +70,8 @@ fn a_file_that_is_truncated_is_lost_and_nothing_of_it_visible() {
 }
 
 /// Between the check and the write that follows it, so that zeros stand where records were.
+// Only Linux tells of holes.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_file_with_a_hole_is_lost_too() {
     for i in 0..3 {
@@ -325,6 +332,9 @@ fn a_directory_that_refuses_even_a_look_holds_no_memory_up() {
 /// Its state file was moved with the directory, and another one was made.
 #[test]
 fn a_writer_lives_in_a_temp_directory_that_was_moved_away() {
+    if !moves_used_dirs() {
+        return;
+    }
     for i in 0..3 {
         let dir = WriterDir::new();
         let mut traffic = Traffic::new(configs(&dir)[i].clone().recover(false));

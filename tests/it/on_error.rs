@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use bufferedwriter::testing::Errno;
 use bufferedwriter::{BufferedWriter, Config, ErrorEvent, FlushError};
 
-use crate::support::{Answer, BOUND, Op, TestFs, WriterDir, close, stats, until};
+use crate::support::{
+    Answer, BOUND, Op, TestFs, WriterDir, close, removes_open_files, stats, until,
+};
 
 type Events = Arc<Mutex<Vec<(Instant, ErrorEvent)>>>;
 
@@ -58,10 +60,12 @@ fn losses_are_told() {
     let writer = BufferedWriter::new(config).unwrap();
     writer.write(b"a record larger than a chunk").unwrap();
     until("it is in a file", || stats(&writer).workers[0].temp_file_bytes == 28);
-    dir.temps().iter().for_each(|temp| fs::remove_file(temp).unwrap());
-    assert!(matches!(writer.flush(BOUND), Err(FlushError::Io(_))));
-    let lost = events.lock().unwrap().iter().map(|(_, event)| event.lost.records).sum::<u64>();
-    assert_eq!((lost, writer.close(BOUND).unwrap().lost.temp_file_removed.records), (1, 1));
+    if removes_open_files() {
+        dir.temps().iter().for_each(|temp| fs::remove_file(temp).unwrap());
+        assert!(matches!(writer.flush(BOUND), Err(FlushError::Io(_))));
+        let lost = events.lock().unwrap().iter().map(|(_, event)| event.lost.records).sum::<u64>();
+        assert_eq!((lost, writer.close(BOUND).unwrap().lost.temp_file_removed.records), (1, 1));
+    }
 
     let dir = WriterDir::new();
     let config = dir.config().size(16).workers(1).give_up_after(Duration::from_millis(50));

@@ -83,6 +83,11 @@ fn paths_that_could_become_too_long_are_refused() {
     let dir = WriterDir::new();
     let deep = vec!["x".repeat(200); 16].join("/");
     let path = dir.path.join(&deep);
+    let like_it = dir.root().join("like it").join(&deep);
+    if cfg!(windows) && fs::create_dir_all(&like_it).is_ok() && like_it.canonicalize().is_err() {
+        println!("skipped: this system does not tell paths that are as long as it permits");
+        return;
+    }
     let config = |template: &str| {
         Config::default().path(&path).temp(&dir.temp).create_dirs(true).partition(template)
     };

@@ -9,10 +9,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bufferedwriter::{BufferedWriter, Durability, FlushError, PublishReason, PublishedFile};
-use bufferedwriter_testkit::os::OsStrExt;
 use serde_json::Value;
 
-use crate::support::{Answer, BOUND, Gate, Op, TestFs, WriterDir, close, links, stats, until};
+use crate::support::{
+    Answer, BOUND, Gate, Op, TestFs, WriterDir, close, links, not_unicode, stats, until,
+};
 
 /// The lines of a manifest, each valid.
 fn lines(manifest: &Path) -> Vec<Value> {
@@ -394,7 +395,7 @@ fn a_manifest_that_engines_would_read_is_refused() {
         assert!(refused(path).to_string().contains("a regular file"), "{}", path.display());
     }
     let config = dir.config().manifest(dir.root().join("m"));
-    let prefix = std::ffi::OsStr::from_bytes(b"\xff");
+    let prefix = not_unicode("");
     assert_eq!(BufferedWriter::new(config.prefix(prefix)).err().unwrap().operation(), "prefix");
     dir.assert_clean();
 }

@@ -11,7 +11,7 @@ use bufferedwriter::{BufferedWriter, Config, PublishedFile, RetentionStats, Writ
 
 use crate::recovery;
 use crate::support::{
-    Answer, BOUND, Call, Gate, Op, SetAtEnd, TestFs, WriterDir, close, has_links, record, stats,
+    Answer, BOUND, Call, Gate, Op, SetAtEnd, TestFs, WriterDir, close, makes_links, record, stats,
     until,
 };
 
@@ -232,7 +232,7 @@ fn the_disk_guard_refuses_while_retention_hangs_and_gives_way_after_it() {
 /// A reader that opens the link at any moment.
 #[test]
 fn the_link_leads_to_the_newest_file_at_any_moment() {
-    if !has_links() {
+    if !makes_links() {
         return;
     }
     let dir = WriterDir::new();
@@ -275,7 +275,7 @@ fn names(dir: &Path) -> Vec<std::ffi::OsString> {
 
 #[test]
 fn a_link_that_can_not_be_set_is_told_and_tried_again() {
-    if !has_links() {
+    if !makes_links() {
         return;
     }
     let dir = WriterDir::new();
@@ -313,7 +313,7 @@ fn a_link_that_can_not_work_is_refused_at_the_start() {
     let writer = BufferedWriter::new(config(&dir).latest(&missing).create_dirs(true)).unwrap();
     publish(&writer, 1);
     close(&writer);
-    if has_links() {
+    if makes_links() {
         assert!(std::fs::canonicalize(&missing).unwrap().starts_with(&dir.path));
     }
 }
@@ -322,14 +322,14 @@ fn a_link_that_can_not_work_is_refused_at_the_start() {
 #[test]
 fn recovered_files_count_and_the_link_leads_to_one() {
     let dir = WriterDir::new();
-    let (link, has_links) = (dir.root().join("latest"), has_links());
+    let (link, makes_links) = (dir.root().join("latest"), makes_links());
     recovery::die(&dir);
     let config = recovery::config(dir.root()).retain_files(1).latest(&link);
     let writer = BufferedWriter::new(config).unwrap();
     assert!(!recovery::recovered(&writer).published.is_empty());
     until("old ones go", || dir.files().len() == 1);
     let leads = || std::fs::canonicalize(&link).ok() == paths(&dir).pop();
-    until("the link leads to the last", || !has_links || leads());
+    until("the link leads to the last", || !makes_links || leads());
     close(&writer);
 }
 

@@ -8,10 +8,13 @@ mod writer_dir;
 
 pub use bufferedwriter_testkit::message::{Drops, Message};
 pub use bufferedwriter_testkit::name::Name;
+pub use bufferedwriter_testkit::os::{makes_links, removes_open_files};
 pub use bufferedwriter_testkit::random::Random;
 pub use bufferedwriter_testkit::wait::{BOUND, until};
 pub use fs::{Answer, Call, Gate, Op, TestFs, fails_while_broken, hangs_at};
-pub use system::{Traces, assert_mode, has_links, links, of_this_boot, recovery_of, traces};
+pub use system::{
+    Traces, assert_mode, links, moves_used_dirs, not_unicode, of_this_boot, recovery_of, traces,
+};
 pub use tally::{Tally, record};
 pub use traffic::Traffic;
 pub use writer_dir::WriterDir;

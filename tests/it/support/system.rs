@@ -1,13 +1,15 @@
 //! What systems tell in different ways, or not at all: identities of files, permissions, symbolic links, boots.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
 use bufferedwriter::testing::{Fs, RealFs};
 use bufferedwriter::{Config, RecoverOptions};
 use bufferedwriter_testkit::dir::TestDir;
-use bufferedwriter_testkit::os::{PermissionsExt, symlink};
+use bufferedwriter_testkit::os::{PermissionsExt, makes_links, symlink};
 
 use super::fs::{Answer, TestFs};
 
@@ -25,7 +27,7 @@ pub struct Traces {
 
 /// Of this path, without following a link.
 #[cfg(unix)]
-pub fn traces(path: &Path) -> std::io::Result<Traces> {
+pub fn traces(path: &Path) -> io::Result<Traces> {
     use std::os::unix::fs::MetadataExt;
     let found = fs::symlink_metadata(path)?;
     Ok(Traces {
@@ -38,8 +40,8 @@ pub fn traces(path: &Path) -> std::io::Result<Traces> {
 
 /// std has no stable way to them here, so the library is asked.
 #[cfg(windows)]
-pub fn traces(path: &Path) -> std::io::Result<Traces> {
-    let found = RealFs.facts(path)?.ok_or(std::io::ErrorKind::NotFound)?;
+pub fn traces(path: &Path) -> io::Result<Traces> {
+    let found = RealFs.facts(path)?.ok_or(ErrorKind::NotFound)?;
     let changed = [found.modified as i64, 0, 0, 0];
     Ok(Traces { id: found.id, mode: found.mode, changed, allocated: found.allocated })
 }
@@ -54,22 +56,42 @@ pub fn assert_mode(path: &Path, mode: u32) {
 /// Makes a symbolic link. Where the system makes none, this says that a test, or a part of it, is skipped.
 #[must_use]
 pub fn links(to: impl AsRef<Path>, link: impl AsRef<Path>) -> bool {
-    let result = symlink(to, &link);
-    // Wine before version 10 says that it made one, and made none.
-    let is_there = fs::symlink_metadata(link).is_ok_and(|found| found.is_symlink());
-    if !is_there && cfg!(windows) {
-        println!("skipped: this system makes no symbolic links");
+    let makes = makes_links();
+    if makes {
+        symlink(to, &link).unwrap();
+    }
+    makes
+}
+
+/// Whether a directory can be renamed while a file in it is open. If not, this says that a test is skipped.
+pub fn moves_used_dirs() -> bool {
+    let dir = TestDir::new();
+    let _file = fs::File::create(dir.dir("used").join("file")).unwrap();
+    let moved = fs::rename(dir.join("used"), dir.join("moved"));
+    if cfg!(windows) && moved.is_err() {
+        println!("skipped: this system renames no directory with an open file in it");
         return false;
     }
-    result.unwrap();
-    assert!(is_there);
+    moved.unwrap();
     true
 }
 
-/// Whether this system makes symbolic links. If not, this says that a test is skipped.
-pub fn has_links() -> bool {
-    let dir = TestDir::new();
-    links(dir.join("nowhere"), dir.join("link"))
+/// Whether this was removed, and its name stays until it is closed. No such file can be opened.
+pub fn is_removed(path: &Path) -> bool {
+    cfg!(windows) && fs::File::open(path).is_err_and(|error| error.kind() != ErrorKind::NotFound)
+}
+
+/// A name that begins with this text, and is no Unicode.
+#[cfg(unix)]
+pub fn not_unicode(begin: &str) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec([begin.as_bytes(), b"\xff"].concat())
+}
+
+/// It ends in half of a character.
+#[cfg(windows)]
+pub fn not_unicode(begin: &str) -> OsString {
+    let units: Vec<u16> = begin.encode_utf16().chain([0xd800]).collect();
+    std::os::windows::ffi::OsStringExt::from_wide(&units)
 }
 
 /// The machine's file system with the number of a boot, where the system counts none.
