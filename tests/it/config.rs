@@ -19,6 +19,10 @@ fn refusal(config: Config) -> Error {
 fn options_out_of_range() {
     let dir = WriterDir::new();
     let base = || dir.config();
+    let plain = match cfg!(windows) {
+        true => "without \\ / : * ? \" < > | and control characters",
+        false => "without path separator and NUL",
+    };
     for (config, option, value, range) in [
         (base().size(0), "size", "0", "1 to 1073741824"),
         (base().size((1 << 30) + 1), "size", "1073741825", "1 to 1073741824"),
@@ -26,10 +30,10 @@ fn options_out_of_range() {
         (base().workers(0), "workers", "0", "1 to 256"),
         (base().workers(257), "workers", "257", "1 to 256"),
         (base().mode(0o1000), "mode", "0o1000", "0 to 0o777"),
-        (base().prefix("a/b"), "prefix", "\"a/b\"", "without path separator and NUL"),
-        (base().prefix("a\0"), "prefix", "\"a\\0\"", "without path separator and NUL"),
-        (base().extension("/"), "extension", "\"/\"", "without path separator and NUL"),
-        (base().extension("\0"), "extension", "\"\\0\"", "without path separator and NUL"),
+        (base().prefix("a/b"), "prefix", "\"a/b\"", plain),
+        (base().prefix("a\0"), "prefix", "\"a\\0\"", plain),
+        (base().extension("/"), "extension", "\"/\"", plain),
+        (base().extension("\0"), "extension", "\"\\0\"", plain),
         (base().prefix("p".repeat(161)), "prefix", "161 bytes long", "at most 160 bytes"),
         (base().prefix("p".repeat(158)), "extension", "3 bytes long", "at most 160 bytes"),
         (base().header([0; 4097]), "header", "4097 bytes long", "at most 4096 bytes"),

@@ -42,7 +42,9 @@ fn what_was_moved_is_recovered_by_who_says_its_old_name() {
     let writer = BufferedWriter::new(config(&dir.root().join("moved"))).unwrap();
     assert_eq!(skipped(&recovered(&writer)), (SkipReason::OtherPath, &*old));
     close(&writer);
-    for other in [old.join("x"), old.parent().unwrap().to_owned(), dir.root().join("path")] {
+    for other in
+        [old.join("x"), old.parent().unwrap().to_owned(), dir.root().join("elsewhere/path")]
+    {
         let recovery = recover(&options(&dir).from(other)).unwrap();
         assert_eq!(skipped(&recovery), (SkipReason::OtherPath, &*old));
     }

@@ -13,7 +13,8 @@ pub use bufferedwriter_testkit::random::Random;
 pub use bufferedwriter_testkit::wait::{BOUND, until};
 pub use fs::{Answer, Call, Gate, Op, TestFs, fails_while_broken, hangs_at};
 pub use system::{
-    Traces, assert_mode, links, moves_used_dirs, not_unicode, of_this_boot, recovery_of, traces,
+    Traces, assert_mode, links, moves_used_dirs, not_unicode, of_this_boot, recovery_of,
+    tells_path, traces,
 };
 pub use tally::{Tally, record};
 pub use traffic::Traffic;

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bufferedwriter::testing::{Fs, RealFs};
 use bufferedwriter::{Config, RecoverOptions};
 use bufferedwriter_testkit::dir::TestDir;
-use bufferedwriter_testkit::os::{PermissionsExt, makes_links, symlink};
+use bufferedwriter_testkit::os::{PermissionsExt, makes_links, removes_open_files, symlink};
 
 use super::fs::{Answer, TestFs};
 
@@ -76,9 +76,20 @@ pub fn moves_used_dirs() -> bool {
     true
 }
 
-/// Whether this was removed, and its name stays until it is closed. No such file can be opened.
-pub fn is_removed(path: &Path) -> bool {
-    cfg!(windows) && fs::File::open(path).is_err_and(|error| error.kind() != ErrorKind::NotFound)
+/// Whether this may be a file of a writer that is closed, though its name is still there: the writer has it open, and
+/// the system shows it until nobody has. A state file and a journal stay open as long as the writer.
+pub fn may_be_removed(path: &Path) -> bool {
+    static KEEPS_NAMES: LazyLock<bool> = LazyLock::new(|| cfg!(windows) && !removes_open_files());
+    *KEEPS_NAMES && path.extension().is_some_and(|end| end == "state" || end == "journal")
+}
+
+/// Whether the system tells a path of this length. If not, this says that a test is skipped.
+pub fn tells_path(dir: &Path) -> bool {
+    let tells = !cfg!(windows) || dir.canonicalize().is_ok();
+    if !tells {
+        println!("skipped: this system does not tell paths that are as long as it permits");
+    }
+    tells
 }
 
 /// A name that begins with this text, and is no Unicode.

@@ -50,6 +50,10 @@ impl Tally {
     /// Adds the files that are there, and removes each once it is checked.
     pub fn consume(&mut self, dir: &WriterDir) {
         for (name, file) in dir.files() {
+            // Some systems show a removed file until the writer has closed it.
+            if cfg!(windows) && !self.seen.insert(file.clone()) {
+                continue;
+            }
             self.add(&name, &file);
             fs::remove_file(&file).unwrap();
         }

@@ -7,7 +7,7 @@ use bufferedwriter::{Config, CrashProof};
 use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths, paths_below};
 use bufferedwriter_testkit::name::Name;
 
-use super::system::is_removed;
+use super::system::may_be_removed;
 
 pub struct WriterDir {
     root: TestDir,
@@ -72,7 +72,7 @@ impl WriterDir {
 
     fn unfinished(&self, extension: &str) -> Vec<PathBuf> {
         let is_one = |path: &PathBuf| path.extension().is_some_and(|end| end == extension);
-        self.left().into_iter().filter(is_one).collect()
+        paths(&self.temp).into_iter().filter(is_one).collect()
     }
 
     /// After a clean close: no temp file, no state file, nothing hidden.
@@ -87,9 +87,9 @@ impl WriterDir {
         self.left().is_empty()
     }
 
-    /// What is in temp. Some systems show a removed file until nobody has it open: that one is not there.
+    /// What is in temp, but for what may be removed already.
     fn left(&self) -> Vec<PathBuf> {
-        paths(&self.temp).into_iter().filter(|path| !is_removed(path)).collect()
+        paths(&self.temp).into_iter().filter(|path| !may_be_removed(path)).collect()
     }
 
     /// Where files appear, nothing else ever does.
