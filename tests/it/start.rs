@@ -110,6 +110,7 @@ fn who_may_starts_on_a_full_disk_and_takes_records_once_there_is_room() {
         assert_eq!(memories(), 0);
         close(&writer);
         dir.assert_clean();
+        drop(writer);
         let writer = BufferedWriter::new(config).unwrap();
         waits(&writer);
         is_full.store(false, Ordering::SeqCst);
