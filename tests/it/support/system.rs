@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -41,7 +41,7 @@ pub fn traces(path: &Path) -> io::Result<Traces> {
 /// std has no stable way to them here, so the library is asked.
 #[cfg(windows)]
 pub fn traces(path: &Path) -> io::Result<Traces> {
-    let found = RealFs.facts(path)?.ok_or(ErrorKind::NotFound)?;
+    let found = RealFs.facts(path)?.ok_or(io::ErrorKind::NotFound)?;
     let changed = [found.modified as i64, 0, 0, 0];
     Ok(Traces { id: found.id, mode: found.mode, changed, allocated: found.allocated })
 }
