@@ -282,7 +282,7 @@ fn missing_directories_are_told() {
     let missing = dir.root().join("missing");
     let error = recover(&recovery_of(&dir.path, &missing)).unwrap_err();
     assert_eq!((error.operation(), error.path()), ("open directory", Some(&*missing)));
-    // Through links, moves_used_dirs, the directories are those that they stand for.
+    // Through links, the directories are those that they stand for.
     die(&dir);
     let link = dir.root().join("link");
     if !links(&dir.path, &link) {
