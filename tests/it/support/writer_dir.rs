@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bufferedwriter::{Config, CrashProof};
-use bufferedwriter_testkit::dir::{TestDir, is_hidden, paths, paths_below};
+use bufferedwriter_testkit::dir::{TestDir, is_hidden, list, paths, paths_below};
 use bufferedwriter_testkit::name::Name;
 
 use super::system::may_be_removed;
@@ -84,7 +84,7 @@ impl WriterDir {
 
     /// Whether nothing is left in temp: a writer that closes itself elsewhere has come to its end.
     pub fn is_clean(&self) -> bool {
-        self.left().is_empty()
+        list(&self.temp).is_empty()
     }
 
     /// What is in temp, but for what may be removed already.
