@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::latch::Latch;
 use crate::base::sync::{Arc, Mutex, lock};
+use crate::base::sys::threads::reap;
 use crate::base::thread::spawn;
 use crate::housekeeping::latest::Latest;
 use crate::housekeeping::notices::{News, Notices, Phase, Published};
@@ -106,8 +107,7 @@ impl Housekeeper {
         }
         let thread = std::mem::replace(&mut *lock(&self.thread), Thread::Gone);
         if let Thread::Running(thread) = thread {
-            // The thread has nothing left to do.
-            let _ = thread.join();
+            reap(thread);
         }
     }
 

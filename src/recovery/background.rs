@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::latch::Latch;
 use crate::base::sync::{Arc, Mutex, lock};
+use crate::base::sys::threads::reap;
 use crate::base::thread::spawn;
 use crate::fs::Fs;
 use crate::housekeeping::notices::Notices;
@@ -120,8 +121,7 @@ impl Background {
         }
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
-            // The thread has nothing left to do.
-            let _ = thread.join();
+            reap(thread);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::{Acquire, Arc, Release, lock};
+use crate::base::sys::threads::reap;
 use crate::base::thread::{Backoff, spawn};
 use crate::file::state_file::live::StateFile;
 use crate::memory::slot::Slot;
@@ -141,8 +142,7 @@ impl Core {
         let soon = Instant::now().checked_add(LAST_GRACE);
         let is_clean = self.is_clean.wait(deadline.map(|at| soon.map_or(at, |soon| at.max(soon))));
         if let Some(helper) = helper.filter(|_| is_clean) {
-            // The thread has nothing left to do.
-            let _ = helper.join();
+            reap(helper);
         }
     }
 

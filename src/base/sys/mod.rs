@@ -31,9 +31,9 @@ use linux as native;
 use windows as native;
 
 #[cfg(unix)]
-pub(crate) use unix::{dir, file, fork, host, memory, names, signals};
+pub(crate) use unix::{dir, file, fork, host, memory, names, signals, threads};
 #[cfg(windows)]
-pub(crate) use windows::{dir, file, fork, host, memory, names, signals};
+pub(crate) use windows::{dir, file, fork, host, memory, names, signals, threads};
 
 pub(crate) use native::{barrier, crash_file};
 

@@ -7,3 +7,4 @@ pub(crate) mod host;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod signals;
+pub(crate) mod threads;

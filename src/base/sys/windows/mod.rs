@@ -8,6 +8,7 @@ pub(crate) mod host;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod signals;
+pub(crate) mod threads;
 
 /// Crash-proof memory needs files in memory without a name.
 pub(crate) use crate::base::sys::no_crash_file as crash_file;
