@@ -291,6 +291,8 @@ fn after_a_close_that_gave_up_on_the_manifest_nothing_runs_on() {
     let writer = BufferedWriter::new(config()).unwrap();
     fs::remove_dir_all(&home).unwrap();
     writer.write(b"one\n").unwrap();
+    // The file is visible, whatever becomes of its line.
+    writer.flush(BOUND).unwrap();
     let report = writer.close(Duration::from_millis(50));
     assert_eq!(report.map_or_else(|e| e.report().unacknowledged, |r| r.unacknowledged), 1);
     drop(writer);
