@@ -138,7 +138,7 @@ impl Config {
     }
 
     /// First part of every file name. Default ""; no `/`, no NUL; with the extension at most 160
-    /// bytes.
+    /// bytes. On Windows also none of `\ : * ? " < > |`, and no control character.
     pub fn prefix(mut self, prefix: impl Into<OsString>) -> Self {
         self.files.prefix = prefix.into();
         self
@@ -277,8 +277,9 @@ impl Config {
         self
     }
 
-    /// Last part of every file name, without the dot. Default "log"; no `/`, no NUL; with the
-    /// prefix and that of the [`compression`](Self::compression) at most 160 bytes. If it is empty, the name has no dot before it either.
+    /// Last part of every file name, without the dot. Default "log"; no `/`, no NUL; with the prefix and that of the
+    /// [`compression`](Self::compression) at most 160 bytes; on Windows without what [`prefix`](Self::prefix) must not
+    /// have. If it is empty, the name has no dot before it either.
     pub fn extension(mut self, extension: impl Into<OsString>) -> Self {
         self.files.extension = extension.into();
         self
