@@ -27,7 +27,10 @@ pub(crate) fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     match file.sync_all() {
         Err(error)
-            if matches!(Errno::from_io_error(&error), Some(Errno::NOTSUP | Errno::NOTTY)) =>
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::NOTSUP | Errno::NOTTY | Errno::INVAL)
+            ) =>
         {
             Ok(rustix::fs::fsync(file)?)
         }

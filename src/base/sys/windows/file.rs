@@ -12,14 +12,15 @@ use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_INVALID_FUNCTION, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED,
+    ERROR_DIRECTORY, ERROR_FILE_NOT_FOUND, ERROR_INVALID_FUNCTION, ERROR_IO_PENDING,
+    ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_PATH_NOT_FOUND,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT,
-    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES,
-    FILE_STANDARD_INFO, FileStandardInfo, GetDiskFreeSpaceExW, GetFileInformationByHandle,
-    GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
-    MoveFileExW,
+    FILE_ATTRIBUTE_TAG_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
+    FILE_READ_ATTRIBUTES, FILE_STANDARD_INFO, FileAttributeTagInfo, FileStandardInfo,
+    GetDiskFreeSpaceExW, GetFileInformationByHandle, GetFileInformationByHandleEx,
+    LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, MoveFileExW,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
@@ -99,7 +100,7 @@ pub(crate) fn facts(file: &File) -> io::Result<Facts> {
     // SAFETY: as above; the buffer has this length.
     checked(unsafe { GetFileInformationByHandleEx(handle, FileStandardInfo, at, len) })?;
     let is = |attribute| found.dwFileAttributes & attribute != 0;
-    let is_link = is(FILE_ATTRIBUTE_REPARSE_POINT);
+    let is_link = is(FILE_ATTRIBUTE_REPARSE_POINT) && stands_for_another(file);
     let both = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
     let changed = both(found.ftLastWriteTime.dwHighDateTime, found.ftLastWriteTime.dwLowDateTime);
     Ok(Facts {
@@ -118,6 +119,20 @@ pub(crate) fn facts(file: &File) -> io::Result<Facts> {
     })
 }
 
+/// Whether a reparse point stands for another name, as symbolic links and junctions do. Others are files all the same,
+/// such as those whose contents a server shares between files.
+fn stands_for_another(file: &File) -> bool {
+    /// The bit in a tag that says so (IsReparseTagNameSurrogate of ntifs.h).
+    const SURROGATE: u32 = 0x2000_0000;
+    let mut found = FILE_ATTRIBUTE_TAG_INFO::default();
+    let (at, len) = ((&raw mut found).cast(), size_of::<FILE_ATTRIBUTE_TAG_INFO>() as u32);
+    // SAFETY: the handle is open, and the buffer has this length.
+    let told = checked(unsafe {
+        GetFileInformationByHandleEx(file.as_raw_handle(), FileAttributeTagInfo, at, len)
+    });
+    told.is_err() || found.ReparseTag & SURROGATE != 0
+}
+
 /// Metadata of a path, if it exists. Symbolic links are not followed.
 pub(crate) fn facts_at(path: &Path) -> io::Result<Option<Facts>> {
     let opened = OpenOptions::new()
@@ -126,8 +141,9 @@ pub(crate) fn facts_at(path: &Path) -> io::Result<Option<Facts>> {
         .open(path);
     match opened {
         Ok(file) => facts(&file).map(Some),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+        // std's kind takes a server that can't be reached for a file that does not exist.
+        Err(error) => match error.raw_os_error().map(|code| code as u32) {
+            Some(ERROR_FILE_NOT_FOUND | ERROR_PATH_NOT_FOUND | ERROR_DIRECTORY) => Ok(None),
             _ => Err(error),
         },
     }
@@ -135,7 +151,8 @@ pub(crate) fn facts_at(path: &Path) -> io::Result<Option<Facts>> {
 
 /// Free bytes that this process may use on the directory's volume.
 pub(crate) fn free_bytes(dir: &Path) -> io::Result<u64> {
-    let (path, mut free) = (wide(dir), 0);
+    // The name of a share must end with a separator.
+    let (path, mut free) = (wide(&dir.join("")), 0);
     let null = std::ptr::null_mut();
     // SAFETY: the path ends with a zero, and the call stores one number.
     checked(unsafe { GetDiskFreeSpaceExW(path.as_ptr(), &mut free, null, null) })?;

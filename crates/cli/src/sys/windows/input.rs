@@ -6,11 +6,15 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_PIPE, GetFileType};
+use windows_sys::Win32::Foundation::ERROR_PIPE_NOT_CONNECTED;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_TYPE_DISK, GetFileType, SECURITY_IDENTIFICATION,
+};
 
 use crate::sys::STDIN;
 use crate::sys::windows::events::{EVENTS, changed};
@@ -76,6 +80,7 @@ impl Feed {
                     fed.taken = 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if is_disconnected(&error) => fed.end = Some(None),
                 Err(error) => fed.end = Some(Some(error)),
             }
             let has_ended = fed.end.is_some();
@@ -170,13 +175,20 @@ impl Input {
     }
 }
 
-/// A file, or a pipe such as `\\.\pipe\orders`.
+/// Whether the pipe's server has ended it. It may wait until all is read, disconnect, and then close its end.
+fn is_disconnected(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ERROR_PIPE_NOT_CONNECTED as i32)
+}
+
+/// A file, a pipe such as `\\.\pipe\orders`, or a device. Whoever made the pipe may learn who reads it, but not act as
+/// that user.
 fn named(path: &Path) -> io::Result<Source> {
-    let file = File::open(path)?;
+    let file = File::options().read(true).security_qos_flags(SECURITY_IDENTIFICATION).open(path)?;
     // SAFETY: the handle is open.
     match unsafe { GetFileType(file.as_raw_handle()) } {
-        FILE_TYPE_PIPE => Feed::start(file).map(Source::Fed),
-        _ => Ok(Source::File(file)),
+        FILE_TYPE_DISK => Ok(Source::File(file)),
+        // A read of anything else may wait.
+        _ => Feed::start(file).map(Source::Fed),
     }
 }
 

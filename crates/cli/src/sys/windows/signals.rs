@@ -67,7 +67,8 @@ impl Signals {
         input: Option<&Input>,
         timeout: Option<Duration>,
     ) -> io::Result<Arrived> {
-        let until = timeout.map(|timeout| Instant::now() + timeout);
+        // A timeout beyond what the clock can tell is none.
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut stop = EVENTS.lock();
         loop {
             let input = input.is_some_and(Input::is_ready);
