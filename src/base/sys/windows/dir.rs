@@ -46,7 +46,7 @@ pub(crate) fn link(target: &Path, link: &Path) -> io::Result<()> {
 pub(crate) fn read_link(link: &Path) -> io::Result<Option<PathBuf>> {
     match fs::read_link(link) {
         Ok(target) => Ok(Some(target)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if file::is_absent(&error) => Ok(None),
         Err(error) if error.raw_os_error() == Some(ERROR_NOT_A_REPARSE_POINT as i32) => {
             Err(io::ErrorKind::InvalidInput.into())
         }
@@ -81,10 +81,9 @@ impl Dir {
     pub(crate) fn open_dir(&self, name: &OsStr) -> io::Result<Option<Dir>> {
         match open(&self.path.join(name)) {
             Ok(dir) => Ok(Some(dir)),
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-                _ => Err(error),
-            },
+            Err(error) if file::is_absent(&error) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

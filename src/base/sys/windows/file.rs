@@ -133,6 +133,12 @@ fn stands_for_another(file: &File) -> bool {
     told.is_err() || found.ReparseTag & SURROGATE != 0
 }
 
+/// Whether there is nothing of this path. std's kind would take a server that can't be reached for that.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(|code| code as u32);
+    matches!(code, Some(ERROR_FILE_NOT_FOUND | ERROR_PATH_NOT_FOUND | ERROR_DIRECTORY))
+}
+
 /// Metadata of a path, if it exists. Symbolic links are not followed.
 pub(crate) fn facts_at(path: &Path) -> io::Result<Option<Facts>> {
     let opened = OpenOptions::new()
@@ -141,11 +147,8 @@ pub(crate) fn facts_at(path: &Path) -> io::Result<Option<Facts>> {
         .open(path);
     match opened {
         Ok(file) => facts(&file).map(Some),
-        // std's kind takes a server that can't be reached for a file that does not exist.
-        Err(error) => match error.raw_os_error().map(|code| code as u32) {
-            Some(ERROR_FILE_NOT_FOUND | ERROR_PATH_NOT_FOUND | ERROR_DIRECTORY) => Ok(None),
-            _ => Err(error),
-        },
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
