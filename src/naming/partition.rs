@@ -97,10 +97,11 @@ fn check_value(name: &str, value: &str) -> Result<(), Error> {
         let permitted = "names of letters, digits and \"_\", other than host and pid";
         return Err(Error::option("partition_value", format!("{name:?}"), permitted));
     }
-    let is_plain = !value.contains(char::is_control) && names::permits(value.as_bytes());
-    let permitted = || format!("values without control characters, and {}", names::PERMITTED);
-    let refused = || Error::option("partition_value", format!("{name}={value:?}"), permitted());
-    if is_plain { Ok(()) } else { Err(refused()) }
+    if value.contains(char::is_control) || !names::permits(value.as_bytes()) {
+        let permitted = format!("values without control characters, and {}", names::PERMITTED);
+        return Err(Error::option("partition_value", format!("{name}={value:?}"), permitted));
+    }
+    Ok(())
 }
 
 /// The name of this machine, if it can be a part of a directory's name.
